@@ -1,0 +1,304 @@
+//! What will be done: targets, their tasks, what each publishes, and what waits for what.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::image::ImageRef;
+use crate::limits;
+use crate::names::ServiceName;
+use crate::spec::{BuildSpec, Order, ServiceSpec, TaskSpec};
+
+/// A directed acyclic graph of targets. `--async` is an edge policy of this graph, so a client that is lost takes
+/// nothing with it that it has submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildPlan {
+    /// The targets, in an order that respects their edges.
+    pub targets: Vec<Target>,
+}
+
+/// Tasks that publish one thing together: a service, or a group of config entries with one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Name for people: the service's, else the destination, else `no-push`.
+    pub name: String,
+    /// The service that it comes from.
+    pub service: Option<ServiceName>,
+    /// Its tasks; they run side by side.
+    pub tasks: Vec<PlannedTask>,
+    /// What stands in the registry once all tasks are baked; `None` where nothing is pushed.
+    pub publish: Option<Publish>,
+    /// Places in [`BuildPlan::targets`] of the targets that must have ended well before this one starts.
+    pub after: Vec<usize>,
+}
+
+/// One task of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedTask {
+    /// Its place in the build, from 0.
+    pub index: u16,
+    /// What it is.
+    pub spec: TaskSpec,
+    /// Where its own image is pushed; `None` with `no_push`.
+    pub push_to: Option<ImageRef>,
+}
+
+/// What a target publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Publish {
+    /// One image, pushed under the destination by its task.
+    Image {
+        /// The destination.
+        destination: ImageRef,
+    },
+    /// Several images, pushed as `tag_<arch>`, and an index under the destination, pushed by the server.
+    Index {
+        /// The destination.
+        destination: ImageRef,
+    },
+}
+
+impl Publish {
+    /// The name that the user asked for.
+    pub fn destination(&self) -> &ImageRef {
+        match self {
+            Self::Image { destination } | Self::Index { destination } => destination,
+        }
+    }
+}
+
+impl BuildPlan {
+    /// Every task with the place of its target.
+    pub fn tasks(&self) -> impl Iterator<Item = (usize, &PlannedTask)> {
+        self.targets
+            .iter()
+            .enumerate()
+            .flat_map(|(place, target)| target.tasks.iter().map(move |task| (place, task)))
+    }
+}
+
+/// One reason why a spec is no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanProblem {
+    /// The service, where it has a name.
+    pub service: Option<ServiceName>,
+    /// The task's place within its service, from 0.
+    pub task: Option<usize>,
+    /// What is wrong.
+    pub text: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl fmt::Display for PlanProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(service) = &self.service {
+            write!(f, "service {service}: ")?;
+        }
+        if let Some(task) = self.task {
+            write!(f, "entry {}: ", task + 1)?;
+        }
+        write!(f, "{} (hint: {})", self.text, self.hint)
+    }
+}
+
+/// Makes the plan, or says everything that is wrong with the spec.
+pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
+    let mut problems = Vec::new();
+    check_size(spec, &mut problems);
+    let mut plan = BuildPlan { targets: Vec::new() };
+    let mut index = 0;
+    let mut before = Vec::new();
+    for service in &spec.services {
+        let first = plan.targets.len();
+        for target in targets(service, &mut index, &mut problems) {
+            let after = if spec.order == Order::Sequential { before.clone() } else { Vec::new() };
+            plan.targets.push(Target { after, ..target });
+        }
+        before = (first..plan.targets.len()).collect();
+    }
+    check_clashes(&plan, &mut problems);
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
+    let count: usize = spec.services.iter().map(|service| service.tasks.len()).sum();
+    let mut say = |text: String, hint: &str| {
+        problems.push(PlanProblem { service: None, task: None, text, hint: hint.to_owned() });
+    };
+    if count == 0 {
+        say("there is nothing to build".to_owned(), "name at least one service or bake entry");
+    } else if count > limits::TASKS {
+        say(format!("{count} tasks are more than the {} of one build", limits::TASKS), "split the build");
+    }
+}
+
+/// Groups a service's tasks by destination, in the order of first appearance.
+fn targets(service: &ServiceSpec, index: &mut u16, problems: &mut Vec<PlanProblem>) -> Vec<Target> {
+    let mut groups: Vec<(Option<ImageRef>, Vec<PlannedTask>)> = Vec::new();
+    for (place, task) in service.tasks.iter().enumerate() {
+        let pushed = task.kaniko.destination.as_ref().filter(|_| !task.kaniko.no_push);
+        let destination = pushed.map(|image| image.with_tag(image.tag_or_latest()));
+        let mut say = |text: &str, hint: &str| {
+            problems.push(PlanProblem {
+                service: service.name.clone(),
+                task: Some(place),
+                text: text.to_owned(),
+                hint: hint.to_owned(),
+            });
+        };
+        match &task.kaniko.destination {
+            None if !task.kaniko.no_push => {
+                say(
+                    "no destination",
+                    "set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`",
+                );
+            }
+            Some(image) if image.digest.is_some() => {
+                say("a destination cannot have a digest", "name a tag: REGISTRY/REPOSITORY:TAG");
+            }
+            _ => {}
+        }
+        let planned = PlannedTask { index: *index, spec: task.clone(), push_to: None };
+        *index = index.saturating_add(1);
+        match groups.iter_mut().find(|(known, _)| *known == destination) {
+            Some((_, tasks)) => tasks.push(planned),
+            None => groups.push((destination, vec![planned])),
+        }
+    }
+    groups.into_iter().map(|(destination, tasks)| target(service, destination, tasks)).collect()
+}
+
+fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<PlannedTask>) -> Target {
+    let name = match (&service.name, &destination) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(image)) => image.to_string(),
+        (None, None) => "no-push".to_owned(),
+    };
+    let publish = destination.map(|destination| {
+        if let [only] = tasks.as_mut_slice() {
+            only.push_to = Some(destination.clone());
+            return Publish::Image { destination };
+        }
+        let mut seen = BTreeMap::new();
+        for task in &mut tasks {
+            let nth = seen.entry(task.spec.arch).or_insert(0_usize);
+            *nth += 1;
+            task.push_to = Some(destination.for_arch(task.spec.arch, *nth));
+        }
+        Publish::Index { destination }
+    });
+    Target { name, service: service.name.clone(), tasks, publish, after: Vec::new() }
+}
+
+/// Two writers of one tag would race, and the loser would never be seen.
+fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
+    let mut owners: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
+    for target in &plan.targets {
+        let index = target.publish.iter().filter_map(|publish| match publish {
+            Publish::Index { destination } => Some(destination),
+            Publish::Image { .. } => None,
+        });
+        for image in target.tasks.iter().filter_map(|task| task.push_to.as_ref()).chain(index) {
+            if let Some(other) = owners.insert(image, target) {
+                problems.push(PlanProblem {
+                    service: target.service.clone(),
+                    task: None,
+                    text: format!("{image} is also pushed by {}", other.name),
+                    hint: "give each service a destination of its own".to_owned(),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Arch;
+    use crate::spec::KanikoSpec;
+
+    fn task(arch: Arch, destination: Option<&str>) -> TaskSpec {
+        TaskSpec {
+            platform: None,
+            arch,
+            cpu_millis: None,
+            memory_mib: None,
+            env: BTreeMap::new(),
+            pre_script: None,
+            post_script: None,
+            credentials: Vec::new(),
+            kaniko: KanikoSpec {
+                destination: destination.map(|text| text.parse().unwrap()),
+                no_push: destination.is_none(),
+                ..KanikoSpec::default()
+            },
+        }
+    }
+
+    fn service(name: &str, tasks: Vec<TaskSpec>) -> ServiceSpec {
+        ServiceSpec { name: Some(name.parse().unwrap()), tasks }
+    }
+
+    #[test]
+    fn one_destination_and_several_entries_make_an_index() {
+        let tasks = vec![
+            task(Arch::Amd64, Some("r.test/a:1")),
+            task(Arch::Arm64, Some("r.test/a:1")),
+            task(Arch::Amd64, Some("r.test/a:1")),
+            task(Arch::Amd64, Some("r.test/b")),
+            task(Arch::Amd64, None),
+        ];
+        let spec = BuildSpec { order: Order::Sequential, services: vec![ServiceSpec { name: None, tasks }] };
+        let plan = plan(&spec).unwrap();
+        let pushed: Vec<_> = plan
+            .tasks()
+            .map(|(place, task)| (place, task.push_to.as_ref().map(ToString::to_string).unwrap_or_default()))
+            .collect();
+        let expected = [
+            (0, "r.test/a:1_amd64"),
+            (0, "r.test/a:1_arm64"),
+            (0, "r.test/a:1_amd64-2"),
+            (1, "r.test/b:latest"),
+            (2, ""),
+        ];
+        assert_eq!(pushed, expected.map(|(place, text)| (place, text.to_owned())));
+        assert!(matches!(plan.targets[0].publish, Some(Publish::Index { .. })));
+        assert!(matches!(plan.targets[1].publish, Some(Publish::Image { .. })));
+        assert!(plan.targets[2].publish.is_none());
+    }
+
+    #[test]
+    fn services_follow_one_another_unless_they_may_not() {
+        let services = vec![
+            service("a", vec![task(Arch::Amd64, Some("r.test/a"))]),
+            service("b", vec![task(Arch::Amd64, Some("r.test/b"))]),
+        ];
+        let edges = |order| {
+            let plan = plan(&BuildSpec { order, services: services.clone() }).unwrap();
+            plan.targets.into_iter().map(|target| target.after).collect::<Vec<_>>()
+        };
+        assert_eq!(edges(Order::Sequential), [Vec::new(), vec![0]]);
+        assert_eq!(edges(Order::Parallel), [Vec::<usize>::new(), Vec::new()]);
+    }
+
+    #[test]
+    fn every_problem_is_said_at_once() {
+        let mut lost = task(Arch::Amd64, None);
+        lost.kaniko.no_push = false;
+        let digest = format!("r.test/a@sha256:{}", "0".repeat(64));
+        let services = vec![
+            service(
+                "a",
+                vec![task(Arch::Amd64, Some("r.test/a:latest")), lost, task(Arch::Amd64, Some(&digest))],
+            ),
+            service("b", vec![task(Arch::Arm64, Some("r.test/c:1")), task(Arch::Amd64, Some("r.test/c:1"))]),
+            service("d", vec![task(Arch::Arm64, Some("r.test/c:1_arm64"))]),
+        ];
+        let problems = plan(&BuildSpec { order: Order::Parallel, services }).unwrap_err();
+        let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            ["no destination", "a destination cannot have a digest", "r.test/c:1_arm64 is also pushed by b",]
+        );
+    }
+}

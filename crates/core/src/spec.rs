@@ -1,0 +1,171 @@
+//! What a build is asked to be, after every layer of configuration has been merged.
+//!
+//! This is the typed form that travels from client to server. What only the server knows (default cpu, memory and
+//! platform) stays `None` here and is filled there. Unknown fields are refused: a spec is an order, and an order that
+//! is half understood must not be carried out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Arch, Platform, ServiceName};
+use crate::secret::{self, Secret};
+
+/// A whole build: services in the order of the file, each with its tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildSpec {
+    /// How services follow one another.
+    pub order: Order,
+    /// The services; a plain config.yaml without Compose is one service without a name.
+    pub services: Vec<ServiceSpec>,
+}
+
+/// How the services of a build follow one another. Architectures are parallel in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// One service after the other, stop at the first failure.
+    #[default]
+    Sequential,
+    /// All services side by side (`--async`).
+    Parallel,
+}
+
+/// One service of a Compose file, or the whole of a config.yaml.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// The Compose service's name; `None` for a config.yaml.
+    pub name: Option<ServiceName>,
+    /// One task per `bake` entry or platform.
+    pub tasks: Vec<TaskSpec>,
+}
+
+/// One task: one image for one architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSpec {
+    /// Where it runs; `None` = the server's choice.
+    pub platform: Option<Platform>,
+    /// The architecture of the machine that it runs on.
+    pub arch: Arch,
+    /// Size: thousandths of a cpu; `None` = `DEFAULT_BUILD_CPU` of the server.
+    pub cpu_millis: Option<u32>,
+    /// Size: MiB; `None` = `DEFAULT_BUILD_MEMORY` of the server.
+    pub memory_mib: Option<u32>,
+    /// Variables of the agent's container: seen by both scripts and by Kaniko, not by `RUN`.
+    #[serde(with = "secret::map_on_wire")]
+    pub env: BTreeMap<String, Secret>,
+    /// Shell text run before Kaniko.
+    pub pre_script: Option<String>,
+    /// Shell text run after Kaniko succeeded.
+    pub post_script: Option<String>,
+    /// Logins for base images, push, cache and the index push.
+    pub credentials: Vec<Credential>,
+    /// What Kaniko is told.
+    pub kaniko: KanikoSpec,
+}
+
+/// A login for one registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// Host and port; Docker Hub is `docker.io`, however the user spelled it.
+    pub registry: String,
+    /// User name.
+    pub username: String,
+    /// Password or token.
+    #[serde(with = "secret::on_wire")]
+    pub password: Secret,
+}
+
+/// The `kaniko` section, resolved. Paths are relative, with `/` between their parts, and never leave their root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KanikoSpec {
+    /// The build context below the source root; `.` = the root itself.
+    pub context_path: String,
+    /// The Dockerfile, relative to the context.
+    pub dockerfile: String,
+    /// What is pushed, as the user wrote it after checks; `None` only with `no_push`.
+    pub destination: Option<crate::image::ImageRef>,
+    /// `--build-arg`; values may be seen in the image's history.
+    pub build_args: BTreeMap<String, String>,
+    /// The layer cache.
+    pub cache: CacheSpec,
+    /// `--snapshot-mode`.
+    pub snapshot_mode: Option<SnapshotMode>,
+    /// `--use-new-run`.
+    pub use_new_run: bool,
+    /// `--cleanup`.
+    pub cleanup: bool,
+    /// `--no-push`.
+    pub no_push: bool,
+    /// `--custom-platform`; `None` = from `arch`.
+    pub custom_platform: Option<String>,
+    /// `--ignore-path`, each.
+    pub ignore_path: Vec<String>,
+    /// Extra flags, already split; they go last.
+    pub extra_flags: Vec<String>,
+}
+
+impl Default for KanikoSpec {
+    fn default() -> Self {
+        Self {
+            context_path: ".".to_owned(),
+            dockerfile: "Dockerfile".to_owned(),
+            destination: None,
+            build_args: BTreeMap::new(),
+            cache: CacheSpec::default(),
+            snapshot_mode: None,
+            use_new_run: false,
+            cleanup: false,
+            no_push: false,
+            custom_platform: None,
+            ignore_path: Vec::new(),
+            extra_flags: Vec::new(),
+        }
+    }
+}
+
+/// `kaniko.cache`, resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSpec {
+    /// `--cache`.
+    pub enable: bool,
+    /// `--cache-repo`, completed where the user gave a bare host.
+    pub repo: Option<String>,
+    /// `--cache-ttl` in seconds.
+    pub ttl_seconds: Option<u64>,
+    /// `--cache-copy-layers`; `None` = Kaniko's default.
+    pub copy_layers: Option<bool>,
+    /// `--cache-run-layers`; `None` = Kaniko's default.
+    pub run_layers: Option<bool>,
+    /// `--compressed-caching`; `None` = Kaniko's default.
+    pub compressed: Option<bool>,
+}
+
+/// `--snapshot-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotMode {
+    /// Every file's content and metadata.
+    Full,
+    /// Metadata and less of the content.
+    Redo,
+    /// Modification times only.
+    Time,
+}
+
+impl SnapshotMode {
+    /// Kaniko's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Redo => "redo",
+            Self::Time => "time",
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Environments that are handed in, never reached for.
+
+use std::collections::BTreeMap;
+
+/// An environment: process variables, a `.env` file, or a test's map.
+pub trait Vars {
+    /// The value of `name` exactly as given; an empty value is a value here.
+    fn get(&self, name: &str) -> Option<String>;
+
+    /// The value of one of Bakery's own settings: there an empty value counts as unset.
+    fn setting(&self, name: &str) -> Option<String> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+}
+
+impl Vars for BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<String> {
+        BTreeMap::get(self, name).cloned()
+    }
+}
+
+impl<V: Vars + ?Sized> Vars for &V {
+    fn get(&self, name: &str) -> Option<String> {
+        (**self).get(name)
+    }
+}
+
+/// `upper` where it knows a name, else `lower`: the process environment over a `.env` file.
+pub struct Layered<U, L> {
+    /// Asked first.
+    pub upper: U,
+    /// Asked where `upper` does not know the name.
+    pub lower: L,
+}
+
+impl<U: Vars, L: Vars> Vars for Layered<U, L> {
+    fn get(&self, name: &str) -> Option<String> {
+        self.upper.get(name).or_else(|| self.lower.get(name))
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.upper.setting(name).or_else(|| self.lower.setting(name))
+    }
+}
+
+/// The declaration of one variable: each program owns a table of these, and the reference page is made of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VarDoc {
+    /// The variable's name.
+    pub name: &'static str,
+    /// The default as the reference prints it (`none` where there is none).
+    pub default: &'static str,
+    /// One sentence: what it sets, and in which unit.
+    pub meaning: &'static str,
+    /// When it must be set; empty = optional.
+    pub required: &'static str,
+}

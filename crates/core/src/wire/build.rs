@@ -1,0 +1,233 @@
+//! Client and server: submit, view, cancel.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Digest, ImageRef};
+use crate::names::{Arch, BuildId, Platform};
+use crate::reason::Reason;
+use crate::spec::BuildSpec;
+use crate::wire::context::ContextRef;
+use crate::wire::log::Cursor;
+
+/// `POST /builds`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitBuild {
+    /// What to build.
+    pub spec: BuildSpec,
+    /// From what.
+    pub context: ContextRef,
+    /// The same key again (same owner) gives the same build again: 16 to 128 printable ASCII characters.
+    pub idempotency_key: String,
+}
+
+/// 202: the build stands in the ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Its id.
+    pub id: BuildId,
+    /// The log's beginning.
+    pub cursor: Cursor,
+    /// Things worth saying that are no mistakes.
+    #[serde(default)]
+    pub notices: Vec<String>,
+}
+
+/// `GET /builds`, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BuildList {
+    /// At most 100 builds.
+    pub builds: Vec<BuildView>,
+}
+
+/// `GET /builds/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildView {
+    /// Its id.
+    pub id: BuildId,
+    /// Where it stands.
+    pub phase: BuildPhase,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Its targets in the order of the plan.
+    pub targets: Vec<TargetView>,
+    /// How it ended.
+    pub outcome: Option<BuildOutcome>,
+}
+
+/// Where a build stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildPhase {
+    /// No task has been launched yet.
+    Queued,
+    /// Tasks are open.
+    Baking,
+    /// All baked; an index is being published.
+    Publishing,
+    /// Over.
+    Ended,
+    /// A phase that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A service, or a group of config entries with one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetView {
+    /// Name for people.
+    pub name: String,
+    /// Its tasks.
+    pub tasks: Vec<TaskView>,
+    /// What is published, where something is.
+    pub publish: Option<PublishView>,
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its place in the build, from 0.
+    pub index: u16,
+    /// Architecture.
+    pub arch: Arch,
+    /// Platform that it was given to.
+    pub platform: Platform,
+    /// Current or last attempt, from 1.
+    pub attempt: u8,
+    /// Where it stands.
+    pub phase: TaskPhase,
+    /// Tasks ahead of it in the platform's queue, while it waits.
+    #[serde(default)]
+    pub ahead: Option<u32>,
+    /// What went wrong, or what it waits for.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+    /// The same in words.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// Digest of what it pushed.
+    #[serde(default)]
+    pub digest: Option<Digest>,
+}
+
+/// Where a task stands; the states of the lifecycle as a reader sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskPhase {
+    /// Waits for a place.
+    Planned,
+    /// Ordered from the platform.
+    Launching,
+    /// Its agent has spoken.
+    Running,
+    /// The container is gone; the report may still come.
+    Closing,
+    /// Settled: baked.
+    Baked,
+    /// Settled: failed by its own doing.
+    Failed,
+    /// Settled: lost by ours or the platform's.
+    Lost,
+    /// Settled: ran into a limit.
+    TimedOut,
+    /// Settled: cancelled.
+    Cancelled,
+    /// A phase that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The publishing of one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishView {
+    /// What is published.
+    pub destination: ImageRef,
+    /// How far it is.
+    pub state: PublishState,
+}
+
+/// How far publishing is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum PublishState {
+    /// Not yet.
+    Pending,
+    /// There.
+    Done {
+        /// Digest of the index, or of the one image where there is one.
+        digest: Digest,
+    },
+    /// Never.
+    Failed {
+        /// The machine's word.
+        reason: Reason,
+        /// In words.
+        text: String,
+    },
+    /// A state that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a build ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildOutcome {
+    /// In one word.
+    pub verdict: Verdict,
+    /// The first cause, where it did not end well.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+    /// The same in words, with the task's name.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// What now stands in registries.
+    #[serde(default)]
+    pub images: Vec<PublishedImage>,
+}
+
+/// A build's end in one word; decides the client's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything baked and published (exit 0).
+    Baked,
+    /// The build as described failed (exit 1).
+    Failed,
+    /// Our side or the platform failed it (exit 4).
+    Lost,
+    /// Cancelled (exit 130 where the client asked, else 1).
+    Cancelled,
+    /// A verdict that this version does not know (exit 4).
+    #[serde(other)]
+    Unknown,
+}
+
+/// One image that a build has published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedImage {
+    /// Under this name.
+    pub destination: ImageRef,
+    /// With this digest.
+    pub digest: Digest,
+    /// Its architectures.
+    pub archs: Vec<Arch>,
+}
+
+/// `GET /info`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Info {
+    /// The server's version.
+    pub version: String,
+    /// Protocol versions that it speaks.
+    pub protocols: Vec<u32>,
+    /// The platforms and what each can run.
+    pub platforms: BTreeMap<String, Vec<Arch>>,
+    /// Bucket for contexts, where one is configured: `None` = the server's own store.
+    #[serde(default)]
+    pub bucket: Option<String>,
+}

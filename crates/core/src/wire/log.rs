@@ -1,0 +1,370 @@
+//! Logs on the wire and on disk: frames, each a header line and a payload.
+//!
+//! A frame is one JSON header line, ended by `\n`, and then exactly `len` bytes of payload. The payload of `lines` and
+//! `note` frames is NDJSON, one [`LogLine`] a line, encoded once by its writer and never decoded on the way. The same
+//! bytes lie in the server's log file and go to followers.
+//!
+//! Inside one build every line, and every frame without lines, has a number of its own (`seq`, from 0): the order of
+//! the log. A cursor names the next number that a follower wants.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::limits;
+use crate::names::{BadName, RunName};
+use crate::reason::Reason;
+use crate::wire::build::{BuildOutcome, PublishView, TaskPhase};
+
+/// One line of log as its writer encodes it. Short keys: there are many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was written, UTC, to the millisecond.
+    pub ts: Timestamp,
+    /// Who wrote it.
+    pub src: Source,
+    /// How loud.
+    #[serde(default)]
+    pub lvl: Level,
+    /// The text without its line end; colours of the build are kept.
+    pub msg: String,
+    /// True for every part but the last of a line that was longer than [`limits::LINE_BYTES`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// Who wrote a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The server.
+    Server,
+    /// The agent itself.
+    Agent,
+    /// The pre-script.
+    PreScript,
+    /// Kaniko and what runs in it.
+    Kaniko,
+    /// The post-script.
+    PostScript,
+    /// A writer that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Source {
+    /// The word on the wire and in JSON output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Agent => "agent",
+            Self::PreScript => "pre-script",
+            Self::Kaniko => "kaniko",
+            Self::PostScript => "post-script",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How loud a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Ordinary.
+    #[default]
+    Info,
+    /// Worth reading.
+    Warn,
+    /// Why it failed.
+    Error,
+    /// A loudness that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Header of one block of a log segment (agent to server). Lines of a run count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockHeader {
+    /// The run; must be the one of the route.
+    pub run: RunName,
+    /// Number of the first line.
+    pub first: u64,
+    /// Lines in the payload.
+    pub lines: u32,
+    /// Bytes of the payload.
+    pub len: u32,
+}
+
+/// Header of one frame of a build's log (server's file, server to follower).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameHeader {
+    /// Bytes of the payload that follows the header line; a reader that does not know `kind` skips them.
+    #[serde(default)]
+    pub len: u32,
+    /// Number in the build's order: of the first line, or of the frame itself. `beat` frames have that of the next.
+    pub seq: u64,
+    /// What it is.
+    #[serde(flatten)]
+    pub frame: Frame,
+}
+
+/// What a frame is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Frame {
+    /// Lines of an agent; the payload is the agent's own bytes.
+    Lines {
+        /// The run.
+        run: RunName,
+        /// Number of the first line within the run, from 1.
+        first: u64,
+        /// Lines in the payload.
+        lines: u32,
+    },
+    /// Lines of the server about a run or (`None`) about the whole build.
+    Note {
+        /// The run that it is about.
+        run: Option<RunName>,
+        /// Lines in the payload.
+        lines: u32,
+    },
+    /// A task has changed its phase.
+    State {
+        /// The run.
+        run: RunName,
+        /// Its new phase.
+        phase: TaskPhase,
+        /// Why, where it is not plain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
+        /// The same in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// A destination has been published, or has failed to be.
+    Published {
+        /// What and how.
+        publish: PublishView,
+    },
+    /// Lines that were dropped because a task's log is full.
+    Gap {
+        /// The run.
+        run: RunName,
+        /// How many lines, as far as is known when the frame is written.
+        lines: u64,
+    },
+    /// Nothing new, still here. Never stored.
+    Beat,
+    /// Nothing will follow.
+    End {
+        /// How the build ended.
+        outcome: BuildOutcome,
+    },
+    /// A frame that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Frame {
+    /// How many numbers of the build's order the frame takes.
+    pub fn width(&self) -> u64 {
+        match self {
+            Self::Lines { lines, .. } | Self::Note { lines, .. } => u64::from(*lines),
+            Self::Beat => 0,
+            _ => 1,
+        }
+    }
+}
+
+/// A place in a build's log: `epoch:seq`. The epoch goes up when a restart of the server cuts a torn tail, so that a
+/// number that was given twice can be told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor {
+    /// The log's epoch.
+    pub epoch: u32,
+    /// Number of the next line or frame wanted.
+    pub seq: u64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.epoch, self.seq)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = BadName;
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let parse = || {
+            let (epoch, seq) = text.split_once(':')?;
+            Some(Self { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
+        };
+        parse().ok_or_else(|| BadName { text: text.to_owned(), expected: "a cursor (epoch:seq)" })
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The response header that carries the log's current epoch.
+pub const EPOCH_HEADER: &str = "bakery-epoch";
+
+/// A header that says how many bytes follow it.
+pub trait Framed: DeserializeOwned + Serialize {
+    /// Bytes of payload.
+    fn payload_len(&self) -> usize;
+}
+
+impl Framed for BlockHeader {
+    fn payload_len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+impl Framed for FrameHeader {
+    fn payload_len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+/// Bytes that are no frames.
+#[derive(Debug, Error)]
+pub enum FrameError {
+    /// A header is longer than [`limits::HEADER_BYTES`].
+    #[error("a frame header is longer than {} bytes", limits::HEADER_BYTES)]
+    LongHeader,
+    /// A payload is longer than [`limits::BLOCK_BYTES`].
+    #[error("a frame's payload of {0} bytes is longer than {max} bytes", max = limits::BLOCK_BYTES)]
+    LongPayload(usize),
+    /// A header is not what was expected.
+    #[error("a frame header cannot be read")]
+    Header(#[source] serde_json::Error),
+}
+
+/// Appends one frame to `out`. The caller has put the payload's length into the header.
+pub fn encode<H: Framed>(header: &H, payload: &[u8], out: &mut Vec<u8>) {
+    debug_assert_eq!(header.payload_len(), payload.len());
+    // Serialising our own plain structs into memory cannot fail; a reader would reject the frame if it did.
+    if serde_json::to_writer(&mut *out, header).is_ok() {
+        out.push(b'\n');
+        out.extend_from_slice(payload);
+    }
+}
+
+/// Turns chunks of bytes, cut anywhere, back into frames. Holds at most one frame and one chunk.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buf: Vec<u8>,
+    at: usize,
+    scanned: usize,
+}
+
+impl Decoder {
+    /// Takes the next chunk.
+    pub fn push(&mut self, chunk: &[u8]) {
+        if self.at > 0 {
+            self.buf.drain(..self.at);
+            self.at = 0;
+        }
+        self.buf.extend_from_slice(chunk);
+    }
+
+    /// True between frames: a stream that ends elsewhere was cut.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.buf.len()
+    }
+
+    /// The next whole frame, if one is there. After an error the stream cannot be read any further.
+    pub fn next_frame<H: Framed>(&mut self) -> Result<Option<(H, &[u8])>, FrameError> {
+        let rest = &self.buf[self.at..];
+        let Some(end) = rest[self.scanned..].iter().position(|&b| b == b'\n').map(|i| i + self.scanned)
+        else {
+            self.scanned = rest.len();
+            return if rest.len() > limits::HEADER_BYTES { Err(FrameError::LongHeader) } else { Ok(None) };
+        };
+        if end > limits::HEADER_BYTES {
+            return Err(FrameError::LongHeader);
+        }
+        let header: H = serde_json::from_slice(&rest[..end]).map_err(FrameError::Header)?;
+        let len = header.payload_len();
+        if len > limits::BLOCK_BYTES {
+            return Err(FrameError::LongPayload(len));
+        }
+        let start = self.at + end + 1;
+        if self.buf.len() < start + len {
+            self.scanned = end;
+            return Ok(None);
+        }
+        self.at = start + len;
+        self.scanned = 0;
+        Ok(Some((header, &self.buf[start..start + len])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{BuildId, TaskId};
+
+    fn run() -> RunName {
+        RunName { task: TaskId { build: BuildId::new(1, 2), index: 0 }, attempt: 1 }
+    }
+
+    #[test]
+    fn frames_survive_any_cut() {
+        let mut bytes = Vec::new();
+        let frame = |seq, frame, len| FrameHeader { len, seq, frame };
+        encode(&frame(0, Frame::Lines { run: run(), first: 1, lines: 2 }, 6), b"{}\n{}\n", &mut bytes);
+        encode(&frame(2, Frame::Beat, 0), b"", &mut bytes);
+        encode(&frame(2, Frame::Gap { run: run(), lines: 7 }, 0), b"", &mut bytes);
+        for size in 1..bytes.len() {
+            let mut decoder = Decoder::default();
+            let mut seen = Vec::new();
+            for chunk in bytes.chunks(size) {
+                decoder.push(chunk);
+                while let Some((header, payload)) = decoder.next_frame::<FrameHeader>().unwrap() {
+                    seen.push((header.seq, header.frame.width(), payload.len()));
+                }
+            }
+            assert_eq!(seen, [(0, 2, 6), (2, 0, 0), (2, 1, 0)]);
+            assert!(decoder.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_newer_servers_frame_is_skipped_with_its_payload() {
+        let mut decoder = Decoder::default();
+        decoder
+            .push(b"{\"kind\":\"picture\",\"seq\":4,\"len\":3,\"w\":1}\nabc{\"kind\":\"beat\",\"seq\":5}\n");
+        let (header, payload) = decoder.next_frame::<FrameHeader>().unwrap().unwrap();
+        assert_eq!((header.frame, payload), (Frame::Unknown, b"abc".as_slice()));
+        assert_eq!(decoder.next_frame::<FrameHeader>().unwrap().unwrap().0.frame, Frame::Beat);
+    }
+
+    #[test]
+    fn floods_without_a_line_end_are_refused() {
+        let mut decoder = Decoder::default();
+        decoder.push(&vec![b'x'; limits::HEADER_BYTES + 1]);
+        assert!(matches!(decoder.next_frame::<BlockHeader>(), Err(FrameError::LongHeader)));
+    }
+
+    #[test]
+    fn cursors_are_text() {
+        let cursor = Cursor { epoch: 3, seq: 99 };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        assert!("3".parse::<Cursor>().is_err());
+    }
+}

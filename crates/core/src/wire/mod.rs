@@ -1,0 +1,23 @@
+//! What the programs say to each other, conversation by conversation.
+//!
+//! Work requests refuse unknown fields; observations tolerate unknown fields and unknown variants, so that a client
+//! one version behind still shows what it understands.
+
+pub mod build;
+pub mod context;
+pub mod log;
+pub mod problem;
+pub mod route;
+pub mod run;
+
+/// The protocol's version, sent in [`PROTOCOL_HEADER`]; a server speaks this one and the one before.
+pub const PROTOCOL: u32 = 1;
+
+/// The header that carries the protocol's version, both ways.
+pub const PROTOCOL_HEADER: &str = "bakery-protocol";
+/// Carries the context reference of a build submitted as YAML: `ID sha256:... LEN` separated by blanks.
+pub const CONTEXT_HEADER: &str = "bakery-context";
+/// Carries the idempotency key of a build submitted as YAML.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// Media type of frame streams: log segments and followed logs.
+pub const FRAMES_TYPE: &str = "application/vnd.bakery.frames";

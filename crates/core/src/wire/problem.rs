@@ -1,0 +1,29 @@
+//! Problems as RFC 9457 describes them (`application/problem+json`).
+
+use serde::{Deserialize, Serialize};
+
+/// Media type of a [`Problem`].
+pub const PROBLEM_TYPE: &str = "application/problem+json";
+
+/// Why a request was not done. Never holds a secret or a presigned URL.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable word for the kind of problem, as a relative URI: `unauthorized`, `bad-spec`, `no-such-build`, ...
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// The kind in words, the same for every occurrence.
+    #[serde(default)]
+    pub title: String,
+    /// The HTTP status.
+    #[serde(default)]
+    pub status: u16,
+    /// This occurrence in words: what, where, what was expected.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Every mistake of a request that has several, one text each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}

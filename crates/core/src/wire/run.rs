@@ -1,0 +1,218 @@
+//! Server and agent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Digest, ImageRef};
+use crate::names::{Arch, RunName};
+use crate::reason::Reason;
+use crate::secret::{self, Secret};
+use crate::spec::{Credential, KanikoSpec};
+use crate::wire::context::ContextRef;
+
+/// The three variables that an agent is launched with, and nothing else of ours.
+pub mod launch_env {
+    /// URL of the server's agents' door, without a path.
+    pub const URL: &str = "BAKERY_URL";
+    /// The run's name.
+    pub const RUN: &str = "BAKERY_RUN";
+    /// The one-use launch token.
+    pub const TOKEN: &str = "BAKERY_LAUNCH_TOKEN";
+}
+
+/// `POST /runs/{run}/order`, with the launch token as bearer: binds the run to this session.
+///
+/// All later calls of the agent carry the session secret as bearer. The same request again is answered with the same
+/// order (a reply may get lost); another session for the same run is refused and fails the run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// 32 random bytes in hex, made by the agent.
+    #[serde(with = "secret::on_wire")]
+    pub session: Secret,
+    /// The agent's version, for the log.
+    pub agent_version: String,
+}
+
+/// Everything that an agent needs to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskOrder {
+    /// The run.
+    pub run: RunName,
+    /// The architecture that was asked for.
+    pub arch: Arch,
+    /// How to get the context.
+    pub source: ContextSource,
+    /// What the context is.
+    pub context: ContextRef,
+    /// Variables for the scripts and Kaniko.
+    #[serde(with = "secret::map_on_wire")]
+    pub env: BTreeMap<String, Secret>,
+    /// Shell text before Kaniko.
+    pub pre_script: Option<String>,
+    /// Shell text after Kaniko succeeded.
+    pub post_script: Option<String>,
+    /// What Kaniko is told; its `destination` is the user's, see `push_to`.
+    pub kaniko: KanikoSpec,
+    /// Where this run's image is pushed: the destination itself, or its `tag_<arch>`; `None` with `no_push`.
+    pub push_to: Option<ImageRef>,
+    /// Who pushes.
+    pub push: Push,
+    /// Logins for base images and the cache.
+    pub pull_credentials: Vec<Credential>,
+    /// Logins for the push.
+    pub push_credentials: Vec<Credential>,
+    /// Registries (host and port) that may be spoken to over plain HTTP.
+    pub insecure_registries: Vec<String>,
+    /// Seconds from the order to the end of the task; the agent ends itself then.
+    pub deadline_seconds: u64,
+    /// Seconds that the agent keeps trying to deliver its report (`BUILD_RESULT_TIMEOUT`).
+    pub result_seconds: u64,
+}
+
+/// Who pushes the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Push {
+    /// Kaniko itself, at the end of its run.
+    ByKaniko,
+    /// The agent, after the last `RUN`: the push credentials are never on disk while user code runs.
+    ByAgent,
+}
+
+/// How the agent reads the context.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ContextSource {
+    /// `GET /runs/{run}/context`.
+    Server,
+    /// From a bucket with the agent's own credentials (task role).
+    S3 {
+        /// Endpoint URL; `None` = AWS's own of the region.
+        endpoint: Option<String>,
+        /// Region.
+        region: String,
+        /// Bucket.
+        bucket: String,
+        /// Key.
+        key: String,
+    },
+    /// By a URL for this one object.
+    Url {
+        /// The presigned URL.
+        #[serde(with = "secret::on_wire")]
+        url: Secret,
+    },
+}
+
+/// How far a run has come. Sent with every log segment in [`STAGE_HEADER`] and with the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Order, download, unpack.
+    Prepare,
+    /// The pre-script runs.
+    PreScript,
+    /// Kaniko builds.
+    Bake,
+    /// The image is being pushed: from here on a registry may know it.
+    Push,
+    /// The post-script runs.
+    PostScript,
+    /// All done but the report.
+    Report,
+}
+
+impl Stage {
+    /// Every stage in order.
+    pub const ALL: [Self; 6] =
+        [Self::Prepare, Self::PreScript, Self::Bake, Self::Push, Self::PostScript, Self::Report];
+
+    /// The word on the wire and in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::PreScript => "pre-script",
+            Self::Bake => "bake",
+            Self::Push => "push",
+            Self::PostScript => "post-script",
+            Self::Report => "report",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Stage {
+    type Err = crate::names::BadName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|stage| stage.as_str() == text)
+            .ok_or_else(|| crate::names::BadName { text: text.to_owned(), expected: "a stage" })
+    }
+}
+
+/// The header that carries the [`Stage`] of a log segment.
+pub const STAGE_HEADER: &str = "bakery-stage";
+
+/// The answer to a log segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentAck {
+    /// The number of the line that the server wants next; may go back after a restart.
+    pub next: u64,
+    /// True once the run is to end: end Kaniko's process tree, report, leave.
+    pub cancel: bool,
+}
+
+/// `POST /runs/{run}/report`: what became of the run. Sent once the whole log has been acknowledged, and repeated
+/// until it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskReport {
+    /// How it ended.
+    pub result: TaskResult,
+    /// The stage in which it ended.
+    pub stage: Stage,
+    /// Lines that the agent has written in all; the server has them all before it settles.
+    pub lines: u64,
+    /// Milliseconds spent in each stage.
+    pub millis: BTreeMap<Stage, u64>,
+}
+
+/// How a run ended, as the agent saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum TaskResult {
+    /// Kaniko ended with 0, and the digest is proven.
+    Baked {
+        /// Digest of the image's manifest.
+        digest: Digest,
+    },
+    /// Something failed.
+    Failed {
+        /// The machine's word.
+        reason: Reason,
+        /// One sentence for people.
+        text: String,
+        /// Exit code of the process that failed; `None` where none ran.
+        exit_code: Option<i32>,
+        /// The last lines that speak of the error.
+        tail: Vec<String>,
+    },
+    /// Ended because the server said so.
+    Cancelled,
+}
+
+/// The answer to a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportAck {
+    /// False where the run had been settled before: the report changes nothing.
+    pub accepted: bool,
+}
