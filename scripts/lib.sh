@@ -1,0 +1,121 @@
+# shellcheck shell=bash disable=SC2034 # what is set here is used there
+# Helpers for every script here; source it, do not run it. stdout is data, stderr is talk.
+set -euo pipefail
+shopt -s inherit_errexit
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/bakery
+RUN=${BAKERY_RUN:-/run/bakery} # what lives only as long as the processes that it describes; gone with a reboot
+ARCHES=(amd64 arm64)
+export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1
+mkdir -p "$CACHE/bin"
+
+say() { printf '==> %s\n' "$*" >&2; }
+note() { printf '    %s\n' "$*" >&2; }
+die() { # die TEXT [HINT]
+  printf 'error: %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf 'hint: %s\n' "$2" >&2
+  exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo "$@"; else die "root is needed for: $*" "run as root, or install sudo"; fi
+}
+
+run_dir() { # run_dir: makes the folder for running processes, ours even when only root may write to its parent
+  [ -d "$RUN" ] || root install -d -o "$(id -u)" -g "$(id -g)" -m 0755 "$RUN"
+}
+
+await() { # await SECONDS WHAT COMMAND...: asks until the command succeeds
+  local until=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $until ] || return 1
+    sleep 0.1
+  done || die "$what did not answer in time"
+}
+
+# A pid alone may belong to another process by now; with its start time (clock ticks since boot) it names one process for ever.
+born() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+remember() { printf '%s %s\n' "$1" "$(born "$1")"; }
+alive() { # alive FILE: is the process that remember wrote down still there?
+  local pid start
+  read -r pid start 2>/dev/null <"$1" || return 1
+  [ -n "$start" ] && [ "$(born "$pid" || true)" = "$start" ] && [ "$(sed 's/.*) //' "/proc/$pid/stat" | cut -c1)" != Z ]
+}
+end() { # end FILE [SECONDS]: ends that process and no other; asks first, insists later
+  local pid until=$((SECONDS + ${2:-10}))
+  if alive "$1"; then
+    read -r pid _ <"$1"
+    root kill -TERM "$pid" 2>/dev/null || true
+    while alive "$1" && [ $SECONDS -lt $until ]; do sleep 0.1; done
+    ! alive "$1" || root kill -KILL "$pid" 2>/dev/null || true
+  fi
+  rm -f "$1"
+}
+spawn() { # spawn FILE LOG COMMAND...: in the background, away from the terminal's Ctrl-C, remembered in FILE
+  local file=$1 log=$2
+  shift 2
+  setsid "$@" </dev/null >"$log" 2>&1 9>&- &
+  remember $! >"$file"
+}
+
+# Parts that several callers share (the engine, the emulation) end with their last holder: a living process, or a person ("by-hand").
+hold() { # hold FOLDER PID|by-hand
+  mkdir -p "$1"
+  if [ "$2" = by-hand ]; then : >"$1/by-hand"; else remember "$2" >"$1/$2"; fi
+}
+held() { # held FOLDER: does anybody still hold it?
+  local f
+  for f in "$1"/*; do
+    [ -e "$f" ] || continue
+    if [ "${f##*/}" = by-hand ] || alive "$f"; then return 0; fi
+    rm -f "$f"
+  done
+  return 1
+}
+
+host_arch() {
+  case $(uname -m) in
+  x86_64) echo amd64 ;;
+  aarch64) echo arm64 ;;
+  *) die "no recipe for $(uname -m)" "Bakery's own set-up knows amd64 and arm64" ;;
+  esac
+}
+musl_target() { case $1 in amd64) echo x86_64-unknown-linux-musl ;; arm64) echo aarch64-unknown-linux-musl ;; esac }
+version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' "$REPO/Cargo.toml"; }
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# Debian packages for any architecture, unpacked beside the system: nothing is installed, no architecture added, no service known.
+deb() { # deb PACKAGE ARCH: prints the folder that holds its files
+  local dir=$CACHE/deb/$1-$2 apt=$CACHE/apt tmp
+  if [ ! -e "$dir/.whole" ]; then
+    exec 8>"$CACHE/apt.lock" && flock 8
+    if [ ! -e "$dir/.whole" ]; then
+      mkdir -p "$apt"/{lists,cache}/partial "$CACHE/deb"
+      cat >"$apt/conf" <<EOF
+APT::Architectures { "amd64"; "arm64"; };
+APT::Sandbox::User "";
+Dir::State::Lists "$apt/lists";
+Dir::Cache "$apt/cache";
+EOF
+      # The lists are fetched once a day: an older list names packages that the mirror has replaced.
+      if [ -z "$(find "$apt/updated" -mtime -1 2>/dev/null)" ]; then
+        say "Debian's package lists for amd64 and arm64, kept apart from the system's (5 s)"
+        APT_CONFIG=$apt/conf apt-get -q update >"$apt/log" 2>&1 || die "apt-get update failed: $(tail -3 "$apt/log")"
+        touch "$apt/updated"
+      fi
+      tmp=$(mktemp -d "$CACHE/deb/.tmp.XXXXXX")
+      (cd "$tmp" && APT_CONFIG=$apt/conf apt-get -q download "$1:$2" >"$apt/log" 2>&1) ||
+        die "Debian's package $1 ($2) could not be downloaded: $(tail -3 "$apt/log")"
+      rm -rf "$dir"
+      dpkg -x "$tmp"/*.deb "$dir"
+      rm -rf "$tmp"
+      touch "$dir/.whole"
+    fi
+    flock -u 8
+    exec 8>&-
+  fi
+  echo "$dir"
+}
