@@ -1,0 +1,239 @@
+//! A platform of plain data, for the tests of other rooms: it records what it is told and does as it is scripted.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bakery_core::names::{Arch, RunName};
+use bakery_core::reason::Reason;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::{Exit, LaunchError, LaunchOrder, Launcher, Observation};
+
+/// What a launch does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Script {
+    /// Starts the container and says so; what happens when nothing is scripted.
+    Start,
+    /// Starts nothing and says why.
+    Fail(LaunchError),
+    /// Starts the container, but the answer is lost: the caller gets this error.
+    LoseAnswer(LaunchError),
+    /// Does not answer before [`FakePlatform::release`]; then it starts the container.
+    Hang,
+}
+
+/// A launcher whose containers are entries of a map. Clones are handles to the same platform.
+#[derive(Clone)]
+pub struct FakePlatform {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    archs: BTreeSet<Arch>,
+    state: Mutex<State>,
+    released: watch::Sender<u64>,
+    launched: watch::Sender<usize>,
+    stopped: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    scripts: VecDeque<Script>,
+    stop_failures: VecDeque<LaunchError>,
+    launches: Vec<LaunchOrder>,
+    stops: Vec<RunName>,
+    /// Every container that was ever started; `Some` once it ended.
+    containers: BTreeMap<RunName, Option<Exit>>,
+    /// Held by the platform: shown by `list` and `Synced`.
+    held: BTreeSet<RunName>,
+    watchers: Vec<mpsc::UnboundedSender<Observation>>,
+}
+
+impl State {
+    fn tell(&mut self, observation: &Observation) {
+        self.watchers.retain(|watcher| watcher.send(observation.clone()).is_ok());
+    }
+
+    fn synced(&self) -> Observation {
+        Observation::Synced { live: self.held.iter().copied().collect() }
+    }
+
+    fn end(&mut self, run: RunName, exit: &Exit) {
+        if self.held.remove(&run) {
+            self.containers.insert(run, Some(exit.clone()));
+            self.tell(&Observation::Gone { run, exit: exit.clone() });
+        }
+    }
+}
+
+impl FakePlatform {
+    /// A platform that runs these architectures.
+    pub fn new(archs: impl IntoIterator<Item = Arch>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                archs: archs.into_iter().collect(),
+                state: Mutex::default(),
+                released: watch::Sender::new(0),
+                launched: watch::Sender::new(0),
+                stopped: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    /// What the next launch does that has no script yet; scripts are used up one by one.
+    pub fn script(&self, script: Script) {
+        self.state().scripts.push_back(script);
+    }
+
+    /// The next stop that has no script yet answers with this error and ends nothing.
+    pub fn script_stop(&self, error: LaunchError) {
+        self.state().stop_failures.push_back(error);
+    }
+
+    /// Lets every launch go on that hangs now.
+    pub fn release(&self) {
+        self.inner.released.send_modify(|count| *count += 1);
+    }
+
+    /// Every call of `launch`, repeated ones included, in order.
+    pub fn launches(&self) -> Vec<LaunchOrder> {
+        self.state().launches.clone()
+    }
+
+    /// Every call of `stop`, in order.
+    pub fn stops(&self) -> Vec<RunName> {
+        self.state().stops.clone()
+    }
+
+    /// How many containers were ever started.
+    pub fn started(&self) -> usize {
+        self.state().containers.len()
+    }
+
+    /// The containers that live.
+    pub fn live(&self) -> Vec<RunName> {
+        self.state().held.iter().copied().collect()
+    }
+
+    /// Waits until `launch` has been called `count` times, and returns the calls.
+    pub async fn wait_launches(&self, count: usize) -> Vec<LaunchOrder> {
+        // The sender lives as long as we do, so the wait cannot fail.
+        let _ = self.inner.launched.subscribe().wait_for(|seen| *seen >= count).await;
+        self.launches()
+    }
+
+    /// Waits until `stop` has been called `count` times, and returns the calls.
+    pub async fn wait_stops(&self, count: usize) -> Vec<RunName> {
+        let _ = self.inner.stopped.subscribe().wait_for(|seen| *seen >= count).await;
+        self.stops()
+    }
+
+    /// The container ends with this code, and the platform says so.
+    pub fn exit(&self, run: RunName, code: i32) {
+        self.end(run, &Exit { code: Some(code), reason: None, text: format!("exited with {code}") });
+    }
+
+    /// The container ends like this, and the platform says so.
+    pub fn end(&self, run: RunName, exit: &Exit) {
+        self.state().end(run, exit);
+    }
+
+    /// The container vanishes without a word: only the next [`FakePlatform::reconnect`] shows it.
+    pub fn lose(&self, run: RunName) {
+        let mut state = self.state();
+        state.held.remove(&run);
+        state.containers.insert(run, Some(Exit { code: None, reason: None, text: "vanished".to_owned() }));
+    }
+
+    /// Somebody else's leftover of this installation: a container that no launch of this test started.
+    pub fn leave(&self, run: RunName) {
+        let mut state = self.state();
+        state.held.insert(run);
+        state.containers.insert(run, None);
+    }
+
+    /// The platform says something about a run.
+    pub fn progress(&self, run: RunName, reason: Option<Reason>, text: &str) {
+        self.state().tell(&Observation::Progress { run, reason, text: text.to_owned() });
+    }
+
+    /// The watch's connection breaks and is mended: every watcher is told what lives.
+    pub fn reconnect(&self) {
+        let mut state = self.state();
+        let synced = state.synced();
+        state.tell(&synced);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, run: RunName) {
+        let mut state = self.state();
+        if let std::collections::btree_map::Entry::Vacant(new) = state.containers.entry(run) {
+            new.insert(None);
+            state.held.insert(run);
+        }
+    }
+}
+
+#[async_trait]
+impl Launcher for FakePlatform {
+    fn can_run(&self, arch: Arch) -> Result<(), Reason> {
+        if self.inner.archs.contains(&arch) { Ok(()) } else { Err(Reason::NoSuchArch) }
+    }
+
+    async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
+        let mut released = self.inner.released.subscribe();
+        let script = {
+            let mut state = self.state();
+            state.launches.push(order.clone());
+            state.scripts.pop_front().unwrap_or(Script::Start)
+        };
+        self.inner.launched.send_modify(|count| *count += 1);
+        match script {
+            Script::Start => self.start(order.run),
+            Script::Fail(error) => return Err(error),
+            Script::LoseAnswer(error) => {
+                self.start(order.run);
+                return Err(error);
+            }
+            Script::Hang => {
+                let _ = released.changed().await;
+                self.start(order.run);
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
+        let failure = {
+            let mut state = self.state();
+            state.stops.push(*run);
+            let failure = state.stop_failures.pop_front();
+            if failure.is_none() {
+                state.end(*run, &Exit { code: Some(137), reason: None, text: "stopped".to_owned() });
+            }
+            failure
+        };
+        self.inner.stopped.send_modify(|count| *count += 1);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn watch(&self) -> BoxStream<'static, Observation> {
+        let (tell, hear) = mpsc::unbounded_channel();
+        let mut state = self.state();
+        // The receiver is at hand, so the send cannot fail.
+        let _ = tell.send(state.synced());
+        state.watchers.push(tell);
+        UnboundedReceiverStream::new(hear).boxed()
+    }
+
+    async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
+        Ok(self.live())
+    }
+}

@@ -1,0 +1,110 @@
+//! Who runs it: one [`Launcher`] per platform, and what passes between it and the living room.
+//!
+//! A launch carries three small variables (and the operator's proxies) and nothing of the user's; everything else
+//! travels in the order that the agent fetches. One watch a platform tells what becomes of the containers.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bakery_core::names::{Arch, RunName};
+use bakery_core::reason::Reason;
+use bakery_core::secret::Secret;
+use futures_util::stream::BoxStream;
+
+pub mod fake;
+
+/// One container to start. The same run always means the same order, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchOrder {
+    /// The run; also the container's name.
+    pub run: RunName,
+    /// The architecture of image and machine.
+    pub arch: Arch,
+    /// Thousandths of a cpu.
+    pub cpu_millis: u32,
+    /// MiB of memory; there is no swap on top.
+    pub memory_mib: u32,
+    /// The whole environment: the variables of `launch_env`, and the operator's proxies. Nothing of the user's.
+    pub env: Vec<(String, Secret)>,
+    /// The time after which the platform itself may end the container, counted from its start.
+    pub deadline: Duration,
+}
+
+/// What a platform has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// Everything of ours that the platform holds, ended containers included (their [`Observation::Gone`] follows).
+    ///
+    /// First item of a watch, and again after every reconnect: a run whose launch was answered before and that is not
+    /// in it is gone, and nothing more will be learned of it. A launch that is under way, or was answered only after
+    /// the platform listed, may be missing: where that cannot be ruled out, ask [`Launcher::list`] before believing it.
+    Synced {
+        /// Ours, in any order.
+        live: Vec<RunName>,
+    },
+    /// Something on the way to a running agent.
+    Progress {
+        /// The run.
+        run: RunName,
+        /// The machine's word, where it is trouble.
+        reason: Option<Reason>,
+        /// The same for people.
+        text: String,
+    },
+    /// The container is over. May be said more than once.
+    Gone {
+        /// The run.
+        run: RunName,
+        /// How it ended.
+        exit: Exit,
+    },
+}
+
+/// How a container ended, as the platform saw it. It says *that* it is over; *what* became of the task is the report's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code, where the container ran.
+    pub code: Option<i32>,
+    /// The machine's word, where the platform knows why.
+    pub reason: Option<Reason>,
+    /// For people: how it ended, with its last words where it failed.
+    pub text: String,
+}
+
+/// Why a platform did not do as it was told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct LaunchError {
+    /// True where the same order may be accepted later.
+    pub retryable: bool,
+    /// The machine's word.
+    pub reason: Reason,
+    /// For people: what was tried, what happened and, in a line that begins with `hint: `, what to do.
+    pub text: String,
+}
+
+/// A place where agents run.
+///
+/// Every launcher passes the tests of `contract.rs`.
+#[async_trait]
+pub trait Launcher: Send + Sync {
+    /// Whether tasks of `arch` can run here; asked before anything is promised.
+    fn can_run(&self, arch: Arch) -> Result<(), Reason>;
+
+    /// Starts the container. The same order again starts nothing new, whatever became of the first.
+    ///
+    /// `Ok` means that the platform holds the container. After an error it may or may not hold it: a relaunch of the
+    /// same order finds out, and [`Launcher::stop`] makes sure.
+    async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError>;
+
+    /// Ends the container and removes it: `Ok` means that it does not live any more. Ending an ended or unknown run is
+    /// success.
+    async fn stop(&self, run: &RunName) -> Result<(), LaunchError>;
+
+    /// Everything that is seen from now on, beginning with [`Observation::Synced`]. Never ends; a lost connection is
+    /// mended inside.
+    fn watch(&self) -> BoxStream<'static, Observation>;
+
+    /// All containers of this installation that the platform holds, running or not.
+    async fn list(&self) -> Result<Vec<RunName>, LaunchError>;
+}
