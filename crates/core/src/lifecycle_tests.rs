@@ -1,0 +1,209 @@
+//! The laws of the lifecycle, over every sequence of events.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn digest(n: u8) -> Digest {
+    Digest::of(&[n])
+}
+
+fn reason() -> impl Strategy<Value = Reason> {
+    proptest::sample::select(Reason::ALL)
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    reason().prop_map(|reason| Cause::new(reason, "because"))
+}
+
+fn result() -> impl Strategy<Value = TaskResult> {
+    prop_oneof![
+        (0..3_u8).prop_map(|n| TaskResult::Baked { digest: digest(n) }),
+        reason().prop_map(|reason| TaskResult::Failed {
+            reason,
+            text: "because".into(),
+            exit_code: Some(1),
+            tail: Vec::new()
+        }),
+        Just(TaskResult::Cancelled),
+    ]
+}
+
+fn event() -> impl Strategy<Value = TaskEvent> {
+    let text = || "because".to_owned();
+    prop_oneof![
+        3 => Just(TaskEvent::SlotFree),
+        3 => Just(TaskEvent::AgentSeen),
+        2 => proptest::option::of(reason()).prop_map(move |r| TaskEvent::Progress(r, text())),
+        2 => (any::<bool>(), cause())
+            .prop_map(|(retryable, cause)| TaskEvent::LaunchFailed { retryable, cause }),
+        2 => Just(TaskEvent::ProvisionDeadline(text())),
+        2 => Just(TaskEvent::StopConfirmed),
+        2 => proptest::sample::select(&Stage::ALL[..]).prop_map(TaskEvent::Heard),
+        1 => Just(TaskEvent::AgentSilent),
+        1 => result().prop_map(TaskEvent::Reported),
+        3 => cause().prop_map(TaskEvent::Gone),
+        3 => Just(TaskEvent::GraceOver),
+        1 => proptest::sample::select(vec![
+            TaskEvent::CancelAsked(text()),
+            TaskEvent::SiblingFailed(text()),
+            TaskEvent::DeadlinePassed(text()),
+            TaskEvent::SecondBinder(text()),
+        ]),
+    ]
+}
+
+/// Events with the attempt that they speak of.
+fn history() -> impl Strategy<Value = Vec<(u8, TaskEvent)>> {
+    proptest::collection::vec((1..=2_u8, event()), 0..40)
+}
+
+proptest! {
+    #[test]
+    fn settled_is_final(history in history()) {
+        let mut task = Task::new();
+        for (attempt, event) in history {
+            let (after, effects) = next(&task, attempt, event);
+            if task.ending().is_some() {
+                prop_assert_eq!(&after, &task);
+                prop_assert!(effects.iter().all(|effect| matches!(effect, Effect::Contradiction(_))));
+            }
+            task = after;
+        }
+    }
+
+    #[test]
+    fn events_of_other_attempts_change_nothing(history in history(), stray in event()) {
+        let mut task = Task::new();
+        for (attempt, event) in history {
+            task = next(&task, attempt, event).0;
+        }
+        let other = task.attempt % 2 + 1;
+        prop_assert_eq!(next(&task, other, stray), (task, Vec::new()));
+    }
+
+    #[test]
+    fn a_second_attempt_starts_only_when_nothing_lives(history in history()) {
+        let mut task = Task::new();
+        let mut may_live = false;
+        let mut launches = 0;
+        for (attempt, event) in history {
+            let over = matches!(event, TaskEvent::Gone(_) | TaskEvent::StopConfirmed);
+            if over && attempt == task.attempt {
+                may_live = false;
+            }
+            let (after, effects) = next(&task, attempt, event);
+            if after.attempt > task.attempt {
+                prop_assert!(!may_live, "{task:?} -> {after:?}");
+            }
+            if effects.contains(&Effect::Launch) {
+                launches += 1;
+                may_live = true;
+            }
+            task = after;
+        }
+        prop_assert!(launches <= limits::ATTEMPTS && task.attempt <= limits::ATTEMPTS);
+    }
+
+    #[test]
+    fn a_report_wins_over_the_exit(gone in cause(), result in result(), launched in any::<bool>()) {
+        let mut task = next(&Task::new(), 1, TaskEvent::SlotFree).0;
+        if launched {
+            task = next(&task, 1, TaskEvent::AgentSeen).0;
+        }
+        let closing = next(&task, 1, TaskEvent::Gone(gone)).0;
+        let settled = next(&closing, 1, TaskEvent::Reported(result.clone())).0;
+        prop_assert_eq!(settled.ending(), Some(&Ending::of(result)));
+    }
+
+    #[test]
+    fn only_a_report_makes_a_success(history in history()) {
+        let mut task = Task::new();
+        let mut proven = None;
+        for (attempt, event) in history {
+            if let (TaskEvent::Reported(TaskResult::Baked { digest }), true) = (&event, attempt == task.attempt) {
+                proven = proven.or_else(|| Some(digest.clone()));
+            }
+            task = next(&task, attempt, event).0;
+        }
+        if let Some(Ending::Baked { digest }) = task.ending() {
+            prop_assert_eq!(Some(digest), proven.as_ref());
+        }
+    }
+
+    #[test]
+    fn what_may_live_when_a_task_is_settled_is_stopped(history in history()) {
+        let mut task = Task::new();
+        for (attempt, event) in history {
+            let lived = matches!(
+                task.state,
+                TaskState::Launching { .. } | TaskState::Retreating { .. } | TaskState::Running { .. }
+            );
+            let (after, effects) = next(&task, attempt, event);
+            if lived && after.ending().is_some() {
+                prop_assert!(effects.contains(&Effect::Stop) || effects.contains(&Effect::StopIfItLingers));
+            }
+            task = after;
+        }
+    }
+}
+
+fn drive(events: &[TaskEvent]) -> Task {
+    let mut task = Task::new();
+    for event in events {
+        task = next(&task, task.attempt, event.clone()).0;
+    }
+    task
+}
+
+fn gone(reason: Reason) -> TaskEvent {
+    TaskEvent::Gone(Cause::new(reason, "exit 137"))
+}
+
+#[test]
+fn a_lost_container_is_tried_again_only_while_nothing_was_pushed() {
+    use TaskEvent::{AgentSeen, GraceOver, Heard, SlotFree};
+    let lost = |stage, reason| drive(&[SlotFree, AgentSeen, Heard(stage), gone(reason), GraceOver]);
+    assert_eq!(lost(Stage::Bake, Reason::AgentLost).attempt, 2);
+    assert_eq!(lost(Stage::Push, Reason::AgentLost).phase(), TaskPhase::Lost);
+    assert_eq!(lost(Stage::PostScript, Reason::Evicted).phase(), TaskPhase::Lost);
+    assert_eq!(lost(Stage::Bake, Reason::OutOfMemory).phase(), TaskPhase::Lost);
+}
+
+#[test]
+fn a_launch_that_failed_is_stopped_before_it_is_tried_again() {
+    let cause = Cause::new(Reason::NoCapacity, "full");
+    let failed = TaskEvent::LaunchFailed { retryable: true, cause: cause.clone() };
+    let task = drive(&[TaskEvent::SlotFree, failed.clone()]);
+    assert_eq!((task.attempt, task.phase()), (1, TaskPhase::Launching));
+    let (task, effects) = next(&task, 1, TaskEvent::StopConfirmed);
+    assert_eq!((task.attempt, task.cause(), effects), (2, Some(&cause), vec![Effect::QueueAgain]));
+    let (task, _) = next(&task, 2, TaskEvent::SlotFree);
+    let (task, effects) = next(&task, 2, failed);
+    assert_eq!(task.ending(), Some(&Ending::Lost { cause }));
+    assert_eq!(effects, [Effect::Stop]);
+}
+
+#[test]
+fn the_platforms_last_word_explains_a_launch_that_took_too_long() {
+    let pull = TaskEvent::Progress(Some(Reason::ImagePull), "no such image".into());
+    let task = drive(&[TaskEvent::SlotFree, pull, TaskEvent::ProvisionDeadline("5m are over".into())]);
+    let cause = task.ending().and_then(Ending::cause).unwrap();
+    assert_eq!(cause.reason, Reason::ImagePull);
+    assert_eq!(cause.text, "5m are over; the platform's last word: no such image");
+}
+
+#[test]
+fn a_contradicting_digest_is_said_and_changes_nothing() {
+    let report = |n| TaskEvent::Reported(TaskResult::Baked { digest: digest(n) });
+    let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, report(1)]);
+    assert_eq!(next(&task, 1, report(1)), (task.clone(), Vec::new()));
+    assert_eq!(next(&task, 1, report(2)), (task.clone(), vec![Effect::Contradiction(digest(2))]));
+}
+
+#[test]
+fn states_survive_the_ledger() {
+    let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, gone(Reason::Evicted)]);
+    let text = serde_json::to_string(&task).unwrap();
+    assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), task);
+}
