@@ -5,7 +5,7 @@ shopt -s inherit_errexit
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/bakery
-RUN=${BAKERY_RUN:-/run/bakery} # what lives only as long as the processes that it describes; gone with a reboot
+RUN=${BAKERY_RUN:-$CACHE/run} # what lives only as long as the processes that it describes
 ARCHES=(amd64 arm64)
 export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1
 mkdir -p "$CACHE/bin"
@@ -21,10 +21,6 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo "$@"; else die "root is needed for: $*" "run as root, or install sudo"; fi
-}
-
-run_dir() { # run_dir: makes the folder for running processes, ours even when only root may write to its parent
-  [ -d "$RUN" ] || root install -d -o "$(id -u)" -g "$(id -g)" -m 0755 "$RUN"
 }
 
 await() { # await SECONDS WHAT COMMAND...: asks until the command succeeds
@@ -44,20 +40,21 @@ alive() { # alive FILE: is the process that remember wrote down still there?
   read -r pid start 2>/dev/null <"$1" || return 1
   [ -n "$start" ] && [ "$(born "$pid" || true)" = "$start" ] && [ "$(sed 's/.*) //' "/proc/$pid/stat" | cut -c1)" != Z ]
 }
-end() { # end FILE [SECONDS]: ends that process and no other; asks first, insists later
+end() { # end FILE [SECONDS [group]]: ends that process (and its group) and no other; asks first, insists later
   local pid until=$((SECONDS + ${2:-10}))
   if alive "$1"; then
     read -r pid _ <"$1"
-    root kill -TERM "$pid" 2>/dev/null || true
+    [ "${3:-}" != group ] || pid=-$pid
+    root kill -TERM -- "$pid" 2>/dev/null || true
     while alive "$1" && [ $SECONDS -lt $until ]; do sleep 0.1; done
-    ! alive "$1" || root kill -KILL "$pid" 2>/dev/null || true
+    ! alive "$1" || root kill -KILL -- "$pid" 2>/dev/null || true
   fi
   rm -f "$1"
 }
-spawn() { # spawn FILE LOG COMMAND...: in the background, away from the terminal's Ctrl-C, remembered in FILE
+spawn() { # spawn FILE LOG COMMAND...: in the background, a group of its own, away from the terminal's Ctrl-C
   local file=$1 log=$2
   shift 2
-  setsid "$@" </dev/null >"$log" 2>&1 9>&- &
+  setsid "$@" </dev/null >"$log" 2>&1 8>&- 9>&- &
   remember $! >"$file"
 }
 

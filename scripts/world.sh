@@ -1,0 +1,51 @@
+# shellcheck shell=bash disable=SC2034 # what is set here is used there
+# The real parts that the demo, the tests and the bench stand on, brought up for one run and ended with it. Source it after lib.sh.
+
+world_begin() { # a folder for this run, and everything in it ended however the run ends
+  mkdir -p "$CACHE"
+  RUN=$(mktemp -d "$CACHE/run.XXXXXX")
+  export BAKERY_RUN=$RUN
+  trap world_end EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+}
+
+world_end() {
+  local code=$? file
+  trap - EXIT
+  trap '' INT TERM HUP # a second Ctrl-C must not leave half of it running
+  for file in "$RUN"/*.pid; do [ ! -e "$file" ] || end "$file" 20 group; done
+  ! declare -F world_before_end >/dev/null || world_before_end || true
+  for file in "$RUN"/registry-*; do [ ! -e "$file" ] || "$REPO/scripts/registry" down "${file##*/registry-}" || true; done
+  "$REPO/scripts/emulation" off $$ || true
+  "$REPO/scripts/engine" down $$ || true
+  rm -rf "$RUN"
+  exit $code
+}
+
+world_programs() { # builds client and server; BIN_DIR holds them, apart from what another clone builds meanwhile
+  "$REPO/scripts/need" base cc rust
+  export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+  BIN_DIR=$RUN/bin
+  mkdir -p "$BIN_DIR"
+  say "building bakery-client and bakery-server, dev profile (cold 5 min, warm seconds)"
+  exec 9>"$CACHE/programs.lock" && flock 9
+  (cd "$REPO" && cargo build --locked -q -p bakery-client -p bakery-server 9>&-) >&2
+  cp "$CARGO_TARGET_DIR"/debug/bakery-{client,server} "$BIN_DIR/"
+  flock -u 9
+  exec 9>&-
+}
+
+world_up() { # engine, emulation, registry, base image, agent images
+  local out
+  "$REPO/scripts/need" base skopeo registry
+  out=$("$REPO/scripts/engine" up $$) && eval "$out"
+  export DOCKER_HOST
+  note "emulation is switched on for this run only, because this machine has one architecture; Bakery itself never emulates unless told"
+  "$REPO/scripts/emulation" on $$
+  say "a registry at 127.0.0.1 and at $BAKERY_GATEWAY, where containers reach it (1 s)"
+  out=$("$REPO/scripts/registry" up world 127.0.0.1 "$BAKERY_GATEWAY") && eval "$out"
+  out=$("$REPO/scripts/images" base "127.0.0.1:$REGISTRY_PORT/bakery/base:1" "$RUN/base") && eval "$out"
+  BASE_IMAGE=$BAKERY_GATEWAY:$REGISTRY_PORT/bakery/base:1
+  out=$("$REPO/scripts/images" agent "127.0.0.1:$REGISTRY_PORT/bakery/agent:$(version)") && eval "$out"
+}
