@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod image;
+pub mod kaniko;
 pub mod lifecycle;
 pub mod limits;
 pub mod names;

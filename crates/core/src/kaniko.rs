@@ -1,0 +1,347 @@
+//! Kaniko's command line: options and paths in, one argument per value out. No shell is ever involved.
+
+use std::collections::BTreeSet;
+
+use crate::image::ImageRef;
+use crate::names::Arch;
+use crate::spec::{CacheSpec, KanikoSpec};
+use crate::wire::run::Push;
+
+/// The executor inside the agent's container.
+pub const EXECUTOR: &str = "/kaniko/executor";
+
+/// The executor that Bakery is built and tested with; what `plan` prints is its command line.
+pub const PINNED_VERSION: &str = "v1.27.5";
+
+/// Every flag of [`PINNED_VERSION`], in the order of its own help.
+const PINNED_FLAGS: &[&str] = &[
+    "annotation",
+    "build-arg",
+    "cache",
+    "cache-copy-layers",
+    "cache-dir",
+    "cache-repo",
+    "cache-run-layers",
+    "cache-ttl",
+    "cleanup",
+    "compressed-caching",
+    "compression",
+    "compression-level",
+    "context",
+    "context-sub-path",
+    "credential-helpers",
+    "custom-platform",
+    "customPlatform",
+    "destination",
+    "digest-file",
+    "dockerfile",
+    "dryrun",
+    "force",
+    "force-build-metadata",
+    "git",
+    "ignore-path",
+    "ignore-var-run",
+    "image-download-retry",
+    "image-fs-extract-retry",
+    "image-name-tag-with-digest-file",
+    "image-name-with-digest-file",
+    "insecure",
+    "insecure-pull",
+    "insecure-registry",
+    "kaniko-dir",
+    "label",
+    "log-format",
+    "log-timestamp",
+    "materialize",
+    "no-push",
+    "no-push-cache",
+    "oci-layout-path",
+    "pre-cleanup",
+    "preserve-context",
+    "push-ignore-immutable-tag-errors",
+    "push-retry",
+    "registry-certificate",
+    "registry-client-cert",
+    "registry-map",
+    "registry-mirror",
+    "reproducible",
+    "secret",
+    "single-snapshot",
+    "skip-default-registry-fallback",
+    "skip-push-permission-check",
+    "skip-tls-verify",
+    "skip-tls-verify-pull",
+    "skip-tls-verify-registry",
+    "skip-unused-stages",
+    "snapshot-mode",
+    "snapshotMode",
+    "tar-path",
+    "tarPath",
+    "target",
+    "use-new-run",
+    "verbosity",
+];
+
+/// Flags that decide what an agent can prove about a build, and what a user sets instead.
+const RESERVED: &[(&str, Option<char>, &str)] = &[
+    ("context", Some('c'), "use `kaniko.context-path`"),
+    ("bucket", Some('b'), "use `kaniko.context-path`"),
+    ("dockerfile", Some('f'), "use `kaniko.dockerfile`"),
+    ("destination", Some('d'), "use `kaniko.destination`"),
+    ("digest-file", None, "Bakery reads the digest itself and prints it"),
+    ("tar-path", None, "use `kaniko.destination`, or `kaniko.no-push: true`"),
+    ("tarPath", None, "use `kaniko.destination`, or `kaniko.no-push: true`"),
+    ("no-push", None, "use `kaniko.no-push: true`"),
+    ("kaniko-dir", None, "the agent lives in that folder: leave it out"),
+    ("log-format", None, "set LOG_FORMAT for the client instead"),
+    ("help", Some('h'), "it would end Kaniko before the build: leave it out"),
+];
+
+/// Where the agent keeps what Kaniko reads and writes. Kaniko wipes everything outside `/kaniko` between stages, so
+/// all of it lies below `/kaniko/bakery`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The unpacked source root.
+    pub source: String,
+    /// The digest of the image; its content counts only after exit code 0.
+    pub digest: String,
+    /// The image as an OCI layout, where the agent pushes and nothing is cached.
+    pub oci_layout: String,
+    /// The image as a tar, where the agent pushes and layers are cached: Kaniko rewrites the layout for every cache
+    /// layer that it pushes.
+    pub tar: String,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            source: "/kaniko/bakery/ctx".to_owned(),
+            digest: "/kaniko/bakery/digest".to_owned(),
+            oci_layout: "/kaniko/bakery/oci".to_owned(),
+            tar: "/kaniko/bakery/image.tar".to_owned(),
+        }
+    }
+}
+
+/// What an executor said about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutorFacts {
+    /// Its version, `v1.27.5`; `unknown` where it did not say.
+    pub version: String,
+    flags: BTreeSet<String>,
+}
+
+impl ExecutorFacts {
+    /// The facts of [`PINNED_VERSION`].
+    pub fn pinned() -> Self {
+        Self {
+            version: PINNED_VERSION.to_owned(),
+            flags: PINNED_FLAGS.iter().map(|&flag| flag.to_owned()).collect(),
+        }
+    }
+
+    /// Reads what `executor version` and `executor --help` printed. Where the help names no flags at all, the pinned
+    /// version's are assumed.
+    pub fn read(version_output: &str, help_output: &str) -> Self {
+        let version = version_output
+            .split_whitespace()
+            .find(|word| {
+                word.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            })
+            .unwrap_or("unknown")
+            .to_owned();
+        let flags: BTreeSet<String> = help_output.lines().filter_map(flag_of_help_line).collect();
+        if flags.is_empty() { Self { version, ..Self::pinned() } } else { Self { version, flags } }
+    }
+
+    /// True where this executor has the flag; `flag` without its dashes.
+    pub fn knows(&self, flag: &str) -> bool {
+        self.flags.contains(flag)
+    }
+}
+
+/// What one task adds to its `kaniko` section.
+#[derive(Debug, Clone, Copy)]
+pub struct ArgvInput<'a> {
+    /// The architecture to build for.
+    pub arch: Arch,
+    /// Where this task's image goes: the destination, or its `tag_<arch>`; `None` with `no-push`.
+    pub push_to: Option<&'a ImageRef>,
+    /// Who pushes.
+    pub push: Push,
+    /// Registries (host and port) that may be spoken to over plain HTTP.
+    pub insecure_registries: &'a [String],
+    /// Where things lie.
+    pub paths: &'a Paths,
+}
+
+/// The executor's arguments (without the program itself), and what had to be left out, in words.
+///
+/// The task's own image name (`push_to`) is the only destination; `kaniko.destination` is the user's wish for the
+/// whole target. Extra flags go last, so that they win over ours.
+pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -> (Vec<String>, Vec<String>) {
+    let mut line = Line { facts, args: Vec::new(), notices: Vec::new() };
+    let context = join(&input.paths.source, &kaniko.context_path);
+    line.always("context", &format!("dir://{context}"));
+    line.always("dockerfile", &join(&context, &kaniko.dockerfile));
+    match &kaniko.custom_platform {
+        Some(platform) => line.value("custom-platform", platform),
+        None => line.value("custom-platform", &format!("linux/{}", input.arch)),
+    }
+    for (name, value) in &kaniko.build_args {
+        line.always("build-arg", &format!("{name}={value}"));
+    }
+    output(&mut line, kaniko, input);
+    if kaniko.cache.enable {
+        cache(&mut line, &kaniko.cache, input);
+    }
+    if let Some(mode) = kaniko.snapshot_mode {
+        line.value("snapshot-mode", mode.as_str());
+    }
+    line.switch("use-new-run", kaniko.use_new_run);
+    line.switch("cleanup", kaniko.cleanup);
+    for path in &kaniko.ignore_path {
+        line.value("ignore-path", path);
+    }
+    for host in input.insecure_registries {
+        line.value("insecure-registry", host);
+    }
+    line.value("push-retry", "5");
+    line.value("image-download-retry", "3");
+    line.value("image-fs-extract-retry", "3");
+    line.value("log-format", "color");
+    line.value("log-timestamp", "false");
+    line.args.extend(kaniko.extra_flags.iter().cloned());
+    (line.args, line.notices)
+}
+
+/// Why `flag` (one word of `extra-flags`) may not be used, as a text and a hint; `None` where it may.
+pub fn refuse_extra_flag(flag: &str) -> Option<(String, String)> {
+    if flag == "--" {
+        let hint = "leave it out: every word must be a flag or its value";
+        return Some(("`--` would end the flags".to_owned(), hint.to_owned()));
+    }
+    let (name, _, hint) = if let Some(long) = flag.strip_prefix("--") {
+        let name = long.split_once('=').map_or(long, |(name, _)| name);
+        RESERVED.iter().find(|(known, ..)| *known == name)?
+    } else {
+        let short = flag.strip_prefix('-')?.chars().next()?;
+        RESERVED.iter().find(|(_, letter, _)| *letter == Some(short))?
+    };
+    Some((format!("the flag `--{name}` is reserved"), (*hint).to_owned()))
+}
+
+struct Line<'a> {
+    facts: &'a ExecutorFacts,
+    args: Vec<String>,
+    notices: Vec<String>,
+}
+
+impl Line<'_> {
+    /// A flag without which there is no build: never left out.
+    fn always(&mut self, flag: &str, value: &str) {
+        self.args.push(format!("--{flag}={value}"));
+    }
+
+    fn value(&mut self, flag: &str, value: &str) {
+        if self.known(flag) {
+            self.always(flag, value);
+        }
+    }
+
+    fn switch(&mut self, flag: &str, on: bool) {
+        if on && self.known(flag) {
+            self.args.push(format!("--{flag}"));
+        }
+    }
+
+    fn known(&mut self, flag: &str) -> bool {
+        let known = self.facts.knows(flag);
+        if !known {
+            let notice = format!("Kaniko {} does not know --{flag}: left out", self.facts.version);
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+        known
+    }
+}
+
+fn output(line: &mut Line<'_>, kaniko: &KanikoSpec, input: &ArgvInput<'_>) {
+    let by_agent = input.push == Push::ByAgent;
+    match input.push_to {
+        Some(image) if !kaniko.no_push => {
+            // Kaniko writes a tar only under a name, so the name goes along even where the agent pushes.
+            line.always("destination", &image.to_string());
+            if by_agent {
+                line.args.push("--no-push".to_owned());
+                if kaniko.cache.enable {
+                    line.always("tar-path", &input.paths.tar);
+                } else {
+                    line.always("oci-layout-path", &input.paths.oci_layout);
+                }
+            }
+        }
+        _ => line.args.push("--no-push".to_owned()),
+    }
+    line.always("digest-file", &input.paths.digest);
+}
+
+fn cache(line: &mut Line<'_>, cache: &CacheSpec, input: &ArgvInput<'_>) {
+    line.args.push("--cache=true".to_owned());
+    match (&cache.repo, input.push_to) {
+        (Some(repo), _) => line.value("cache-repo", repo),
+        // Without a push Kaniko cannot infer the repository that it would take otherwise.
+        (None, Some(image)) if input.push == Push::ByAgent => {
+            line.value("cache-repo", &format!("{}/cache", image.name()));
+        }
+        _ => {}
+    }
+    if let Some(seconds) = cache.ttl_seconds {
+        line.value("cache-ttl", &duration(seconds));
+    }
+    for (flag, value) in [
+        ("cache-copy-layers", cache.copy_layers),
+        ("cache-run-layers", cache.run_layers),
+        ("compressed-caching", cache.compressed),
+    ] {
+        if let Some(on) = value {
+            line.value(flag, if on { "true" } else { "false" });
+        }
+    }
+}
+
+/// Seconds as Go's `time.ParseDuration` reads them: `24h`, `1h30m`, `90s` as `1m30s`.
+fn duration(seconds: u64) -> String {
+    let mut text = String::new();
+    for (amount, unit) in [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')] {
+        if amount > 0 {
+            text.push_str(&amount.to_string());
+            text.push(unit);
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+fn join(root: &str, path: &str) -> String {
+    let mut joined = root.to_owned();
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        joined.push('/');
+        joined.push_str(part);
+    }
+    joined
+}
+
+/// `  -c, --context string   Path ...` -> `context`.
+fn flag_of_help_line(line: &str) -> Option<String> {
+    let line = line.trim_start();
+    let line = match line.strip_prefix('-') {
+        Some(rest) if !rest.starts_with('-') => rest.split_once(", ").map(|(_, long)| long)?,
+        _ => line,
+    };
+    let name = line.strip_prefix("--")?.split_whitespace().next()?;
+    Some(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests;
