@@ -1,4 +1,18 @@
-//! placeholder
+//! The controller: accepts builds, fans them out, watches them, relays their logs and publishes what they baked.
+//!
+//! The rooms and who may call whom: `http` -> {`builds`, `logs`, `contexts`}; `builds` -> {`platform`, `registry`,
+//! `logs`, `contexts`}. The four back rooms know the core's words and their own settings, never each other, never
+//! HTTP. `wiring` is the one place that names concrete backends.
 
+#![deny(missing_docs)]
+
+pub mod builds;
+pub mod clock;
+pub mod contexts;
+pub mod http;
+pub mod logs;
 pub mod platform;
 pub mod registry;
+pub mod settings;
+pub mod spawn;
+pub mod wiring;

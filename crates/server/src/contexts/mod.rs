@@ -1,0 +1,1 @@
+//! Folders in transit: the own store of packed contexts, and the rules for a bucket.

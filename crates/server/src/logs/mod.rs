@@ -1,0 +1,1 @@
+//! Who is listening: one append-only file per build, the only truth about its log.
