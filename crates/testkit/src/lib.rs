@@ -1,1 +1,14 @@
-//! placeholder
+//! A small world around the real programs, and every test that needs two crates.
+//!
+//! The real rung (feature `real`) runs the built programs against a real Docker engine, the real Kaniko executor, a real
+//! registry and a real S3 server. `make test` brings these parts and names them in variables ([`parts::Parts`]); a
+//! part that is missing fails the test, it never skips it.
+
+pub mod client;
+pub mod engine;
+pub mod parts;
+pub mod process;
+pub mod project;
+pub mod registry;
+pub mod server;
+pub mod tap;

@@ -1,0 +1,111 @@
+//! `bakery-client` as a CI job runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use tokio::process::{Child, Command};
+
+use crate::parts::Parts;
+
+/// A client set up for one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    program: PathBuf,
+    folder: PathBuf,
+    vars: Vec<(String, String)>,
+}
+
+/// How a client ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output: the log.
+    pub out: String,
+    /// Standard error: the talk.
+    pub err: String,
+}
+
+/// One line of `LOG_FORMAT=json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JsonLine {
+    /// Text.
+    pub message: String,
+    /// Loudness.
+    pub level: String,
+    /// The build.
+    #[serde(default)]
+    pub build: Option<String>,
+    /// The task.
+    #[serde(default)]
+    pub task: Option<serde_json::Value>,
+    /// Who wrote it.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Its number.
+    #[serde(default)]
+    pub seq: Option<u64>,
+}
+
+impl Client {
+    /// A client in `folder` that speaks to `url`.
+    pub fn new(parts: &Parts, folder: &Path, url: &str) -> Self {
+        let vars = [("CONTROLLER_URL", url), ("LOG_FORMAT", "json"), ("PATH", "/usr/bin:/bin")];
+        Self {
+            program: parts.bin_dir.join("bakery-client"),
+            folder: folder.to_owned(),
+            vars: vars.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        }
+    }
+
+    /// The same with one more variable.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.vars.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it.
+    pub fn spawn(&self, args: &[&str]) -> Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.args(args).env_clear().envs(self.vars.iter().cloned()).current_dir(&self.folder);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.spawn().context("start bakery-client")
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, args: &[&str]) -> Result<Ended> {
+        Ok(ended(&self.spawn(args)?.wait_with_output().await?))
+    }
+}
+
+/// Reads what a finished client has left.
+pub fn ended(output: &Output) -> Ended {
+    Ended {
+        code: output.status.code(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Ended {
+    /// The log, line by line; lines that are no JSON fail the test.
+    pub fn lines(&self) -> Result<Vec<JsonLine>> {
+        let parse =
+            |line: &str| serde_json::from_str(line).with_context(|| format!("not a JSON line: {line}"));
+        self.out.lines().map(parse).collect()
+    }
+
+    /// The build's id, from the first line that has one.
+    pub fn build(&self) -> Result<String> {
+        let found = self.lines()?.into_iter().find_map(|line| line.build);
+        found.with_context(|| format!("no build in the log; stderr:\n{}", self.err))
+    }
+
+    /// The numbers N of all lines whose text is `MARK N`.
+    pub fn numbers(&self, mark: &str) -> Result<Vec<u64>> {
+        let texts = self.lines()?.into_iter().map(|line| line.message);
+        Ok(texts.filter_map(|text| text.trim().strip_prefix(mark)?.trim().parse().ok()).collect())
+    }
+}

@@ -1,0 +1,60 @@
+//! A real registry: Debian's docker-registry.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::parts::Parts;
+use crate::process::{Running, free_port, until};
+
+/// The one user of a registry with login, and the password.
+pub const LOGIN: (&str, &str) = ("baker", "crumbs-7f3a9c41e2");
+
+/// [`LOGIN`] as `htpasswd -B` writes it.
+const HTPASSWD: &str = "baker:$2b$04$Iri1mfDzUdkALIL52/.7VOnZ0q0PghFq7INjAwcg9zUE9s2ayYZ9O\n";
+
+/// A registry of the test's own, on the gateway's address, so that host and containers reach it under one name.
+#[derive(Debug)]
+pub struct Registry {
+    /// `host:port`.
+    pub host: String,
+    _process: Running,
+    _folder: TempDir,
+}
+
+impl Registry {
+    /// Anonymous access.
+    pub async fn start(parts: &Parts) -> Result<Self> {
+        Self::configured(parts, tempfile::tempdir()?, "").await
+    }
+
+    /// Basic access for [`LOGIN`] alone.
+    pub async fn with_login(parts: &Parts) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let htpasswd = folder.path().join("htpasswd");
+        std::fs::write(&htpasswd, HTPASSWD)?;
+        let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", htpasswd.display());
+        Self::configured(parts, folder, &auth).await
+    }
+
+    async fn configured(parts: &Parts, folder: TempDir, auth: &str) -> Result<Self> {
+        let addr = free_port(&parts.gateway)?;
+        let mut config = String::from(
+            "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n",
+        );
+        writeln!(config, "  filesystem:\n    rootdirectory: {}", folder.path().join("data").display())?;
+        writeln!(config, "http:\n  addr: {addr}\n{auth}")?;
+        let file = folder.path().join("config.yml");
+        std::fs::write(&file, config)?;
+        let mut command = Command::new(&parts.registry_bin);
+        command.arg("serve").arg(&file);
+        let process = Running::start("docker-registry", command, &folder.path().join("log"))?;
+        let url = format!("http://{addr}/v2/");
+        let ready = async || reqwest::get(&url).await.is_ok();
+        until("the registry", Duration::from_secs(10), ready).await?;
+        Ok(Self { host: addr.to_string(), _process: process, _folder: folder })
+    }
+}

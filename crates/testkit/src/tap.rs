@@ -1,0 +1,246 @@
+//! A proxy between two parts that lets a test act at an exact moment: when a request goes by, before it arrives or
+//! before its answer comes back.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+
+/// Where a tap's upstream is.
+#[derive(Debug, Clone)]
+pub enum Upstream {
+    /// `host:port`.
+    Tcp(String),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+/// When to act once the pattern has gone by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The request never arrives.
+    BeforeRequest,
+    /// The request arrives, its answer never comes back.
+    BeforeAnswer,
+}
+
+/// One thing to watch for.
+#[derive(Debug)]
+struct Trap {
+    pattern: String,
+    moment: Moment,
+    sprung: oneshot::Sender<()>,
+}
+
+/// What all connections of a tap share.
+#[derive(Debug, Default)]
+struct Shared {
+    traps: Mutex<VecDeque<Trap>>,
+    seen: Mutex<Vec<String>>,
+    answers: Mutex<Vec<String>>,
+    release: Notify,
+}
+
+/// A running proxy; ends with its owner.
+#[derive(Debug)]
+pub struct Tap {
+    shared: Arc<Shared>,
+    _tasks: JoinSet<()>,
+}
+
+impl Tap {
+    /// Listens on a TCP address.
+    pub async fn tcp(listen: &str, upstream: Upstream) -> Result<(Self, std::net::SocketAddr)> {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let mut tasks = JoinSet::new();
+        let state = Arc::clone(&shared);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(connect(stream, upstream.clone(), Arc::clone(&state)));
+            }
+        });
+        Ok((Self { shared, _tasks: tasks }, addr))
+    }
+
+    /// Listens on a socket file.
+    pub fn unix(listen: &Path, upstream: Upstream) -> Result<Self> {
+        let listener = UnixListener::bind(listen)?;
+        let shared = Arc::new(Shared::default());
+        let mut tasks = JoinSet::new();
+        let state = Arc::clone(&shared);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(connect(stream, upstream.clone(), Arc::clone(&state)));
+            }
+        });
+        Ok(Self { shared, _tasks: tasks })
+    }
+
+    /// Sets a trap: the returned receiver fires when a request line holding every part of `pattern` (parts divided by
+    /// `*`) has gone by. That connection then stands still until [`Tap::release`].
+    pub fn trap(&self, pattern: &str, moment: Moment) -> oneshot::Receiver<()> {
+        let (sprung, receiver) = oneshot::channel();
+        lock(&self.shared.traps).push_back(Trap { pattern: pattern.to_owned(), moment, sprung });
+        receiver
+    }
+
+    /// Drops every connection that a trap holds.
+    pub fn release(&self) {
+        self.shared.release.notify_waiters();
+    }
+
+    /// Status lines of the answers that have gone by and hold `text`.
+    pub fn answers(&self, text: &str) -> Vec<String> {
+        lock(&self.shared.answers).iter().filter(|line| line.contains(text)).cloned().collect()
+    }
+
+    /// Every request line that has gone by.
+    pub fn seen(&self) -> Vec<String> {
+        lock(&self.shared.seen).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Notes a request line; says when to stand still, if a trap was set for it.
+    fn note(&self, line: &str) -> Option<Moment> {
+        lock(&self.seen).push(line.to_owned());
+        let mut traps = lock(&self.traps);
+        let hit = traps.iter().position(|trap| trap.pattern.split('*').all(|part| line.contains(part)))?;
+        let trap = traps.remove(hit)?;
+        let _ = trap.sprung.send(());
+        Some(trap.moment)
+    }
+}
+
+async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, upstream: Upstream, shared: Arc<Shared>) {
+    let (down_read, down_write) = tokio::io::split(stream);
+    match upstream {
+        Upstream::Tcp(addr) => {
+            let Ok(up) = TcpStream::connect(addr).await else { return };
+            let (up_read, up_write) = up.into_split();
+            relay(down_read, down_write, up_read, up_write, &shared).await;
+        }
+        Upstream::Unix(path) => {
+            let Ok(up) = UnixStream::connect(path).await else { return };
+            let (up_read, up_write) = up.into_split();
+            relay(down_read, down_write, up_read, up_write, &shared).await;
+        }
+    }
+}
+
+/// Copies both ways; ends, and so cuts the connection, when either side ends or a trap is released.
+async fn relay<DR, DW, UR, UW>(
+    mut down_read: DR,
+    mut down_write: DW,
+    mut up_read: UR,
+    mut up_write: UW,
+    shared: &Shared,
+) where
+    DR: AsyncRead + Unpin,
+    DW: AsyncWrite + Unpin,
+    UR: AsyncRead + Unpin,
+    UW: AsyncWrite + Unpin,
+{
+    let stopped = Notify::new();
+    let stop = tokio::sync::Mutex::new(());
+    let requests = async {
+        let mut buf = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = down_read.read(&mut buf).await {
+            match request_line(&buf[..read]).and_then(|line| shared.note(&line)) {
+                Some(Moment::BeforeRequest) => {
+                    shared.release.notified().await;
+                    return;
+                }
+                Some(Moment::BeforeAnswer) => {
+                    // Held before the request is on its way: no byte of the answer can slip through.
+                    let _held = stop.lock().await;
+                    stopped.notify_one();
+                    let _ = up_write.write_all(&buf[..read]).await;
+                    let rest = async {
+                        while let Ok(read @ 1..) = down_read.read(&mut buf).await {
+                            if up_write.write_all(&buf[..read]).await.is_err() {
+                                break;
+                            }
+                        }
+                        std::future::pending::<()>().await;
+                    };
+                    tokio::select! { () = rest => {} () = shared.release.notified() => {} }
+                    return;
+                }
+                None => {
+                    if up_write.write_all(&buf[..read]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        let _ = up_write.shutdown().await;
+        std::future::pending::<()>().await;
+    };
+    let answers = async {
+        let mut buf = vec![0; 64 << 10];
+        loop {
+            let read = tokio::select! {
+                () = stopped.notified() => return std::future::pending().await,
+                read = up_read.read(&mut buf) => read,
+            };
+            let Ok(read @ 1..) = read else { return };
+            if let Some(line) = first_line(&buf[..read]).filter(|line| line.starts_with("HTTP/1.1 ")) {
+                lock(&shared.answers).push(line);
+            }
+            let Ok(_free) = stop.try_lock() else { return std::future::pending().await };
+            if down_write.write_all(&buf[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = requests => {} () = answers => {} }
+}
+
+/// `METHOD /path` where a chunk begins with one: requests begin at the beginning of a write in every client we use.
+fn request_line(chunk: &[u8]) -> Option<String> {
+    first_line(chunk).filter(|line| line.ends_with("HTTP/1.1"))
+}
+
+fn first_line(chunk: &[u8]) -> Option<String> {
+    let end = chunk.iter().take(4096).position(|&b| b == b'\r')?;
+    std::str::from_utf8(&chunk[..end]).ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_trap_holds_the_answer_and_lets_the_request_through() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Upstream::Tcp(server.local_addr().unwrap().to_string());
+        let (tap, addr) = Tap::tcp("127.0.0.1:0", upstream).await.unwrap();
+        let sprung = tap.trap("POST*/report", Moment::BeforeAnswer);
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(b"POST /v1/runs/x/report HTTP/1.1\r\n\r\n").await.unwrap();
+        let (mut got, _) = server.accept().await.unwrap();
+        let mut buf = [0; 33];
+        got.read_exact(&mut buf).await.unwrap();
+        sprung.await.unwrap();
+        got.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        tap.release();
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
+        assert_eq!(tap.seen(), ["POST /v1/runs/x/report HTTP/1.1"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! Losing a client never loses a build.
+
+use anyhow::{Context as _, Result};
+use bakery_testkit::project::{Project, numbered, single};
+
+use crate::world::{Log, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_clients_build_goes_on_and_its_log_is_whole() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let image = world.image("lost/client:1");
+    let project = Project::new(&world.parts, &numbered("line", 60, 50), &single(&image))?;
+    let client = world.client(&project);
+    let mut child = client.spawn(&[])?;
+    let build = Log::of(&mut child)?.until("line 20").await?.build.context("build")?;
+    child.kill().await?;
+
+    let ended = client.run(&["logs", &build]).await?;
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
+    assert_eq!(ended.numbers("line")?, (1..=60).collect::<Vec<_>>());
+    let seqs: Vec<_> = ended.lines()?.into_iter().filter_map(|line| line.seq).collect();
+    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
+    world.manifest(&image).await.map(drop)
+}

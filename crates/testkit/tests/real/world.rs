@@ -1,0 +1,88 @@
+//! What most tests here begin with.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::{Client, JsonLine};
+use bakery_testkit::engine::Engine;
+use bakery_testkit::parts::Parts;
+use bakery_testkit::process::until;
+use bakery_testkit::project::Project;
+use bakery_testkit::registry::Registry;
+use bakery_testkit::server::Server;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A server with a registry of its own.
+pub(crate) struct World {
+    pub(crate) parts: Parts,
+    pub(crate) engine: Engine,
+    pub(crate) registry: Registry,
+    pub(crate) server: Server,
+}
+
+impl World {
+    pub(crate) async fn start(vars: &[(&str, &str)]) -> Result<Self> {
+        let parts = Parts::required();
+        let registry = Registry::start(&parts).await?;
+        let server = Server::start(&parts, &[&registry.host], vars).await?;
+        Ok(Self { engine: Engine::new(&parts), parts, registry, server })
+    }
+
+    pub(crate) fn client(&self, project: &Project) -> Client {
+        Client::new(&self.parts, project.path(), &self.server.url)
+    }
+
+    /// A name in the registry of this world.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.registry.host)
+    }
+
+    /// Waits until no container of a build is left; `limit` is the promise under test.
+    pub(crate) async fn gone(&self, build: &str, limit: Duration) -> Result<()> {
+        let none = async || self.engine.containers(build).await.is_ok_and(|names| names.is_empty());
+        until("the container's end", limit, none).await
+    }
+
+    /// What skopeo, a third party, prints about an image of this world.
+    pub(crate) async fn skopeo(&self, args: &[&str]) -> Result<String> {
+        let output = Command::new(&self.parts.skopeo).args(args).output().await.context("skopeo")?;
+        ensure!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The raw manifest of an image.
+    pub(crate) async fn manifest(&self, image: &str) -> Result<serde_json::Value> {
+        let name = format!("docker://{image}");
+        let text = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &name]).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// A running client's log, as far as the test has read it.
+pub(crate) struct Log(BufReader<ChildStdout>);
+
+impl Log {
+    pub(crate) fn of(child: &mut Child) -> Result<Self> {
+        Ok(Self(BufReader::new(child.stdout.take().context("stdout is taken")?)))
+    }
+
+    /// Reads on until a line's text is `text`.
+    pub(crate) async fn until(&mut self, text: &str) -> Result<JsonLine> {
+        loop {
+            let mut line = String::new();
+            ensure!(self.0.read_line(&mut line).await? > 0, "the log ended before {text:?}");
+            let line: JsonLine = serde_json::from_str(&line)?;
+            if line.message.trim() == text {
+                return Ok(line);
+            }
+        }
+    }
+}
+
+/// Sends a signal by name.
+pub(crate) async fn signal(name: &str, pid: u32) -> Result<()> {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().await?;
+    ensure!(status.success(), "kill -{name} {pid}");
+    Ok(())
+}
