@@ -1,0 +1,246 @@
+//! What is wrong with what people wrote: every mistake at its place, all of them at once.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A place in a file, and what the file says there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The file's name as the user knows it.
+    pub file: Arc<str>,
+    /// Line from 1; 0 where no single line is meant.
+    pub line: usize,
+    /// Column (characters) from 1.
+    pub col: usize,
+    /// The key, as `bake[0].kaniko.cache.ttl`; empty for the whole file.
+    pub path: String,
+}
+
+impl Place {
+    /// A whole file.
+    pub fn file(name: &str) -> Self {
+        Self { file: name.into(), ..Self::default() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.col)?;
+        }
+        if self.path.is_empty() { Ok(()) } else { write!(f, ": {}", self.path) }
+    }
+}
+
+/// One mistake. Displays as `file:line:col: path: message`, and a `hint:` line below. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where.
+    pub place: Place,
+    /// What is wrong, and what was expected.
+    pub message: String,
+    /// What to do; empty where the message says it all.
+    pub hint: String,
+}
+
+/// Something worth saying that is no mistake. Displays as a [`Mistake`] does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Where.
+    pub place: Place,
+    /// What was done or left undone.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, &self.place, &self.message, &self.hint)
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(f, &self.place, &self.message, &self.hint)
+    }
+}
+
+fn show(f: &mut fmt::Formatter<'_>, place: &Place, message: &str, hint: &str) -> fmt::Result {
+    write!(f, "{place}: {message}")?;
+    if hint.is_empty() { Ok(()) } else { write!(f, "\n  hint: {hint}") }
+}
+
+/// All mistakes of what was read, in the order of the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// At least one.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, mistake) in self.mistakes.iter().enumerate() {
+            if nth > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// Gathers mistakes and notices while a file is read.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// What is wrong.
+    pub mistakes: Vec<Mistake>,
+    /// What is worth saying.
+    pub notices: Vec<Notice>,
+}
+
+impl Findings {
+    /// Adds a mistake.
+    pub fn mistake(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.mistakes.push(Mistake { place, message: message.into(), hint: hint.into() });
+    }
+
+    /// Adds a notice, once.
+    pub fn notice(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        let notice = Notice { place, message: message.into(), hint: hint.into() };
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    /// `value` and the notices where nothing is wrong; else the report, each file's mistakes from top to bottom and
+    /// each mistake once (a mistake in `global` is a mistake of every entry).
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Notice>), Report> {
+        match value {
+            Some(value) if self.mistakes.is_empty() => Ok((value, self.notices)),
+            _ => {
+                let mut files: Vec<Arc<str>> = Vec::new();
+                for mistake in &self.mistakes {
+                    if !files.contains(&mistake.place.file) {
+                        files.push(mistake.place.file.clone());
+                    }
+                }
+                self.mistakes.sort_by_key(|mistake| {
+                    let file = files.iter().position(|file| *file == mistake.place.file);
+                    (file, mistake.place.line, mistake.place.col)
+                });
+                let mut seen = Vec::new();
+                for mistake in self.mistakes {
+                    if !seen.contains(&mistake) {
+                        seen.push(mistake);
+                    }
+                }
+                Err(Report { mistakes: seen })
+            }
+        }
+    }
+}
+
+/// The known word that `text` is most likely a slip of, if any is close enough.
+pub fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |word: &str| word.to_lowercase().replace('_', "-");
+    let text = plain(text);
+    let allowed = (text.chars().count() / 3).clamp(1, 3);
+    known
+        .iter()
+        .map(|&word| (distance(&text, &plain(word)), word))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// The hint for a word that is none of `known`.
+pub fn did_you_mean(text: &str, known: &[&str]) -> String {
+    nearest(text, known)
+        .map_or_else(|| format!("one of {}", known.join(", ")), |word| format!("did you mean `{word}`?"))
+}
+
+/// A text from a file as it may stand in a message: short, on one line, without a URL's login.
+pub fn shown(text: &str) -> String {
+    let without_login = match text.split_once("://") {
+        Some((scheme, rest)) if rest.contains('@') => {
+            format!("{scheme}://***@{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+        }
+        _ => text.to_owned(),
+    };
+    let mut chars = without_login.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut kept: String = chars.by_ref().take(60).collect();
+    if chars.next().is_some() {
+        kept.push_str("...");
+    }
+    kept
+}
+
+/// Edits between two words: insert, delete, replace, swap neighbours. Long words are not compared.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > 3 || a.len() > 64 {
+        return usize::MAX;
+    }
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let swap = usize::from(a[i - 1] != b[j - 1]);
+                let mut best = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + swap);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    best = best.min(rows[i - 2][j - 2] + 1);
+                }
+                best
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_reads_like_a_compilers() {
+        let mut findings = Findings::default();
+        let at = |line, path: &str| Place { line, col: 3, path: path.into(), ..Place::file("config.yaml") };
+        findings.mistake(at(9, "bake[1].arch"), "`amd46` is not amd64 or arm64", "did you mean `amd64`?");
+        findings.mistake(at(2, "globl"), "unknown key", "");
+        findings.mistake(at(2, "globl"), "unknown key", "");
+        findings.mistake(Place::file(".env"), "cannot be read", "");
+        insta::assert_snapshot!(findings.finish(Some(())).unwrap_err(), @r"
+        config.yaml:2:3: globl: unknown key
+        config.yaml:9:3: bake[1].arch: `amd46` is not amd64 or arm64
+          hint: did you mean `amd64`?
+        .env: cannot be read
+        ");
+    }
+
+    #[test]
+    fn slips_are_recognised_and_strangers_are_not() {
+        let known = ["context-path", "dockerfile", "destination", "arch"];
+        for (text, word) in [
+            ("context_path", Some("context-path")),
+            ("destnation", Some("destination")),
+            ("Dockerfile", Some("dockerfile")),
+            ("acrh", Some("arch")),
+            ("zzz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(text, &known), word, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_login_in_a_url_is_not_shown() {
+        assert_eq!(shown("https://me:hunter2@reg.test/a"), "https://***@reg.test/a");
+        assert_eq!(shown(&"x".repeat(100)).len(), 63);
+    }
+}

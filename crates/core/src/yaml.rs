@@ -1,0 +1,353 @@
+//! YAML that people write, as one located tree. This is the only file that knows the parser.
+//!
+//! Scalars keep their text as it is written (`0755`, `yes`, `1.10` stay what they are), aliases are resolved, merge
+//! keys (`<<`) are applied, repeated keys are mistakes. Depth and nodes are bounded, so that a small file cannot
+//! become a large tree.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
+
+use crate::limits;
+use crate::report::{Findings, Place};
+
+/// One node of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// What it holds.
+    pub value: Value,
+    /// Line from 1.
+    pub line: usize,
+    /// Column (characters) from 1.
+    pub col: usize,
+    /// A tag that is none of YAML's own, as it is written: `!reset`.
+    pub tag: Option<String>,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A text, a number, a boolean, nothing: as written.
+    Scalar {
+        /// Its text, escapes resolved.
+        text: String,
+        /// False where it was quoted, a block, or tagged `!!str`: then it is a text, whatever it looks like.
+        plain: bool,
+    },
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order of the file; merged keys come after its own.
+    Map(Vec<Entry>),
+}
+
+/// One key of a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// The key's line.
+    pub line: usize,
+    /// The key's column.
+    pub col: usize,
+    /// Its value.
+    pub value: Node,
+}
+
+impl Node {
+    /// True for `~`, `null` and nothing at all.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true }
+            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// The value of `key`, where this is a mapping that has it.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
+            _ => None,
+        }
+    }
+
+    /// What it is, as a noun phrase for messages.
+    pub fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Scalar { .. } if self.is_null() => "nothing",
+            Value::Scalar { .. } => "a single value",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// Reads one document. `None` where the text is no YAML; mistakes that leave a tree (repeated keys, tags that mean
+/// nothing here) are in `findings` too.
+pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
+    let file: Arc<str> = file.into();
+    if text.len() > limits::SPEC_BYTES {
+        let message = format!("the file has {} bytes, at most {} are read", text.len(), limits::SPEC_BYTES);
+        findings.mistake(Place { file, ..Place::default() }, message, "");
+        return None;
+    }
+    let mut builder = Builder {
+        file,
+        findings,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        root: None,
+        documents: 0,
+    };
+    let options = granit_parser::options! { emit_comments: false };
+    for next in Parser::new_from_str_with_options(text, options) {
+        let step = match next {
+            Ok((event, span)) => builder.event(event, (span.start.line().max(1), span.start.col() + 1)),
+            Err(error) => {
+                let at = (error.marker().line().max(1), error.marker().col() + 1);
+                builder.say(at, &format!("not valid YAML: {}", error.info()), syntax_hint(text, at.0));
+                None
+            }
+        };
+        step?;
+    }
+    let empty = Node { value: scalar(String::new(), true), line: 1, col: 1, tag: None };
+    Some(builder.root.unwrap_or(empty))
+}
+
+type At = (usize, usize);
+
+/// A collection that has been opened and not closed.
+struct Open {
+    at: At,
+    tag: Option<String>,
+    anchor: usize,
+    /// Nodes counted before it.
+    before: usize,
+    /// The deepest nesting below it so far, counted from here.
+    height: usize,
+    items: Items,
+}
+
+enum Items {
+    List(Vec<Node>),
+    Map { entries: Vec<Entry>, merged: Vec<Entry>, key: Option<Key> },
+}
+
+/// A key that waits for its value.
+enum Key {
+    Text(String, At),
+    Merge(At),
+    /// A mistake that has been said; its value is dropped.
+    Bad,
+}
+
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    height: usize,
+}
+
+struct Builder<'a> {
+    file: Arc<str>,
+    findings: &'a mut Findings,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Anchored>,
+    nodes: usize,
+    root: Option<Node>,
+    documents: usize,
+}
+
+impl Builder<'_> {
+    fn say(&mut self, (line, col): At, message: &str, hint: &str) {
+        let place = Place { file: self.file.clone(), line, col, path: String::new() };
+        self.findings.mistake(place, message, hint);
+    }
+
+    /// `None` ends the reading: the tree would be meaningless or too large.
+    fn event(&mut self, event: Event<'_>, at: At) -> Option<()> {
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    self.say(at, "a second document begins here", "one file is one document: remove `---`");
+                    return None;
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let text_tag = tag.as_deref().is_some_and(|tag| tag.core_suffix() == Some("str"));
+                let plain = style == ScalarStyle::Plain && !text_tag;
+                let node = Node {
+                    value: scalar(text.into_owned(), plain),
+                    line: at.0,
+                    col: at.1,
+                    tag: self.local_tag(tag.as_deref()),
+                };
+                self.count(at, 1)?;
+                self.done(node, anchor, 1, 0)?;
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.start(at, anchor, tag.as_deref(), Items::List(Vec::new()))?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                let items = Items::Map { entries: Vec::new(), merged: Vec::new(), key: None };
+                self.start(at, anchor, tag.as_deref(), items)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
+            Event::Alias(id) => match self.anchors.get(&id) {
+                Some(anchored) => {
+                    let (nodes, height) = (anchored.nodes, anchored.height);
+                    self.count(at, nodes)?;
+                    let node = self.anchors.get(&id)?.node.clone();
+                    self.done(node, 0, nodes, height)?;
+                }
+                None => {
+                    self.say(at, "this alias stands inside what it names", "");
+                    return None;
+                }
+            },
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn start(&mut self, at: At, anchor: usize, tag: Option<&Tag>, items: Items) -> Option<()> {
+        let before = self.nodes;
+        self.count(at, 1)?;
+        let tag = self.local_tag(tag);
+        self.open.push(Open { at, tag, anchor, before, height: 0, items });
+        self.deep(at, self.open.len())
+    }
+
+    fn end(&mut self) -> Option<()> {
+        let open = self.open.pop()?;
+        let value = match open.items {
+            Items::List(items) => Value::List(items),
+            Items::Map { mut entries, merged, .. } => {
+                for entry in merged {
+                    if !entries.iter().any(|own| own.key == entry.key) {
+                        entries.push(entry);
+                    }
+                }
+                Value::Map(entries)
+            }
+        };
+        let node = Node { value, line: open.at.0, col: open.at.1, tag: open.tag };
+        self.done(node, open.anchor, self.nodes - open.before, open.height + 1)
+    }
+
+    /// A node is complete: `nodes` in all, nested `height` deep.
+    fn done(&mut self, node: Node, anchor: usize, nodes: usize, height: usize) -> Option<()> {
+        if anchor > 0 {
+            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, height });
+        }
+        self.deep((node.line, node.col), self.open.len() + height)?;
+        let Some(parent) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Some(());
+        };
+        parent.height = parent.height.max(height);
+        match &mut parent.items {
+            Items::List(items) => items.push(node),
+            Items::Map { key, .. } => match key.take() {
+                None => {
+                    let read = self.key(node);
+                    if let Some(Open { items: Items::Map { key, .. }, .. }) = self.open.last_mut() {
+                        *key = Some(read);
+                    }
+                }
+                Some(Key::Text(key, at)) => self.entry(key, at, node),
+                Some(Key::Merge(at)) => self.merge(at, node),
+                Some(Key::Bad) => {}
+            },
+        }
+        Some(())
+    }
+
+    fn key(&mut self, node: Node) -> Key {
+        let at = (node.line, node.col);
+        match node.value {
+            Value::Scalar { text, plain: true } if text == "<<" => Key::Merge(at),
+            Value::Scalar { text, .. } => Key::Text(text, at),
+            _ => {
+                self.say(at, "a key must be a single word", "");
+                Key::Bad
+            }
+        }
+    }
+
+    fn entry(&mut self, key: String, at: At, value: Node) {
+        let Some(Open { items: Items::Map { entries, .. }, .. }) = self.open.last_mut() else { return };
+        if let Some(first) = entries.iter().find(|entry| entry.key == key) {
+            let message = format!(
+                "the key `{}` stands here a second time (first on line {})",
+                crate::report::shown(&key),
+                first.line
+            );
+            self.say(at, &message, "keep one of them");
+            return;
+        }
+        entries.push(Entry { key, line: at.0, col: at.1, value });
+    }
+
+    /// `<<: *map` or `<<: [*a, *b]`: the mapping's own keys win, then the earlier of the list.
+    fn merge(&mut self, at: At, value: Node) {
+        let sources = match value.value {
+            Value::Map(_) => vec![value],
+            Value::List(items) => items,
+            Value::Scalar { .. } => Vec::new(),
+        };
+        if sources.is_empty() || sources.iter().any(|source| !matches!(source.value, Value::Map(_))) {
+            self.say(at, "`<<` takes a mapping or a list of mappings", "write `<<: *anchor`");
+            return;
+        }
+        let Some(Open { items: Items::Map { merged, .. }, .. }) = self.open.last_mut() else { return };
+        for source in sources {
+            let Value::Map(entries) = source.value else { continue };
+            for entry in entries {
+                if !merged.iter().any(|known| known.key == entry.key) {
+                    merged.push(entry);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, at: At, nodes: usize) -> Option<()> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > limits::YAML_NODES {
+            let message = format!("more than {} nodes once aliases are resolved", limits::YAML_NODES);
+            self.say(at, &message, "write less, or use fewer aliases of aliases");
+            return None;
+        }
+        Some(())
+    }
+
+    fn deep(&mut self, at: At, depth: usize) -> Option<()> {
+        if depth > limits::YAML_DEPTH {
+            self.say(at, &format!("nested deeper than {} levels", limits::YAML_DEPTH), "");
+            return None;
+        }
+        Some(())
+    }
+
+    fn local_tag(&mut self, tag: Option<&Tag>) -> Option<String> {
+        let tag = tag?;
+        let plain = tag.core_suffix().is_some() || (tag.suffix().is_empty() && tag.original_handle() == "!");
+        (!plain).then(|| format!("{}{}", tag.original_handle(), tag.suffix()))
+    }
+}
+
+fn scalar(text: String, plain: bool) -> Value {
+    Value::Scalar { text, plain }
+}
+
+fn syntax_hint(text: &str, line: usize) -> &'static str {
+    let indent = |line: &str| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
+    if text.lines().nth(line.saturating_sub(1)).is_some_and(indent) {
+        "indent with blanks: YAML forbids tabs"
+    } else {
+        "check the indentation, and quote texts that hold `: `, `#`, `{`, `[`, `*`, `&` or `%`"
+    }
+}
+
+#[cfg(test)]
+mod tests;
