@@ -180,7 +180,7 @@ impl Builder<'_> {
                     value: scalar(text.into_owned(), plain),
                     line: at.0,
                     col: at.1,
-                    tag: self.local_tag(tag.as_deref()),
+                    tag: local_tag(tag.as_deref()),
                 };
                 self.count(at, 1)?;
                 self.done(node, anchor, 1, 0)?;
@@ -193,18 +193,16 @@ impl Builder<'_> {
                 self.start(at, anchor, tag.as_deref(), items)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
-            Event::Alias(id) => match self.anchors.get(&id) {
-                Some(anchored) => {
-                    let (nodes, height) = (anchored.nodes, anchored.height);
-                    self.count(at, nodes)?;
-                    let node = self.anchors.get(&id)?.node.clone();
-                    self.done(node, 0, nodes, height)?;
-                }
-                None => {
+            Event::Alias(id) => {
+                let Some(anchored) = self.anchors.get(&id) else {
                     self.say(at, "this alias stands inside what it names", "");
                     return None;
-                }
-            },
+                };
+                let (nodes, height) = (anchored.nodes, anchored.height);
+                self.count(at, nodes)?;
+                let node = self.anchors.get(&id)?.node.clone();
+                self.done(node, 0, nodes, height)?;
+            }
             _ => {}
         }
         Some(())
@@ -213,7 +211,7 @@ impl Builder<'_> {
     fn start(&mut self, at: At, anchor: usize, tag: Option<&Tag>, items: Items) -> Option<()> {
         let before = self.nodes;
         self.count(at, 1)?;
-        let tag = self.local_tag(tag);
+        let tag = local_tag(tag);
         self.open.push(Open { at, tag, anchor, before, height: 0, items });
         self.deep(at, self.open.len())
     }
@@ -328,12 +326,13 @@ impl Builder<'_> {
         }
         Some(())
     }
+}
 
-    fn local_tag(&mut self, tag: Option<&Tag>) -> Option<String> {
-        let tag = tag?;
-        let plain = tag.core_suffix().is_some() || (tag.suffix().is_empty() && tag.original_handle() == "!");
-        (!plain).then(|| format!("{}{}", tag.original_handle(), tag.suffix()))
-    }
+/// The tag as it is written, unless it is one of YAML's own.
+fn local_tag(tag: Option<&Tag>) -> Option<String> {
+    let tag = tag?;
+    let own = tag.core_suffix().is_some() || (tag.suffix().is_empty() && tag.original_handle() == "!");
+    (!own).then(|| format!("{}{}", tag.original_handle(), tag.suffix()))
 }
 
 fn scalar(text: String, plain: bool) -> Value {
