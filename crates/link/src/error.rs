@@ -42,9 +42,6 @@ pub enum LinkError {
         /// What to do.
         hint: String,
     },
-    /// The local end of a transfer failed, for example the file that is sent.
-    #[error("{0}")]
-    Local(String),
 }
 
 /// Why a server cannot be reached.
@@ -86,7 +83,6 @@ impl LinkError {
         let hint = match self {
             Self::Settings { hint, .. } | Self::Protocol { hint, .. } => hint,
             Self::Refused(problem) => return problem.hint.clone(),
-            Self::Local(_) => return None,
             Self::Unreachable { why, .. } => match why {
                 Why::Dns => "check the host in CONTROLLER_URL, and this machine's DNS",
                 Why::Refused => {
@@ -111,7 +107,7 @@ impl LinkError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused(problem) => matches!(problem.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
-            Self::Settings { .. } | Self::Protocol { .. } | Self::Local(_) => false,
+            Self::Settings { .. } | Self::Protocol { .. } => false,
         }
     }
 
@@ -136,7 +132,8 @@ impl LinkError {
             return Self::Unreachable { url: url.to_owned(), why: Why::Refused, detail: None };
         } else if error.is_connect() {
             let secure = url.starts_with("https:");
-            let tls = io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData);
+            // The system's own errors have a number; what TLS has to say does not.
+            let tls = io.is_some_and(|io| io.raw_os_error().is_none());
             if secure && tls { Why::Tls } else { Why::Connect }
         } else {
             Why::Cut

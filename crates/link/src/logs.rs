@@ -1,7 +1,7 @@
 //! A build's log as it arrives.
 
 use bakery_core::wire::FRAMES_TYPE;
-use bakery_core::wire::log::{Decoder, EPOCH_HEADER, Frame, FrameHeader};
+use bakery_core::wire::log::{Decoder, EPOCH_HEADER, FrameHeader};
 use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
@@ -9,7 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use crate::LinkError;
 use crate::door::Door;
 
-/// Frames, in order, as the server sends them. Beats are kept to itself.
+/// Frames, in order, as the server sends them, beats included.
 #[derive(Debug)]
 pub struct LogStream {
     door: Door,
@@ -44,7 +44,6 @@ impl LogStream {
             let frame = self.decoder.next_frame::<FrameHeader>();
             let frame = frame.map_err(|error| LinkError::foreign(self.door.base(), error.to_string()))?;
             match frame {
-                Some((FrameHeader { frame: Frame::Beat, .. }, _)) => {}
                 Some((header, payload)) => return Ok(Some((header, Bytes::copy_from_slice(payload)))),
                 None => match self.door.chunk(&mut self.response).await? {
                     Some(chunk) => self.decoder.push(&chunk),
