@@ -1,0 +1,116 @@
+//! The forms in which a secret may be printed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use super::SHORTEST;
+
+/// A line of a secret of several lines is hidden from this length on: shorter ones are brackets and words.
+const SHORTEST_LINE: usize = 8;
+/// Longer secrets are hidden as they are only: their encoded forms would fill the agent's memory.
+const LONGEST_ENCODED: usize = 16 << 10;
+/// Columns at which programs break base64: MIME and coreutils, PEM.
+const COLUMNS: [usize; 2] = [76, 64];
+
+/// Words that stand in variables with secret-like names (`USE_TOKEN=true`) and are none.
+const WORDS: [&str; 6] = ["true", "false", "null", "none", "auto", "default"];
+
+/// Calls `take` with every form of `text`.
+pub(super) fn of(text: &str, take: &mut impl FnMut(Vec<u8>)) {
+    let trimmed = text.trim();
+    if trimmed.len() < SHORTEST || WORDS.iter().any(|word| trimmed.eq_ignore_ascii_case(word)) {
+        return;
+    }
+    let several = trimmed.contains('\n');
+    for line in trimmed.lines().map(str::trim) {
+        let header = line.starts_with("-----") && line.ends_with("-----");
+        if !header && (!several || line.len() >= SHORTEST_LINE) {
+            take(line.as_bytes().to_vec());
+            if line.len() <= LONGEST_ENCODED {
+                escaped(line, take);
+            }
+        }
+    }
+    if trimmed.len() <= LONGEST_ENCODED {
+        escaped(trimmed, take);
+        base64_inside(trimmed.as_bytes(), take);
+        base64_whole(trimmed.as_bytes(), take);
+        if trimmed.len() != text.len() {
+            base64_whole(text.as_bytes(), take);
+        }
+    }
+}
+
+/// Calls `take` with the lines that `base64` prints for `bytes`.
+pub(super) fn base64_whole(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
+    if bytes.len() > LONGEST_ENCODED {
+        return;
+    }
+    for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+        let text = engine.encode(bytes).into_bytes();
+        for columns in COLUMNS {
+            if text.len() > columns {
+                text.chunks(columns)
+                    .filter(|line| line.len() >= SHORTEST_LINE)
+                    .for_each(|l| take(l.to_vec()));
+            }
+        }
+        take(text);
+    }
+}
+
+/// Calls `take` with what base64 makes of `bytes` inside a longer text: the characters that depend on nothing else, for
+/// each of the three places that the text's beginning can have in a group.
+fn base64_inside(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
+    for shift in 0..3_usize {
+        let mut padded = vec![0; shift];
+        padded.extend_from_slice(bytes);
+        let first = (shift * 8).div_ceil(6);
+        let last = padded.len() * 8 / 6;
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let text = engine.encode(&padded).into_bytes();
+            if last.saturating_sub(first) >= SHORTEST {
+                take(text[first..last].to_vec());
+            }
+        }
+    }
+}
+
+/// Calls `take` with `text` as JSON strings and as parts of URLs.
+fn escaped(text: &str, take: &mut impl FnMut(Vec<u8>)) {
+    if let Ok(quoted) = serde_json::to_string(text) {
+        let inner = &quoted[1..quoted.len() - 1];
+        take(inner.as_bytes().to_vec());
+        // Go's encoder, and thus half of the tools in a build, escapes these too.
+        let go = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+        take(go.into_bytes());
+    }
+    // What each kind of encoder leaves as it is besides letters and digits: RFC 3986, JavaScript's, Go's for paths, Go's for
+    // userinfo, and forms (where a blank is a plus).
+    for (kept, blank) in [
+        ("-._~", "%20"),
+        ("-._~!'()*", "%20"),
+        ("-._~$&+=:@", "%20"),
+        ("-._~$&+,;=", "%20"),
+        ("-._~", "+"),
+        ("*-._", "+"),
+    ] {
+        take(percent(text, kept, blank, false));
+        take(percent(text, kept, blank, true));
+    }
+}
+
+fn percent(text: &str, kept: &str, blank: &str, lower: bool) -> Vec<u8> {
+    let digits = if lower { b"0123456789abcdef" } else { b"0123456789ABCDEF" };
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte == b' ' {
+            out.extend_from_slice(blank.as_bytes());
+        } else if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
+        }
+    }
+    out
+}
