@@ -132,6 +132,24 @@ impl FromStr for ImageRef {
     }
 }
 
+/// The registry that a login's `registry` means, as host and port: URLs and the many names of Docker Hub are brought to
+/// one form. `None` where it names none.
+pub fn registry_host(text: &str) -> Option<String> {
+    let text = text.trim();
+    let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let host =
+        text.strip_suffix("/v1").or_else(|| text.strip_suffix("/v2")).unwrap_or(text).to_ascii_lowercase();
+    match host.as_str() {
+        "docker.io"
+        | "index.docker.io"
+        | "registry-1.docker.io"
+        | "registry.hub.docker.com"
+        | "hub.docker.com" => Some(DOCKER_HUB.to_owned()),
+        _ => is_host(&host).then_some(host),
+    }
+}
+
 fn parse(text: &str) -> Option<ImageRef> {
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest.parse().ok()?)),
@@ -263,6 +281,21 @@ mod tests {
             "reg.test/a:-x",
         ] {
             assert!(text.parse::<ImageRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn logins_name_one_registry_in_one_way() {
+        for (text, host) in [
+            ("https://index.docker.io/v1/", Some("docker.io")),
+            ("registry-1.docker.io", Some("docker.io")),
+            ("https://Reg.Test:5000/", Some("reg.test:5000")),
+            ("localhost:5000", Some("localhost:5000")),
+            ("ghcr.io/me", None),
+            ("", None),
+            ("me:secret@reg.test", None),
+        ] {
+            assert_eq!(registry_host(text).as_deref(), host, "{text}");
         }
     }
 

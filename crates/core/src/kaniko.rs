@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::image::ImageRef;
 use crate::names::Arch;
+use crate::path;
 use crate::spec::{CacheSpec, KanikoSpec};
 use crate::wire::run::Push;
 
@@ -181,9 +182,12 @@ pub struct ArgvInput<'a> {
 /// whole target. Extra flags go last, so that they win over ours.
 pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -> (Vec<String>, Vec<String>) {
     let mut line = Line { facts, args: Vec::new(), notices: Vec::new() };
-    let context = join(&input.paths.source, &kaniko.context_path);
-    line.always("context", &format!("dir://{context}"));
-    line.always("dockerfile", &join(&context, &kaniko.dockerfile));
+    let below = |inner: &str, path: &str| {
+        let path = path::join(inner, path).unwrap_or_else(|| path.to_owned());
+        if path == "." { input.paths.source.clone() } else { format!("{}/{path}", input.paths.source) }
+    };
+    line.always("context", &format!("dir://{}", below(".", &kaniko.context_path)));
+    line.always("dockerfile", &below(&kaniko.context_path, &kaniko.dockerfile));
     match &kaniko.custom_platform {
         Some(platform) => line.value("custom-platform", platform),
         None => line.value("custom-platform", &format!("linux/{}", input.arch)),
@@ -321,15 +325,6 @@ fn duration(seconds: u64) -> String {
         }
     }
     if text.is_empty() { "0s".to_owned() } else { text }
-}
-
-fn join(root: &str, path: &str) -> String {
-    let mut joined = root.to_owned();
-    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
-        joined.push('/');
-        joined.push_str(part);
-    }
-    joined
 }
 
 /// `  -c, --context string   Path ...` -> `context`.

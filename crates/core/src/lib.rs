@@ -2,14 +2,49 @@
 //!
 //! Everything here is a pure value or a pure function: no async, no sockets, no files and no clock. The three programs
 //! share these words, so what one of them says the others understand.
+//!
+//! From what people write to what is built:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use bakery_core::{compose, config, names::Arch, plan, spec::Order};
+//!
+//! let text = "global: { arch: amd64, kaniko: { destination: reg.test/shop/cart:7 } }";
+//! let config = config::read("config.yaml", text)?;
+//! // A config.yaml alone:
+//! let (spec, notices) = config.clone().resolve(Order::Sequential)?;
+//! // A Compose file, here with the config's `global` as its base:
+//! let file = compose::read("compose.yaml", "services: { web: { build: ./web, image: reg.test/shop/web } }")?;
+//! let dotenv: BTreeMap<String, String> = compose::dotenv(".env", "TAG=7", &BTreeMap::new())?;
+//! let (spec, notices) = file.resolve(&compose::Request {
+//!     vars: &dotenv, // the process environment over it: `vars::Layered`
+//!     config: Some(&config),
+//!     services: &[],
+//!     root: "/work/shop",   // --repo, absolute
+//!     folder: "/work/shop", // of the Compose file, absolute
+//!     arch: Arch::Amd64,
+//!     order: Order::Parallel,
+//!     overrides: &[],
+//! })?;
+//! let plan = plan::plan(&spec).expect("a spec that was resolved has a plan");
+//! assert_eq!(plan.targets[0].name, "web");
+//! # Ok::<(), bakery_core::report::Report>(())
+//! ```
+//!
+//! Each step's error is a [`report::Report`]: all mistakes, each with its place and a hint.
 
 #![deny(missing_docs)]
 
+pub mod check;
+pub mod compose;
+pub mod config;
+pub mod decode;
 pub mod image;
 pub mod kaniko;
 pub mod lifecycle;
 pub mod limits;
 pub mod names;
+pub mod path;
 pub mod plan;
 pub mod reason;
 pub mod report;

@@ -42,3 +42,5 @@ pub const REPORT_TAIL_LINES: usize = 20;
 pub const YAML_NODES: usize = 100_000;
 /// Depth of one YAML file.
 pub const YAML_DEPTH: usize = 64;
+/// Mistakes, and notices, that one report lists.
+pub const FINDINGS: usize = 200;

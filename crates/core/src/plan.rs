@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::check;
 use crate::image::ImageRef;
 use crate::limits;
 use crate::names::ServiceName;
@@ -83,6 +84,8 @@ pub struct PlanProblem {
     pub service: Option<ServiceName>,
     /// The task's place within its service, from 0.
     pub task: Option<usize>,
+    /// The config key that it concerns, where there is one: `kaniko.destination`.
+    pub key: Option<&'static str>,
     /// What is wrong.
     pub text: String,
     /// What to do.
@@ -96,6 +99,9 @@ impl fmt::Display for PlanProblem {
         }
         if let Some(task) = self.task {
             write!(f, "entry {}: ", task + 1)?;
+        }
+        if let Some(key) = self.key {
+            write!(f, "{key}: ")?;
         }
         write!(f, "{} (hint: {})", self.text, self.hint)
     }
@@ -123,7 +129,7 @@ pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
 fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
     let count: usize = spec.services.iter().map(|service| service.tasks.len()).sum();
     let mut say = |text: String, hint: &str| {
-        problems.push(PlanProblem { service: None, task: None, text, hint: hint.to_owned() });
+        problems.push(PlanProblem { service: None, task: None, key: None, text, hint: hint.to_owned() });
     };
     if count == 0 {
         say("there is nothing to build".to_owned(), "name at least one service or bake entry");
@@ -138,26 +144,13 @@ fn targets(service: &ServiceSpec, index: &mut u16, problems: &mut Vec<PlanProble
     for (place, task) in service.tasks.iter().enumerate() {
         let pushed = task.kaniko.destination.as_ref().filter(|_| !task.kaniko.no_push);
         let destination = pushed.map(|image| image.with_tag(image.tag_or_latest()));
-        let mut say = |text: &str, hint: &str| {
-            problems.push(PlanProblem {
-                service: service.name.clone(),
-                task: Some(place),
-                text: text.to_owned(),
-                hint: hint.to_owned(),
-            });
-        };
-        match &task.kaniko.destination {
-            None if !task.kaniko.no_push => {
-                say(
-                    "no destination",
-                    "set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`",
-                );
-            }
-            Some(image) if image.digest.is_some() => {
-                say("a destination cannot have a digest", "name a tag: REGISTRY/REPOSITORY:TAG");
-            }
-            _ => {}
-        }
+        problems.extend(check::task(task).into_iter().map(|broken| PlanProblem {
+            service: service.name.clone(),
+            task: Some(place),
+            key: Some(broken.key),
+            text: broken.text,
+            hint: broken.hint,
+        }));
         let planned = PlannedTask { index: *index, spec: task.clone(), push_to: None };
         *index = index.saturating_add(1);
         match groups.iter_mut().find(|(known, _)| *known == destination) {
@@ -194,19 +187,28 @@ fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<P
 fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
     let mut owners: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
     for target in &plan.targets {
-        let index = target.publish.iter().filter_map(|publish| match publish {
-            Publish::Index { destination } => Some(destination),
-            Publish::Image { .. } => None,
+        // Tasks are numbered through the build; people count them within their service.
+        let first = plan.tasks().find(|(place, _)| plan.targets[*place].service == target.service);
+        let first = first.map_or(0, |(_, task)| task.index);
+        let destination = target.publish.iter().map(|publish| (publish.destination(), None));
+        let images = target.tasks.iter().filter_map(|task| {
+            Some((task.push_to.as_ref()?, Some(usize::from(task.index.saturating_sub(first)))))
         });
-        for image in target.tasks.iter().filter_map(|task| task.push_to.as_ref()).chain(index) {
-            if let Some(other) = owners.insert(image, target) {
-                problems.push(PlanProblem {
-                    service: target.service.clone(),
-                    task: None,
-                    text: format!("{image} is also pushed by {}", other.name),
-                    hint: "give each service a destination of its own".to_owned(),
-                });
-            }
+        for (image, task) in destination.chain(images) {
+            match owners.get(image) {
+                Some(other) if !std::ptr::eq(*other, target) => {
+                    problems.push(PlanProblem {
+                        service: target.service.clone(),
+                        task,
+                        key: Some("kaniko.destination"),
+                        text: format!("{image} is also pushed by {}", other.name),
+                        hint: "give each service a destination of its own".to_owned(),
+                    });
+                    // The images of one index would only repeat it.
+                    break;
+                }
+                _ => owners.insert(image, target),
+            };
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What is wrong with what people wrote: every mistake at its place, all of them at once.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+
+use crate::limits;
 
 /// A place in a file, and what the file says there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,44 +106,49 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Adds a mistake.
+    /// Adds a mistake; the last that there is room for says that there are more.
     pub fn mistake(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.mistakes.push(Mistake { place, message: message.into(), hint: hint.into() });
+        let (message, hint) = match (self.mistakes.len() + 1).cmp(&limits::FINDINGS) {
+            Ordering::Less => (message.into(), hint.into()),
+            Ordering::Equal => ("too many mistakes: the rest is not listed".to_owned(), String::new()),
+            Ordering::Greater => return,
+        };
+        self.mistakes.push(Mistake { place, message, hint });
     }
 
-    /// Adds a notice, once.
+    /// Adds a notice, once; those beyond the bound are dropped.
     pub fn notice(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         let notice = Notice { place, message: message.into(), hint: hint.into() };
-        if !self.notices.contains(&notice) {
+        if self.notices.len() < limits::FINDINGS && !self.notices.contains(&notice) {
             self.notices.push(notice);
         }
     }
 
-    /// `value` and the notices where nothing is wrong; else the report, each file's mistakes from top to bottom and
-    /// each mistake once (a mistake in `global` is a mistake of every entry).
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Notice>), Report> {
-        match value {
-            Some(value) if self.mistakes.is_empty() => Ok((value, self.notices)),
-            _ => {
-                let mut files: Vec<Arc<str>> = Vec::new();
-                for mistake in &self.mistakes {
-                    if !files.contains(&mistake.place.file) {
-                        files.push(mistake.place.file.clone());
-                    }
-                }
-                self.mistakes.sort_by_key(|mistake| {
-                    let file = files.iter().position(|file| *file == mistake.place.file);
-                    (file, mistake.place.line, mistake.place.col)
-                });
-                let mut seen = Vec::new();
-                for mistake in self.mistakes {
-                    if !seen.contains(&mistake) {
-                        seen.push(mistake);
-                    }
-                }
-                Err(Report { mistakes: seen })
+    /// `value` and the notices where nothing is wrong, else the report.
+    pub fn finish<T>(self, value: T) -> Result<(T, Vec<Notice>), Report> {
+        if self.mistakes.is_empty() { Ok((value, self.notices)) } else { Err(self.into_report()) }
+    }
+
+    /// The report: each file's mistakes from top to bottom, and each mistake once (one in `global` is one of every
+    /// entry).
+    pub fn into_report(mut self) -> Report {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for mistake in &self.mistakes {
+            if !files.contains(&mistake.place.file) {
+                files.push(mistake.place.file.clone());
             }
         }
+        self.mistakes.sort_by_key(|mistake| {
+            let file = files.iter().position(|file| *file == mistake.place.file);
+            (file, mistake.place.line, mistake.place.col)
+        });
+        let mut mistakes = Vec::new();
+        for mistake in self.mistakes {
+            if !mistakes.contains(&mistake) {
+                mistakes.push(mistake);
+            }
+        }
+        Report { mistakes }
     }
 }
 
@@ -215,7 +223,7 @@ mod tests {
         findings.mistake(at(2, "globl"), "unknown key", "");
         findings.mistake(at(2, "globl"), "unknown key", "");
         findings.mistake(Place::file(".env"), "cannot be read", "");
-        insta::assert_snapshot!(findings.finish(Some(())).unwrap_err(), @r"
+        insta::assert_snapshot!(findings.into_report(), @r"
         config.yaml:2:3: globl: unknown key
         config.yaml:9:3: bake[1].arch: `amd46` is not amd64 or arm64
           hint: did you mean `amd64`?

@@ -4,7 +4,7 @@
 //! keys (`<<`) are applied, repeated keys are mistakes. Depth and nodes are bounded, so that a small file cannot
 //! become a large tree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
@@ -130,7 +130,28 @@ struct Open {
 
 enum Items {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, merged: Vec<Entry>, key: Option<Key> },
+    Map { entries: Entries, merged: Entries, key: Option<Key> },
+}
+
+/// Keys in order, each once.
+#[derive(Default)]
+struct Entries {
+    list: Vec<Entry>,
+    lines: HashMap<String, usize>,
+}
+
+impl Entries {
+    /// Adds an entry; where the key is known already, gives its line instead.
+    fn add(&mut self, entry: Entry) -> Result<(), usize> {
+        match self.lines.entry(entry.key.clone()) {
+            hash_map::Entry::Occupied(known) => Err(*known.get()),
+            hash_map::Entry::Vacant(new) => {
+                new.insert(entry.line);
+                self.list.push(entry);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A key that waits for its value.
@@ -189,7 +210,7 @@ impl Builder<'_> {
                 self.start(at, anchor, tag.as_deref(), Items::List(Vec::new()))?;
             }
             Event::MappingStart(_, anchor, tag) => {
-                let items = Items::Map { entries: Vec::new(), merged: Vec::new(), key: None };
+                let items = Items::Map { entries: Entries::default(), merged: Entries::default(), key: None };
                 self.start(at, anchor, tag.as_deref(), items)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
@@ -221,12 +242,11 @@ impl Builder<'_> {
         let value = match open.items {
             Items::List(items) => Value::List(items),
             Items::Map { mut entries, merged, .. } => {
-                for entry in merged {
-                    if !entries.iter().any(|own| own.key == entry.key) {
-                        entries.push(entry);
-                    }
+                for entry in merged.list {
+                    // The mapping's own key wins.
+                    let _ = entries.add(entry);
                 }
-                Value::Map(entries)
+                Value::Map(entries.list)
             }
         };
         let node = Node { value, line: open.at.0, col: open.at.1, tag: open.tag };
@@ -275,16 +295,11 @@ impl Builder<'_> {
 
     fn entry(&mut self, key: String, at: At, value: Node) {
         let Some(Open { items: Items::Map { entries, .. }, .. }) = self.open.last_mut() else { return };
-        if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-            let message = format!(
-                "the key `{}` stands here a second time (first on line {})",
-                crate::report::shown(&key),
-                first.line
-            );
+        let shown = crate::report::shown(&key);
+        if let Err(first) = entries.add(Entry { key, line: at.0, col: at.1, value }) {
+            let message = format!("the key `{shown}` stands here a second time (first on line {first})");
             self.say(at, &message, "keep one of them");
-            return;
         }
-        entries.push(Entry { key, line: at.0, col: at.1, value });
     }
 
     /// `<<: *map` or `<<: [*a, *b]`: the mapping's own keys win, then the earlier of the list.
@@ -302,9 +317,8 @@ impl Builder<'_> {
         for source in sources {
             let Value::Map(entries) = source.value else { continue };
             for entry in entries {
-                if !merged.iter().any(|known| known.key == entry.key) {
-                    merged.push(entry);
-                }
+                // The earlier source wins.
+                let _ = merged.add(entry);
             }
         }
     }

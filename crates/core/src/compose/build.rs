@@ -1,0 +1,375 @@
+//! The `build` section of one service.
+
+use crate::check;
+use crate::compose::Request;
+use crate::compose::scalar::{Scalars, platform};
+use crate::config::destination;
+use crate::config::layer::{Given, Held, MapLayer, TaskLayer};
+use crate::decode::{Field, refuse_tags};
+use crate::names::Arch;
+use crate::path;
+use crate::report::{Findings, Place, did_you_mean, shown};
+use crate::yaml::Value;
+
+/// What a service asks for.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    /// Its layer, less the architecture.
+    pub(super) layer: TaskLayer,
+    /// Its platforms, each once, with a variant's full name; none = the base's or the client's.
+    pub(super) platforms: Vec<(Arch, Option<String>, Place)>,
+    /// What no key of ours says: flags of Kaniko.
+    pub(super) flags: Vec<String>,
+}
+
+/// Keys of the current Compose specification.
+const BUILD: &[&str] = &[
+    "context",
+    "dockerfile",
+    "dockerfile_inline",
+    "args",
+    "target",
+    "labels",
+    "platforms",
+    "tags",
+    "cache_from",
+    "cache_to",
+    "no_cache",
+    "no_cache_filter",
+    "pull",
+    "network",
+    "shm_size",
+    "additional_contexts",
+    "extra_hosts",
+    "secrets",
+    "ssh",
+    "privileged",
+    "entitlements",
+    "isolation",
+    "ulimits",
+    "provenance",
+    "sbom",
+];
+
+const X_BAKE: &[&str] = &[
+    "platforms",
+    "tags",
+    "cache-from",
+    "cache-to",
+    "secret",
+    "ssh",
+    "output",
+    "pull",
+    "no-cache",
+    "no-cache-filter",
+    "contexts",
+];
+
+/// Reads a service that has a `build`. `None` where nothing can be said of it.
+pub(super) fn service(
+    field: &Field<'_>,
+    request: &Request<'_>,
+    scalars: &Scalars<'_>,
+    findings: &mut Findings,
+) -> Option<Service> {
+    let hint = "tags that change a merge are not supported yet: write the value itself";
+    if let Some(tag) = &field.node.tag {
+        findings.mistake(field.place.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
+    }
+    let mut reader = Reader { request, scalars, findings, service: Service::default() };
+    for (key, value) in field.entries() {
+        match key {
+            "extends" if !value.node.is_null() => {
+                let hint = "write what the build needs into the service itself";
+                reader.findings.mistake(value.place, "not supported yet", hint);
+            }
+            "x-bake" => {
+                let message = "stands beside `build` and is not read";
+                reader.findings.notice(value.place, message, "it belongs below `build`");
+            }
+            _ => {}
+        }
+    }
+    for key in ["build", "image", "platform"] {
+        if let Some(field) = field.get(key) {
+            refuse_tags(&field, hint, reader.findings);
+        }
+    }
+    let build = field.get("build")?;
+    match &build.node.value {
+        Value::Scalar { .. } => reader.context(&build),
+        Value::Map(_) => reader.build(&build),
+        Value::List(_) => build.expected("a folder or a mapping", reader.findings),
+    }
+    reader.default_context(&build);
+    reader.platforms(field, &build);
+    if let Some(image) = field.get("image").filter(|image| !image.node.is_null()) {
+        reader.image(&image);
+    }
+    Some(reader.service)
+}
+
+struct Reader<'a, 'f> {
+    request: &'a Request<'a>,
+    scalars: &'a Scalars<'a>,
+    findings: &'f mut Findings,
+    service: Service,
+}
+
+impl Reader<'_, '_> {
+    fn build(&mut self, build: &Field<'_>) {
+        for (key, field) in build.entries() {
+            if field.node.is_null() && BUILD.contains(&key) {
+                continue;
+            }
+            match key {
+                "context" => self.context(&field),
+                "dockerfile" => self.dockerfile(&field),
+                "args" => self.args(&field),
+                "target" => {
+                    if let Some(target) = self.scalars.text(&field, self.findings).filter(|t| !t.is_empty()) {
+                        self.service.flags.push(format!("--target={target}"));
+                    }
+                }
+                "labels" => {
+                    for (name, value, _) in self.scalars.pairs(&field, self.findings) {
+                        self.service.flags.push(format!("--label={name}={}", value.unwrap_or_default()));
+                    }
+                }
+                "no_cache" => {
+                    if self.scalars.boolean(&field, self.findings) == Some(true) {
+                        self.service.layer.kaniko.cache.enable = Some(Given::new(false, field.place));
+                    }
+                }
+                // Read with the service's own platform; and what Kaniko always does.
+                "platforms" | "pull" => {}
+                "x-bake" => self.x_bake(&field),
+                _ if key.starts_with("x-") => {}
+                _ => self.other(key, &field),
+            }
+        }
+    }
+
+    /// What is understood and not carried out: an error where a build without it would be another build.
+    fn other(&mut self, key: &str, field: &Field<'_>) {
+        let off = field.clears()
+            || matches!(&field.node.value, Value::Map(entries) if entries.is_empty())
+            || matches!(&field.node.value, Value::Scalar { text, .. } if text == "false");
+        let value = match &field.node.value {
+            Value::Scalar { text, .. } => text.as_str(),
+            _ => "",
+        };
+        match (key, value) {
+            _ if off && BUILD.contains(&key) => {}
+            ("isolation" | "network", "default") => {}
+            ("network", "none") => {
+                let hint = "Kaniko's RUN always has the task's network: leave it out only if that is no harm";
+                self.findings.mistake(field.place.clone(), "builds without a network are not possible", hint);
+            }
+            ("privileged" | "entitlements", _) => {
+                let hint = "Kaniko builds without privileges: leave it out";
+                self.findings.mistake(field.place.clone(), "cannot be granted", hint);
+            }
+            ("ssh", _) => {
+                let hint = "Kaniko has no SSH mounts: fetch in the `pre-script`";
+                self.findings.mistake(field.place.clone(), "cannot be carried out", hint);
+            }
+            (
+                "dockerfile_inline"
+                | "secrets"
+                | "additional_contexts"
+                | "extra_hosts"
+                | "provenance"
+                | "sbom",
+                _,
+            ) => {
+                let hint = match key {
+                    "dockerfile_inline" => "write it to a file and name that with `dockerfile`",
+                    _ => "without it the build would be another one: leave it out if that is no harm",
+                };
+                self.findings.mistake(field.place.clone(), "not supported yet", hint);
+            }
+            ("tags", _) => self.ignored(field, "only `image` is pushed"),
+            ("cache_from" | "cache_to", _) => {
+                self.ignored(
+                    field,
+                    "set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache",
+                );
+            }
+            _ if BUILD.contains(&key) => self.ignored(field, ""),
+            _ => {
+                let hint = did_you_mean(key, BUILD);
+                self.findings.mistake(field.place.clone(), "unknown key", hint);
+            }
+        }
+    }
+
+    fn ignored(&mut self, field: &Field<'_>, hint: &str) {
+        self.findings.notice(field.place.clone(), "has no effect here", hint);
+    }
+
+    fn x_bake(&mut self, field: &Field<'_>) {
+        if !matches!(field.node.value, Value::Map(_)) && !field.node.is_null() {
+            field.expected("a mapping", self.findings);
+        }
+        for (key, value) in field.entries() {
+            match key {
+                "platforms" => {}
+                _ if value.node.is_null() || value.clears() => {}
+                "output" | "ssh" | "secret" | "contexts" => {
+                    let hint = "without it the build would be another one: leave it out if that is no harm";
+                    self.findings.mistake(value.place, "not supported yet", hint);
+                }
+                _ if X_BAKE.contains(&key) => self.ignored(&value, ""),
+                _ => self.findings.notice(value.place, "unknown key: not read", did_you_mean(key, X_BAKE)),
+            }
+        }
+    }
+
+    fn context(&mut self, field: &Field<'_>) {
+        let place = field.place.clone();
+        let Some(text) = self.scalars.text(field, self.findings) else {
+            self.service.layer.kaniko.context_path = Some(Given { value: Held::Bad, place });
+            return;
+        };
+        let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
+        let value = if remote {
+            let hint = "check the repository out and name the folder";
+            self.findings.mistake(place.clone(), "a remote context is not supported yet", hint);
+            Held::Bad
+        } else if let Some(inner) = self.inside(&text) {
+            if text.starts_with('/') {
+                let hint = "write it relative to the Compose file";
+                self.findings.notice(place.clone(), "an absolute path binds the file to this machine", hint);
+            }
+            Held::Set(inner)
+        } else {
+            let message = format!("lies outside of the source root {}", shown(self.request.root));
+            self.findings.mistake(
+                place.clone(),
+                message,
+                "name the folder that holds all contexts with --repo",
+            );
+            Held::Bad
+        };
+        self.service.layer.kaniko.context_path = Some(Given { value, place });
+    }
+
+    /// `text`, relative to the Compose file, as a path below the source root.
+    fn inside(&self, text: &str) -> Option<String> {
+        let full =
+            if text.starts_with('/') { text.to_owned() } else { format!("{}/{text}", self.request.folder) };
+        path::below(self.request.root, &full)
+    }
+
+    /// Without a context it is the Compose file's folder, unless the config says another.
+    fn default_context(&mut self, build: &Field<'_>) {
+        let by_config =
+            self.request.config.is_some_and(|config| config.global().kaniko.context_path.is_some());
+        if self.service.layer.kaniko.context_path.is_some() || by_config {
+            return;
+        }
+        let value = self.inside(".").map_or_else(
+            || {
+                let message =
+                    "the Compose file, which is the default context, lies outside of the source root";
+                self.findings.mistake(build.place.clone(), message, "set `context`, or a wider --repo");
+                Held::Bad
+            },
+            Held::Set,
+        );
+        self.service.layer.kaniko.context_path = Some(Given { value, place: build.place.clone() });
+    }
+
+    fn dockerfile(&mut self, field: &Field<'_>) {
+        let place = field.place.clone();
+        let value = match self.scalars.text(field, self.findings) {
+            None => Held::Bad,
+            Some(text) if text.is_empty() => Held::Cleared,
+            Some(text) if text.contains("://") => {
+                self.findings.mistake(place.clone(), "a remote Dockerfile is not supported", "name a file");
+                Held::Bad
+            }
+            Some(text) => match check::path_text(&text) {
+                Some((message, hint)) => {
+                    self.findings.mistake(place.clone(), message, hint);
+                    Held::Bad
+                }
+                None => Held::Set(path::tidy(&text)),
+            },
+        };
+        self.service.layer.kaniko.dockerfile = Some(Given { value, place });
+    }
+
+    fn args(&mut self, field: &Field<'_>) {
+        let mut map = MapLayer::default();
+        for (name, value, at) in self.scalars.pairs(field, self.findings) {
+            if let Some((message, hint)) = check::arg_name(&name) {
+                self.findings.mistake(at.place, message, hint);
+            } else if let Some(value) = value.or_else(|| self.request.vars.get(&name)) {
+                map.entries.insert(name, (value, at.place));
+            }
+        }
+        self.service.layer.kaniko.build_args = map;
+    }
+
+    /// `x-bake.platforms`, else `build.platforms`, else the service's `platform`.
+    fn platforms(&mut self, service: &Field<'_>, build: &Field<'_>) {
+        let given = |field: Option<Field<'_>>| field.is_some_and(|field| !field.node.is_null());
+        let of_bake = build.get("x-bake").and_then(|bake| bake.get("platforms"));
+        let of_build = build.get("platforms");
+        let of_service = service.get("platform").filter(|field| !field.node.is_null());
+        let own = of_service.as_ref().and_then(|field| self.platform(field));
+        let listed = if given(of_bake.clone()) { of_bake } else { of_build.clone() };
+        let listed = listed.filter(|field| !field.node.is_null());
+        let Some(listed) = listed else {
+            self.service.platforms.extend(own);
+            return;
+        };
+        for (text, at) in self.scalars.list(&listed, self.findings) {
+            let Ok((arch, variant)) = platform(&text) else {
+                let message = format!(
+                    "`{}` is not a platform that Bakery bakes",
+                    shown(at.text(self.findings).unwrap_or_default())
+                );
+                self.findings.mistake(at.place, message, "linux/amd64 or linux/arm64");
+                continue;
+            };
+            if self.service.platforms.iter().any(|(known, other, _)| (*known, other) == (arch, &variant)) {
+                self.findings.notice(at.place, "named twice: counted once", "");
+            } else {
+                self.service.platforms.push((arch, variant, at.place));
+            }
+        }
+        // The Compose specification demands it of `build.platforms`.
+        let same = given(of_build) && build.get("x-bake").is_none();
+        if let (true, Some((arch, ..)), Some(field)) = (same, own, of_service)
+            && !self.service.platforms.iter().any(|(listed, ..)| *listed == arch)
+        {
+            let message = format!("linux/{arch} is not among `build.platforms`");
+            self.findings.mistake(field.place, message, "add it there, or leave `platform` out");
+        }
+    }
+
+    fn platform(&mut self, field: &Field<'_>) -> Option<(Arch, Option<String>, Place)> {
+        let (arch, variant) = self.scalars.parse(field, self.findings, platform)?;
+        Some((arch, variant, field.place.clone()))
+    }
+
+    fn image(&mut self, field: &Field<'_>) {
+        let place = field.place.clone();
+        let value = match self.scalars.text(field, self.findings) {
+            None => Held::Bad,
+            Some(text) if text.is_empty() => Held::Cleared,
+            Some(text) => match destination(&text) {
+                Ok(image) => Held::Set(image),
+                Err((_, hint)) => {
+                    let raw = shown(field.text(self.findings).unwrap_or_default());
+                    self.findings.mistake(place.clone(), format!("`{raw}` is not an image reference"), hint);
+                    Held::Bad
+                }
+            },
+        };
+        self.service.layer.kaniko.destination = Some(Given { value, place });
+    }
+}

@@ -1,0 +1,238 @@
+//! `.env` files, in the grammar of Compose.
+
+use std::collections::BTreeMap;
+
+use crate::compose::interpolate::interpolate;
+use crate::report::{Findings, Place, Report};
+use crate::vars::{Layered, Vars};
+
+/// Reads a `.env` file. `file` is the name that messages carry; `vars` is the process environment, which wins over
+/// earlier lines where a value names a variable, and which a bare `NAME` takes its value from.
+///
+/// `NAME=value` or `NAME: value`, `export` before it or not; `#` comments at a line's start and after a blank; single
+/// quotes are literal and may span lines; double quotes know escapes; unquoted and double-quoted values are
+/// interpolated. Messages name the variable, never its value.
+pub fn dotenv(file: &str, text: &str, vars: &dyn Vars) -> Result<BTreeMap<String, String>, Report> {
+    let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
+    let mut known = BTreeMap::new();
+    let mut findings = Findings::default();
+    while reader.skip_to_statement() {
+        let start = Reader { ..reader };
+        if let Err((name, message)) = reader.statement(&mut known, vars) {
+            let place = Place { line: start.line, col: 1, path: name, ..Place::file(file) };
+            findings.mistake(place, message, "write NAME=value, one per line");
+            reader = start;
+            reader.skip_line();
+        }
+    }
+    findings.finish(known).map(|(known, _)| known)
+}
+
+struct Reader<'t> {
+    rest: &'t str,
+    line: usize,
+}
+
+type Fault = (String, String);
+
+impl<'t> Reader<'t> {
+    /// Past blanks, empty lines and comments; false at the end.
+    fn skip_to_statement(&mut self) -> bool {
+        loop {
+            let trimmed = self.rest.trim_start();
+            self.line += self.rest[..self.rest.len() - trimmed.len()].matches('\n').count();
+            self.rest = trimmed;
+            if !self.rest.starts_with('#') {
+                return !self.rest.is_empty();
+            }
+            self.skip_line();
+        }
+    }
+
+    fn skip_line(&mut self) -> &'t str {
+        let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+        self.rest = rest;
+        self.line += 1;
+        line
+    }
+
+    fn statement(&mut self, known: &mut BTreeMap<String, String>, vars: &dyn Vars) -> Result<(), Fault> {
+        if let Some(after) = self.rest.strip_prefix("export")
+            && after.starts_with(is_blank)
+        {
+            self.rest = after.trim_start_matches(is_blank);
+        }
+        let legal = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']');
+        let end = self.rest.find(|c| !legal(c)).unwrap_or(self.rest.len());
+        let (name, after) = self.rest.split_at(end);
+        if name.is_empty() {
+            return Err((String::new(), "a line that does not begin with a variable's name".to_owned()));
+        }
+        let after = after.trim_start_matches(is_blank);
+        let name = name.to_owned();
+        if let Some(value) = after.strip_prefix(['=', ':']) {
+            self.rest = value.trim_start_matches(is_blank);
+            let value = self.value(known, vars).map_err(|message| (name.clone(), message))?;
+            known.insert(name, value);
+        } else if after.is_empty() || after.starts_with(['\n', '#']) {
+            self.skip_line();
+            if let Some(value) = vars.get(&name) {
+                known.insert(name, value);
+            }
+        } else {
+            return Err((name, "the name is not followed by `=`".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, known: &BTreeMap<String, String>, vars: &dyn Vars) -> Result<String, String> {
+        let fill = |text: &str| {
+            let lookup = Layered { upper: vars, lower: known };
+            interpolate(text, &lookup).map(|filled| filled.text).map_err(|fault| fault.to_string())
+        };
+        match self.rest.chars().next() {
+            Some('\'') => self.quoted('\''),
+            Some('"') => fill(&unescape(&self.quoted('"')?)),
+            _ => {
+                let line = self.skip_line();
+                // A value that is nothing but a comment is empty.
+                let value = if line.starts_with('#') { "" } else { line };
+                fill(value.split_once(" #").map_or(value, |(value, _)| value).trim_end())
+            }
+        }
+    }
+
+    /// The text between quotes, with only the quote itself unescaped.
+    fn quoted(&mut self, quote: char) -> Result<String, String> {
+        let mut text = String::new();
+        let mut chars = self.rest.char_indices().skip(1);
+        while let Some((at, c)) = chars.next() {
+            if c == quote {
+                self.line += self.rest[..at].matches('\n').count();
+                self.rest = &self.rest[at + 1..];
+                return Ok(text);
+            }
+            if c != '\\' {
+                text.push(c);
+                continue;
+            }
+            match chars.next() {
+                Some((_, next)) if next == quote => text.push(next),
+                Some((_, next)) => text.extend(['\\', next]),
+                None => text.push('\\'),
+            }
+        }
+        Err("the quote is not closed".to_owned())
+    }
+}
+
+/// `\n \t \r \a \b \f \v \" \\` and octal `\0ooo`; `\$` becomes `$$`, which stays a dollar sign.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let simple = match after.chars().next() {
+            Some('n') => Some("\n"),
+            Some('t') => Some("\t"),
+            Some('r') => Some("\r"),
+            Some('a') => Some("\x07"),
+            Some('b') => Some("\x08"),
+            Some('f') => Some("\x0c"),
+            Some('v') => Some("\x0b"),
+            Some('"') => Some("\""),
+            Some('\\') => Some("\\"),
+            Some('$') => Some("$$"),
+            _ => None,
+        };
+        let octal = after.get(1..4).filter(|_| after.starts_with('0'));
+        let octal = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        if let Some(simple) = simple {
+            out.push_str(simple);
+            rest = &after[1..];
+        } else if let Some(byte) = octal {
+            out.push(char::from(byte));
+            rest = &after[4..];
+        } else {
+            out.push('\\');
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() && c != '\n'
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn env() -> BTreeMap<String, String> {
+        BTreeMap::from([("HOST".to_owned(), "outer".to_owned()), ("EMPTY".to_owned(), String::new())])
+    }
+
+    fn read(text: &str) -> Vec<(String, String)> {
+        dotenv(".env", text, &env()).unwrap().into_iter().collect()
+    }
+
+    #[test]
+    fn every_form_of_a_line_is_read() {
+        for (line, name, value) in [
+            ("A=b", "A", "b"),
+            ("A: b", "A", "b"),
+            ("A = b c  # d", "A", "b c"),
+            ("A=b#c", "A", "b#c"),
+            ("A=# c", "A", ""),
+            ("A=", "A", ""),
+            ("\u{feff}export  A=b\r\n", "A", "b"),
+            ("A='$HOST \\n # \\' x'", "A", "$HOST \\n # ' x"),
+            (r#"A="$HOST\n\t\"q\" \$HOST \0101 \q""#, "A", "outer\n\t\"q\" $HOST A \\q"),
+            ("A=\"two\nlines\"", "A", "two\nlines"),
+            ("A=${NO:-d}-$HOST", "A", "d-outer"),
+            ("HOST\n", "HOST", "outer"),
+            ("HOST # inherited", "HOST", "outer"),
+            ("a.b-c[0]=1", "a.b-c[0]", "1"),
+            ("# A=1\n\n  # B=2\nC=3", "C", "3"),
+        ] {
+            assert_eq!(read(line), [(name.to_owned(), value.to_owned())], "{line}");
+        }
+        assert_eq!(read("NOWHERE\n#\n"), []);
+    }
+
+    #[test]
+    fn the_process_wins_over_earlier_lines() {
+        let map = dotenv(".env", "HOST=inner\nA=$HOST\nB=$A\nEMPTY=x\nC=${EMPTY:-d}", &env()).unwrap();
+        assert_eq!((map["A"].as_str(), map["B"].as_str(), map["C"].as_str()), ("outer", "outer", "d"));
+        assert_eq!(map["HOST"], "inner");
+    }
+
+    #[test]
+    fn every_mistake_has_its_line_and_no_value() {
+        let text = "A=1\n= x\nB C=hunter2\nD=${hunter2\n\nE='hunter2\n";
+        let report = dotenv(".env", text, &env()).unwrap_err().to_string();
+        assert!(!report.contains("hunter2"), "{report}");
+        insta::assert_snapshot!(report, @r"
+        .env:2:1: a line that does not begin with a variable's name
+          hint: write NAME=value, one per line
+        .env:3:1: B: the name is not followed by `=`
+          hint: write NAME=value, one per line
+        .env:4:1: D: `${` is not followed by a variable's name, an operator or `}`
+          hint: write NAME=value, one per line
+        .env:6:1: E: the quote is not closed
+          hint: write NAME=value, one per line
+        ");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(text in r#"([A-B=:#'"\\$ \n{}-]|export |\\0|ü){0,60}"#) {
+            let _ = dotenv("f", &text, &env());
+        }
+    }
+}

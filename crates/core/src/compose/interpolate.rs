@@ -1,0 +1,219 @@
+//! Variables in Compose files and in `.env`: the whole of Compose's grammar.
+//!
+//! `$NAME`, `${NAME}`, and `${NAME` followed by an operator, a text and `}`: `:-` and `-` give a default, `:?` and `?`
+//! require a value, `:+` and `+` give an alternative; with the colon an empty value counts as unset. The text may hold
+//! variables itself. `$$` is a dollar sign; a dollar sign before anything else is itself.
+
+use thiserror::Error;
+
+use crate::vars::Vars;
+
+/// Texts within texts.
+const DEPTH: usize = 32;
+
+/// A text with its variables put in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filled {
+    /// The text.
+    pub text: String,
+    /// Variables that are not set and had no default: they became nothing.
+    pub unset: Vec<String>,
+}
+
+/// Why a text could not be filled.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// `${` that is not followed by what may follow it.
+    #[error("`${{` is not followed by a variable's name, an operator or `}}`")]
+    Template,
+    /// `${NAME:?why}` and there is no value.
+    #[error("the variable {name} is required and has no value{}{why}", if why.is_empty() { "" } else { ": " })]
+    Required {
+        /// The variable.
+        name: String,
+        /// What the file says about it.
+        why: String,
+    },
+    /// Defaults within defaults within defaults.
+    #[error("variables are nested deeper than {DEPTH} levels")]
+    Deep,
+}
+
+/// Puts the variables in.
+pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, Fault> {
+    let mut filled = Filled::default();
+    fill(template, vars, 0, &mut filled)?;
+    Ok(filled)
+}
+
+fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), Fault> {
+    if depth > DEPTH {
+        return Err(Fault::Deep);
+    }
+    let mut rest = template;
+    while let Some(at) = rest.find('$') {
+        out.text.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.text.push('$');
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let end = closing(after).ok_or(Fault::Template)?;
+            braced(&after[..end], vars, depth, out)?;
+            rest = &after[end + 1..];
+        } else {
+            let (name, after) = name(rest);
+            if name.is_empty() {
+                out.text.push('$');
+            } else {
+                plain(name, vars, out);
+            }
+            rest = after;
+        }
+    }
+    out.text.push_str(rest);
+    Ok(())
+}
+
+/// What stands between the braces.
+fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), Fault> {
+    let (name, rest) = name(inner);
+    if name.is_empty() {
+        return Err(Fault::Template);
+    }
+    if rest.is_empty() {
+        plain(name, vars, out);
+        return Ok(());
+    }
+    let (colon, rest) = rest.strip_prefix(':').map_or((false, rest), |rest| (true, rest));
+    let mut chars = rest.chars();
+    let operator = chars.next();
+    let text = chars.as_str();
+    let value = vars.get(name);
+    let there = value.as_ref().is_some_and(|value| !colon || !value.is_empty());
+    match operator {
+        Some('-') if there => out.text.push_str(&value.unwrap_or_default()),
+        Some('-') => fill(text, vars, depth + 1, out)?,
+        Some('+') if there => fill(text, vars, depth + 1, out)?,
+        Some('+') => {}
+        Some('?') if there => out.text.push_str(&value.unwrap_or_default()),
+        Some('?') => {
+            let mut why = Filled::default();
+            fill(text, vars, depth + 1, &mut why)?;
+            return Err(Fault::Required { name: name.to_owned(), why: why.text });
+        }
+        _ => return Err(Fault::Template),
+    }
+    Ok(())
+}
+
+fn plain(name: &str, vars: &dyn Vars, out: &mut Filled) {
+    match vars.get(name) {
+        Some(value) => out.text.push_str(&value),
+        None if out.unset.iter().any(|known| known == name) => {}
+        None => out.unset.push(name.to_owned()),
+    }
+}
+
+/// `[_a-zA-Z][_a-zA-Z0-9]*` at the beginning, and what follows.
+fn name(text: &str) -> (&str, &str) {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return ("", text);
+    }
+    text.split_at(text.find(|c| !word(c)).unwrap_or(text.len()))
+}
+
+/// The place of the brace that closes what has been opened; a line's end closes nothing.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 1;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => open += 1,
+            '}' => open -= 1,
+            '\n' => return None,
+            _ => {}
+        }
+        if open == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn vars() -> BTreeMap<String, String> {
+        [("FOO", "first"), ("BAR", ""), ("B_1", "x")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+    }
+
+    #[test]
+    fn every_form_means_what_it_means_to_compose() {
+        for (template, text) in [
+            ("$FOO ${FOO}", "first first"),
+            ("${BAR}|$BAR|${MISSING}|$MISSING", "|||"),
+            ("${MISSING:-x} ${BAR:-x} ${FOO:-x}", "x x first"),
+            ("${MISSING-x} ${BAR-x} ${FOO-x}", "x  first"),
+            ("${MISSING:+x} ${BAR:+x} ${FOO:+x}", "  x"),
+            ("${MISSING+x} ${BAR+x} ${FOO+x}", " x x"),
+            ("${FOO:?no} ${FOO?no} ${BAR?no}", "first first "),
+            ("${MISSING:-${BAR:-$FOO}}-${FOO:+a ${B_1} b}", "first-a x b"),
+            ("${MISSING:-{\"a\":{}}}!", "{\"a\":{}}!"),
+            ("${MISSING:-/non:-alphanumeric?+}", "/non:-alphanumeric?+"),
+            ("$$FOO $${FOO} $$$FOO", "$FOO ${FOO} $first"),
+            ("$1 $- $ a$", "$1 $- $ a$"),
+            ("$FOO.$FOO-$B_1", "first.first-x"),
+            ("${MISSING:-}", ""),
+            ("ü${MISSING:-ü}ü", "üüü"),
+        ] {
+            assert_eq!(interpolate(template, &vars()).unwrap().text, text, "{template}");
+        }
+    }
+
+    #[test]
+    fn what_is_unset_is_told_once() {
+        let filled = interpolate("$A ${A} $B ${C:-} ${D+x}", &vars()).unwrap();
+        assert_eq!(filled.unset, ["A", "B"]);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for template in
+            ["${", "${}", "${1}", "${a.b}", "${ FOO}", "${FOO", "${FOO!x}", "${FOO:x}", "${A:-\n}"]
+        {
+            assert_eq!(interpolate(template, &vars()), Err(Fault::Template), "{template}");
+        }
+        let fault = interpolate("${MISSING:?set ${FOO} too}", &vars()).unwrap_err();
+        assert_eq!(fault.to_string(), "the variable MISSING is required and has no value: set first too");
+        let fault = interpolate("${BAR:?}", &vars()).unwrap_err();
+        assert_eq!(fault.to_string(), "the variable BAR is required and has no value");
+        let deep = format!("{}{}", "${A:-".repeat(5000), "}".repeat(5000));
+        assert_eq!(interpolate(&deep, &vars()), Err(Fault::Deep));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(template in r"([$]|[{}]|[A-B]|:-|-|:[?]|[?]|:[+]|[+]|ü|\n){0,40}") {
+            let _ = interpolate(&template, &vars());
+        }
+
+        /// Another implementation of the same grammar reads the same text.
+        #[test]
+        fn a_peer_agrees(template in r"(\$FOO|\$BAR|\$\{B_1\}|\$\$|x|\$\{(FOO|BAR|NO)(:-|-|:[+]|[+])(x|\$FOO|\$\{NO:-y\})?\}){1,8}") {
+            let peer = serde_saphyr::options! {
+                property_syntax: serde_saphyr::PropertySyntax::DockerCompose,
+            };
+            let map: std::collections::HashMap<String, String> = vars().into_iter().collect();
+            let yaml = format!("'{template}'");
+            let options = peer.with_properties(map);
+            let theirs: Result<String, _> = serde_saphyr::from_str_with_options(&yaml, options);
+            prop_assert_eq!(interpolate(&template, &vars()).unwrap().text, theirs.unwrap());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Which services are built, and what each becomes.
+
+use crate::compose::Request;
+use crate::compose::build::{Service, service};
+use crate::config::layer::{Given, TaskLayer};
+use crate::config::{Origin, Placed, build, task};
+use crate::decode::Field;
+use crate::names::ServiceName;
+use crate::report::{Findings, Notice, Place, Report, did_you_mean, shown};
+use crate::spec::{BuildSpec, ServiceSpec};
+use crate::yaml::Value;
+
+use super::scalar::Scalars;
+
+const TOP: &[&str] =
+    &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
+
+pub(super) fn file(root: &Field<'_>, request: &Request<'_>) -> Result<(BuildSpec, Vec<Notice>), Report> {
+    let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
+    if let Some(place) = request.config.and_then(|config| config.first_entry()) {
+        let hint = "architectures come from the Compose file (`build.x-bake.platforms`)";
+        findings.notice(place.clone(), "the entries of `bake` play no part with a Compose file", hint);
+    }
+    for name in request.overrides {
+        let message = format!("{name} lies beside it and is not read: override files are not supported yet");
+        findings.notice(Place::file(&root.place.file), message, "put what the build needs into one file");
+    }
+    let Some(services) = top_level(root, &mut findings) else {
+        return Err(findings.into_report());
+    };
+    let scalars = Scalars { vars: request.vars };
+    let mut built = Vec::new();
+    for (name, field) in select(&services, request, &scalars, &mut findings) {
+        let Some(service) = service(&field, request, &scalars, &mut findings) else { continue };
+        let (tasks, places) = tasks(&service, &field.place, request, &mut findings);
+        built.push((ServiceSpec { name: Some(name), tasks }, places));
+    }
+    if built.is_empty() && findings.mistakes.is_empty() {
+        let hint = "give a service a `build` section";
+        findings.mistake(services.place.clone(), "no service here is built", hint);
+    }
+    build(built, request.order, &services.place, findings)
+}
+
+fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
+    let Value::Map(_) = root.node.value else {
+        root.expected("a Compose file: a mapping with `services`", findings);
+        return None;
+    };
+    let mut services = None;
+    for (key, field) in root.entries() {
+        match key {
+            "services" if matches!(field.node.value, Value::Map(_)) => services = Some(field),
+            "services" => field.expected("a mapping of services", findings),
+            "include" if !field.node.is_null() && !field.clears() => {
+                let hint = "name the included file with --compose, or put its services here";
+                findings.mistake(field.place, "not supported yet", hint);
+            }
+            "version" => findings.notice(field.place, "obsolete: not counted", "leave it out"),
+            _ if TOP.contains(&key) || key.starts_with("x-") => {}
+            _ => findings.mistake(field.place, "unknown key", did_you_mean(key, TOP)),
+        }
+    }
+    if services.is_none() && root.get("services").is_none() {
+        findings.mistake(
+            root.place.clone(),
+            "there is no `services`",
+            "a Compose file names its services there",
+        );
+    }
+    services
+}
+
+/// The services to build, in the order of the file: those that were named, else all whose profiles are active.
+fn select<'n>(
+    services: &Field<'n>,
+    request: &Request<'_>,
+    scalars: &Scalars<'_>,
+    findings: &mut Findings,
+) -> Vec<(ServiceName, Field<'n>)> {
+    let all = services.entries();
+    let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    for name in request.services.iter().filter(|name| !known.contains(&name.as_str())) {
+        let message = format!("there is no service `{}`", shown(name));
+        let nearest = crate::report::nearest(name, &known).map(|word| format!("did you mean `{word}`? "));
+        let hint = format!("{}known are: {}", nearest.unwrap_or_default(), known.join(", "));
+        findings.mistake(services.place.clone(), message, hint);
+    }
+    let active = request.vars.get("COMPOSE_PROFILES").unwrap_or_default();
+    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let mut selected = Vec::new();
+    for (name, field) in all {
+        let named = request.services.iter().any(|wanted| wanted == name);
+        if !named && !request.services.is_empty() {
+            continue;
+        }
+        if !named && !profiles(&field, scalars, &active, findings) {
+            continue;
+        }
+        if field.get("build").is_none_or(|build| build.node.is_null()) {
+            if named {
+                let hint = "give it a `build`, or do not name it";
+                findings.mistake(field.place, format!("the service `{name}` has no `build`"), hint);
+            } else {
+                slips(&field, findings);
+            }
+            continue;
+        }
+        match name.parse() {
+            Ok(name) => selected.push((name, field)),
+            Err(_) => findings.mistake(
+                field.place,
+                "not a service's name",
+                "letters, digits, `.`, `_`, `-`; a letter or a digit first",
+            ),
+        }
+    }
+    selected
+}
+
+/// A service without `build` is skipped in silence, so a slip of that word must not be.
+fn slips(field: &Field<'_>, findings: &mut Findings) {
+    for (key, value) in field.entries() {
+        if crate::report::nearest(key, &["build"]) == Some("build") && key != "build" {
+            findings.mistake(value.place, "unknown key", "did you mean `build`?");
+        }
+    }
+}
+
+fn profiles(field: &Field<'_>, scalars: &Scalars<'_>, active: &[&str], findings: &mut Findings) -> bool {
+    let Some(profiles) = field.get("profiles") else { return true };
+    let profiles = scalars.list(&profiles, findings);
+    profiles.is_empty()
+        || profiles.iter().any(|(name, _)| active.contains(&name.as_str()) || active.contains(&"*"))
+}
+
+fn tasks(
+    service: &Service,
+    place: &Place,
+    request: &Request<'_>,
+    findings: &mut Findings,
+) -> (Vec<crate::spec::TaskSpec>, Vec<Placed>) {
+    let base = || request.config.map(|config| config.global().clone()).unwrap_or_default();
+    let mut layers = Vec::new();
+    if service.platforms.is_empty() {
+        layers.push(base().under(service.layer.clone()));
+    }
+    for (arch, variant, at) in &service.platforms {
+        let mut upper: TaskLayer = service.layer.clone();
+        upper.arch = Some(Given::new(*arch, at.clone()));
+        if let Some(platform) = variant {
+            upper.kaniko.custom_platform = Some(Given::new(platform.clone(), at.clone()));
+        }
+        layers.push(base().under(upper));
+    }
+    let origin = Origin {
+        place,
+        arch: Some(request.arch),
+        arch_hint: "",
+        key: &|key| match key {
+            "kaniko.destination" => ".image".to_owned(),
+            "kaniko.dockerfile" => ".build.dockerfile".to_owned(),
+            "kaniko.context-path" => ".build.context".to_owned(),
+            _ => String::new(),
+        },
+    };
+    let mut tasks = Vec::new();
+    let mut places = Vec::new();
+    for layer in layers {
+        let mut spec = task(&layer, &origin, findings);
+        if let Some(spec) = &mut spec {
+            spec.kaniko.extra_flags.splice(0..0, service.flags.iter().cloned());
+        }
+        tasks.extend(spec);
+        places.push(Placed::new(&layer, place.clone()));
+    }
+    (tasks, places)
+}

@@ -1,0 +1,153 @@
+//! Values of a Compose file, with their variables put in. Messages show what the file says, never what a variable
+//! holds.
+
+use crate::compose::interpolate::interpolate;
+use crate::config::read_text;
+use crate::decode::Field;
+use crate::names::Arch;
+use crate::report::{Findings, shown};
+use crate::vars::Vars;
+use crate::yaml::Value;
+
+/// Reads the values of one file.
+pub(super) struct Scalars<'a> {
+    pub(super) vars: &'a dyn Vars,
+}
+
+impl Scalars<'_> {
+    /// A single value; `None` after a mistake.
+    pub(super) fn text(&self, field: &Field<'_>, findings: &mut Findings) -> Option<String> {
+        let raw = read_text(field, findings)?;
+        match interpolate(raw, self.vars) {
+            Ok(filled) => {
+                for name in filled.unset {
+                    let message = format!("the variable {name} is not set: it counts as empty");
+                    findings.notice(
+                        field.place.clone(),
+                        message,
+                        format!("set it, or write ${{{name}:-default}}"),
+                    );
+                }
+                if filled.text.contains('\0') {
+                    findings.mistake(field.place.clone(), "a variable's value holds a NUL byte", "");
+                    return None;
+                }
+                Some(filled.text)
+            }
+            Err(fault) => {
+                findings.mistake(field.place.clone(), fault.to_string(), "`$$` is a dollar sign");
+                None
+            }
+        }
+    }
+
+    /// A single value of some kind.
+    pub(super) fn parse<T>(
+        &self,
+        field: &Field<'_>,
+        findings: &mut Findings,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(field, findings)?;
+        match read(&text) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                let raw = field.text(findings).unwrap_or_default();
+                let message = if raw == text {
+                    format!("`{}` is not {expected}", shown(raw))
+                } else {
+                    format!("`{}`, with its variables put in, is not {expected}", shown(raw))
+                };
+                findings.mistake(field.place.clone(), message, "");
+                None
+            }
+        }
+    }
+
+    /// True or false; YAML 1.1's other words for them are understood and said.
+    pub(super) fn boolean(&self, field: &Field<'_>, findings: &mut Findings) -> Option<bool> {
+        let (value, old) = self.parse(field, findings, |text| match text.to_lowercase().as_str() {
+            "true" => Ok((true, false)),
+            "false" => Ok((false, false)),
+            "y" | "yes" | "on" => Ok((true, true)),
+            "n" | "no" | "off" => Ok((false, true)),
+            _ => Err("true or false".to_owned()),
+        })?;
+        if old {
+            findings.notice(field.place.clone(), format!("read as {value}"), "write true or false");
+        }
+        Some(value)
+    }
+
+    /// A list of single values; one value alone counts as a list split at blanks.
+    pub(super) fn list<'n>(&self, field: &Field<'n>, findings: &mut Findings) -> Vec<(String, Field<'n>)> {
+        match &field.node.value {
+            Value::List(_) => field
+                .items()
+                .into_iter()
+                .filter_map(|item| self.text(&item, findings).map(|text| (text, item)))
+                .collect(),
+            Value::Scalar { .. } => {
+                let text = self.text(field, findings).unwrap_or_default();
+                text.split_whitespace().map(|word| (word.to_owned(), field.clone())).collect()
+            }
+            Value::Map(_) => {
+                field.expected("a list", findings);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A map, or a list of `NAME=value`; a name without a value has `None`.
+    pub(super) fn pairs<'n>(
+        &self,
+        field: &Field<'n>,
+        findings: &mut Findings,
+    ) -> Vec<(String, Option<String>, Field<'n>)> {
+        match &field.node.value {
+            Value::Map(_) => {
+                let pair = |(name, value): (&'n str, Field<'n>)| {
+                    if value.node.is_null() {
+                        return Some((name.to_owned(), None, value));
+                    }
+                    let text = self.text(&value, findings)?;
+                    Some((name.to_owned(), Some(text), value))
+                };
+                field.entries().into_iter().filter_map(pair).collect()
+            }
+            Value::List(_) => {
+                let pair = |item: Field<'n>| {
+                    let text = self.text(&item, findings)?;
+                    Some(match text.split_once('=') {
+                        Some((name, value)) => (name.to_owned(), Some(value.to_owned()), item),
+                        None => (text, None, item),
+                    })
+                };
+                field.items().into_iter().filter_map(pair).collect()
+            }
+            Value::Scalar { .. } => {
+                field.expected("a mapping or a list of NAME=value", findings);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// `linux/arm64`, also with a variant: the architecture, and the variant's full name where there is one.
+pub(super) fn platform(text: &str) -> Result<(Arch, Option<String>), String> {
+    let expected = || "a platform that Bakery bakes (linux/amd64, linux/arm64)".to_owned();
+    let mut parts = text.split('/');
+    let (os, arch, variant) = (parts.next(), parts.next(), parts.next());
+    let arch = match (os, arch, variant, parts.next()) {
+        (Some("linux"), Some("amd64" | "x86_64"), None, None) => return Ok((Arch::Amd64, None)),
+        (Some("linux"), Some("arm64" | "aarch64"), None | Some("v8"), None) => {
+            return Ok((Arch::Arm64, None));
+        }
+        (Some("linux"), Some("amd64"), Some(_), None) => Arch::Amd64,
+        (Some("linux"), Some("arm64"), Some(_), None) => Arch::Arm64,
+        _ => return Err(expected()),
+    };
+    let legal =
+        variant.is_some_and(|v| v.starts_with('v') && v[1..].bytes().all(|b| b.is_ascii_alphanumeric()));
+    if legal { Ok((arch, Some(text.to_owned()))) } else { Err(expected()) }
+}

@@ -1,0 +1,369 @@
+//! The tree of a config file becomes layers.
+
+use std::collections::BTreeSet;
+
+use crate::check;
+use crate::config::layer::{CacheLayer, Given, Held, KanikoLayer, Key, MapLayer, TaskLayer};
+use crate::config::{ConfigFile, resources, words};
+use crate::decode::{Field, refuse_tags, section};
+use crate::image::{self, ImageRef};
+use crate::kaniko;
+use crate::names::{Arch, Platform};
+use crate::path;
+use crate::report::{Findings, did_you_mean, shown};
+use crate::secret::Secret;
+use crate::spec::{Credential, SnapshotMode};
+use crate::yaml::Value;
+
+const TASK: &[&str] = &[
+    "platform",
+    "arch",
+    "cpu",
+    "memory",
+    "env",
+    "pre-script",
+    "post-script",
+    "kaniko-credentials",
+    "kaniko",
+];
+const KANIKO: &[&str] = &[
+    "context-path",
+    "dockerfile",
+    "destination",
+    "build-args",
+    "cache",
+    "snapshot-mode",
+    "use-new-run",
+    "cleanup",
+    "no-push",
+    "custom-platform",
+    "ignore-path",
+    "extra-flags",
+];
+const CACHE: &[&str] = &["enable", "repo", "ttl", "copy-layers", "run-layers", "compressed"];
+
+/// A text that is wrong, and what to write instead.
+type Wrong = (String, String);
+
+pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
+    let findings = &mut findings;
+    refuse_tags(root, "leave it out", findings);
+    let mut global = TaskLayer::default();
+    let mut global_place = root.place.clone();
+    let mut entries = Vec::new();
+    if root.node.is_null() {
+        findings.mistake(root.place.clone(), "the file is empty", "give it `global`, `bake` or both");
+    } else {
+        let elsewhere = |key: &str| {
+            (TASK.contains(&key) || KANIKO.contains(&key))
+                .then(|| "it belongs below `global`, or into an entry of `bake`".to_owned())
+        };
+        for (key, field) in section(root, &["global", "bake"], elsewhere, findings).unwrap_or_default() {
+            if key == "global" {
+                global_place = field.place.clone();
+                global = task(&field, findings);
+            } else if let Value::List(_) = field.node.value {
+                for entry in field.items() {
+                    entries.push((task(&entry, findings), entry.place));
+                }
+            } else if !field.clears() {
+                field.expected("a list", findings);
+            }
+        }
+    }
+    ConfigFile { global, global_place, entries, findings: std::mem::take(findings) }
+}
+
+fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
+    let mut layer = TaskLayer::default();
+    // `- ` without anything is an entry that takes all from `global`.
+    if field.node.is_null() {
+        return layer;
+    }
+    let elsewhere = |key: &str| {
+        let cache = CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned());
+        KANIKO.contains(&key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
+    };
+    for (key, field) in section(field, TASK, elsewhere, findings).unwrap_or_default() {
+        match key {
+            "platform" => {
+                layer.platform =
+                    one_of(&field, &Platform::ALL.map(|platform| (platform.as_str(), platform)), findings);
+            }
+            "arch" => layer.arch = one_of(&field, &Arch::ALL.map(|arch| (arch.as_str(), arch)), findings),
+            "cpu" => layer.cpu_millis = single(&field, findings, cpu),
+            "memory" => layer.memory_mib = single(&field, findings, memory),
+            "env" => {
+                let map = texts(&field, check::env_name, findings);
+                let secret = |(name, (text, place))| (name, (Secret::new(text), place));
+                layer.env =
+                    MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() };
+            }
+            "pre-script" => layer.pre_script = single(&field, findings, any),
+            "post-script" => layer.post_script = single(&field, findings, any),
+            "kaniko-credentials" => layer.credentials = credentials(&field, findings),
+            _ => layer.kaniko = kaniko_section(&field, findings),
+        }
+    }
+    layer
+}
+
+fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
+    let mut layer = KanikoLayer::default();
+    let elsewhere = |key: &str| {
+        let up = TASK.contains(&key).then(|| "it belongs beside `kaniko`, one level up".to_owned());
+        CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned()).or(up)
+    };
+    for (key, field) in section(field, KANIKO, elsewhere, findings).unwrap_or_default() {
+        match key {
+            "context-path" => layer.context_path = single(&field, findings, inner_path),
+            "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
+            "destination" => layer.destination = single(&field, findings, destination),
+            "build-args" => layer.build_args = texts(&field, check::arg_name, findings),
+            "cache" => layer.cache = cache(&field, findings),
+            "snapshot-mode" => {
+                let modes = [SnapshotMode::Full, SnapshotMode::Redo, SnapshotMode::Time];
+                layer.snapshot_mode = one_of(&field, &modes.map(|mode| (mode.as_str(), mode)), findings);
+            }
+            "use-new-run" => layer.use_new_run = single(&field, findings, boolean),
+            "cleanup" => layer.cleanup = single(&field, findings, boolean),
+            "no-push" => layer.no_push = single(&field, findings, boolean),
+            "custom-platform" => layer.custom_platform = single(&field, findings, custom_platform),
+            "ignore-path" => layer.ignore_path = ignore_path(&field, findings),
+            _ => layer.extra_flags = single(&field, findings, extra_flags),
+        }
+    }
+    layer
+}
+
+fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
+    let mut layer = CacheLayer::default();
+    let elsewhere =
+        |key: &str| KANIKO.contains(&key).then(|| "it belongs beside `cache`, one level up".to_owned());
+    for (key, field) in section(field, CACHE, elsewhere, findings).unwrap_or_default() {
+        match key {
+            "enable" => layer.enable = single(&field, findings, boolean),
+            "repo" => layer.repo = single(&field, findings, any),
+            "ttl" => layer.ttl_seconds = single(&field, findings, ttl),
+            "copy-layers" => layer.copy_layers = single(&field, findings, boolean),
+            "run-layers" => layer.run_layers = single(&field, findings, boolean),
+            _ => layer.compressed = single(&field, findings, boolean),
+        }
+    }
+    layer
+}
+
+/// A single value, or what clears it.
+fn single<T>(field: &Field<'_>, findings: &mut Findings, read: impl Fn(&str) -> Result<T, Wrong>) -> Key<T> {
+    let value = if field.clears() {
+        Held::Cleared
+    } else {
+        match read_text(field, findings).map(read) {
+            Some(Ok(value)) => Held::Set(value),
+            Some(Err((text, hint))) => {
+                findings.mistake(field.place.clone(), text, hint);
+                Held::Bad
+            }
+            None => Held::Bad,
+        }
+    };
+    Some(Given { value, place: field.place.clone() })
+}
+
+/// A single value that a process can be given.
+pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
+    let text = field.text(findings)?;
+    if text.contains('\0') {
+        findings.mistake(field.place.clone(), "holds a NUL byte", "remove it");
+        return None;
+    }
+    Some(text)
+}
+
+fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: &mut Findings) -> Key<T> {
+    let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+    single(field, findings, |text| {
+        known.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+            // Docker's and uname's words for the same machines.
+            let hint = match text {
+                "x86_64" | "x86-64" | "x64" if words.contains(&"amd64") => "did you mean `amd64`?".to_owned(),
+                "aarch64" if words.contains(&"arm64") => "did you mean `arm64`?".to_owned(),
+                _ => did_you_mean(text, &words),
+            };
+            (format!("`{}` is not known here", shown(text)), hint)
+        })
+    })
+}
+
+/// A map of texts; a name that `refuse` knows a reason against is a mistake.
+fn texts(
+    field: &Field<'_>,
+    refuse: impl Fn(&str) -> Option<Wrong>,
+    findings: &mut Findings,
+) -> MapLayer<String> {
+    let mut map = MapLayer { cleared: field.clears(), ..MapLayer::default() };
+    match &field.node.value {
+        Value::Map(entries) if entries.is_empty() => {
+            let hint = "write '' to clear what is inherited";
+            findings.notice(field.place.clone(), "`{}` adds nothing: what is inherited stays", hint);
+        }
+        Value::Map(_) => {}
+        _ if map.cleared => {}
+        _ => {
+            findings.mistake(
+                field.place.clone(),
+                format!("expected a mapping, found {}", field.node.kind()),
+                "write `NAME: value`, one per line",
+            );
+        }
+    }
+    for (name, value) in field.entries() {
+        if let Some((text, hint)) = refuse(name) {
+            findings.mistake(value.place, text, hint);
+        } else if value.node.is_null() {
+            findings.mistake(value.place, "has no value", "write '' for an empty text");
+        } else if let Some(text) = read_text(&value, findings) {
+            map.entries.insert(name.to_owned(), (text.to_owned(), value.place));
+        }
+    }
+    map
+}
+
+fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential>> {
+    let place = field.place.clone();
+    if field.clears() {
+        return Some(Given { value: Held::Cleared, place });
+    }
+    let Value::List(_) = field.node.value else {
+        field.expected("a list of { registry, username, password }", findings);
+        return Some(Given { value: Held::Bad, place });
+    };
+    let mut logins = Vec::new();
+    let mut seen = BTreeSet::new();
+    let before = findings.mistakes.len();
+    for item in field.items() {
+        let Some(login) = credential(&item, findings) else { continue };
+        if !seen.insert(login.registry.clone()) {
+            let hint = "one login per registry: keep one";
+            findings.mistake(item.place, format!("a second login for {}", login.registry), hint);
+        }
+        logins.push(login);
+    }
+    let bad = findings.mistakes.len() > before;
+    Some(Given { value: if bad { Held::Bad } else { Held::Set(logins) }, place })
+}
+
+fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> {
+    let known = ["registry", "username", "password"];
+    let fields = section(field, &known, |_| None, findings)?;
+    let [registry, username, password] = known.map(|key| {
+        let Some((_, value)) = fields.iter().find(|(name, _)| *name == key) else {
+            findings.mistake(field.place.clone(), format!("`{key}` is missing"), "");
+            return None;
+        };
+        let text = read_text(value, findings)?;
+        if text.is_empty() {
+            let hint = "if it comes from a variable, see that it was set where this file was written";
+            findings.mistake(value.place.clone(), "is empty", hint);
+            return None;
+        }
+        Some((text, value.place.clone()))
+    });
+    let (registry, place) = registry?;
+    let Some(registry) = image::registry_host(registry) else {
+        findings.mistake(place, format!("`{}` is not a registry", shown(registry)), "HOST or HOST:PORT");
+        return None;
+    };
+    let (username, _) = username?;
+    let (password, _) = password?;
+    Some(Credential { registry, username: username.to_owned(), password: Secret::new(password) })
+}
+
+fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
+    let place = field.place.clone();
+    let value = match &field.node.value {
+        _ if field.clears() => Held::Cleared,
+        Value::List(_) => {
+            let before = findings.mistakes.len();
+            let mut paths = Vec::new();
+            for item in field.items() {
+                let Some(path) = read_text(&item, findings) else { continue };
+                if !path.starts_with('/') {
+                    let message = "not an absolute path: Kaniko will never meet it";
+                    findings.notice(item.place, message, "write it as it is in the image: /var/cache");
+                }
+                paths.push(path.to_owned());
+            }
+            if findings.mistakes.len() > before { Held::Bad } else { Held::Set(paths) }
+        }
+        _ => {
+            field.expected("a list", findings);
+            Held::Bad
+        }
+    };
+    Some(Given { value, place })
+}
+
+fn any(text: &str) -> Result<String, Wrong> {
+    Ok(text.to_owned())
+}
+
+fn boolean(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
+        _ => Err((format!("`{}` is not true or false", shown(text)), "write true or false".to_owned())),
+    }
+}
+
+fn cpu(text: &str) -> Result<u32, Wrong> {
+    let hint = || "as `0.5`, `2` or `500m`; at most 1024".to_owned();
+    resources::cpu(text).ok_or_else(|| (format!("`{}` is no amount of cpu", shown(text)), hint()))
+}
+
+fn memory(text: &str) -> Result<u32, Wrong> {
+    let hint = || "as `2G`, `512Mi` or `2048` (MiB); at most 16T".to_owned();
+    resources::memory(text).ok_or_else(|| (format!("`{}` is no amount of memory", shown(text)), hint()))
+}
+
+fn ttl(text: &str) -> Result<u64, Wrong> {
+    let hint = || "as `24h`, `90m` or `1h30m`; a day is 24h".to_owned();
+    let read = resources::duration(text).map(|ttl| ttl.as_secs());
+    read.ok_or_else(|| (format!("`{}` is no duration", shown(text)), hint()))
+}
+
+fn inner_path(text: &str) -> Result<String, Wrong> {
+    check::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
+}
+
+fn dockerfile(text: &str) -> Result<String, Wrong> {
+    check::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
+}
+
+/// An image reference to push to, with the reason where it is none.
+pub(crate) fn destination(text: &str) -> Result<ImageRef, Wrong> {
+    text.parse().map_err(|_| {
+        let hint = if text.contains("://") {
+            "leave out the scheme: REGISTRY/REPOSITORY:TAG"
+        } else if text.contains("//") || text.contains(":@") || text.ends_with(':') || text.contains("/:") {
+            "a part of it is empty: was a variable not set where this file was written?"
+        } else if text.to_lowercase().parse::<ImageRef>().is_ok() {
+            "image names are lower case"
+        } else {
+            "REGISTRY/REPOSITORY:TAG"
+        };
+        (format!("`{}` is not an image reference", shown(text)), hint.to_owned())
+    })
+}
+
+fn custom_platform(text: &str) -> Result<String, Wrong> {
+    check::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+fn extra_flags(text: &str) -> Result<Vec<String>, Wrong> {
+    let flags = words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
+    if let Some(first) = flags.first().filter(|first| !first.starts_with('-')) {
+        return Err((format!("`{}` is no flag", shown(first)), "flags begin with `--`".to_owned()));
+    }
+    flags.iter().find_map(|flag| kaniko::refuse_extra_flag(flag)).map_or(Ok(flags), Err)
+}

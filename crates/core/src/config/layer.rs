@@ -1,0 +1,123 @@
+//! One layer of configuration: everything optional. `global`, a `bake` entry and a Compose service all become this.
+
+use std::collections::BTreeMap;
+
+use crate::image::ImageRef;
+use crate::names::{Arch, Platform};
+use crate::report::Place;
+use crate::secret::Secret;
+use crate::spec::{Credential, SnapshotMode};
+
+/// A key of a layer; `None` = not written there.
+pub type Key<T> = Option<Given<T>>;
+
+/// A key that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given<T> {
+    /// What was written.
+    pub value: Held<T>,
+    /// Where.
+    pub place: Place,
+}
+
+/// What a written key holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held<T> {
+    /// A value.
+    Set(T),
+    /// An explicit empty value: what lies below does not count.
+    Cleared,
+    /// A mistake that has been reported: nothing may be concluded from it.
+    Bad,
+}
+
+impl<T> Given<T> {
+    /// A key that holds `value`.
+    pub fn new(value: T, place: Place) -> Self {
+        Self { value: Held::Set(value), place }
+    }
+}
+
+/// A map of a layer; maps unite key by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapLayer<V> {
+    /// True where an explicit empty value came first: the layers below do not count.
+    pub cleared: bool,
+    /// The entries, each with its place.
+    pub entries: BTreeMap<String, (V, Place)>,
+}
+
+impl<V> Default for MapLayer<V> {
+    fn default() -> Self {
+        Self { cleared: false, entries: BTreeMap::new() }
+    }
+}
+
+/// Everything that `global` and an entry of `bake` may hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskLayer {
+    /// `platform`
+    pub platform: Key<Platform>,
+    /// `arch`
+    pub arch: Key<Arch>,
+    /// `cpu`, in thousandths
+    pub cpu_millis: Key<u32>,
+    /// `memory`, in MiB
+    pub memory_mib: Key<u32>,
+    /// `env`
+    pub env: MapLayer<Secret>,
+    /// `pre-script`
+    pub pre_script: Key<String>,
+    /// `post-script`
+    pub post_script: Key<String>,
+    /// `kaniko-credentials`
+    pub credentials: Key<Vec<Credential>>,
+    /// `kaniko`
+    pub kaniko: KanikoLayer,
+}
+
+/// The section `kaniko`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KanikoLayer {
+    /// `kaniko.context-path`
+    pub context_path: Key<String>,
+    /// `kaniko.dockerfile`
+    pub dockerfile: Key<String>,
+    /// `kaniko.destination`
+    pub destination: Key<ImageRef>,
+    /// `kaniko.build-args`
+    pub build_args: MapLayer<String>,
+    /// `kaniko.cache`
+    pub cache: CacheLayer,
+    /// `kaniko.snapshot-mode`
+    pub snapshot_mode: Key<SnapshotMode>,
+    /// `kaniko.use-new-run`
+    pub use_new_run: Key<bool>,
+    /// `kaniko.cleanup`
+    pub cleanup: Key<bool>,
+    /// `kaniko.no-push`
+    pub no_push: Key<bool>,
+    /// `kaniko.custom-platform`
+    pub custom_platform: Key<String>,
+    /// `kaniko.ignore-path`
+    pub ignore_path: Key<Vec<String>>,
+    /// `kaniko.extra-flags`, split
+    pub extra_flags: Key<Vec<String>>,
+}
+
+/// The section `kaniko.cache`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CacheLayer {
+    /// `kaniko.cache.enable`
+    pub enable: Key<bool>,
+    /// `kaniko.cache.repo`, as it was written
+    pub repo: Key<String>,
+    /// `kaniko.cache.ttl`, in seconds
+    pub ttl_seconds: Key<u64>,
+    /// `kaniko.cache.copy-layers`
+    pub copy_layers: Key<bool>,
+    /// `kaniko.cache.run-layers`
+    pub run_layers: Key<bool>,
+    /// `kaniko.cache.compressed`
+    pub compressed: Key<bool>,
+}

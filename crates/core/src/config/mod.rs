@@ -1,0 +1,68 @@
+//! config.yaml: what a build is asked to be. Reading, the inheritance law, and the exact spec that comes of it.
+//!
+//! `read` one text, then `resolve` it; or take its `global` layer as the base of a Compose file
+//! ([`crate::compose::ComposeFile::resolve`]). Mistakes of the file are kept until then, so that one report says all.
+
+pub mod layer;
+pub mod resources;
+
+mod decode;
+mod overlay;
+mod resolve;
+mod words;
+
+use crate::config::layer::TaskLayer;
+use crate::decode::Field;
+use crate::report::{Findings, Notice, Place, Report};
+use crate::spec::{BuildSpec, Order};
+use crate::yaml;
+
+pub(crate) use decode::{destination, read_text};
+pub(crate) use resolve::{Origin, Placed, build, task};
+
+/// The names under which a config file is looked for in the working directory.
+pub const FILE: &str = "config.yaml";
+
+/// A config file that is YAML; whether it makes sense is said by [`Self::resolve`].
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    global: TaskLayer,
+    global_place: Place,
+    entries: Vec<(TaskLayer, Place)>,
+    findings: Findings,
+}
+
+/// Reads the text of a config file. `file` is the name that messages carry. The report holds what keeps the text from
+/// being read at all; every other mistake waits for [`ConfigFile::resolve`].
+pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
+    let mut findings = Findings::default();
+    match yaml::parse(file, text, &mut findings) {
+        Some(tree) => Ok(decode::file(&Field::root(file, &tree), findings)),
+        None => Err(findings.into_report()),
+    }
+}
+
+impl ConfigFile {
+    /// The spec and what is worth saying about it, or every mistake of the file at its place.
+    pub fn resolve(self, order: Order) -> Result<(BuildSpec, Vec<Notice>), Report> {
+        resolve::file(self, order)
+    }
+
+    /// The `global` layer.
+    pub(crate) fn global(&self) -> &TaskLayer {
+        &self.global
+    }
+
+    /// The place of the first entry of `bake`, where there is one.
+    pub(crate) fn first_entry(&self) -> Option<&Place> {
+        self.entries.first().map(|(_, place)| place)
+    }
+
+    /// What was found while reading.
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.findings
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Human units in, exact numbers out. One meaning on all platforms: `G` is `Gi`, a bare memory number is MiB.
+
+use std::time::Duration;
+
+/// Cpu in thousandths: `0.5`, `2`, `500m`. At least `1m`, at most 1024 cpus.
+pub fn cpu(text: &str) -> Option<u32> {
+    let (number, scale) = match text.strip_suffix('m') {
+        Some(number) => (number, 1),
+        None => (text, 1000),
+    };
+    let millis = scaled(number, scale)?;
+    (1..=1_024_000).contains(&millis).then(|| u32::try_from(millis).ok())?
+}
+
+/// Memory in MiB: `2G`, `2Gi`, `512M`, `1.5G`, `2048`. A part of a MiB counts as a whole one; at most 16 TiB.
+pub fn memory(text: &str) -> Option<u32> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let kib = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "k" | "ki" | "kb" | "kib" => 1,
+        "" | "m" | "mi" | "mb" | "mib" => 1 << 10,
+        "g" | "gi" | "gb" | "gib" => 1 << 20,
+        "t" | "ti" | "tb" | "tib" => 1 << 30,
+        _ => return None,
+    };
+    let mib = scaled(number, kib)?.div_ceil(1 << 10);
+    (1..=16 << 20).contains(&mib).then(|| u32::try_from(mib).ok())?
+}
+
+/// `90s`, `10m`, `1h30m`, `24h`: hours, minutes and seconds, each at most once and in this order. At most 10 years.
+pub fn duration(text: &str) -> Option<Duration> {
+    let mut seconds: u64 = 0;
+    let mut rest = text;
+    for (unit, factor) in [('h', 3600), ('m', 60), ('s', 1)] {
+        if let Some((number, after)) = rest.split_once(unit)
+            && !number.is_empty()
+            && number.bytes().all(|b| b.is_ascii_digit())
+        {
+            seconds = seconds.checked_add(number.parse::<u64>().ok()?.checked_mul(factor)?)?;
+            rest = after;
+        }
+    }
+    (rest.is_empty() && !text.is_empty() && seconds <= 10 * 366 * 86_400)
+        .then(|| Duration::from_secs(seconds))
+}
+
+/// A decimal number times `scale`, rounded up; no sign, no exponent.
+fn scaled(number: &str, scale: u64) -> Option<u64> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) {
+        return None;
+    }
+    let unit = 10_u64.pow(u32::try_from(part.len()).ok()?);
+    let part = u128::from(part.parse::<u64>().ok()?) * u128::from(scale);
+    let whole = whole.parse::<u64>().ok()?.checked_mul(scale)?;
+    whole.checked_add(u64::try_from(part.div_ceil(u128::from(unit))).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_are_exact() {
+        for (text, millis) in [("0.5", 500), ("500m", 500), ("2", 2000), ("1.25", 1250), ("0.0001", 1)] {
+            assert_eq!(cpu(text), Some(millis), "{text}");
+        }
+        for text in ["", "0", "-1", "1e3", "m", "half", "0.5c", ".5", "5000", "NaN", "9999999999999999999"] {
+            assert_eq!(cpu(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_has_one_meaning() {
+        for (text, mib) in [
+            ("2G", 2048),
+            ("2Gi", 2048),
+            ("2g", 2048),
+            ("2GB", 2048),
+            ("512M", 512),
+            ("512", 512),
+            ("1.5G", 1536),
+            ("1T", 1 << 20),
+            ("1025Ki", 2),
+            ("2 Gi", 2048),
+        ] {
+            assert_eq!(memory(text), Some(mib), "{text}");
+        }
+        for text in ["", "0", "2X", "-2G", "G", "2Gi2", "99999999999999G", "1..5G"] {
+            assert_eq!(memory(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_hours_minutes_seconds() {
+        for (text, seconds) in
+            [("90s", 90), ("10m", 600), ("1h30m", 5400), ("24h", 86_400), ("336h0m0s", 1_209_600)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "10", "m", "5m1h", "1h1h", "-1s", "1.5h", "1d", "10ms", "99999999999999999999h"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}

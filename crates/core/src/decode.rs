@@ -1,0 +1,130 @@
+//! From the YAML tree to values, without stopping at the first mistake.
+
+use crate::report::{Findings, Place, did_you_mean, nearest, shown};
+use crate::yaml::{Node, Value};
+
+/// A node with its full path, for messages.
+#[derive(Debug, Clone)]
+pub struct Field<'n> {
+    /// The node.
+    pub node: &'n Node,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl<'n> Field<'n> {
+    /// The root of a file.
+    pub fn root(file: &str, node: &'n Node) -> Self {
+        Self { node, place: Place { line: node.line, col: node.col, ..Place::file(file) } }
+    }
+
+    /// The items of a list; nothing where this is none.
+    pub fn items(&self) -> Vec<Self> {
+        let Value::List(items) = &self.node.value else { return Vec::new() };
+        let field = |(nth, node): (usize, &'n Node)| Self {
+            node,
+            place: self.place_of(node.line, node.col, format!("{}[{nth}]", self.place.path)),
+        };
+        items.iter().enumerate().map(field).collect()
+    }
+
+    /// The keys of a mapping with their values, in the order of the file; nothing where this is none.
+    pub fn entries(&self) -> Vec<(&'n str, Self)> {
+        let Value::Map(entries) = &self.node.value else { return Vec::new() };
+        entries
+            .iter()
+            .map(|entry| {
+                // What is said of a value without text is said at its key.
+                let (line, col) = match &entry.value.value {
+                    Value::Scalar { text, .. } if text.is_empty() => (entry.line, entry.col),
+                    _ => (entry.value.line, entry.value.col),
+                };
+                let place = self.place_of(line, col, self.path_of(&entry.key));
+                (entry.key.as_str(), Self { node: &entry.value, place })
+            })
+            .collect()
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &str) -> Option<Self> {
+        self.entries().into_iter().find(|(name, _)| *name == key).map(|(_, field)| field)
+    }
+
+    /// The path of a key below this.
+    pub fn path_of(&self, key: &str) -> String {
+        let key = shown(key);
+        if self.place.path.is_empty() { key } else { format!("{}.{key}", self.place.path) }
+    }
+
+    fn place_of(&self, line: usize, col: usize, path: String) -> Place {
+        Place { file: self.place.file.clone(), line, col, path }
+    }
+
+    /// The text of a single value; otherwise a mistake.
+    pub fn text(&self, findings: &mut Findings) -> Option<&'n str> {
+        match &self.node.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => {
+                self.expected("a single value", findings);
+                None
+            }
+        }
+    }
+
+    /// Says that something else was expected here.
+    pub fn expected(&self, what: &str, findings: &mut Findings) {
+        findings.mistake(self.place.clone(), format!("expected {what}, found {}", self.node.kind()), "");
+    }
+
+    /// True for what a user writes to clear an inherited value: `''` or `[]`.
+    pub fn clears(&self) -> bool {
+        match &self.node.value {
+            Value::Scalar { text, plain } => text.is_empty() && !plain,
+            Value::List(items) => items.is_empty(),
+            Value::Map(_) => false,
+        }
+    }
+}
+
+/// The keys of a section, each one known; a key without a value counts as not written. `None` where it is no mapping.
+///
+/// `elsewhere` gives the hint for a key that is known, but not here.
+pub fn section<'n>(
+    field: &Field<'n>,
+    known: &[&str],
+    elsewhere: impl Fn(&str) -> Option<String>,
+    findings: &mut Findings,
+) -> Option<Vec<(&'n str, Field<'n>)>> {
+    let Value::Map(entries) = &field.node.value else {
+        field.expected("a mapping", findings);
+        return None;
+    };
+    let mut fields = Vec::new();
+    for (entry, (key, value)) in entries.iter().zip(field.entries()) {
+        let at_key = Place { line: entry.line, col: entry.col, ..value.place.clone() };
+        if !known.contains(&key) {
+            let hint = elsewhere(key)
+                .filter(|_| nearest(key, known).is_none())
+                .unwrap_or_else(|| did_you_mean(key, known));
+            findings.mistake(at_key, "unknown key", hint);
+        } else if value.node.is_null() {
+            findings.notice(at_key, "has no value: not counted", "write '' to clear an inherited value");
+        } else {
+            fields.push((key, value));
+        }
+    }
+    Some(fields)
+}
+
+/// Refuses tags that are none of YAML's own, wherever they stand below `field`.
+pub fn refuse_tags(field: &Field<'_>, hint: &str, findings: &mut Findings) {
+    if let Some(tag) = &field.node.tag {
+        findings.mistake(field.place.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
+    }
+    for item in field.items() {
+        refuse_tags(&item, hint, findings);
+    }
+    for (_, value) in field.entries() {
+        refuse_tags(&value, hint, findings);
+    }
+}

@@ -1,0 +1,78 @@
+//! Paths inside a source root, as texts: `/` between parts, compared and joined without a file system.
+
+/// `base/path` without `.` and `..`; `.` for the root itself. `None` where it would leave the root.
+pub fn join(base: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in base.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
+}
+
+/// The shortest spelling of a relative path; `..` stays only at its beginning.
+pub fn tidy(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
+}
+
+/// The path of `inner` relative to `root` (both absolute and free of links); `None` where it lies outside.
+pub fn below(root: &str, inner: &str) -> Option<String> {
+    let (root, inner) = (join("", root)?, join("", inner)?);
+    match root.as_str() {
+        "." => Some(inner),
+        _ if inner == root => Some(".".to_owned()),
+        _ => inner.strip_prefix(&root)?.strip_prefix('/').map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_paths_stay_inside() {
+        for (base, path, joined) in [
+            (".", ".", Some(".")),
+            ("a/b", "../c", Some("a/c")),
+            ("a", "..", Some(".")),
+            ("a", "../..", None),
+            (".", "../a/..", None),
+            ("a//b/", "./c/", Some("a/b/c")),
+        ] {
+            assert_eq!(join(base, path).as_deref(), joined, "{base} {path}");
+        }
+    }
+
+    #[test]
+    fn tidy_keeps_what_a_path_means() {
+        for (path, tidied) in
+            [("./a/../b", "b"), ("../a", "../a"), ("a/../../b", "../b"), ("", "."), ("../../x/.", "../../x")]
+        {
+            assert_eq!(tidy(path), tidied, "{path}");
+        }
+    }
+
+    #[test]
+    fn below_is_told_from_beside() {
+        assert_eq!(below("/r", "/r").as_deref(), Some("."));
+        assert_eq!(below("/r/", "/r/a/../b").as_deref(), Some("b"));
+        assert_eq!(below("/", "/a").as_deref(), Some("a"));
+        assert_eq!(below("/r", "/rest"), None);
+        assert_eq!(below("/r/a", "/r"), None);
+    }
+}
