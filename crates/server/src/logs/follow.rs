@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bakery_core::limits;
 use bakery_core::wire::log::{self, Frame, FrameHeader};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
@@ -22,13 +22,20 @@ struct Reader {
     at: u64,
     /// Where to stop; `None` = follow.
     until: Option<u64>,
+    /// A beat after this much quiet.
+    beat: Duration,
 }
 
 /// The log's bytes from the frame at `at` on; see [`super::Logs::follow`].
-pub(super) fn stream(log: Arc<Log>, at: u64, follow: bool) -> impl Stream<Item = Result<Bytes, LogError>> {
+pub(super) fn stream(
+    log: Arc<Log>,
+    at: u64,
+    follow: bool,
+    beat: Duration,
+) -> impl Stream<Item = Result<Bytes, LogError>> {
     let tip = log.watch();
     let until = (!follow).then(|| log.tip().end);
-    let reader = Some(Reader { log, tip, at, until });
+    let reader = Some(Reader { log, tip, at, until, beat });
     stream::unfold(reader, |reader| async {
         let mut reader = reader?;
         match reader.next().await {
@@ -53,7 +60,7 @@ impl Reader {
                 return Ok(None);
             }
             // At the log's end, hence between two frames: a beat may stand here.
-            match tokio::time::timeout(limits::BEAT, self.tip.changed()).await {
+            match tokio::time::timeout(self.beat, self.tip.changed()).await {
                 Ok(Ok(())) => self.log.touch(),
                 Ok(Err(_)) => return Ok(None),
                 Err(_) => return Ok(Some(beat(tip.next))),

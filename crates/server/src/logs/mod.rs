@@ -190,7 +190,7 @@ impl Logs {
         let seq = log.epochs.start(from);
         let locate = Arc::clone(&log);
         let at = blocking(build, "read", move || locate.offset_of(seq)).await?;
-        Ok(follow::stream(log, at, follow).boxed())
+        Ok(follow::stream(log, at, follow, limits::BEAT).boxed())
     }
 
     /// Removes the log of a build. Who is reading it may read on; nothing else finds it any more.
