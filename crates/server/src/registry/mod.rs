@@ -1,29 +1,48 @@
 //! The final manifest: reads images in registries, and publishes one index for several architectures.
+//!
+//! A thin client of our own for the few requests of the OCI distribution specification that this takes. `guard` decides
+//! whom it speaks to, `transport` asks one thing, `challenge`, `login` and `token` get in, `client` is one repository,
+//! `manifest` is what the bytes say.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use bakery_core::image::{Digest, ImageRef};
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
 
+mod challenge;
+mod client;
+mod guard;
+mod login;
+mod manifest;
+mod token;
+mod transport;
+
+use client::{Actions, Repository, Shared};
+use login::Login;
+use manifest::{Content, Entry};
+
 /// What the operator decides about registries.
 #[derive(Debug, Clone, Default)]
 pub struct RegistrySettings {
     /// `INSECURE_REGISTRIES`: hosts (with their port) that may be spoken to over plain HTTP.
     pub insecure: Vec<String>,
-    /// True in the single-machine default: registries on loopback are spoken to, and over plain HTTP. Otherwise
+    /// True in the single-machine default: registries on loopback are spoken to, over plain HTTP too. Otherwise
     /// loopback is refused unless the operator named it.
     pub loopback_http: bool,
     /// `PUBLISH_ALLOW`: prefixes (`registry.example.com/shop`) of what may be published. Empty = everything, with the
     /// build's credentials. The server's own docker config is used below these prefixes only.
     pub publish_allow: Vec<String>,
+    /// A file in the form of docker's `config.json`; `None` = where the environment says (`DOCKER_CONFIG`, `HOME`).
+    pub docker_config: Option<PathBuf>,
 }
 
 /// One image of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Where it was pushed.
+    /// Where it was pushed: the destination's own repository.
     pub image: ImageRef,
     /// Digest of its manifest.
     pub digest: Digest,
@@ -43,30 +62,68 @@ pub struct RegistryError {
     pub hint: Option<String>,
 }
 
-/// A client for every registry. Keeps connections and tokens; cheap to share.
+/// A client for every registry. Keeps connections and tokens; share it.
+#[derive(Debug)]
 pub struct Registry {
     settings: RegistrySettings,
+    shared: Shared,
 }
 
 impl Registry {
-    /// A client with these settings.
+    /// A client with these settings. Connects to nothing yet.
     pub fn new(settings: RegistrySettings) -> Self {
-        Self { settings }
+        let shared = Shared::new(&settings);
+        Self { settings, shared }
+    }
+
+    /// Whether `PUBLISH_ALLOW` lets this server publish `destination`; asked before anything is promised.
+    pub fn may_publish(&self, destination: &ImageRef) -> Result<(), RegistryError> {
+        let allow = &self.settings.publish_allow;
+        if allow.is_empty() || login::is_below(destination, allow) {
+            return Ok(());
+        }
+        Err(RegistryError {
+            reason: Reason::PushRefused,
+            text: format!("{destination}: this server publishes below {} only", allow.join(", ")),
+            hint: Some(
+                "choose a destination below one of these, or ask the operator (PUBLISH_ALLOW)".to_owned(),
+            ),
+        })
     }
 
     /// Publishes `destination` as an index of `members`, and returns the index's digest.
     ///
     /// Every member is read first and must be for its architecture ([`Reason::WrongArch`]); the index is pushed last,
     /// so the destination never points at half a result. The same call again gives the same digest and pushes nothing
-    /// that is there.
+    /// that is there. A destination without a tag means `latest`.
     pub async fn publish_index(
         &self,
         destination: &ImageRef,
         members: &[Member],
         creds: &[Credential],
     ) -> Result<Digest, RegistryError> {
-        let _ = (&self.settings, members, creds);
-        Err(unfinished(destination))
+        self.may_publish(destination)?;
+        let login = self
+            .login(destination, creds, login::is_below(destination, &self.settings.publish_allow))
+            .await?;
+        let repository = self.shared.repository(destination, Actions::PullPush, &login).await?;
+        let what = format!("publishing {destination}");
+        let mut entries = Vec::with_capacity(members.len());
+        for member in members {
+            if member.image.name() != destination.name() {
+                let why =
+                    format!("{} lies in another repository, where an index cannot reach it", member.image);
+                return Err(repository.error(Reason::Internal, &what, &why, None));
+            }
+            entries.push(check(&repository, &what, member).await?);
+        }
+        let (media_type, bytes) =
+            manifest::index(&entries).map_err(|why| repository.error(Reason::Internal, &what, &why, None))?;
+        let (digest, tag) = (Digest::of(&bytes), destination.tag_or_latest());
+        if repository.digest(tag).await?.as_ref() != Some(&digest) {
+            repository.put(tag, &media_type, bytes.into()).await?;
+        }
+        Ok(digest)
     }
 
     /// The digest that `image` has in its registry now; `None` where it is not there.
@@ -75,21 +132,85 @@ impl Registry {
         image: &ImageRef,
         creds: &[Credential],
     ) -> Result<Option<Digest>, RegistryError> {
-        let _ = creds;
-        Err(unfinished(image))
+        let login = self.login(image, creds, login::is_below(image, &self.settings.publish_allow)).await?;
+        let repository = self.shared.repository(image, Actions::Pull, &login).await?;
+        repository.digest(&reference(image)).await
     }
 
     /// The digest of each architecture's manifest behind `image`: those of an index, or the one of a plain image.
+    ///
+    /// For images that the operator names: where `creds` hold no login, the server's own docker config is asked.
     pub async fn platforms_of(
         &self,
         image: &ImageRef,
         creds: &[Credential],
     ) -> Result<BTreeMap<Arch, Digest>, RegistryError> {
-        let _ = creds;
-        Err(unfinished(image))
+        let login = self.login(image, creds, true).await?;
+        let repository = self.shared.repository(image, Actions::Pull, &login).await?;
+        let what = format!("looking up the architectures of {image}");
+        let Some(document) = repository.manifest(&reference(image)).await? else {
+            let hint = Some("check its name and tag".to_owned());
+            return Err(repository.error(Reason::ImagePull, &what, "there is no such image", hint));
+        };
+        match document.content {
+            Content::Index(index) => Ok(manifest::platforms(&index).into_iter().collect()),
+            Content::Image(image) => {
+                let config = repository.config(image.config().digest().as_ref()).await?;
+                let arch = manifest::arch_of(&config.os, &config.architecture);
+                Ok(arch.map(|arch| (arch, document.digest)).into_iter().collect())
+            }
+        }
+    }
+
+    /// The server's own login for an image that the operator names, from its docker config.
+    pub async fn operators_login(&self, image: &ImageRef) -> Result<Option<Credential>, RegistryError> {
+        Ok(match self.login(image, &[], true).await? {
+            Login::Anonymous => None,
+            Login::Password { username, password } => {
+                Some(Credential { registry: image.registry.clone(), username, password })
+            }
+            Login::Identity(password) => {
+                let username = login::IDENTITY_USER.to_owned();
+                Some(Credential { registry: image.registry.clone(), username, password })
+            }
+        })
+    }
+
+    /// The build's login, else our own where that is allowed.
+    async fn login(&self, image: &ImageRef, creds: &[Credential], own: bool) -> Result<Login, RegistryError> {
+        let login = Login::among(&image.registry, creds);
+        if login != Login::Anonymous || !own {
+            return Ok(login);
+        }
+        login::own(&image.registry, self.settings.docker_config.clone()).await.map_err(|why| RegistryError {
+            reason: Reason::CredentialsRefused,
+            text: format!("{image}: {why}"),
+            hint: Some("look at the docker config of the server (DOCKER_CONFIG)".to_owned()),
+        })
     }
 }
 
-fn unfinished(image: &ImageRef) -> RegistryError {
-    RegistryError { reason: Reason::Internal, text: format!("{image}: not yet"), hint: None }
+/// Tag or digest, as the protocol's path wants it; a digest wins.
+fn reference(image: &ImageRef) -> String {
+    image.digest.as_ref().map_or_else(|| image.tag_or_latest().to_owned(), ToString::to_string)
+}
+
+/// Reads one member and holds it to its architecture.
+async fn check(repository: &Repository<'_>, what: &str, member: &Member) -> Result<Entry, RegistryError> {
+    let refuse = |reason, why: String| Err(repository.error(reason, what, &why, None));
+    let Some(document) = repository.manifest(member.digest.as_str()).await? else {
+        return refuse(Reason::PushRefused, format!("{}@{} is not there", member.image, member.digest));
+    };
+    let Content::Image(image) = &document.content else {
+        return refuse(Reason::WrongArch, format!("{} is an index itself, not one image", member.image));
+    };
+    let config = repository.config(image.config().digest().as_ref()).await?;
+    if manifest::arch_of(&config.os, &config.architecture) != Some(member.arch) {
+        let is = format!("{}/{}", config.os, config.architecture);
+        return refuse(
+            Reason::WrongArch,
+            format!("{} is for {is}, not for linux/{}", member.image, member.arch),
+        );
+    }
+    Ok(Entry { document, arch: member.arch, variant: config.variant.filter(|variant| !variant.is_empty()) })
 }

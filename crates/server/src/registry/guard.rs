@@ -1,0 +1,265 @@
+//! Which addresses the server speaks to, and how.
+//!
+//! A client names registries, and registries name the places that hand out tokens: neither may lead the server to the
+//! inside of the machine or the cloud that it runs in.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use bakery_core::image::DOCKER_HUB;
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::RegistrySettings;
+
+/// Where Docker Hub answers the registry protocol.
+const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
+
+/// Instance and task metadata of the clouds; whoever reads these holds the server's own rights.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// An address that the server does not speak to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{host} {why}")]
+pub(super) struct Forbidden {
+    host: String,
+    why: &'static str,
+    pub(super) hint: &'static str,
+}
+
+/// The operator's decisions, as questions.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// `host[:port]` as named in `INSECURE_REGISTRIES`.
+    insecure: BTreeSet<String>,
+    /// Hosts without ports that the operator named anywhere.
+    named: BTreeSet<String>,
+    loopback_http: bool,
+}
+
+/// A registry's name as logins and settings are compared: without scheme, path and upper case, and one name for
+/// Docker Hub.
+pub(super) fn canonical(registry: &str) -> String {
+    let lower = registry.trim().to_ascii_lowercase();
+    let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")).unwrap_or(&lower);
+    let host = rest.split('/').next().unwrap_or_default();
+    match host {
+        "index.docker.io" | DOCKER_HUB_HOST => DOCKER_HUB.to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The host of `host[:port]` or `[v6]:port`, without port and brackets.
+fn host_of(registry: &str) -> &str {
+    if let Some((v6, _)) = registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return v6;
+    }
+    registry.split(':').next().unwrap_or_default()
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_loopback)
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    // Connecting to the unspecified address reaches the machine itself.
+    let ip = embedded(ip);
+    ip.is_loopback() || ip.is_unspecified()
+}
+
+/// The IPv4 address that an IPv6 address stands for: mapped, or reached through the well-known NAT64 prefix or 6to4.
+fn embedded(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip else { return ip };
+    let words = v6.segments();
+    let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match words {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
+        _ => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match embedded(ip) {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+impl Guard {
+    pub(super) fn new(settings: &RegistrySettings) -> Self {
+        let insecure: BTreeSet<String> = settings.insecure.iter().map(|name| canonical(name)).collect();
+        let allowed = settings.publish_allow.iter().map(|prefix| canonical(prefix));
+        let named =
+            insecure.iter().cloned().chain(allowed).map(|registry| host_of(&registry).to_owned()).collect();
+        Self { insecure, named, loopback_http: settings.loopback_http }
+    }
+
+    /// True where `registry` may be spoken to over plain HTTP.
+    pub(super) fn plain_http(&self, registry: &str) -> bool {
+        let registry = canonical(registry);
+        self.insecure.contains(&registry) || (self.loopback_http && is_loopback_name(host_of(&registry)))
+    }
+
+    /// The root of `registry`'s API under a scheme.
+    pub(super) fn base(registry: &str, scheme: &str) -> Option<Url> {
+        let registry = canonical(registry);
+        let host = if registry == DOCKER_HUB { DOCKER_HUB_HOST } else { &registry };
+        Url::parse(&format!("{scheme}://{host}/v2/")).ok()
+    }
+
+    /// Whether a URL may be asked; an address written in it is judged here, a name when it is resolved.
+    pub(super) fn check(&self, url: &Url) -> Result<(), Forbidden> {
+        let host = url.host_str().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse() {
+            Ok(ip) => self.check_address(bare, ip),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether connections to loopback that this URL causes should bypass a proxy.
+    pub(super) fn is_direct(url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default();
+        is_loopback_name(host.trim_start_matches('[').trim_end_matches(']'))
+    }
+
+    fn check_address(&self, host: &str, ip: IpAddr) -> Result<(), Forbidden> {
+        let no = |why, hint| Err(Forbidden { host: host.to_owned(), why, hint });
+        if METADATA.contains(&embedded(ip)) {
+            return no("is an address of cloud metadata, never of a registry", "name the registry itself");
+        }
+        if self.named.contains(host) {
+            return Ok(());
+        }
+        let hint = "an operator may name the host in INSECURE_REGISTRIES or PUBLISH_ALLOW";
+        if is_link_local(ip) {
+            return no("is a link-local address, which this server does not speak to", hint);
+        }
+        if is_loopback(ip) && !self.loopback_http {
+            return no("is the server's own machine, which a server for others does not speak to", hint);
+        }
+        Ok(())
+    }
+}
+
+/// Resolves names as the system does, and drops the addresses that the guard forbids.
+pub(super) struct Resolver(pub(super) Arc<Guard>);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = Arc::clone(&self.0);
+        Box::pin(async move {
+            let host = name.as_str();
+            let mut allowed: Vec<SocketAddr> = Vec::new();
+            let mut forbidden = None;
+            for address in tokio::net::lookup_host((host, 0)).await? {
+                match guard.check_address(host, address.ip()) {
+                    Ok(()) => allowed.push(address),
+                    Err(no) => forbidden = Some(no),
+                }
+            }
+            match forbidden {
+                Some(no) if allowed.is_empty() => Err(no.into()),
+                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(insecure: &[&str], loopback_http: bool) -> Guard {
+        Guard::new(&RegistrySettings {
+            insecure: insecure.iter().map(ToString::to_string).collect(),
+            loopback_http,
+            ..RegistrySettings::default()
+        })
+    }
+
+    fn asks(guard: &Guard, url: &str) -> bool {
+        guard.check(&Url::parse(url).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn metadata_is_refused_however_it_is_written_and_whoever_names_it() {
+        let guard =
+            guard(&["169.254.169.254", "169.254.170.2", "[fd00:ec2::254]", "[::ffff:a9fe:a9fe]"], true);
+        for url in [
+            "http://169.254.169.254/v2/",
+            "http://169.254.170.2:5000/",
+            "http://169.254.170.23/",
+            "http://[fd00:ec2::254]/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[2002:a9fe:a9fe::1]/",
+            "http://2852039166/",
+            "http://0xa9.0xfe.0xa9.0xfe/",
+        ] {
+            assert!(!asks(&guard, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn loopback_and_link_local_are_for_whom_the_operator_says() {
+        let (open, own) = (guard(&["127.0.0.1:5000", "169.254.9.9"], false), guard(&[], true));
+        assert!(asks(&open, "http://127.0.0.1:5000/") && asks(&own, "http://127.0.0.1:5000/"));
+        assert!(asks(&open, "http://169.254.9.9/") && !asks(&own, "http://169.254.9.9/"));
+        for url in
+            ["http://127.0.0.2/", "http://[::1]:5000/", "http://0.0.0.0:5000/", "http://[::ffff:127.0.0.9]/"]
+        {
+            assert!(!asks(&open, url), "{url}");
+            assert!(asks(&own, url), "{url}");
+        }
+        assert!(asks(&open, "https://10.0.0.7/"), "private ranges are where registries live");
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_and_for_named_registries() {
+        let guard = guard(&["Reg.test:5000", "[fe80::1]:5000"], true);
+        for registry in [
+            "reg.test:5000",
+            "REG.test:5000",
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:1",
+            "[::1]:5000",
+            "[fe80::1]:5000",
+        ] {
+            assert!(guard.plain_http(registry), "{registry}");
+        }
+        for registry in ["reg.test", "reg.test:5001", "docker.io", "localhost.test", "10.0.0.1:5000"] {
+            assert!(!guard.plain_http(registry), "{registry}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_has_one_name_and_another_address() {
+        for name in ["docker.io", "index.docker.io", "https://index.docker.io/v1/", "Registry-1.docker.io"] {
+            assert_eq!(canonical(name), "docker.io");
+        }
+        let url = |registry: &str| Guard::base(registry, "https").unwrap().to_string();
+        assert_eq!(url("docker.io"), "https://registry-1.docker.io/v2/");
+        assert_eq!(url("[::1]:5000"), "https://[::1]:5000/v2/");
+        assert_eq!(url("reg.test:8443"), "https://reg.test:8443/v2/");
+    }
+
+    #[tokio::test]
+    async fn names_are_judged_by_what_they_resolve_to() {
+        let resolver = Resolver(Arc::new(guard(&[], false)));
+        let Err(error) = resolver.resolve("localhost".parse().unwrap()).await else {
+            panic!("localhost was resolved");
+        };
+        assert!(error.downcast_ref::<Forbidden>().is_some(), "{error}");
+        let resolver = Resolver(Arc::new(guard(&["localhost:5000"], false)));
+        assert!(resolver.resolve("localhost".parse().unwrap()).await.is_ok());
+    }
+}

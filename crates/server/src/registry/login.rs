@@ -1,0 +1,218 @@
+//! As whom the server goes to a registry.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bakery_core::image::{DOCKER_HUB, Digest, ImageRef};
+use bakery_core::secret::Secret;
+use bakery_core::spec::Credential;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use docker_credential::DockerCredential;
+
+use super::guard::canonical;
+
+/// The user name under which docker's own tools store identity tokens.
+pub(super) const IDENTITY_USER: &str = "<token>";
+/// How long a credential helper may think.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A login, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Login {
+    Anonymous,
+    Password {
+        username: String,
+        password: Secret,
+    },
+    /// A refresh token of the registry's token service.
+    Identity(Secret),
+}
+
+impl Login {
+    /// The login for `registry` among a build's credentials; of several the last one, as in a docker config.
+    pub(super) fn among(registry: &str, credentials: &[Credential]) -> Self {
+        let registry = canonical(registry);
+        let ours = credentials.iter().rev().find(|credential| canonical(&credential.registry) == registry);
+        ours.map_or(Self::Anonymous, |credential| {
+            Self::of(credential.username.clone(), credential.password.clone())
+        })
+    }
+
+    fn of(username: String, password: Secret) -> Self {
+        if username == IDENTITY_USER {
+            Self::Identity(password)
+        } else {
+            Self::Password { username, password }
+        }
+    }
+
+    /// Tells logins apart without holding them.
+    pub(super) fn mark(&self) -> Digest {
+        match self {
+            Self::Anonymous => Digest::of(b""),
+            Self::Password { username, password } => {
+                Digest::of(format!("{}:{username}:{}", username.len(), password.expose()).as_bytes())
+            }
+            Self::Identity(token) => Digest::of(format!("identity {}", token.expose()).as_bytes()),
+        }
+    }
+
+    /// `user:password` in base64, as the basic scheme sends it.
+    pub(super) fn basic(&self) -> Option<Secret> {
+        match self {
+            Self::Password { username, password } => {
+                Some(Secret::new(STANDARD.encode(format!("{username}:{}", password.expose()))))
+            }
+            Self::Anonymous | Self::Identity(_) => None,
+        }
+    }
+
+    /// As whom, as the end of a sentence.
+    pub(super) fn whom(&self) -> String {
+        match self {
+            Self::Anonymous => "without a login".to_owned(),
+            Self::Password { username, .. } => format!("as user `{username}`"),
+            Self::Identity(_) => "with an identity token".to_owned(),
+        }
+    }
+
+    /// Replaces this login's secrets in a text that came from outside.
+    pub(super) fn mask(&self, text: &str) -> String {
+        let secret = match self {
+            Self::Anonymous => return text.to_owned(),
+            Self::Password { password: secret, .. } | Self::Identity(secret) => secret.expose(),
+        };
+        let encoded = self.basic();
+        [Some(secret), encoded.as_ref().map(Secret::expose)]
+            .into_iter()
+            .flatten()
+            .filter(|secret| !secret.is_empty())
+            .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+/// True where `image` lies below one of these prefixes (`registry`, `registry/path`; whole path components).
+pub(super) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
+    prefixes.iter().any(|prefix| {
+        let rest =
+            prefix.strip_prefix("https://").or_else(|| prefix.strip_prefix("http://")).unwrap_or(prefix);
+        let (registry, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let path = path.trim_matches('/');
+        let below = path.is_empty()
+            || image
+                .repository
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        canonical(registry) == canonical(&image.registry) && below
+    })
+}
+
+/// The server's own login for `registry`, from its docker config (`config`: a file of that form instead of the one that
+/// the environment names), credential helpers included. `Err` holds why a configured login cannot be had.
+pub(super) async fn own(registry: &str, config: Option<PathBuf>) -> Result<Login, String> {
+    let names = names_in_config(registry);
+    let ask = tokio::task::spawn_blocking(move || {
+        for name in names {
+            match look_up(&name, config.as_ref()) {
+                Ok(DockerCredential::IdentityToken(token)) => return Ok(Login::Identity(token.into())),
+                Ok(DockerCredential::UsernamePassword(user, password)) => {
+                    return Ok(Login::of(user, password.into()));
+                }
+                Err(why) => why.map_or(Ok(()), Err)?,
+            }
+        }
+        Ok(Login::Anonymous)
+    });
+    match tokio::time::timeout(HELPER_TIMEOUT, ask).await {
+        Ok(Ok(login)) => login,
+        Ok(Err(_)) => Err("the server's docker config could not be read".to_owned()),
+        Err(_) => Err(format!("the credential helper did not answer in {} s", HELPER_TIMEOUT.as_secs())),
+    }
+}
+
+/// `Err(None)`: nothing is configured under this name.
+fn look_up(name: &str, config: Option<&PathBuf>) -> Result<DockerCredential, Option<String>> {
+    use docker_credential::CredentialRetrievalError as E;
+    let found = match config {
+        Some(file) => {
+            let reader =
+                std::fs::File::open(file).map_err(|error| Some(format!("{}: {error}", file.display())))?;
+            docker_credential::get_credential_from_reader(reader, name)
+        }
+        None => docker_credential::get_credential(name),
+    };
+    found.map_err(|error| match error {
+        E::NoCredentialConfigured | E::ConfigNotFound => None,
+        // A helper says that it knows nothing by failing; its output may hold more than it should.
+        E::HelperFailure { stdout, .. } if stdout.contains("not found") => None,
+        E::HelperFailure { helper, .. } => Some(format!("the credential helper `{helper}` failed")),
+        other => Some(format!("the server's docker config: {other}")),
+    })
+}
+
+/// The keys under which docker's tools store a registry's login.
+fn names_in_config(registry: &str) -> Vec<String> {
+    let registry = canonical(registry);
+    if registry == DOCKER_HUB {
+        return ["https://index.docker.io/v1/", "index.docker.io", DOCKER_HUB].map(str::to_owned).to_vec();
+    }
+    vec![registry.clone(), format!("https://{registry}"), format!("http://{registry}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credential(registry: &str, username: &str) -> Credential {
+        Credential { registry: registry.to_owned(), username: username.to_owned(), password: "geheim".into() }
+    }
+
+    #[test]
+    fn credentials_are_found_by_registry_however_it_is_spelled() {
+        let all = [
+            credential("https://Reg.test:5000/v2/", "a"),
+            credential("https://index.docker.io/v1/", "hub"),
+            credential("reg.test", IDENTITY_USER),
+        ];
+        let whom = |registry| Login::among(registry, &all).whom();
+        assert_eq!(whom("reg.test:5000"), "as user `a`");
+        assert_eq!(whom("docker.io"), "as user `hub`");
+        assert_eq!(whom("reg.test"), "with an identity token");
+        assert_eq!(whom("other.test"), "without a login");
+        assert_eq!(whom("reg.test:5001"), "without a login");
+    }
+
+    #[test]
+    fn a_registry_that_repeats_a_secret_is_not_quoted() {
+        let login = Login::among("reg.test", &[credential("reg.test", "me")]);
+        let echo = format!("bad login me:geheim, Basic {}", login.basic().unwrap().expose());
+        assert_eq!(login.mask(&echo), "bad login me:***, Basic ***");
+    }
+
+    #[test]
+    fn prefixes_end_at_path_components() {
+        let allow = ["reg.test/shop".to_owned(), "docker.io/me/".to_owned(), "other.test:5000".to_owned()];
+        let below = |image: &str| is_below(&image.parse().unwrap(), &allow);
+        assert!(below("reg.test/shop:1") && below("reg.test/shop/cart:1") && below("me/app"));
+        assert!(below("other.test:5000/any/thing"));
+        assert!(!below("reg.test/shopping:1") && !below("reg.test/other") && !below("library/me"));
+    }
+
+    #[tokio::test]
+    async fn the_docker_config_is_read_with_its_aliases() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        let text = serde_json::json!({ "auths": {
+            "https://index.docker.io/v1/": { "auth": STANDARD.encode("hub:x") },
+            "reg.test:5000": { "identitytoken": "long" },
+            "broken.test": { "auth": "%%%" },
+        }});
+        std::fs::write(&file, text.to_string()).unwrap();
+        let whom = async |registry| own(registry, Some(file.clone())).await.map(|login| login.whom());
+        assert_eq!(whom("docker.io").await.unwrap(), "as user `hub`");
+        assert_eq!(whom("reg.test:5000").await.unwrap(), "with an identity token");
+        assert_eq!(whom("nowhere.test").await.unwrap(), "without a login");
+        assert!(whom("broken.test").await.is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! Manifests, indexes and configs as bytes and as what they say. Pure.
+
+use bakery_core::image::Digest;
+use bakery_core::names::Arch;
+use oci_spec::image::{
+    Arch as OciArch, Descriptor, DescriptorBuilder, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType,
+    Os, PlatformBuilder, SCHEMA_VERSION, ToDockerV2S2 as _,
+};
+use serde::Deserialize;
+
+/// Everything that may stand under a tag, in the order of preference.
+pub(super) const MANIFEST_TYPES: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
+/// A manifest or an index, with the bytes that its digest is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) content: Content,
+}
+
+/// What a [`Document`] says.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// One image.
+    Image(Box<ImageManifest>),
+    /// Several images.
+    Index(Box<ImageIndex>),
+}
+
+/// The part of an image's config that names its platform.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Config {
+    #[serde(default)]
+    pub(super) os: String,
+    #[serde(default)]
+    pub(super) architecture: String,
+    #[serde(default)]
+    pub(super) variant: Option<String>,
+}
+
+/// One image of an index, read and checked.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) document: Document,
+    pub(super) arch: Arch,
+    pub(super) variant: Option<String>,
+}
+
+impl Document {
+    /// Reads a manifest. `content_type` is what the registry said; the document's own word wins.
+    pub(super) fn read(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default, rename = "mediaType")]
+            media_type: Option<String>,
+        }
+        let broken = |error: serde_json::Error| format!("it is no manifest: {error}");
+        let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
+        let said = content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
+        let media_type = head.media_type.or(said).unwrap_or_default();
+        let content = match media_type.as_str() {
+            "application/vnd.oci.image.index.v1+json"
+            | "application/vnd.docker.distribution.manifest.list.v2+json" => {
+                Content::Index(Box::new(serde_json::from_slice(bytes).map_err(broken)?))
+            }
+            "application/vnd.oci.image.manifest.v1+json"
+            | "application/vnd.docker.distribution.manifest.v2+json" => {
+                Content::Image(Box::new(serde_json::from_slice(bytes).map_err(broken)?))
+            }
+            other => return Err(format!("its type is `{other}`, which is no image and no index")),
+        };
+        Ok(Self { media_type, digest: Digest::of(bytes), size: bytes.len() as u64, content })
+    }
+}
+
+/// The architecture of a platform in the OCI specification's words, where it is one of ours.
+pub(super) fn arch_of(os: &str, architecture: &str) -> Option<Arch> {
+    architecture.parse().ok().filter(|_| os == "linux")
+}
+
+/// The first manifest of each architecture of ours in an index.
+pub(super) fn platforms(index: &ImageIndex) -> Vec<(Arch, Digest)> {
+    let mut found: Vec<(Arch, Digest)> = Vec::new();
+    for descriptor in index.manifests() {
+        let Some(platform) = descriptor.platform() else { continue };
+        let arch = arch_of(&platform.os().to_string(), &platform.architecture().to_string());
+        let digest = descriptor.digest().to_string().parse().ok();
+        if let (Some(arch), Some(digest)) = (arch, digest)
+            && found.iter().all(|(known, _)| *known != arch)
+        {
+            found.push((arch, digest));
+        }
+    }
+    found
+}
+
+/// The index of these images: its type and its bytes, always the same for the same images in the same order.
+///
+/// It is a Docker manifest list where every image is Docker's, since old readers of those know nothing else; otherwise
+/// an OCI index. The type is always written down: without it some readers take an OCI index for a Docker list.
+pub(super) fn index(entries: &[Entry]) -> Result<(String, Vec<u8>), String> {
+    let docker_image = MediaType::ImageManifest.to_docker_v2s2().map_err(|error| error.to_string())?;
+    let docker_list = MediaType::ImageIndex.to_docker_v2s2().map_err(|error| error.to_string())?;
+    let all_docker = entries.iter().all(|entry| entry.document.media_type == docker_image);
+    let media_type = if all_docker { MediaType::from(docker_list) } else { MediaType::ImageIndex };
+    let manifests = entries.iter().map(descriptor).collect::<Result<Vec<_>, _>>()?;
+    let index = ImageIndexBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(media_type.clone())
+        .manifests(manifests)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let bytes = serde_json::to_vec(&index).map_err(|error| error.to_string())?;
+    Ok((media_type.to_string(), bytes))
+}
+
+fn descriptor(entry: &Entry) -> Result<Descriptor, String> {
+    let architecture = match entry.arch {
+        Arch::Amd64 => OciArch::Amd64,
+        Arch::Arm64 => OciArch::ARM64,
+    };
+    let mut platform = PlatformBuilder::default().os(Os::Linux).architecture(architecture);
+    if let Some(variant) = &entry.variant {
+        platform = platform.variant(variant.clone());
+    }
+    let digest: oci_spec::image::Digest =
+        entry.document.digest.as_str().parse().map_err(|error| format!("{error}"))?;
+    DescriptorBuilder::default()
+        .media_type(entry.document.media_type.as_str())
+        .digest(digest)
+        .size(entry.document.size)
+        .platform(platform.build().map_err(|error| error.to_string())?)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+    const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+    fn entry(media_type: &str, arch: Arch, variant: Option<&str>) -> Entry {
+        let config = Digest::of(arch.as_str().as_bytes());
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{{"mediaType":"x/y","digest":"{config}","size":3}},"layers":[]}}"#
+        );
+        let document = Document::read(None, text.as_bytes()).unwrap();
+        Entry { document, arch, variant: variant.map(str::to_owned) }
+    }
+
+    fn text(entries: &[Entry]) -> (String, serde_json::Value) {
+        let (media_type, bytes) = index(entries).unwrap();
+        (media_type, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[test]
+    fn an_index_of_oci_images() {
+        let entries = [entry(OCI, Arch::Amd64, None), entry(OCI, Arch::Arm64, Some("v8"))];
+        let (media_type, json) = text(&entries);
+        assert_eq!(media_type, "application/vnd.oci.image.index.v1+json");
+        insta::assert_json_snapshot!(json, @r#"
+        {
+          "manifests": [
+            {
+              "digest": "sha256:7d31c91f64fab45d35e0d0da2a7fdf2c5fa456b8534cea8e2c1f17ea30e761ec",
+              "mediaType": "application/vnd.oci.image.manifest.v1+json",
+              "platform": {
+                "architecture": "amd64",
+                "os": "linux"
+              },
+              "size": 209
+            },
+            {
+              "digest": "sha256:9026e1265bf951341ce629a23e39499be4073e713dec90e68cf45ad7cccecabe",
+              "mediaType": "application/vnd.oci.image.manifest.v1+json",
+              "platform": {
+                "architecture": "arm64",
+                "os": "linux",
+                "variant": "v8"
+              },
+              "size": 209
+            }
+          ],
+          "mediaType": "application/vnd.oci.image.index.v1+json",
+          "schemaVersion": 2
+        }
+        "#);
+    }
+
+    #[test]
+    fn docker_images_make_a_docker_list_and_a_mixture_an_oci_index() {
+        let (docker, json) = text(&[entry(DOCKER, Arch::Amd64, None), entry(DOCKER, Arch::Arm64, None)]);
+        assert_eq!(docker, "application/vnd.docker.distribution.manifest.list.v2+json");
+        assert_eq!(json["mediaType"], docker, "the type is written down");
+        let (mixed, _) = text(&[entry(DOCKER, Arch::Amd64, None), entry(OCI, Arch::Arm64, None)]);
+        assert_eq!(mixed, "application/vnd.oci.image.index.v1+json");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_the_same_twice() {
+        let entries =
+            [entry(OCI, Arch::Amd64, None), entry(OCI, Arch::Arm64, None), entry(OCI, Arch::Arm64, None)];
+        let (media_type, bytes) = index(&entries).unwrap();
+        assert_eq!((media_type.clone(), bytes.clone()), index(&entries).unwrap());
+        let read = Document::read(Some("text/plain"), &bytes).unwrap();
+        let Content::Index(index) = read.content else { panic!("not an index") };
+        assert_eq!(index.manifests().len(), 3, "an architecture may appear twice");
+        let found: Vec<_> = platforms(&index).into_iter().map(|(arch, _)| arch).collect();
+        assert_eq!(found, [Arch::Amd64, Arch::Arm64]);
+    }
+
+    #[test]
+    fn only_images_and_indexes_are_read() {
+        let no_type = br#"{"schemaVersion":2,"manifests":[]}"#;
+        assert!(
+            Document::read(Some("application/vnd.oci.image.index.v1+json; charset=utf-8"), no_type).is_ok()
+        );
+        for (content_type, bytes) in
+            [(None, &no_type[..]), (Some(OCI), b"<html>"), (Some("application/vnd.oci.empty.v1+json"), b"{}")]
+        {
+            assert!(Document::read(content_type, bytes).is_err());
+        }
+    }
+}
