@@ -1,1 +1,315 @@
 //! Folders in transit: the own store of packed contexts, and the rules for a bucket.
+//!
+//! A blob in the store is named by its SHA-256, which is verified while it arrives. Who may name it is kept apart: a
+//! record per owner and identity, so one owner never learns what another has sent. With a bucket the server stores
+//! nothing and needs no right there: it accepts only its own bucket and the key that follows from the identity, and
+//! believes that a context is there for half of the bucket's expiry after it was asked for, once an agent has read it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bakery_core::image::Digest;
+use bakery_core::limits;
+use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place, object_key};
+use bakery_core::wire::route;
+use bakery_core::wire::run::ContextSource;
+use thiserror::Error;
+
+use crate::clock::Clock;
+
+mod receive;
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use receive::Expected;
+use record::Record;
+
+/// How long a bucket is taken to keep an object, and the own store keeps a blob after its last use.
+pub const EXPIRY: Duration = Duration::from_hours(7 * 24);
+
+/// The bucket that clients and agents share. The server itself never reads or writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Endpoint URL; `None` = AWS's own of the region.
+    pub endpoint: Option<String>,
+    /// Region.
+    pub region: String,
+    /// Name.
+    pub name: String,
+}
+
+/// Why a context was not taken or found.
+#[derive(Debug, Error)]
+pub enum ContextError {
+    /// Larger than [`limits::CONTEXT_BYTES`].
+    #[error("a context of {0} bytes is larger than {max} bytes", max = limits::CONTEXT_BYTES)]
+    TooLarge(u64),
+    /// The body is shorter or longer than was offered.
+    #[error("the context was to have {expected} bytes, and {got} came")]
+    WrongLength {
+        /// Bytes offered.
+        expected: u64,
+        /// Bytes that came, where counting was worth it.
+        got: u64,
+    },
+    /// The body is not what was offered.
+    #[error("the context was to be {expected}, and what came is {got}")]
+    WrongDigest {
+        /// Digest offered.
+        expected: Digest,
+        /// Digest of what came.
+        got: Digest,
+    },
+    /// Nothing with this name is here.
+    #[error("context {0} is not in the server's store")]
+    Missing(Digest),
+    /// Not the bucket that the server is configured with.
+    #[error("bucket `{given}` is not the server's: {}", own.as_deref().map_or("it has none".to_owned(), |own| format!("that is `{own}`")))]
+    ForeignBucket {
+        /// The bucket that the request names.
+        given: String,
+        /// The server's own.
+        own: Option<String>,
+    },
+    /// Not the key that follows from the identity.
+    #[error("`{0}` is not the key of this context")]
+    ForeignKey(String),
+    /// The sender broke off.
+    #[error("the context broke off")]
+    BrokenOff(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file system did not do as it was told.
+    #[error("the context store cannot be {doing}")]
+    Io {
+        /// What was tried, as a participle.
+        doing: &'static str,
+        /// What came back.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The contexts of this server; cheap to clone.
+#[derive(Clone)]
+pub struct Contexts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: PathBuf,
+    bucket: Option<Bucket>,
+    clock: Clock,
+    puts: AtomicU64,
+    records: Mutex<HashMap<(String, Digest), Record>>,
+}
+
+impl Contexts {
+    /// Opens the store, making its folder where it is not there. What a crash left half-received is removed.
+    pub fn open(folder: &Path, bucket: Option<Bucket>, clock: Clock) -> io::Result<Self> {
+        record::prepare(folder)?;
+        let records = record::read_all(folder)?;
+        let inner = Inner {
+            folder: folder.to_owned(),
+            bucket,
+            clock,
+            puts: AtomicU64::new(0),
+            records: Mutex::new(records),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The bucket, where one is configured.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.inner.bucket.as_ref()
+    }
+
+    /// How many blobs have been received since the start.
+    pub fn puts(&self) -> u64 {
+        self.inner.puts.load(Ordering::Relaxed)
+    }
+
+    /// Whether this owner needs to send a context, and where to.
+    pub async fn offer(&self, owner: &str, offer: &ContextOffer) -> Result<ContextAnswer, ContextError> {
+        if offer.len > limits::CONTEXT_BYTES {
+            return Err(ContextError::TooLarge(offer.len));
+        }
+        self.check_place(&offer.id, &offer.place)?;
+        let now = self.inner.clock.now();
+        let known = self.records().get(&(owner.to_owned(), offer.id.clone())).cloned();
+        if let Some(record) = known.filter(|record| same_kind(&record.context.place, &offer.place)) {
+            let present = match record.context.place {
+                Place::Store => self.blob_is_there(&record.context).await?,
+                Place::S3 { .. } => {
+                    record.proven && now.duration_since(record.since).unsigned_abs() < EXPIRY / 2
+                }
+            };
+            if present {
+                return Ok(ContextAnswer::Present { context: record.context });
+            }
+        }
+        match &offer.place {
+            Place::Store => {
+                Ok(ContextAnswer::Upload { path: upload_path(&offer.id, &offer.sha256, offer.len) })
+            }
+            place @ Place::S3 { .. } => {
+                let context = ContextRef {
+                    id: offer.id.clone(),
+                    sha256: offer.sha256.clone(),
+                    len: offer.len,
+                    place: place.clone(),
+                };
+                self.remember(Record {
+                    owner: owner.to_owned(),
+                    context,
+                    since: now,
+                    used: now,
+                    proven: false,
+                })
+                .await?;
+                Ok(ContextAnswer::OwnCredentials)
+            }
+        }
+    }
+
+    /// Whether a build may name this context: it is in the store, or the reference is one of the server's own bucket.
+    pub async fn check(&self, context: &ContextRef) -> Result<(), ContextError> {
+        if context.len > limits::CONTEXT_BYTES {
+            return Err(ContextError::TooLarge(context.len));
+        }
+        self.check_place(&context.id, &context.place)?;
+        let named = || self.records().values().any(|record| record.context == *context);
+        if context.place == Place::Store && !(named() && self.blob_is_there(context).await?) {
+            return Err(ContextError::Missing(context.id.clone()));
+        }
+        Ok(())
+    }
+
+    /// How an agent reads this context. Call [`Contexts::check`] first.
+    pub fn source(&self, context: &ContextRef) -> ContextSource {
+        match (&context.place, &self.inner.bucket) {
+            (Place::S3 { key, .. }, Some(bucket)) => ContextSource::S3 {
+                endpoint: bucket.endpoint.clone(),
+                region: bucket.region.clone(),
+                bucket: bucket.name.clone(),
+                key: key.clone(),
+            },
+            _ => ContextSource::Server,
+        }
+    }
+
+    /// Opens a blob of the store: the file and its length.
+    pub async fn open_blob(&self, context: &ContextRef) -> Result<(tokio::fs::File, u64), ContextError> {
+        match tokio::fs::File::open(self.blob(&context.sha256)).await {
+            Ok(file) => {
+                let len = file.metadata().await.map_err(io_error("read"))?.len();
+                Ok((file, len))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ContextError::Missing(context.id.clone()))
+            }
+            Err(error) => Err(io_error("read")(error)),
+        }
+    }
+
+    /// An agent has read this context: it lives on, and a bucket is believed to have it.
+    pub async fn used(&self, context: &ContextRef) -> Result<(), ContextError> {
+        let now = self.inner.clock.now();
+        let same: Vec<Record> =
+            self.records().values().filter(|record| record.context == *context).cloned().collect();
+        for record in same {
+            self.remember(Record { used: now, proven: true, ..record }).await?;
+        }
+        Ok(())
+    }
+
+    /// An agent could not read this context: the next offer of it is answered with a request to send it.
+    pub async fn forget(&self, context: &ContextRef) -> Result<(), ContextError> {
+        self.remove(|record| record.context == *context).await
+    }
+
+    /// Forgets what nobody has used for this long, and removes blobs that nobody can name any more. Returns how many.
+    pub async fn sweep(&self, older_than: Duration) -> Result<u64, ContextError> {
+        let now = self.inner.clock.now();
+        self.remove(|record| now.duration_since(record.used).unsigned_abs() >= older_than).await?;
+        let contexts = self.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            let records = contexts.records();
+            let named = |sha256: &str| records.values().any(|record| record.context.sha256.hex() == sha256);
+            record::sweep_blobs(&contexts.inner.folder, &named)
+        });
+        swept.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(io_error("swept"))
+    }
+
+    fn check_place(&self, id: &Digest, place: &Place) -> Result<(), ContextError> {
+        let Place::S3 { bucket, key } = place else { return Ok(()) };
+        let own = self.inner.bucket.as_ref().map(|own| own.name.clone());
+        if own.as_ref() != Some(bucket) {
+            return Err(ContextError::ForeignBucket { given: bucket.clone(), own });
+        }
+        if *key != object_key(id) {
+            return Err(ContextError::ForeignKey(key.clone()));
+        }
+        Ok(())
+    }
+
+    async fn blob_is_there(&self, context: &ContextRef) -> Result<bool, ContextError> {
+        match tokio::fs::metadata(self.blob(&context.sha256)).await {
+            Ok(meta) => Ok(meta.len() == context.len),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(io_error("read")(error)),
+        }
+    }
+
+    async fn remember(&self, record: Record) -> Result<(), ContextError> {
+        let contexts = self.clone();
+        let work = move || {
+            // Written under the lock: what is on disk is never older than what was said.
+            let mut records = contexts.records();
+            record.write(&contexts.inner.folder)?;
+            records.insert((record.owner.clone(), record.context.id.clone()), record);
+            Ok(())
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(io_error("written"))
+    }
+
+    async fn remove(&self, which: impl Fn(&Record) -> bool) -> Result<(), ContextError> {
+        let gone: Vec<Record> =
+            self.records().extract_if(|_, record| which(record)).map(|(_, r)| r).collect();
+        for record in gone {
+            let path = record.path(&self.inner.folder);
+            match tokio::fs::remove_file(path).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("swept")(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn blob(&self, sha256: &Digest) -> PathBuf {
+        record::blob_path(&self.inner.folder, sha256.hex())
+    }
+
+    fn records(&self) -> MutexGuard<'_, HashMap<(String, Digest), Record>> {
+        self.inner.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The path that a context is PUT to. What was offered travels in it, so a ticket outlives a restart of the server.
+fn upload_path(id: &Digest, sha256: &Digest, len: u64) -> String {
+    format!("{}?sha256={}&len={len}", route::context(id.hex()), sha256.hex())
+}
+
+fn same_kind(a: &Place, b: &Place) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+fn io_error(doing: &'static str) -> impl Fn(io::Error) -> ContextError {
+    move |source| ContextError::Io { doing, source }
+}
