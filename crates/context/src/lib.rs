@@ -11,6 +11,7 @@ pub mod ignore;
 mod members;
 mod pack;
 mod rules;
+pub mod s3;
 mod unpack;
 mod walk;
 

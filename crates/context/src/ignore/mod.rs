@@ -148,4 +148,3 @@ fn clean(path: &[u8]) -> Vec<u8> {
         (false, false) => joined,
     }
 }
-

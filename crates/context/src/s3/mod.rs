@@ -1,0 +1,120 @@
+//! Contexts in an S3 bucket.
+
+mod error;
+mod object;
+mod settings;
+mod upload;
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
+};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Connector, tls};
+
+use bakery_core::secret::Secret;
+
+pub use error::{Doing, S3Error};
+pub use object::S3Object;
+pub use settings::{S3Settings, StaticKeys};
+pub use upload::Put;
+
+/// One bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Store {
+    /// The bucket of these settings. Nothing is asked of it yet.
+    pub async fn new(settings: &S3Settings) -> Self {
+        let base = match &settings.keys {
+            Some(keys) => {
+                let session = keys.session.as_ref().map(|token| token.expose().to_owned());
+                let (access, secret) = (keys.access.expose(), keys.secret.expose());
+                Builder::new().credentials_provider(Credentials::new(access, secret, session, None, "bakery"))
+            }
+            None => {
+                let chain = aws_config::defaults(BehaviorVersion::v2026_01_12())
+                    .region(Region::new(settings.region.clone()));
+                Builder::from(&chain.load().await)
+            }
+        };
+        let mut config = base
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(settings.region.clone()))
+            .http_client(http_client())
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
+            .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(10)).build());
+        if let Some(endpoint) = &settings.endpoint {
+            let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, host)| host);
+            let aws = settings::is_aws(host.split(':').next().unwrap_or_default());
+            config = config.endpoint_url(endpoint).force_path_style(!aws);
+            if !aws {
+                // Many stores know neither trailing checksums nor the chunked form that carries them.
+                config = config
+                    .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                    .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+            }
+        }
+        Self { client: Client::from_conf(config.build()), bucket: settings.bucket.clone() }
+    }
+
+    /// A bucket as a task order names it, with the credentials that the platform gives to the task.
+    pub async fn with_task_role(endpoint: Option<String>, region: String, bucket: String) -> Self {
+        Self::new(&S3Settings { bucket, region, endpoint, keys: None }).await
+    }
+
+    /// Sends a file unless the key exists already. Needs `s3:PutObject` alone: never asks by HEAD.
+    pub async fn put_if_absent(&self, key: &str, file: &Path) -> Result<Put, S3Error> {
+        upload::Upload::new(self, key, file).await?.run(true, std::future::pending()).await
+    }
+
+    /// As [`Self::put_if_absent`]; on `stop` what was sent so far is taken back before the call returns.
+    pub async fn put_if_absent_until(
+        &self,
+        key: &str,
+        file: &Path,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Put, S3Error> {
+        upload::Upload::new(self, key, file).await?.run(true, stop).await
+    }
+
+    /// Sends a file in any case, which makes an existing object young again for the bucket's lifecycle rule.
+    pub async fn put(&self, key: &str, file: &Path, stop: impl Future<Output = ()>) -> Result<(), S3Error> {
+        upload::Upload::new(self, key, file).await?.run(false, stop).await.map(|_| ())
+    }
+
+    /// Opens an object for reading.
+    pub async fn get(&self, key: &str) -> Result<S3Object, S3Error> {
+        S3Object::open(self.clone(), key).await
+    }
+
+    fn doing(&self, verb: &'static str, key: &str) -> Doing {
+        Doing { verb, bucket: self.bucket.clone(), key: key.to_owned() }
+    }
+}
+
+/// The SDK's own client and the machine's proxy variables, which the SDK by itself does not look at. Used for the bucket
+/// alone: credentials that lie on a link-local address must not be fetched through a proxy.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, _| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc)).build()
+    })
+}
+
+impl StaticKeys {
+    /// A pair of keys without a session.
+    pub fn new(access: impl Into<Secret>, secret: impl Into<Secret>) -> Self {
+        Self { access: access.into(), secret: secret.into(), session: None }
+    }
+}

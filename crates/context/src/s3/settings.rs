@@ -1,0 +1,227 @@
+//! The bucket that client and server share, from their variables.
+
+use bakery_core::secret::Secret;
+use bakery_core::vars::Vars;
+
+/// Where contexts lie, and who may go there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Settings {
+    /// `S3_BUCKET`.
+    pub bucket: String,
+    /// `S3_REGION`, else `AWS_REGION`, else `us-east-1`.
+    pub region: String,
+    /// URL of the store; `None` = AWS's own of the region.
+    pub endpoint: Option<String>,
+    /// `S3_ACCESS_KEY` and its companions; `None` = AWS's usual chain.
+    pub keys: Option<StaticKeys>,
+}
+
+/// Credentials that were given by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticKeys {
+    /// `S3_ACCESS_KEY`.
+    pub access: Secret,
+    /// `S3_SECRET_KEY`.
+    pub secret: Secret,
+    /// `S3_SESSION_TOKEN`.
+    pub session: Option<Secret>,
+}
+
+impl S3Settings {
+    /// Reads the variables: `None` where `S3_BUCKET` is not set, all mistakes at once where some are.
+    pub fn from_vars(vars: &dyn Vars) -> Result<Option<Self>, Vec<String>> {
+        let Some(bucket) = vars.setting("S3_BUCKET") else { return Ok(None) };
+        let mut mistakes = Vec::new();
+        if !is_bucket(&bucket) {
+            mistakes.push(format!(
+                "S3_BUCKET: `{bucket}` is not a bucket's name: 3 to 63 of letters, digits, `-`, `.` and `_`"
+            ));
+        }
+        let (source, region) = ["S3_REGION", "AWS_REGION"]
+            .into_iter()
+            .find_map(|name| vars.setting(name).map(|region| (name, region)))
+            .unwrap_or(("S3_REGION", "us-east-1".to_owned()));
+        if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            mistakes.push(format!("{source}: `{region}` is not a region, such as `us-east-1`"));
+        }
+        let endpoint = endpoint(vars, &region, &mut mistakes);
+        let keys = keys(vars, &mut mistakes);
+        if mistakes.is_empty() { Ok(Some(Self { bucket, region, endpoint, keys })) } else { Err(mistakes) }
+    }
+}
+
+/// True for hosts that AWS itself serves.
+pub(super) fn is_aws(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    ["amazonaws.com", "amazonaws.com.cn"]
+        .iter()
+        .any(|aws| host.strip_suffix(aws).is_some_and(|before| before.is_empty() || before.ends_with('.')))
+}
+
+fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option<String> {
+    let ssl = match vars.setting("S3_SSL").as_deref() {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(other) => {
+            mistakes.push(format!("S3_SSL: `{other}` is neither `true` nor `false`"));
+            None
+        }
+    };
+    let given = vars.setting("S3_ENDPOINT").unwrap_or_else(|| "s3.amazonaws.com".to_owned());
+    let (scheme, host) = match given.split_once("://") {
+        Some(("https", host)) => (Some(true), host),
+        Some(("http", host)) => (Some(false), host),
+        Some(_) => {
+            mistakes.push("S3_ENDPOINT: only `http://` and `https://` can stand before the host".to_owned());
+            return None;
+        }
+        None => (None, given.as_str()),
+    };
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if !is_host(host) {
+        // Not repeated: people put credentials in front of a host.
+        mistakes.push("S3_ENDPOINT: host or host:port is expected, without user, path and blanks".to_owned());
+        return None;
+    }
+    if let (Some(scheme), Some(ssl)) = (scheme, ssl)
+        && scheme != ssl
+    {
+        mistakes.push(format!("S3_ENDPOINT and S3_SSL: `{given}` and S3_SSL={ssl} contradict each other"));
+    }
+    let scheme = if scheme.or(ssl).unwrap_or(true) { "https" } else { "http" };
+    // A VPC endpoint is AWS's, and yet an address of its own.
+    if !is_aws(host) || host.contains(".vpce.") {
+        return Some(format!("{scheme}://{host}"));
+    }
+    let china = if host.ends_with(".cn") { ".cn" } else { "" };
+    (scheme == "http").then(|| format!("http://s3.{region}.amazonaws.com{china}"))
+}
+
+fn keys(vars: &dyn Vars, mistakes: &mut Vec<String>) -> Option<StaticKeys> {
+    let get = |name| vars.setting(name).map(Secret::new);
+    match (get("S3_ACCESS_KEY"), get("S3_SECRET_KEY"), get("S3_SESSION_TOKEN")) {
+        (Some(access), Some(secret), session) => Some(StaticKeys { access, secret, session }),
+        (None, None, None) => None,
+        (None, None, Some(_)) => {
+            mistakes.push("S3_SESSION_TOKEN: needs S3_ACCESS_KEY and S3_SECRET_KEY beside it".to_owned());
+            None
+        }
+        (access, _, _) => {
+            let (there, missing) = match access {
+                Some(_) => ("S3_ACCESS_KEY", "S3_SECRET_KEY"),
+                None => ("S3_SECRET_KEY", "S3_ACCESS_KEY"),
+            };
+            mistakes.push(format!("{missing}: needed where {there} is set"));
+            None
+        }
+    }
+}
+
+fn is_bucket(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    (3..=63).contains(&name.len()) && name.bytes().all(word) && !name.contains("..")
+}
+
+fn is_host(text: &str) -> bool {
+    let host = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            if port.parse::<u16>().is_err() {
+                return false;
+            }
+            host
+        }
+        _ => text,
+    };
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match v6 {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Option<S3Settings>, Vec<String>> {
+        let vars: BTreeMap<_, _> =
+            vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        S3Settings::from_vars(&vars)
+    }
+
+    #[test]
+    fn without_a_bucket_there_is_no_store() {
+        assert_eq!(read(&[("S3_ENDPOINT", "x"), ("S3_BUCKET", ""), ("S3_SSL", "maybe")]), Ok(None));
+    }
+
+    #[test]
+    fn the_endpoint_is_awss_own_or_the_one_that_is_named() {
+        for (host, ssl, url) in [
+            ("", "", None),
+            ("s3.amazonaws.com", "", None),
+            ("s3.amazonaws.com", "true", None),
+            ("https://s3.eu-west-1.amazonaws.com/", "", None),
+            ("s3.amazonaws.com", "false", Some("http://s3.eu-west-1.amazonaws.com")),
+            ("s3.cn-north-1.amazonaws.com.cn", "false", Some("http://s3.eu-west-1.amazonaws.com.cn")),
+            ("notamazonaws.com", "", Some("https://notamazonaws.com")),
+            (
+                "bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com",
+                "",
+                Some("https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com"),
+            ),
+            ("store:9000", "", Some("https://store:9000")),
+            ("store:9000", "false", Some("http://store:9000")),
+            ("http://store:9000", "", Some("http://store:9000")),
+            ("http://store:9000", "false", Some("http://store:9000")),
+            ("[::1]:9000", "false", Some("http://[::1]:9000")),
+        ] {
+            let vars =
+                [("S3_BUCKET", "ovens"), ("S3_ENDPOINT", host), ("S3_SSL", ssl), ("S3_REGION", "eu-west-1")];
+            let settings = read(&vars).unwrap().unwrap();
+            assert_eq!(settings.endpoint.as_deref(), url, "{host} {ssl}");
+        }
+    }
+
+    #[test]
+    fn the_region_comes_from_the_first_that_names_one() {
+        let region = |vars: &[(&str, &str)]| {
+            read(&[&[("S3_BUCKET", "ovens")], vars].concat()).unwrap().unwrap().region
+        };
+        assert_eq!(region(&[]), "us-east-1");
+        assert_eq!(region(&[("AWS_REGION", "a-1")]), "a-1");
+        assert_eq!(region(&[("AWS_REGION", "a-1"), ("S3_REGION", "b-2")]), "b-2");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_and_no_key_with_them() {
+        let mistakes = read(&[
+            ("S3_BUCKET", "a/b"),
+            ("AWS_REGION", "nowhere at all"),
+            ("S3_ENDPOINT", "user:hunter2@store/path"),
+            ("S3_SSL", "yes"),
+            ("S3_SECRET_KEY", "hunter2"),
+        ])
+        .unwrap_err();
+        let named: Vec<_> = mistakes.iter().map(|text| text.split(':').next().unwrap()).collect();
+        assert_eq!(named, ["S3_BUCKET", "AWS_REGION", "S3_SSL", "S3_ENDPOINT", "S3_ACCESS_KEY"]);
+        assert!(!mistakes.join("\n").contains("hunter2"));
+        for vars in [
+            [("S3_ENDPOINT", "http://store"), ("S3_SSL", "true")],
+            [("S3_ENDPOINT", "ftp://store"), ("S3_SSL", "true")],
+            [("S3_ENDPOINT", "store:port"), ("S3_SSL", "true")],
+            [("S3_SESSION_TOKEN", "x"), ("S3_SSL", "true")],
+        ] {
+            assert_eq!(
+                read(&[&[("S3_BUCKET", "ovens")], &vars[..]].concat()).unwrap_err().len(),
+                1,
+                "{vars:?}"
+            );
+        }
+    }
+}
