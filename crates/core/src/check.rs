@@ -24,17 +24,23 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
     sizes(task, &mut say);
     texts(task, &mut say);
     for name in task.env.keys() {
-        env_name(name).into_iter().for_each(|wrong| say("env", wrong));
+        if let Some(wrong) = env_name(name) {
+            say("env", wrong);
+        }
     }
     for name in task.kaniko.build_args.keys() {
-        arg_name(name).into_iter().for_each(|wrong| say("kaniko.build-args", wrong));
+        if let Some(wrong) = arg_name(name) {
+            say("kaniko.build-args", wrong);
+        }
     }
     paths(task, &mut say);
     for flag in &task.kaniko.extra_flags {
-        kaniko::refuse_extra_flag(flag).into_iter().for_each(|wrong| say("kaniko.extra-flags", wrong));
+        if let Some(wrong) = kaniko::refuse_extra_flag(flag) {
+            say("kaniko.extra-flags", wrong);
+        }
     }
-    if let Some(platform) = &task.kaniko.custom_platform {
-        custom_platform(platform).into_iter().for_each(|wrong| say("kaniko.custom-platform", wrong));
+    if let Some(wrong) = task.kaniko.custom_platform.as_deref().and_then(custom_platform) {
+        say("kaniko.custom-platform", wrong);
     }
     registries(task, &mut say);
     output(task, &mut say);
@@ -175,6 +181,13 @@ fn registries(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
     if let Some(wrong) = task.kaniko.cache.repo.as_deref().and_then(cache_repo) {
         say("kaniko.cache.repo", wrong);
     }
+}
+
+/// True for a registry without a repository: Kaniko would take it for a repository of Docker Hub.
+pub fn is_bare_host(text: &str) -> bool {
+    !text.contains('/')
+        && (text.contains(['.', ':']) || text == "localhost")
+        && image::registry_host(text).is_some()
 }
 
 /// Why `text` is no complete cache repository.

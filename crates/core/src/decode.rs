@@ -62,13 +62,11 @@ impl<'n> Field<'n> {
 
     /// The text of a single value; otherwise a mistake.
     pub fn text(&self, findings: &mut Findings) -> Option<&'n str> {
-        match &self.node.value {
-            Value::Scalar { text, .. } => Some(text),
-            _ => {
-                self.expected("a single value", findings);
-                None
-            }
+        if let Value::Scalar { text, .. } = &self.node.value {
+            return Some(text);
         }
+        self.expected("a single value", findings);
+        None
     }
 
     /// Says that something else was expected here.

@@ -190,10 +190,11 @@ fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
         // Tasks are numbered through the build; people count them within their service.
         let first = plan.tasks().find(|(place, _)| plan.targets[*place].service == target.service);
         let first = first.map_or(0, |(_, task)| task.index);
-        let destination = target.publish.iter().map(|publish| (publish.destination(), None));
-        let images = target.tasks.iter().filter_map(|task| {
-            Some((task.push_to.as_ref()?, Some(usize::from(task.index.saturating_sub(first)))))
-        });
+        let within = |task: &PlannedTask| usize::from(task.index.saturating_sub(first));
+        let whole = target.tasks.first().map(within);
+        let destination = target.publish.iter().map(|publish| (publish.destination(), whole));
+        let images =
+            target.tasks.iter().filter_map(|task| Some((task.push_to.as_ref()?, Some(within(task)))));
         for (image, task) in destination.chain(images) {
             match owners.get(image) {
                 Some(other) if !std::ptr::eq(*other, target) => {
@@ -202,7 +203,7 @@ fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
                         task,
                         key: Some("kaniko.destination"),
                         text: format!("{image} is also pushed by {}", other.name),
-                        hint: "give each service a destination of its own".to_owned(),
+                        hint: "give each a destination of its own".to_owned(),
                     });
                     // The images of one index would only repeat it.
                     break;

@@ -125,23 +125,19 @@ impl Findings {
     }
 
     /// `value` and the notices where nothing is wrong, else the report.
-    pub fn finish<T>(self, value: T) -> Result<(T, Vec<Notice>), Report> {
-        if self.mistakes.is_empty() { Ok((value, self.notices)) } else { Err(self.into_report()) }
+    pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<Notice>), Report> {
+        if self.mistakes.is_empty() {
+            in_order(&mut self.notices, |notice| &notice.place);
+            Ok((value, self.notices))
+        } else {
+            Err(self.into_report())
+        }
     }
 
     /// The report: each file's mistakes from top to bottom, and each mistake once (one in `global` is one of every
     /// entry).
     pub fn into_report(mut self) -> Report {
-        let mut files: Vec<Arc<str>> = Vec::new();
-        for mistake in &self.mistakes {
-            if !files.contains(&mistake.place.file) {
-                files.push(mistake.place.file.clone());
-            }
-        }
-        self.mistakes.sort_by_key(|mistake| {
-            let file = files.iter().position(|file| *file == mistake.place.file);
-            (file, mistake.place.line, mistake.place.col)
-        });
+        in_order(&mut self.mistakes, |mistake| &mistake.place);
         let mut mistakes = Vec::new();
         for mistake in self.mistakes {
             if !mistakes.contains(&mistake) {
@@ -150,6 +146,21 @@ impl Findings {
         }
         Report { mistakes }
     }
+}
+
+/// Files in the order in which they were read, each from top to bottom.
+fn in_order<T>(found: &mut [T], place: impl Fn(&T) -> &Place) {
+    let mut files: Vec<Arc<str>> = Vec::new();
+    for one in found.iter() {
+        let file = &place(one).file;
+        if !files.contains(file) {
+            files.push(file.clone());
+        }
+    }
+    found.sort_by_key(|one| {
+        let place = place(one);
+        (files.iter().position(|file| *file == place.file), place.line, place.col)
+    });
 }
 
 /// The known word that `text` is most likely a slip of, if any is close enough.

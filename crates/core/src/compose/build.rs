@@ -4,11 +4,11 @@ use crate::check;
 use crate::compose::Request;
 use crate::compose::scalar::{Scalars, platform};
 use crate::config::destination;
-use crate::config::layer::{Given, Held, MapLayer, TaskLayer};
+use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
 use crate::decode::{Field, refuse_tags};
 use crate::names::Arch;
 use crate::path;
-use crate::report::{Findings, Place, did_you_mean, shown};
+use crate::report::{Findings, Place, did_you_mean, nearest, shown};
 use crate::yaml::Value;
 
 /// What a service asks for.
@@ -138,7 +138,7 @@ impl Reader<'_, '_> {
                 }
                 "no_cache" => {
                     if self.scalars.boolean(&field, self.findings) == Some(true) {
-                        self.service.layer.kaniko.cache.enable = Some(Given::new(false, field.place));
+                        self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.place);
                     }
                 }
                 // Read with the service's own platform; and what Kaniko always does.
@@ -221,6 +221,10 @@ impl Reader<'_, '_> {
                     self.findings.mistake(value.place, "not supported yet", hint);
                 }
                 _ if X_BAKE.contains(&key) => self.ignored(&value, ""),
+                // A slip of `platforms` would bake for other machines; what other tools put here is theirs.
+                _ if nearest(key, X_BAKE).is_some() => {
+                    self.findings.mistake(value.place, "unknown key", did_you_mean(key, X_BAKE));
+                }
                 _ => self.findings.notice(value.place, "unknown key: not read", did_you_mean(key, X_BAKE)),
             }
         }
@@ -229,7 +233,7 @@ impl Reader<'_, '_> {
     fn context(&mut self, field: &Field<'_>) {
         let place = field.place.clone();
         let Some(text) = self.scalars.text(field, self.findings) else {
-            self.service.layer.kaniko.context_path = Some(Given { value: Held::Bad, place });
+            self.service.layer.kaniko.context_path = Key::new(Held::Bad, place);
             return;
         };
         let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
@@ -252,7 +256,7 @@ impl Reader<'_, '_> {
             );
             Held::Bad
         };
-        self.service.layer.kaniko.context_path = Some(Given { value, place });
+        self.service.layer.kaniko.context_path = Key::new(value, place);
     }
 
     /// `text`, relative to the Compose file, as a path below the source root.
@@ -265,8 +269,8 @@ impl Reader<'_, '_> {
     /// Without a context it is the Compose file's folder, unless the config says another.
     fn default_context(&mut self, build: &Field<'_>) {
         let by_config =
-            self.request.config.is_some_and(|config| config.global().kaniko.context_path.is_some());
-        if self.service.layer.kaniko.context_path.is_some() || by_config {
+            self.request.config.is_some_and(|config| config.global().kaniko.context_path.place().is_some());
+        if self.service.layer.kaniko.context_path.place().is_some() || by_config {
             return;
         }
         let value = self.inside(".").map_or_else(
@@ -278,7 +282,7 @@ impl Reader<'_, '_> {
             },
             Held::Set,
         );
-        self.service.layer.kaniko.context_path = Some(Given { value, place: build.place.clone() });
+        self.service.layer.kaniko.context_path = Key::new(value, build.place.clone());
     }
 
     fn dockerfile(&mut self, field: &Field<'_>) {
@@ -298,7 +302,7 @@ impl Reader<'_, '_> {
                 None => Held::Set(path::tidy(&text)),
             },
         };
-        self.service.layer.kaniko.dockerfile = Some(Given { value, place });
+        self.service.layer.kaniko.dockerfile = Key::new(value, place);
     }
 
     fn args(&mut self, field: &Field<'_>) {
@@ -370,6 +374,6 @@ impl Reader<'_, '_> {
                 }
             },
         };
-        self.service.layer.kaniko.destination = Some(Given { value, place });
+        self.service.layer.kaniko.destination = Key::new(value, place);
     }
 }

@@ -92,11 +92,9 @@ fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resul
     let value = vars.get(name);
     let there = value.as_ref().is_some_and(|value| !colon || !value.is_empty());
     match operator {
-        Some('-') if there => out.text.push_str(&value.unwrap_or_default()),
-        Some('-') => fill(text, vars, depth + 1, out)?,
-        Some('+') if there => fill(text, vars, depth + 1, out)?,
-        Some('+') => {}
-        Some('?') if there => out.text.push_str(&value.unwrap_or_default()),
+        Some('-' | '?') if there => out.text.push_str(&value.unwrap_or_default()),
+        Some('+') if !there => {}
+        Some('-' | '+') => fill(text, vars, depth + 1, out)?,
         Some('?') => {
             let mut why = Filled::default();
             fill(text, vars, depth + 1, &mut why)?;

@@ -2,7 +2,7 @@
 
 use crate::compose::Request;
 use crate::compose::build::{Service, service};
-use crate::config::layer::{Given, TaskLayer};
+use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Origin, Placed, build, task};
 use crate::decode::Field;
 use crate::names::ServiceName;
@@ -147,9 +147,9 @@ fn tasks(
     }
     for (arch, variant, at) in &service.platforms {
         let mut upper: TaskLayer = service.layer.clone();
-        upper.arch = Some(Given::new(*arch, at.clone()));
+        upper.arch = Key::new(Held::Set(*arch), at.clone());
         if let Some(platform) = variant {
-            upper.kaniko.custom_platform = Some(Given::new(platform.clone(), at.clone()));
+            upper.kaniko.custom_platform = Key::new(Held::Set(platform.clone()), at.clone());
         }
         layers.push(base().under(upper));
     }

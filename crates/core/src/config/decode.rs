@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::check;
-use crate::config::layer::{CacheLayer, Given, Held, KanikoLayer, Key, MapLayer, TaskLayer};
+use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::{ConfigFile, resources, words};
 use crate::decode::{Field, refuse_tags, section};
 use crate::image::{self, ImageRef};
@@ -84,7 +84,13 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
         let cache = CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned());
         KANIKO.contains(&key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
     };
-    for (key, field) in section(field, TASK, elsewhere, findings).unwrap_or_default() {
+    let Some(fields) = section(field, TASK, elsewhere, findings) else {
+        // Nothing can be missing from what is no section.
+        layer.arch = Key::new(Held::Bad, field.place.clone());
+        layer.kaniko.destination = Key::new(Held::Bad, field.place.clone());
+        return layer;
+    };
+    for (key, field) in fields {
         match key {
             "platform" => {
                 layer.platform =
@@ -99,8 +105,8 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
                 layer.env =
                     MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() };
             }
-            "pre-script" => layer.pre_script = single(&field, findings, any),
-            "post-script" => layer.post_script = single(&field, findings, any),
+            "pre-script" => layer.pre_script = verbatim(&field, findings),
+            "post-script" => layer.post_script = verbatim(&field, findings),
             "kaniko-credentials" => layer.credentials = credentials(&field, findings),
             _ => layer.kaniko = kaniko_section(&field, findings),
         }
@@ -143,7 +149,7 @@ fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
     for (key, field) in section(field, CACHE, elsewhere, findings).unwrap_or_default() {
         match key {
             "enable" => layer.enable = single(&field, findings, boolean),
-            "repo" => layer.repo = single(&field, findings, any),
+            "repo" => layer.repo = single(&field, findings, cache_repo),
             "ttl" => layer.ttl_seconds = single(&field, findings, ttl),
             "copy-layers" => layer.copy_layers = single(&field, findings, boolean),
             "run-layers" => layer.run_layers = single(&field, findings, boolean),
@@ -167,7 +173,7 @@ fn single<T>(field: &Field<'_>, findings: &mut Findings, read: impl Fn(&str) -> 
             None => Held::Bad,
         }
     };
-    Some(Given { value, place: field.place.clone() })
+    Key::new(value, field.place.clone())
 }
 
 /// A single value that a process can be given.
@@ -232,11 +238,11 @@ fn texts(
 fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential>> {
     let place = field.place.clone();
     if field.clears() {
-        return Some(Given { value: Held::Cleared, place });
+        return Key::new(Held::Cleared, place);
     }
     let Value::List(_) = field.node.value else {
         field.expected("a list of { registry, username, password }", findings);
-        return Some(Given { value: Held::Bad, place });
+        return Key::new(Held::Bad, place);
     };
     let mut logins = Vec::new();
     let mut seen = BTreeSet::new();
@@ -250,7 +256,7 @@ fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential
         logins.push(login);
     }
     let bad = findings.mistakes.len() > before;
-    Some(Given { value: if bad { Held::Bad } else { Held::Set(logins) }, place })
+    Key::new(if bad { Held::Bad } else { Held::Set(logins) }, place)
 }
 
 fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> {
@@ -301,11 +307,11 @@ fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
             Held::Bad
         }
     };
-    Some(Given { value, place })
+    Key::new(value, place)
 }
 
-fn any(text: &str) -> Result<String, Wrong> {
-    Ok(text.to_owned())
+fn verbatim(field: &Field<'_>, findings: &mut Findings) -> Key<String> {
+    single(field, findings, |text| Ok(text.to_owned()))
 }
 
 fn boolean(text: &str) -> Result<bool, Wrong> {
@@ -330,6 +336,13 @@ fn ttl(text: &str) -> Result<u64, Wrong> {
     let hint = || "as `24h`, `90m` or `1h30m`; a day is 24h".to_owned();
     let read = resources::duration(text).map(|ttl| ttl.as_secs());
     read.ok_or_else(|| (format!("`{}` is no duration", shown(text)), hint()))
+}
+
+/// A bare host is completed once the destination is known.
+fn cache_repo(text: &str) -> Result<String, Wrong> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let wrong = if check::is_bare_host(text) { None } else { check::cache_repo(text) };
+    wrong.map_or_else(|| Ok(text.to_owned()), Err)
 }
 
 fn inner_path(text: &str) -> Result<String, Wrong> {

@@ -8,17 +8,9 @@ use crate::report::Place;
 use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
 
-/// A key of a layer; `None` = not written there.
-pub type Key<T> = Option<Given<T>>;
-
-/// A key that was written.
+/// A key of a layer, with the place where it was written; or not written at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given<T> {
-    /// What was written.
-    pub value: Held<T>,
-    /// Where.
-    pub place: Place,
-}
+pub struct Key<T>(Option<(Held<T>, Place)>);
 
 /// What a written key holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +23,49 @@ pub enum Held<T> {
     Bad,
 }
 
-impl<T> Given<T> {
-    /// A key that holds `value`.
-    pub fn new(value: T, place: Place) -> Self {
-        Self { value: Held::Set(value), place }
+impl<T> Default for Key<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Key<T> {
+    /// A key that was written.
+    pub fn new(held: Held<T>, place: Place) -> Self {
+        Self(Some((held, place)))
+    }
+
+    /// The value, where there is one.
+    pub fn value(&self) -> Option<&T> {
+        match &self.0 {
+            Some((Held::Set(value), _)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Where it was written.
+    pub fn place(&self) -> Option<&Place> {
+        self.0.as_ref().map(|(_, place)| place)
+    }
+
+    /// True where what was written was a mistake.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.0, Some((Held::Bad, _)))
+    }
+
+    /// `upper` where it was written, else this.
+    pub(super) fn under(self, upper: Self) -> Self {
+        Self(upper.0.or(self.0))
+    }
+}
+
+impl<T: Clone> Key<T> {
+    /// The value, or the type's own nothing.
+    pub(super) fn or_default(&self) -> T
+    where
+        T: Default,
+    {
+        self.value().cloned().unwrap_or_default()
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::check;
 use crate::config::ConfigFile;
-use crate::config::layer::{Given, Held, Key, MapLayer, TaskLayer};
-use crate::image::{self, ImageRef};
+use crate::config::layer::{MapLayer, TaskLayer};
 use crate::names::{Arch, ServiceName};
 use crate::plan;
 use crate::report::{Findings, Notice, Place, Report};
@@ -68,8 +67,8 @@ pub(crate) fn build(
     if findings.mistakes.is_empty() {
         for problem in plan::plan(&spec).err().unwrap_or_default() {
             let service = names.iter().position(|name| *name == problem.service);
-            let placed = service.and_then(|at| places[at].get(problem.task.unwrap_or(0)));
-            let place = match placed {
+            let known = service.and_then(|at| places[at].get(problem.task.unwrap_or(0)));
+            let place = match known {
                 Some(Placed { destination: Some(place), .. }) if problem.key.is_some() => place,
                 Some(Placed { place, .. }) if problem.key.is_some() || problem.task.is_some() => place,
                 _ => whole,
@@ -83,45 +82,45 @@ pub(crate) fn build(
 /// The exact task of a layer. `None` where what it lacks or breaks keeps it from being one; that is in `findings`.
 /// Keys that were mistakes when they were read take their defaults: the report of those is there already.
 pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findings) -> Option<TaskSpec> {
-    let before = findings.mistakes.len();
-    let arch = set(&layer.arch).or(origin.arch.filter(|_| !is_bad(&layer.arch)));
-    if arch.is_none() && !is_bad(&layer.arch) {
+    let mistakes = findings.mistakes.len();
+    let arch = layer.arch.value().copied().or(origin.arch);
+    if arch.is_none() && !layer.arch.is_bad() {
         findings.mistake(below(origin, "arch"), "no architecture is named", origin.arch_hint);
     }
     let kaniko = &layer.kaniko;
     let spec = TaskSpec {
-        platform: set(&layer.platform),
+        platform: layer.platform.value().copied(),
         arch: arch.unwrap_or(Arch::Amd64),
-        cpu_millis: set(&layer.cpu_millis),
-        memory_mib: set(&layer.memory_mib),
+        cpu_millis: layer.cpu_millis.value().copied(),
+        memory_mib: layer.memory_mib.value().copied(),
         env: entries(&layer.env),
-        pre_script: set(&layer.pre_script),
-        post_script: set(&layer.post_script),
-        credentials: set(&layer.credentials).unwrap_or_default(),
+        pre_script: layer.pre_script.value().cloned(),
+        post_script: layer.post_script.value().cloned(),
+        credentials: layer.credentials.or_default(),
         kaniko: KanikoSpec {
-            context_path: set(&kaniko.context_path).unwrap_or_else(|| ".".to_owned()),
-            dockerfile: set(&kaniko.dockerfile).unwrap_or_else(|| "Dockerfile".to_owned()),
-            destination: set(&kaniko.destination),
+            context_path: kaniko.context_path.value().cloned().unwrap_or_else(|| ".".to_owned()),
+            dockerfile: kaniko.dockerfile.value().cloned().unwrap_or_else(|| "Dockerfile".to_owned()),
+            destination: kaniko.destination.value().cloned(),
             build_args: entries(&kaniko.build_args),
             cache: cache(layer, findings),
-            snapshot_mode: set(&kaniko.snapshot_mode),
-            use_new_run: set(&kaniko.use_new_run).unwrap_or_default(),
-            cleanup: set(&kaniko.cleanup).unwrap_or_default(),
-            no_push: set(&kaniko.no_push).unwrap_or_default(),
-            custom_platform: set(&kaniko.custom_platform),
-            ignore_path: set(&kaniko.ignore_path).unwrap_or_default(),
-            extra_flags: set(&kaniko.extra_flags).unwrap_or_default(),
+            snapshot_mode: kaniko.snapshot_mode.value().copied(),
+            use_new_run: kaniko.use_new_run.or_default(),
+            cleanup: kaniko.cleanup.or_default(),
+            no_push: kaniko.no_push.or_default(),
+            custom_platform: kaniko.custom_platform.value().cloned(),
+            ignore_path: kaniko.ignore_path.or_default(),
+            extra_flags: kaniko.extra_flags.or_default(),
         },
     };
     for broken in check::task(&spec) {
         // What has been reported where it is written is not reported again as missing.
         if !rests_on_a_mistake(layer, &spec, broken.key) {
-            let place = place_of(layer, broken.key).cloned().unwrap_or_else(|| below(origin, broken.key));
-            findings.mistake(place, broken.text, broken.hint);
+            let at = place_of(layer, broken.key).cloned().unwrap_or_else(|| below(origin, broken.key));
+            findings.mistake(at, broken.text, broken.hint);
         }
     }
     notices(layer, &spec, findings);
-    (findings.mistakes.len() == before).then_some(spec)
+    (findings.mistakes.len() == mistakes).then_some(spec)
 }
 
 fn below(origin: &Origin<'_>, key: &str) -> Place {
@@ -132,36 +131,31 @@ fn below(origin: &Origin<'_>, key: &str) -> Place {
 fn cache(layer: &TaskLayer, findings: &mut Findings) -> CacheSpec {
     let cache = &layer.kaniko.cache;
     CacheSpec {
-        enable: set(&cache.enable).unwrap_or_default(),
+        enable: cache.enable.or_default(),
         repo: cache_repo(layer, findings),
-        ttl_seconds: set(&cache.ttl_seconds),
-        copy_layers: set(&cache.copy_layers),
-        run_layers: set(&cache.run_layers),
-        compressed: set(&cache.compressed),
+        ttl_seconds: cache.ttl_seconds.value().copied(),
+        copy_layers: cache.copy_layers.value().copied(),
+        run_layers: cache.run_layers.value().copied(),
+        compressed: cache.compressed.value().copied(),
     }
 }
 
 /// Kaniko would take a bare host for a repository of Docker Hub: it becomes `HOST/<destination's path>/cache`.
 fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
-    let given = layer.kaniko.cache.repo.as_ref()?;
-    let Held::Set(text) = &given.value else { return None };
-    let host = text.strip_suffix('/').unwrap_or(text);
-    let bare = !host.contains('/')
-        && (host.contains(['.', ':']) || host == "localhost")
-        && image::registry_host(host).is_some();
-    if !bare {
+    let (text, place) = (layer.kaniko.cache.repo.value()?, layer.kaniko.cache.repo.place()?);
+    if !check::is_bare_host(text) {
         return Some(text.clone());
     }
-    if is_bad(&layer.kaniko.destination) {
+    if layer.kaniko.destination.is_bad() {
         return None;
     }
-    let Some(destination) = set::<ImageRef>(&layer.kaniko.destination) else {
+    let Some(destination) = layer.kaniko.destination.value() else {
         let message = "is a bare host, and there is no destination to take the path from";
-        findings.mistake(given.place.clone(), message, "HOST/REPOSITORY");
+        findings.mistake(place.clone(), message, "HOST/REPOSITORY");
         return None;
     };
-    let repo = format!("{host}/{}/cache", destination.repository);
-    findings.notice(given.place.clone(), format!("is a bare host: completed to {repo}"), "");
+    let repo = format!("{text}/{}/cache", destination.repository);
+    findings.notice(place.clone(), format!("is a bare host: completed to {repo}"), "");
     Some(repo)
 }
 
@@ -172,53 +166,41 @@ fn notices(layer: &TaskLayer, spec: &TaskSpec, findings: &mut Findings) {
             findings.notice(place.clone(), message, "do not pass a secret this way");
         }
     }
-    if let (Some(platform), Some(given)) = (&spec.kaniko.custom_platform, &layer.kaniko.custom_platform)
+    if let (Some(platform), Some(place)) =
+        (&spec.kaniko.custom_platform, layer.kaniko.custom_platform.place())
         && platform.split('/').nth(1).is_some_and(|arch| arch != spec.arch.as_str())
     {
         let message = format!("the task runs on {}, and its image will say {platform}", spec.arch);
-        findings.notice(given.place.clone(), message, "leave it out to take it from `arch`");
+        findings.notice(place.clone(), message, "leave it out to take it from `arch`");
     }
-    if let (true, Some(_), Some(given)) = (spec.kaniko.cleanup, &spec.post_script, &layer.kaniko.cleanup) {
+    if let (true, Some(_), Some(place)) =
+        (spec.kaniko.cleanup, &spec.post_script, layer.kaniko.cleanup.place())
+    {
         let message =
             "Kaniko wipes the container at its end: the post-script finds only what lies below /kaniko";
-        findings.notice(given.place.clone(), message, "");
+        findings.notice(place.clone(), message, "");
     }
-}
-
-fn set<T: Clone>(key: &Key<T>) -> Option<T> {
-    match key {
-        Some(Given { value: Held::Set(value), .. }) => Some(value.clone()),
-        _ => None,
-    }
-}
-
-fn is_bad<T>(key: &Key<T>) -> bool {
-    matches!(key, Some(Given { value: Held::Bad, .. }))
 }
 
 fn entries<V: Clone>(map: &MapLayer<V>) -> std::collections::BTreeMap<String, V> {
     map.entries.iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect()
 }
 
-fn place<T>(key: &Key<T>) -> Option<&Place> {
-    key.as_ref().map(|given| &given.place)
-}
-
 fn place_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Place> {
     let kaniko = &layer.kaniko;
     match key {
-        "cpu" => place(&layer.cpu_millis),
-        "memory" => place(&layer.memory_mib),
-        "pre-script" => place(&layer.pre_script),
-        "post-script" => place(&layer.post_script),
-        "kaniko-credentials" => place(&layer.credentials),
-        "kaniko.context-path" => place(&kaniko.context_path),
-        "kaniko.dockerfile" => place(&kaniko.dockerfile).or(place(&kaniko.context_path)),
-        "kaniko.destination" => place(&kaniko.destination),
-        "kaniko.cache.repo" => place(&kaniko.cache.repo).or(place(&kaniko.cache.enable)),
-        "kaniko.custom-platform" => place(&kaniko.custom_platform),
-        "kaniko.ignore-path" => place(&kaniko.ignore_path),
-        "kaniko.extra-flags" => place(&kaniko.extra_flags),
+        "cpu" => layer.cpu_millis.place(),
+        "memory" => layer.memory_mib.place(),
+        "pre-script" => layer.pre_script.place(),
+        "post-script" => layer.post_script.place(),
+        "kaniko-credentials" => layer.credentials.place(),
+        "kaniko.context-path" => kaniko.context_path.place(),
+        "kaniko.dockerfile" => kaniko.dockerfile.place().or(kaniko.context_path.place()),
+        "kaniko.destination" => kaniko.destination.place(),
+        "kaniko.cache.repo" => kaniko.cache.repo.place().or(kaniko.cache.enable.place()),
+        "kaniko.custom-platform" => kaniko.custom_platform.place(),
+        "kaniko.ignore-path" => kaniko.ignore_path.place(),
+        "kaniko.extra-flags" => kaniko.extra_flags.place(),
         _ => None,
     }
 }
@@ -227,14 +209,14 @@ fn place_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Place> {
 fn rests_on_a_mistake(layer: &TaskLayer, spec: &TaskSpec, key: &str) -> bool {
     let kaniko = &layer.kaniko;
     match key {
-        "kaniko.destination" => is_bad(&kaniko.destination) || is_bad(&kaniko.no_push),
-        "kaniko.dockerfile" => is_bad(&kaniko.dockerfile) || is_bad(&kaniko.context_path),
+        "kaniko.destination" => kaniko.destination.is_bad() || kaniko.no_push.is_bad(),
+        "kaniko.dockerfile" => kaniko.dockerfile.is_bad() || kaniko.context_path.is_bad(),
         "kaniko.cache.repo" => {
-            is_bad(&kaniko.no_push)
-                || is_bad(&kaniko.cache.enable)
-                || is_bad(&kaniko.extra_flags)
-                || is_bad(&kaniko.cache.repo)
-                || set(&kaniko.cache.repo).is_some() && spec.kaniko.cache.repo.is_none()
+            kaniko.no_push.is_bad()
+                || kaniko.cache.enable.is_bad()
+                || kaniko.extra_flags.is_bad()
+                || kaniko.cache.repo.is_bad()
+                || kaniko.cache.repo.value().is_some() && spec.kaniko.cache.repo.is_none()
         }
         _ => false,
     }

@@ -1,1 +1,326 @@
+mod mistakes;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::spec::TaskSpec;
+use crate::{kaniko, plan};
+
+fn resolve(text: &str) -> Result<(BuildSpec, Vec<Notice>), Report> {
+    read("config.yaml", text)?.resolve(Order::Sequential)
+}
+
+fn tasks(text: &str) -> Vec<TaskSpec> {
+    let (spec, notices) = resolve(text).unwrap_or_else(|report| panic!("{report}"));
+    assert!(notices.is_empty(), "{notices:?}");
+    let [service] = spec.services.try_into().unwrap();
+    service.tasks
+}
+
+fn task(text: &str) -> TaskSpec {
+    let [task] = tasks(text).try_into().unwrap();
+    task
+}
+
+fn report(text: &str) -> String {
+    resolve(text).map(|_| ()).expect_err(text).to_string()
+}
+
+fn notices(text: &str) -> String {
+    let (_, notices) = resolve(text).unwrap_or_else(|report| panic!("{report}"));
+    notices.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+const BASE: &str = "global:\n  arch: amd64\n  kaniko:\n    destination: reg.test/a:1\n";
+
+fn indented(lines: &str, by: &str) -> String {
+    lines.lines().fold(BASE.to_owned(), |text, line| text + by + line + "\n")
+}
+
+/// `global` with more lines at the level of `arch`.
+fn with(lines: &str) -> String {
+    indented(lines, "  ")
+}
+
+/// `global` with more lines at the level of `destination`.
+fn baked(lines: &str) -> String {
+    indented(lines, "    ")
+}
+
+#[test]
+fn the_inheritance_law_holds_as_its_example_says() {
+    let tasks = tasks(
+        r#"
+global:
+  arch: amd64
+  env: { HTTP_PROXY: "http://proxy:3128", TIER: base }
+  kaniko:
+    destination: reg.test/shop/cart:7
+    build-args: { GO: "1.25" }
+    cache: { enable: true, repo: reg.test/cache, ttl: 24h }
+bake:
+- kaniko: { build-args: { FLAVOUR: a } }            # amd64; args GO + FLAVOUR; cache and destination inherited
+- arch: arm64
+  env: { TIER: arm }                                # HTTP_PROXY stays, TIER replaced
+  kaniko: { dockerfile: Dockerfile.arm64, cache: { enable: false } }   # repo and ttl stay
+"#,
+    );
+    let [first, second] = tasks.try_into().unwrap();
+    let args: Vec<_> = first.kaniko.build_args.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!((first.arch.as_str(), args), ("amd64", vec!["FLAVOUR=a".to_owned(), "GO=1.25".to_owned()]));
+    assert_eq!(first.kaniko.dockerfile, "Dockerfile");
+    assert!(first.kaniko.cache.enable);
+    let env: Vec<_> = second.env.iter().map(|(k, v)| format!("{k}={}", v.expose())).collect();
+    assert_eq!(
+        (second.arch.as_str(), env),
+        ("arm64", vec!["HTTP_PROXY=http://proxy:3128".to_owned(), "TIER=arm".to_owned()])
+    );
+    assert_eq!(second.kaniko.dockerfile, "Dockerfile.arm64");
+    assert_eq!(second.kaniko.build_args.len(), 1);
+    assert!(!second.kaniko.cache.enable);
+    for task in [first, second] {
+        assert_eq!(task.kaniko.cache.repo.as_deref(), Some("reg.test/cache"));
+        assert_eq!(task.kaniko.cache.ttl_seconds, Some(86_400));
+        assert_eq!(task.kaniko.destination.unwrap().to_string(), "reg.test/shop/cart:7");
+    }
+}
+
+#[test]
+fn every_key_arrives() {
+    let task = task(
+        r#"
+global:
+  platform: k8s
+  arch: arm64
+  cpu: 500m
+  memory: 1.5Gi
+  env: { A: 1, B: yes, C: "" }
+  pre-script: |
+    echo one
+    echo two
+  post-script: echo done
+  kaniko-credentials:
+  - { registry: "https://index.docker.io/v1/", username: me, password: 0123 }
+  - { registry: "reg.test:5000", username: me, password: x }
+  kaniko:
+    context-path: ./svc/../app/
+    dockerfile: ../docker/Dockerfile
+    destination: reg.test:5000/shop/cart
+    build-args: { GO: 1.10 }
+    cache: { enable: True, repo: reg.test/cache, ttl: 1h30m, copy-layers: true, run-layers: false, compressed: false }
+    snapshot-mode: redo
+    use-new-run: true
+    cleanup: false
+    no-push: false
+    custom-platform: linux/arm64/v8
+    ignore-path: [/product_uuid]
+    extra-flags: --label "a b=c d" --single-snapshot
+"#,
+    );
+    insta::assert_json_snapshot!(task, @r#"
+    {
+      "platform": "k8s",
+      "arch": "arm64",
+      "cpu_millis": 500,
+      "memory_mib": 1536,
+      "env": {
+        "A": "1",
+        "B": "yes",
+        "C": ""
+      },
+      "pre_script": "echo one\necho two\n",
+      "post_script": "echo done",
+      "credentials": [
+        {
+          "registry": "docker.io",
+          "username": "me",
+          "password": "0123"
+        },
+        {
+          "registry": "reg.test:5000",
+          "username": "me",
+          "password": "x"
+        }
+      ],
+      "kaniko": {
+        "context_path": "app",
+        "dockerfile": "../docker/Dockerfile",
+        "destination": "reg.test:5000/shop/cart",
+        "build_args": {
+          "GO": "1.10"
+        },
+        "cache": {
+          "enable": true,
+          "repo": "reg.test/cache",
+          "ttl_seconds": 5400,
+          "copy_layers": true,
+          "run_layers": false,
+          "compressed": false
+        },
+        "snapshot_mode": "redo",
+        "use_new_run": true,
+        "cleanup": false,
+        "no_push": false,
+        "custom_platform": "linux/arm64/v8",
+        "ignore_path": [
+          "/product_uuid"
+        ],
+        "extra_flags": [
+          "--label",
+          "a b=c d",
+          "--single-snapshot"
+        ]
+      }
+    }
+    "#);
+}
+
+#[test]
+fn an_explicit_empty_value_clears() {
+    let text = r"
+global:
+  arch: amd64
+  platform: docker
+  cpu: 1
+  pre-script: echo
+  env: { A: a }
+  kaniko-credentials: [{ registry: r.test, username: u, password: p }]
+  kaniko:
+    destination: reg.test/a:1
+    build-args: { B: b }
+    ignore-path: [/x]
+    extra-flags: --force
+    cache: { enable: true, repo: reg.test/c }
+bake:
+- platform: ''
+  cpu: ''
+  pre-script: ''
+  env: ''
+  kaniko-credentials: []
+  kaniko: { build-args: [], ignore-path: [], extra-flags: '', cache: { repo: '' } }
+- env: { A: '' }
+";
+    let [cleared, kept] = tasks(text).try_into().unwrap();
+    assert_eq!((cleared.platform, cleared.cpu_millis, cleared.pre_script), (None, None, None));
+    assert!(cleared.env.is_empty() && cleared.credentials.is_empty() && cleared.kaniko.build_args.is_empty());
+    assert!(cleared.kaniko.ignore_path.is_empty() && cleared.kaniko.extra_flags.is_empty());
+    assert_eq!((cleared.kaniko.cache.enable, cleared.kaniko.cache.repo), (true, None));
+    assert_eq!(kept.env["A"].expose(), "");
+    assert_eq!(kept.credentials.len(), 1);
+}
+
+#[test]
+fn no_bake_is_one_task_and_an_empty_entry_is_global() {
+    for bake in ["", "bake:\n", "bake: []\n", "bake: ''\n", "bake:\n- {}\n", "bake:\n-\n"] {
+        let (spec, _) = resolve(&format!("{BASE}{bake}")).unwrap();
+        assert_eq!(spec.services[0].tasks.len(), 1, "{bake}");
+    }
+    let anchors = "x: &x 1\n";
+    assert!(report(anchors).contains("unknown key"));
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let text = "
+global: &base
+  arch: amd64
+  kaniko: { destination: reg.test/a:1 }
+bake:
+- <<: *base
+  arch: arm64
+";
+    assert_eq!(task(text).arch.as_str(), "arm64");
+}
+
+#[test]
+fn a_bare_cache_host_is_completed_and_said() {
+    let text = baked("cache: { enable: true, repo: cache.example.com }");
+    assert_eq!(
+        notices(&text),
+        "config.yaml:5:34: global.kaniko.cache.repo: is a bare host: completed to cache.example.com/a/cache"
+    );
+    let (spec, _) = resolve(&text).unwrap();
+    assert_eq!(spec.services[0].tasks[0].kaniko.cache.repo.as_deref(), Some("cache.example.com/a/cache"));
+    for (repo, said) in [
+        ("cache", "not a repository"),
+        ("reg.test/c:tag", "has no tag"),
+        ("http://reg.test/c", "not a repository"),
+    ] {
+        let report = report(&baked(&format!("cache: {{ enable: true, repo: '{repo}' }}")));
+        assert!(report.contains(said) && report.lines().count() == 2, "{repo}: {report}");
+    }
+    let lost =
+        "global: { arch: amd64, kaniko: { no-push: true, cache: { enable: true, repo: 'localhost:5000' } } }";
+    assert!(report(lost).contains("no destination to take the path from"));
+}
+
+#[test]
+fn the_example_means_what_it_says() {
+    let text = include_str!("../../../../client-config.yaml.example");
+    let [amd, arm] = tasks(text).try_into().unwrap();
+    assert_eq!((amd.cpu_millis, amd.memory_mib), (Some(500), Some(2048)));
+    assert_eq!((arm.cpu_millis, arm.memory_mib), (Some(1000), Some(4096)));
+    assert_eq!(arm.kaniko.build_args.len(), 2);
+    assert_eq!(
+        amd.kaniko.extra_flags,
+        ["--label", "org.opencontainers.image.title=Shop cart", "--single-snapshot"]
+    );
+    let (spec, _) = resolve(text).unwrap();
+    let plan = plan::plan(&spec).unwrap();
+    assert!(matches!(plan.targets[..], [plan::Target { publish: Some(plan::Publish::Index { .. }), .. }]));
+    for (_, task) in plan.tasks() {
+        let input = kaniko::ArgvInput {
+            arch: task.spec.arch,
+            push_to: task.push_to.as_ref(),
+            push: crate::wire::run::Push::ByKaniko,
+            insecure_registries: &[],
+            paths: &kaniko::Paths::default(),
+        };
+        let (_, left_out) = kaniko::argv(&task.spec.kaniko, &input, &kaniko::ExecutorFacts::pinned());
+        assert!(left_out.is_empty());
+    }
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let text = include_str!("../../../../client-config.yaml.example");
+    let report = report("global: { zzzzzzzz: 1, kaniko: { zzzzzzzz: 1, cache: { zzzzzzzz: 1 } } }");
+    let keys: Vec<&str> = report
+        .lines()
+        .filter_map(|line| line.split_once("one of "))
+        .flat_map(|(_, keys)| keys.split(", "))
+        .collect();
+    assert_eq!(keys.len(), 27);
+    for key in keys {
+        assert!(text.contains(&format!(" {key}:")), "{key}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_it(text in r#"(global|bake|kaniko|cache|repo|env|arch|amd64|extra-flags|destination|a/b:1|[:\[\]{},\n '"-]|: |\n  |\n- ){0,40}"#) {
+        let _ = resolve(&text);
+    }
+
+    #[test]
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..16) {
+        let keys = ["cpu", "memory", "platform", "pre-script", "context-path", "dockerfile", "destination", "ttl",
+            "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password"];
+        let quoted = serde_json::to_string(&value).unwrap();
+        let key = keys[key];
+        let line = match key {
+            "cpu" | "memory" | "platform" | "pre-script" => with(&format!("{key}: {quoted}")),
+            "ttl" | "repo" => baked(&format!("cache: {{ enable: true, {key}: {quoted} }}")),
+            "A" => with(&format!("env: {{ A: {quoted} }}")),
+            "registry" => with(&format!("kaniko-credentials: [{{ registry: {quoted}, username: u, password: p }}]")),
+            "password" => with(&format!("kaniko-credentials: [{{ registry: r.test, username: u, password: {quoted} }}]")),
+            "destination" => BASE.replace("reg.test/a:1", &quoted),
+            "ignore-path" => baked(&format!("ignore-path: [{quoted}]")),
+            _ => baked(&format!("{key}: {quoted}")),
+        };
+        // What resolves is what the server accepts.
+        if let Ok((spec, _)) = resolve(&line) {
+            prop_assert!(plan::plan(&spec).is_ok());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a user reads who made a mistake.
+
+use super::*;
+
+#[test]
+fn mistakes_of_both_files_are_one_report() {
+    let report = ask(
+        "services:\n  a: { image: 'reg.test/${BAD}', build: ../.. }\n  b: { build: '${' }\n",
+        &["a", "b", "wbe"],
+        Some("global:\n  cpu: lots\n"),
+    );
+    insta::assert_snapshot!(report.unwrap_err(), @r"
+    config.yaml:2:8: global.cpu: `lots` is no amount of cpu
+      hint: as `0.5`, `2` or `500m`; at most 1024
+    deploy/compose.yaml:2:3: services: there is no service `wbe`
+      hint: known are: a, b
+    deploy/compose.yaml:2:15: services.a.image: `reg.test/${BAD}` is not an image reference
+      hint: REGISTRY/REPOSITORY:TAG
+    deploy/compose.yaml:2:41: services.a.build: lies outside of the source root /work/shop
+      hint: name the folder that holds all contexts with --repo
+    deploy/compose.yaml:3:6: services.b.image: no destination
+      hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
+    deploy/compose.yaml:3:15: services.b.build: `${` is not followed by a variable's name, an operator or `}`
+      hint: `$$` is a dollar sign
+    ");
+}
+
+#[test]
+fn what_would_be_another_build_is_refused_and_the_rest_is_said() {
+    let keys = "
+contxt: x
+dockerfile_inline: FROM scratch
+secrets: [npm]
+ssh: [default]
+additional_contexts: { a: b }
+extra_hosts: ['a=1.2.3.4']
+privileged: true
+entitlements: [network.host]
+network: none
+provenance: mode=max
+sbom: true
+x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
+";
+    insta::assert_snapshot!(report(&build(keys.trim())), @r"
+    deploy/compose.yaml:6:15: services.web.build.contxt: unknown key
+      hint: did you mean `context`?
+    deploy/compose.yaml:7:26: services.web.build.dockerfile_inline: not supported yet
+      hint: write it to a file and name that with `dockerfile`
+    deploy/compose.yaml:8:16: services.web.build.secrets: not supported yet
+      hint: without it the build would be another one: leave it out if that is no harm
+    deploy/compose.yaml:9:12: services.web.build.ssh: cannot be carried out
+      hint: Kaniko has no SSH mounts: fetch in the `pre-script`
+    deploy/compose.yaml:10:28: services.web.build.additional_contexts: not supported yet
+      hint: without it the build would be another one: leave it out if that is no harm
+    deploy/compose.yaml:11:20: services.web.build.extra_hosts: not supported yet
+      hint: without it the build would be another one: leave it out if that is no harm
+    deploy/compose.yaml:12:19: services.web.build.privileged: cannot be granted
+      hint: Kaniko builds without privileges: leave it out
+    deploy/compose.yaml:13:21: services.web.build.entitlements: cannot be granted
+      hint: Kaniko builds without privileges: leave it out
+    deploy/compose.yaml:14:16: services.web.build.network: builds without a network are not possible
+      hint: Kaniko's RUN always has the task's network: leave it out only if that is no harm
+    deploy/compose.yaml:15:19: services.web.build.provenance: not supported yet
+      hint: without it the build would be another one: leave it out if that is no harm
+    deploy/compose.yaml:16:13: services.web.build.sbom: not supported yet
+      hint: without it the build would be another one: leave it out if that is no harm
+    deploy/compose.yaml:17:25: services.web.build.x-bake.output: not supported yet
+      hint: without it the build would be another one: leave it out if that is no harm
+    deploy/compose.yaml:17:38: services.web.build.x-bake.secret: not supported yet
+      hint: without it the build would be another one: leave it out if that is no harm
+    deploy/compose.yaml:17:54: services.web.build.x-bake.platfroms: unknown key
+      hint: did you mean `platforms`?
+    ");
+    let harmless = "
+privileged: false
+secrets: []
+sbom: false
+network: default
+pull: true
+x-own: { a: b }
+isolation: default
+";
+    assert_eq!(notices(&build(harmless.trim())), "");
+    let said = "
+tags: [reg.test/other]
+cache_from: [reg.test/c]
+no_cache: '${NO_CACHE}'
+no_cache_filter: [a]
+network: host
+shm_size: 1gb
+ulimits: { nofile: 1 }
+args: { NPM_TOKEN: '${SECRET}', A: $UNSET }
+x-bake: { no-cache: true, zzzz: 1 }
+";
+    insta::assert_snapshot!(notices(&build(said.trim())), @r"
+    deploy/compose.yaml:6:13: services.web.build.tags: has no effect here
+      hint: only `image` is pushed
+    deploy/compose.yaml:7:19: services.web.build.cache_from: has no effect here
+      hint: set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache
+    deploy/compose.yaml:8:17: services.web.build.no_cache: read as true
+      hint: write true or false
+    deploy/compose.yaml:9:24: services.web.build.no_cache_filter: has no effect here
+    deploy/compose.yaml:10:16: services.web.build.network: has no effect here
+    deploy/compose.yaml:11:17: services.web.build.shm_size: has no effect here
+    deploy/compose.yaml:12:16: services.web.build.ulimits: has no effect here
+    deploy/compose.yaml:13:26: services.web.build.args.NPM_TOKEN: a build argument can be read in the image's history
+      hint: do not pass a secret this way
+    deploy/compose.yaml:13:42: services.web.build.args.A: the variable UNSET is not set: it counts as empty
+      hint: set it, or write ${UNSET:-default}
+    deploy/compose.yaml:14:27: services.web.build.x-bake.no-cache: has no effect here
+    deploy/compose.yaml:14:39: services.web.build.x-bake.zzzz: unknown key: not read
+      hint: one of platforms, tags, cache-from, cache-to, secret, ssh, output, pull, no-cache, no-cache-filter, contexts
+    ");
+}
+
+#[test]
+fn a_file_that_is_no_compose_file_is_said() {
+    for (text, said) in [
+        ("- a", "expected a Compose file"),
+        ("", "expected a Compose file: a mapping with `services`, found nothing"),
+        ("name: x", "there is no `services`"),
+        ("service: {}", "did you mean `services`?"),
+        ("services: []", "expected a mapping of services, found a list"),
+        ("services: {}", "no service here is built"),
+        ("services: { a: { image: b } }", "no service here is built"),
+        ("services: { a: { image: b, biuld: . } }", "did you mean `build`?"),
+        ("include: [a.yaml]\nservices: {}", "compose.yaml:1:10: include: not supported yet"),
+        ("services: { a: { build: ., extends: b } }", "services.a.extends: not supported yet"),
+        ("services: { a: { build: !reset ., image: b } }", "the tag `!reset` is not supported"),
+        ("services: { a: { build: [x], image: b } }", "expected a folder or a mapping, found a list"),
+        ("services: { a: { build: ., image: b }, 'a b': { build: ., image: c } }", "not a service's name"),
+        ("services: { a: { build: . } }", "compose.yaml:1:16: services.a.image: no destination"),
+        ("services: { a: { build: ., image: '${EMPTY}' } }", "services.a.image: no destination"),
+        ("services: { a: { build: ., image: b@sha256:12 } }", "is not an image reference"),
+        (
+            "services: { a: { build: ., image: '${NO:?set NO}' } }",
+            "the variable NO is required and has no value: set NO",
+        ),
+        (
+            "services: { a: { build: ., image: x }, b: { build: ., image: 'x:latest' } }",
+            "docker.io/library/x:latest is also pushed by a",
+        ),
+        ("services: { a: { build: { dockerfile: ../../../x }, image: x } }", "leaves the source root"),
+    ] {
+        let report = report(text);
+        assert!(report.contains(said), "{text}: {report}");
+    }
+}
+
+#[test]
+fn what_a_variable_holds_is_not_shown() {
+    for text in [
+        "services: { a: { build: ., image: 'x y ${SECRET}' } }",
+        "services: { a: { build: { context: ., platforms: ['${SECRET}'] }, image: x } }",
+        "services: { a: { build: { context: '/${SECRET}' }, image: x } }",
+        "services: { a: { build: { context: ., no_cache: '${SECRET}' }, image: x } }",
+        "services: { a: { platform: '${SECRET}', build: ., image: x } }",
+    ] {
+        let report = report(text);
+        assert!(!report.contains("hunter2"), "{text}: {report}");
+    }
+}
