@@ -11,6 +11,7 @@ use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use futures_util::stream::BoxStream;
 
+pub mod docker;
 pub mod fake;
 
 /// One container to start. The same run always means the same order, byte for byte.
@@ -90,6 +91,12 @@ pub struct LaunchError {
 pub trait Launcher: Send + Sync {
     /// Whether tasks of `arch` can run here; asked before anything is promised.
     fn can_run(&self, arch: Arch) -> Result<(), Reason>;
+
+    /// The words for a refusal of [`Launcher::can_run`], with a line that begins with `hint: `; `None` where there is
+    /// nothing to say beyond the reason.
+    fn why_not(&self, _arch: Arch) -> Option<String> {
+        None
+    }
 
     /// Starts the container. The same order again starts nothing new, whatever became of the first.
     ///

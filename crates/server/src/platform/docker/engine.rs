@@ -1,0 +1,252 @@
+//! Finding the engine, and what is asked of it more than once.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bakery_core::names::Arch;
+use bakery_core::reason::Reason;
+use bakery_core::vars::Vars;
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{Ipam, NetworkCreateRequest, NetworkInspect};
+use bollard::query_parameters::{
+    InspectNetworkOptions, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use std::net::IpAddr;
+
+use super::super::LaunchError;
+use super::order::{INSTALLATION_LABEL, arch_of};
+
+/// Why there is no Docker platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}\nhint: {hint}")]
+pub struct DockerError {
+    /// What was tried and what happened.
+    pub text: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// An engine that answers.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(super) docker: Docker,
+    /// Where it was found.
+    pub host: String,
+    /// The architecture of its machine.
+    pub arch: Arch,
+    /// Its cpus.
+    pub cpus: u32,
+    /// Its version, as it says.
+    pub version: String,
+}
+
+impl Engine {
+    /// The engine that `DOCKER_HOST` names, else the first of Docker's and Podman's sockets that answers.
+    pub async fn find(vars: &dyn Vars) -> Result<Self, DockerError> {
+        if let Some(host) = vars.setting("DOCKER_HOST") {
+            return Self::connect(&host).await.map_err(|why| DockerError {
+                text: format!("DOCKER_HOST is {host}, but no engine answers there: {why}"),
+                hint: "start it, or unset DOCKER_HOST; unix:// and tcp:// (without TLS) are understood"
+                    .to_owned(),
+            });
+        }
+        let mut tried = Vec::new();
+        for socket in sockets(vars) {
+            if !Path::new(&socket).exists() {
+                tried.push(format!("{socket}: is not there"));
+                continue;
+            }
+            match Self::connect(&format!("unix://{socket}")).await {
+                Ok(engine) => return Ok(engine),
+                Err(why) => tried.push(format!("{socket}: {why}")),
+            }
+        }
+        Err(DockerError {
+            text: format!("no Docker engine was found ({})", tried.join("; ")),
+            hint: "start Docker or Podman's socket, or name an engine in DOCKER_HOST".to_owned(),
+        })
+    }
+
+    async fn connect(host: &str) -> Result<Self, String> {
+        let docker = Docker::connect_with_host(host).map_err(|error| error.to_string())?;
+        let docker = docker.negotiate_version().await.map_err(|error| say(&error))?;
+        let info = docker.info().await.map_err(|error| say(&error))?;
+        if info.os_type.as_deref().is_some_and(|os| os != "linux") {
+            return Err("it runs no Linux containers".to_owned());
+        }
+        let machine = info.architecture.unwrap_or_default();
+        let arch =
+            arch_of(&machine).ok_or_else(|| format!("its machine is `{machine}`, not amd64 or arm64"))?;
+        let cpus = info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1).max(1);
+        Ok(Self {
+            docker,
+            host: host.to_owned(),
+            arch,
+            cpus,
+            version: info.server_version.unwrap_or_default(),
+        })
+    }
+
+    /// The installation's own bridge, made if it is not there. It stays when the server ends: the next start adopts it.
+    /// The engine chooses the subnet.
+    pub(super) async fn bridge(&self, installation: &str) -> Result<(String, IpAddr), DockerError> {
+        let name = network_name(installation);
+        let trouble = |doing: &str, error: &Error| DockerError {
+            text: format!("the engine at {}: {doing} the network {name}: {}", self.host, say(error)),
+            hint: "`docker network ls` shows what is there; remove networks that nobody uses".to_owned(),
+        };
+        let filters = HashMap::from([("label", vec![format!("{INSTALLATION_LABEL}={installation}")])]);
+        let filters: HashMap<String, Vec<String>> =
+            filters.into_iter().map(|(key, values)| (key.to_owned(), values)).collect();
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let found = self.docker.list_networks(Some(options)).await.map_err(|e| trouble("listing", &e))?;
+        if !found.iter().any(|network| network.name.as_deref() == Some(&name)) {
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                driver: Some("bridge".to_owned()),
+                labels: Some(HashMap::from([(INSTALLATION_LABEL.to_owned(), installation.to_owned())])),
+                ..NetworkCreateRequest::default()
+            };
+            match self.docker.create_network(request).await {
+                Ok(_) => tracing::info!(network = name, "the agents' bridge was made"),
+                // Somebody was faster; what is there is looked at below.
+                Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
+                Err(error) => return Err(trouble("making", &error)),
+            }
+        }
+        let network = self.docker.inspect_network(&name, None::<InspectNetworkOptions>).await;
+        let network = network.map_err(|e| trouble("looking at", &e))?;
+        let gateway = gateway_of(&network).ok_or_else(|| DockerError {
+            text: format!("the engine at {}: the network {name} has no IPv4 gateway", self.host),
+            hint: format!("`docker network rm {name}` lets it be made anew"),
+        })?;
+        Ok((name, gateway))
+    }
+
+    /// Removes a container, alive or not. Success where it is not there.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.docker.remove_container(name, Some(options)).await {
+            // 409: its removal is under way.
+            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The sockets that are looked at where `DOCKER_HOST` is not set.
+fn sockets(vars: &dyn Vars) -> Vec<String> {
+    let rootless = vars.setting("XDG_RUNTIME_DIR").map(|folder| format!("{folder}/podman/podman.sock"));
+    ["/var/run/docker.sock", "/run/podman/podman.sock"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(rootless)
+        .collect()
+}
+
+/// Two servers on one engine have a bridge each.
+fn network_name(installation: &str) -> String {
+    let short: String = installation.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+    format!("bakery-{short}")
+}
+
+/// The IPv4 gateway, or the first address of the subnet where the engine leaves it out (20.10 does at times).
+fn gateway_of(network: &NetworkInspect) -> Option<IpAddr> {
+    let Some(Ipam { config: Some(configs), .. }) = &network.ipam else { return None };
+    configs.iter().find_map(|config| {
+        let named = config.gateway.as_deref().and_then(|gateway| gateway.split('/').next()?.parse().ok());
+        let first = || {
+            let (base, _) = config.subnet.as_deref()?.split_once('/')?;
+            let base: std::net::Ipv4Addr = base.parse().ok()?;
+            Some(IpAddr::V4((u32::from(base) + 1).into()))
+        };
+        named.or_else(first).filter(IpAddr::is_ipv4)
+    })
+}
+
+/// An engine's error without the client's own framing.
+pub(super) fn say(error: &Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        Error::DockerStreamError { error } => error.trim().to_owned(),
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(cause) = source {
+                let words = cause.to_string();
+                if !text.contains(&words) {
+                    text = format!("{text}: {words}");
+                }
+                source = cause.source();
+            }
+            text
+        }
+    }
+}
+
+/// What an engine's refusal means for a launch.
+pub(super) fn trouble(doing: &str, error: &Error) -> LaunchError {
+    let said = say(error);
+    let has = |words: &str| said.contains(words);
+    let (reason, retryable) = match error {
+        _ if has("exec format error") => (Reason::NoSuchArch, false),
+        _ if has("no space left on device") => (Reason::DiskFull, false),
+        _ if has("cannot allocate memory") => (Reason::NoCapacity, true),
+        Error::DockerResponseServerError { status_code: 400..500, .. } => (Reason::LaunchRefused, false),
+        _ => (Reason::PlatformUnreachable, true),
+    };
+    LaunchError { retryable, reason, text: format!("{doing}: {said}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bollard::models::IpamConfig;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_an_engine_every_place_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().display().to_string();
+        let named = BTreeMap::from([("DOCKER_HOST".to_owned(), format!("unix://{folder}/none.sock"))]);
+        let error = Engine::find(&named).await.unwrap_err();
+        assert!(error.text.contains("none.sock") && error.hint.contains("DOCKER_HOST"), "{error}");
+        let wrong = BTreeMap::from([("DOCKER_HOST".to_owned(), "ssh://host".to_owned())]);
+        assert!(Engine::find(&wrong).await.is_err());
+        let vars = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), folder.clone())]);
+        let all = [
+            "/var/run/docker.sock".into(),
+            "/run/podman/podman.sock".into(),
+            format!("{folder}/podman/podman.sock"),
+        ];
+        assert_eq!(sockets(&vars), all);
+    }
+
+    #[test]
+    fn a_gateway_is_read_or_reckoned() {
+        let network = |subnet: &str, gateway: Option<&str>| NetworkInspect {
+            ipam: Some(Ipam {
+                config: Some(vec![IpamConfig {
+                    subnet: Some(subnet.to_owned()),
+                    gateway: gateway.map(str::to_owned),
+                    ..IpamConfig::default()
+                }]),
+                ..Ipam::default()
+            }),
+            ..NetworkInspect::default()
+        };
+        let gateway = |subnet, named| gateway_of(&network(subnet, named)).map(|ip| ip.to_string());
+        assert_eq!(gateway("172.18.0.0/16", Some("172.18.0.1")).as_deref(), Some("172.18.0.1"));
+        assert_eq!(gateway("172.18.0.0/16", None).as_deref(), Some("172.18.0.1"));
+        assert_eq!(gateway("fd00::/64", Some("fd00::1")), None);
+    }
+
+    #[test]
+    fn a_bridge_is_named_by_its_installation() {
+        let name = network_name("0191a2b3-c4d5-7e6f-8a9b-0c1d2e3f4a5b");
+        assert_eq!(name, "bakery-0191a2b3c4d5");
+    }
+}

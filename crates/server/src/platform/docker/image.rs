@@ -1,0 +1,179 @@
+//! The agent image of each architecture: where it is, and getting it.
+
+use std::collections::BTreeMap;
+
+use bakery_core::image::{Digest, ImageRef};
+use bakery_core::names::Arch;
+use bakery_core::reason::Reason;
+use bakery_core::spec::Credential;
+use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::StreamExt as _;
+use tokio::sync::Mutex;
+
+use super::super::LaunchError;
+use super::engine::{Engine, say};
+use super::order::arch_of;
+
+/// The agent's images as they were found at start.
+#[derive(Debug)]
+pub(super) struct AgentImages {
+    sources: BTreeMap<Arch, Source>,
+    /// Why an architecture that was wanted has no image.
+    missing: BTreeMap<Arch, String>,
+    login: Option<Credential>,
+}
+
+#[derive(Debug)]
+struct Source {
+    image: ImageRef,
+    /// Held while the image is looked up or pulled: one pull at a time for one architecture, others go on.
+    pulling: Mutex<()>,
+}
+
+/// The agent image where `AGENT_IMAGE` is not set: `<IMAGE_NAME>-agent:<own version>`.
+pub fn default_agent_image(image_name: &str) -> String {
+    format!("{image_name}-agent:{}", env!("CARGO_PKG_VERSION"))
+}
+
+impl AgentImages {
+    /// Finds an image for each architecture wanted.
+    ///
+    /// The engine's own copy comes first (under the name itself, or under the name that a build gives one architecture:
+    /// `tag_<arch>`); for the rest the registry is asked, and its answer pinned by digest, since an engine's store
+    /// keeps one architecture a tag. Without an answer the engine's own architecture stays pullable by name.
+    pub(super) async fn find(
+        engine: &Engine,
+        image: &ImageRef,
+        wanted: &[Arch],
+        login: Option<Credential>,
+        lookup: impl AsyncFnOnce(&ImageRef) -> Result<BTreeMap<Arch, Digest>, String>,
+    ) -> Self {
+        let mut found = BTreeMap::new();
+        for &arch in wanted {
+            for name in [image.clone(), image.for_arch(arch, 1)] {
+                let own = if image.digest.is_some() { image.clone() } else { name };
+                if local(engine, &own.to_string()).await.ok().flatten() == Some(arch) {
+                    found.insert(arch, own);
+                    break;
+                }
+            }
+        }
+        let mut missing = BTreeMap::new();
+        if wanted.iter().any(|arch| !found.contains_key(arch)) {
+            let there = lookup(image).await;
+            for &arch in wanted.iter().filter(|arch| !found.contains_key(arch)).collect::<Vec<_>>() {
+                match &there {
+                    Ok(there) if there.contains_key(&arch) => {
+                        found.insert(arch, image.with_digest(there[&arch].clone()));
+                    }
+                    Ok(_) => {
+                        missing.insert(arch, format!("the agent image {image} has no linux/{arch}"));
+                    }
+                    Err(_) if arch == engine.arch => {
+                        found.insert(arch, image.clone());
+                    }
+                    Err(why) => {
+                        let text = format!("no agent image for linux/{arch}: the engine has none, and {why}");
+                        missing.insert(arch, text);
+                    }
+                }
+            }
+        }
+        let source = |image| Source { image, pulling: Mutex::new(()) };
+        let sources = found.into_iter().map(|(arch, image)| (arch, source(image))).collect();
+        Self { sources, missing, login }
+    }
+
+    /// Whether there is an image to try.
+    pub(super) fn has(&self, arch: Arch) -> bool {
+        self.sources.contains_key(&arch)
+    }
+
+    /// Why there is none.
+    pub(super) fn why_missing(&self, arch: Arch) -> Option<&str> {
+        self.missing.get(&arch).map(String::as_str)
+    }
+
+    /// The image's name in the engine, after it has been pulled if need be; `say` hears of a pull.
+    pub(super) async fn ready(
+        &self,
+        engine: &Engine,
+        arch: Arch,
+        say: impl Fn(String) + Send,
+    ) -> Result<String, LaunchError> {
+        let refuse = |text: String| LaunchError { retryable: false, reason: Reason::NoSuchArch, text };
+        let Some(source) = self.sources.get(&arch) else {
+            return Err(refuse(format!("no agent image for linux/{arch}")));
+        };
+        let name = source.image.to_string();
+        let _one = source.pulling.lock().await;
+        match local(engine, &name).await {
+            Ok(Some(has)) if has == arch => return Ok(name),
+            Ok(_) => {}
+            Err(error) => return Err(super::engine::trouble("looking for the agent image", &error)),
+        }
+        say(format!("pulling the agent image {name} for linux/{arch}"));
+        pull(engine, &source.image, arch, self.login.as_ref()).await?;
+        match local(engine, &name).await {
+            Ok(Some(has)) if has == arch => Ok(name),
+            Ok(Some(has)) => {
+                Err(refuse(format!("the agent image {name} is for linux/{has}, not linux/{arch}")))
+            }
+            Ok(None) => Err(refused(&name, "it was pulled, but the engine does not have it")),
+            Err(error) => Err(super::engine::trouble("looking for the agent image", &error)),
+        }
+    }
+}
+
+/// The architecture of the engine's copy of an image; `None` where it has none.
+async fn local(engine: &Engine, name: &str) -> Result<Option<Arch>, Error> {
+    match engine.docker.inspect_image(name).await {
+        Ok(image) => Ok(image.architecture.as_deref().and_then(arch_of)),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn pull(
+    engine: &Engine,
+    image: &ImageRef,
+    arch: Arch,
+    login: Option<&Credential>,
+) -> Result<(), LaunchError> {
+    let platform = format!("linux/{arch}");
+    let reference =
+        image.digest.as_ref().map_or_else(|| image.tag_or_latest().to_owned(), ToString::to_string);
+    let options = CreateImageOptionsBuilder::new()
+        .from_image(&image.name())
+        .tag(&reference)
+        .platform(&platform)
+        .build();
+    let credentials = login.map(engine_login);
+    let mut progress = std::pin::pin!(engine.docker.create_image(Some(options), None, credentials));
+    while let Some(step) = progress.next().await {
+        step.map_err(|error| refused(&image.to_string(), &say(&error)))?;
+    }
+    Ok(())
+}
+
+/// A login in the engine's words; docker's tools keep an identity token under the user name `<token>`.
+fn engine_login(login: &Credential) -> DockerCredentials {
+    let secret = Some(login.password.expose().to_owned());
+    let serveraddress = Some(login.registry.clone());
+    if login.username == "<token>" {
+        return DockerCredentials { identitytoken: secret, serveraddress, ..DockerCredentials::default() };
+    }
+    let username = Some(login.username.clone());
+    DockerCredentials { username, password: secret, serveraddress, ..DockerCredentials::default() }
+}
+
+fn refused(name: &str, why: &str) -> LaunchError {
+    let hint = "check AGENT_IMAGE, and that the engine reaches its registry";
+    LaunchError {
+        retryable: false,
+        reason: Reason::ImagePull,
+        text: format!("the agent image {name} cannot be pulled: {why}\nhint: {hint}"),
+    }
+}

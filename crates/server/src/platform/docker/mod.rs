@@ -1,0 +1,317 @@
+//! Tasks as containers of a Docker engine (or of Podman's Docker API).
+//!
+//! `order` is the pure half; `engine`, `image` and `watch` call out. Containers join a bridge of the installation's
+//! own, whose gateway is where the agents' door listens.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bakery_core::image::{Digest, ImageRef};
+use bakery_core::names::{Arch, RunName};
+use bakery_core::reason::Reason;
+use bakery_core::spec::Credential;
+use bollard::errors::Error;
+use bollard::models::{ContainerStateStatusEnum as Status, ContainerSummaryStateEnum as Listed};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
+};
+use futures_util::stream::BoxStream;
+use tokio::sync::broadcast;
+
+mod engine;
+mod image;
+mod order;
+mod watch;
+
+pub use engine::{DockerError, Engine};
+pub use image::default_agent_image;
+
+use super::{Exit, LaunchError, LaunchOrder, Launcher, Observation};
+use engine::trouble;
+use image::AgentImages;
+use order::{House, INSTALLATION_LABEL, STOP_SECONDS};
+
+/// Ended runs that are remembered, so that the same order again starts nothing new.
+const REMEMBERED: usize = 4096;
+/// Observations of launches that a slow watcher may be behind.
+const TOLD: usize = 1024;
+
+/// What the operator decides about this platform.
+#[derive(Debug, Clone)]
+pub struct DockerSettings {
+    /// The installation's UUID: what carries it is ours.
+    pub installation: String,
+    /// `AGENT_IMAGE`, or [`default_agent_image`].
+    pub agent_image: ImageRef,
+    /// Login for pulling it, where it needs one.
+    pub agent_login: Option<Credential>,
+    /// `ALLOW_EMULATION`.
+    pub allow_emulation: bool,
+}
+
+/// The platform `docker`. Clones are handles to the same one.
+#[derive(Debug, Clone)]
+pub struct DockerPlatform {
+    core: Arc<Core>,
+    /// The address of this machine by which the agents reach it: the agents' door listens there unless
+    /// `BAKERY_AGENT_LISTEN` says otherwise. With Podman the interface exists only while a container runs.
+    pub gateway: IpAddr,
+}
+
+#[derive(Debug)]
+struct Core {
+    engine: Engine,
+    house: House,
+    images: AgentImages,
+    tell: broadcast::Sender<Observation>,
+    runs: Mutex<Runs>,
+}
+
+/// What this process knows of runs beyond what the engine keeps.
+#[derive(Debug, Default)]
+struct Runs {
+    /// Launches under way: the engine may not list them yet.
+    launching: HashSet<RunName>,
+    /// Runs that were stopped or have ended; the exit once it is known.
+    past: HashMap<RunName, Option<Exit>>,
+    /// `past` in order of arrival.
+    order: VecDeque<RunName>,
+}
+
+impl Runs {
+    fn remember(&mut self, run: RunName, exit: Option<Exit>) {
+        match self.past.entry(run) {
+            std::collections::hash_map::Entry::Occupied(mut known) => {
+                if exit.is_some() {
+                    known.insert(exit);
+                }
+                return;
+            }
+            std::collections::hash_map::Entry::Vacant(new) => new.insert(exit),
+        };
+        self.order.push_back(run);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.past.remove(&oldest);
+        }
+    }
+}
+
+/// A launch under way; over when dropped.
+struct Launching<'a>(&'a Core, RunName);
+
+impl Drop for Launching<'_> {
+    fn drop(&mut self) {
+        self.0.runs().launching.remove(&self.1);
+    }
+}
+
+impl DockerPlatform {
+    /// Makes ready what launches need: the bridge and the agent images. Starts nothing.
+    ///
+    /// `lookup` asks the registry which digest an image has for each architecture; it is asked only for architectures
+    /// that the engine has no copy of.
+    pub async fn prepare(
+        engine: Engine,
+        settings: DockerSettings,
+        lookup: impl AsyncFnOnce(&ImageRef) -> Result<BTreeMap<Arch, Digest>, String>,
+    ) -> Result<Self, DockerError> {
+        let (network, gateway) = engine.bridge(&settings.installation).await?;
+        let wanted: Vec<Arch> =
+            Arch::ALL.into_iter().filter(|arch| *arch == engine.arch || settings.allow_emulation).collect();
+        let images =
+            AgentImages::find(&engine, &settings.agent_image, &wanted, settings.agent_login, lookup).await;
+        for arch in &wanted {
+            if let Some(why) = images.why_missing(*arch) {
+                tracing::warn!(%arch, why, "this architecture cannot be baked on the Docker platform");
+            }
+        }
+        let cpu_millis = engine.cpus.saturating_mul(1000);
+        let house = House { installation: settings.installation, network, cpu_millis };
+        let tell = broadcast::Sender::new(TOLD);
+        let core = Core { engine, house, images, tell, runs: Mutex::default() };
+        Ok(Self { core: Arc::new(core), gateway })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.core.engine
+    }
+}
+
+impl Core {
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever watches; nobody may.
+    fn progress(&self, run: RunName, reason: Option<Reason>, text: String) {
+        let _ = self.tell.send(Observation::Progress { run, reason, text });
+    }
+
+    /// The exit of a run that is over, `None` where it is not.
+    fn past(&self, run: RunName) -> Option<Exit> {
+        let stopped = || Exit { code: None, reason: None, text: "the run was stopped".to_owned() };
+        self.runs().past.get(&run).map(|exit| exit.clone().unwrap_or_else(stopped))
+    }
+
+    /// Whether the engine holds the run's container, and in which state. An error where the name is somebody else's.
+    async fn held(&self, run: RunName) -> Result<Option<Status>, LaunchError> {
+        let name = run.to_string();
+        let found = match self.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await {
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
+            found => found.map_err(|error| trouble(&format!("looking for the container {name}"), &error))?,
+        };
+        let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+        if self.house.run_of(labels) != Some(run) {
+            return Err(LaunchError {
+                retryable: false,
+                reason: Reason::LaunchRefused,
+                text: format!("the name {name} is taken by a container that is not this server's"),
+            });
+        }
+        Ok(Some(found.state.and_then(|state| state.status).unwrap_or(Status::EMPTY)))
+    }
+
+    async fn create(&self, order: &LaunchOrder, image: &str) -> Result<(), LaunchError> {
+        let name = order.run.to_string();
+        let platform = format!("linux/{}", order.arch);
+        let options = CreateContainerOptionsBuilder::new().name(&name).platform(&platform).build();
+        let body = self.house.container(order, image);
+        match self.engine.docker.create_container(Some(options), body).await {
+            Ok(_) => Ok(()),
+            // A launch of the same order is a step ahead; `start` is the same for both.
+            Err(Error::DockerResponseServerError { status_code: 409, .. })
+                if self.held(order.run).await?.is_some() =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(trouble(&format!("creating the container {name}"), &error)),
+        }
+    }
+
+    /// Starts a container that was created. One that cannot be started is removed.
+    async fn start(&self, run: RunName) -> Result<(), LaunchError> {
+        let name = run.to_string();
+        let start = async || self.engine.docker.start_container(&name, None::<StartContainerOptions>).await;
+        let mut started = start().await;
+        if matches!(&started, Err(error) if engine::say(error).contains("network")) {
+            // Somebody removed the bridge while the server was running.
+            match self.engine.bridge(&self.house.installation).await {
+                Ok(_) => started = start().await,
+                Err(error) => tracing::warn!(%error, "the agents' bridge cannot be made again"),
+            }
+        }
+        if let Err(error) = started {
+            let error = trouble(&format!("starting the container {name}"), &error);
+            if let Err(left) = self.engine.remove(&name).await {
+                tracing::warn!(%run, error = %left, "a container that did not start is left to the next sweep");
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<(RunName, bool)>, Error> {
+        let label = format!("{INSTALLATION_LABEL}={}", self.house.installation);
+        let filters = HashMap::from([("label".to_owned(), vec![label])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let found = self.engine.docker.list_containers(Some(options)).await?;
+        let run = |labels| self.house.run_of(labels);
+        let ended = |state| matches!(state, Some(Listed::EXITED | Listed::DEAD));
+        Ok(found.iter().filter_map(|c| run(c.labels.as_ref()).map(|run| (run, ended(c.state)))).collect())
+    }
+}
+
+#[async_trait]
+impl Launcher for DockerPlatform {
+    fn can_run(&self, arch: Arch) -> Result<(), Reason> {
+        if self.core.images.has(arch) { Ok(()) } else { Err(Reason::NoSuchArch) }
+    }
+
+    fn why_not(&self, arch: Arch) -> Option<String> {
+        if self.core.images.has(arch) {
+            return None;
+        }
+        let Engine { arch: own, host, .. } = &self.core.engine;
+        Some(match self.core.images.why_missing(arch) {
+            Some(why) => {
+                format!("{why}\nhint: check AGENT_IMAGE; it should be an index with both architectures")
+            }
+            None => format!(
+                "the Docker engine at {host} runs linux/{own}, and {arch} is not emulated\n\
+                 hint: use a platform that has {arch} machines, or set ALLOW_EMULATION=true on the server"
+            ),
+        })
+    }
+
+    async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
+        let (core, run) = (&*self.core, order.run);
+        core.runs().launching.insert(run);
+        let _launching = Launching(core, run);
+        if let Some(exit) = core.past(run) {
+            // The watcher may have missed it; the order is answered, and starts nothing.
+            let _ = core.tell.send(Observation::Gone { run, exit });
+            return Ok(());
+        }
+        match core.held(run).await? {
+            Some(Status::CREATED) => {}
+            Some(_) => return Ok(()),
+            None => {
+                let say = |text| core.progress(run, None, text);
+                let image = core.images.ready(&core.engine, order.arch, say).await?;
+                if core.house.cpu(order) < order.cpu_millis {
+                    let (asked, has) = (order.cpu_millis, core.engine.cpus);
+                    core.progress(
+                        run,
+                        None,
+                        format!("{asked}m cpu were asked for; this engine has {has} cpus"),
+                    );
+                }
+                // A stop may have come while the image was pulled.
+                if core.past(run).is_some() {
+                    return Err(stopped(run));
+                }
+                core.create(order, &image).await?;
+            }
+        }
+        if core.past(run).is_some() {
+            let gone = core.engine.remove(&run.to_string()).await;
+            gone.map_err(|error| trouble(&format!("removing the container {run}"), &error))?;
+            return Err(stopped(run));
+        }
+        core.start(run).await
+    }
+
+    async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
+        let (core, name) = (&*self.core, run.to_string());
+        // First of all, so that a launch under way sees it.
+        core.runs().remember(*run, None);
+        let doing = || format!("stopping the container {name}");
+        let options = StopContainerOptionsBuilder::new().t(STOP_SECONDS).build();
+        match core.engine.docker.stop_container(&name, Some(options)).await {
+            // What is not there is ended; what the engine cannot stop is still removed by force.
+            Ok(()) | Err(Error::DockerResponseServerError { .. }) => {}
+            Err(error) => return Err(trouble(&doing(), &error)),
+        }
+        core.engine.remove(&name).await.map_err(|error| trouble(&doing(), &error))
+    }
+
+    fn watch(&self) -> BoxStream<'static, Observation> {
+        watch::watch(Arc::clone(&self.core))
+    }
+
+    async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
+        let listed = self.core.list().await.map_err(|error| trouble("listing containers", &error))?;
+        Ok(listed.into_iter().map(|(run, _)| run).collect())
+    }
+}
+
+fn stopped(run: RunName) -> LaunchError {
+    let text = format!("the run {run} was stopped before its container started");
+    LaunchError { retryable: false, reason: Reason::Cancelled, text }
+}

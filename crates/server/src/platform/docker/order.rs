@@ -1,0 +1,258 @@
+//! The pure half: from a launch order to what the engine is asked, and from what the engine says to how it ended.
+
+use std::collections::HashMap;
+
+use bakery_core::names::{Arch, RunName};
+use bakery_core::reason::Reason;
+use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig};
+
+use super::super::{Exit, LaunchOrder};
+
+/// Marks everything that one installation has made.
+pub(super) const INSTALLATION_LABEL: &str = "bakery.installation";
+/// The run of a container.
+pub(super) const RUN_LABEL: &str = "bakery.run";
+/// The build of a container, for people who look.
+const BUILD_LABEL: &str = "bakery.build";
+/// Seconds between SIGTERM and SIGKILL: the agent ends Kaniko's process tree in that time.
+pub(super) const STOP_SECONDS: i32 = 2;
+/// Lines of a failed container's own output that are quoted.
+pub(super) const TAIL_LINES: usize = 20;
+/// Bytes of one of these lines.
+const TAIL_LINE_BYTES: usize = 500;
+
+/// What holds for every container of this installation.
+#[derive(Debug, Clone)]
+pub(super) struct House {
+    pub(super) installation: String,
+    pub(super) network: String,
+    /// Cpus of the engine, in thousandths: it refuses to promise more.
+    pub(super) cpu_millis: u32,
+}
+
+impl House {
+    /// The cpus that an order gets here.
+    pub(super) fn cpu(&self, order: &LaunchOrder) -> u32 {
+        order.cpu_millis.clamp(10, self.cpu_millis.max(10))
+    }
+
+    /// The container of an order.
+    ///
+    /// Capabilities stay the engine's default set, which holds what Kaniko needs, and `no-new-privileges` stays off:
+    /// RUN steps may use `su` and `sudo`. The log is kept small, for what an agent says before it can ship; the build's
+    /// own log never passes through it.
+    pub(super) fn container(&self, order: &LaunchOrder, image: &str) -> ContainerCreateBody {
+        let memory = i64::from(order.memory_mib) << 20;
+        let log = HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from([("max-size".to_owned(), "1m".to_owned())])),
+        };
+        ContainerCreateBody {
+            image: Some(image.to_owned()),
+            env: Some(order.env.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect()),
+            labels: Some(self.labels(order.run)),
+            stop_signal: Some("SIGTERM".to_owned()),
+            stop_timeout: Some(i64::from(STOP_SECONDS)),
+            host_config: Some(HostConfig {
+                nano_cpus: Some(i64::from(self.cpu(order)) * 1_000_000),
+                memory: Some(memory),
+                // Memory and swap together: none on top.
+                memory_swap: Some(memory),
+                network_mode: Some(self.network.clone()),
+                log_config: Some(log),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn labels(&self, run: RunName) -> HashMap<String, String> {
+        HashMap::from([
+            (INSTALLATION_LABEL.to_owned(), self.installation.clone()),
+            (RUN_LABEL.to_owned(), run.to_string()),
+            (BUILD_LABEL.to_owned(), run.task.build.to_string()),
+        ])
+    }
+
+    /// The run of one of our containers, from its labels.
+    pub(super) fn run_of(&self, labels: Option<&HashMap<String, String>>) -> Option<RunName> {
+        let labels = labels?;
+        let ours = labels.get(INSTALLATION_LABEL) == Some(&self.installation);
+        labels.get(RUN_LABEL).filter(|_| ours)?.parse().ok()
+    }
+}
+
+/// An architecture in the engine's words (`uname -m` or the OCI ones).
+pub(super) fn arch_of(text: &str) -> Option<Arch> {
+    match text {
+        "x86_64" => Some(Arch::Amd64),
+        "aarch64" => Some(Arch::Arm64),
+        other => other.parse().ok(),
+    }
+}
+
+/// How a container ended: `state` is what the engine keeps, `code` what its event said, `tail` the last lines that the
+/// container wrote itself.
+pub(super) fn exit_of(state: Option<&ContainerState>, code: Option<i32>, tail: &[String]) -> Exit {
+    let kept = state.and_then(|state| state.exit_code).and_then(|code| i32::try_from(code).ok());
+    let code = code.or(kept);
+    let oom = state.and_then(|state| state.oom_killed).unwrap_or_default();
+    let error = state.and_then(|state| state.error.as_deref()).filter(|error| !error.is_empty());
+    let said = |words: &str| tail.iter().map(String::as_str).chain(error).any(|line| line.contains(words));
+    let reason = if oom {
+        Some(Reason::OutOfMemory)
+    } else if said("exec format error") {
+        Some(Reason::NoSuchArch)
+    } else if said("no space left on device") && code != Some(0) {
+        Some(Reason::DiskFull)
+    } else {
+        None
+    };
+    let mut text = match code {
+        Some(137) => "the container was killed (137)".to_owned(),
+        Some(code) => format!("the container ended with {code}"),
+        None => "the container is gone".to_owned(),
+    };
+    if let Some(reason) = reason {
+        text.push_str(": ");
+        text.push_str(reason.text());
+    }
+    if let Some(error) = error {
+        text.push_str(": ");
+        text.push_str(error);
+    }
+    if code != Some(0) && !tail.is_empty() {
+        text.push_str("; its last words:");
+        for line in tail {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+    }
+    if reason == Some(Reason::NoSuchArch) {
+        text.push_str(
+            "\nhint: this engine cannot run that architecture; emulation needs qemu-user-static and binfmt",
+        );
+    }
+    Exit { code, reason, text }
+}
+
+/// The last lines of an output, each cut and without control characters.
+pub(super) fn tail_of(output: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let clean = |line: &&str| -> String {
+        let printable = line.chars().filter(|c| !c.is_control());
+        printable
+            .scan(0, |len, c| {
+                *len += c.len_utf8();
+                (*len <= TAIL_LINE_BYTES).then_some(c)
+            })
+            .collect()
+    };
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bakery_core::names::{BuildId, TaskId};
+
+    use super::*;
+
+    fn order() -> LaunchOrder {
+        LaunchOrder {
+            run: RunName { task: TaskId { build: BuildId::new(1_763_800_000_000, 7), index: 1 }, attempt: 1 },
+            arch: Arch::Amd64,
+            cpu_millis: 500,
+            memory_mib: 2048,
+            env: vec![
+                ("BAKERY_URL".to_owned(), "http://172.18.0.1:4000".into()),
+                ("BAKERY_LAUNCH_TOKEN".to_owned(), "t0ken".into()),
+            ],
+            deadline: Duration::from_secs(600),
+        }
+    }
+
+    fn house() -> House {
+        House { installation: "1f0c".to_owned(), network: "bakery-1f0c".to_owned(), cpu_millis: 2000 }
+    }
+
+    #[test]
+    fn an_order_becomes_a_container() {
+        let json = serde_json::to_value(house().container(&order(), "docker.io/me/agent:1")).unwrap();
+        insta::assert_json_snapshot!(json, @r#"
+        {
+          "Env": [
+            "BAKERY_URL=http://172.18.0.1:4000",
+            "BAKERY_LAUNCH_TOKEN=t0ken"
+          ],
+          "HostConfig": {
+            "LogConfig": {
+              "Config": {
+                "max-size": "1m"
+              },
+              "Type": "json-file"
+            },
+            "Memory": 2147483648,
+            "MemorySwap": 2147483648,
+            "NanoCpus": 500000000,
+            "NetworkMode": "bakery-1f0c"
+          },
+          "Image": "docker.io/me/agent:1",
+          "Labels": {
+            "bakery.build": "01kamdfgg000000000000000007",
+            "bakery.installation": "1f0c",
+            "bakery.run": "bk-01kamdfgg000000000000000007-1-1"
+          },
+          "StopSignal": "SIGTERM",
+          "StopTimeout": 2
+        }
+        "#);
+    }
+
+    #[test]
+    fn no_more_cpus_are_asked_than_the_engine_has() {
+        let mut order = order();
+        order.cpu_millis = 64_000;
+        let host = house().container(&order, "x").host_config.unwrap();
+        assert_eq!(host.nano_cpus, Some(2_000_000_000));
+    }
+
+    #[test]
+    fn a_container_is_ours_by_its_labels() {
+        let (house, run) = (house(), order().run);
+        let labels = house.labels(run);
+        assert_eq!(house.run_of(Some(&labels)), Some(run));
+        let other = House { installation: "other".to_owned(), ..house };
+        assert_eq!(other.run_of(Some(&labels)), None);
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_cause() {
+        let state = |oom, error: &str| ContainerState {
+            exit_code: Some(137),
+            oom_killed: Some(oom),
+            error: Some(error.to_owned()),
+            ..ContainerState::default()
+        };
+        let killed = exit_of(Some(&state(true, "")), None, &[]);
+        assert_eq!((killed.code, killed.reason), (Some(137), Some(Reason::OutOfMemory)));
+        let tail = ["panic: no url".to_owned()];
+        let crashed = exit_of(None, Some(2), &tail);
+        assert_eq!(crashed.text, "the container ended with 2; its last words:\n  panic: no url");
+        let quiet = exit_of(None, Some(0), &tail);
+        assert_eq!((quiet.reason, quiet.text.as_str()), (None, "the container ended with 0"));
+        let foreign = exit_of(None, Some(1), &["exec /kaniko/bakery-agent: exec format error".to_owned()]);
+        assert_eq!(foreign.reason, Some(Reason::NoSuchArch));
+    }
+
+    #[test]
+    fn last_words_are_bounded_and_printable() {
+        let long = format!("first\n\n\x1b[31mred\x1b[0m\r\n{}\n", "ü".repeat(1000));
+        let tail = tail_of(long.as_bytes());
+        assert_eq!(tail[..2], ["first", "[31mred[0m"]);
+        assert_eq!(tail[2].len(), TAIL_LINE_BYTES);
+        assert_eq!(tail_of("x\n".repeat(100).as_bytes()).len(), TAIL_LINES);
+    }
+}

@@ -1,0 +1,192 @@
+//! One event stream for all containers of this installation, with a full resync after every connection.
+//!
+//! An ended container is removed once its end has been told, and never before: whoever reads the stream has taken the
+//! exit over when it asks for the next item.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::names::RunName;
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, EventMessage};
+use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::super::{Exit, Observation};
+use super::Core;
+use super::engine::say;
+use super::order::{INSTALLATION_LABEL, TAIL_LINES, exit_of, tail_of};
+
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long the last lines of a container may take to read.
+const TAIL_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Events = BoxStream<'static, Result<EventMessage, Error>>;
+
+struct Watch {
+    core: Arc<Core>,
+    events: Option<Events>,
+    launches: broadcast::Receiver<Observation>,
+    ready: VecDeque<Observation>,
+    /// The run whose end was told last: its container goes when the next item is asked for.
+    told: Option<RunName>,
+    wait: Duration,
+}
+
+pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
+    let launches = core.tell.subscribe();
+    let ready = VecDeque::new();
+    let watch = Watch { core, events: None, launches, ready, told: None, wait: FIRST_WAIT };
+    stream::unfold(watch, async |mut watch| {
+        let observation = watch.next().await;
+        Some((observation, watch))
+    })
+    .boxed()
+}
+
+impl Watch {
+    async fn next(&mut self) -> Observation {
+        self.clear().await;
+        loop {
+            if let Some(observation) = self.ready.pop_front() {
+                if let Observation::Gone { run, .. } = &observation {
+                    self.told = Some(*run);
+                }
+                return observation;
+            }
+            let Some(events) = &mut self.events else {
+                self.connect().await;
+                continue;
+            };
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.take(&event).await,
+                    ended => {
+                        let why = ended.map_or_else(String::new, |result| result.map_or_else(|e| say(&e), |_| String::new()));
+                        tracing::warn!(why, "the engine's event stream ended; connecting again");
+                        self.events = None;
+                    }
+                },
+                said = self.launches.recv() => match said {
+                    Ok(observation) => self.ready.push_back(observation),
+                    Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "launch messages were dropped"),
+                    // We hold the sender ourselves.
+                    Err(RecvError::Closed) => self.events = None,
+                },
+            }
+        }
+    }
+
+    /// Removes the container whose end was told. What cannot be removed now is told again by the next resync.
+    async fn clear(&mut self) {
+        if let Some(run) = self.told.take()
+            && let Err(error) = self.core.engine.remove(&run.to_string()).await
+        {
+            tracing::warn!(%run, error = say(&error), "an ended container could not be removed; the next connection tries again");
+        }
+    }
+
+    /// Subscribes, then lists: what happens in between arrives as an event.
+    async fn connect(&mut self) {
+        match self.resync().await {
+            Ok(events) => {
+                self.events = Some(events);
+                self.wait = FIRST_WAIT;
+            }
+            Err(error) => {
+                tracing::warn!(error = say(&error), "the engine does not answer; trying again");
+                self.ready.clear();
+                tokio::time::sleep(self.wait).await;
+                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+
+    async fn resync(&mut self) -> Result<Events, Error> {
+        let core = Arc::clone(&self.core);
+        // The stream sends its request when it is first polled, which is after the listing; so it is asked to begin
+        // a moment before, by the engine's own clock. Events that were told already do no harm.
+        let info = core.engine.docker.info().await?;
+        let now: Option<jiff::Timestamp> = info.system_time.and_then(|time| time.parse().ok());
+        let label = format!("{INSTALLATION_LABEL}={}", core.house.installation);
+        let filters = HashMap::from([
+            ("type".to_owned(), vec!["container".to_owned()]),
+            ("label".to_owned(), vec![label]),
+            ("event".to_owned(), ["start", "die", "destroy"].map(str::to_owned).to_vec()),
+        ]);
+        let mut options = EventsOptionsBuilder::new().filters(&filters);
+        if let Some(now) = now {
+            options = options.since(&(now.as_second() - 1).to_string());
+        }
+        let events = core.engine.docker.events(Some(options.build())).boxed();
+        let listed = core.list().await?;
+        let mut live: Vec<RunName> = listed.iter().map(|(run, _)| *run).collect();
+        // A launch under way may not have been listed yet.
+        live.extend(core.runs().launching.iter().filter(|run| listed.iter().all(|(known, _)| known != *run)));
+        self.ready.push_back(Observation::Synced { live });
+        for (run, _) in listed.iter().filter(|(_, ended)| *ended) {
+            self.gone(*run, None, true).await;
+        }
+        Ok(events)
+    }
+
+    async fn take(&mut self, event: &EventMessage) {
+        let attributes = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
+        let Some(run) = self.core.house.run_of(attributes) else { return };
+        let code = || attributes?.get("exitCode")?.parse().ok();
+        match event.action.as_deref() {
+            Some("start") => {
+                let text = "the container has started".to_owned();
+                self.ready.push_back(Observation::Progress { run, reason: None, text });
+            }
+            Some("die") => self.gone(run, code(), false).await,
+            // Removed by whom it may: without an end before it, this is the end.
+            Some("destroy") => self.gone(run, None, false).await,
+            _ => {}
+        }
+    }
+
+    /// Tells an end, once; `again` tells it a second time, for a container that is still there.
+    async fn gone(&mut self, run: RunName, code: Option<i32>, again: bool) {
+        let known = self.core.runs().past.get(&run).cloned();
+        if matches!(known, Some(Some(_))) && !again {
+            return;
+        }
+        let (found, tail) = last_words(&self.core, run, code, known.is_some()).await;
+        let exit: Exit = exit_of(found.and_then(|found| found.state).as_ref(), code, &tail);
+        self.core.runs().remember(run, Some(exit.clone()));
+        self.ready.push_back(Observation::Gone { run, exit });
+    }
+}
+
+/// What the engine keeps of an ended container, and the last lines that it wrote itself if it failed unasked.
+async fn last_words(
+    keeper: &Core,
+    run: RunName,
+    code: Option<i32>,
+    stopped: bool,
+) -> (Option<ContainerInspectResponse>, Vec<String>) {
+    let name = run.to_string();
+    let found = keeper.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await.ok();
+    let kept = found.as_ref().and_then(|found| found.state.as_ref()?.exit_code);
+    if found.is_none() || stopped || code.map(i64::from).or(kept) == Some(0) {
+        return (found, Vec::new());
+    }
+    let tail = TAIL_LINES.to_string();
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
+    let mut logs = keeper.engine.docker.logs(&name, Some(options)).boxed();
+    let mut output = Vec::new();
+    let read = async {
+        while let Some(Ok(piece)) = logs.next().await {
+            output.extend_from_slice(&piece.into_bytes());
+        }
+    };
+    if tokio::time::timeout(TAIL_TIMEOUT, read).await.is_err() {
+        tracing::debug!(%run, "the last lines of the container took too long");
+    }
+    (found, tail_of(&output))
+}
