@@ -40,6 +40,8 @@ pub const REPORT_GRACE: Duration = Duration::from_secs(5);
 pub const REPORT_TAIL_LINES: usize = 20;
 /// Nodes of one YAML file after aliases are resolved (a guard against alias bombs).
 pub const YAML_NODES: usize = 100_000;
+/// Bytes of all texts of one YAML file after aliases are resolved.
+pub const YAML_BYTES: usize = 4 << 20;
 /// Depth of one YAML file.
 pub const YAML_DEPTH: usize = 64;
 /// Mistakes, and notices, that one report lists.

@@ -94,7 +94,7 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
         findings,
         open: Vec::new(),
         anchors: HashMap::new(),
-        nodes: 0,
+        size: Size::default(),
         root: None,
         documents: 0,
     };
@@ -116,13 +116,20 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
 
 type At = (usize, usize);
 
+/// How large a tree is, aliases resolved.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
 /// A collection that has been opened and not closed.
 struct Open {
     at: At,
     tag: Option<String>,
     anchor: usize,
-    /// Nodes counted before it.
-    before: usize,
+    /// What had been read before it.
+    before: Size,
     /// The deepest nesting below it so far, counted from here.
     height: usize,
     items: Items,
@@ -164,7 +171,7 @@ enum Key {
 
 struct Anchored {
     node: Node,
-    nodes: usize,
+    size: Size,
     height: usize,
 }
 
@@ -173,7 +180,7 @@ struct Builder<'a> {
     findings: &'a mut Findings,
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
-    nodes: usize,
+    size: Size,
     root: Option<Node>,
     documents: usize,
 }
@@ -197,14 +204,15 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let text_tag = tag.as_deref().is_some_and(|tag| tag.core_suffix() == Some("str"));
                 let plain = style == ScalarStyle::Plain && !text_tag;
+                let size = Size { nodes: 1, bytes: text.len() };
                 let node = Node {
                     value: scalar(text.into_owned(), plain),
                     line: at.0,
                     col: at.1,
                     tag: local_tag(tag.as_deref()),
                 };
-                self.count(at, 1)?;
-                self.done(node, anchor, 1, 0)?;
+                self.count(at, size)?;
+                self.done(node, anchor, size, 0)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.start(at, anchor, tag.as_deref(), Items::List(Vec::new()))?;
@@ -219,10 +227,10 @@ impl Builder<'_> {
                     self.say(at, "this alias stands inside what it names", "");
                     return None;
                 };
-                let (nodes, height) = (anchored.nodes, anchored.height);
-                self.count(at, nodes)?;
+                let (size, height) = (anchored.size, anchored.height);
+                self.count(at, size)?;
                 let node = self.anchors.get(&id)?.node.clone();
-                self.done(node, 0, nodes, height)?;
+                self.done(node, 0, size, height)?;
             }
             _ => {}
         }
@@ -230,8 +238,8 @@ impl Builder<'_> {
     }
 
     fn start(&mut self, at: At, anchor: usize, tag: Option<&Tag>, items: Items) -> Option<()> {
-        let before = self.nodes;
-        self.count(at, 1)?;
+        let before = self.size;
+        self.count(at, Size { nodes: 1, bytes: 0 })?;
         let tag = local_tag(tag);
         self.open.push(Open { at, tag, anchor, before, height: 0, items });
         self.deep(at, self.open.len())
@@ -250,13 +258,15 @@ impl Builder<'_> {
             }
         };
         let node = Node { value, line: open.at.0, col: open.at.1, tag: open.tag };
-        self.done(node, open.anchor, self.nodes - open.before, open.height + 1)
+        let size =
+            Size { nodes: self.size.nodes - open.before.nodes, bytes: self.size.bytes - open.before.bytes };
+        self.done(node, open.anchor, size, open.height + 1)
     }
 
-    /// A node is complete: `nodes` in all, nested `height` deep.
-    fn done(&mut self, node: Node, anchor: usize, nodes: usize, height: usize) -> Option<()> {
+    /// A node is complete: this large in all, nested `height` deep.
+    fn done(&mut self, node: Node, anchor: usize, size: Size, height: usize) -> Option<()> {
         if anchor > 0 {
-            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, height });
+            self.anchors.insert(anchor, Anchored { node: node.clone(), size, height });
         }
         self.deep((node.line, node.col), self.open.len() + height)?;
         let Some(parent) = self.open.last_mut() else {
@@ -323,14 +333,18 @@ impl Builder<'_> {
         }
     }
 
-    fn count(&mut self, at: At, nodes: usize) -> Option<()> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > limits::YAML_NODES {
-            let message = format!("more than {} nodes once aliases are resolved", limits::YAML_NODES);
-            self.say(at, &message, "write less, or use fewer aliases of aliases");
-            return None;
-        }
-        Some(())
+    fn count(&mut self, at: At, more: Size) -> Option<()> {
+        self.size.nodes = self.size.nodes.saturating_add(more.nodes);
+        self.size.bytes = self.size.bytes.saturating_add(more.bytes);
+        let message = if self.size.nodes > limits::YAML_NODES {
+            format!("more than {} nodes once aliases are resolved", limits::YAML_NODES)
+        } else if self.size.bytes > limits::YAML_BYTES {
+            format!("more than {} bytes of text once aliases are resolved", limits::YAML_BYTES)
+        } else {
+            return Some(());
+        };
+        self.say(at, &message, "write less, or use fewer aliases of aliases");
+        None
     }
 
     fn deep(&mut self, at: At, depth: usize) -> Option<()> {

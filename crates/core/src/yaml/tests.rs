@@ -93,6 +93,8 @@ fn bombs_do_not_go_off() {
         let _ = writeln!(deep, "a{n}: &a{n} [*a{last}]");
     }
     assert!(bad(&wide).contains("more than 100000 nodes"));
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(limits::SPEC_BYTES / 2), "*a, ".repeat(1000));
+    assert!(bad(&long).contains("bytes of text once aliases"));
     assert!(bad(&deep).contains("nested deeper than 64"));
     assert!(bad(&format!("{}{}", "[".repeat(100), "]".repeat(100))).contains("nested deeper than 64"));
     assert!(bad(&"[".repeat(10_000)).contains("not valid YAML"));
