@@ -1,1 +1,53 @@
-//! placeholder
+//! From a folder to an exit code.
+//!
+//! `load` reads what people wrote, `submit` packs and sends it, `follow` reads the log however often the connection
+//! breaks, `render` gives it a form, and `exit` says in one number how it ended. Standard output is data (the log, a
+//! plan, a table); everything said to people goes to standard error.
+
+pub mod build;
+pub mod cli;
+pub mod clock;
+pub mod exit;
+pub mod follow;
+pub mod labels;
+pub mod list;
+pub mod load;
+pub mod out;
+pub mod render;
+pub mod settings;
+pub mod show;
+pub mod signals;
+pub mod submit;
+pub mod talk;
+
+use std::collections::BTreeMap;
+
+use crate::cli::{Cli, Command, Source};
+use crate::exit::{Exit, Failure};
+use crate::settings::Settings;
+
+/// Does what the command line says, in the working directory, with this environment.
+pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit, Failure> {
+    let Cli { source: outer, command } = cli;
+    match command {
+        None => build::build(&outer, &environment).await,
+        Some(Command::Plan { source, json }) => {
+            let loaded = load::load(&source.over(outer), &environment)?;
+            out::print(&show::show(&loaded, json))
+        }
+        Some(command) if outer != Source::default() => Err(Failure::input(
+            format!("`{}` takes none of the options of a build", command.name()),
+            "--config, --compose, --services, --async and --repo are for building and for `plan`",
+        )),
+        Some(Command::Logs { id }) => build::logs(id, &environment).await,
+        Some(Command::Ps) => {
+            let builds = Settings::read(&environment)?.controller.list().await?;
+            out::print(&list::table(&builds.builds, clock::now()))
+        }
+        Some(Command::Cancel { id }) => {
+            Settings::read(&environment)?.controller.cancel(id).await?;
+            talk::say(&format!("build {id} is being cancelled; `bakery-client logs {id}` shows its end"));
+            Ok(Exit::Good)
+        }
+    }
+}

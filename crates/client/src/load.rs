@@ -1,0 +1,232 @@
+//! From options and files to a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use bakery_context::ContextFolder;
+use bakery_core::compose::{self, ComposeFile};
+use bakery_core::config::{self, ConfigFile};
+use bakery_core::limits;
+use bakery_core::names::Arch;
+use bakery_core::plan::{self, BuildPlan};
+use bakery_core::report::{Mistake, Notice, Report};
+use bakery_core::spec::{BuildSpec, Order};
+use bakery_core::vars::Layered;
+
+use crate::cli::Source;
+use crate::exit::Failure;
+use crate::settings::env_file;
+
+/// What the files say.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What is submitted.
+    pub spec: BuildSpec,
+    /// What will be done.
+    pub plan: BuildPlan,
+    /// Things worth saying.
+    pub notices: Vec<Notice>,
+    /// The source root: absolute, links resolved.
+    pub root: PathBuf,
+    /// Contexts and Dockerfiles that are not below the root.
+    pub missing: Vec<String>,
+}
+
+/// The files of one call.
+struct Files {
+    config: Option<PathBuf>,
+    compose: Option<PathBuf>,
+    /// Compose files beside one that was found by itself.
+    overrides: Vec<String>,
+}
+
+/// Reads everything that the options name. All mistakes of all files come at once.
+pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
+    let root = root(source)?;
+    let order = if source.parallel { Order::Parallel } else { Order::Sequential };
+    let services = source
+        .service_names()
+        .map_err(|error| Failure::input(format!("--services: {error}"), "separate names by commas"))?;
+    let files = find(source, &std::env::current_dir().unwrap_or_default())?;
+    if files.compose.is_none() && !services.is_empty() {
+        return Err(Failure::input(
+            "--services needs a Compose file, and there is none",
+            "name one with --compose; the entries of a config.yaml have no names",
+        ));
+    }
+    let mut mistakes = Vec::new();
+    let config = files.config.as_deref().map(read).transpose()?;
+    let config = config.and_then(|(name, text)| kept(config::read(&name, &text), &mut mistakes));
+    let compose = files.compose.as_deref().map(read).transpose()?;
+    let compose = compose.and_then(|(name, text)| kept(compose::read(&name, &text), &mut mistakes));
+    if !mistakes.is_empty() {
+        return Err(Report { mistakes }.into());
+    }
+    let (spec, notices) = match (config, compose, &files.compose) {
+        (config, Some(compose), Some(path)) => {
+            let services: Vec<_> = services.iter().map(ToString::to_string).collect();
+            let request =
+                Asked { path, root: &root, services: &services, order, overrides: &files.overrides };
+            request.resolve(&compose, config.as_ref(), environment)?
+        }
+        (Some(config), ..) => config.resolve(order)?,
+        _ => return Err(nothing_found()),
+    };
+    let plan = plan::plan(&spec).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Failure { exit: crate::exit::Exit::Input, text: lines.join("\n"), hint: None }
+    })?;
+    let missing = missing(&spec, &root);
+    Ok(Loaded { spec, plan, notices, root, missing })
+}
+
+/// The build contexts of a spec, each once.
+pub fn folders(spec: &BuildSpec) -> Vec<ContextFolder> {
+    let tasks = spec.services.iter().flat_map(|service| &service.tasks);
+    let all: BTreeSet<_> = tasks
+        .map(|task| ContextFolder {
+            path: task.kaniko.context_path.clone(),
+            dockerfile: task.kaniko.dockerfile.clone(),
+        })
+        .collect();
+    all.into_iter().collect()
+}
+
+struct Asked<'a> {
+    path: &'a Path,
+    root: &'a Path,
+    services: &'a [String],
+    order: Order,
+    overrides: &'a [String],
+}
+
+impl Asked<'_> {
+    fn resolve(
+        &self,
+        compose: &ComposeFile,
+        config: Option<&ConfigFile>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(BuildSpec, Vec<Notice>), Failure> {
+        let folder =
+            self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let project = env_file(&folder.join(".env"), environment)?;
+        let folder = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
+        let request = compose::Request {
+            vars: &Layered { upper: environment, lower: project },
+            config,
+            services: self.services,
+            root: text(self.root)?,
+            folder: text(&folder)?,
+            arch: own_arch(),
+            order: self.order,
+            overrides: self.overrides,
+        };
+        Ok(compose.resolve(&request)?)
+    }
+}
+
+fn root(source: &Source) -> Result<PathBuf, Failure> {
+    let given = source.repo.as_deref().unwrap_or(Path::new("."));
+    let wrong = |why: String| {
+        Failure::input(
+            format!("--repo: `{}` {why}", given.display()),
+            "name the folder that holds the source",
+        )
+    };
+    let root = given.canonicalize().map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    if root.is_dir() { Ok(root) } else { Err(wrong("is not a folder".to_owned())) }
+}
+
+/// Which files are meant; see section 2 of the reference: config.yaml here, else Compose's own search.
+fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
+    if source.config.is_some() || source.compose.is_some() {
+        let (config, compose) = (source.config.clone(), source.compose.clone());
+        return Ok(Files { config, compose, overrides: Vec::new() });
+    }
+    if Path::new(config::FILE).is_file() {
+        return Ok(Files { config: Some(config::FILE.into()), compose: None, overrides: Vec::new() });
+    }
+    for folder in here.ancestors() {
+        let Some(found) = compose::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+        else {
+            continue;
+        };
+        let overrides = compose::OVERRIDES.iter().filter(|name| folder.join(name).is_file());
+        let overrides = overrides.map(|&name| name.to_owned()).collect();
+        let shown = found.strip_prefix(here).map(Path::to_owned).unwrap_or(found);
+        return Ok(Files { config: None, compose: Some(shown), overrides });
+    }
+    Err(nothing_found())
+}
+
+fn nothing_found() -> Failure {
+    let names = compose::FILES.join(", ");
+    Failure::input(
+        format!("no {} here, and no Compose file ({names}) here or above", config::FILE),
+        "name one with --config or --compose",
+    )
+}
+
+fn read(path: &Path) -> Result<(String, String), Failure> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+    let limit = limits::SPEC_BYTES as u64;
+    let read = file.take(limit + 1).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
+    if read as u64 > limit {
+        return Err(Failure::input(
+            format!("{}: longer than {limit} bytes", path.display()),
+            "is this the right file?",
+        ));
+    }
+    Ok((path.display().to_string(), text))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "check the path; it is relative to the working directory",
+        io::ErrorKind::InvalidData => "the file must be UTF-8 text",
+        _ => "the file must be readable",
+    };
+    Failure::input(format!("{}: cannot be read: {error}", path.display()), hint)
+}
+
+fn kept<T>(result: Result<T, Report>, mistakes: &mut Vec<Mistake>) -> Option<T> {
+    result.map_err(|report| mistakes.extend(report.mistakes)).ok()
+}
+
+fn text(path: &Path) -> Result<&str, Failure> {
+    path.to_str().ok_or_else(|| {
+        Failure::input(
+            format!("{}: the path is not UTF-8", path.display()),
+            "move the source to another folder",
+        )
+    })
+}
+
+/// What the archive will lack. A task with a pre-script may still make its Dockerfile.
+fn missing(spec: &BuildSpec, root: &Path) -> Vec<String> {
+    let mut all = BTreeSet::new();
+    for task in spec.services.iter().flat_map(|service| &service.tasks) {
+        let context = root.join(&task.kaniko.context_path);
+        if !context.is_dir() {
+            all.insert(format!(
+                "context `{}`: no such folder below {}",
+                task.kaniko.context_path,
+                root.display()
+            ));
+        } else if task.pre_script.is_none() && !context.join(&task.kaniko.dockerfile).is_file() {
+            all.insert(format!(
+                "dockerfile `{}`: no such file in {}",
+                task.kaniko.dockerfile,
+                context.display()
+            ));
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// This machine's architecture; one that Bakery does not know has no better default than the most common.
+fn own_arch() -> Arch {
+    if std::env::consts::ARCH == "aarch64" { Arch::Arm64 } else { Arch::Amd64 }
+}

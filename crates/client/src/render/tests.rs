@@ -1,0 +1,182 @@
+use std::collections::BTreeMap;
+
+use bakery_core::image::Digest;
+use bakery_core::names::{Arch, Platform, TaskId};
+use bakery_core::reason::Reason;
+use bakery_core::wire::build::PublishedImage;
+
+use super::*;
+use crate::labels::Label;
+
+fn build() -> BuildId {
+    "01jdb3v1q8z6p3k4m5n6p7q8r9".parse().unwrap()
+}
+
+fn run(index: u16) -> RunName {
+    RunName { task: TaskId { build: build(), index }, attempt: 1 }
+}
+
+fn line(src: Source, lvl: Level, msg: &str) -> String {
+    let ts = "2026-11-22T10:00:00.123Z".parse().unwrap();
+    serde_json::to_string(&LogLine { ts, src, lvl, msg: msg.to_owned(), more: false }).unwrap() + "\n"
+}
+
+fn lines(seq: u64, texts: &[&str]) -> (FrameHeader, String) {
+    let payload: String = texts.iter().map(|text| line(Source::Kaniko, Level::Info, text)).collect();
+    let frame = Frame::Lines { run: run(1), first: 1, lines: u32::try_from(texts.len()).unwrap() };
+    (FrameHeader { len: u32::try_from(payload.len()).unwrap(), seq, frame }, payload)
+}
+
+fn render(format: LogFormat, no_colour: bool, frames: &[(FrameHeader, String)]) -> String {
+    let label = |arch: &str| Label {
+        platform: Some(Platform::K8s),
+        service: Some("shop".to_owned()),
+        task: format!("shop/{arch}"),
+    };
+    let labels = BTreeMap::from([(0, label("amd64")), (1, label("arm64"))]);
+    let now = "2026-11-22T09:00:00Z".parse().unwrap();
+    let mut renderer = Renderer::new(format, no_colour, build(), labels, now);
+    let mut out = Vec::new();
+    for (header, payload) in frames {
+        renderer.frame(header, payload.as_bytes(), 0, &mut out);
+    }
+    String::from_utf8(out).unwrap()
+}
+
+/// Every kind of frame once.
+fn everything() -> Vec<(FrameHeader, String)> {
+    let digest = Digest::of(b"index");
+    let destination: bakery_core::image::ImageRef = "r.test/shop:1".parse().unwrap();
+    let frame = |seq, frame| (FrameHeader { len: 0, seq, frame }, String::new());
+    let state = |seq, phase, reason| frame(seq, Frame::State { run: run(0), phase, reason, text: None });
+    let note = line(Source::Server, Level::Warn, "a second attempt");
+    vec![
+        state(0, TaskPhase::Launching, None),
+        lines(1, &["plain", "\x1b[32mgreen", "back\r\x1b[2J"]),
+        (FrameHeader { len: 0, seq: 4, frame: Frame::Note { run: None, lines: 1 } }, note),
+        state(5, TaskPhase::Failed, Some(Reason::ExecutorFailed)),
+        frame(6, Frame::Gap { run: run(1), lines: 12 }),
+        frame(6, Frame::Beat),
+        frame(7, Frame::Unknown),
+        frame(
+            8,
+            Frame::Published {
+                publish: PublishView {
+                    destination: destination.clone(),
+                    state: PublishState::Done { digest: digest.clone() },
+                },
+            },
+        ),
+        frame(
+            9,
+            Frame::End {
+                outcome: BuildOutcome {
+                    verdict: Verdict::Failed,
+                    reason: Some(Reason::ExecutorFailed),
+                    text: Some("shop/amd64: exit code 7".to_owned()),
+                    images: vec![PublishedImage { destination, digest, archs: Arch::ALL.to_vec() }],
+                },
+            },
+        ),
+    ]
+}
+
+#[test]
+fn simple_has_the_tasks_colour_and_keeps_the_builds() {
+    let text = render(LogFormat::Simple, false, &everything()).replace('\x1b', "^");
+    insta::assert_snapshot!(text, @r"
+    ^[36m[k8s][shop/amd64]^[0m launching
+    ^[35m[k8s][shop/arm64]^[0m plain
+    ^[35m[k8s][shop/arm64]^[0m ^[32mgreen^[0m
+    ^[35m[k8s][shop/arm64]^[0m back
+    ^[1m[bakery]^[0m a second attempt
+    ^[36m[k8s][shop/amd64]^[0m ^[31mfailed: Kaniko failed^[0m
+    ^[35m[k8s][shop/arm64]^[0m 12 lines are not kept: the log of this task is full
+    ^[1m[bakery]^[0m published r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6
+    ^[1m[bakery]^[0m r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6 (amd64, arm64)
+    ^[1m[bakery]^[0m ^[31mbuild 01jdb3v1q8z6p3k4m5n6p7q8r9 failed: Kaniko failed: shop/amd64: exit code 7^[0m
+    ");
+}
+
+#[test]
+fn plain_has_no_escape_at_all() {
+    let text = render(LogFormat::Plain, false, &everything());
+    assert!(!text.contains('\x1b'));
+    insta::assert_snapshot!(text, @r"
+    [k8s][shop/amd64] launching
+    [k8s][shop/arm64] plain
+    [k8s][shop/arm64] green
+    [k8s][shop/arm64] back
+    [bakery] a second attempt
+    [k8s][shop/amd64] failed: Kaniko failed
+    [k8s][shop/arm64] 12 lines are not kept: the log of this task is full
+    [bakery] published r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6
+    [bakery] r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6 (amd64, arm64)
+    [bakery] build 01jdb3v1q8z6p3k4m5n6p7q8r9 failed: Kaniko failed: shop/amd64: exit code 7
+    ");
+    assert_eq!(render(LogFormat::Simple, true, &everything()), text, "NO_COLOR makes simple plain");
+}
+
+#[test]
+fn json_has_the_promised_keys_in_the_promised_order() {
+    insta::assert_snapshot!(render(LogFormat::Json, false, &everything()), @r#"
+    {"ts":"2026-11-22T09:00:00Z","level":"info","message":"launching","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":0,"source":"server","seq":0}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"plain","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"kaniko","seq":1}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"green","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"kaniko","seq":2}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"back","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"kaniko","seq":3}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"warn","message":"a second attempt","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":4}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"error","message":"failed: Kaniko failed","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":0,"source":"server","seq":5}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"warn","message":"12 lines are not kept: the log of this task is full","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"server","seq":6}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"published r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":8}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6 (amd64, arm64)","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":9}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"error","message":"build 01jdb3v1q8z6p3k4m5n6p7q8r9 failed: Kaniko failed: shop/amd64: exit code 7","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":9}
+    "#);
+}
+
+#[test]
+fn lines_that_were_shown_are_skipped() {
+    let (header, payload) = lines(5, &["one", "two", "three"]);
+    let mut renderer = Renderer::new(LogFormat::Json, false, build(), BTreeMap::new(), Timestamp::UNIX_EPOCH);
+    let mut out = Vec::new();
+    renderer.frame(&header, payload.as_bytes(), 2, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("\"three\"") && text.contains("\"seq\":7") && text.lines().count() == 1, "{text}");
+}
+
+#[test]
+fn no_ci_system_finds_a_command() {
+    let attacks = [
+        "::set-output name=a::b",
+        "\r::error::x",
+        "a\n::warning::x",
+        "\u{2028}::x",
+        "##vso[task.setvariable variable=a]b",
+        "x ##[set-env name=PATH]/tmp",
+        "###VSO[task.prependpath]/tmp",
+        "#\x1b[1m#[error]",
+    ];
+    for format in [LogFormat::Simple, LogFormat::Plain, LogFormat::Json] {
+        for no_colour in [false, true] {
+            let text = render(format, no_colour, &[lines(0, &attacks)]);
+            assert_eq!(text.lines().count(), attacks.len(), "{text}");
+            for line in text.split(['\n', '\r', '\u{2028}', '\u{85}']) {
+                assert!(!line.trim_start().starts_with("::"), "{line}");
+            }
+            let lower = text.to_lowercase();
+            assert!(!lower.contains("##[") && !lower.contains("##vso["), "{text}");
+        }
+    }
+    let json = render(LogFormat::Json, false, &[lines(0, &["a ##[b]"])]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["message"], "a ##[b]");
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_shown_as_it_is() {
+    let frame = Frame::Lines { run: run(7), first: 1, lines: 1 };
+    let text = render(
+        LogFormat::Plain,
+        false,
+        &[(FrameHeader { len: 0, seq: 0, frame }, "not\x1b[2J json\n".into())],
+    );
+    assert_eq!(text, "[?][task 7] not json\n");
+}

@@ -1,0 +1,156 @@
+//! The client's own settings.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use bakery_core::compose;
+use bakery_core::secret::Secret;
+use bakery_core::vars::{Layered, VarDoc, Vars};
+use bakery_link::{Controller, Options};
+
+use crate::exit::{Exit, Failure};
+use crate::render::LogFormat;
+
+/// Where the server is unless a setting says otherwise.
+const LOCAL: &str = "http://127.0.0.1:3000";
+
+/// Every variable that only the client, or the client too, reads; S3's are declared by bakery-context.
+pub const VARS: &[VarDoc] = &[
+    VarDoc {
+        name: "CONTROLLER_URL",
+        default: LOCAL,
+        meaning: "Where to submit builds: the server's public URL.",
+        required: "always, unless the server is on this machine",
+    },
+    VarDoc {
+        name: "BAKERY_TOKEN",
+        default: "none",
+        meaning: "The operator token, sent with every request.",
+        required: "the server wants one",
+    },
+    VarDoc {
+        name: "BAKERY_INSECURE",
+        default: "false",
+        meaning: "`true` = tokens and credentials may travel over plain HTTP to another machine.",
+        required: "",
+    },
+    VarDoc {
+        name: "LOG_FORMAT",
+        default: "simple",
+        meaning: "The form of the log: `simple` (colours), `plain` (no escapes) or `json` (one object a line).",
+        required: "",
+    },
+    VarDoc {
+        name: "NO_COLOR",
+        default: "none",
+        meaning: "Any value takes the colours from `LOG_FORMAT=simple`.",
+        required: "",
+    },
+];
+
+/// The settings of one call.
+#[derive(Debug)]
+pub struct Settings {
+    /// The server.
+    pub controller: Controller,
+    /// The form of the log.
+    pub format: LogFormat,
+    /// Colours are not wanted.
+    pub no_colour: bool,
+}
+
+impl Settings {
+    /// Reads the environment over `.env` in the working directory; says all mistakes at once.
+    pub fn read(environment: &BTreeMap<String, String>) -> Result<Self, Failure> {
+        let file = env_file(Path::new(".env"), environment)?;
+        Self::of(&Layered { upper: environment, lower: file })
+    }
+
+    fn of(vars: &dyn Vars) -> Result<Self, Failure> {
+        let mut wrong = Vec::new();
+        let format = match vars.setting("LOG_FORMAT").as_deref().map(str::parse) {
+            None => LogFormat::default(),
+            Some(Ok(format)) => format,
+            Some(Err(())) => {
+                let text = vars.setting("LOG_FORMAT").unwrap_or_default();
+                wrong.push(format!("LOG_FORMAT: `{text}` is not simple, plain or json"));
+                LogFormat::default()
+            }
+        };
+        let insecure = match vars.setting("BAKERY_INSECURE").as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(text) => {
+                wrong.push(format!("BAKERY_INSECURE: `{text}` is not true or false"));
+                false
+            }
+        };
+        let url = vars.setting("CONTROLLER_URL").unwrap_or_else(|| LOCAL.to_owned());
+        let token = vars.setting("BAKERY_TOKEN").map(Secret::from);
+        let mut hint =
+            "these are read from the environment and from .env in the working directory".to_owned();
+        let controller = Controller::new(&url, token, Options { insecure });
+        let controller = controller.map_err(|error| {
+            if let Some(specific) = error.hint() {
+                hint = specific;
+            }
+            wrong.push(error.to_string());
+        });
+        match controller {
+            Ok(controller) if wrong.is_empty() => {
+                let no_colour = vars.setting("NO_COLOR").is_some();
+                Ok(Self { controller, format, no_colour })
+            }
+            _ => Err(Failure { exit: Exit::Input, text: wrong.join("\n"), hint: Some(hint) }),
+        }
+    }
+}
+
+/// A `.env` file; one that is not there is empty.
+pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<BTreeMap<String, String>, Failure> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(compose::dotenv(&name, &text, environment)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => {
+            Err(Failure::input(format!("{name}: cannot be read: {error}"), "make it readable, or remove it"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let vars: BTreeMap<_, _> =
+            vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::of(&vars)
+    }
+
+    #[test]
+    fn nothing_set_is_a_server_on_this_machine() {
+        let settings = read(&[("CONTROLLER_URL", ""), ("LOG_FORMAT", "")]).unwrap();
+        assert_eq!(settings.controller.url(), LOCAL);
+        assert_eq!((settings.format, settings.no_colour), (LogFormat::Simple, false));
+    }
+
+    #[test]
+    fn all_mistakes_are_said_at_once_and_no_secret() {
+        let vars = [
+            ("LOG_FORMAT", "fancy"),
+            ("BAKERY_INSECURE", "yes"),
+            ("CONTROLLER_URL", "http://bakery.test"),
+            ("BAKERY_TOKEN", "hunter2"),
+        ];
+        let failure = read(&vars).unwrap_err();
+        assert_eq!(failure.exit, Exit::Input);
+        insta::assert_snapshot!(failure, @r"
+        LOG_FORMAT: `fancy` is not simple, plain or json
+        BAKERY_INSECURE: `yes` is not true or false
+        the operator token would travel unprotected to http://bakery.test
+          hint: use https:// in CONTROLLER_URL, or accept it with BAKERY_INSECURE=true
+        ");
+    }
+}

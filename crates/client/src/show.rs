@@ -1,0 +1,390 @@
+//! `plan`: what a build would do, for people and for machines. Secrets are masked in both.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, Paths};
+use bakery_core::names::{Arch, Platform};
+use bakery_core::plan::{BuildPlan, PlannedTask, Publish};
+use bakery_core::secret::name_suggests_secret;
+use bakery_core::spec::Order;
+use bakery_core::wire::run::Push;
+use serde::Serialize;
+
+use crate::labels;
+use crate::load::Loaded;
+use crate::talk;
+
+const MASK: &str = "***";
+/// What stands for a value that only the server knows.
+const UNSET: &str = "server default";
+
+/// The document of `plan --json`. Keys are added, never changed.
+#[derive(Debug, Serialize)]
+struct Shown {
+    /// The version of the executor whose arguments are shown.
+    executor: &'static str,
+    order: Order,
+    targets: Vec<ShownTarget>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownTarget {
+    name: String,
+    service: Option<String>,
+    /// What stands in the registry at the end; null with `no-push`.
+    destination: Option<String>,
+    /// True where the destination is an index of several images.
+    index: bool,
+    /// Names of the targets that must have ended well before.
+    after: Vec<String>,
+    tasks: Vec<ShownTask>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownTask {
+    index: u16,
+    name: String,
+    arch: Arch,
+    /// Null = the server's choice, like `cpu_millis` and `memory_mib`.
+    platform: Option<Platform>,
+    cpu_millis: Option<u32>,
+    memory_mib: Option<u32>,
+    env: BTreeMap<String, String>,
+    pre_script: Option<String>,
+    post_script: Option<String>,
+    credentials: Vec<ShownCredential>,
+    /// Where this task's own image is pushed.
+    push_to: Option<String>,
+    /// The executor's arguments.
+    argv: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownCredential {
+    registry: String,
+    username: String,
+}
+
+/// The text of `plan`. Notices and what is missing in the source go to standard error.
+pub fn show(loaded: &Loaded, json: bool) -> String {
+    let (shown, notices) = shown(&loaded.plan, loaded.spec.order);
+    for notice in &loaded.notices {
+        talk::say(&format!("notice: {notice}"));
+    }
+    for notice in notices {
+        talk::say(&format!("notice: {notice}"));
+    }
+    for missing in &loaded.missing {
+        talk::say(&format!("warning: {missing}"));
+    }
+    if json {
+        // Plain values always have a JSON form.
+        let mut text = serde_json::to_string_pretty(&shown).unwrap_or_default();
+        text.push('\n');
+        return text;
+    }
+    shown.to_string()
+}
+
+fn shown(plan: &BuildPlan, order: Order) -> (Shown, Vec<String>) {
+    let labels = labels::of_plan(plan);
+    let mut notices = Vec::new();
+    let targets = plan.targets.iter().map(|target| ShownTarget {
+        name: target.name.clone(),
+        service: target.service.as_ref().map(ToString::to_string),
+        destination: target.publish.as_ref().map(|publish| publish.destination().to_string()),
+        index: matches!(target.publish, Some(Publish::Index { .. })),
+        after: target.after.iter().map(|&place| plan.targets[place].name.clone()).collect(),
+        tasks: target
+            .tasks
+            .iter()
+            .map(|task| {
+                let name = labels.get(&task.index).map(|label| label.task.clone()).unwrap_or_default();
+                shown_task(task, name, &mut notices)
+            })
+            .collect(),
+    });
+    (Shown { executor: kaniko::PINNED_VERSION, order, targets: targets.collect() }, notices)
+}
+
+fn shown_task(task: &PlannedTask, name: String, notices: &mut Vec<String>) -> ShownTask {
+    let spec = &task.spec;
+    let mask = Mask::of(task);
+    let input = ArgvInput {
+        arch: spec.arch,
+        push_to: task.push_to.as_ref(),
+        push: Push::ByKaniko,
+        insecure_registries: &[],
+        paths: &Paths::default(),
+    };
+    let (argv, left_out) = kaniko::argv(&spec.kaniko, &input, &ExecutorFacts::pinned());
+    for notice in left_out {
+        let notice = format!("{name}: {notice}");
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+    ShownTask {
+        index: task.index,
+        name,
+        arch: spec.arch,
+        platform: spec.platform,
+        cpu_millis: spec.cpu_millis,
+        memory_mib: spec.memory_mib,
+        env: spec.env.iter().map(|(name, value)| (name.clone(), mask.value(name, value.expose()))).collect(),
+        pre_script: spec.pre_script.as_deref().map(|text| mask.text(text)),
+        post_script: spec.post_script.as_deref().map(|text| mask.text(text)),
+        credentials: spec
+            .credentials
+            .iter()
+            .map(|login| ShownCredential {
+                registry: login.registry.clone(),
+                username: login.username.clone(),
+            })
+            .collect(),
+        push_to: task.push_to.as_ref().map(ToString::to_string),
+        argv: argv.iter().map(|arg| mask.argument(arg)).collect(),
+    }
+}
+
+/// What must not be seen in a task's plan.
+struct Mask<'a> {
+    secrets: Vec<&'a str>,
+}
+
+impl<'a> Mask<'a> {
+    /// Passwords, and the values of variables and build arguments whose names suggest a secret.
+    fn of(task: &'a PlannedTask) -> Self {
+        let spec = &task.spec;
+        let logins = spec.credentials.iter().map(|login| login.password.expose());
+        let env =
+            spec.env.iter().filter(|(name, _)| name_suggests_secret(name)).map(|(_, value)| value.expose());
+        let args = spec.kaniko.build_args.iter().filter(|(name, _)| name_suggests_secret(name));
+        let mut secrets: Vec<&str> = logins.chain(env).chain(args.map(|(_, value)| value.as_str())).collect();
+        // Shorter ones would be found in innocent words, and the longest must go first.
+        secrets.retain(|secret| secret.len() >= 4);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self { secrets }
+    }
+
+    /// One variable's value.
+    fn value(&self, name: &str, value: &str) -> String {
+        if name_suggests_secret(name) { MASK.to_owned() } else { self.text(value) }
+    }
+
+    /// Any text: known secrets and the passwords in URLs go.
+    fn text(&self, text: &str) -> String {
+        let text = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, MASK));
+        without_url_passwords(&text)
+    }
+
+    /// One argument of the executor; `--build-arg` may come in two parts, and in extra flags.
+    fn argument(&self, arg: &str) -> String {
+        let (flag, rest) = match arg.strip_prefix("--build-arg=") {
+            Some(rest) => ("--build-arg=", rest),
+            None => ("", arg),
+        };
+        match rest.split_once('=') {
+            Some((name, _)) if !name.starts_with('-') && name_suggests_secret(name) => {
+                format!("{flag}{name}={MASK}")
+            }
+            _ => self.text(arg),
+        }
+    }
+}
+
+/// `scheme://user:password@host` without the password.
+fn without_url_passwords(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end =
+            after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(after.len());
+        let authority = &after[..end];
+        match authority.rsplit_once('@').and_then(|(login, host)| Some((login.split_once(':')?.0, host))) {
+            Some((user, host)) => {
+                let _ = write!(out, "{user}:{MASK}@{host}");
+            }
+            None => out.push_str(authority),
+        }
+        rest = &after[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, target) in self.targets.iter().enumerate() {
+            if place > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "target {}", target.name)?;
+            match &target.destination {
+                None => write!(f, " (nothing is pushed)")?,
+                Some(destination) if *destination == target.name => {}
+                Some(destination) => write!(f, " -> {destination}")?,
+            }
+            writeln!(f, "{}", if target.index { " (index)" } else { "" })?;
+            if !target.after.is_empty() {
+                writeln!(f, "  after {}", target.after.join(", "))?;
+            }
+            for task in &target.tasks {
+                write!(f, "{task}")?;
+            }
+        }
+        writeln!(f, "\nKaniko's arguments are those for {}.", self.executor)
+    }
+}
+
+impl fmt::Display for ShownTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn or_unset<T: fmt::Display>(value: Option<T>) -> String {
+            value.map_or_else(|| UNSET.to_owned(), |value| value.to_string())
+        }
+        writeln!(f, "  task {}", self.name)?;
+        writeln!(f, "    platform     {}", or_unset(self.platform))?;
+        writeln!(f, "    arch         {}", self.arch)?;
+        writeln!(f, "    cpu          {}", or_unset(self.cpu_millis.map(cores)))?;
+        writeln!(f, "    memory       {}", or_unset(self.memory_mib.map(|mib| format!("{mib} MiB"))))?;
+        writeln!(f, "    pushes       {}", self.push_to.as_deref().unwrap_or("nothing"))?;
+        for login in &self.credentials {
+            writeln!(f, "    login        {} as {}, password {MASK}", login.registry, login.username)?;
+        }
+        for (name, value) in &self.env {
+            writeln!(f, "    env          {name}={}", value.escape_debug())?;
+        }
+        for (what, script) in [("pre-script ", &self.pre_script), ("post-script", &self.post_script)] {
+            for line in script.iter().flat_map(|script| script.lines()) {
+                writeln!(f, "    {what}  {line}")?;
+            }
+        }
+        writeln!(f, "    {}", kaniko::EXECUTOR)?;
+        for arg in &self.argv {
+            writeln!(f, "      {arg}")?;
+        }
+        Ok(())
+    }
+}
+
+fn cores(millis: u32) -> String {
+    let text = format!("{}.{:03}", millis / 1000, millis % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bakery_core::{config, plan};
+
+    const CONFIG: &str = r#"
+global:
+  arch: amd64
+  env: { HTTP_PROXY: "http://me:hunter2@proxy:3128", NPM_TOKEN: sesame-open, TIER: base }
+  pre-script: |
+    echo "$NPM_TOKEN" sesame-open
+    make ready
+  kaniko-credentials: [{ registry: reg.test, username: baker, password: correct-horse }]
+  kaniko:
+    destination: reg.test/shop/cart:7
+    build-args: { GO: "1.25", DB_PASSWORD: battery-staple }
+    extra-flags: --build-arg API_KEY=extra-secret --label=by=correct-horse
+bake:
+- { cpu: 0.5, memory: 2G, platform: k8s }
+- { arch: arm64, env: { TIER: arm }, pre-script: "" }
+"#;
+
+    fn planned() -> (Shown, Vec<String>) {
+        let file = config::read("config.yaml", CONFIG).unwrap();
+        let (spec, _) = file.resolve(Order::Sequential).unwrap();
+        shown(&plan::plan(&spec).unwrap(), spec.order)
+    }
+
+    #[test]
+    fn a_plan_says_what_is_effective() {
+        insta::assert_snapshot!(planned().0, @r#"
+        target reg.test/shop/cart:7 (index)
+          task amd64
+            platform     k8s
+            arch         amd64
+            cpu          0.5
+            memory       2048 MiB
+            pushes       reg.test/shop/cart:7_amd64
+            login        reg.test as baker, password ***
+            env          HTTP_PROXY=http://me:***@proxy:3128
+            env          NPM_TOKEN=***
+            env          TIER=base
+            pre-script   echo "$NPM_TOKEN" ***
+            pre-script   make ready
+            /kaniko/executor
+              --context=dir:///kaniko/bakery/ctx
+              --dockerfile=/kaniko/bakery/ctx/Dockerfile
+              --custom-platform=linux/amd64
+              --build-arg=DB_PASSWORD=***
+              --build-arg=GO=1.25
+              --destination=reg.test/shop/cart:7_amd64
+              --digest-file=/kaniko/bakery/digest
+              --push-retry=5
+              --image-download-retry=3
+              --image-fs-extract-retry=3
+              --log-format=color
+              --log-timestamp=false
+              --build-arg
+              API_KEY=***
+              --label=by=***
+          task arm64
+            platform     server default
+            arch         arm64
+            cpu          server default
+            memory       server default
+            pushes       reg.test/shop/cart:7_arm64
+            login        reg.test as baker, password ***
+            env          HTTP_PROXY=http://me:***@proxy:3128
+            env          NPM_TOKEN=***
+            env          TIER=arm
+            /kaniko/executor
+              --context=dir:///kaniko/bakery/ctx
+              --dockerfile=/kaniko/bakery/ctx/Dockerfile
+              --custom-platform=linux/arm64
+              --build-arg=DB_PASSWORD=***
+              --build-arg=GO=1.25
+              --destination=reg.test/shop/cart:7_arm64
+              --digest-file=/kaniko/bakery/digest
+              --push-retry=5
+              --image-download-retry=3
+              --image-fs-extract-retry=3
+              --log-format=color
+              --log-timestamp=false
+              --build-arg
+              API_KEY=***
+              --label=by=***
+
+        Kaniko's arguments are those for v1.27.5.
+        "#);
+    }
+
+    #[test]
+    fn no_secret_is_in_either_form() {
+        let (shown, notices) = planned();
+        let all = format!("{shown}{}{notices:?}", serde_json::to_string(&shown).unwrap());
+        for secret in ["hunter2", "sesame", "correct-horse", "battery", "extra-secret"] {
+            assert!(!all.contains(secret), "{secret} in\n{all}");
+        }
+        assert!(all.contains("http://me:***@proxy:3128") && all.contains("DB_PASSWORD=***"));
+    }
+
+    #[test]
+    fn the_json_document_has_a_stable_shape() {
+        let value = serde_json::to_value(planned().0).unwrap();
+        let keys = |value: &serde_json::Value| {
+            value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        insta::assert_snapshot!(keys(&value), @"executor order targets");
+        insta::assert_snapshot!(keys(&value["targets"][0]), @"after destination index name service tasks");
+        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials env index memory_mib name platform post_script pre_script push_to");
+        assert!(value["targets"][0]["tasks"][1]["platform"].is_null());
+    }
+}

@@ -1,0 +1,156 @@
+//! The source goes to where agents can read it, and the build goes to the server.
+
+use std::future::Future;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use bakery_context::{Packed, pack};
+use bakery_core::spec::BuildSpec;
+use bakery_core::wire::build::{SubmitBuild, Submitted};
+use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place};
+use bakery_link::{Controller, LinkError};
+use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::NamedTempFile;
+use tokio::time::{Instant, sleep};
+
+use crate::exit::Failure;
+use crate::load::{Loaded, folders};
+use crate::settings::Settings;
+use crate::talk;
+
+/// The usual compromise of gzip between size and time.
+const LEVEL: u32 = 6;
+/// Buffer between the packer and the disk.
+const BUFFER: usize = 1 << 20;
+
+/// Packs the source and makes it known to the server; sends it only where the server does not have it.
+pub async fn context(settings: &Settings, loaded: &Loaded) -> Result<ContextRef, Failure> {
+    let (packed, blob) = packed(loaded).await?;
+    let Packed { id, sha256, len, entries, bytes, notices } = packed;
+    for notice in notices {
+        talk::say(&format!("notice: {notice}"));
+    }
+    talk::say(&format!("packed {entries} entries, {} as {}", talk::bytes(bytes), talk::bytes(len)));
+    let place = Place::Store;
+    let offer = ContextOffer { id, sha256, len, place };
+    let answer = persist(false, || settings.controller.offer_context(&offer)).await?;
+    let ContextOffer { id, sha256, len, .. } = offer;
+    match answer {
+        ContextAnswer::Present { context } => {
+            talk::say("context unchanged, nothing sent");
+            Ok(context)
+        }
+        ContextAnswer::Upload { path } => {
+            upload(&settings.controller, &path, blob.path(), len).await?;
+            talk::say(&format!("sent {}", talk::bytes(len)));
+            Ok(ContextRef { id, sha256, len, place: Place::Store })
+        }
+        ContextAnswer::OwnCredentials => Err(Failure::input(
+            "the server reads contexts from a bucket, and this client knows none",
+            "set S3_BUCKET (and S3_ENDPOINT, S3_REGION) as for the server",
+        )),
+    }
+}
+
+/// Submits under one key, so that asking again after a lost answer does not build twice.
+pub async fn submit(
+    controller: &Controller,
+    spec: BuildSpec,
+    context: ContextRef,
+) -> Result<Submitted, Failure> {
+    let build = SubmitBuild { spec, context, idempotency_key: random_key()? };
+    Ok(persist(true, || controller.submit(&build)).await?)
+}
+
+/// Calls again while the server is busy, and, where it is `known` to be there, while it cannot be reached.
+pub async fn persist<T, F, C>(known: bool, call: C) -> Result<T, LinkError>
+where
+    F: Future<Output = Result<T, LinkError>>,
+    C: Fn() -> F,
+{
+    let (start, mut pause) = (Instant::now(), Duration::from_millis(200));
+    loop {
+        let error = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let bound = match error {
+            LinkError::Unreachable { .. } if known => Duration::from_mins(2),
+            LinkError::Refused(_) if error.is_transient() => Duration::from_secs(20),
+            _ => return Err(error),
+        };
+        if start.elapsed() + pause > bound {
+            return Err(error);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(3));
+    }
+}
+
+/// Packs into a temporary file, which goes away with what is returned.
+async fn packed(loaded: &Loaded) -> Result<(Packed, NamedTempFile), Failure> {
+    let no_room = |error: io::Error| Failure {
+        hint: Some("TMPDIR must name a folder with room for the packed source".to_owned()),
+        ..Failure::input(format!("no temporary file: {error}"), "")
+    };
+    let blob = NamedTempFile::with_prefix("bakery-").map_err(no_room)?;
+    let target = blob.reopen().map_err(no_room)?;
+    let (root, folders) = (loaded.root.clone(), folders(&loaded.spec));
+    let bar = spinner("packing {bytes} ({binary_bytes_per_sec})");
+    let seen = bar.clone();
+    let packing = tokio::task::spawn_blocking(move || {
+        let mut out = BufWriter::with_capacity(BUFFER, seen.wrap_write(target));
+        let packed = pack(&root, &folders, &mut out, LEVEL)?;
+        out.flush().map_err(bakery_context::PackError::Write)?;
+        Ok::<_, bakery_context::PackError>(packed)
+    });
+    let packed = packing.await;
+    bar.finish_and_clear();
+    let packed = packed.map_err(|error| Failure::ours(format!("the packer ended early: {error}")))?;
+    let packed = packed.map_err(|error| Failure::input(error.to_string(), error.hint()))?;
+    Ok((packed, blob))
+}
+
+async fn upload(controller: &Controller, path: &str, blob: &Path, len: u64) -> Result<(), Failure> {
+    let bar = meter(len);
+    let sent = persist(true, || async {
+        let file = tokio::fs::File::open(blob).await;
+        let file = file.map_err(|error| LinkError::Settings {
+            text: format!("the packed source is gone: {error}"),
+            hint: "does something clean TMPDIR?".to_owned(),
+        })?;
+        let bar = bar.clone();
+        controller.put_context(path, file, len, move |sent| bar.set_position(sent)).await
+    });
+    let sent = sent.await;
+    bar.finish_and_clear();
+    Ok(sent?)
+}
+
+/// 32 hex digits that nobody guesses.
+fn random_key() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::ours("this system gives no random numbers"))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+/// Progress of unknown length, on a terminal only.
+fn spinner(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template(&format!("{{spinner}} {template}")) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+/// Progress of known length, on a terminal only.
+fn meter(len: u64) -> ProgressBar {
+    let bar = ProgressBar::new(len);
+    if let Ok(style) = ProgressStyle::with_template("sending {wide_bar} {bytes} of {total_bytes}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
