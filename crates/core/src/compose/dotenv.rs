@@ -71,7 +71,15 @@ impl<'t> Reader<'t> {
         let after = after.trim_start_matches(is_blank);
         let name = name.to_owned();
         if let Some(value) = after.strip_prefix(['=', ':']) {
-            self.rest = value.trim_start_matches(is_blank);
+            let text = value.trim_start_matches(is_blank);
+            // `NAME= # comment` has no value, and `NAME=#f00` has one. (Compose reads the former as `# comment`.)
+            if text.starts_with('#') && text.len() < value.len() {
+                self.rest = text;
+                self.skip_line();
+                known.insert(name, String::new());
+                return Ok(());
+            }
+            self.rest = text;
             let value = self.value(known, vars).map_err(|message| (name.clone(), message))?;
             known.insert(name, value);
         } else if after.is_empty() || after.starts_with(['\n', '#']) {
@@ -95,9 +103,7 @@ impl<'t> Reader<'t> {
             Some('"') => fill(&unescape(&self.quoted('"')?)),
             _ => {
                 let line = self.skip_line();
-                // A value that is nothing but a comment is empty.
-                let value = if line.starts_with('#') { "" } else { line };
-                fill(value.split_once(" #").map_or(value, |(value, _)| value).trim_end())
+                fill(line.split_once(" #").map_or(line, |(value, _)| value).trim_end())
             }
         }
     }
@@ -188,7 +194,8 @@ mod tests {
             ("A: b", "A", "b"),
             ("A = b c  # d", "A", "b c"),
             ("A=b#c", "A", "b#c"),
-            ("A=# c", "A", ""),
+            ("A= # c", "A", ""),
+            ("A=#f00", "A", "#f00"),
             ("A=", "A", ""),
             ("\u{feff}export  A=b\r\n", "A", "b"),
             ("A='$HOST \\n # \\' x'", "A", "$HOST \\n # ' x"),
