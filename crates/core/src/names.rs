@@ -47,6 +47,11 @@ impl BuildId {
     pub fn new(millis: u64, random: u128) -> Self {
         Self(Ulid::from_parts(millis, random))
     }
+
+    /// The time that it was made from, in milliseconds since the Unix epoch.
+    pub fn millis(self) -> u64 {
+        self.0.timestamp_ms()
+    }
 }
 
 impl fmt::Display for BuildId {

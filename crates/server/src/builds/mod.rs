@@ -1,1 +1,333 @@
 //! The living room: accepts builds, drives them to their end, keeps the ledger.
+//!
+//! One owner per build decides (a pure step), commits to the ledger, appends to the log and only then acts; so a server
+//! that is killed at any point takes up at its next start what it had committed, and nothing else has happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bakery_core::names::{Arch, BuildId, Platform, RunName};
+use bakery_core::secret::Secret;
+use bakery_core::wire::build::{BuildList, BuildView, Info};
+use bakery_core::wire::log::Frame;
+use bakery_core::wire::run::{OrderRequest, ReportAck, TaskOrder, TaskReport};
+use bakery_core::wire::{self};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::logs::Logs;
+use crate::platform::Launcher;
+use crate::spawn::Tasks;
+
+mod actor;
+mod duties;
+mod error;
+mod gc;
+pub mod keys;
+pub mod ledger;
+mod places;
+mod publish;
+mod sessions;
+mod settings;
+mod state;
+mod submit;
+mod watch;
+
+use actor::{Actor, Handle, Message};
+use duties::Duties;
+pub use error::{BuildError, InternalError, RunError, SubmitError};
+use ledger::{Ledger, LedgerError};
+use places::Places;
+pub use sessions::RunSession;
+use sessions::{Bound, Sessions};
+pub use settings::{
+    BuildsParts, BuildsSettings, ContextProblem, ContextShelf, Patience, PlatformSettings, Publisher,
+    Retention,
+};
+
+/// How many builds a list holds.
+const LISTED: u32 = 100;
+/// Protocol versions that this server speaks.
+const PROTOCOLS: [u32; 1] = [wire::PROTOCOL];
+
+/// All builds of this server; cheap to clone.
+#[derive(Clone)]
+pub struct Builds {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ledger: Ledger,
+    logs: Logs,
+    contexts: Arc<dyn ContextShelf>,
+    registry: Arc<dyn Publisher>,
+    launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
+    settings: BuildsSettings,
+    clock: Clock,
+    tasks: Tasks,
+    /// Ends owners and loops, but no container: the next start adopts those.
+    stopping: CancellationToken,
+    /// Owners, so that a drain can wait for their last commits.
+    owners: TaskTracker,
+    accepting: AtomicBool,
+    places: Places,
+    duties: Duties,
+    sessions: Sessions,
+    open: Mutex<HashMap<BuildId, Handle>>,
+}
+
+impl Builds {
+    /// Takes up everything that the ledger holds open, and begins to watch the platforms.
+    pub async fn start(parts: BuildsParts) -> Result<Self, InternalError> {
+        let places = parts.settings.platforms.iter().map(|(platform, room)| (*platform, room.max_runs));
+        let (duties, words) = Duties::new();
+        let shared = Arc::new(Shared {
+            places: Places::new(places),
+            ledger: parts.ledger,
+            logs: parts.logs,
+            contexts: parts.contexts,
+            registry: parts.registry,
+            launchers: parts.launchers,
+            settings: parts.settings,
+            clock: parts.clock,
+            stopping: parts.tasks.stopping().child_token(),
+            tasks: parts.tasks,
+            owners: TaskTracker::new(),
+            accepting: AtomicBool::new(false),
+            duties,
+            sessions: Sessions::default(),
+            open: Mutex::default(),
+        });
+        for build in shared.ledger.unfinished_logs().await? {
+            shared.finish_log(build).await?;
+        }
+        for (run, platform) in shared.ledger.duties().await? {
+            shared.places.hold(platform, run);
+            shared.duties.stop(run, platform, true);
+        }
+        for build in shared.ledger.open_builds().await? {
+            shared.adopt(build).await?;
+        }
+        let tasks = &shared.tasks;
+        drop(tasks.spawn("duties", duties::run(Arc::clone(&shared), words)));
+        for (&platform, launcher) in &shared.launchers {
+            let watch = watch::run(Arc::clone(&shared), platform, Arc::clone(launcher));
+            drop(tasks.spawn("platform watch", watch));
+        }
+        drop(tasks.spawn("gc", gc::run(Arc::clone(&shared))));
+        shared.accepting.store(true, Ordering::Release);
+        Ok(Self { shared })
+    }
+
+    /// The owner's newest builds, newest first.
+    pub async fn list(&self, owner: &str) -> Result<BuildList, BuildError> {
+        let mut builds = Vec::new();
+        for build in self.shared.ledger.newest(owner, LISTED).await? {
+            // One that retention removes in this moment is left out.
+            builds.extend(self.shared.view(build).await?);
+        }
+        Ok(BuildList { builds })
+    }
+
+    /// One build of the owner's.
+    pub async fn view(&self, owner: &str, build: BuildId) -> Result<BuildView, BuildError> {
+        self.shared.check_owner(owner, build).await?;
+        self.shared.view(build).await?.ok_or(BuildError::NoSuchBuild)
+    }
+
+    /// Cancels one build of the owner's and returns what became of it. Cancelling an ended build changes nothing.
+    pub async fn cancel(&self, owner: &str, build: BuildId) -> Result<BuildView, BuildError> {
+        self.shared.check_owner(owner, build).await?;
+        let (reply, done) = oneshot::channel();
+        let text = "cancelled by its owner".to_owned();
+        if self.shared.tell(build, Message::Cancel { text, reply }) {
+            // An error here means that the build has ended by itself meanwhile.
+            let _ = done.await;
+        }
+        self.shared.view(build).await?.ok_or(BuildError::NoSuchBuild)
+    }
+
+    /// Trades a run's launch token for its order, and binds the run to the session.
+    pub async fn bind(
+        &self,
+        run: RunName,
+        token: &Secret,
+        request: OrderRequest,
+    ) -> Result<TaskOrder, RunError> {
+        if !self.shared.ledger.key().is_launch_token(run, token) {
+            return Err(RunError::Unauthorized);
+        }
+        let (reply, answer) = oneshot::channel();
+        if !self.shared.tell(run.task.build, Message::Bind { run, request, reply }) {
+            return Err(RunError::Over);
+        }
+        answer.await.unwrap_or(Err(RunError::Internal(InternalError::Stopping)))
+    }
+
+    /// The session of a bound run, where `secret` is its own.
+    pub async fn session(&self, run: RunName, secret: &Secret) -> Result<RunSession, RunError> {
+        if let Some((bound, owner)) = self.shared.sessions.get(run) {
+            return bound.session(run, secret, Some(owner)).ok_or(RunError::Unauthorized);
+        }
+        // The build has ended, or the run never bound: in both cases nobody waits for what the agent says.
+        let (sha256, context) = self.shared.ledger.session(run).await?.ok_or(RunError::Unauthorized)?;
+        let bound = Bound::new(sha256, context, bakery_core::wire::run::Stage::Report, true);
+        bound.session(run, secret, None).ok_or(RunError::Unauthorized)
+    }
+
+    /// Takes a run's report; every line that it speaks of must have come, and is on disk before it counts.
+    pub async fn report(
+        &self,
+        run: RunName,
+        secret: &Secret,
+        report: TaskReport,
+    ) -> Result<ReportAck, RunError> {
+        let session = self.session(run, secret).await?;
+        session.heard(report.stage);
+        let build = run.task.build;
+        if !session.cancelled() {
+            let next = self.shared.logs.next(run).await?;
+            if next <= report.lines {
+                return Err(RunError::LinesMissing { lines: report.lines, next });
+            }
+            self.shared.logs.sync(build).await?;
+        }
+        let (reply, settled) = oneshot::channel();
+        if !self.shared.tell(build, Message::Report { run, result: report.result, reply }) {
+            if self.shared.stopping.is_cancelled() {
+                return Err(RunError::Internal(InternalError::Stopping));
+            }
+            return Ok(ReportAck { accepted: false });
+        }
+        match settled.await {
+            Ok(accepted) => Ok(ReportAck { accepted }),
+            // The owner went before it heard: its build has ended, or the server stops and the agent asks again.
+            Err(_) if self.shared.stopping.is_cancelled() => Err(RunError::Internal(InternalError::Stopping)),
+            Err(_) => Ok(ReportAck { accepted: false }),
+        }
+    }
+
+    /// Versions, platforms, architectures.
+    pub fn info(&self) -> Info {
+        let archs = |launcher: &Arc<dyn Launcher>| {
+            Arch::ALL.into_iter().filter(|arch| launcher.can_run(*arch).is_ok()).collect()
+        };
+        let platforms = &self.shared.launchers;
+        Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocols: PROTOCOLS.to_vec(),
+            platforms: platforms.iter().map(|(name, launcher)| (name.to_string(), archs(launcher))).collect(),
+            bucket: self.shared.settings.bucket.clone(),
+        }
+    }
+
+    /// Whether builds can be taken now; the text says why not.
+    pub async fn ready(&self) -> Result<(), String> {
+        if !self.shared.accepting.load(Ordering::Acquire) {
+            return Err("the server is stopping".to_owned());
+        }
+        self.shared.ledger.ping().await.map_err(|error| error.to_string())
+    }
+
+    /// Takes no new builds, and ends every owner after what it is committing. Containers live on: the next start adopts
+    /// them, and their agents ship on.
+    pub async fn drain(&self) {
+        self.shared.accepting.store(false, Ordering::Release);
+        self.shared.stopping.cancel();
+        self.shared.owners.close();
+        self.shared.owners.wait().await;
+    }
+}
+
+impl Shared {
+    /// Starts the owner of an open build.
+    async fn adopt(self: &Arc<Self>, build: BuildId) -> Result<(), InternalError> {
+        let Some(open) = self.ledger.load(build).await? else { return Ok(()) };
+        let owner = self.ledger.owner(build).await?.unwrap_or_default();
+        let owed = self.owed(build, open.frames.clone()).await?;
+        let (actor, handle) = Actor::new(Arc::clone(self), &owner, open, owed);
+        self.lock().insert(build, handle);
+        drop(self.tasks.spawn("build", self.owners.track_future(actor.run())));
+        Ok(())
+    }
+
+    /// What is committed and not in the log: the log has a prefix of it.
+    async fn owed(&self, build: BuildId, mut committed: Vec<Frame>) -> Result<Vec<Frame>, InternalError> {
+        self.logs.create(build).await?;
+        let ours = |frame: &Frame| {
+            matches!(frame, Frame::State { .. } | Frame::Published { .. } | Frame::End { .. })
+        };
+        let there = self.logs.frames(build).await?.iter().filter(|header| ours(&header.frame)).count();
+        Ok(committed.split_off(there.min(committed.len())))
+    }
+
+    /// A build that has ended in the ledger, but perhaps not yet in its log.
+    async fn finish_log(&self, build: BuildId) -> Result<(), InternalError> {
+        let committed = self.ledger.frames(build).await?;
+        for frame in self.owed(build, committed).await? {
+            self.logs.frame(build, frame).await?;
+        }
+        self.logs.sync(build).await?;
+        Ok(self.ledger.log_is_whole(build).await?)
+    }
+
+    /// False where nobody owns the build: it has ended, or never was.
+    fn tell(&self, build: BuildId, message: Message) -> bool {
+        let handle = self.lock().get(&build).map(|handle| handle.inbox.clone());
+        handle.is_some_and(|inbox| inbox.tell(message))
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        for handle in self.lock().values() {
+            handle.inbox.tell(message());
+        }
+    }
+
+    /// The build has ended and its log says so.
+    fn forget(&self, build: BuildId) {
+        self.lock().remove(&build);
+        self.sessions.forget(build);
+    }
+
+    async fn view(&self, build: BuildId) -> Result<Option<BuildView>, LedgerError> {
+        let shown = self.lock().get(&build).map(|handle| Arc::clone(&handle.state.borrow()));
+        let ahead = |run| self.places.ahead(run);
+        match shown {
+            Some(state) => Ok(Some(state.view(ahead))),
+            None => Ok(self.ledger.state(build).await?.map(|state| state.view(ahead))),
+        }
+    }
+
+    /// Somebody else's build is one that there is not.
+    async fn check_owner(&self, owner: &str, build: BuildId) -> Result<(), BuildError> {
+        let known = self.lock().get(&build).map(|handle| Arc::clone(&handle.owner));
+        let known = match known {
+            Some(known) => Some(known.to_string()),
+            None => self.ledger.owner(build).await?,
+        };
+        if known.as_deref() == Some(owner) { Ok(()) } else { Err(BuildError::NoSuchBuild) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<BuildId, Handle>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => future::pending().await,
+    }
+}
+
+/// Seconds, rounded up.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

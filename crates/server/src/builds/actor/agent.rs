@@ -1,0 +1,81 @@
+//! What an owner does with an agent.
+
+use bakery_core::lifecycle::{TaskEvent, TaskState};
+use bakery_core::names::RunName;
+use bakery_core::wire::log::Level;
+use bakery_core::wire::run::{OrderRequest, Stage, TaskOrder, TaskResult};
+
+use super::{Actor, Event, Stopping};
+use crate::builds::error::RunError;
+use crate::builds::sessions::{self, Bound};
+
+impl Actor {
+    /// Binds the run to the session, and gives the order. The launch token has been checked.
+    pub(super) async fn bind(
+        &mut self,
+        run: RunName,
+        request: &OrderRequest,
+    ) -> Result<Result<TaskOrder, RunError>, Stopping> {
+        let place = usize::from(run.task.index);
+        if !self.is_current(run) {
+            return Ok(Err(RunError::Over));
+        }
+        let hash = sessions::hash(&request.session);
+        match (&self.state.tasks[place].task.state, self.sessions.get(&run)) {
+            (_, Some(known)) if !sessions::same(known, &hash) => {
+                tracing::error!(%run, "a second agent has tried to bind this run; the run is ended");
+                let text = "a second agent has shown this run's launch token; somebody may have stolen it";
+                self.say(Some(run), Level::Error, text.to_owned()).await;
+                self.take(Event::of_run(run, TaskEvent::SecondBinder(text.to_owned()))).await?;
+                return Ok(Err(RunError::SecondBinder));
+            }
+            (TaskState::Running { .. }, Some(_)) => {}
+            (TaskState::Launching { .. }, None) => {
+                self.take_with(Event::of_run(run, TaskEvent::AgentSeen), Some((run, hash))).await?;
+                self.sessions.insert(run, hash);
+                let bound = Bound::new(hash, self.context.clone(), Stage::Prepare, false);
+                self.shared.sessions.add(run, bound, self.inbox.clone());
+                let text = format!("the agent (version {}) has its order", short(&request.agent_version));
+                self.say(Some(run), Level::Info, text).await;
+            }
+            _ => return Ok(Err(RunError::Over)),
+        }
+        Ok(self.order(run).await)
+    }
+
+    /// Settles the task; false where it was settled before.
+    pub(super) async fn report(&mut self, run: RunName, result: TaskResult) -> Result<bool, Stopping> {
+        let open = self.is_current(run);
+        self.take(Event::of_run(run, TaskEvent::Reported(result))).await?;
+        Ok(open)
+    }
+
+    async fn order(&self, run: RunName) -> Result<TaskOrder, RunError> {
+        let place = usize::from(run.task.index);
+        let settings = &self.shared.settings;
+        let spec = self.specs.get(place).ok_or(RunError::Over)?;
+        let source = self.shared.contexts.source(&self.context).await.map_err(RunError::Context)?;
+        Ok(TaskOrder {
+            run,
+            arch: spec.arch,
+            source,
+            context: self.context.clone(),
+            env: spec.env.clone(),
+            pre_script: spec.pre_script.clone(),
+            post_script: spec.post_script.clone(),
+            kaniko: spec.kaniko.clone(),
+            push_to: self.state.blueprint.tasks[place].push_to.clone(),
+            push: settings.push,
+            pull_credentials: spec.credentials.clone(),
+            push_credentials: spec.credentials.clone(),
+            insecure_registries: settings.insecure_registries.clone(),
+            deadline_seconds: self.timers[place].seconds_left(),
+            result_seconds: settings.result_timeout.as_secs(),
+        })
+    }
+}
+
+/// A version as others give it, cut to what fits a line.
+fn short(version: &str) -> String {
+    version.chars().filter(|c| !c.is_control()).take(64).collect()
+}

@@ -1,0 +1,328 @@
+//! The pure half: what a build becomes when something happens to it, and what has to be done about it.
+
+use bakery_core::image::Digest;
+use bakery_core::lifecycle::{self, Cause, Effect, Ending, TaskEvent, TaskState};
+use bakery_core::names::RunName;
+use bakery_core::reason::Reason;
+use bakery_core::wire::build::{PublishState, Verdict};
+use bakery_core::wire::log::{Frame, Level};
+use jiff::Timestamp;
+
+use crate::builds::state::{self, BuildState, FirstCause};
+
+/// What happens to a build.
+#[derive(Debug, Clone)]
+pub(in crate::builds) enum Event {
+    /// The server begins with it, or begins again after a restart.
+    Begin,
+    /// Something happens to one attempt at one task.
+    Task { place: usize, attempt: u8, event: TaskEvent },
+    /// The platform holds the container.
+    Answered { place: usize, attempt: u8 },
+    /// Somebody cancels it.
+    Cancel(String),
+    /// The publishing of a target has come to its end.
+    Published { target: usize, result: Result<Digest, Cause> },
+}
+
+impl Event {
+    /// What happens to one attempt, by its name.
+    pub(in crate::builds) fn of_run(run: RunName, event: TaskEvent) -> Self {
+        Self::Task { place: usize::from(run.task.index), attempt: run.attempt, event }
+    }
+}
+
+/// What has to be done, once the new state is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::builds) enum Todo {
+    /// Queue for a place on the task's platform.
+    Enqueue(usize),
+    /// The same after a pause.
+    EnqueueLater(usize),
+    /// Leave the queue, or give back a place that was never used.
+    Leave(usize, RunName),
+    /// Ask the platform for the container.
+    Launch(usize),
+    /// Ask the platform whether it still holds the container.
+    Ask(usize),
+    /// Publish the target's index.
+    Publish(usize),
+    /// Nothing will follow.
+    End,
+}
+
+/// A container that must not live on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::builds) struct Duty {
+    pub(in crate::builds) place: usize,
+    pub(in crate::builds) run: RunName,
+    /// It may end by itself first.
+    pub(in crate::builds) lingers: bool,
+}
+
+/// One step of a build.
+#[derive(Debug)]
+pub(in crate::builds) struct Step {
+    pub(in crate::builds) state: BuildState,
+    pub(in crate::builds) frames: Vec<Frame>,
+    pub(in crate::builds) duties: Vec<Duty>,
+    pub(in crate::builds) todo: Vec<Todo>,
+    pub(in crate::builds) says: Vec<(Option<RunName>, Level, String)>,
+}
+
+/// What is under way and need not be kept: a restart begins it again.
+#[derive(Debug, Default)]
+pub(in crate::builds) struct UnderWay {
+    queued: Vec<usize>,
+    publishing: Vec<usize>,
+}
+
+/// One step. Pure but for `under_way`, which keeps effects from being asked for twice.
+pub(in crate::builds) fn step(
+    state: &BuildState,
+    under_way: &mut UnderWay,
+    now: Timestamp,
+    event: Event,
+) -> Step {
+    let step = Step {
+        state: state.clone(),
+        frames: Vec::new(),
+        duties: Vec::new(),
+        todo: Vec::new(),
+        says: Vec::new(),
+    };
+    let mut hand = Hand { step, under_way, now };
+    if state.outcome.is_none() {
+        hand.take(event);
+        hand.follow_up();
+    } else if let Event::Task { place, attempt, event } = event {
+        hand.task(place, attempt, event);
+    }
+    hand.step
+}
+
+struct Hand<'a> {
+    step: Step,
+    under_way: &'a mut UnderWay,
+    now: Timestamp,
+}
+
+impl Hand<'_> {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Begin => self.begin(),
+            Event::Task { place, attempt, event } => self.task(place, attempt, event),
+            Event::Answered { place, attempt } => {
+                let record = &mut self.step.state.tasks[place];
+                if record.task.attempt == attempt && record.launched.is_some() {
+                    record.answered = true;
+                }
+            }
+            Event::Cancel(text) => self.cancel(&text),
+            Event::Published { target, result } => self.published(target, result),
+        }
+    }
+
+    /// Takes up what a state alone asks for.
+    fn begin(&mut self) {
+        for place in 0..self.step.state.tasks.len() {
+            let record = &self.step.state.tasks[place];
+            match &record.task.state {
+                TaskState::Launching { .. } if !record.answered => self.step.todo.push(Todo::Launch(place)),
+                TaskState::Retreating { .. } => self.stop(place, self.step.state.run(place), false),
+                _ => {}
+            }
+        }
+    }
+
+    fn task(&mut self, place: usize, attempt: u8, event: TaskEvent) {
+        let Some(record) = self.step.state.tasks.get(place) else { return };
+        let before = record.task.clone();
+        let run = self.step.state.run(place);
+        let (after, effects) = lifecycle::next(&before, attempt, event);
+        self.step.state.tasks[place].task = after.clone();
+
+        let attempt_over = after.attempt != before.attempt || after.ending() != before.ending();
+        let was_planned = matches!(before.state, TaskState::Planned { .. });
+        let retreats = matches!(before.state, TaskState::Retreating { .. });
+        if attempt_over && was_planned {
+            self.step.todo.push(Todo::Leave(place, run));
+        } else if attempt_over && !retreats {
+            // Also where it is gone already: stopping is what removes it from the platform.
+            self.stop(place, run, effects.contains(&Effect::StopIfItLingers));
+        }
+        for effect in effects {
+            self.effect(place, run, effect);
+        }
+        if (before.phase(), before.attempt) != (after.phase(), after.attempt) {
+            self.step.frames.push(Frame::State {
+                run: self.step.state.run(place),
+                phase: after.phase(),
+                reason: after.cause().map(|cause| cause.reason),
+                text: after.cause().map(|cause| cause.text.clone()),
+            });
+        }
+        if let (None, Some(cause)) = (before.ending(), after.ending().and_then(Ending::cause)) {
+            let text = format!("{}: {}", self.step.state.label(place), cause.text);
+            let verdict = state::verdict_of_task(cause.reason);
+            self.blame(Cause::new(cause.reason, text), verdict);
+        }
+    }
+
+    fn effect(&mut self, place: usize, run: RunName, effect: Effect) {
+        let record = &mut self.step.state.tasks[place];
+        match effect {
+            Effect::Launch => {
+                record.launched = Some(self.now);
+                record.answered = false;
+                self.step.todo.push(Todo::Launch(place));
+            }
+            Effect::Stop => self.stop(place, run, false),
+            Effect::StopIfItLingers => self.stop(place, run, true),
+            Effect::AskPlatform => self.step.todo.push(Todo::Ask(place)),
+            // The state itself says it: the loop measures the grace of a closing task.
+            Effect::StartGrace => {}
+            Effect::QueueAgain => {
+                record.launched = None;
+                record.answered = false;
+                self.step.todo.push(Todo::EnqueueLater(place));
+            }
+            Effect::Say(text) => self.say(Some(run), Level::Info, text),
+            Effect::Contradiction(digest) => {
+                tracing::error!(%run, %digest, "a late report contradicts the digest that the task settled with");
+            }
+        }
+    }
+
+    fn cancel(&mut self, text: &str) {
+        if (0..self.step.state.tasks.len()).any(|place| !self.step.state.settled(place)) {
+            self.blame(Cause::new(Reason::Cancelled, text), Verdict::Cancelled);
+        }
+        for place in 0..self.step.state.tasks.len() {
+            let attempt = self.step.state.tasks[place].task.attempt;
+            self.task(place, attempt, TaskEvent::CancelAsked(text.to_owned()));
+        }
+        for target in 0..self.step.state.publishes.len() {
+            // What is being pushed at this moment ends by itself: breaking it off would leave us not knowing.
+            if !self.under_way.publishing.contains(&target) {
+                self.give_up(target, &Cause::new(Reason::Cancelled, text.to_owned()));
+            }
+        }
+    }
+
+    fn published(&mut self, target: usize, result: Result<Digest, Cause>) {
+        self.under_way.publishing.retain(|&other| other != target);
+        if self.step.state.publishes[target] != Some(PublishState::Pending) {
+            return;
+        }
+        let state = match result {
+            Ok(digest) => PublishState::Done { digest },
+            Err(Cause { reason, text }) => {
+                let name = &self.step.state.blueprint.targets[target].name;
+                let cause = Cause::new(reason, format!("{name}: {text}"));
+                self.blame(cause, state::verdict_of_publish(reason));
+                PublishState::Failed { reason, text }
+            }
+        };
+        self.step.state.publishes[target] = Some(state);
+        self.frame_publish(target);
+    }
+
+    /// Whatever follows from the new state, until nothing more does.
+    fn follow_up(&mut self) {
+        loop {
+            let before = self.step.state.clone();
+            for target in 0..before.publishes.len() {
+                self.follow_target(target);
+            }
+            if before == self.step.state {
+                break;
+            }
+        }
+        let state = &mut self.step.state;
+        if (0..state.publishes.len()).all(|target| state.over(target)) {
+            let outcome = state.conclude();
+            state.outcome = Some(outcome.clone());
+            state.ended = Some(self.now);
+            self.step.frames.push(Frame::End { outcome });
+            self.step.todo.push(Todo::End);
+        }
+    }
+
+    fn follow_target(&mut self, target: usize) {
+        let state = &self.step.state;
+        let print = state.blueprint.targets[target].clone();
+        if state.failed(target) {
+            self.abandon(target, &format!("another part of {} did not end well", print.name));
+        } else if let Some(&lost) = print.after.iter().find(|&&before| state.failed(before)) {
+            let name = &state.blueprint.targets[lost].name;
+            self.abandon(target, &format!("{name}, which comes first, did not end well"));
+        } else if state.baked(target) && state.publishes[target] == Some(PublishState::Pending) {
+            self.publish(target, &print.tasks, print.index);
+        } else if print.after.iter().all(|&before| state.good(before)) {
+            for place in print.tasks {
+                let waits = matches!(self.step.state.tasks[place].task.state, TaskState::Planned { .. });
+                if waits && !self.under_way.queued.contains(&place) {
+                    self.under_way.queued.push(place);
+                    self.step.todo.push(Todo::Enqueue(place));
+                }
+            }
+        }
+    }
+
+    fn abandon(&mut self, target: usize, why: &str) {
+        let tasks = self.step.state.blueprint.targets[target].tasks.clone();
+        for place in tasks {
+            let attempt = self.step.state.tasks[place].task.attempt;
+            self.task(place, attempt, TaskEvent::SiblingFailed(why.to_owned()));
+        }
+        self.give_up(target, &Cause::new(Reason::SiblingFailed, format!("not published: {why}")));
+    }
+
+    /// The target will never be published. No frame: nothing was tried, and the tasks' own say why.
+    fn give_up(&mut self, target: usize, cause: &Cause) {
+        if self.step.state.publishes[target] == Some(PublishState::Pending) && !self.step.state.baked(target)
+        {
+            self.step.state.publishes[target] =
+                Some(PublishState::Failed { reason: cause.reason, text: cause.text.clone() });
+        }
+    }
+
+    fn publish(&mut self, target: usize, tasks: &[usize], index: bool) {
+        if index {
+            if !self.under_way.publishing.contains(&target) {
+                self.under_way.publishing.push(target);
+                self.step.todo.push(Todo::Publish(target));
+            }
+        } else if let Some(Ending::Baked { digest }) =
+            tasks.first().and_then(|&place| self.step.state.tasks[place].task.ending())
+        {
+            self.step.state.publishes[target] = Some(PublishState::Done { digest: digest.clone() });
+            self.frame_publish(target);
+        }
+    }
+
+    fn frame_publish(&mut self, target: usize) {
+        if let Some(publish) = self.step.state.publish_view(target) {
+            self.step.frames.push(Frame::Published { publish });
+        }
+    }
+
+    /// The first cause in time is the build's.
+    fn blame(&mut self, cause: Cause, verdict: Verdict) {
+        if cause.reason != Reason::SiblingFailed && self.step.state.first_cause.is_none() {
+            self.step.state.first_cause = Some(FirstCause { cause, verdict });
+        }
+    }
+
+    fn stop(&mut self, place: usize, run: RunName, lingers: bool) {
+        let known = self.step.duties.iter().any(|duty| duty.run == run);
+        if !known {
+            self.step.duties.push(Duty { place, run, lingers });
+        }
+    }
+
+    fn say(&mut self, run: Option<RunName>, level: Level, text: String) {
+        self.step.says.push((run, level, text));
+    }
+}

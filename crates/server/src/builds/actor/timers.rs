@@ -1,0 +1,163 @@
+//! When a task has to be looked at again. Deadlines are stored as wall time and measured on the monotonic clock.
+
+use std::time::Duration;
+
+use bakery_core::lifecycle::{TaskEvent, TaskState};
+use bakery_core::wire::run::Stage;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::builds::settings::BuildsSettings;
+use crate::builds::state::TaskRecord;
+
+/// The agent ends itself at the deadline and says why; the server ends it this much later.
+const BACKSTOP: Duration = Duration::from_secs(5);
+
+/// What a task waits for, by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Requeue,
+    Provision,
+    Deadline,
+    Silence,
+    Grace,
+}
+
+/// The clock of one task.
+#[derive(Debug)]
+pub(super) struct Timer {
+    /// Attempt and kind of state that `since` speaks of.
+    key: (u8, u8),
+    since: Instant,
+    provision: Option<Instant>,
+    deadline: Option<Instant>,
+    /// When the platform was last asked about a silent agent.
+    asked: Instant,
+    pub(super) requeue: Option<Instant>,
+}
+
+impl Timer {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self { key: (0, 0), since: now, provision: None, deadline: None, asked: now, requeue: None }
+    }
+
+    /// Takes note of the task's state.
+    pub(super) fn see(&mut self, record: &TaskRecord, settings: &BuildsSettings, wall: Timestamp) {
+        let key = (record.task.attempt, kind(&record.task.state));
+        if self.key == key {
+            return;
+        }
+        let now = Instant::now();
+        (self.key, self.since, self.asked) = (key, now, now);
+        let at = |limit: Duration| {
+            let launched = record.launched?;
+            let passed = u64::try_from(wall.as_millisecond() - launched.as_millisecond()).unwrap_or_default();
+            Some(now + limit.saturating_sub(Duration::from_millis(passed)))
+        };
+        self.provision = at(settings.provision_timeout);
+        self.deadline = at(settings.task_timeout);
+        if !matches!(record.task.state, TaskState::Planned { .. }) {
+            self.requeue = None;
+        }
+    }
+
+    /// The platform has been asked just now.
+    pub(super) fn asked(&mut self) {
+        self.asked = Instant::now();
+    }
+
+    /// Seconds until the task's deadline.
+    pub(super) fn seconds_left(&self) -> u64 {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.unwrap_or_default().as_secs().max(1)
+    }
+
+    /// What comes next and when.
+    pub(super) fn next(
+        &self,
+        record: &TaskRecord,
+        settings: &BuildsSettings,
+        last_heard: Option<Instant>,
+    ) -> Option<(Instant, Due)> {
+        let deadline = self.deadline.map(|at| (at, Due::Deadline));
+        match &record.task.state {
+            TaskState::Planned { .. } => self.requeue.map(|at| (at, Due::Requeue)),
+            TaskState::Launching { .. } => {
+                let provision = self.provision.map(|at| (at, Due::Provision));
+                [provision, deadline].into_iter().flatten().min_by_key(|(at, _)| *at)
+            }
+            TaskState::Retreating { .. } => deadline,
+            TaskState::Running { stage } => {
+                let end = self.deadline.map(|at| {
+                    let at = at + BACKSTOP;
+                    // A finished task whose report is on its way has time for that, but not for ever.
+                    if *stage == Stage::Report { at.max(self.since + settings.result_timeout) } else { at }
+                });
+                let heard = last_heard.unwrap_or(self.since).max(self.asked);
+                let silence = (heard + settings.patience.agent_silent, Due::Silence);
+                [end.map(|at| (at, Due::Deadline)), Some(silence)]
+                    .into_iter()
+                    .flatten()
+                    .min_by_key(|(at, _)| *at)
+            }
+            TaskState::Closing { .. } => Some((self.since + settings.patience.report_grace, Due::Grace)),
+            TaskState::Settled { .. } => None,
+        }
+    }
+}
+
+/// The event that a passed deadline is.
+pub(super) fn event(due: Due, record: &TaskRecord, settings: &BuildsSettings) -> Option<TaskEvent> {
+    match due {
+        Due::Requeue => None,
+        Due::Provision => Some(TaskEvent::ProvisionDeadline(format!(
+            "BUILD_PROVISION_TIMEOUT ({}) is over and the agent has not spoken",
+            human(settings.provision_timeout)
+        ))),
+        Due::Deadline => {
+            let stage = match &record.task.state {
+                TaskState::Running { stage } => stage.as_str(),
+                _ => "launch",
+            };
+            let limit = human(settings.task_timeout);
+            Some(TaskEvent::DeadlinePassed(format!("BUILD_TASK_TIMEOUT ({limit}) is over in stage {stage}")))
+        }
+        Due::Silence => Some(TaskEvent::AgentSilent),
+        Due::Grace => Some(TaskEvent::GraceOver),
+    }
+}
+
+/// A duration as the settings spell it.
+pub(super) fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds == 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
+}
+
+fn kind(state: &TaskState) -> u8 {
+    match state {
+        TaskState::Planned { .. } => 1,
+        TaskState::Launching { .. } => 2,
+        TaskState::Retreating { .. } => 3,
+        TaskState::Running { stage: Stage::Report } => 4,
+        TaskState::Running { .. } => 5,
+        TaskState::Closing { .. } => 6,
+        TaskState::Settled { .. } => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_they_are_set() {
+        for (seconds, text) in [(90, "1m30s"), (600, "10m"), (3600, "1h"), (5, "5s")] {
+            assert_eq!(human(Duration::from_secs(seconds)), text);
+        }
+    }
+}

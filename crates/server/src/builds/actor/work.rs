@@ -1,0 +1,189 @@
+//! What an owner does once a step is committed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::lifecycle::{Cause, TaskEvent, TaskState};
+use bakery_core::names::{Platform, RunName};
+use bakery_core::reason::Reason;
+use bakery_core::secret::Secret;
+use bakery_core::wire::run::{Stage, launch_env};
+use tokio::time::Instant;
+
+use super::timers::human;
+use super::{Actor, Event, Message, Stopping, Todo};
+use crate::builds::publish::{self, Job};
+use crate::builds::sessions::Bound;
+use crate::platform::{LaunchError, LaunchOrder};
+
+impl Actor {
+    /// Takes up what lives: sessions of agents, and places of containers.
+    pub(super) fn adopt(&mut self) {
+        for (&run, &sha256) in &self.sessions {
+            let place = usize::from(run.task.index);
+            let stage = match self.state.tasks.get(place).map(|record| &record.task.state) {
+                Some(TaskState::Running { stage }) => *stage,
+                _ => Stage::Prepare,
+            };
+            let bound = Bound::new(sha256, self.context.clone(), stage, !self.is_current(run));
+            self.shared.sessions.add(run, bound, self.inbox.clone());
+        }
+        for (place, record) in self.state.tasks.iter().enumerate() {
+            let run = self.state.run(place);
+            if matches!(
+                record.task.state,
+                TaskState::Launching { .. } | TaskState::Retreating { .. } | TaskState::Running { .. }
+            ) {
+                self.shared.places.hold(self.platform(run), run);
+            }
+        }
+    }
+
+    pub(super) async fn act(&mut self, todo: Todo) -> Result<(), Stopping> {
+        match todo {
+            Todo::Enqueue(place) => {
+                let run = self.state.run(place);
+                self.shared.places.enqueue(self.platform(run), run, self.inbox.clone());
+            }
+            Todo::EnqueueLater(place) => {
+                self.timers[place].requeue = Some(Instant::now() + self.shared.settings.patience.back_off);
+            }
+            Todo::Leave(place, run) => {
+                self.timers[place].requeue = None;
+                self.shared.places.free(run);
+            }
+            Todo::Launch(place) => self.launch(place),
+            Todo::Ask(place) => {
+                let words = format!(
+                    "the agent has not spoken for {}; the platform still has its container",
+                    human(self.shared.settings.patience.agent_silent)
+                );
+                self.ask(self.state.run(place), Some(words));
+            }
+            Todo::Publish(target) => self.publish(target),
+            Todo::End => self.end().await?,
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, place: usize) {
+        let run = self.state.run(place);
+        let print = &self.state.blueprint.tasks[place];
+        let platform = print.platform;
+        let shared = Arc::clone(&self.shared);
+        let known = shared.launchers.get(&platform).cloned().zip(shared.settings.platforms.get(&platform));
+        let Some((launcher, settings)) = known else {
+            let text = format!("this server has no platform {platform} any more");
+            let cause = Cause::new(Reason::NoSuchPlatform, text);
+            let event = TaskEvent::LaunchFailed { retryable: false, cause };
+            self.inbox.tell(Message::Happens(Event::of_run(run, event)));
+            return;
+        };
+        let mut env = vec![
+            (launch_env::URL.to_owned(), Secret::new(settings.agent_url.clone())),
+            (launch_env::RUN.to_owned(), Secret::new(run.to_string())),
+            (launch_env::TOKEN.to_owned(), shared.ledger.key().launch_token(run)),
+        ];
+        env.extend(settings.env.iter().cloned());
+        let order = LaunchOrder {
+            run,
+            arch: print.arch,
+            cpu_millis: print.cpu_millis,
+            memory_mib: print.memory_mib,
+            env,
+            deadline: Duration::from_secs(print.keep_seconds),
+        };
+        let inbox = self.inbox.clone();
+        let handle = self.shared.tasks.spawn("launch", async move {
+            let answer = tokio::select! {
+                () = shared.stopping.cancelled() => return,
+                answer = launcher.launch(&order) => answer,
+            };
+            let place = usize::from(run.task.index);
+            let event = match answer {
+                Ok(()) => Event::Answered { place, attempt: run.attempt },
+                Err(LaunchError { retryable, reason, text }) => {
+                    let cause = Cause { reason, text };
+                    Event::of_run(run, TaskEvent::LaunchFailed { retryable, cause })
+                }
+            };
+            inbox.tell(Message::Happens(event));
+        });
+        self.launching.insert(run, handle.abort_handle());
+    }
+
+    /// Compares with what a platform holds: what should be there and is not may be gone.
+    pub(super) fn compare(&self, platform: Platform, live: &HashSet<RunName>) {
+        for (place, record) in self.state.tasks.iter().enumerate() {
+            let run = self.state.run(place);
+            let should_live = match record.task.state {
+                TaskState::Launching { .. } => record.answered,
+                TaskState::Running { .. } => true,
+                _ => false,
+            };
+            if should_live && self.platform(run) == platform && !live.contains(&run) {
+                // The launch may have been answered after the platform had listed.
+                self.ask(run, None);
+            }
+        }
+    }
+
+    /// Asks the platform whether it holds the container; `words` are said in the log where it does.
+    fn ask(&self, run: RunName, words: Option<String>) {
+        let Some(launcher) = self.shared.launchers.get(&self.platform(run)).cloned() else { return };
+        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
+        drop(self.shared.tasks.spawn("ask", async move {
+            let answer = tokio::select! {
+                () = shared.stopping.cancelled() => return,
+                answer = launcher.list() => answer,
+            };
+            match answer {
+                Ok(held) if !held.contains(&run) => {
+                    let cause = Cause::new(Reason::AgentLost, "the platform no longer has the container");
+                    shared.places.free(run);
+                    inbox.tell(Message::Happens(Event::of_run(run, TaskEvent::Gone(cause))));
+                }
+                Ok(_) => {
+                    inbox.tell(Message::StillThere(run, words));
+                }
+                Err(error) => {
+                    let text = format!("the platform could not be asked about the container: {error}");
+                    inbox.tell(Message::StillThere(run, Some(text)));
+                }
+            }
+        }));
+    }
+
+    fn publish(&self, target: usize) {
+        let job = Job::of(&self.state, target, &self.specs);
+        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
+        drop(self.shared.tasks.spawn("publish", async move {
+            let result = match job {
+                Some(job) => tokio::select! {
+                    () = shared.stopping.cancelled() => return,
+                    result = job.run(&*shared.registry) => result,
+                },
+                None => Err(publish::impossible()),
+            };
+            inbox.tell(Message::Happens(Event::Published { target, result }));
+        }));
+    }
+
+    /// The log must say that nothing follows before the build is forgotten.
+    async fn end(&mut self) -> Result<(), Stopping> {
+        loop {
+            self.pay().await;
+            if self.owed.is_empty() {
+                let synced = self.shared.logs.sync(self.id).await.is_ok();
+                if synced && self.shared.ledger.log_is_whole(self.id).await.is_ok() {
+                    break;
+                }
+            }
+            self.pause().await?;
+        }
+        self.shared.contexts.used(&self.context).await;
+        self.done = true;
+        Ok(())
+    }
+}

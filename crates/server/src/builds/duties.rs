@@ -1,0 +1,142 @@
+//! "The container still lives" is a stored duty, retried until the platform confirms that it does not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::lifecycle::TaskEvent;
+use bakery_core::names::{Platform, RunName};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::actor::{Event, Message};
+
+/// A platform that has not answered a stop within this time is asked again.
+const STOP_TAKES: Duration = Duration::from_mins(2);
+
+pub(super) enum Word {
+    /// Stop this container; where it `lingers` it may end by itself first.
+    Stop {
+        run: RunName,
+        platform: Platform,
+        lingers: bool,
+    },
+    /// The platform says that it is gone.
+    Gone(RunName),
+    Done {
+        run: RunName,
+        confirmed: bool,
+    },
+}
+
+/// The handle of the loop.
+#[derive(Clone)]
+pub(super) struct Duties(mpsc::UnboundedSender<Word>);
+
+impl Duties {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Word>) {
+        let (tell, hear) = mpsc::unbounded_channel();
+        (Self(tell), hear)
+    }
+
+    pub(super) fn stop(&self, run: RunName, platform: Platform, lingers: bool) {
+        // Without its loop the server is stopping; the ledger keeps the duty.
+        let _ = self.0.send(Word::Stop { run, platform, lingers });
+    }
+
+    pub(super) fn gone(&self, run: RunName) {
+        let _ = self.0.send(Word::Gone(run));
+    }
+}
+
+struct Entry {
+    platform: Platform,
+    /// `None` while a stop is under way.
+    due: Option<Instant>,
+    tries: u32,
+}
+
+/// Does the duties until the server stops.
+pub(super) async fn run(shared: Arc<Shared>, mut words: mpsc::UnboundedReceiver<Word>) {
+    let mut open: HashMap<RunName, Entry> = HashMap::new();
+    loop {
+        let now = Instant::now();
+        for (run, entry) in &mut open {
+            if entry.due.is_some_and(|due| due <= now) {
+                entry.due = None;
+                stop(&shared, *run, entry.platform);
+            }
+        }
+        let next = open.values().filter_map(|entry| entry.due).min();
+        let word = tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => return,
+            word = words.recv() => word,
+            () = super::sleep_until(next) => continue,
+        };
+        let patience = &shared.settings.patience;
+        match word {
+            None => return,
+            Some(Word::Stop { run, platform, lingers }) => {
+                let due = Instant::now() + if lingers { patience.linger } else { Duration::ZERO };
+                let entry = open.entry(run).or_insert(Entry { platform, due: Some(due), tries: 0 });
+                entry.due = entry.due.map(|before| before.min(due));
+            }
+            Some(Word::Gone(run)) => {
+                if let Some(entry) = open.get_mut(&run) {
+                    entry.due = entry.due.map(|before| before.min(Instant::now()));
+                }
+            }
+            Some(Word::Done { run, confirmed: true }) => {
+                open.remove(&run);
+                shared.places.free(run);
+                shared.tell(run.task.build, Message::Happens(Event::of_run(run, TaskEvent::StopConfirmed)));
+            }
+            Some(Word::Done { run, confirmed: false }) => {
+                if let Some(entry) = open.get_mut(&run) {
+                    let wait = patience.stop_again.saturating_mul(1 << entry.tries.min(16));
+                    entry.tries += 1;
+                    entry.due = Some(Instant::now() + wait.min(patience.stop_again_max));
+                }
+            }
+        }
+    }
+}
+
+fn stop(shared: &Arc<Shared>, run: RunName, platform: Platform) {
+    let shared = Arc::clone(shared);
+    let tasks = shared.tasks.clone();
+    drop(tasks.spawn("stop", async move {
+        let confirmed = tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            confirmed = stop_once(&shared, run, platform) => confirmed,
+        };
+        let _ = shared.duties.0.send(Word::Done { run, confirmed });
+    }));
+}
+
+async fn stop_once(shared: &Shared, run: RunName, platform: Platform) -> bool {
+    let Some(launcher) = shared.launchers.get(&platform) else {
+        tracing::warn!(%run, %platform, "cannot stop a container: this server has no such platform any more");
+        return false;
+    };
+    match tokio::time::timeout(STOP_TAKES, launcher.stop(&run)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%run, %platform, %error, "a container could not be stopped; trying again");
+            return false;
+        }
+        Err(_) => {
+            tracing::warn!(%run, %platform, "the platform did not answer a stop; trying again");
+            return false;
+        }
+    }
+    match shared.ledger.fulfil(run).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%run, error = &error as &dyn std::error::Error, "a done duty could not be struck out");
+            false
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The ledger: what survives kill -9. `SQLite` in WAL mode with `synchronous=FULL`, one writer, a few readers, and a
+//! lock on the data folder, so that two servers never share one.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::secret::Secret;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection, SqlitePool};
+use tokio::sync::Mutex;
+
+use super::keys::{self, DataKey, KeyError};
+use crate::clock::Clock;
+
+mod read;
+mod write;
+
+pub(super) use read::{Found, Open};
+pub(super) use write::{NewBuild, Transition};
+
+const READERS: u32 = 4;
+const KEY_CHECK: &str = "installation";
+
+/// What goes wrong with the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Another server has this data folder.
+    #[error(
+        "the data folder {0} is in use by another server\nhint: stop that one, or set BAKERY_DATA_DIR to another folder"
+    )]
+    Locked(String),
+    /// The data folder cannot be used.
+    #[error("the data folder {0} cannot be used")]
+    Folder(String, #[source] io::Error),
+    /// The data folder was sealed with another key.
+    #[error(
+        "the data folder {0} was sealed with another data key\nhint: set BAKERY_DATA_KEY (or put back the key file \
+         `data.key`) as it was, or start with an empty data folder"
+    )]
+    ForeignKey(String),
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The database does not do as it is told.
+    #[error("the ledger cannot be read or written")]
+    Database(#[from] sqlx::Error),
+    /// The database cannot be brought to this version.
+    #[error("the ledger cannot be brought to this version")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A row is not what this version wrote.
+    #[error("the ledger holds something that cannot be read: {0}")]
+    Row(String),
+}
+
+/// The ledger of one installation. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+    key: DataKey,
+    installation: String,
+    clock: Clock,
+    /// Held as long as the ledger is; the kernel lets go of it when the process ends, however it ends.
+    _lock: File,
+}
+
+impl Ledger {
+    /// Opens the ledger in `folder`, which is made (0700) where it is not there, and locks the folder.
+    ///
+    /// `data_key` is `BAKERY_DATA_KEY`; without it a key file in the folder is used.
+    pub async fn open(folder: &Path, data_key: Option<&Secret>, clock: Clock) -> Result<Self, LedgerError> {
+        let shown = || folder.display().to_string();
+        let lock = lock(folder)?;
+        let key = DataKey::open(folder, data_key)?;
+        let file = folder.join("ledger.sqlite");
+        make_private(&file).map_err(|err| LedgerError::Folder(shown(), err))?;
+        let options = SqliteConnectOptions::new()
+            .filename(&file)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            // What is erased is overwritten in the file.
+            .pragma("secure_delete", "ON")
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging();
+        let mut writer = SqliteConnection::connect_with(&options).await?;
+        sqlx::migrate!("./migrations").run(&mut writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_lazy_with(options.clone().read_only(true));
+        let installation = installation(&mut writer, &key, &clock, &shown()).await?;
+        let inner = Inner { writer: Mutex::new(writer), readers, key, installation, clock, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The UUID that marks what this installation starts on platforms.
+    pub fn installation(&self) -> &str {
+        &self.inner.installation
+    }
+
+    /// The data key.
+    pub(super) fn key(&self) -> &DataKey {
+        &self.inner.key
+    }
+
+    /// Answers whether the ledger can be read.
+    pub(super) async fn ping(&self) -> Result<(), LedgerError> {
+        sqlx::query("SELECT 1 FROM installation").fetch_one(&self.inner.readers).await?;
+        Ok(())
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.inner.clock.now().as_millisecond()
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, LedgerError> {
+    let shown = || folder.display().to_string();
+    let open = || {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join("lock"))
+    };
+    let file = open().map_err(|err| LedgerError::Folder(shown(), err))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(LedgerError::Locked(shown())),
+        Err(err) => Err(LedgerError::Folder(shown(), err.into())),
+    }
+}
+
+/// `SQLite` gives its WAL the mode of the database file, so the file is made first.
+fn make_private(file: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(drop)
+}
+
+async fn installation(
+    writer: &mut SqliteConnection,
+    key: &DataKey,
+    clock: &Clock,
+    folder: &str,
+) -> Result<String, LedgerError> {
+    let row = sqlx::query("SELECT id, key_check FROM installation").fetch_optional(&mut *writer).await?;
+    if let Some(row) = row {
+        let id: String = row.try_get("id")?;
+        let check: Vec<u8> = row.try_get("key_check")?;
+        return match key.unseal(KEY_CHECK, &check) {
+            Ok(clear) if clear == id.as_bytes() => Ok(id),
+            _ => Err(LedgerError::ForeignKey(folder.to_owned())),
+        };
+    }
+    let id = keys::new_uuid()?;
+    sqlx::query("INSERT INTO installation (one, id, created_ms, key_check) VALUES (1, ?, ?, ?)")
+        .bind(&id)
+        .bind(clock.now().as_millisecond())
+        .bind(key.seal(KEY_CHECK, id.as_bytes())?)
+        .execute(writer)
+        .await?;
+    Ok(id)
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, LedgerError> {
+    serde_json::to_string(value).map_err(|err| LedgerError::Row(err.to_string()))
+}
+
+fn unjson<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, LedgerError> {
+    // serde_json's message quotes no values of ours beyond a word: rows of states hold no secrets.
+    serde_json::from_str(text).map_err(|err| LedgerError::Row(err.to_string()))
+}

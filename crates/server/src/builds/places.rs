@@ -1,0 +1,88 @@
+//! Places on platforms (`MAX_RUNS`), and the queue for them: first come, first served.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bakery_core::lifecycle::TaskEvent;
+use bakery_core::names::{Platform, RunName};
+
+use super::actor::{Event, Inbox, Message};
+
+/// The places of every platform.
+pub(super) struct Places {
+    rooms: Mutex<BTreeMap<Platform, Room>>,
+}
+
+struct Room {
+    max: usize,
+    /// Runs whose containers may live.
+    held: HashSet<RunName>,
+    waiting: VecDeque<(RunName, Inbox)>,
+}
+
+impl Places {
+    pub(super) fn new(max: impl IntoIterator<Item = (Platform, usize)>) -> Self {
+        let room = |max: usize| Room { max: max.max(1), held: HashSet::new(), waiting: VecDeque::new() };
+        let rooms = max.into_iter().map(|(platform, max)| (platform, room(max))).collect();
+        Self { rooms: Mutex::new(rooms) }
+    }
+
+    /// Queues a run; its owner is told by `SlotFree`.
+    pub(super) fn enqueue(&self, platform: Platform, run: RunName, owner: Inbox) {
+        let mut rooms = self.lock();
+        let Some(room) = rooms.get_mut(&platform) else {
+            // A platform that is no longer configured: the launch will say so.
+            owner.tell(slot_free(run));
+            return;
+        };
+        let known = room.held.contains(&run) || room.waiting.iter().any(|(other, _)| *other == run);
+        if !known {
+            room.waiting.push_back((run, owner));
+            room.grant();
+        }
+    }
+
+    /// A run that is there already, found at start.
+    pub(super) fn hold(&self, platform: Platform, run: RunName) {
+        if let Some(room) = self.lock().get_mut(&platform) {
+            room.held.insert(run);
+        }
+    }
+
+    /// The run needs no place, or does not need it any more.
+    pub(super) fn free(&self, run: RunName) {
+        for room in self.lock().values_mut() {
+            room.held.remove(&run);
+            room.waiting.retain(|(other, _)| *other != run);
+            room.grant();
+        }
+    }
+
+    /// How many are before the run in its queue; `None` where it does not wait.
+    pub(super) fn ahead(&self, run: RunName) -> Option<u32> {
+        let rooms = self.lock();
+        let place =
+            rooms.values().find_map(|room| room.waiting.iter().position(|(other, _)| *other == run))?;
+        u32::try_from(place).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Platform, Room>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn grant(&mut self) {
+        while self.held.len() < self.max {
+            let Some((run, owner)) = self.waiting.pop_front() else { return };
+            // An owner that is gone has no use for the place.
+            if owner.tell(slot_free(run)) {
+                self.held.insert(run);
+            }
+        }
+    }
+}
+
+fn slot_free(run: RunName) -> Message {
+    Message::Happens(Event::of_run(run, TaskEvent::SlotFree))
+}

@@ -1,0 +1,56 @@
+//! Publishing: one index for the images of a target, idempotent by digest, so that a restart simply does it again.
+
+use bakery_core::image::Digest;
+use bakery_core::lifecycle::{Cause, Ending};
+use bakery_core::reason::Reason;
+use bakery_core::spec::{Credential, TaskSpec};
+
+use super::settings::Publisher;
+use super::state::BuildState;
+use crate::registry::Member;
+
+/// What has to be published for a target of which everything is baked.
+pub(super) struct Job {
+    destination: bakery_core::image::ImageRef,
+    members: Vec<Member>,
+    credentials: Vec<Credential>,
+}
+
+impl Job {
+    /// `None` where the target has no index, or is not baked.
+    pub(super) fn of(state: &BuildState, target: usize, specs: &[TaskSpec]) -> Option<Self> {
+        let print = &state.blueprint.targets[target];
+        let members = print.tasks.iter().map(|&place| {
+            let task = &state.blueprint.tasks[place];
+            let Some(Ending::Baked { digest }) = state.tasks[place].task.ending() else { return None };
+            Some(Member { image: task.push_to.clone()?, digest: digest.clone(), arch: task.arch })
+        });
+        let mut credentials: Vec<Credential> = Vec::new();
+        for credential in
+            print.tasks.iter().filter_map(|&place| specs.get(place)).flat_map(|s| &s.credentials)
+        {
+            // One login a registry: the first task's, as for its own push.
+            if credentials.iter().all(|known| known.registry != credential.registry) {
+                credentials.push(credential.clone());
+            }
+        }
+        Some(Self {
+            destination: print.destination.clone()?,
+            members: members.collect::<Option<_>>()?,
+            credentials,
+        })
+    }
+
+    /// Checks every image and pushes the index, last of all.
+    pub(super) async fn run(self, publisher: &dyn Publisher) -> Result<Digest, Cause> {
+        publisher.publish_index(&self.destination, &self.members, &self.credentials).await.map_err(|error| {
+            let hint = error.hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+            Cause::new(error.reason, format!("{}{hint}", error.text))
+        })
+    }
+}
+
+/// The job that cannot be: the ledger would have to contradict itself.
+pub(super) fn impossible() -> Cause {
+    Cause::new(Reason::Internal, "the images of the index are not all known")
+}

@@ -1,0 +1,186 @@
+//! What the operator decides about builds, and what wiring hands in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bakery_core::image::{Digest, ImageRef};
+use bakery_core::limits;
+use bakery_core::names::Platform;
+use bakery_core::secret::Secret;
+use bakery_core::spec::Credential;
+use bakery_core::wire::context::ContextRef;
+use bakery_core::wire::run::{ContextSource, Push};
+
+use super::ledger::Ledger;
+use crate::clock::Clock;
+use crate::logs::Logs;
+use crate::platform::Launcher;
+use crate::registry::{Member, Registry, RegistryError};
+use crate::spawn::Tasks;
+
+/// What the operator decides about builds.
+#[derive(Debug, Clone)]
+pub struct BuildsSettings {
+    /// Where a task runs that names no platform; `None` = the first of ecs, k8s, docker that is configured.
+    pub default_platform: Option<Platform>,
+    /// The configured platforms.
+    pub platforms: BTreeMap<Platform, PlatformSettings>,
+    /// `DEFAULT_BUILD_CPU`, in thousandths of a cpu.
+    pub default_cpu_millis: u32,
+    /// `DEFAULT_BUILD_MEMORY`, in MiB.
+    pub default_memory_mib: u32,
+    /// `BUILD_PROVISION_TIMEOUT`: from launch to the agent's first word.
+    pub provision_timeout: Duration,
+    /// `BUILD_TASK_TIMEOUT`: from launch to the end, per attempt.
+    pub task_timeout: Duration,
+    /// `BUILD_RESULT_TIMEOUT`: how long a finished task's report may take.
+    pub result_timeout: Duration,
+    /// `INSECURE_REGISTRIES`, as agents are told.
+    pub insecure_registries: Vec<String>,
+    /// Who pushes images.
+    pub push: Push,
+    /// Bucket for contexts, for `info`.
+    pub bucket: Option<String>,
+    /// How patient the server is.
+    pub patience: Patience,
+    /// What is kept how long.
+    pub retention: Retention,
+}
+
+/// One platform's settings.
+#[derive(Debug, Clone)]
+pub struct PlatformSettings {
+    /// `MAX_RUNS`: runs at once.
+    pub max_runs: usize,
+    /// The way back that agents are given: the URL of the agents' door as seen from this platform.
+    pub agent_url: String,
+    /// What else every agent is launched with: the operator's proxies.
+    pub env: Vec<(String, Secret)>,
+}
+
+/// Waiting times that are no settings of the operator's.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// After this long without a word from an agent its platform is asked.
+    pub agent_silent: Duration,
+    /// How long a report may follow its container.
+    pub report_grace: Duration,
+    /// How long a container may live on after its report.
+    pub linger: Duration,
+    /// Between the end of an attempt and the next.
+    pub back_off: Duration,
+    /// Before the first repetition of a stop that failed; doubles up to [`Patience::stop_again_max`].
+    pub stop_again: Duration,
+    /// The longest pause between repetitions of a stop.
+    pub stop_again_max: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            agent_silent: limits::AGENT_SILENT,
+            report_grace: limits::REPORT_GRACE,
+            linger: Duration::from_secs(10),
+            back_off: Duration::from_secs(2),
+            stop_again: Duration::from_secs(1),
+            stop_again_max: Duration::from_mins(1),
+        }
+    }
+}
+
+/// What is kept how long.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Ended builds and their logs.
+    pub builds: Duration,
+    /// Bytes of all logs together; beyond them the builds that ended first go first.
+    pub log_bytes: u64,
+    /// Contexts after their last use.
+    pub contexts: Duration,
+    /// A container of ours that the ledger does not know is left alone while its build is younger than this.
+    pub leftovers: Duration,
+    /// Between two rounds.
+    pub every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let day = Duration::from_hours(24);
+        Self {
+            builds: day * 14,
+            log_bytes: 20 << 30,
+            contexts: day * 7,
+            leftovers: Duration::from_mins(10),
+            every: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Why a context cannot be built from. Never holds a presigned URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ContextProblem {
+    /// What is wrong.
+    pub text: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// What builds need of the folders in transit.
+#[async_trait]
+pub trait ContextShelf: Send + Sync {
+    /// Whether the context is where it says, and in a place that this server accepts.
+    async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem>;
+    /// How an agent reads it.
+    async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem>;
+    /// It is in use: its time to live begins again.
+    async fn used(&self, context: &ContextRef);
+    /// Removes what has not been used for this long.
+    async fn sweep(&self, unused_for: Duration);
+}
+
+/// What builds need of a registry.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// See [`Registry::publish_index`].
+    async fn publish_index(
+        &self,
+        destination: &ImageRef,
+        members: &[Member],
+        creds: &[Credential],
+    ) -> Result<Digest, RegistryError>;
+}
+
+#[async_trait]
+impl Publisher for Registry {
+    async fn publish_index(
+        &self,
+        destination: &ImageRef,
+        members: &[Member],
+        creds: &[Credential],
+    ) -> Result<Digest, RegistryError> {
+        Registry::publish_index(self, destination, members, creds).await
+    }
+}
+
+/// The rooms and things that builds work with.
+pub struct BuildsParts {
+    /// The ledger, which holds the lock on the data folder.
+    pub ledger: Ledger,
+    /// The logs.
+    pub logs: Logs,
+    /// The contexts.
+    pub contexts: Arc<dyn ContextShelf>,
+    /// The registries.
+    pub registry: Arc<dyn Publisher>,
+    /// One launcher for each configured platform.
+    pub launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
+    /// The operator's decisions.
+    pub settings: BuildsSettings,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where tasks are started.
+    pub tasks: Tasks,
+}

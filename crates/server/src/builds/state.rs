@@ -1,0 +1,274 @@
+//! What the server knows of one build, as the ledger keeps it and as readers see it. No secrets here.
+
+use std::sync::Arc;
+
+use bakery_core::image::ImageRef;
+use bakery_core::lifecycle::{Cause, Ending, Task, TaskState};
+use bakery_core::names::{Arch, BuildId, Platform, RunName, TaskId};
+use bakery_core::plan::{BuildPlan, Publish};
+use bakery_core::reason::{Fault, Reason};
+use bakery_core::wire::build::{
+    BuildOutcome, BuildPhase, BuildView, PublishState, PublishView, PublishedImage, TargetView, TaskView,
+    Verdict,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The plan with everything filled in that only the server knows, and with everything left out that is secret. It
+/// never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Blueprint {
+    pub(super) targets: Vec<TargetPrint>,
+    pub(super) tasks: Vec<TaskPrint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TargetPrint {
+    pub(super) name: String,
+    pub(super) after: Vec<usize>,
+    /// Places of its tasks.
+    pub(super) tasks: Vec<usize>,
+    pub(super) destination: Option<ImageRef>,
+    /// True where the destination is an index that the server publishes.
+    pub(super) index: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TaskPrint {
+    pub(super) target: usize,
+    pub(super) arch: Arch,
+    pub(super) platform: Platform,
+    pub(super) cpu_millis: u32,
+    pub(super) memory_mib: u32,
+    pub(super) push_to: Option<ImageRef>,
+    /// How long the platform may keep the container; fixed here, because a relaunch must not differ.
+    pub(super) keep_seconds: u64,
+}
+
+/// What only the server knows of a task.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fill {
+    pub(super) platform: Platform,
+    pub(super) cpu_millis: u32,
+    pub(super) memory_mib: u32,
+    pub(super) keep_seconds: u64,
+}
+
+impl Blueprint {
+    pub(super) fn of(plan: &BuildPlan, fills: &[Fill]) -> Self {
+        let targets = plan
+            .targets
+            .iter()
+            .map(|target| TargetPrint {
+                name: target.name.clone(),
+                after: target.after.clone(),
+                tasks: target.tasks.iter().map(|task| usize::from(task.index)).collect(),
+                destination: target.publish.as_ref().map(|publish| publish.destination().clone()),
+                index: matches!(target.publish, Some(Publish::Index { .. })),
+            })
+            .collect();
+        let mut planned: Vec<_> = plan.tasks().collect();
+        planned.sort_by_key(|(_, task)| task.index);
+        let tasks = planned
+            .into_iter()
+            .zip(fills)
+            .map(|((target, task), fill)| TaskPrint {
+                target,
+                arch: task.spec.arch,
+                platform: fill.platform,
+                cpu_millis: fill.cpu_millis,
+                memory_mib: fill.memory_mib,
+                push_to: task.push_to.clone(),
+                keep_seconds: fill.keep_seconds,
+            })
+            .collect();
+        Self { targets, tasks }
+    }
+}
+
+/// One task as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct TaskRecord {
+    pub(super) task: Task,
+    /// When the platform was asked, in this attempt.
+    pub(super) launched: Option<Timestamp>,
+    /// True once the platform holds the container; until then a restart asks again.
+    pub(super) answered: bool,
+}
+
+/// Why a build did not end well: the first cause in time, with the name of its task in the text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FirstCause {
+    pub(super) cause: Cause,
+    pub(super) verdict: Verdict,
+}
+
+/// One build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BuildState {
+    pub(super) id: BuildId,
+    pub(super) created: Timestamp,
+    pub(super) blueprint: Arc<Blueprint>,
+    pub(super) tasks: Vec<TaskRecord>,
+    /// One for each target; `None` where nothing is published.
+    pub(super) publishes: Vec<Option<PublishState>>,
+    pub(super) first_cause: Option<FirstCause>,
+    pub(super) outcome: Option<BuildOutcome>,
+    pub(super) ended: Option<Timestamp>,
+}
+
+impl BuildState {
+    pub(super) fn new(id: BuildId, created: Timestamp, blueprint: Blueprint) -> Self {
+        let publishes =
+            blueprint.targets.iter().map(|target| target.destination.as_ref().map(|_| PublishState::Pending));
+        Self {
+            id,
+            created,
+            tasks: vec![TaskRecord::default(); blueprint.tasks.len()],
+            publishes: publishes.collect(),
+            blueprint: Arc::new(blueprint),
+            first_cause: None,
+            outcome: None,
+            ended: None,
+        }
+    }
+
+    /// The name of a task's current attempt.
+    pub(super) fn run(&self, place: usize) -> RunName {
+        self.run_of(place, self.tasks[place].task.attempt)
+    }
+
+    pub(super) fn run_of(&self, place: usize, attempt: u8) -> RunName {
+        // A plan has at most 64 tasks.
+        let index = u16::try_from(place).unwrap_or(u16::MAX);
+        RunName { task: TaskId { build: self.id, index }, attempt }
+    }
+
+    /// A task's name for people.
+    pub(super) fn label(&self, place: usize) -> String {
+        let print = &self.blueprint.tasks[place];
+        format!("{} ({})", self.blueprint.targets[print.target].name, print.arch)
+    }
+
+    pub(super) fn settled(&self, place: usize) -> bool {
+        self.tasks[place].task.ending().is_some()
+    }
+
+    /// Every task of the target is baked.
+    pub(super) fn baked(&self, target: usize) -> bool {
+        self.blueprint.targets[target]
+            .tasks
+            .iter()
+            .all(|&place| matches!(self.tasks[place].task.ending(), Some(Ending::Baked { .. })))
+    }
+
+    /// A task of the target, or its publishing, did not end well.
+    pub(super) fn failed(&self, target: usize) -> bool {
+        let lost = |&place: &usize| {
+            self.tasks[place].task.ending().is_some_and(|ending| !matches!(ending, Ending::Baked { .. }))
+        };
+        self.blueprint.targets[target].tasks.iter().any(lost)
+            || matches!(self.publishes[target], Some(PublishState::Failed { .. }))
+    }
+
+    /// The target has ended well.
+    pub(super) fn good(&self, target: usize) -> bool {
+        self.baked(target) && matches!(self.publishes[target], None | Some(PublishState::Done { .. }))
+    }
+
+    /// Nothing of the target is left to do.
+    pub(super) fn over(&self, target: usize) -> bool {
+        self.blueprint.targets[target].tasks.iter().all(|&place| self.settled(place))
+            && self.publishes[target] != Some(PublishState::Pending)
+    }
+
+    pub(super) fn publish_view(&self, target: usize) -> Option<PublishView> {
+        let destination = self.blueprint.targets[target].destination.clone()?;
+        Some(PublishView { destination, state: self.publishes[target].clone()? })
+    }
+
+    /// How it ended, once everything is over.
+    pub(super) fn conclude(&self) -> BuildOutcome {
+        let images = (0..self.publishes.len()).filter_map(|target| {
+            let Some(PublishState::Done { digest }) = &self.publishes[target] else { return None };
+            let print = &self.blueprint.targets[target];
+            let mut archs: Vec<_> =
+                print.tasks.iter().map(|&place| self.blueprint.tasks[place].arch).collect();
+            archs.sort_unstable();
+            archs.dedup();
+            Some(PublishedImage { destination: print.destination.clone()?, digest: digest.clone(), archs })
+        });
+        let first = self.first_cause.as_ref();
+        BuildOutcome {
+            verdict: first.map_or(Verdict::Baked, |first| first.verdict),
+            reason: first.map(|first| first.cause.reason),
+            text: first.map(|first| first.cause.text.clone()),
+            images: images.collect(),
+        }
+    }
+
+    fn phase(&self) -> BuildPhase {
+        if self.outcome.is_some() {
+            return BuildPhase::Ended;
+        }
+        let untouched = |record: &TaskRecord| record.task == Task::new();
+        if self.tasks.iter().all(untouched) {
+            BuildPhase::Queued
+        } else if self.tasks.iter().all(|record| record.task.ending().is_some()) {
+            BuildPhase::Publishing
+        } else {
+            BuildPhase::Baking
+        }
+    }
+
+    /// What readers see; `ahead` tells how many tasks are before one in its platform's queue.
+    pub(super) fn view(&self, ahead: impl Fn(RunName) -> Option<u32>) -> BuildView {
+        let targets = self.blueprint.targets.iter().enumerate().map(|(target, print)| TargetView {
+            name: print.name.clone(),
+            tasks: print.tasks.iter().map(|&place| self.task_view(place, &ahead)).collect(),
+            publish: self.publish_view(target),
+        });
+        BuildView {
+            id: self.id,
+            phase: self.phase(),
+            created: self.created,
+            ended: self.ended,
+            targets: targets.collect(),
+            outcome: self.outcome.clone(),
+        }
+    }
+
+    fn task_view(&self, place: usize, ahead: &impl Fn(RunName) -> Option<u32>) -> TaskView {
+        let (print, task) = (&self.blueprint.tasks[place], &self.tasks[place].task);
+        let waits = matches!(task.state, TaskState::Planned { .. });
+        TaskView {
+            index: u16::try_from(place).unwrap_or(u16::MAX),
+            arch: print.arch,
+            platform: print.platform,
+            attempt: task.attempt,
+            phase: task.phase(),
+            ahead: if waits { ahead(self.run(place)) } else { None },
+            reason: task.cause().map(|cause| cause.reason),
+            text: task.cause().map(|cause| cause.text.clone()),
+            digest: match task.ending() {
+                Some(Ending::Baked { digest }) => Some(digest.clone()),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// The verdict that a task's cause leads to.
+pub(super) fn verdict_of_task(reason: Reason) -> Verdict {
+    match reason.fault() {
+        Fault::Build => Verdict::Failed,
+        Fault::Platform => Verdict::Lost,
+        Fault::Asked => Verdict::Cancelled,
+    }
+}
+
+/// The verdict that a failed publishing leads to: a registry that took the images a moment ago and does not answer now
+/// is no fault of the user's.
+pub(super) fn verdict_of_publish(reason: Reason) -> Verdict {
+    if reason == Reason::RegistryUnreachable { Verdict::Lost } else { verdict_of_task(reason) }
+}

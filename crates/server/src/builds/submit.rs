@@ -1,0 +1,151 @@
+//! Accepting a build: everything is checked again, nothing is trusted, and 202 means that it stands in the ledger.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bakery_core::check;
+use bakery_core::limits;
+use bakery_core::names::{BuildId, Platform};
+use bakery_core::plan::{BuildPlan, PlannedTask, plan};
+use bakery_core::wire::build::{SubmitBuild, Submitted};
+use bakery_core::wire::log::Cursor;
+
+use super::ledger::{Found, LedgerError, NewBuild};
+use super::state::{Blueprint, BuildState, Fill};
+use super::{Builds, InternalError, Shared, SubmitError, keys, seconds};
+
+impl Builds {
+    /// Accepts a build of `owner`. The same request under the same key again is answered with the same build.
+    pub async fn submit(&self, owner: &str, request: SubmitBuild) -> Result<Submitted, SubmitError> {
+        let shared = &self.shared;
+        if !shared.accepting.load(Ordering::Acquire) {
+            return Err(SubmitError::Draining);
+        }
+        let key = &request.idempotency_key;
+        if !(16..=128).contains(&key.len())
+            || !key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        {
+            return Err(SubmitError::BadKey);
+        }
+        let bytes =
+            serde_json::to_vec(&request).map_err(|err| internal(LedgerError::Row(err.to_string())))?;
+        let request_mac = shared.ledger.key().fingerprint(&bytes);
+        if let Some(found) = shared.ledger.submitted(owner, key).await? {
+            return shared.known(found, &request_mac).await;
+        }
+        if bytes.len() > limits::SPEC_BYTES {
+            let text = format!("the request is longer than {} bytes", limits::SPEC_BYTES);
+            return Err(SubmitError::BadSpec(vec![text]));
+        }
+        let plan = check_spec(&request)?;
+        let fills = shared.fill(&plan)?;
+        shared.contexts.check(&request.context).await.map_err(SubmitError::Context)?;
+        shared.contexts.used(&request.context).await;
+
+        let created = shared.clock.now();
+        let id = keys::new_build(created.as_millisecond()).map_err(|err| internal(err.into()))?;
+        let state = BuildState::new(id, created, Blueprint::of(&plan, &fills));
+        // The log first: a build in the ledger always has one, and a log without a build is swept.
+        shared.logs.create(id).await?;
+        let new = NewBuild {
+            owner,
+            idempotency_key: key,
+            request_mac: &request_mac,
+            spec: &request.spec,
+            context: &request.context,
+            state: &state,
+        };
+        if !shared.ledger.insert(new).await? {
+            shared.logs.remove(id).await?;
+            let found = shared.ledger.submitted(owner, key).await?;
+            let found = found.ok_or_else(|| internal(LedgerError::Row("an idempotency key".to_owned())))?;
+            return shared.known(found, &request_mac).await;
+        }
+        Arc::clone(shared).adopt(id).await.map_err(SubmitError::Internal)?;
+        shared.submitted(id).await
+    }
+}
+
+impl Shared {
+    async fn known(&self, found: Found, request_mac: &[u8]) -> Result<Submitted, SubmitError> {
+        if found.request_mac == request_mac {
+            self.submitted(found.id).await
+        } else {
+            Err(SubmitError::KeyReused)
+        }
+    }
+
+    async fn submitted(&self, id: BuildId) -> Result<Submitted, SubmitError> {
+        let epoch = self.logs.epoch(id).await?;
+        Ok(Submitted { id, cursor: Cursor { epoch, seq: 0 }, notices: Vec::new() })
+    }
+
+    /// Fills in what only the server knows, and asks the platforms before anything is promised.
+    fn fill(&self, plan: &BuildPlan) -> Result<Vec<Fill>, SubmitError> {
+        let mut tasks: Vec<(String, &PlannedTask)> = plan
+            .tasks()
+            .map(|(target, task)| (format!("{} ({})", plan.targets[target].name, task.spec.arch), task))
+            .collect();
+        tasks.sort_by_key(|(_, task)| task.index);
+        let mut asked = HashMap::new();
+        tasks
+            .into_iter()
+            .map(|(label, task)| {
+                let platform = task.spec.platform.map_or_else(|| self.default_platform(), Ok)?;
+                let Some(launcher) = self.launchers.get(&platform) else {
+                    let known = self.launchers.keys().copied().collect();
+                    return Err(SubmitError::NoSuchPlatform { task: label, platform, known });
+                };
+                let arch = task.spec.arch;
+                let answer = asked.entry((platform, arch)).or_insert_with(|| launcher.can_run(arch));
+                if let Err(reason) = *answer {
+                    return Err(SubmitError::NoSuchArch { task: label, platform, arch, reason });
+                }
+                let settings = &self.settings;
+                let keep = settings.provision_timeout + settings.task_timeout + settings.result_timeout;
+                Ok(Fill {
+                    platform,
+                    cpu_millis: task.spec.cpu_millis.unwrap_or(settings.default_cpu_millis),
+                    memory_mib: task.spec.memory_mib.unwrap_or(settings.default_memory_mib),
+                    keep_seconds: seconds(keep),
+                })
+            })
+            .collect()
+    }
+
+    /// The server's choice: ecs before k8s before docker, unless the operator has named one.
+    fn default_platform(&self) -> Result<Platform, SubmitError> {
+        self.settings
+            .default_platform
+            .or_else(|| Platform::ALL.into_iter().find(|platform| self.launchers.contains_key(platform)))
+            .ok_or(SubmitError::NoPlatform)
+    }
+}
+
+/// Every rule of the spec, all broken ones at once.
+fn check_spec(request: &SubmitBuild) -> Result<BuildPlan, SubmitError> {
+    let mut errors = Vec::new();
+    for service in &request.spec.services {
+        let name = service.name.as_ref().map(|name| format!("service {name}: ")).unwrap_or_default();
+        for (place, task) in service.tasks.iter().enumerate() {
+            for broken in check::task(task) {
+                let check::Broken { key, text, hint } = broken;
+                errors.push(format!("{name}entry {}: {key}: {text} (hint: {hint})", place + 1));
+            }
+        }
+    }
+    match plan(&request.spec) {
+        Ok(plan) if errors.is_empty() => Ok(plan),
+        Ok(_) => Err(SubmitError::BadSpec(errors)),
+        Err(problems) if errors.is_empty() => {
+            Err(SubmitError::BadSpec(problems.iter().map(ToString::to_string).collect()))
+        }
+        // What a plan misses is among the broken rules already, in more words.
+        Err(_) => Err(SubmitError::BadSpec(errors)),
+    }
+}
+
+fn internal(error: LedgerError) -> SubmitError {
+    SubmitError::Internal(InternalError::Ledger(error))
+}

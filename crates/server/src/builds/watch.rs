@@ -1,0 +1,61 @@
+//! One watch a platform: what it sees goes to the owners of the builds.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::lifecycle::{Cause, TaskEvent};
+use bakery_core::names::Platform;
+use bakery_core::reason::Reason;
+use futures_util::StreamExt as _;
+
+use super::Shared;
+use super::actor::{Event, Message};
+use crate::platform::{Exit, Launcher, Observation};
+
+/// A watch never ends; should one do so nevertheless, it is begun again after this pause.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Passes on what one platform sees, until the server stops.
+pub(super) async fn run(shared: Arc<Shared>, platform: Platform, launcher: Arc<dyn Launcher>) {
+    loop {
+        let mut seen = launcher.watch();
+        loop {
+            let observation = tokio::select! {
+                () = shared.stopping.cancelled() => return,
+                observation = seen.next() => observation,
+            };
+            match observation {
+                Some(observation) => pass_on(&shared, platform, observation),
+                None => break,
+            }
+        }
+        tracing::warn!(%platform, "the platform's watch has ended; beginning it again");
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
+    match observation {
+        Observation::Synced { live } => {
+            let live: Arc<HashSet<_>> = Arc::new(live.into_iter().collect());
+            shared.tell_all(|| Message::Held { platform, live: Arc::clone(&live) });
+        }
+        Observation::Progress { run, reason, text } => {
+            let event = Event::of_run(run, TaskEvent::Progress(reason, text));
+            shared.tell(run.task.build, Message::Happens(event));
+        }
+        Observation::Gone { run, exit } => {
+            shared.places.free(run);
+            shared.duties.gone(run);
+            let event = Event::of_run(run, TaskEvent::Gone(cause(exit)));
+            shared.tell(run.task.build, Message::Happens(event));
+        }
+    }
+}
+
+fn cause(exit: Exit) -> Cause {
+    let reason = exit.reason.unwrap_or(Reason::AgentLost);
+    let text = if exit.text.is_empty() { reason.text().to_owned() } else { exit.text };
+    Cause { reason, text }
+}
