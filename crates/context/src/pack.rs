@@ -246,3 +246,6 @@ impl Tape {
         if self.filled > 0 { self.send() } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

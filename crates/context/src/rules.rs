@@ -107,7 +107,7 @@ impl Rules {
             let named = below(&folder.path).ok_or_else(|| RulesError::Outside(folder.path.clone()))?;
             let context = rules.resolve(root, &named)?;
             let dockerfile = if folder.dockerfile.is_empty() { "Dockerfile" } else { &folder.dockerfile };
-            let dockerfile = below(&format!("{}/{dockerfile}", folder.path))
+            let dockerfile = below(&format!("./{}/{dockerfile}", folder.path))
                 .ok_or_else(|| RulesError::Outside(dockerfile.to_owned()))?;
             let own = [dockerfile.as_slice(), b".dockerignore"].concat();
             let shared = join(&named, b".dockerignore");

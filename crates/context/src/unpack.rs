@@ -322,3 +322,6 @@ impl<R: Read> Read for Counted<R> {
         Ok(got)
     }
 }
+
+#[cfg(test)]
+mod tests;

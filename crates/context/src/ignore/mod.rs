@@ -102,7 +102,8 @@ impl IgnoreFile {
     }
 }
 
-/// The cleaned rule of a line, with its `!`; `None` for comments and empty lines.
+/// The cleaned rule of a line, with its `!`; `None` for comments and empty lines. The steps are those of moby, which
+/// trims and cleans a second time: blanks that a slash had protected go as well.
 fn rule_of(line: &[u8]) -> Option<Vec<u8>> {
     if line.starts_with(b"#") {
         return None;
@@ -120,7 +121,8 @@ fn rule_of(line: &[u8]) -> Option<Vec<u8>> {
         // A lone slash stays one: it names nothing, where an empty pattern would be an error.
         rule.extend_from_slice(if rooted.is_empty() && !exception { b"/" } else { rooted });
     }
-    Some(rule)
+    let rule = trim(&rule);
+    (!rule.is_empty()).then(|| clean(rule))
 }
 
 fn trim(bytes: &[u8]) -> &[u8] {
@@ -148,3 +150,6 @@ fn clean(path: &[u8]) -> Vec<u8> {
         (false, false) => joined,
     }
 }
+
+#[cfg(test)]
+mod tests;

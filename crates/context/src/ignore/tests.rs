@@ -1,0 +1,78 @@
+use super::*;
+
+/// What moby's own code (patternmatcher 0.6.1: `ignorefile.ReadAll`, then `MatchesOrParentMatches`) says: an ignore file
+/// a line, and behind it those of the paths that it ignores, or `ERROR`.
+const TABLE: &str = include_str!("moby.tsv");
+const PATHS: &str = include_str!("moby-paths.txt");
+
+fn check(table: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for row in table.lines() {
+        let (file, ignored) = row.split_once('\t').unwrap();
+        let text =
+            file.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\\u", "\u{feff}");
+        let ours: Vec<_> = match IgnoreFile::parse(text.as_bytes()) {
+            Ok(rules) => PATHS.lines().filter(|path| rules.ignores(path.as_bytes())).collect(),
+            Err(_) => vec!["ERROR"],
+        };
+        let theirs: Vec<_> = ignored.split('\t').filter(|path| !path.is_empty()).collect();
+        if ours != theirs {
+            wrong.push(format!("{file}\n  moby: {theirs:?}\n  ours: {ours:?}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn paths_are_ignored_as_moby_ignores_them() {
+    assert!(TABLE.lines().count() > 100 && PATHS.lines().count() > 40);
+    let wrong = check(TABLE);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_folder_is_left_early_only_where_nothing_below_can_come_back() {
+    for (file, folder, may_keep) in [
+        ("docs", "docs", false),
+        ("docs\n!docs/a.md", "docs", true),
+        ("docs\n!docs/a.md", "docs/api", false),
+        ("docs\n!src", "docs", false),
+        ("!docs/a.md\ndocs", "docs", false),
+        ("docs\n!**/a.md", "docs", true),
+        ("docs\n!**/a.md\ndocs", "docs", false),
+        ("docs\n!*.md", "docs", false),
+        ("docs\n!*/*.md", "docs", true),
+        ("docs\n!*/*.md", "docs/api", false),
+        ("docs\n!d?cs/api/**", "docs/api", true),
+        ("docs\n!do**", "docs/api", true),
+        ("*\n!docs", "src", false),
+    ] {
+        let rules = IgnoreFile::parse(file.as_bytes()).unwrap();
+        let mut trail = rules.root();
+        for end in (1..=folder.len()).filter(|end| folder.as_bytes().get(*end).is_none_or(|b| *b == b'/')) {
+            trail = rules.enter(&trail, &folder.as_bytes()[..end]);
+        }
+        assert_eq!(rules.may_keep_below(&trail, folder.as_bytes()), may_keep, "{file:?} {folder}");
+    }
+}
+
+#[test]
+fn names_outside_of_utf8_are_names() {
+    let rules = IgnoreFile::parse(b"x?z\n\xff*").unwrap();
+    assert!(rules.ignores(b"x\xfez") && rules.ignores(b"\xff\xfe") && !rules.ignores(b"x\xfe\xfez"));
+}
+
+#[test]
+fn every_bad_line_is_told_with_its_number() {
+    let bad = IgnoreFile::parse(b"ok\n[a\n#[\n!\n  x\\\n").unwrap_err();
+    let told: Vec<_> = bad.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3);
+    assert!(told[0].starts_with("line 2: `[a`: ") && told[1].starts_with("line 4: `!`"), "{told:?}");
+    assert!(told[2].starts_with("line 5: `x\\`"), "{told:?}");
+}
+
+#[test]
+fn a_hostile_pattern_costs_no_more_than_its_length_times_the_path() {
+    let rules = IgnoreFile::parse(format!("{}b", "*a**/".repeat(300)).as_bytes()).unwrap();
+    assert!(!rules.ignores("a".repeat(3000).as_bytes()));
+}

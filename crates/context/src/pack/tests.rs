@@ -1,0 +1,71 @@
+use std::os::unix::net::UnixListener;
+
+use super::*;
+
+fn tape() -> (Tape, members::Members, Receiver<Arc<Piece>>) {
+    let (compressor, members) = members::pipeline(1);
+    let (to_identity, pieces) = sync_channel(4);
+    (Tape::new(compressor, to_identity), members, pieces)
+}
+
+fn changing(announced: u64, found: &str) -> (Result<(), PackError>, Vec<String>) {
+    let place = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(place.path(), found).unwrap();
+    let mtime = place.as_file().metadata().unwrap().modified().unwrap();
+    let mtime = mtime.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let kind = Kind::File { size: announced };
+    let header = Header { name: b"log".to_vec(), kind, mode: 0o644, mtime };
+    let (mut tape, _members, _pieces) = tape();
+    let mut notices = Notices::default();
+    let added = tape.add(&header, Some(File::open(place.path()).unwrap()), &mut notices);
+    (added, notices.into_lines())
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_packed_is_noticed() {
+    let (same, notices) = changing(4, "text");
+    assert!(same.is_ok() && notices.is_empty());
+    let (grown, notices) = changing(3, "text");
+    assert!(grown.is_ok() && notices.len() == 1 && notices[0].contains("`log` changed"), "{notices:?}");
+    let (shrunk, _) = changing(5, "text");
+    assert!(matches!(shrunk, Err(PackError::Shrank { path }) if path == "log"));
+}
+
+#[test]
+fn what_is_no_source_is_left_out_with_a_notice() {
+    let place = tempfile::tempdir().unwrap();
+    let _socket = UnixListener::bind(place.path().join("socket")).unwrap();
+    let pipe = place.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    std::fs::write(place.path().join("file"), "text").unwrap();
+    let packed = pack(place.path(), &[], &mut Vec::new(), 6).unwrap();
+    assert_eq!((packed.entries, packed.bytes), (1, 4));
+    assert_eq!(packed.notices.len(), 2, "{:?}", packed.notices);
+    assert!(packed.notices[0].starts_with("`pipe` is a socket, a pipe or a device"));
+}
+
+#[test]
+fn a_full_disk_is_told_as_what_it_is() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("file"), vec![1; 30 << 20]).unwrap();
+    let full = pack(place.path(), &[], &mut Full, 6).unwrap_err();
+    assert!(matches!(full, PackError::Write(why) if why.kind() == io::ErrorKind::StorageFull));
+}
+
+#[test]
+fn a_source_that_is_none_is_named() {
+    for path in ["/nowhere/at/all", "/dev/null"] {
+        let error = pack(Path::new(path), &[], &mut Vec::new(), 6).unwrap_err();
+        assert!(error.to_string().contains(path) && error.hint().contains("--repo"), "{error}");
+    }
+}

@@ -1,0 +1,245 @@
+//! The ignore rules of several contexts, at the packer and at a task.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use bakery_context::ignore::IgnoreFile;
+use bakery_context::{ContextFolder, PackError, UnpackLimits, apply_ignore, pack, unpack};
+use proptest::prelude::*;
+
+fn context(path: &str, dockerfile: &str) -> ContextFolder {
+    ContextFolder { path: path.to_owned(), dockerfile: dockerfile.to_owned() }
+}
+
+fn write(root: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// All paths below a folder; folders end in a slash.
+fn list(root: &Path) -> BTreeSet<String> {
+    fn add(root: &Path, below: &str, all: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(root.join(below)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{below}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                add(root, &format!("{path}/"), all);
+                all.insert(format!("{path}/"));
+            } else {
+                all.insert(path);
+            }
+        }
+    }
+    let mut all = BTreeSet::new();
+    add(root, "", &mut all);
+    all
+}
+
+/// What arrives at a task: everything that the packer let through, less what the task's own rules drop.
+fn arrives(root: &Path, contexts: &[ContextFolder], own: Option<&ContextFolder>) -> BTreeSet<String> {
+    let place = tempfile::tempdir().unwrap();
+    let mut blob = Vec::new();
+    let packed = pack(root, contexts, &mut blob, 1).unwrap();
+    let unpacked = unpack(blob.as_slice(), place.path(), &UnpackLimits::default()).unwrap();
+    assert_eq!(packed.id, unpacked.id);
+    if let Some(own) = own {
+        apply_ignore(place.path(), own).unwrap();
+    }
+    list(place.path())
+}
+
+fn set(paths: &[&str]) -> BTreeSet<String> {
+    paths.iter().map(|path| (*path).to_owned()).collect()
+}
+
+#[test]
+fn git_itself_is_never_packed() {
+    let place = tempfile::tempdir().unwrap();
+    write(
+        place.path(),
+        &[(".git/HEAD", ""), ("sub/.git", ""), (".gitignore", "a"), ("a", ""), ("x.git/a", "")],
+    );
+    assert_eq!(arrives(place.path(), &[], None), set(&[".gitignore", "a", "sub/", "x.git/", "x.git/a"]));
+}
+
+#[test]
+fn the_dockerfile_and_the_ignore_file_stay_whatever_the_rules_say() {
+    let place = tempfile::tempdir().unwrap();
+    write(
+        place.path(),
+        &[(".dockerignore", "*"), ("Dockerfile", ""), ("a", ""), ("d/a", ""), ("d/Dockerfile", "")],
+    );
+    let own = context(".", "Dockerfile");
+    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), set(&[".dockerignore", "Dockerfile"]));
+    let own = context("", "d/Dockerfile");
+    let kept = set(&[".dockerignore", "d/", "d/Dockerfile"]);
+    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), kept);
+}
+
+#[test]
+fn a_dockerfiles_own_ignore_file_comes_before_the_shared_one() {
+    let place = tempfile::tempdir().unwrap();
+    write(
+        place.path(),
+        &[
+            (".dockerignore", "a"),
+            ("docker/web.Dockerfile", ""),
+            ("docker/web.Dockerfile.dockerignore", "b\ndocker"),
+            ("a", ""),
+            ("b", ""),
+            ("docker/c", ""),
+        ],
+    );
+    let own = context(".", "docker/web.Dockerfile");
+    let kept =
+        [".dockerignore", "a", "docker/", "docker/web.Dockerfile", "docker/web.Dockerfile.dockerignore"];
+    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), set(&kept));
+}
+
+#[test]
+fn a_file_goes_only_where_every_context_that_holds_it_drops_it() {
+    let place = tempfile::tempdir().unwrap();
+    write(
+        place.path(),
+        &[
+            (".dockerignore", "web\nlogs\nonly"),
+            ("web/.dockerignore", "dist\nlogs"),
+            ("web/dist/x", ""),
+            ("web/src/x", ""),
+            ("web/logs", ""),
+            ("logs", ""),
+            ("only", ""),
+            ("Dockerfile", ""),
+            ("web/Dockerfile", ""),
+        ],
+    );
+    let (all, web) = (context(".", "Dockerfile"), context("web/", "Dockerfile"));
+    let both = [all.clone(), web.clone()];
+    let kept = [".dockerignore", "Dockerfile", "web/", "web/.dockerignore", "web/Dockerfile"];
+    let src = ["web/src/", "web/src/x"];
+    let mut packed = set(&kept);
+    packed.extend(set(&src));
+    assert_eq!(arrives(place.path(), &both, None), packed);
+    assert_eq!(arrives(place.path(), &both, Some(&web)), packed);
+    // The other task sees its own rules; the other context's Dockerfile is nothing to it.
+    assert_eq!(arrives(place.path(), &both, Some(&all)), set(&[".dockerignore", "Dockerfile"]));
+    // What lies in no context stays: scripts may need it.
+    let mut alone = packed;
+    alone.extend(set(&["logs", "only"]));
+    assert_eq!(arrives(place.path(), &[web.clone()], Some(&web)), alone);
+}
+
+#[test]
+fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("repo");
+    write(
+        &root,
+        &[
+            ("real/.dockerignore.shared", "drop"),
+            ("real/drop", ""),
+            ("real/keep", ""),
+            ("real/Dockerfile", ""),
+        ],
+    );
+    symlink("real", root.join("link")).unwrap();
+    symlink(".dockerignore.shared", root.join("real/.dockerignore")).unwrap();
+    let own = context("link", "Dockerfile");
+    let kept =
+        ["link", "real/", "real/.dockerignore", "real/.dockerignore.shared", "real/Dockerfile", "real/keep"];
+    assert_eq!(arrives(&root, &[own.clone()], Some(&own)), set(&kept));
+
+    write(place.path(), &[("elsewhere/.dockerignore", "*"), ("elsewhere/kept", "")]);
+    symlink("../elsewhere", root.join("out")).unwrap();
+    for folder in [
+        context("out", "Dockerfile"),
+        context("..", "Dockerfile"),
+        context("/etc", "x"),
+        context("real", "../../x"),
+    ] {
+        let error = pack(&root, &[folder.clone()], &mut Vec::new(), 1).unwrap_err();
+        assert!(error.to_string().contains("leads out of the source folder"), "{error}");
+        assert!(apply_ignore(&root, &folder).is_err());
+    }
+    assert_eq!(list(&place.path().join("elsewhere")).len(), 2);
+}
+
+#[test]
+fn a_context_that_does_not_exist_yet_has_no_rules() {
+    let place = tempfile::tempdir().unwrap();
+    write(place.path(), &[("a", "")]);
+    let own = context("made/later", "Dockerfile");
+    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), set(&["a"]));
+}
+
+#[test]
+fn bad_rules_are_told_with_file_and_line() {
+    let place = tempfile::tempdir().unwrap();
+    write(place.path(), &[("web/.dockerignore", "ok\n[a\n!")]);
+    let error = pack(place.path(), &[context("web", "Dockerfile")], &mut Vec::new(), 1).unwrap_err();
+    assert!(matches!(error, PackError::Rules(_)));
+    let said = error.to_string();
+    assert!(said.contains("web/.dockerignore: line 2: `[a`") && said.contains("line 3: `!`"), "{said}");
+}
+
+/// Small names and rules over them, so that they meet often.
+fn paths() -> impl Strategy<Value = Vec<String>> {
+    let path = prop::collection::vec("[abc]", 1..4).prop_map(|parts| parts.join("/"));
+    prop::collection::vec(path, 0..12)
+}
+
+fn rules() -> impl Strategy<Value = String> {
+    let part = prop_oneof![4 => "[abc]", 1 => Just("*".to_owned()), 1 => Just("**".to_owned())];
+    let rule = (any::<bool>(), prop::collection::vec(part, 1..4))
+        .prop_map(|(keep, parts)| format!("{}{}", if keep { "!" } else { "" }, parts.join("/")));
+    prop::collection::vec(rule, 0..5).prop_map(|rules| rules.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Leaving folders early, waiting with folders and the two contexts' scopes change nothing: every file is judged as
+    /// if it were judged alone.
+    #[test]
+    fn the_walk_agrees_with_the_rules_asked_file_by_file(paths in paths(), outer in rules(), inner in rules()) {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        for path in &paths {
+            let path = root.join(path);
+            if fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.exists() {
+                fs::write(path, "").unwrap();
+            }
+        }
+        let _ = fs::create_dir(root.join("a"));
+        prop_assume!(root.join("a").is_dir());
+        write(root, &[(".dockerignore", &outer), ("a/.dockerignore", &inner)]);
+        let before = list(root);
+        let (all, a) = (context(".", "Dockerfile"), context("a", "Dockerfile"));
+        let outer = IgnoreFile::parse(outer.as_bytes()).unwrap();
+        let inner = IgnoreFile::parse(inner.as_bytes()).unwrap();
+        let files = |paths: BTreeSet<String>| -> BTreeSet<String> {
+            paths.into_iter().filter(|path| !path.ends_with('/')).collect()
+        };
+        let judged = |dropped: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
+            let keep = |path: &String| path.ends_with(".dockerignore") || !dropped(path);
+            files(before.clone()).into_iter().filter(keep).collect()
+        };
+        let by_outer = |path: &str| outer.ignores(path.as_bytes());
+        let by_inner = |path: &str| path.strip_prefix("a/").is_none_or(|path| inner.ignores(path.as_bytes()));
+        let both = [all.clone(), a.clone()];
+        let packed = judged(&|path| by_outer(path) && by_inner(path));
+        prop_assert_eq!(files(arrives(root, &both, None)), packed);
+        let seen_by_a = judged(&|path| path.starts_with("a/") && by_inner(path) || by_outer(path) && by_inner(path));
+        prop_assert_eq!(files(arrives(root, &both, Some(&a))), seen_by_a);
+        let mut seen_by_all = judged(&|path| by_outer(path));
+        if by_outer("a/.dockerignore") {
+            seen_by_all.remove("a/.dockerignore");
+        }
+        prop_assert_eq!(files(arrives(root, &both, Some(&all))), seen_by_all);
+    }
+}
