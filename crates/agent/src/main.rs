@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! The entry point of the agent's container. Exit code 0: the report is delivered, whatever it says; 1: it is not.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitCode;
+
+use bakery_agent::{AgentError, Layout, start};
+
+fn main() -> ExitCode {
+    // Before anything else: what comes after may start processes of others.
+    let done = start::protect().map_err(AgentError::from).and_then(|()| work());
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work() -> Result<(), AgentError> {
+    // The container's own log: few lines, for whoever runs the platform. The build's log goes to the server.
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_target(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let vars: BTreeMap<String, String> = vars.collect();
+    let done = runtime.block_on(bakery_agent::run(Layout::image(), &vars));
+    // Whatever still waits for a disk or a process must not hold the container.
+    runtime.shutdown_background();
+    done.map(drop)
+}

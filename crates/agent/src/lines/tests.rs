@@ -1,1 +1,126 @@
+use super::*;
+use crate::mask::{MASK, Secrets};
+use proptest::prelude::*;
 
+fn masker(secrets: &[&str]) -> Arc<Masker> {
+    let mut all = Secrets::default();
+    for secret in secrets {
+        all.add(secret);
+    }
+    Arc::new(Masker::new(&all).unwrap())
+}
+
+fn messages(masker: Arc<Masker>, chunks: &[&[u8]]) -> Vec<(String, bool)> {
+    let mut lines = Lines::new(masker);
+    let mut out = Vec::new();
+    let mut emit = |text: &str, more: bool| out.push((text.to_owned(), more));
+    for chunk in chunks {
+        lines.push(chunk, &mut emit);
+    }
+    lines.flush(&mut emit);
+    out
+}
+
+/// Puts the parts of long lines together again.
+fn joined(messages: &[(String, bool)]) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut open = String::new();
+    for (text, more) in messages {
+        open += text;
+        if !more {
+            out.push(std::mem::take(&mut open));
+        }
+    }
+    assert!(open.is_empty(), "the last message says that more follows");
+    out
+}
+
+/// Cuts `bytes` at the given places, in any order.
+fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let mut places: Vec<_> = places.iter().map(|place| place % (bytes.len() + 1)).collect();
+    places.extend([0, bytes.len()]);
+    places.sort_unstable();
+    places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+#[test]
+fn line_ends_are_those_of_unix_and_windows_and_a_lone_return_stays() {
+    let got = messages(masker(&[]), &[b"a\nb\r", b"\n\n10%\r20%\r\nlast"]);
+    let text: Vec<_> = got.iter().map(|(text, _)| text.as_str()).collect();
+    assert_eq!(text, ["a", "b", "", "10%\r20%", "last"]);
+    assert!(got.iter().all(|(_, more)| !more));
+}
+
+#[test]
+fn what_is_no_text_becomes_text() {
+    let got = messages(masker(&[]), &[b"\xff\xfe caf\xc3", b"\xa9 \xc3\n"]);
+    assert_eq!(got, [("\u{fffd}\u{fffd} café \u{fffd}".to_owned(), false)]);
+}
+
+#[test]
+fn every_message_fits_into_a_block_however_it_is_escaped() {
+    for byte in [0x1b, b'"', 0xff, b'x', 0xc3] {
+        let line = vec![byte; 3 * LINE_BYTES];
+        let got = messages(masker(&["hunter2"]), &[&line, b"\n"]);
+        for (text, _) in &got {
+            assert!(text.len() <= LINE_BYTES && serde_json::to_string(text).unwrap().len() <= BLOCK_BYTES);
+        }
+        assert_eq!(joined(&got), [String::from_utf8_lossy(&line)]);
+    }
+}
+
+#[test]
+fn an_endless_line_is_held_in_bounded_memory() {
+    let mut lines = Lines::new(masker(&["hunter2"]));
+    let chunk = vec![b'x'; 64 << 10];
+    for _ in 0..200 {
+        lines.push(&chunk, &mut |_, more| assert!(more));
+        assert!(lines.open.len() <= LINE_BYTES + lines.masker.longest());
+        assert!(lines.open.capacity() <= 4 * LINE_BYTES);
+    }
+}
+
+proptest! {
+    #[test]
+    fn chunks_leave_no_trace(text in "([a-zö\r \n]|hunter2|s3cr3t hunter2|hunter)*", places in prop::collection::vec(any::<usize>(), 0..12)) {
+        let masker = masker(&["hunter2", "s3cr3t hunter"]);
+        let whole = messages(Arc::clone(&masker), &[text.as_bytes()]);
+        prop_assert_eq!(&messages(Arc::clone(&masker), &cut(text.as_bytes(), &places)), &whole);
+        for (message, _) in &whole {
+            prop_assert!(!message.contains("hunter2") && !message.contains("s3cr3t hunter"));
+        }
+        let plain: Vec<_> = text.strip_suffix('\n').unwrap_or(&text).split('\n').collect();
+        if !text.is_empty() {
+            prop_assert_eq!(whole.len(), plain.len());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn no_cut_of_a_long_line_lets_a_secret_through(
+        distances in prop::collection::vec(-24_isize..24, 1..6),
+        doubled in any::<bool>(),
+        places in prop::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let secret = "s3cr3t-s3cr3t-s3cr3t-";
+        let mut line = Vec::new();
+        for (nth, distance) in (1..).zip(&distances) {
+            // Around each place where a line of this length is cut.
+            let at = (nth * LINE_BYTES).saturating_add_signed(*distance);
+            line.resize(at.max(line.len()), b'.');
+            line.extend_from_slice(secret.as_bytes());
+            if doubled {
+                line.extend_from_slice(b"s3cr3t-");
+            }
+        }
+        line.extend_from_slice(b"..\n");
+        let got = messages(masker(&[secret]), &cut(&line, &places));
+        let text = joined(&got);
+        prop_assert_eq!(text.len(), 1);
+        prop_assert!(!text[0].contains("s3c") && text[0].contains(MASK));
+        let dots = memchr::memchr_iter(b'.', &line).count();
+        prop_assert_eq!(memchr::memchr_iter(b'.', text[0].as_bytes()).count(), dots);
+    }
+}

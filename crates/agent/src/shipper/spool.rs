@@ -248,3 +248,6 @@ impl State {
 fn count(payload: &[u8]) -> u32 {
     u32::try_from(memchr::memchr_iter(b'\n', payload).count()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

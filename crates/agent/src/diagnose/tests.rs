@@ -1,0 +1,152 @@
+use super::*;
+
+fn told(exit: Exit, tail: &[&str], oom_kills: u64, registry: &str) -> String {
+    let tail: Vec<String> = tail.iter().map(|&line| line.to_owned()).collect();
+    let failure = executor(&Evidence { exit, tail: &tail, oom_kills, registry: Some(registry) });
+    assert_eq!((failure.exit_code, failure.tail.len()), (Some(exit.code()), tail.len()));
+    format!("{:?}: {}", failure.reason, failure.sentence())
+}
+
+/// Exit, last lines, kills for want of memory, registry that is pushed to.
+const CASES: &[(Exit, &[&str], u64, &str)] = &[
+    (
+        Exit::Code(3),
+        &[
+            "curl: (7) connection refused",
+            "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 3",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error checking push permissions: checking push permission for \"reg.test/a\": POST https://reg.test/v2/a/blobs/uploads/: UNAUTHORIZED: authentication required; []",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error building image: unable to complete operation after 0 attempts, last error: GET https://reg.test/v2/base/manifests/1: unexpected status code 403 Forbidden",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error checking push permissions: checking push permission for \"localhost:5000/a\": creating push check transport for localhost:5000 failed: Get \"http://localhost:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused",
+        ],
+        0,
+        "localhost:5000",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error building image: Get \"https://nowhere.test/v2/\": dial tcp: lookup nowhere.test on 127.0.0.11:53: no such host",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error building image: Get \"https://10.0.0.1:5000/v2/\": http: server gave HTTP response to HTTPS client",
+        ],
+        0,
+        "10.0.0.1:5000",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "Usage:",
+            "  executor [flags]",
+            "error resolving dockerfile path: please provide a valid path to a Dockerfile within the build context with --dockerfile",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error building image: error building stage: failed to optimize instructions: failed to get files used from context: failed to get fileinfo for /kaniko/bakery/ctx/nope: lstat /kaniko/bakery/ctx/nope: no such file or directory",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error building image: GET https://reg.test/v2/base/manifests/9: MANIFEST_UNKNOWN: manifest unknown; map[Tag:9]",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "error pushing image: failed to push to destination reg.test/a:1: PUT https://reg.test/v2/a/manifests/1: TAG_INVALID: immutable",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "cp: write error: No space left on device",
+            "error building image: error building stage: failed to execute command: exit status 1",
+        ],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(255),
+        &[
+            "error building image: error building stage: failed to execute command: waiting for process to exit: signal: killed",
+        ],
+        1,
+        "reg.test",
+    ),
+    (
+        Exit::Signal(9),
+        &["\u{1b}[36mINFO\u{1b}[0m[0001] Taking snapshot of full filesystem...", ""],
+        0,
+        "reg.test",
+    ),
+    (
+        Exit::Code(1),
+        &[
+            "\u{1b}[31merror building image: parsing dockerfile: dockerfile parse error line 2: unknown instruction: RUNN\u{1b}[0m",
+        ],
+        0,
+        "reg.test",
+    ),
+    (Exit::Code(2), &[], 0, "reg.test"),
+];
+
+#[test]
+fn kanikos_last_words_become_a_reason_and_a_hint() {
+    let text: Vec<_> =
+        CASES.iter().map(|&(exit, tail, kills, registry)| told(exit, tail, kills, registry)).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn a_script_fails_by_its_code_unless_memory_or_disk_did() {
+    let tail = ["x".to_owned()];
+    let full = ["tar: No space left on device".to_owned()];
+    let failed = |tail: &[String], oom_kills| {
+        let evidence = Evidence { exit: Exit::Code(3), tail, oom_kills, registry: None };
+        script(Reason::PreScriptFailed, &evidence)
+    };
+    assert_eq!(failed(&tail, 0).sentence(), "the pre-script failed (exit code 3)");
+    assert_eq!(failed(&tail, 1).reason, Reason::OutOfMemory);
+    assert_eq!(failed(&full, 0).reason, Reason::DiskFull);
+}
+
+#[test]
+fn what_a_terminal_obeys_is_left_out() {
+    assert_eq!(plain("\u{1b}[1;31mred\u{1b}[0m \u{1b}x\u{7}bell\r"), "red xbell");
+}

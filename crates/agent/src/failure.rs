@@ -1,0 +1,96 @@
+//! Why a task did not bake: a result for the report, never an error of the agent's.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use bakery_core::limits::REPORT_TAIL_LINES;
+use bakery_core::reason::Reason;
+
+use crate::ends::Cause;
+
+/// Characters that a report quotes of one line.
+const QUOTE_CHARS: usize = 1000;
+
+/// What stops the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// A step has failed.
+    Failed(Failure),
+    /// The run was ended from outside.
+    Ended(Cause),
+}
+
+/// How a step has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The machine's word.
+    pub reason: Reason,
+    /// One sentence for people.
+    pub text: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Exit code of the process that failed.
+    pub exit_code: Option<i32>,
+    /// Its last lines.
+    pub tail: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of the agent's own steps.
+    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into(), hint: None, exit_code: None, tail: Vec::new() }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Something of the agent's own could not be read or written.
+    pub fn disk(path: &Path, error: &std::io::Error) -> Self {
+        let text = format!("`{}`: {error}", path.display());
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            return Self::new(Reason::DiskFull, text).hint(DISK_HINT);
+        }
+        Self::new(Reason::Internal, text)
+    }
+
+    /// The sentence with its hint, on one line.
+    pub fn sentence(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} (hint: {hint})", self.text),
+            None => self.text.clone(),
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What to do where the disk is full.
+pub const DISK_HINT: &str = "give the task a larger disk, or let the build write less";
+
+/// The last lines of one process.
+#[derive(Debug, Default)]
+pub struct Tail(VecDeque<String>);
+
+impl Tail {
+    /// Takes one more.
+    pub fn push(&mut self, line: &str) {
+        if self.0.len() == REPORT_TAIL_LINES {
+            self.0.pop_front();
+        }
+        let end = line.char_indices().nth(QUOTE_CHARS).map_or(line.len(), |(end, _)| end);
+        self.0.push_back(line[..end].to_owned());
+    }
+
+    /// The lines, oldest first.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().cloned().collect()
+    }
+}

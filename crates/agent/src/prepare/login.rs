@@ -1,0 +1,77 @@
+//! The login file that Kaniko and the scripts read: docker's `config.json`.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use bakery_core::image::DOCKER_HUB;
+use bakery_core::spec::Credential;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+/// Docker Hub's key in every login file since the first registry.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// Writes the logins into `folder/config.json` (mode 0600); a later login for the same registry wins. Without logins
+/// nothing is written: the image may bring a file of its own.
+pub fn write<'a>(folder: &Path, logins: impl IntoIterator<Item = &'a Credential>) -> io::Result<()> {
+    let Some(text) = config(logins) else { return Ok(()) };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // A new file each time: the mode of an old one would stay.
+    let (path, fresh) = (folder.join("config.json"), folder.join(".config.json.new"));
+    let _ = std::fs::remove_file(&fresh);
+    File::options().write(true).create_new(true).mode(0o600).open(&fresh)?.write_all(text.as_bytes())?;
+    std::fs::rename(fresh, path)
+}
+
+fn config<'a>(logins: impl IntoIterator<Item = &'a Credential>) -> Option<String> {
+    let auths: BTreeMap<&str, _> = logins
+        .into_iter()
+        .map(|login| {
+            let key = if login.registry == DOCKER_HUB { HUB_KEY } else { login.registry.as_str() };
+            let auth = STANDARD.encode(format!("{}:{}", login.username, login.password.expose()));
+            (key, json!({ "auth": auth }))
+        })
+        .collect();
+    (!auths.is_empty()).then(|| json!({ "auths": auths }).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bakery_core::secret::Secret;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn login(registry: &str, password: &str) -> Credential {
+        Credential {
+            registry: registry.to_owned(),
+            username: "me".to_owned(),
+            password: Secret::new(password),
+        }
+    }
+
+    #[test]
+    fn logins_are_written_as_docker_writes_them_for_nobody_else_to_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let docker = folder.path().join(".docker");
+        let logins = [login("docker.io", "a"), login("reg.test:5000", "old"), login("reg.test:5000", "new")];
+        write(&docker, &logins).unwrap();
+        write(&docker, &logins).unwrap();
+        let file = docker.join("config.json");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        insta::assert_snapshot!(
+            std::fs::read_to_string(file).unwrap(),
+            @r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6YQ=="},"reg.test:5000":{"auth":"bWU6bmV3"}}}"#
+        );
+    }
+
+    #[test]
+    fn without_logins_the_images_own_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), []).unwrap();
+        assert!(!folder.path().join("config.json").exists());
+    }
+}

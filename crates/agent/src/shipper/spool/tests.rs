@@ -1,0 +1,79 @@
+use super::*;
+use proptest::prelude::*;
+
+fn spool(bound: u64) -> (tempfile::TempDir, Spool) {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::bounded(&folder.path().join("spool"), bound).unwrap();
+    (folder, spool)
+}
+
+fn read_from(spool: &Spool, line: u64, max: usize) -> Vec<String> {
+    let mut place = spool.place(line).unwrap();
+    let mut out = Vec::new();
+    while let Some((block, next)) = spool.read(place, max).unwrap() {
+        assert_eq!(block.first, place.line);
+        assert_eq!(u64::from(block.lines), next.line - place.line);
+        let text = String::from_utf8(block.payload).unwrap();
+        assert_eq!(text.lines().count(), block.lines as usize);
+        out.extend(text.lines().map(str::to_owned));
+        place = next;
+    }
+    out
+}
+
+proptest! {
+    #[test]
+    fn every_line_can_be_had_again_from_any_number_on(
+        lengths in prop::collection::vec(prop::collection::vec(0_usize..3000, 1..8), 1..60),
+        from in prop::collection::vec(any::<u64>(), 1..6),
+        max in 3100_usize..200_000,
+    ) {
+        let (_folder, spool) = spool(SPOOL_BYTES);
+        let mut lines = Vec::new();
+        for batch in &lengths {
+            let mut bytes = String::new();
+            for length in batch {
+                lines.push(format!("{}{}", lines.len() + 1, "x".repeat(*length)));
+                bytes.extend([&lines[lines.len() - 1], "\n"]);
+            }
+            spool.append(bytes.as_bytes(), batch.len() as u64);
+            let line = from[0] % lines.len() as u64 + 1;
+            prop_assert_eq!(&read_from(&spool, line, max), &lines[usize::try_from(line).unwrap() - 1..]);
+        }
+        for from in from {
+            let line = from % (lines.len() as u64 + 3) + 1;
+            let at = usize::try_from(line).unwrap().min(lines.len() + 1) - 1;
+            prop_assert_eq!(&read_from(&spool, line, max), &lines[at..]);
+        }
+    }
+}
+
+#[test]
+fn beyond_the_bound_lines_are_counted_and_have_numbers() {
+    let (_folder, spool) = spool(100_000);
+    for number in 1..=3000 {
+        spool.append(format!("{{\"n\":{number},\"pad\":\"{}\"}}\n", "x".repeat(80)).as_bytes(), 1);
+    }
+    assert_eq!(spool.lines(), 3000);
+    let lines = read_from(&spool, 1, 64 << 10);
+    assert_eq!(lines.len(), 3000);
+    let kept = lines.iter().take_while(|line| line.contains("\"n\"")).count();
+    assert!((900..1100).contains(&kept), "{kept}");
+    assert!(lines[kept..].iter().all(|line| line.contains("this line is not kept")));
+    for line in [kept as u64, kept as u64 + 1, 2999, 3000] {
+        assert_eq!(read_from(&spool, line, 64 << 10), &lines[usize::try_from(line).unwrap() - 1..]);
+    }
+    assert!(read_from(&spool, 3001, 64 << 10).is_empty());
+    assert!(spool.state().bytes <= 100_000);
+}
+
+#[test]
+fn a_full_buffer_is_worth_sending_at_once_and_a_line_alone_is_not() {
+    let (_folder, spool) = spool(SPOOL_BYTES);
+    let extent = spool.watch();
+    spool.append(b"{}\n", 1);
+    assert_eq!(*extent.borrow(), Extent { lines: 1, flushed: 0, closed: false });
+    spool.append(&[vec![b'x'; FLUSH_BYTES], b"\n".to_vec()].concat(), 1);
+    spool.close();
+    assert_eq!(*extent.borrow(), Extent { lines: 2, flushed: 2, closed: true });
+}
