@@ -1,6 +1,5 @@
 //! Bodies: read piece by piece, bounded in size and in silence.
 
-use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, Stream};
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
@@ -88,14 +87,14 @@ impl Pieces {
         self.body.frame().now_or_never()??.ok()?.into_data().ok()
     }
 
-    /// The pieces as a stream; a body that fails ends it with an error that wraps the [`BodyError`].
-    pub(super) fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    /// The pieces as a stream; a body that fails ends it with its error.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
         stream::unfold(Some(self), |pieces| async {
             let mut pieces = pieces?;
             match pieces.next().await {
                 Ok(None) => None,
                 Ok(Some(piece)) => Some((Ok(piece), Some(pieces))),
-                Err(error) => Some((Err(io::Error::other(error)), None)),
+                Err(error) => Some((Err(error), None)),
             }
         })
     }
@@ -129,7 +128,8 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, pieces: Piece
 /// Reads JSON. A text of the body is never quoted: it may be a password at the wrong place.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
-        let detail = format!("the body is not the JSON that is expected here: {}", unquoted(&error.to_string()));
+        let detail =
+            format!("the body is not the JSON that is expected here: {}", unquoted(&error.to_string()));
         Refusal::new(Kind::BadRequest, detail).hint("are client and server of the same version?")
     })
 }
@@ -138,6 +138,11 @@ pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> 
 pub(super) fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The body's length, where it is announced.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 pub(super) fn unsupported(kind: &str, expected: &str) -> Refusal {

@@ -4,12 +4,13 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bakery_core::wire::{PROTOCOL, PROTOCOL_HEADER};
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::problem::{Kind, Refusal};
 
-/// Checks the version of a caller that names one, and names ours in every answer.
+/// Checks the version of a caller that names one, and names ours in every answer; no answer is anybody's to keep.
 pub(super) async fn pass(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
@@ -20,6 +21,7 @@ pub(super) async fn pass(request: Request, next: Next) -> Response {
     };
     let name = HeaderName::from_static(PROTOCOL_HEADER);
     response.headers_mut().insert(name, HeaderValue::from(PROTOCOL));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     tracing::debug!(
         %method,
         path,

@@ -9,33 +9,48 @@
 
 mod auth;
 mod body;
+mod builds;
+mod contexts;
 mod gate;
 mod problem;
+mod refusals;
+mod runs;
+mod segment;
 mod serve;
+mod yaml;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::middleware;
-use axum::routing::get;
-use bakery_core::names::BadName;
+use axum::routing::{get, post, put};
+use bakery_core::names::{BadName, BuildId, RunName};
 use bakery_core::secret::Secret;
-use bakery_core::wire::build::Info;
 use bakery_core::wire::route;
-use http::Uri;
 use http::request::Parts;
+use http::{Method, Uri};
 use tokio_util::sync::CancellationToken;
 
 use self::auth::Lock;
+use self::body::Pieces;
 use self::problem::{Kind, Refusal};
 pub use self::serve::serve;
+use crate::builds::Builds;
+use crate::contexts::Contexts;
+use crate::logs::Logs;
 use crate::spawn::Tasks;
 
 /// What lies behind the doors.
 pub struct Rooms {
-    /// What `GET /info` says.
-    pub info: Info,
+    /// The living room.
+    pub builds: Builds,
+    /// Logs, to read and to append to.
+    pub logs: Logs,
+    /// Folders in transit.
+    pub contexts: Contexts,
     /// The operator's token; `None` = everybody who reaches the public door may use it.
     pub token: Option<Secret>,
 }
@@ -46,8 +61,15 @@ type Front = Arc<Inside>;
 struct Inside {
     rooms: Rooms,
     lock: Lock,
+    tasks: Tasks,
     /// Cancelled when open streams are to end.
     drain: CancellationToken,
+}
+
+impl Inside {
+    fn pieces(&self, body: Body) -> Pieces {
+        Pieces::new(body, self.drain.clone())
+    }
 }
 
 /// Both doors.
@@ -58,14 +80,20 @@ impl Doors {
     /// Doors to these rooms. Open streams end when `tasks` are stopped.
     pub fn new(rooms: Rooms, tasks: &Tasks) -> Self {
         let lock = Lock::new(rooms.token.as_ref());
-        Self(Arc::new(Inside { rooms, lock, drain: tasks.stopping().clone() }))
+        Self(Arc::new(Inside { rooms, lock, tasks: tasks.clone(), drain: tasks.stopping().clone() }))
     }
 
     /// Everything: clients, agents, probes.
     pub fn public(&self) -> Router {
         let routes = Router::new()
             .route(route::LIVEZ, get(async || "alive\n"))
-            .route(route::READYZ, get(ready));
+            .route(route::READYZ, get(ready))
+            .route(route::CONTEXTS, post(contexts::offer))
+            .route(route::CONTEXT, put(contexts::put))
+            .route(route::BUILDS, post(builds::submit).get(builds::list))
+            .route(route::BUILD, get(builds::view).delete(builds::cancel))
+            .route(route::BUILD_LOGS, get(builds::logs))
+            .route(route::INFO, get(builds::info));
         self.hang(routes)
     }
 
@@ -76,6 +104,10 @@ impl Doors {
 
     fn hang(&self, routes: Router<Front>) -> Router {
         routes
+            .route(route::RUN_ORDER, post(runs::order))
+            .route(route::RUN_CONTEXT, get(runs::context))
+            .route(route::RUN_LOGS, post(runs::logs))
+            .route(route::RUN_REPORT, post(runs::report))
             .fallback(nothing_here)
             .method_not_allowed_fallback(not_so)
             .layer(middleware::from_fn(gate::pass))
@@ -86,24 +118,41 @@ impl Doors {
 /// A path's `{id}` or `{run}`, parsed.
 struct Named<T>(T);
 
-impl<T, S> FromRequestParts<S> for Named<T>
-where
-    T: std::str::FromStr<Err = BadName>,
-    S: Send + Sync,
-{
+/// What a path can name.
+trait Addressed: FromStr<Err = BadName> {
+    /// There is none of this name.
+    const NONE: Kind;
+}
+
+impl Addressed for BuildId {
+    const NONE: Kind = Kind::NoSuchBuild;
+}
+
+impl Addressed for RunName {
+    const NONE: Kind = Kind::NoSuchRun;
+}
+
+impl<T: Addressed, S: Send + Sync> FromRequestParts<S> for Named<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let lost = |detail: String| Refusal::new(Kind::NoSuchRoute, detail);
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| lost(rejection.body_text()))?;
-        text.parse().map(Self).map_err(|error: BadName| lost(error.to_string()))
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|rejection| Refusal::new(T::NONE, rejection.body_text()))?;
+        text.parse().map(Self).map_err(|error: BadName| Refusal::new(T::NONE, error.to_string()))
     }
 }
 
+/// Alive, and able to take work.
 async fn ready(State(front): State<Front>) -> Result<&'static str, Refusal> {
-    if front.drain.is_cancelled() { Err(Refusal::draining()) } else { Ok("ready\n") }
+    if front.drain.is_cancelled() {
+        return Err(Refusal::draining());
+    }
+    // What the ledger has to say is for the log: probes are answered without a token.
+    front.rooms.builds.ready().await.map_err(|why| {
+        tracing::warn!(why, "not ready");
+        Refusal::new(Kind::Unavailable, "builds cannot be taken now").hint("the server's log says why")
+    })?;
+    Ok("ready\n")
 }
 
 async fn nothing_here(uri: Uri) -> Refusal {
@@ -111,7 +160,7 @@ async fn nothing_here(uri: Uri) -> Refusal {
         .hint("routes begin with /v1; is the URL the server's own, without a path?")
 }
 
-async fn not_so(method: http::Method, uri: Uri) -> Refusal {
+async fn not_so(method: Method, uri: Uri) -> Refusal {
     Refusal::new(Kind::MethodNotAllowed, format!("{} does not know {method}", uri.path()))
         .hint("the header Allow names the methods that it knows")
 }

@@ -60,6 +60,8 @@ kinds! {
     RunTaken = CONFLICT, "run-taken", "The run belongs to another session";
     /// The run is over, or its build is.
     RunOver = GONE, "run-over", "The run is over";
+    /// A report came before the lines that it speaks of.
+    LinesMissing = TOO_EARLY, "lines-missing", "The report came before the end of the log";
     /// A body beyond its limit.
     TooLarge = PAYLOAD_TOO_LARGE, "too-large", "The body is too large";
     /// A body of a type that nobody reads here.

@@ -67,7 +67,10 @@ async fn next(
                 Ok((stream, _)) => return Some((stream, place)),
                 Err(error) if is_theirs(&error) => {}
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "no connection can be accepted");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "no connection can be accepted"
+                    );
                     sleep(BACK_OFF).await;
                 }
             }
@@ -91,9 +94,10 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
     }
-    let service = service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<Response, Infallible>> {
-        Box::pin(router.clone().oneshot(request))
-    });
+    let service =
+        service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<Response, Infallible>> {
+            Box::pin(router.clone().oneshot(request))
+        });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -110,15 +114,14 @@ async fn connection(
         tokio::select! {
             biased;
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
-            () = closing => {
-                if last.is_some() {
-                    tracing::debug!("a connection is cut: its last answer took too long");
-                    return;
-                }
-                Pin::new(&mut connection).graceful_shutdown();
-                last = Some(Instant::now() + GRACE);
-            }
+            () = closing => {}
         }
+        if last.is_some() {
+            tracing::debug!("a connection is cut: its last answer took too long");
+            return;
+        }
+        Pin::new(&mut connection).graceful_shutdown();
+        last = Some(Instant::now() + GRACE);
     };
     match ended {
         Ok(()) => linger(connection.into_parts().io.into_inner()).await,

@@ -1,0 +1,71 @@
+//! A build submitted as the user's own config.yaml, with curl and nothing else.
+
+use bakery_core::config;
+use bakery_core::image::Digest;
+use bakery_core::limits;
+use bakery_core::spec::Order;
+use bakery_core::wire::build::SubmitBuild;
+use bakery_core::wire::context::{ContextRef, Place, object_key};
+use bakery_core::wire::{CONTEXT_HEADER, IDEMPOTENCY_HEADER};
+use http::HeaderMap;
+
+use super::Front;
+use super::body::Pieces;
+use super::problem::{Kind, Refusal};
+use crate::contexts::ContextError;
+
+/// Media types that mean YAML (RFC 9512 and its forerunners).
+pub(super) const TYPES: [&str; 3] = ["application/yaml", "application/x-yaml", "text/yaml"];
+
+/// The build, and what is worth saying about its config.
+pub(super) async fn read(
+    front: &Front,
+    headers: &HeaderMap,
+    pieces: Pieces,
+) -> Result<(SubmitBuild, Vec<String>), Refusal> {
+    let idempotency_key = header(headers, IDEMPOTENCY_HEADER, "16 to 128 printable characters")?.to_owned();
+    let context = context(front, headers).await?;
+    let body = pieces.whole(limits::SPEC_BYTES).await?;
+    let text = String::from_utf8(body)
+        .map_err(|_| Refusal::new(Kind::BadRequest, "the config is not UTF-8").hint("save it as UTF-8"))?;
+    let (spec, notices) = config::read(config::FILE, &text)?.resolve(Order::default())?;
+    let notices = notices.iter().map(ToString::to_string).collect();
+    Ok((SubmitBuild { spec, context, idempotency_key }, notices))
+}
+
+/// The context that the header names: in the server's own store, else in its bucket.
+async fn context(front: &Front, headers: &HeaderMap) -> Result<ContextRef, Refusal> {
+    let expected = "`ID SHA256 LEN`, separated by blanks";
+    let text = header(headers, CONTEXT_HEADER, expected)?;
+    let mut context = parse(text).ok_or_else(|| {
+        Refusal::new(Kind::BadRequest, format!("the header {CONTEXT_HEADER} is not {expected}"))
+            .hint("offer the context first: id, sha256 and len are those of the offer")
+    })?;
+    let contexts = &front.rooms.contexts;
+    match (contexts.check(&context).await, contexts.bucket()) {
+        (Err(ContextError::Missing(_)), Some(bucket)) => {
+            let key = object_key(&context.id);
+            context.place = Place::S3 { bucket: bucket.name.clone(), key };
+        }
+        (checked, _) => checked?,
+    }
+    Ok(context)
+}
+
+fn parse(text: &str) -> Option<ContextRef> {
+    let mut words = text.split_ascii_whitespace();
+    let mut digest = || {
+        let word = words.next()?;
+        word.parse::<Digest>().or_else(|_| format!("sha256:{word}").parse()).ok()
+    };
+    let (id, sha256) = (digest()?, digest()?);
+    let len = words.next()?.parse().ok()?;
+    words.next().is_none().then_some(ContextRef { id, sha256, len, place: Place::Store })
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str, expected: &str) -> Result<&'a str, Refusal> {
+    headers.get(name).and_then(|value| value.to_str().ok()).ok_or_else(|| {
+        let detail = format!("a build submitted as YAML needs the header {name}: {expected}");
+        Refusal::new(Kind::BadRequest, detail).hint("add the header, or submit as JSON")
+    })
+}
