@@ -4,6 +4,7 @@
 //! registry and a real S3 server. `make test` brings these parts and names them in variables ([`parts::Parts`]); a
 //! part that is missing fails the test, it never skips it.
 
+pub mod bench;
 pub mod client;
 pub mod engine;
 pub mod parts;

@@ -22,7 +22,7 @@ pub struct Registry {
     /// `host:port`.
     pub host: String,
     _process: Running,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Registry {
@@ -40,6 +40,14 @@ impl Registry {
         Self::configured(parts, folder, &auth).await
     }
 
+    /// Forgets every image and every blob: as if nothing had ever been pushed.
+    pub fn clear(&self) -> Result<()> {
+        match std::fs::remove_dir_all(self.folder.path().join("data")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     async fn configured(parts: &Parts, folder: TempDir, auth: &str) -> Result<Self> {
         let addr = free_port(&parts.gateway)?;
         let mut config = String::from(
@@ -55,6 +63,6 @@ impl Registry {
         let url = format!("http://{addr}/v2/");
         let ready = async || reqwest::get(&url).await.is_ok();
         until("the registry", Duration::from_secs(10), ready).await?;
-        Ok(Self { host: addr.to_string(), _process: process, _folder: folder })
+        Ok(Self { host: addr.to_string(), _process: process, folder })
     }
 }
