@@ -24,6 +24,8 @@ world_end() {
 }
 
 world_programs() { # builds client and server; BIN_DIR holds them, apart from what another clone builds meanwhile
+  # The ladder has built them already, with everything else.
+  [ -z "${BAKERY_PROGRAMS:-}" ] || { BIN_DIR=$BAKERY_PROGRAMS && return; }
   "$REPO/scripts/need" base cc rust
   export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
   BIN_DIR=$RUN/bin
@@ -48,4 +50,13 @@ world_up() { # engine, emulation, registry, base image, agent images
   out=$("$REPO/scripts/images" base "127.0.0.1:$REGISTRY_PORT/bakery/base:1" "$RUN/base") && eval "$out"
   BASE_IMAGE=$BAKERY_GATEWAY:$REGISTRY_PORT/bakery/base:1
   out=$("$REPO/scripts/images" agent "127.0.0.1:$REGISTRY_PORT/bakery/agent:$(version)") && eval "$out"
+}
+
+world_names() { # tells test programs where the parts are
+  export BAKERY_TEST_DOCKER_HOST=$DOCKER_HOST BAKERY_TEST_GATEWAY=$BAKERY_GATEWAY BAKERY_TEST_REGISTRY_BIN=$CACHE/bin/docker-registry
+  export BAKERY_TEST_AGENT_IMAGE_AMD64=$AGENT_IMAGE_AMD64 BAKERY_TEST_AGENT_IMAGE_ARM64=$AGENT_IMAGE_ARM64 BAKERY_TEST_AGENT_INDEX=$AGENT_INDEX
+  export BAKERY_TEST_BASE_IMAGE=$BASE_IMAGE BAKERY_TEST_BASE_TAR_DIR=$RUN/base BAKERY_TEST_BIN_DIR=$BIN_DIR
+  BAKERY_TEST_WEED=$CACHE/bin/weed
+  BAKERY_TEST_SKOPEO=$(command -v skopeo)
+  export BAKERY_TEST_WEED BAKERY_TEST_SKOPEO
 }

@@ -1,0 +1,37 @@
+"""Sorts the test programs of one cargo build into rungs.
+
+usage: rungs.py BUILD.json RUNG      prints a line a program: folder of its package, a tab, the program
+
+One build for all rungs: cargo resolves features for the packages that it is asked for, so a call per crate would compile
+the dependencies several times over.
+"""
+
+import json
+import pathlib
+import sys
+
+LAWS = {"bakery-core", "bakery-context", "bakery-link"}
+
+
+def rung(package, needs):
+    if "real" in needs:
+        return "world"
+    return "laws" if package in LAWS else "rooms"
+
+
+def main(build, wanted):
+    for line in open(build, encoding="utf-8"):
+        artifact = json.loads(line)
+        if artifact.get("reason") != "compiler-artifact" or not artifact.get("executable"):
+            continue
+        kinds = artifact["target"]["kind"]
+        if not artifact["profile"]["test"] or "bench" in kinds or "custom-build" in kinds:
+            continue
+        folder = pathlib.Path(artifact["manifest_path"]).parent
+        package = f"bakery-{folder.name}"
+        needs = artifact["target"].get("required-features", []) or artifact["target"].get("required_features", [])
+        if rung(package, needs) == wanted:
+            print(folder, artifact["executable"], sep="\t")
+
+
+main(*sys.argv[1:])
