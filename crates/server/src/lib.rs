@@ -9,6 +9,7 @@
 pub mod builds;
 pub mod clock;
 pub mod contexts;
+pub mod environment;
 pub mod http;
 pub mod logs;
 pub mod platform;

@@ -1,0 +1,262 @@
+//! What the operator set: every variable read once, checked at start, all mistakes in one report.
+
+mod reader;
+pub mod vars;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bakery_context::s3::S3Settings;
+use bakery_core::names::Platform;
+use bakery_core::secret::Secret;
+use bakery_core::vars::Vars;
+use thiserror::Error;
+
+use self::reader::Reader;
+
+/// The port of the public door where none is named.
+pub const PORT: u16 = 3000;
+
+/// Everything that the server can be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the public door listens.
+    pub listen: SocketAddr,
+    /// The data folder: ledger, logs, contexts, keys.
+    pub data_dir: PathBuf,
+    /// The operator's token; without one everybody who reaches the door may use it.
+    pub token: Option<Secret>,
+    /// The public URL, as agents on remote platforms reach it.
+    pub controller_url: Option<String>,
+    /// Credentials may travel over plain HTTP beyond loopback and our bridge.
+    pub insecure: bool,
+    /// Seals secrets in the ledger; `None` = the key file in the data folder.
+    pub data_key: Option<Secret>,
+    /// Where contexts go besides the server's own store.
+    pub s3: Option<S3Settings>,
+    /// Where tasks go that name no platform.
+    pub default_platform: Platform,
+    /// What a build may take, and for how long.
+    pub limits: Limits,
+    /// The Docker platform.
+    pub docker: DockerSettings,
+    /// Registries.
+    pub registries: RegistrySettings,
+    /// Proxy variables that are handed to agents, as they were given.
+    pub proxies: Vec<(String, String)>,
+}
+
+/// Sizes, places and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Runs at once on each platform; `None` = the platform's own default.
+    pub max_runs: Option<usize>,
+    /// From launch to the agent's first word.
+    pub provision: Duration,
+    /// From launch to the end of one attempt.
+    pub task: Duration,
+    /// How long a result may still arrive.
+    pub result: Duration,
+    /// Thousandths of a cpu for tasks that name none.
+    pub cpu_millis: u32,
+    /// MiB for tasks that name none.
+    pub memory_mib: u32,
+}
+
+/// The Docker platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerSettings {
+    /// `DOCKER_HOST`; `None` = look for a Docker or Podman socket.
+    pub host: Option<String>,
+    /// `AGENT_IMAGE`; `None` = `<IMAGE_NAME>-agent:<own version>`.
+    pub agent_image: Option<String>,
+    /// The images' common prefix.
+    pub image_name: String,
+    /// Engines of one architecture may take tasks of another.
+    pub allow_emulation: bool,
+    /// Where the agents' door listens; `None` = our bridge's gateway, a port kept in the data folder.
+    pub agent_listen: Option<SocketAddr>,
+    /// The URL of that door as agents reach it; `None` = from where it listens.
+    pub agent_url: Option<String>,
+}
+
+/// Registries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// `host[:port]` that may be spoken to over plain HTTP.
+    pub insecure: Vec<String>,
+    /// Prefixes that the server's own docker config may push to.
+    pub publish_allow: Vec<String>,
+    /// The server listens on loopback only: then registries on loopback are the user's own.
+    pub loopback: bool,
+}
+
+/// One variable that cannot be used as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong, and what was expected. Never the value of a secret.
+    pub text: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Every mistake in the settings.
+#[derive(Debug, Error)]
+pub struct BadSettings(pub Vec<Mistake>);
+
+impl std::fmt::Display for BadSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.0.len();
+        writeln!(f, "{count} mistake{} in the settings", if count == 1 { "" } else { "s" })?;
+        for (nth, mistake) in self.0.iter().enumerate() {
+            let end = if nth + 1 == count { "" } else { "\n" };
+            write!(f, "{}: {}\n  hint: {}{end}", mistake.name, mistake.text, mistake.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Reads them all, or says everything that is wrong with them. `root` tells whether the process runs as root: then the
+    /// data folder is the system's.
+    pub fn read(vars: &dyn Vars, root: bool) -> Result<Self, BadSettings> {
+        let mut reader = Reader::new(vars);
+        let listen =
+            reader.address("BAKERY_LISTEN").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)));
+        let token = reader.text("BAKERY_TOKEN").map(Secret::new);
+        let open = reader.flag("BAKERY_OPEN");
+        if !listen.ip().is_loopback() && token.is_none() && !open {
+            reader.say(
+                "BAKERY_TOKEN",
+                format!("BAKERY_LISTEN={listen} is reached from outside, and no token is set"),
+                "set BAKERY_TOKEN, or BAKERY_OPEN=true to let everybody in",
+            );
+        }
+        let s3 = S3Settings::from_vars(vars).unwrap_or_else(|mistakes| {
+            for text in mistakes {
+                reader.say("S3_BUCKET", text, "see the S3_ variables in .env.example");
+            }
+            None
+        });
+        let ecs = reader.text("ECS_CLUSTER").is_some();
+        let k8s = reader.text("K8S_NAMESPACE").is_some();
+        let settings = Self {
+            listen,
+            data_dir: reader.data_dir(root),
+            token,
+            controller_url: reader.url("CONTROLLER_URL"),
+            insecure: reader.flag("BAKERY_INSECURE"),
+            data_key: reader.text("BAKERY_DATA_KEY").map(Secret::new),
+            s3,
+            default_platform: match (ecs, k8s) {
+                (true, _) => Platform::Ecs,
+                (false, true) => Platform::K8s,
+                (false, false) => Platform::Docker,
+            },
+            limits: reader.limits(),
+            docker: DockerSettings {
+                host: reader.text("DOCKER_HOST"),
+                agent_image: reader.image("AGENT_IMAGE"),
+                image_name: reader.image("IMAGE_NAME").unwrap_or_else(|| vars::IMAGE_NAME.to_owned()),
+                allow_emulation: reader.flag("ALLOW_EMULATION"),
+                agent_listen: reader.address("BAKERY_AGENT_LISTEN"),
+                agent_url: reader.url("BAKERY_AGENT_URL"),
+            },
+            registries: RegistrySettings {
+                insecure: reader.list("INSECURE_REGISTRIES"),
+                publish_allow: reader.list("PUBLISH_ALLOW"),
+                loopback: listen.ip().is_loopback(),
+            },
+            proxies: reader.proxies(),
+        };
+        reader.flag("CLEANUP_ECS_TASK_DEFINITIONS");
+        reader.flag("ECS_PUBLIC_IP");
+        reader.one_of("ECS_CAPACITY", &["fargate", "spot", "spot-then-fargate"]);
+        if ecs {
+            let why = "ECS_CLUSTER is set";
+            let names = ["AWS_REGION", "ECS_SUBNETS", "ECS_SECURITY_GROUPS", "ECS_EXEC_ROLE_ARN"];
+            reader.required(&names, why);
+        }
+        if ecs || k8s {
+            reader.required(&["CONTROLLER_URL", "AGENT_IMAGE"], "agents on ECS and Kubernetes need it");
+        }
+        reader.finish(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Settings, BadSettings> {
+        let mut all = BTreeMap::from([("HOME".to_owned(), "/home/baker".to_owned())]);
+        all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Settings::read(&all, false)
+    }
+
+    #[test]
+    fn no_variable_at_all_is_a_working_single_machine_default() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
+        assert_eq!(settings.data_dir, PathBuf::from("/home/baker/.local/share/bakery"));
+        assert_eq!(settings.default_platform, Platform::Docker);
+        let minutes = |n| Duration::from_mins(n);
+        let expected = Limits {
+            max_runs: None,
+            provision: minutes(5),
+            task: minutes(10),
+            result: minutes(10),
+            cpu_millis: 500,
+            memory_mib: 2048,
+        };
+        assert_eq!(settings.limits, expected);
+    }
+
+    #[test]
+    fn all_mistakes_come_in_one_report_and_name_their_variables() {
+        let error = read(&[
+            ("BAKERY_LISTEN", "0.0.0.0:3000"),
+            ("BUILD_TASK_TIMEOUT", "10 minutes"),
+            ("DEFAULT_BUILD_MEMORY", "much"),
+            ("ALLOW_EMULATION", "yes"),
+            ("MAX_RUNS", "0"),
+            ("CONTROLLER_URL", "bakery.example.com"),
+            ("ECS_CAPACITY", "cheap"),
+        ])
+        .unwrap_err();
+        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
+        let expected = [
+            "BAKERY_TOKEN",
+            "CONTROLLER_URL",
+            "MAX_RUNS",
+            "BUILD_TASK_TIMEOUT",
+            "DEFAULT_BUILD_MEMORY",
+            "ALLOW_EMULATION",
+            "ECS_CAPACITY",
+        ];
+        assert_eq!(names, expected, "{error}");
+        assert_eq!(error.to_string().matches("hint: ").count(), 7);
+    }
+
+    #[test]
+    fn beyond_loopback_a_token_or_an_explicit_word_is_needed() {
+        assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "t")]).is_ok());
+        assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_OPEN", "true")]).is_ok());
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_unset() {
+        assert_eq!(read(&[("BAKERY_LISTEN", ""), ("MAX_RUNS", "")]).unwrap().limits.max_runs, None);
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let settings = read(&[("BAKERY_TOKEN", "flour-and-water")]).unwrap();
+        assert!(!format!("{settings:?}").contains("flour"));
+    }
+}

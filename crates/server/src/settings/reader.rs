@@ -1,0 +1,158 @@
+//! Reads variables one by one and gathers what is wrong with them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bakery_core::config::resources;
+use bakery_core::image::ImageRef;
+use bakery_core::vars::Vars;
+
+use super::{BadSettings, Limits, Mistake, Settings};
+
+/// Proxy variables in both spellings that programs look for.
+const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
+pub(super) struct Reader<'a> {
+    vars: &'a dyn Vars,
+    mistakes: Vec<Mistake>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(vars: &'a dyn Vars) -> Self {
+        Self { vars, mistakes: Vec::new() }
+    }
+
+    pub(super) fn say(&mut self, name: &'static str, text: String, hint: &str) {
+        self.mistakes.push(Mistake { name, text, hint: hint.to_owned() });
+    }
+
+    pub(super) fn finish(self, settings: Settings) -> Result<Settings, BadSettings> {
+        if self.mistakes.is_empty() { Ok(settings) } else { Err(BadSettings(self.mistakes)) }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.vars.setting(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// A value that `parse` understands; everything else is a mistake and reads as unset.
+    fn value<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        hint: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        let value = parse(&text);
+        if value.is_none() {
+            self.say(name, format!("`{text}` is not {expected}"), hint);
+        }
+        value
+    }
+
+    pub(super) fn address(&mut self, name: &'static str) -> Option<SocketAddr> {
+        self.value(name, "an address with a port", "for example 127.0.0.1:3000", |text| text.parse().ok())
+    }
+
+    pub(super) fn url(&mut self, name: &'static str) -> Option<String> {
+        self.value(name, "a URL", "for example https://bakery.example.com", |text| {
+            let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+            let plain = !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
+            plain.then(|| text.trim_end_matches('/').to_owned())
+        })
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
+        let parse = |text: &str| text.parse().ok();
+        self.value(name, "true or false", "write true or false", parse).unwrap_or(false)
+    }
+
+    pub(super) fn one_of(&mut self, name: &'static str, words: &[&str]) -> Option<String> {
+        let expected = format!("one of {}", words.join(", "));
+        self.value(name, &expected, "see .env.example", |text| words.contains(&text).then(|| text.to_owned()))
+    }
+
+    pub(super) fn image(&mut self, name: &'static str) -> Option<String> {
+        let hint = "for example docker.io/rayshoo/bakery-agent:v1.0.2";
+        self.value(name, "an image reference", hint, |text| {
+            text.parse::<ImageRef>().is_ok().then(|| text.to_owned())
+        })
+    }
+
+    /// Commas with or without blanks.
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn duration(&mut self, name: &'static str, default: Duration) -> Duration {
+        let hint = "for example 90s, 10m or 1h30m";
+        let parse = |text: &str| resources::duration(text).filter(|duration| !duration.is_zero());
+        self.value(name, "a duration", hint, parse).unwrap_or(default)
+    }
+
+    pub(super) fn limits(&mut self) -> Limits {
+        let count = |text: &str| text.parse().ok().filter(|count| *count > 0);
+        Limits {
+            max_runs: self.value("MAX_RUNS", "a number above 0", "for example 4", count),
+            provision: self.duration("BUILD_PROVISION_TIMEOUT", Duration::from_mins(5)),
+            task: self.duration("BUILD_TASK_TIMEOUT", Duration::from_mins(10)),
+            result: self.duration("BUILD_RESULT_TIMEOUT", Duration::from_mins(10)),
+            cpu_millis: self
+                .value("DEFAULT_BUILD_CPU", "a number of cpus", "for example 0.5 or 500m", resources::cpu)
+                .unwrap_or(500),
+            memory_mib: self
+                .value("DEFAULT_BUILD_MEMORY", "a size", "for example 2G", resources::memory)
+                .unwrap_or(2048),
+        }
+    }
+
+    /// The platform's data folder: the system's for root, else the user's.
+    pub(super) fn data_dir(&mut self, root: bool) -> PathBuf {
+        if let Some(named) = self.text("BAKERY_DATA_DIR") {
+            return named.into();
+        }
+        if root {
+            return "/var/lib/bakery".into();
+        }
+        if let Some(data) = self.text("XDG_DATA_HOME") {
+            return PathBuf::from(data).join("bakery");
+        }
+        if let Some(home) = self.text("HOME") {
+            return PathBuf::from(home).join(".local/share/bakery");
+        }
+        self.say(
+            "BAKERY_DATA_DIR",
+            "no data folder: HOME is not set either".to_owned(),
+            "set BAKERY_DATA_DIR",
+        );
+        PathBuf::new()
+    }
+
+    pub(super) fn required(&mut self, names: &[&'static str], why: &str) {
+        for name in names {
+            if self.text(name).is_none() {
+                self.say(name, format!("is not set, and {why}"), "see .env.example");
+            }
+        }
+    }
+
+    /// What agents are handed at launch. A proxy with a login in it would be readable in task definitions and pod specs.
+    pub(super) fn proxies(&mut self) -> Vec<(String, String)> {
+        let mut given = Vec::new();
+        for name in PROXIES {
+            let Some(value) = self.text(name) else { continue };
+            if value.contains('@') {
+                self.say(
+                    name,
+                    "holds a login, which agents would be launched with in the open".to_owned(),
+                    "use a proxy that lets agents through by their address",
+                );
+                continue;
+            }
+            given.push((name.to_owned(), value));
+        }
+        given
+    }
+}

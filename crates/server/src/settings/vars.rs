@@ -1,0 +1,199 @@
+//! The declaration of every variable, once: `.env.example` and the reference are held against these tables by a test.
+
+use bakery_core::vars::VarDoc;
+
+/// The images' common prefix where none is named.
+pub const IMAGE_NAME: &str = "docker.io/rayshoo/bakery";
+
+const fn var(
+    name: &'static str,
+    default: &'static str,
+    required: &'static str,
+    meaning: &'static str,
+) -> VarDoc {
+    VarDoc { name, default, meaning, required }
+}
+
+/// Read by server and client.
+pub const COMMON: &[VarDoc] = &[
+    var(
+        "CONTROLLER_URL",
+        "http://127.0.0.1:3000",
+        "client: unless local; server: ecs, k8s",
+        "The server's public URL. Client: where to submit. Server: handed to agents as the way back.",
+    ),
+    var(
+        "BAKERY_TOKEN",
+        "none",
+        "the server is reached from outside",
+        "The operator token that clients show.",
+    ),
+    var(
+        "S3_ENDPOINT",
+        "none",
+        "the store is not AWS",
+        "host[:port] of the S3 server, with or without scheme.",
+    ),
+    var("S3_REGION", "AWS_REGION, else us-east-1", "AWS", "Region of the bucket."),
+    var(
+        "S3_BUCKET",
+        "none",
+        "S3 is used",
+        "Bucket for build contexts. Without one they go to the server's own store.",
+    ),
+    var("S3_SSL", "true", "plain-http stores", "true = https, false = http."),
+    var("S3_ACCESS_KEY", "none", "non-AWS stores", "Static S3 credentials, else AWS's usual chain."),
+    var("S3_SECRET_KEY", "none", "non-AWS stores", "The secret half."),
+    var("S3_SESSION_TOKEN", "none", "", "For temporary credentials."),
+    var("HTTP_PROXY", "none", "", "Proxy for plain HTTP; also handed to agents."),
+    var("HTTPS_PROXY", "none", "", "Proxy for HTTPS; also handed to agents."),
+    var("NO_PROXY", "none", "", "Hosts that are reached without a proxy; also handed to agents."),
+];
+
+/// Read by the server alone.
+pub const SERVER: &[VarDoc] = &[
+    var("BAKERY_LISTEN", "127.0.0.1:3000", "", "Address of the public door. In the image 0.0.0.0:3000."),
+    var(
+        "BAKERY_DATA_DIR",
+        "/var/lib/bakery for root, else ~/.local/share/bakery",
+        "",
+        "Ledger, logs, contexts and keys.",
+    ),
+    var("BAKERY_OPEN", "false", "", "true = listen beyond loopback without a token."),
+    var(
+        "BAKERY_INSECURE",
+        "false",
+        "",
+        "true = credentials may travel over plain HTTP beyond loopback and our bridge.",
+    ),
+    var(
+        "BAKERY_DATA_KEY",
+        "a key file in the data folder",
+        "",
+        "Seals secrets in the ledger: 64 hex digits.",
+    ),
+    var("AGENT_IMAGE", "<IMAGE_NAME>-agent:<version>", "ecs, k8s", "The agent image."),
+    var(
+        "MAX_RUNS",
+        "docker: number of cores; ecs, k8s: 100",
+        "",
+        "Runs at once on each platform; the rest waits in a queue.",
+    ),
+    var(
+        "BUILD_PROVISION_TIMEOUT",
+        "5m",
+        "",
+        "From launch to the agent's first word; time in the queue counts nowhere.",
+    ),
+    var("BUILD_TASK_TIMEOUT", "10m", "", "From launch to the end of one attempt at one task."),
+    var(
+        "BUILD_RESULT_TIMEOUT",
+        "10m",
+        "",
+        "How long a result may still arrive while nobody says that the container is gone.",
+    ),
+    var("DEFAULT_BUILD_CPU", "0.5", "", "cpu of tasks that name none: 0.5, 500m, 2."),
+    var("DEFAULT_BUILD_MEMORY", "2G", "", "Memory of tasks that name none: 512 (MiB), 2G, 2Gi."),
+    var(
+        "ALLOW_EMULATION",
+        "false",
+        "",
+        "true = an engine or node of one architecture may take tasks of another.",
+    ),
+    var("INSECURE_REGISTRIES", "none", "", "host[:port] list that may be spoken to over plain HTTP."),
+    var(
+        "PUBLISH_ALLOW",
+        "none",
+        "",
+        "Prefixes that the server's own docker config may push to; the build's credentials may push anywhere.",
+    ),
+    var(
+        "DOCKER_HOST",
+        "a Docker or Podman socket, found by itself",
+        "",
+        "The engine of the Docker platform.",
+    ),
+    var(
+        "BAKERY_AGENT_LISTEN",
+        "our bridge's gateway, a port kept in the data folder",
+        "",
+        "Where the agents' door of the Docker platform listens.",
+    ),
+    var(
+        "BAKERY_AGENT_URL",
+        "from BAKERY_AGENT_LISTEN",
+        "",
+        "That door as agents reach it (Docker Desktop and the like).",
+    ),
+    var("AWS_REGION", "none", "ecs", "Region for ECS and Secrets Manager."),
+    var("ECS_CLUSTER", "none", "ecs", "Cluster name; its presence switches ECS on."),
+    var("ECS_SUBNETS", "none", "ecs", "Subnets, comma-separated."),
+    var("ECS_SECURITY_GROUPS", "none", "ecs", "The agents' security groups, comma-separated."),
+    var("ECS_EXEC_ROLE_ARN", "none", "ecs", "Execution role of the task definition."),
+    var("ECS_TASK_ROLE_ARN", "none", "ecs with S3", "Task role of the agents."),
+    var("ECS_LOG_GROUP", "none = off", "", "CloudWatch group for agent logs."),
+    var("ECS_CAPACITY", "fargate", "", "fargate, spot or spot-then-fargate."),
+    var("ECS_PUBLIC_IP", "true", "", "Assign a public IP (subnets without NAT)."),
+    var("CLEANUP_ECS_TASK_DEFINITIONS", "false", "", "Remove old task definitions at start."),
+    var("AGENT_TASK_FAMILY", "bakery-agent", "", "Prefix of task definition families."),
+    var(
+        "AGENT_IMAGE_SECRET_ARN",
+        "none",
+        "private agent image",
+        "Secrets Manager secret for pulling the agent image.",
+    ),
+    var("AGENT_IMAGE_SECRET_NAME", "none", "", "Secret to create where no ARN is given."),
+    var("AGENT_IMAGE_SECRET_USERNAME", "none", "", "Its user name."),
+    var("AGENT_IMAGE_SECRET_PASSWORD", "none", "", "Its password."),
+    var("K8S_NAMESPACE", "none", "k8s", "Namespace of agent Jobs; its presence switches Kubernetes on."),
+    var("K8S_CONFIG_PATH", "none", "", "File with the agents' pod settings."),
+];
+
+/// Read by the client alone.
+pub const CLIENT: &[VarDoc] = &[
+    var("LOG_FORMAT", "simple", "", "simple, plain or json."),
+    var("NO_COLOR", "none", "", "Any value takes the colour out of simple."),
+];
+
+/// Names of the images.
+pub const IMAGES: &[VarDoc] = &[
+    var("IMAGE_NAME", IMAGE_NAME, "", "Prefix of the three images: <IMAGE_NAME>-server, -client, -agent."),
+    var("IMAGE_TAG", "the version", "", "Their tag."),
+];
+
+/// The groups in the order in which `.env.example` shows them.
+pub const GROUPS: &[(&str, &[VarDoc])] =
+    &[("Common (server and client)", COMMON), ("Server", SERVER), ("Client", CLIENT), ("Images", IMAGES)];
+
+/// The text of `.env.example`.
+pub fn example() -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(
+        "# Copy to `.env` and edit. Server and client both read `.env` in their working directory; the process environment wins,\n\
+         # and an empty value counts as unset. Durations are 90s, 10m, 1h30m; lists are comma-separated.\n",
+    );
+    for (group, vars) in GROUPS {
+        let _ = write!(text, "\n# --- {group} ---\n");
+        for var in *vars {
+            let required = if var.required.is_empty() {
+                String::new()
+            } else {
+                format!(" Needed when: {}.", var.required)
+            };
+            let _ =
+                write!(text, "\n# {}{required}\n# Default: {}.\n{}=\n", var.meaning, var.default, var.name);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_is_made_of_the_tables() {
+        let file = include_str!("../../../../.env.example");
+        assert!(file == example(), "`.env.example` should read:\n{}", example());
+    }
+}
