@@ -132,7 +132,10 @@ impl<'w> Walk<'w> {
             .and_then(|file| file.metadata().map(|meta| (file, meta)));
         let (kind, meta, file) = match opened {
             Ok((file, meta)) if meta.is_file() => (Kind::File { size: meta.len() }, meta, Some(file)),
-            Ok(_) => return Ok(self.notices.add(&path, NO_SOURCE)),
+            Ok(_) => {
+                self.notices.add(&path, NO_SOURCE);
+                return Ok(());
+            }
             Err(error) => {
                 let Some(meta) = self.there(&path, fs::symlink_metadata(&full))? else { return Ok(()) };
                 if meta.is_symlink() {
@@ -141,7 +144,8 @@ impl<'w> Walk<'w> {
                 } else if meta.is_file() {
                     return Err(PackError::Read { path: shown(&path), cause: error });
                 } else {
-                    return Ok(self.notices.add(&path, NO_SOURCE));
+                    self.notices.add(&path, NO_SOURCE);
+                    return Ok(());
                 }
             }
         };

@@ -1,5 +1,7 @@
 //! The ignore rules of several contexts, at the packer and at a task.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -75,10 +77,13 @@ fn the_dockerfile_and_the_ignore_file_stay_whatever_the_rules_say() {
         &[(".dockerignore", "*"), ("Dockerfile", ""), ("a", ""), ("d/a", ""), ("d/Dockerfile", "")],
     );
     let own = context(".", "Dockerfile");
-    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), set(&[".dockerignore", "Dockerfile"]));
+    assert_eq!(
+        arrives(place.path(), std::slice::from_ref(&own), Some(&own)),
+        set(&[".dockerignore", "Dockerfile"])
+    );
     let own = context("", "d/Dockerfile");
     let kept = set(&[".dockerignore", "d/", "d/Dockerfile"]);
-    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), kept);
+    assert_eq!(arrives(place.path(), std::slice::from_ref(&own), Some(&own)), kept);
 }
 
 #[test]
@@ -98,7 +103,7 @@ fn a_dockerfiles_own_ignore_file_comes_before_the_shared_one() {
     let own = context(".", "docker/web.Dockerfile");
     let kept =
         [".dockerignore", "a", "docker/", "docker/web.Dockerfile", "docker/web.Dockerfile.dockerignore"];
-    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), set(&kept));
+    assert_eq!(arrives(place.path(), std::slice::from_ref(&own), Some(&own)), set(&kept));
 }
 
 #[test]
@@ -131,7 +136,7 @@ fn a_file_goes_only_where_every_context_that_holds_it_drops_it() {
     // What lies in no context stays: scripts may need it.
     let mut alone = packed;
     alone.extend(set(&["logs", "only"]));
-    assert_eq!(arrives(place.path(), &[web.clone()], Some(&web)), alone);
+    assert_eq!(arrives(place.path(), std::slice::from_ref(&web), Some(&web)), alone);
 }
 
 #[test]
@@ -152,7 +157,7 @@ fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
     let own = context("link", "Dockerfile");
     let kept =
         ["link", "real/", "real/.dockerignore", "real/.dockerignore.shared", "real/Dockerfile", "real/keep"];
-    assert_eq!(arrives(&root, &[own.clone()], Some(&own)), set(&kept));
+    assert_eq!(arrives(&root, std::slice::from_ref(&own), Some(&own)), set(&kept));
 
     write(place.path(), &[("elsewhere/.dockerignore", "*"), ("elsewhere/kept", "")]);
     symlink("../elsewhere", root.join("out")).unwrap();
@@ -162,7 +167,7 @@ fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
         context("/etc", "x"),
         context("real", "../../x"),
     ] {
-        let error = pack(&root, &[folder.clone()], &mut Vec::new(), 1).unwrap_err();
+        let error = pack(&root, std::slice::from_ref(&folder), &mut Vec::new(), 1).unwrap_err();
         assert!(error.to_string().contains("leads out of the source folder"), "{error}");
         assert!(apply_ignore(&root, &folder).is_err());
     }
@@ -174,7 +179,7 @@ fn a_context_that_does_not_exist_yet_has_no_rules() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &[("a", "")]);
     let own = context("made/later", "Dockerfile");
-    assert_eq!(arrives(place.path(), &[own.clone()], Some(&own)), set(&["a"]));
+    assert_eq!(arrives(place.path(), std::slice::from_ref(&own), Some(&own)), set(&["a"]));
 }
 
 #[test]

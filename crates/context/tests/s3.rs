@@ -1,5 +1,7 @@
 //! A bucket, served in process by s3s-fs, which checks signatures.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -61,7 +63,7 @@ impl Served {
         Self { folder, address, asked, count, _server: server }
     }
 
-    fn settings(&self, address: SocketAddr) -> S3Settings {
+    fn settings(address: SocketAddr) -> S3Settings {
         S3Settings {
             bucket: "ovens".to_owned(),
             region: "us-east-1".to_owned(),
@@ -71,11 +73,11 @@ impl Served {
     }
 
     async fn store(&self) -> S3Store {
-        S3Store::new(&self.settings(self.address)).await
+        S3Store::new(&Self::settings(self.address)).await
     }
 
     fn file(&self, name: &str, len: usize) -> (PathBuf, Vec<u8>) {
-        let bytes: Vec<u8> = (0..len).map(|at| (at / 4096 * 31 + at) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|at| ((at / 4096 * 31 + at) % 251).to_le_bytes()[0]).collect();
         let path = self.folder.path().join(name);
         fs::write(&path, &bytes).unwrap();
         (path, bytes)
@@ -150,7 +152,7 @@ async fn a_cut_download_goes_on_where_it_was_cut() {
     served.store().await.put_if_absent("blob", &file).await.unwrap();
     served.asked();
     let cutting = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let store = S3Store::new(&served.settings(cutting.local_addr().unwrap())).await;
+    let store = S3Store::new(&Served::settings(cutting.local_addr().unwrap())).await;
     let upstream = served.address;
     let mut proxy = JoinSet::new();
     proxy.spawn(async move {
@@ -178,7 +180,7 @@ async fn what_goes_wrong_is_said_with_the_setting_to_look_at_and_without_a_key()
     let served = Served::start().await;
     let (file, _) = served.file("blob", 1000);
     let with = |change: &dyn Fn(&mut S3Settings)| {
-        let mut settings = served.settings(served.address);
+        let mut settings = Served::settings(served.address);
         change(&mut settings);
         settings
     };

@@ -35,17 +35,14 @@ pub struct S3Store {
 impl S3Store {
     /// The bucket of these settings. Nothing is asked of it yet.
     pub async fn new(settings: &S3Settings) -> Self {
-        let base = match &settings.keys {
-            Some(keys) => {
-                let session = keys.session.as_ref().map(|token| token.expose().to_owned());
-                let (access, secret) = (keys.access.expose(), keys.secret.expose());
-                Builder::new().credentials_provider(Credentials::new(access, secret, session, None, "bakery"))
-            }
-            None => {
-                let chain = aws_config::defaults(BehaviorVersion::v2026_01_12())
-                    .region(Region::new(settings.region.clone()));
-                Builder::from(&chain.load().await)
-            }
+        let base = if let Some(keys) = &settings.keys {
+            let session = keys.session.as_ref().map(|token| token.expose().to_owned());
+            let (access, secret) = (keys.access.expose(), keys.secret.expose());
+            Builder::new().credentials_provider(Credentials::new(access, secret, session, None, "bakery"))
+        } else {
+            let chain = aws_config::defaults(BehaviorVersion::v2026_01_12())
+                .region(Region::new(settings.region.clone()));
+            Builder::from(&chain.load().await)
         };
         let mut config = base
             .behavior_version(BehaviorVersion::v2026_01_12())

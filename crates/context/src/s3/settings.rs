@@ -94,7 +94,7 @@ fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option
     if !is_aws(host) || host.contains(".vpce.") {
         return Some(format!("{scheme}://{host}"));
     }
-    let china = if host.ends_with(".cn") { ".cn" } else { "" };
+    let china = if host.to_ascii_lowercase().ends_with("amazonaws.com.cn") { ".cn" } else { "" };
     (scheme == "http").then(|| format!("http://s3.{region}.amazonaws.com{china}"))
 }
 
