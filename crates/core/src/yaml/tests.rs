@@ -101,7 +101,52 @@ fn bombs_do_not_go_off() {
     assert!(bad(&"x".repeat(limits::SPEC_BYTES + 1)).contains("bytes"));
 }
 
+/// A tree as another library holds it, from texts and whole numbers.
+fn any_tree() -> impl Strategy<Value = serde_yaml::Value> {
+    let text = prop_oneof!["[ -~\\n\\tüé€]{0,12}", Just("<<x".to_owned()), Just("~".to_owned())];
+    let leaf = prop_oneof![
+        text.clone().prop_map(serde_yaml::Value::String),
+        any::<u32>().prop_map(serde_yaml::Value::from),
+        any::<bool>().prop_map(serde_yaml::Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(serde_yaml::Value::Sequence),
+            prop::collection::btree_map(text.clone(), inner, 0..5).prop_map(
+                |map| serde_yaml::Value::Mapping(map.into_iter().map(|(k, v)| (k.into(), v)).collect())
+            ),
+        ]
+    })
+}
+
+fn same(node: &Node, value: &serde_yaml::Value) -> bool {
+    match (&node.value, value) {
+        (Value::Scalar { text, .. }, serde_yaml::Value::String(other)) => text == other && !node.is_null(),
+        (Value::Scalar { text, plain: true }, serde_yaml::Value::Number(other)) => *text == other.to_string(),
+        (Value::Scalar { text, plain: true }, serde_yaml::Value::Bool(other)) => *text == other.to_string(),
+        (Value::List(items), serde_yaml::Value::Sequence(others)) => {
+            items.len() == others.len() && items.iter().zip(others).all(|(item, other)| same(item, other))
+        }
+        (Value::Map(entries), serde_yaml::Value::Mapping(others)) => {
+            entries.len() == others.len()
+                && entries.iter().zip(others).all(|(entry, (key, other))| {
+                    key.as_str() == Some(&entry.key) && same(&entry.value, other)
+                })
+        }
+        _ => false,
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_another_library_writes_is_read_as_it_was_meant(tree in any_tree()) {
+        let text = serde_yaml::to_string(&tree).unwrap();
+        let mut findings = Findings::default();
+        let node = parse("f", &text, &mut findings);
+        prop_assert!(findings.mistakes.is_empty(), "{text}: {:?}", findings.mistakes);
+        prop_assert!(same(&node.unwrap(), &tree), "{text}");
+    }
+
     #[test]
     fn no_text_breaks_the_reader(text in r#"([a-c\[\]{}:,&*!<>|"' \n\t#?%~-]|<<: |- |: ){0,60}"#) {
         read(&text);
