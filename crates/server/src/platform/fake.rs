@@ -48,6 +48,8 @@ struct State {
     stops: Vec<RunName>,
     /// Every container that was ever started; `Some` once it ended.
     containers: BTreeMap<RunName, Option<Exit>>,
+    /// Starts of each run.
+    starts: BTreeMap<RunName, usize>,
     /// Held by the platform: shown by `list` and `Synced`.
     held: BTreeSet<RunName>,
     watchers: Vec<mpsc::UnboundedSender<Observation>>,
@@ -114,6 +116,18 @@ impl FakePlatform {
         self.state().containers.len()
     }
 
+    /// How often a container of this run was started.
+    pub fn starts(&self, run: RunName) -> usize {
+        self.state().starts.get(&run).copied().unwrap_or_default()
+    }
+
+    /// Makes the platform forget a run, so that the next launch starts a second container.
+    pub fn forget(&self, run: RunName) {
+        let mut state = self.state();
+        state.containers.remove(&run);
+        state.held.remove(&run);
+    }
+
     /// The containers that live.
     pub fn live(&self) -> Vec<RunName> {
         self.state().held.iter().copied().collect()
@@ -177,6 +191,7 @@ impl FakePlatform {
         if let std::collections::btree_map::Entry::Vacant(new) = state.containers.entry(run) {
             new.insert(None);
             state.held.insert(run);
+            *state.starts.entry(run).or_default() += 1;
         }
     }
 }

@@ -11,6 +11,7 @@ use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use futures_util::stream::BoxStream;
 
+pub mod contract;
 pub mod docker;
 pub mod fake;
 
@@ -86,7 +87,7 @@ pub struct LaunchError {
 
 /// A place where agents run.
 ///
-/// Every launcher passes the tests of `contract.rs`.
+/// Every launcher passes the tests of [`contract`].
 #[async_trait]
 pub trait Launcher: Send + Sync {
     /// Whether tasks of `arch` can run here; asked before anything is promised.

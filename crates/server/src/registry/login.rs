@@ -1,5 +1,6 @@
 //! As whom the server goes to a registry.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use docker_credential::DockerCredential;
+use docker_credential::{CredentialRetrievalError as Unfound, DockerCredential};
 
 use super::guard::canonical;
 
@@ -108,18 +109,29 @@ pub(super) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
     })
 }
 
-/// The server's own login for `registry`, from its docker config (`config`: a file of that form instead of the one that
-/// the environment names), credential helpers included. `Err` holds why a configured login cannot be had.
-pub(super) async fn own(registry: &str, config: Option<PathBuf>) -> Result<Login, String> {
+/// The server's own login for `registry`, from its docker config, credential helpers included. `Err` holds why a login
+/// that is configured cannot be had.
+pub(super) async fn own(registry: &str, config: PathBuf) -> Result<Login, String> {
     let names = names_in_config(registry);
     let ask = tokio::task::spawn_blocking(move || {
+        let text = match std::fs::read(&config) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Login::Anonymous),
+            Err(error) => return Err(format!("{}: {error}", config.display())),
+        };
         for name in names {
-            match look_up(&name, config.as_ref()) {
+            match docker_credential::get_credential_from_reader(&text[..], &name) {
                 Ok(DockerCredential::IdentityToken(token)) => return Ok(Login::Identity(token.into())),
                 Ok(DockerCredential::UsernamePassword(user, password)) => {
                     return Ok(Login::of(user, password.into()));
                 }
-                Err(why) => why.map_or(Ok(()), Err)?,
+                Err(Unfound::NoCredentialConfigured) => {}
+                // A helper says that it knows nothing by failing; its output may hold more than it should.
+                Err(Unfound::HelperFailure { stdout, .. }) if stdout.contains("not found") => {}
+                Err(Unfound::HelperFailure { helper, .. }) => {
+                    return Err(format!("the credential helper `{helper}` failed"));
+                }
+                Err(other) => return Err(format!("{}: {other}", config.display())),
             }
         }
         Ok(Login::Anonymous)
@@ -129,26 +141,6 @@ pub(super) async fn own(registry: &str, config: Option<PathBuf>) -> Result<Login
         Ok(Err(_)) => Err("the server's docker config could not be read".to_owned()),
         Err(_) => Err(format!("the credential helper did not answer in {} s", HELPER_TIMEOUT.as_secs())),
     }
-}
-
-/// `Err(None)`: nothing is configured under this name.
-fn look_up(name: &str, config: Option<&PathBuf>) -> Result<DockerCredential, Option<String>> {
-    use docker_credential::CredentialRetrievalError as E;
-    let found = match config {
-        Some(file) => {
-            let reader =
-                std::fs::File::open(file).map_err(|error| Some(format!("{}: {error}", file.display())))?;
-            docker_credential::get_credential_from_reader(reader, name)
-        }
-        None => docker_credential::get_credential(name),
-    };
-    found.map_err(|error| match error {
-        E::NoCredentialConfigured | E::ConfigNotFound => None,
-        // A helper says that it knows nothing by failing; its output may hold more than it should.
-        E::HelperFailure { stdout, .. } if stdout.contains("not found") => None,
-        E::HelperFailure { helper, .. } => Some(format!("the credential helper `{helper}` failed")),
-        other => Some(format!("the server's docker config: {other}")),
-    })
 }
 
 /// The keys under which docker's tools store a registry's login.
@@ -209,10 +201,12 @@ mod tests {
             "broken.test": { "auth": "%%%" },
         }});
         std::fs::write(&file, text.to_string()).unwrap();
-        let whom = async |registry| own(registry, Some(file.clone())).await.map(|login| login.whom());
+        let whom = async |registry| own(registry, file.clone()).await.map(|login| login.whom());
         assert_eq!(whom("docker.io").await.unwrap(), "as user `hub`");
         assert_eq!(whom("reg.test:5000").await.unwrap(), "with an identity token");
         assert_eq!(whom("nowhere.test").await.unwrap(), "without a login");
         assert!(whom("broken.test").await.is_err());
+        let nowhere = own("docker.io", folder.path().join("none.json")).await;
+        assert_eq!(nowhere, Ok(Login::Anonymous), "no config is no login");
     }
 }

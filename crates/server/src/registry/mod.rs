@@ -11,12 +11,15 @@ use bakery_core::image::{Digest, ImageRef};
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
+use bakery_core::vars::Vars;
 
 mod challenge;
 mod client;
 mod guard;
 mod login;
 mod manifest;
+#[cfg(test)]
+mod tests;
 mod token;
 mod transport;
 
@@ -35,7 +38,7 @@ pub struct RegistrySettings {
     /// `PUBLISH_ALLOW`: prefixes (`registry.example.com/shop`) of what may be published. Empty = everything, with the
     /// build's credentials. The server's own docker config is used below these prefixes only.
     pub publish_allow: Vec<String>,
-    /// A file in the form of docker's `config.json`; `None` = where the environment says (`DOCKER_CONFIG`, `HOME`).
+    /// The server's own logins, in the form of docker's `config.json`; it need not exist. See [`docker_config`].
     pub docker_config: Option<PathBuf>,
 }
 
@@ -179,15 +182,23 @@ impl Registry {
     /// The build's login, else our own where that is allowed.
     async fn login(&self, image: &ImageRef, creds: &[Credential], own: bool) -> Result<Login, RegistryError> {
         let login = Login::among(&image.registry, creds);
-        if login != Login::Anonymous || !own {
+        let Some(config) = self.settings.docker_config.clone().filter(|_| own && login == Login::Anonymous)
+        else {
             return Ok(login);
-        }
-        login::own(&image.registry, self.settings.docker_config.clone()).await.map_err(|why| RegistryError {
+        };
+        login::own(&image.registry, config).await.map_err(|why| RegistryError {
             reason: Reason::CredentialsRefused,
             text: format!("{image}: {why}"),
             hint: Some("look at the docker config of the server (DOCKER_CONFIG)".to_owned()),
         })
     }
+}
+
+/// Where docker keeps its logins: below `DOCKER_CONFIG`, else below `HOME`.
+pub fn docker_config(vars: &dyn Vars) -> Option<PathBuf> {
+    let below_home = || vars.setting("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    let folder = vars.setting("DOCKER_CONFIG").map(PathBuf::from).or_else(below_home)?;
+    Some(folder.join("config.json"))
 }
 
 /// Tag or digest, as the protocol's path wants it; a digest wins.

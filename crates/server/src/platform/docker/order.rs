@@ -170,7 +170,7 @@ mod tests {
                 ("BAKERY_URL".to_owned(), "http://172.18.0.1:4000".into()),
                 ("BAKERY_LAUNCH_TOKEN".to_owned(), "t0ken".into()),
             ],
-            deadline: Duration::from_secs(600),
+            deadline: Duration::from_mins(10),
         }
     }
 
@@ -201,9 +201,9 @@ mod tests {
           },
           "Image": "docker.io/me/agent:1",
           "Labels": {
-            "bakery.build": "01kamdfgg000000000000000007",
+            "bakery.build": "01kanar9g00000000000000007",
             "bakery.installation": "1f0c",
-            "bakery.run": "bk-01kamdfgg000000000000000007-1-1"
+            "bakery.run": "bk-01kanar9g00000000000000007-1-1"
           },
           "StopSignal": "SIGTERM",
           "StopTimeout": 2
