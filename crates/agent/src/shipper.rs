@@ -83,9 +83,8 @@ impl Shipper {
         let stage = watch::Sender::new(Stage::Prepare);
         let (tell, told) = watch::channel(Told::GoOn);
         let (acknowledge, acknowledged) = watch::channel(0);
-        let delivery =
-            Delivery { runs, run, spool: Arc::clone(&spool), stage: stage.clone(), tell, acknowledge };
-        let task = spawn("shipper", delivery.run());
+        let delivery = Delivery { runs, run, spool: Arc::clone(&spool), tell, acknowledge };
+        let task = spawn("shipper", delivery.run(stage.clone(), stage.subscribe()));
         Self { spool, stage, told, acknowledged, task }
     }
 
@@ -119,20 +118,23 @@ struct Delivery {
     runs: Runs,
     run: RunName,
     spool: Arc<Spool>,
-    stage: watch::Sender<Stage>,
     tell: watch::Sender<Told>,
     acknowledge: watch::Sender<u64>,
 }
 
 impl Delivery {
-    async fn run(self) -> Result<(), String> {
+    /// `_alive` keeps the stage from ending before the delivery does.
+    async fn run(
+        self,
+        _alive: watch::Sender<Stage>,
+        mut stage: watch::Receiver<Stage>,
+    ) -> Result<(), String> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(50))
             .with_max_delay(Duration::from_secs(2))
             .with_jitter()
             .without_max_times();
         let mut extent = self.spool.watch();
-        let mut stage = self.stage.subscribe();
         let mut pauses = backoff.build();
         let mut place = Place::START;
         // After a failure nobody knows what arrived: an empty segment asks.
@@ -152,7 +154,7 @@ impl Delivery {
             let now = *stage.borrow_and_update();
             let reached = Arc::new(Mutex::new(place));
             let heartbeat = ask || extent.borrow().lines < place.line;
-            let segment = (!heartbeat).then(|| self.segment(Arc::clone(&reached)));
+            let segment = (!heartbeat).then(|| self.segment(stage.clone(), Arc::clone(&reached)));
             let answer = timeout(PATIENCE, self.send(now, segment)).await;
             let sent = *reached.lock().unwrap_or_else(PoisonError::into_inner);
             match answer {
@@ -220,13 +222,14 @@ impl Delivery {
     /// The body of one segment. Records in `reached` how far it has read.
     fn segment(
         &self,
+        stage: watch::Receiver<Stage>,
         reached: Arc<Mutex<Place>>,
     ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static + use<> {
         let segment = Segment {
             run: self.run,
             spool: Arc::clone(&self.spool),
             extent: self.spool.watch(),
-            stage: self.stage.subscribe(),
+            stage,
             left: limits::SEGMENT_BYTES,
             ends: Instant::now() + limits::SEGMENT_AGE,
             reached,

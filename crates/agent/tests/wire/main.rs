@@ -1,0 +1,7 @@
+//! The agent against a fake controller, over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+
+mod fake;
+mod runs;
+mod shipper;

@@ -1,0 +1,281 @@
+//! Whole runs, with a fake executor: a shell script.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use bakery_agent::{AgentError, Layout, run};
+use bakery_core::image::Digest;
+use bakery_core::reason::Reason;
+use bakery_core::secret::Secret;
+use bakery_core::spec::Credential;
+use bakery_core::wire::log::Source;
+use bakery_core::wire::run::{Push, Stage, TaskReport, TaskResult, launch_env};
+use tokio::time::{Instant, timeout};
+
+use crate::fake::{FakeController, LAUNCH_TOKEN, image, run_name};
+
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// What Kaniko says and leaves behind when it has pushed our image.
+const PUSHES: &str = r#"
+    echo 'INFO[0001] Pushing image to reg.test/shop/cart:7_amd64'
+    echo '{"name":"reg.test/shop/cart:7_amd64","digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}' >"$BUILDER_OUTPUT/images"
+"#;
+const FILES: &[(&str, &str)] =
+    &[("Dockerfile", "FROM scratch\n"), ("a.txt", "a"), ("drop.me", "x"), (".dockerignore", "*.me\n")];
+
+struct Oven {
+    controller: FakeController,
+    root: tempfile::TempDir,
+}
+
+impl Oven {
+    async fn new(executor: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        image(root.path(), executor);
+        Self { controller: FakeController::start(FILES).await, root }
+    }
+
+    async fn run(&self) -> Result<TaskReport, AgentError> {
+        let vars = BTreeMap::from([
+            (launch_env::URL.to_owned(), self.controller.url.clone()),
+            (launch_env::RUN.to_owned(), run_name().to_string()),
+            (launch_env::TOKEN.to_owned(), LAUNCH_TOKEN.to_owned()),
+        ]);
+        timeout(Duration::from_secs(60), run(Layout::below(self.root.path()), &vars)).await.unwrap()
+    }
+
+    /// Runs to the report; it is the one that the controller has.
+    async fn report(&self) -> TaskReport {
+        let report = self.run().await.unwrap();
+        assert_eq!(self.controller.seen().reports.first(), Some(&report));
+        report
+    }
+
+    async fn failure(&self) -> (Reason, String, Option<i32>, Vec<String>) {
+        match self.report().await.result {
+            TaskResult::Failed { reason, text, exit_code, tail } => (reason, text, exit_code, tail),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn digest() -> Digest {
+    DIGEST.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_is_prepared_scripted_baked_pushed_and_reported() {
+    let oven = Oven::new(&format!("echo \"executor $*\"; env | sort; {PUSHES}")).await;
+    oven.controller.order(|order| {
+        order.pre_script = Some("ls -A; echo made >made; pwd".to_owned());
+        order.post_script = Some("cat made; env | sort".to_owned());
+        order.env.insert("TIER".to_owned(), Secret::new("base"));
+    });
+    let report = oven.report().await;
+    assert_eq!(report.result, TaskResult::Baked { digest: digest() });
+    assert_eq!(report.stage, Stage::PostScript);
+    assert!(report.millis.contains_key(&Stage::Prepare) && report.millis.contains_key(&Stage::Push));
+    let seen = oven.controller.seen();
+    assert_eq!(report.lines, seen.lines.len() as u64);
+    let text = seen.text();
+    let source = oven.root.path().join("bakery/ctx");
+    for line in [
+        "agent| bakery-agent 0.1.0: bk-",
+        "agent| context ",
+        "pre-script| .dockerignore\npre-script| Dockerfile\npre-script| a.txt\n",
+        &format!("pre-script| {}\n", source.display()),
+        "kaniko| executor --context=dir://",
+        "kaniko| TIER=base\n",
+        "kaniko| BUILDER_OUTPUT=",
+        "post-script| made\n",
+        "post-script| TIER=base\n",
+        &format!("agent| pushed reg.test/shop/cart:7_amd64 {DIGEST}\n"),
+    ] {
+        assert!(text.contains(line), "{line}\n---\n{text}");
+    }
+    assert!(!text.contains("drop.me") && !text.contains("BAKERY_") && !text.contains("TINI"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_and_broken_downloads_change_nothing() {
+    let oven = Oven::new(PUSHES).await;
+    oven.controller.mood(|mood| {
+        mood.lose_orders = 2;
+        mood.break_contexts = 2;
+        mood.lose_reports = 1;
+        mood.forget = vec![(1, 2)];
+    });
+    let report = oven.run().await.unwrap();
+    assert_eq!(report.result, TaskResult::Baked { digest: digest() });
+    let seen = oven.controller.seen();
+    assert_eq!(seen.context_reads, 3);
+    assert_eq!(seen.reports, [report.clone(), report]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_dockerfile_is_a_result_with_its_code_and_last_lines() {
+    let oven = Oven::new(
+        "for i in $(seq 40); do echo line $i; done
+         echo 'error building image: error building stage: failed to execute command: exit status 3' >&2; exit 3",
+    )
+    .await;
+    oven.controller.order(|order| order.post_script = Some("echo never".to_owned()));
+    let (reason, text, code, tail) = oven.failure().await;
+    assert_eq!((reason, code, tail.len()), (Reason::ExecutorFailed, Some(3), 20));
+    assert!(text.contains("exit code 3") && tail[18] == "line 40", "{text} {tail:?}");
+    assert!(!oven.controller.seen().text().contains("never"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exit_code_0_without_our_digest_is_no_success() {
+    let other = PUSHES.replace("\"reg.test/shop/cart:7_amd64\"", "\"reg.test/shop/cart/cache:1\"");
+    for executor in ["true", other.as_str()] {
+        let (reason, ..) = Oven::new(executor).await.failure().await;
+        assert_eq!(reason, Reason::NoDigest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_push_the_digest_file_is_the_proof() {
+    let oven = Oven::new(&format!(
+        "for a; do case $a in --digest-file=*) printf {DIGEST} >\"${{a#*=}}\";; esac; done"
+    ))
+    .await;
+    oven.controller.order(|order| {
+        order.push_to = None;
+        order.kaniko.no_push = true;
+    });
+    assert_eq!(oven.report().await.result, TaskResult::Baked { digest: digest() });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_script_fails_the_task() {
+    let oven = Oven::new("echo never").await;
+    oven.controller.order(|order| order.pre_script = Some("echo before\nfalse\necho after".to_owned()));
+    let (reason, text, code, tail) = oven.failure().await;
+    assert_eq!((reason, code), (Reason::PreScriptFailed, Some(1)));
+    assert_eq!((text.as_str(), tail), ("the pre-script failed (exit code 1)", vec!["before".to_owned()]));
+
+    let oven = Oven::new(PUSHES).await;
+    oven.controller.order(|order| order.post_script = Some("exit 5".to_owned()));
+    assert_eq!(oven.report().await.stage, Stage::PostScript);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_is_not_in_the_context_is_named() {
+    let oven = Oven::new("echo never").await;
+    oven.controller.order(|order| order.kaniko.dockerfile = "Dockerfile.arm64".to_owned());
+    let (reason, text, code, _) = oven.failure().await;
+    assert_eq!((reason, code), (Reason::ContextIncomplete, None));
+    assert!(text.starts_with("there is no Dockerfile `Dockerfile.arm64` in the build context `.`"), "{text}");
+
+    let oven = Oven::new("echo never").await;
+    oven.controller.order(|order| order.context.id = Digest::of(b"another"));
+    assert_eq!(oven.failure().await.0, Reason::ContextBroken);
+
+    let oven = Oven::new("echo never").await;
+    oven.controller.order(|order| order.push = Push::ByAgent);
+    assert_eq!(oven.failure().await.0, Reason::Internal);
+}
+
+const ENDLESS: &str =
+    "echo $$; trap : TERM; setsid sh -c 'echo $$; sleep 1000; :' & while :; do sleep 1; done";
+
+/// Processes whose numbers Kaniko's lines are.
+fn gone(controller: &FakeController) {
+    for line in controller.seen().messages() {
+        if line.src == Source::Kaniko && line.msg.parse::<u32>().is_ok() {
+            let stat = std::fs::read_to_string(Path::new("/proc").join(&line.msg).join("stat"));
+            assert!(stat.is_err() || stat.unwrap().contains(") Z "), "{} lives", line.msg);
+        }
+    }
+}
+
+fn baking(seen: &crate::fake::Seen) -> bool {
+    seen.messages().iter().filter(|line| line.msg.parse::<u32>().is_ok()).count() == 2
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_ends_everything_within_seconds_and_is_reported() {
+    let oven = Oven::new(ENDLESS).await;
+    let cancelling = async {
+        oven.controller.until(baking).await;
+        oven.controller.mood(|mood| mood.cancel = true);
+        Instant::now()
+    };
+    let (report, asked) = tokio::join!(oven.report(), cancelling);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!((report.result, report.stage), (TaskResult::Cancelled, Stage::Bake));
+    gone(&oven.controller);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_names_the_limit_and_the_stage() {
+    let oven = Oven::new(ENDLESS).await;
+    oven.controller.order(|order| order.deadline_seconds = 3);
+    let (reason, text, ..) = oven.failure().await;
+    assert_eq!(reason, Reason::TaskTimeout);
+    assert!(text.starts_with("the task ran into its limit of 3 s in stage bake"), "{text}");
+    gone(&oven.controller);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_dismisses_the_run_ends_it_without_a_report() {
+    let oven = Oven::new(ENDLESS).await;
+    let dismissing = async {
+        oven.controller.until(baking).await;
+        oven.controller.mood(|mood| mood.refuse = Some(StatusCode::GONE));
+    };
+    let (outcome, ()) = tokio::join!(oven.run(), dismissing);
+    assert!(matches!(outcome, Err(AgentError::Dismissed(_))));
+    gone(&oven.controller);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_agent_gets_no_order() {
+    let oven = Oven::new(PUSHES).await;
+    oven.report().await;
+    assert!(matches!(oven.run().await, Err(AgentError::NoOrder(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_reaches_the_log_or_the_report() {
+    let password = "p4ss/w0rd+canary";
+    // It knows them all and tells them all, and it fails, so that the report quotes it.
+    let oven = Oven::new(&format!(
+        "cat \"$DOCKER_CONFIG/config.json\"; echo canary-{LAUNCH_TOKEN}; printf 'robot:{password}' | base64
+         echo \"token $NPM_TOKEN\"; printf 'x%s' \"$NPM_TOKEN\" | base64; echo 'proxy pr0xy-pass'; echo \"{password}\" >&2; exit 1"
+    ))
+    .await;
+    oven.controller.order(|order| {
+        order.push_credentials = vec![Credential {
+            registry: "reg.test".to_owned(),
+            username: "robot".to_owned(),
+            password: Secret::new(password),
+        }];
+        order.env.insert("NPM_TOKEN".to_owned(), Secret::new("npm_canary_0123456789"));
+        order.env.insert("HTTP_PROXY".to_owned(), Secret::new("http://me:pr0xy-pass@proxy:3128"));
+        order.kaniko.build_args.insert("API_KEY".to_owned(), "arg-canary-1".to_owned());
+    });
+    let (_, text, _, tail) = oven.failure().await;
+    let log = oven.controller.seen().text();
+    assert!(log.contains("--build-arg=API_KEY=***") && log.contains("token ***"), "{log}");
+    let session = oven.controller.seen().session.clone().unwrap();
+    for all in [log, text, tail.join("\n")] {
+        for secret in [
+            password,
+            "npm_canary_0123456789",
+            "arg-canary-1",
+            "pr0xy-pass",
+            LAUNCH_TOKEN,
+            &session,
+            "cm9ib3Q6cDRzcy93MHJkK2NhbmFyeQ", // robot:PASSWORD
+            "bnBtX2NhbmFyeV8wMTIzNDU2Nzg5",
+            "5wbV9jYW5hcnlfMDEyMzQ1Njc4O", // the token behind one byte
+        ] {
+            assert!(!all.contains(secret), "{secret} in {all}");
+        }
+    }
+}
