@@ -16,7 +16,7 @@ use crate::out::Out;
 use crate::render::Renderer;
 use crate::settings::Settings;
 use crate::signals::{Signal, Signals};
-use crate::submit::{self, persist};
+use crate::submit::{self, Sent, persist};
 use crate::{clock, labels, load, talk};
 
 /// Builds, and stays until the build has ended.
@@ -32,10 +32,20 @@ pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> R
     }
     let mut signals = Signals::listen().map_err(|error| no_signals(&error))?;
     // Up to the submission nothing of ours stands anywhere else: leaving at once is clean.
-    let context = tokio::select! {
+    let sent = tokio::select! {
         biased;
         _ = signals.next() => return Err(Failure::quiet(Exit::Interrupted)),
-        context = submit::context(&settings, &loaded) => context?,
+        sent = submit::context(&settings, &loaded) => sent?,
+    };
+    let context = match sent {
+        Sent::There(context) => context,
+        Sent::ToBucket(context) => {
+            context
+                .put(async {
+                    let _ = signals.next().await;
+                })
+                .await?
+        }
     };
     // From here on the build may stand in the server's ledger, known to us or not: the answer is waited for.
     let mut submitting = std::pin::pin!(submit::submit(&settings.controller, loaded.spec, context));

@@ -105,7 +105,10 @@ impl From<LinkError> for Failure {
 
 impl From<Report> for Failure {
     fn from(report: Report) -> Self {
-        Self { exit: Exit::Input, text: report.to_string(), hint: None }
+        let count = report.mistakes.len();
+        let head = if count == 1 { "one mistake".to_owned() } else { format!("{count} mistakes") };
+        // Each place stands at the beginning of its line, where editors and CI systems look for it.
+        Self { exit: Exit::Input, text: format!("{head}\n{report}"), hint: None }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use bakery_context::s3::S3Settings;
 use bakery_core::compose;
 use bakery_core::secret::Secret;
 use bakery_core::vars::{Layered, VarDoc, Vars};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub format: LogFormat,
     /// Colours are not wanted.
     pub no_colour: bool,
+    /// The bucket for contexts.
+    pub s3: Option<S3Settings>,
 }
 
 impl Settings {
@@ -86,6 +89,10 @@ impl Settings {
                 false
             }
         };
+        let s3 = S3Settings::from_vars(vars).unwrap_or_else(|mistakes| {
+            wrong.extend(mistakes);
+            None
+        });
         let url = vars.setting("CONTROLLER_URL").unwrap_or_else(|| LOCAL.to_owned());
         let token = vars.setting("BAKERY_TOKEN").map(Secret::from);
         let mut hint =
@@ -100,7 +107,7 @@ impl Settings {
         match controller {
             Ok(controller) if wrong.is_empty() => {
                 let no_colour = vars.setting("NO_COLOR").is_some();
-                Ok(Self { controller, format, no_colour })
+                Ok(Self { controller, format, no_colour, s3 })
             }
             _ => Err(Failure { exit: Exit::Input, text: wrong.join("\n"), hint: Some(hint) }),
         }
@@ -133,7 +140,7 @@ mod tests {
     fn nothing_set_is_a_server_on_this_machine() {
         let settings = read(&[("CONTROLLER_URL", ""), ("LOG_FORMAT", "")]).unwrap();
         assert_eq!(settings.controller.url(), LOCAL);
-        assert_eq!((settings.format, settings.no_colour), (LogFormat::Simple, false));
+        assert_eq!((settings.format, settings.no_colour, settings.s3), (LogFormat::Simple, false, None));
     }
 
     #[test]

@@ -5,16 +5,17 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use bakery_context::s3::{Put, S3Error, S3Settings, S3Store};
 use bakery_context::{Packed, pack};
 use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
-use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place};
+use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place, object_key};
 use bakery_link::{Controller, LinkError};
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep};
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::load::{Loaded, folders};
 use crate::settings::Settings;
 use crate::talk;
@@ -24,33 +25,85 @@ const LEVEL: u32 = 6;
 /// Buffer between the packer and the disk.
 const BUFFER: usize = 1 << 20;
 
-/// Packs the source and makes it known to the server; sends it only where the server does not have it.
-pub async fn context(settings: &Settings, loaded: &Loaded) -> Result<ContextRef, Failure> {
+/// A context on its way.
+#[must_use]
+pub enum Sent {
+    /// The server has it.
+    There(ContextRef),
+    /// It still has to go to the bucket.
+    ToBucket(ToBucket),
+}
+
+/// A context that this client's own credentials put into the bucket.
+pub struct ToBucket {
+    s3: S3Settings,
+    blob: NamedTempFile,
+    context: ContextRef,
+    key: String,
+}
+
+/// Packs the source and asks whether the server has it; sends it to the server's own store where it does not.
+/// Dropping the future leaves nothing anywhere.
+pub async fn context(settings: &Settings, loaded: &Loaded) -> Result<Sent, Failure> {
     let (packed, blob) = packed(loaded).await?;
     let Packed { id, sha256, len, entries, bytes, notices } = packed;
     for notice in notices {
         talk::say(&format!("notice: {notice}"));
     }
     talk::say(&format!("packed {entries} entries, {} as {}", talk::bytes(bytes), talk::bytes(len)));
-    let place = Place::Store;
+    let key = object_key(&id);
+    let place = match &settings.s3 {
+        Some(s3) => Place::S3 { bucket: s3.bucket.clone(), key: key.clone() },
+        None => Place::Store,
+    };
     let offer = ContextOffer { id, sha256, len, place };
     let answer = persist(false, || settings.controller.offer_context(&offer)).await?;
-    let ContextOffer { id, sha256, len, .. } = offer;
-    match answer {
-        ContextAnswer::Present { context } => {
+    let ContextOffer { id, sha256, len, place } = offer;
+    match (answer, &settings.s3) {
+        (ContextAnswer::Present { context }, _) => {
             talk::say("context unchanged, nothing sent");
-            Ok(context)
+            Ok(Sent::There(context))
         }
-        ContextAnswer::Upload { path } => {
+        (ContextAnswer::Upload { path }, _) => {
             upload(&settings.controller, &path, blob.path(), len).await?;
             talk::say(&format!("sent {}", talk::bytes(len)));
-            Ok(ContextRef { id, sha256, len, place: Place::Store })
+            Ok(Sent::There(ContextRef { id, sha256, len, place: Place::Store }))
         }
-        ContextAnswer::OwnCredentials => Err(Failure::input(
+        (ContextAnswer::OwnCredentials, Some(s3)) => {
+            let context = ContextRef { id, sha256, len, place };
+            Ok(Sent::ToBucket(ToBucket { s3: s3.clone(), blob, context, key }))
+        }
+        (ContextAnswer::OwnCredentials, None) => Err(Failure::input(
             "the server reads contexts from a bucket, and this client knows none",
             "set S3_BUCKET (and S3_ENDPOINT, S3_REGION) as for the server",
         )),
     }
+}
+
+impl ToBucket {
+    /// Sends it, unless the bucket has it; on `stop` takes back what was sent.
+    pub async fn put(self, stop: impl Future<Output = ()>) -> Result<ContextRef, Failure> {
+        let bar = spinner("sending to the bucket");
+        let store = S3Store::new(&self.s3).await;
+        let put = store.put_if_absent_until(&self.key, self.blob.path(), stop).await;
+        bar.finish_and_clear();
+        match put {
+            Ok(Put::Stored) => {
+                let size = talk::bytes(self.context.len);
+                talk::say(&format!("sent {size} to bucket {}", self.s3.bucket));
+            }
+            Ok(Put::Present) => talk::say("context unchanged, the bucket has it"),
+            Err(S3Error::Stopped { .. }) => return Err(Failure::quiet(Exit::Interrupted)),
+            Err(error) => return Err(refused_by_bucket(&error)),
+        }
+        Ok(self.context)
+    }
+}
+
+/// Credentials and names are the user's, an absent or failing store is out of reach.
+fn refused_by_bucket(error: &S3Error) -> Failure {
+    let exit = if error.is_transient() { Exit::Unknown } else { Exit::Input };
+    Failure { exit, ..Failure::input(error.to_string(), error.hint()) }
 }
 
 /// Submits under one key, so that asking again after a lost answer does not build twice.

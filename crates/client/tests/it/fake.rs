@@ -1,0 +1,213 @@
+//! A fake controller: answers as scripted, remembers what it was asked.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use bakery_core::image::Digest;
+use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use bakery_core::wire::build::{BuildOutcome, PublishedImage, SubmitBuild, TaskPhase, Verdict};
+use bakery_core::wire::context::ContextOffer;
+use bakery_core::wire::log::{Cursor, EPOCH_HEADER, Frame, FrameHeader, encode};
+use bakery_core::wire::problem::PROBLEM_TYPE;
+use bakery_core::wire::{FRAMES_TYPE, PROTOCOL_HEADER, route};
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+use tokio::sync::watch;
+
+/// The only build.
+pub(crate) const BUILD: &str = "01jdb3v1q8z6p3k4m5n6p7q8r9";
+
+/// One answer to a follower.
+pub(crate) enum Script {
+    /// These frames, and then the end of the stream.
+    Frames(u32, Vec<u8>),
+    /// These frames; once the build has been cancelled the second ones.
+    UntilCancelled(u32, Vec<u8>, Vec<u8>),
+    /// A refusal.
+    Status(StatusCode),
+}
+
+/// What the fake has been asked.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) cursors: Vec<Cursor>,
+    pub(crate) offers: Vec<ContextOffer>,
+    pub(crate) uploads: Vec<Vec<u8>>,
+    pub(crate) submitted: Vec<SubmitBuild>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) cancelled: usize,
+}
+
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    scripts: Arc<Mutex<VecDeque<Script>>>,
+    asked: Arc<Mutex<Asked>>,
+    cancelled: Arc<watch::Sender<bool>>,
+}
+
+impl Fake {
+    /// A controller on a port of its own that answers followers one after the other as scripted, and 404 when the
+    /// scripts are used up.
+    #[expect(clippy::disallowed_methods, reason = "the fake lives as long as the test's runtime")]
+    pub(crate) async fn start(scripts: Vec<Script>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fake = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            scripts: Arc::new(Mutex::new(scripts.into())),
+            asked: Arc::default(),
+            cancelled: Arc::new(watch::channel(false).0),
+        };
+        let routes = Router::new()
+            .route(route::CONTEXTS, post(offer))
+            .route(route::CONTEXT, put(upload))
+            .route(route::BUILDS, post(submit).get(|| async { Json(json!({ "builds": [view()] })) }))
+            .route(route::BUILD, get(|| async { Json(view()) }).delete(cancel))
+            .route(route::BUILD_LOGS, get(logs))
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .layer(middleware::from_fn_with_state(fake.clone(), note))
+            .with_state(fake.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        fake
+    }
+
+    /// What it has been asked so far.
+    pub(crate) fn asked<T>(&self, look: impl FnOnce(&Asked) -> T) -> T {
+        look(&self.asked.lock().unwrap())
+    }
+
+    /// Ends once the build has been cancelled.
+    pub(crate) async fn cancelled(&self) {
+        self.cancelled.subscribe().wait_for(|&cancelled| cancelled).await.unwrap();
+    }
+}
+
+async fn note(State(fake): State<Fake>, request: Request, next: Next) -> Response {
+    if let Some(token) = request.headers().get(header::AUTHORIZATION) {
+        fake.asked.lock().unwrap().tokens.push(token.to_str().unwrap().to_owned());
+    }
+    let refused = request.headers().get(header::AUTHORIZATION).is_some_and(|token| token == "Bearer wrong");
+    let mut response = if refused {
+        problem(StatusCode::UNAUTHORIZED, "the token is not known", "BAKERY_TOKEN must be the server's")
+    } else {
+        next.run(request).await
+    };
+    response.headers_mut().insert(PROTOCOL_HEADER, HeaderValue::from_static("1"));
+    response
+}
+
+fn problem(status: StatusCode, detail: &str, hint: &str) -> Response {
+    let body = json!({ "type": "refused", "detail": detail, "hint": hint }).to_string();
+    (status, [(header::CONTENT_TYPE, PROBLEM_TYPE)], body).into_response()
+}
+
+async fn offer(State(fake): State<Fake>, Json(offer): Json<ContextOffer>) -> Response {
+    let mut asked = fake.asked.lock().unwrap();
+    let known = !asked.uploads.is_empty() && asked.offers.contains(&offer);
+    asked.offers.push(offer.clone());
+    let answer = if known {
+        json!({ "kind": "present", "context": offer })
+    } else {
+        json!({ "kind": "upload", "path": format!("{}?ticket=7", route::context(offer.id.hex())) })
+    };
+    Json(answer).into_response()
+}
+
+async fn upload(State(fake): State<Fake>, Path(_): Path<String>, body: Bytes) -> StatusCode {
+    fake.asked.lock().unwrap().uploads.push(body.to_vec());
+    StatusCode::CREATED
+}
+
+async fn submit(State(fake): State<Fake>, Json(build): Json<SubmitBuild>) -> Response {
+    fake.asked.lock().unwrap().submitted.push(build);
+    (StatusCode::ACCEPTED, Json(json!({ "id": BUILD, "cursor": "0:0", "notices": ["the oven is warm"] })))
+        .into_response()
+}
+
+async fn cancel(State(fake): State<Fake>) -> Response {
+    fake.asked.lock().unwrap().cancelled += 1;
+    fake.cancelled.send_replace(true);
+    Json(view()).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct From {
+    from: Cursor,
+}
+
+async fn logs(State(fake): State<Fake>, Query(query): Query<From>) -> Response {
+    fake.asked.lock().unwrap().cursors.push(query.from);
+    let script = fake.scripts.lock().unwrap().pop_front();
+    let headers = |epoch: u32| {
+        [(header::CONTENT_TYPE.as_str(), FRAMES_TYPE.to_owned()), (EPOCH_HEADER, epoch.to_string())]
+    };
+    match script {
+        Some(Script::Frames(epoch, bytes)) => (headers(epoch), bytes).into_response(),
+        Some(Script::UntilCancelled(epoch, before, after)) => {
+            let after = stream::once(async move {
+                fake.cancelled().await;
+                after
+            });
+            let all = stream::once(async move { before }).chain(after).map(Ok::<_, Infallible>);
+            (headers(epoch), Body::from_stream(all)).into_response()
+        }
+        Some(Script::Status(status)) => problem(status, "not now", "try again"),
+        None => problem(StatusCode::NOT_FOUND, "no such build", "`bakery-client ps` lists builds"),
+    }
+}
+
+fn view() -> serde_json::Value {
+    let task = |index: u16, arch: &str| json!({ "index": index, "arch": arch, "platform": "docker", "attempt": 1, "phase": "running" });
+    json!({
+        "id": BUILD, "phase": "baking", "created": "2026-11-22T10:00:00Z", "ended": null, "outcome": null,
+        "targets": [{ "name": "shop", "tasks": [task(0, "amd64"), task(1, "arm64")], "publish": null }],
+    })
+}
+
+/// The id of the only build.
+pub(crate) fn id() -> BuildId {
+    BUILD.parse().unwrap()
+}
+
+fn run(index: u16) -> RunName {
+    RunName { task: TaskId { build: id(), index }, attempt: 1 }
+}
+
+/// A frame with lines `MARK N` of the first task, N from `first` on.
+pub(crate) fn lines(seq: u64, first: u64, count: u32) -> Vec<u8> {
+    let line =
+        |n: u64| format!("{{\"ts\":\"2026-11-22T10:00:01Z\",\"src\":\"kaniko\",\"msg\":\"line {n}\"}}\n");
+    let payload: String = (first..first + u64::from(count)).map(line).collect();
+    let frame = Frame::Lines { run: run(0), first, lines: count };
+    framed(seq, frame, payload.as_bytes())
+}
+
+/// A frame without lines.
+pub(crate) fn state(seq: u64, phase: TaskPhase) -> Vec<u8> {
+    framed(seq, Frame::State { run: run(1), phase, reason: None, text: None }, b"")
+}
+
+/// The last frame.
+pub(crate) fn end(seq: u64, verdict: Verdict, reason: Option<bakery_core::reason::Reason>) -> Vec<u8> {
+    let image = PublishedImage {
+        destination: "r.test/shop:1".parse().unwrap(),
+        digest: Digest::of(b"index"),
+        archs: Arch::ALL.to_vec(),
+    };
+    let images = if verdict == Verdict::Baked { vec![image] } else { Vec::new() };
+    framed(seq, Frame::End { outcome: BuildOutcome { verdict, reason, text: None, images } }, b"")
+}
+
+fn framed(seq: u64, frame: Frame, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&FrameHeader { len: u32::try_from(payload.len()).unwrap(), seq, frame }, payload, &mut bytes);
+    bytes
+}

@@ -1,0 +1,221 @@
+//! What the program says of options and files, without a server.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+const COMPOSE: &str = "\
+services:
+  web:
+    image: ${REGISTRY:-r.test}/web:1
+    build: { context: web, x-bake: { platforms: [linux/amd64, linux/arm64] } }
+  worker:
+    image: r.test/worker:1
+    build: worker
+";
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// Runs the program in `folder`: exit code, standard output, standard error.
+fn client(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    client_with(folder, args, &[])
+}
+
+fn client_with(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bakery-client"));
+    let output =
+        command.args(args).current_dir(folder).env_clear().envs(vars.iter().copied()).output().unwrap();
+    let place = folder.canonicalize().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(place.to_str().unwrap(), "FOLDER");
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn help_is_complete() {
+    let (code, out, _) = client(folder(&[]).path(), &["--help"]);
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(out, @r"
+    Builds container images with Kaniko, each architecture natively, on AWS ECS, Kubernetes or Docker.
+
+    Without a command it builds: packs the source folder, sends it, and shows the log until the images
+    are published.
+
+    Usage: bakery-client [OPTIONS]
+           bakery-client <COMMAND>
+
+    Commands:
+      plan    Show what a build would do, without a server: effective tasks and Kaniko's arguments
+      logs    Show a build's log from its start, and follow it while it runs; ends with the build's exit
+              code
+      ps      List builds, newest first
+      cancel  Ask that a build be cancelled
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+          --config <FILE>
+              Build config; where neither file is named, config.yaml is looked for here, then a Compose
+              file here and above
+
+          --compose <FILE>
+              Compose file; together with --config, the config's `global` is the base of every service
+
+          --services <NAMES>
+              Services to build, separated by commas [default: all]
+
+          --async
+              Build services side by side instead of one after the other
+
+          --repo <FOLDER>
+              Folder that is packed; all paths in the config are relative to it [default: .]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Variables (also read from .env in the working directory; the environment wins, empty = unset):
+      CONTROLLER_URL  where bakery-server listens [default: http://127.0.0.1:3000]
+      BAKERY_TOKEN    the operator token
+      BAKERY_INSECURE true: tokens and credentials may go over plain HTTP to another machine
+      LOG_FORMAT      simple, plain or json [default: simple]; NO_COLOR takes colour from simple
+      S3_BUCKET, S3_ENDPOINT, S3_REGION, S3_SSL, S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN
+                      send the source through this bucket instead of the server
+
+    The log goes to standard output, everything else to standard error.
+
+    Exit codes: 0 baked, 1 the build failed, 2 mistakes in files, options or settings, 3 server out of
+    reach or outcome unknown, 4 the server or its platform failed, 130 interrupted.
+    Ctrl-C cancels the build and waits for its end; a second Ctrl-C leaves at once.
+    ");
+}
+
+#[test]
+fn a_folder_without_files_is_told_what_is_looked_for() {
+    let (code, out, err) = client(folder(&[]).path(), &[]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    insta::assert_snapshot!(err, @r"
+    error: no config.yaml here, and no Compose file (compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml) here or above
+      hint: name one with --config or --compose
+    ");
+}
+
+#[test]
+fn all_mistakes_of_all_files_come_in_one_report() {
+    let config = "global:\n  arhc: amd64\n  cpu: lots\n  platform: moon\nbake:\n- kaniko: { destination: UPPER/case }\n- env: [A]\n";
+    let (code, _, err) = client(folder(&[("config.yaml", config)]).path(), &[]);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!(err, @r"
+    error: 7 mistakes
+    config.yaml:2:3: global.arhc: unknown key
+      hint: did you mean `arch`?
+    config.yaml:3:8: global.cpu: `lots` is no amount of cpu
+      hint: as `0.5`, `2` or `500m`; at most 1024
+    config.yaml:4:13: global.platform: `moon` is not known here
+      hint: one of ecs, k8s, docker
+    config.yaml:6:3: bake[0].arch: no architecture is named
+      hint: set `arch` here or in `global` (config.yaml:2:3)
+    config.yaml:7:3: bake[1].arch: no architecture is named
+      hint: set `arch` here or in `global` (config.yaml:2:3)
+    config.yaml:7:3: bake[1].kaniko.destination: no destination
+      hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
+    config.yaml:7:8: bake[1].env: expected a mapping, found a list
+      hint: write `NAME: value`, one per line
+    ");
+    let broken = folder(&[("c.yaml", "global: {"), ("compose.yaml", "services: [")]);
+    let (code, _, err) = client(broken.path(), &["--config", "c.yaml", "--compose", "compose.yaml"]);
+    assert!(code == 2 && err.contains("c.yaml:1:") && err.contains("compose.yaml:1:"), "{err}");
+}
+
+#[test]
+fn missing_files_and_folders_are_named() {
+    let place = folder(&[(
+        "config.yaml",
+        "global: { arch: amd64, kaniko: { destination: r.test/a:1, context-path: app } }\n",
+    )]);
+    for (args, named) in [
+        (&["--config", "other.yaml"][..], "other.yaml"),
+        (&["--compose", "other.yaml"], "other.yaml"),
+        (&["--repo", "nowhere"], "nowhere"),
+        (&["--services", "a"], "--services"),
+        (&["--services", "a b", "--compose", "x"], "a b"),
+        (&[], "context `app`"),
+        (&["logs", "nonsense"], "nonsense"),
+        (&["--config", "x", "ps"], "`ps`"),
+    ] {
+        let (code, out, err) = client(place.path(), args);
+        assert!(code == 2 && out.is_empty() && err.contains(named), "{args:?}: {code}\n{err}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_no_value_is_an_error() {
+    let place = folder(&[]);
+    let vars = [("LOG_FORMAT", "fancy"), ("S3_BUCKET", "b")];
+    let (code, _, err) = client_with(place.path(), &["ps"], &vars);
+    assert!(code == 2 && err.contains("LOG_FORMAT: `fancy`"), "{err}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_exit_3() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let place = folder(&[
+        ("config.yaml", "global: { arch: amd64, kaniko: { destination: r.test/a:1 } }\n"),
+        ("Dockerfile", "FROM scratch\n"),
+    ]);
+    for args in [&[][..], &["ps"], &["logs", crate::fake::BUILD], &["cancel", crate::fake::BUILD]] {
+        let (code, _, err) = client_with(place.path(), args, &[("CONTROLLER_URL", &url)]);
+        assert!(
+            code == 3 && err.contains(&url) && err.contains("hint: is bakery-server running"),
+            "{args:?}: {code}\n{err}"
+        );
+    }
+}
+
+#[test]
+fn a_plan_needs_no_server_and_no_sources() {
+    let place = folder(&[
+        ("compose.yaml", COMPOSE),
+        (".env", "REGISTRY=reg.test:5000\n"),
+        ("web/Dockerfile", "FROM scratch\n"),
+    ]);
+    let (code, out, err) = client(place.path(), &["plan", "--services", "web , worker"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("warning: context `worker`"), "{err}");
+    let targets: Vec<_> = out.lines().filter(|line| !line.starts_with("    ")).collect();
+    insta::assert_snapshot!(targets.join("\n"), @r"
+    target web -> reg.test:5000/web:1 (index)
+      task web/amd64
+      task web/arm64
+
+    target worker -> r.test/worker:1
+      after web
+      task worker/amd64
+
+    Kaniko's arguments are those for v1.27.5.
+    ");
+    let (_, parallel, _) = client(place.path(), &["plan", "--async"]);
+    assert!(!parallel.contains("  after "), "{parallel}");
+}
+
+#[test]
+fn a_compose_file_is_found_above() {
+    let place = folder(&[("compose.yaml", COMPOSE), ("web/deep/x", "")]);
+    let (code, out, err) =
+        client(&place.path().join("web/deep"), &["--repo", "../..", "plan", "--services=worker", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(plan["targets"][0]["service"], "worker");
+    assert_eq!(plan["targets"][0]["tasks"][0]["cpu_millis"], serde_json::Value::Null);
+}

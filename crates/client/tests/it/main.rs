@@ -1,0 +1,8 @@
+//! The real program, alone and against a fake controller.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+mod build;
+mod fake;
+mod files;
+mod follow;
