@@ -106,8 +106,7 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
         ends,
         tree,
     };
-    // The longest part is kept apart: it would make every future that holds this one as large.
-    let outcome = Box::pin(task.work()).await;
+    let outcome = task.work().await;
     task.processes.end().await;
     let stage = task.stages.current();
     task.stages.enter(Stage::Report);

@@ -7,7 +7,6 @@
 #![deny(missing_docs)]
 
 pub mod builds;
-pub mod check;
 pub mod clock;
 pub mod contexts;
 pub mod environment;

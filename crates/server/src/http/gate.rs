@@ -37,7 +37,7 @@ fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(theirs) = headers.get(PROTOCOL_HEADER) else { return Ok(()) };
     let theirs = theirs.to_str().ok().and_then(|text| text.parse::<u32>().ok());
     let detail = match theirs {
-        Some(theirs) if theirs > 0 && (theirs == PROTOCOL || theirs + 1 == PROTOCOL) => return Ok(()),
+        Some(theirs) if theirs > 0 && (PROTOCOL - 1..=PROTOCOL).contains(&theirs) => return Ok(()),
         Some(theirs) => format!("the caller speaks protocol {theirs}, this server speaks {PROTOCOL}"),
         None => format!("the header {PROTOCOL_HEADER} is no number, expected {PROTOCOL}"),
     };

@@ -17,6 +17,8 @@ mod refusals;
 mod runs;
 mod segment;
 mod serve;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::str::FromStr;

@@ -1,0 +1,136 @@
+//! What clients are told when something is wrong, and a submission as YAML.
+
+use bakery_core::image::Digest;
+use bakery_core::limits;
+use bakery_core::wire::build::{BuildList, Info, Submitted};
+use bakery_core::wire::context::{ContextOffer, Place};
+use bakery_core::wire::{CONTEXT_HEADER, IDEMPOTENCY_HEADER, PROTOCOL_HEADER, route};
+use futures_util::stream;
+
+use super::{World, good, refused};
+
+#[tokio::test]
+async fn only_who_has_the_token_comes_in() {
+    let world = World::open(Some("flour")).await;
+    let info: Info = good(world.call("GET", route::INFO)).await.json().await.unwrap();
+    assert_eq!(info.platforms.len(), 1);
+
+    let url = format!("http://{}{}", world.public, route::BUILDS);
+    refused(world.http.get(&url), 401, "unauthorized").await;
+    refused(world.http.get(&url).bearer_auth("sugar"), 401, "unauthorized").await;
+    refused(world.call("GET", route::BUILDS).bearer_auth("sugar"), 401, "unauthorized").await;
+    let basic = world.http.get(&url).basic_auth("flour", Some("flour")).send().await.unwrap();
+    assert_eq!(basic.headers()["www-authenticate"], "Bearer realm=\"bakery\"");
+
+    // Probes know no token; agents have their own, and the clients' is not among them.
+    for probe in [route::LIVEZ, route::READYZ] {
+        good(world.http.get(format!("http://{}{probe}", world.public))).await;
+    }
+    let run = "bk-00000000010000000000000002-0-1".parse().unwrap();
+    for path in [route::run_order(run), route::run_logs(run), route::run_report(run)] {
+        let url = format!("http://{}{path}", world.agents);
+        refused(world.http.post(url), 401, "unauthorized").await;
+    }
+    refused(world.call("GET", &route::run_context(run)), 401, "unauthorized").await;
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_a_problem() {
+    let world = World::open(None).await;
+    let lost = refused(world.call("GET", "/v2/builds"), 404, "no-such-route").await;
+    assert!(lost.detail.contains("/v2/builds") && lost.hint.is_some(), "{lost:?}");
+    let method = world.call("PATCH", route::BUILDS).send().await.unwrap();
+    assert_eq!(method.headers()["allow"].to_str().unwrap().split(',').count(), 3);
+    refused(world.call("PATCH", route::BUILDS), 405, "method-not-allowed").await;
+
+    for id in ["7", "01kb0000000000000000000000"] {
+        refused(world.call("GET", &format!("{}/{id}", route::BUILDS)), 404, "no-such-build").await;
+        refused(world.call("GET", &format!("{}/{id}/logs", route::BUILDS)), 404, "no-such-build").await;
+        refused(world.call("DELETE", &format!("{}/{id}", route::BUILDS)), 404, "no-such-build").await;
+    }
+    let place = "/v1/builds/01kb0000000000000000000000/logs?from=yesterday";
+    refused(world.call("GET", place), 400, "bad-request").await;
+
+    refused(world.call("POST", route::BUILDS).body("<build/>"), 415, "unsupported-type").await;
+    let json = || world.call("POST", route::BUILDS).header("content-type", "application/json; charset=utf-8");
+    refused(json().body("{"), 400, "bad-request").await;
+    refused(json().body("{\"spec\":1}"), 400, "bad-request").await;
+
+    let newer = world.call("GET", route::INFO).header(PROTOCOL_HEADER, "9");
+    assert!(refused(newer, 400, "protocol").await.detail.contains('9'));
+
+    // The agents' door has nothing for clients.
+    for path in [route::INFO, route::BUILDS, route::CONTEXTS, route::LIVEZ] {
+        refused(world.http.get(format!("http://{}{path}", world.agents)), 404, "no-such-route").await;
+    }
+}
+
+#[tokio::test]
+async fn who_sends_too_much_still_hears_why() {
+    let world = World::open(None).await;
+    let json = || world.call("POST", route::BUILDS).header("content-type", "application/json");
+    refused(json().body(vec![b' '; limits::SPEC_BYTES + 1]), 413, "too-large").await;
+    let pieces = stream::iter((0..40).map(|_| std::io::Result::Ok(vec![b' '; limits::SPEC_BYTES / 10])));
+    refused(json().body(reqwest::Body::wrap_stream(pieces)), 413, "too-large").await;
+
+    let offer =
+        |len| ContextOffer { id: Digest::of(b"i"), sha256: Digest::of(b"b"), len, place: Place::Store };
+    let huge = world.call("POST", route::CONTEXTS).json(&offer(limits::CONTEXT_BYTES + 1));
+    refused(huge, 413, "too-large").await;
+}
+
+#[tokio::test]
+async fn a_context_is_what_was_offered_or_nothing() {
+    let world = World::open(None).await;
+    let path = |len: u64| {
+        let (id, sha256) = (Digest::of(b"i"), Digest::of(b"blob"));
+        format!("{}?sha256={}&len={len}", route::context(id.hex()), sha256.hex())
+    };
+    refused(world.call("PUT", &path(4)).body("blub"), 422, "bad-context").await;
+    refused(world.call("PUT", &path(4)).body("blobs"), 422, "bad-context").await;
+    let pieces = stream::iter([std::io::Result::Ok("bl"), Ok("obs")]);
+    refused(world.call("PUT", &path(4)).body(reqwest::Body::wrap_stream(pieces)), 422, "bad-context").await;
+    refused(world.call("PUT", "/v1/contexts/x?sha256=y&len=4").body("blob"), 400, "bad-request").await;
+    refused(world.call("PUT", &route::context("x")).body("blob"), 400, "bad-request").await;
+    good(world.call("PUT", &path(4)).body("blob")).await;
+}
+
+#[tokio::test]
+async fn a_config_is_submitted_as_it_is() {
+    let world = World::open(None).await;
+    let context = world.send_context(b"a blob").await;
+    let named = format!("{} {} {}", context.id, context.sha256, context.len);
+    let yaml = |text: &'static str, kind: &str| {
+        world.call("POST", route::BUILDS).header("content-type", kind).body(text)
+    };
+    let with = |text, key: &'static str| {
+        yaml(text, "application/yaml").header(CONTEXT_HEADER, &named).header(IDEMPOTENCY_HEADER, key)
+    };
+    let bad = "bake:\n  - arch: amd46\n    kanico: {}\n  - arch: arm64\n    cpu: much\n";
+    let problem = refused(with(bad, "0123456789abcdef"), 422, "bad-spec").await;
+    assert!(problem.errors.len() >= 3, "{problem:?}");
+    let at = |place: &str| problem.errors.iter().any(|error| error.starts_with(place));
+    assert!(at("config.yaml:2:11: bake[0].arch: ") && at("config.yaml:5:10: bake[1].cpu: "), "{problem:?}");
+    assert!(problem.errors.iter().any(|error| error.contains("did you mean `kaniko`?")), "{problem:?}");
+
+    let text = "bake:\n  - arch: amd64\n    kaniko:\n      destination: registry.test/app:1\n";
+    for kind in ["application/yaml", "text/yaml; charset=utf-8", "application/x-yaml"] {
+        refused(yaml(text, kind), 400, "bad-request").await;
+    }
+    refused(with(text, "short"), 400, "bad-request").await;
+    let unknown = format!("{0} {0} 7", Digest::of(b"never sent"));
+    let lost =
+        yaml(text, "text/yaml").header(CONTEXT_HEADER, unknown).header(IDEMPOTENCY_HEADER, "x".repeat(16));
+    refused(lost, 404, "no-such-context").await;
+
+    // The same key again is the same build again.
+    let answer = good(with(text, "0123456789abcdef")).await;
+    assert_eq!(answer.status(), 202);
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    let first: Submitted = answer.json().await.unwrap();
+    assert_eq!(location, route::build(first.id));
+    let again: Submitted = good(with(text, "0123456789abcdef")).await.json().await.unwrap();
+    assert_eq!(first.id, again.id);
+    let builds: BuildList = good(world.call("GET", route::BUILDS)).await.json().await.unwrap();
+    assert_eq!(builds.builds.len(), 1);
+}

@@ -1,0 +1,93 @@
+//! Streams that are slow, cut, or open when the server stops.
+
+use std::time::Duration;
+
+use bakery_core::wire::run::{STAGE_HEADER, SegmentAck};
+use bakery_core::wire::{FRAMES_TYPE, route};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Agent, SOON, World};
+
+/// A segment by hand, open until it is dropped.
+async fn open_segment(world: &World, agent: &Agent) -> TcpStream {
+    let mut stream = TcpStream::connect(world.agents).await.unwrap();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: bakery\r\nauthorization: Bearer {}\r\ncontent-type: {FRAMES_TYPE}\r\n\
+         {STAGE_HEADER}: bake\r\ntransfer-encoding: chunked\r\n\r\n",
+        route::run_logs(agent.run),
+        agent.session,
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn write_chunk(stream: &mut TcpStream, bytes: &[u8]) {
+    let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+    stream.write_all(&chunk).await.unwrap();
+}
+
+#[tokio::test]
+async fn lines_are_seen_while_their_segment_is_open_and_stay_when_it_is_cut() {
+    let world = World::open(None).await;
+    let build = world.submit().await.id;
+    let (agent, _) = world.agent().await;
+    let mut follower = world.follow(build).await;
+    let mut segment = open_segment(&world, &agent).await;
+    let second = agent.block(2, 1, "water");
+    write_chunk(&mut segment, &agent.block(1, 1, "flour")).await;
+    follower.lines_until(1).await;
+    write_chunk(&mut segment, &second[..second.len() / 2]).await;
+    drop(segment);
+    assert_eq!(agent.send(Vec::new()).await.next, 2);
+    assert_eq!(agent.send(second).await.next, 3);
+}
+
+#[tokio::test]
+async fn who_reads_slowly_holds_nobody_up_and_misses_nothing() {
+    let world = World::open(None).await;
+    let build = world.submit().await.id;
+    let (agent, _) = world.agent().await;
+    let (mut slow, mut fast) = (world.follow(build).await, world.follow(build).await);
+    // 16 MiB: more than the sockets of a reader that reads nothing can hold.
+    let (blocks, lines) = (80, 200);
+    let msg = "x".repeat(1000);
+    for block in 0..blocks {
+        let first = 1 + block * u64::from(lines);
+        assert_eq!(agent.send(agent.block(first, lines, &msg)).await.next, first + u64::from(lines));
+    }
+    fast.lines_until(blocks * u64::from(lines)).await;
+    slow.lines_until(blocks * u64::from(lines)).await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_everything_that_is_open() {
+    let mut world = World::open(None).await;
+    let build = world.submit().await.id;
+    let (agent, _) = world.agent().await;
+    let mut follower = world.follow(build).await;
+    let mut segment = open_segment(&world, &agent).await;
+    write_chunk(&mut segment, &agent.block(1, 1, "flour")).await;
+    follower.lines_until(1).await;
+    let mut idle = TcpStream::connect(world.public).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: bakery\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"alive\n") {
+        assert_ne!(timeout(SOON, idle.read_buf(&mut answer)).await.unwrap().unwrap(), 0);
+    }
+
+    world.tasks.stop();
+    // Well below the time after which connections are cut.
+    for door in world.doors.drain(..) {
+        timeout(Duration::from_secs(4), door).await.expect("a door stayed open").unwrap();
+    }
+    assert!(follower.next().await.is_none());
+    assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+    // The open segment was answered for what had come.
+    let mut answer = String::new();
+    timeout(SOON, segment.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let ack: SegmentAck = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!((ack.next, ack.cancel), (2, false), "{answer}");
+    assert!(TcpStream::connect(world.public).await.is_err());
+}

@@ -1,0 +1,1 @@
+//! Builds every room once and names every concrete backend.
