@@ -106,7 +106,8 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
         ends,
         tree,
     };
-    let outcome = task.work().await;
+    // The longest part is kept apart: it would make every future that holds this one as large.
+    let outcome = Box::pin(task.work()).await;
     task.processes.end().await;
     let stage = task.stages.current();
     task.stages.enter(Stage::Report);

@@ -1,12 +1,14 @@
-//! The process environment over the `.env` file of the working directory.
+//! What the process is given: its environment over the `.env` file of the working directory, and where its log goes.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::path::Path;
 
 use bakery_core::compose::dotenv;
 use bakery_core::report::{Findings, Place, Report};
-use bakery_core::vars::Layered;
+use bakery_core::vars::{Layered, Vars};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 /// What [`read`] gives.
 pub type Environment = Layered<BTreeMap<String, String>, BTreeMap<String, String>>;
@@ -35,4 +37,12 @@ pub fn read() -> Result<Environment, Report> {
 /// True where the process runs as root: then the data folder is the system's.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Sends the server's own log to stderr from now on, as loud as `RUST_LOG` says (`info` where it is not set).
+pub fn trace(vars: &dyn Vars) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(vars.setting("RUST_LOG").as_deref().unwrap_or("info"))?;
+    let ansi = std::io::stderr().is_terminal() && vars.setting("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    Ok(())
 }

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod builds;
+pub mod check;
 pub mod clock;
 pub mod contexts;
 pub mod environment;

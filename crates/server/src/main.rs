@@ -1,2 +1,60 @@
-//! placeholder
-fn main() {}
+//! The controller's program.
+
+use std::process::ExitCode;
+
+use bakery_server::settings::Settings;
+use bakery_server::{check, environment, wiring};
+use clap::{Parser, Subcommand};
+
+/// Takes builds, runs them where there are ovens, relays their logs and publishes what they baked.
+///
+/// Settings come from environment variables and from `.env` in the working directory; see `.env.example`.
+#[derive(Parser)]
+#[command(name = "bakery-server", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the effective settings, and try what they name.
+    Check,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let vars = match environment::read() {
+        Ok(vars) => vars,
+        Err(report) => return Ok(mistakes(&report)),
+    };
+    let settings = match Settings::read(&vars, environment::is_root()) {
+        Ok(settings) => settings,
+        Err(report) => return Ok(mistakes(&report)),
+    };
+    if let Err(error) = environment::trace(&vars) {
+        return Ok(mistakes(&format!("RUST_LOG: {error}\n  hint: info, debug, or bakery_server=debug,info")));
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    if let Some(Command::Check) = cli.command {
+        let found = runtime.block_on(check::check(&settings, &vars));
+        print!("{}\n{}", check::effective(&vars), found.text);
+        return Ok(if found.good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    runtime
+        .block_on(wiring::run(&settings, &vars))
+        .map_or_else(|error| Ok(failed(&error)), |()| Ok(ExitCode::SUCCESS))
+}
+
+fn mistakes(report: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{report}");
+    ExitCode::from(2)
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        eprintln!("  caused by: {cause}");
+    }
+    ExitCode::FAILURE
+}

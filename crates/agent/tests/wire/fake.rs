@@ -206,21 +206,18 @@ async fn bind(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
 }
 
 impl Inner {
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Response> {
+    fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
         if let Some(status) = lock(&self.mood).refuse {
-            return Err(refusal(status));
+            return Some(refusal(status));
         }
         let known = lock(&self.seen).session.clone();
-        if known.as_deref().unwrap_or(LAUNCH_TOKEN) == bearer(headers) {
-            Ok(())
-        } else {
-            Err(refusal(StatusCode::UNAUTHORIZED))
-        }
+        let known = known.as_deref().unwrap_or(LAUNCH_TOKEN);
+        (known != bearer(headers)).then(|| refusal(StatusCode::UNAUTHORIZED))
     }
 }
 
 async fn context(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = inner.admit(&headers) {
+    if let Some(refusal) = inner.refusal(&headers) {
         return refusal;
     }
     lock(&inner.seen).context_reads += 1;
@@ -239,7 +236,7 @@ async fn context(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Respons
 }
 
 async fn logs(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Body) -> Response {
-    if let Err(refusal) = inner.admit(&headers) {
+    if let Some(refusal) = inner.refusal(&headers) {
         return refusal;
     }
     let stage: Stage = headers.get(STAGE_HEADER).unwrap().to_str().unwrap().parse().unwrap();
@@ -298,7 +295,7 @@ fn take(seen: &mut Seen, header: BlockHeader, payload: &[u8]) {
 }
 
 async fn report(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refusal) = inner.admit(&headers) {
+    if let Some(refusal) = inner.refusal(&headers) {
         return refusal;
     }
     let report: TaskReport = serde_json::from_slice(&body).unwrap();

@@ -43,7 +43,7 @@ impl Oven {
             (launch_env::RUN.to_owned(), run_name().to_string()),
             (launch_env::TOKEN.to_owned(), LAUNCH_TOKEN.to_owned()),
         ]);
-        timeout(Duration::from_secs(60), run(Layout::below(self.root.path()), &vars)).await.unwrap()
+        timeout(Duration::from_mins(1), run(Layout::below(self.root.path()), &vars)).await.unwrap()
     }
 
     /// Runs to the report; it is the one that the controller has.

@@ -108,7 +108,7 @@ async fn cut_wires_and_a_forgetful_server_lose_nothing_and_double_nothing() {
             write(&log, part * 8_000 + 1..=(part + 1) * 8_000);
             controller.until(|seen| seen.lines.len() > part as usize * 4_000).await;
         }
-        shipper.finish(Duration::from_secs(60)).await.unwrap();
+        shipper.finish(Duration::from_mins(1)).await.unwrap();
         check(&controller, 80_000);
     }
 }
@@ -146,7 +146,7 @@ async fn a_server_that_does_not_know_the_run_is_not_asked_for_ever() {
     controller.mood(|mood| mood.refuse = Some(axum::http::StatusCode::NOT_FOUND));
     let Sender { log, shipper, _folder } = sender(&controller.url);
     write(&log, 1..=3);
-    let error = timeout(Duration::from_secs(5), shipper.finish(Duration::from_secs(60))).await.unwrap();
+    let error = timeout(Duration::from_secs(5), shipper.finish(Duration::from_mins(1))).await.unwrap();
     assert!(matches!(error, Err(NotShipped::Dismissed(_))));
 }
 

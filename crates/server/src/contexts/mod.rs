@@ -3,7 +3,7 @@
 //! A blob in the store is named by its SHA-256, which is verified while it arrives. Who may name it is kept apart: a
 //! record per owner and identity, so one owner never learns what another has sent. With a bucket the server stores
 //! nothing and needs no right there: it accepts only its own bucket and the key that follows from the identity, and
-//! believes that a context is there for half of the bucket's expiry after it was asked for, once an agent has read it.
+//! believes that a context is there for half of the bucket's expiry after it was asked for, once a build has named it.
 
 use std::collections::HashMap;
 use std::io;
@@ -215,7 +215,7 @@ impl Contexts {
         }
     }
 
-    /// An agent has read this context: it lives on, and a bucket is believed to have it.
+    /// A build uses this context: it lives on, and a bucket is believed to have it.
     pub async fn used(&self, context: &ContextRef) -> Result<(), ContextError> {
         let now = self.inner.clock.now();
         let same: Vec<Record> =

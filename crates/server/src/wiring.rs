@@ -1,1 +1,0 @@
-//! Builds every room once and names every concrete backend.

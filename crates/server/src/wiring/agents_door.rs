@@ -1,0 +1,78 @@
+//! The agents' door of the Docker platform: on the gateway of our bridge, at a port that stays.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use tokio::net::TcpListener;
+
+use super::StartError;
+use crate::settings::Settings;
+
+/// Holds the port: containers that outlive this process call it.
+const PORT_FILE: &str = "agents-port";
+
+/// Listens where the settings say, else on `gateway`. A port that was used before is used again.
+pub(super) async fn listen(
+    settings: &Settings,
+    gateway: IpAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let named = settings.docker.agent_listen;
+    let file = settings.data_dir.join(PORT_FILE);
+    let known = if named.is_none() { read(&file) } else { None };
+    let wanted = named.unwrap_or(SocketAddr::new(gateway, known.unwrap_or(0)));
+    let mut bound = TcpListener::bind(wanted).await;
+    if known.is_some() && bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+        tracing::warn!(%wanted, "the agents' port is taken: agents that still run will not find the way back");
+        bound = TcpListener::bind(SocketAddr::new(gateway, 0)).await;
+    }
+    let bound = bound.and_then(|listener| {
+        let address = listener.local_addr()?;
+        if named.is_none() && known != Some(address.port()) {
+            keep(&file, address.port())?;
+        }
+        Ok((listener, address))
+    });
+    bound.map_err(|error| StartError::Listen {
+        variable: "BAKERY_AGENT_LISTEN",
+        address: wanted,
+        error,
+        hint: "where the bridge's gateway is no address of this machine (Docker Desktop, Podman), set \
+               BAKERY_AGENT_LISTEN to an address that containers reach, and BAKERY_AGENT_URL to its URL",
+    })
+}
+
+fn read(file: &Path) -> Option<u16> {
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// Whole or not at all: the file is replaced.
+fn keep(file: &Path, port: u16) -> io::Result<()> {
+    let new = file.with_extension("new");
+    std::fs::write(&new, format!("{port}\n"))?;
+    std::fs::rename(&new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_port_stays_over_a_restart() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let data = folder.path().display().to_string();
+        let vars = BTreeMap::from([("BAKERY_DATA_DIR".to_owned(), data)]);
+        let settings = Settings::read(&vars, false).unwrap();
+        let gateway = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (listener, first) = listen(&settings, gateway).await.unwrap();
+        drop(listener);
+        let (_listener, second) = listen(&settings, gateway).await.unwrap();
+        assert_eq!(first, second);
+        // Somebody else has it: the door opens all the same, at another one.
+        let (_, third) = listen(&settings, gateway).await.unwrap();
+        assert_ne!(third, second);
+    }
+}

@@ -1,0 +1,191 @@
+//! Builds every room once, names every concrete backend, and takes them down again in order.
+
+mod agents_door;
+mod platforms;
+mod shelf;
+mod signals;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::names::Platform;
+use bakery_core::vars::Vars;
+use bakery_core::wire::run::Push;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::builds::ledger::{Ledger, LedgerError};
+use crate::builds::{
+    Builds, BuildsParts, BuildsSettings, InternalError, Patience, PlatformSettings, Retention,
+};
+use crate::clock::Clock;
+use crate::contexts::{Bucket, Contexts};
+use crate::http::{Doors, Rooms, serve};
+use crate::logs::Logs;
+use crate::platform::docker::DockerError;
+use crate::registry::{Registry, RegistrySettings, docker_config};
+use crate::settings::Settings;
+use crate::spawn::Tasks;
+
+pub use platforms::{Platforms, find as find_platforms};
+use shelf::Shelf;
+
+/// A stop waits this long for what is being answered and committed, then leaves.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Why the server does not start. Displays with a `hint:` line.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A folder in the data folder.
+    #[error(
+        "{0} cannot be used: {1}\nhint: BAKERY_DATA_DIR names the data folder; the server needs to write there"
+    )]
+    Folder(String, io::Error),
+    /// An address.
+    #[error("{variable}: cannot listen on {address}: {error}\nhint: {hint}")]
+    Listen {
+        /// The variable that names it.
+        variable: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What came back.
+        error: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// No platform at all.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// `AGENT_IMAGE` or what it is made of is no image reference.
+    #[error("`{0}` is no image reference\nhint: set AGENT_IMAGE to REGISTRY/REPOSITORY:TAG")]
+    AgentImage(String),
+    /// What was committed cannot be taken up.
+    #[error("the open builds cannot be taken up")]
+    Builds(#[from] InternalError),
+}
+
+/// A running server.
+pub struct Server {
+    /// Where the public door listens.
+    pub public: SocketAddr,
+    /// Where the agents' door listens, where there is one.
+    pub agents: Option<SocketAddr>,
+    builds: Builds,
+    tasks: Tasks,
+    keeper: (Tasks, JoinHandle<()>),
+}
+
+impl Server {
+    /// Starts everything; when it returns both doors are open and every build that was open is taken up.
+    pub async fn start(settings: &Settings, vars: &dyn Vars) -> Result<Self, StartError> {
+        let listener = listen("BAKERY_LISTEN", settings.listen).await?;
+        let (clock, tasks) = (Clock::system(), Tasks::new());
+        let data = &settings.data_dir;
+        let ledger = Ledger::open(data, settings.data_key.as_ref(), clock.clone()).await?;
+        let folder = |name: &str, error| StartError::Folder(data.join(name).display().to_string(), error);
+        let logs = Logs::open(&data.join("logs")).map_err(|error| folder("logs", error))?;
+        let bucket = settings.s3.as_ref().map(|s3| Bucket {
+            endpoint: s3.endpoint.clone(),
+            region: s3.region.clone(),
+            name: s3.bucket.clone(),
+        });
+        let contexts = Contexts::open(&data.join("contexts"), bucket, clock.clone())
+            .map_err(|error| folder("contexts", error))?;
+        let registry = Arc::new(Registry::new(RegistrySettings {
+            insecure: settings.registries.insecure.clone(),
+            loopback_http: settings.registries.loopback,
+            publish_allow: settings.registries.publish_allow.clone(),
+            docker_config: docker_config(vars),
+        }));
+        let Platforms { launchers, rooms, agents } =
+            find_platforms(settings, vars, ledger.installation(), &registry).await?;
+        let keeper = {
+            let last = Tasks::new();
+            let keep = logs.clone().keep(last.stopping().clone());
+            let handle = last.spawn("log keeper", keep);
+            (last, handle)
+        };
+        let builds = Builds::start(BuildsParts {
+            ledger,
+            logs: logs.clone(),
+            contexts: Arc::new(Shelf(contexts.clone())),
+            registry,
+            launchers,
+            settings: builds_settings(settings, rooms),
+            clock,
+            tasks: tasks.clone(),
+        })
+        .await?;
+        let rooms = Rooms { builds: builds.clone(), logs, contexts, token: settings.token.clone() };
+        let doors = Doors::new(rooms, &tasks);
+        let public = listener.local_addr().unwrap_or(settings.listen);
+        let agents = agents.map(|(listener, address)| {
+            let (router, own) = (doors.agents(), tasks.clone());
+            drop(tasks.spawn("agents' door", async move { serve(listener, router, &own).await }));
+            address
+        });
+        let (router, own) = (doors.public(), tasks.clone());
+        drop(tasks.spawn("public door", async move { serve(listener, router, &own).await }));
+        tracing::info!(%public, agents = agents.map(tracing::field::display), data = %data.display(), "the server is ready");
+        Ok(Self { public, agents, builds, tasks, keeper })
+    }
+
+    /// Stops in order: nothing new, streams end, owners commit what they are committing, logs are synced. Containers
+    /// live on, and their agents keep what they have not sent: the next start takes both up. Says whether all ended in
+    /// time.
+    pub async fn stop(self) -> bool {
+        self.tasks.stop();
+        let drained = tokio::time::timeout(DRAIN, self.builds.drain()).await.is_ok();
+        let ended = self.tasks.ended(DRAIN).await;
+        let (last, handle) = self.keeper;
+        last.stop();
+        let synced = tokio::time::timeout(DRAIN, handle).await.is_ok_and(|done| done.is_ok());
+        drained && ended && synced
+    }
+}
+
+/// Starts, serves until SIGTERM or SIGINT, and stops; a second signal leaves at once.
+pub async fn run(settings: &Settings, vars: &dyn Vars) -> Result<(), StartError> {
+    let mut signals = signals::Signals::listen();
+    let server = tokio::select! {
+        server = Server::start(settings, vars) => server?,
+        () = signals.next() => return Ok(()),
+    };
+    signals.next().await;
+    tracing::info!("stopping: builds go on, the next start takes them up");
+    tokio::select! {
+        all = server.stop() => if !all { tracing::warn!("left before everything had ended") },
+        () = signals.next() => tracing::warn!("left at once"),
+    }
+    Ok(())
+}
+
+async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let hint = "choose another address, or stop what listens there";
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen { variable, address, error, hint })
+}
+
+fn builds_settings(settings: &Settings, platforms: BTreeMap<Platform, PlatformSettings>) -> BuildsSettings {
+    let limits = &settings.limits;
+    BuildsSettings {
+        default_platform: Some(settings.default_platform),
+        platforms,
+        default_cpu_millis: limits.cpu_millis,
+        default_memory_mib: limits.memory_mib,
+        provision_timeout: limits.provision,
+        task_timeout: limits.task,
+        result_timeout: limits.result,
+        insecure_registries: settings.registries.insecure.clone(),
+        push: Push::ByKaniko,
+        bucket: settings.s3.as_ref().map(|s3| s3.bucket.clone()),
+        patience: Patience::default(),
+        retention: Retention::default(),
+    }
+}

@@ -1,0 +1,57 @@
+//! The contexts as the living room sees them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bakery_core::wire::context::ContextRef;
+use bakery_core::wire::run::ContextSource;
+
+use crate::builds::{ContextProblem, ContextShelf};
+use crate::contexts::{ContextError, Contexts};
+
+/// Says the contexts' errors in the living room's words.
+pub(super) struct Shelf(pub(super) Contexts);
+
+#[async_trait]
+impl ContextShelf for Shelf {
+    async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem> {
+        self.0.check(context).await.map_err(|error| problem(&error))
+    }
+
+    async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem> {
+        self.0.check(context).await.map_err(|error| problem(&error))?;
+        Ok(self.0.source(context))
+    }
+
+    async fn used(&self, context: &ContextRef) {
+        if let Err(error) = self.0.used(context).await {
+            log(&error);
+        }
+    }
+
+    async fn sweep(&self, unused_for: Duration) {
+        match self.0.sweep(unused_for).await {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "contexts that nobody uses were removed"),
+            Err(error) => log(&error),
+        }
+    }
+}
+
+fn problem(error: &ContextError) -> ContextProblem {
+    let hint = match error {
+        ContextError::Missing(_) => "send the context again",
+        ContextError::ForeignBucket { .. } => "set the same S3_BUCKET for client and server",
+        ContextError::ForeignKey(_) => "use the client of the server's version",
+        ContextError::TooLarge(_) => "leave out by .dockerignore what the build does not need",
+        _ => "try again; if it stays, the server's own log says why",
+    };
+    if matches!(error, ContextError::Io { .. }) {
+        log(error);
+    }
+    ContextProblem { text: error.to_string(), hint: hint.to_owned() }
+}
+
+fn log(error: &ContextError) {
+    tracing::error!(error = error as &dyn std::error::Error, "the context store failed");
+}
