@@ -33,7 +33,12 @@ async fn main() -> Result<()> {
         Ok(begin.elapsed())
     };
     let found = interleave(pairs(), ours, peer).await?;
-    found.print("packing 500 MB of source at level 6", "tar c | gzip -6", "s", "<= 0.667 (1.5 times as fast)");
+    found.print(
+        "packing 500 MB of source at level 6",
+        "tar c | gzip -6",
+        "s",
+        "<= 0.667 (1.5 times as fast)",
+    );
     let (a, b) = (fs::metadata(&packed)?.len(), fs::metadata(&zipped)?.len());
     #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
     let ratio = a as f64 / b as f64;
@@ -49,7 +54,8 @@ fn gather(to: &Path) -> Result<usize> {
     while let Some(path) = open.pop() {
         let kind = fs::symlink_metadata(&path)?.file_type();
         if kind.is_dir() {
-            let mut inside: Vec<PathBuf> = fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+            let mut inside: Vec<PathBuf> =
+                fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
             inside.sort_by(|a, b| b.cmp(a));
             open.extend(inside);
         } else if kind.is_file() && bytes < BYTES {

@@ -44,7 +44,8 @@ impl Engine {
             "--since",
             "1h",
             "--until",
-            "0s",
+            // The command line cuts this to whole seconds: `0s` would leave out what happened just now.
+            "-1s",
             "--filter",
             "type=container",
             "--filter",

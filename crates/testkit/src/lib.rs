@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod client;
 pub mod engine;
+pub mod issuer;
 pub mod parts;
 pub mod process;
 pub mod project;

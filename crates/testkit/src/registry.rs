@@ -1,6 +1,7 @@
 //! A real registry: Debian's docker-registry.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,16 +29,26 @@ pub struct Registry {
 impl Registry {
     /// Anonymous access.
     pub async fn start(parts: &Parts) -> Result<Self> {
-        Self::configured(parts, tempfile::tempdir()?, "").await
+        Self::configured(&parts.registry_bin, &parts.gateway, tempfile::tempdir()?, "").await
+    }
+
+    /// Anonymous access, on loopback.
+    pub async fn on_loopback(program: &Path) -> Result<Self> {
+        Self::configured(program, "127.0.0.1", tempfile::tempdir()?, "").await
+    }
+
+    /// On loopback, with logins: `auth` writes the section `auth` of the configuration and its files in a folder.
+    pub async fn guarded(program: &Path, auth: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let auth = auth(folder.path())?;
+        Self::configured(program, "127.0.0.1", folder, &auth).await
     }
 
     /// Basic access for [`LOGIN`] alone.
     pub async fn with_login(parts: &Parts) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let htpasswd = folder.path().join("htpasswd");
-        std::fs::write(&htpasswd, HTPASSWD)?;
-        let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", htpasswd.display());
-        Self::configured(parts, folder, &auth).await
+        let auth = basic_auth(folder.path())?;
+        Self::configured(&parts.registry_bin, &parts.gateway, folder, &auth).await
     }
 
     /// Forgets every image and every blob: as if nothing had ever been pushed.
@@ -48,8 +59,8 @@ impl Registry {
         }
     }
 
-    async fn configured(parts: &Parts, folder: TempDir, auth: &str) -> Result<Self> {
-        let addr = free_port(&parts.gateway)?;
+    async fn configured(program: &Path, ip: &str, folder: TempDir, auth: &str) -> Result<Self> {
+        let addr = free_port(ip)?;
         let mut config = String::from(
             "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n",
         );
@@ -57,7 +68,7 @@ impl Registry {
         writeln!(config, "http:\n  addr: {addr}\n{auth}")?;
         let file = folder.path().join("config.yml");
         std::fs::write(&file, config)?;
-        let mut command = Command::new(&parts.registry_bin);
+        let mut command = Command::new(program);
         command.arg("serve").arg(&file);
         let process = Running::start("docker-registry", command, &folder.path().join("log"))?;
         let url = format!("http://{addr}/v2/");
@@ -65,4 +76,11 @@ impl Registry {
         until("the registry", Duration::from_secs(10), ready).await?;
         Ok(Self { host: addr.to_string(), _process: process, folder })
     }
+}
+
+/// The section `auth` of a registry that knows [`LOGIN`] alone.
+pub fn basic_auth(folder: &Path) -> Result<String> {
+    let htpasswd = folder.join("htpasswd");
+    std::fs::write(&htpasswd, HTPASSWD)?;
+    Ok(format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", htpasswd.display()))
 }

@@ -1,0 +1,212 @@
+//! The Docker platform on a real engine, put through the contract of all launchers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use async_trait::async_trait;
+use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use bakery_core::reason::Reason;
+use bakery_server::platform::contract::{self, Part, Stage};
+use bakery_server::platform::docker::{DockerPlatform, DockerSettings, Engine};
+use bakery_server::platform::{LaunchOrder, Launcher, Observation};
+use bakery_testkit::engine::Engine as Witness;
+use bakery_testkit::parts::Parts;
+use futures_util::StreamExt as _;
+
+/// A platform whose "agent" is a shell that does what its order's environment says.
+struct Workshop {
+    platform: DockerPlatform,
+    witness: Witness,
+    installation: String,
+    image: String,
+    build: BuildId,
+    next: AtomicU16,
+}
+
+impl Workshop {
+    async fn open(name: &str) -> Result<Self> {
+        let parts = Parts::required();
+        let witness = Witness::new(&parts);
+        // The process id keeps parallel test programs apart, the name the tests of this one.
+        let installation = format!("{name}{}", std::process::id());
+        let image = format!("bakery.test/{installation}:1");
+        let container = format!("{installation}-source");
+        witness.docker(&["create", "--name", &container, &parts.agent_amd64]).await?;
+        let entrypoint = r#"ENTRYPOINT ["/kaniko/bin/sh", "-c", "eval \"$DO\""]"#;
+        let commit = witness.docker(&["commit", "--change", entrypoint, &container, &image]).await;
+        witness.docker(&["rm", &container]).await?;
+        commit?;
+        let platform = Self::platform(&parts, &installation, &image).await?;
+        let number =
+            name.bytes().fold(u128::from(std::process::id()), |sum, byte| sum << 8 | u128::from(byte));
+        Ok(Self {
+            platform,
+            witness,
+            installation,
+            image,
+            build: BuildId::new(1, number),
+            next: AtomicU16::new(0),
+        })
+    }
+
+    async fn platform(parts: &Parts, installation: &str, image: &str) -> Result<DockerPlatform> {
+        let vars = BTreeMap::from([("DOCKER_HOST".to_owned(), parts.docker_host.clone())]);
+        let settings = DockerSettings {
+            installation: installation.to_owned(),
+            agent_image: image.parse()?,
+            agent_login: None,
+            allow_emulation: false,
+        };
+        let lookup = async |_: &_| Err("no registry is asked".to_owned());
+        Ok(DockerPlatform::prepare(Engine::find(&vars).await?, settings, lookup).await?)
+    }
+
+    fn acting(&self, script: &str) -> LaunchOrder {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        LaunchOrder {
+            run: RunName { task: TaskId { build: self.build, index }, attempt: 1 },
+            arch: self.platform.engine().arch,
+            cpu_millis: 500,
+            memory_mib: 32,
+            env: vec![("DO".to_owned(), script.into())],
+            deadline: Duration::from_mins(1),
+        }
+    }
+
+    /// Launches, and waits for the end.
+    async fn ending(&self, order: &LaunchOrder) -> Result<bakery_server::platform::Exit> {
+        let mut watch = self.platform.watch();
+        watch.next().await.context("no resync")?;
+        self.platform.launch(order).await?;
+        loop {
+            if let Some(Observation::Gone { run, exit }) = watch.next().await
+                && run == order.run
+            {
+                self.platform.stop(&run).await?;
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Says whether anything was left; what a failing test leaves, goes with the workshop.
+    async fn close(self) -> Result<()> {
+        let left = self.witness.docker(&["ps", "-aq", "--filter", &self.label()]).await?;
+        ensure!(left.is_empty(), "containers were left: {left}");
+        Ok(())
+    }
+
+    fn label(&self) -> String {
+        format!("label=bakery.installation={}", self.installation)
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        let docker = |args: &[&str]| {
+            let host = &self.platform.engine().host;
+            let output = std::process::Command::new("docker").env("DOCKER_HOST", host).args(args).output();
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+        };
+        for id in docker(&["ps", "-aq", "--filter", &self.label()]).lines() {
+            docker(&["rm", "-f", id]);
+        }
+        for id in docker(&["network", "ls", "-q", "--filter", &self.label()]).lines() {
+            docker(&["network", "rm", id]);
+        }
+        docker(&["rmi", "-f", &self.image]);
+    }
+}
+
+#[async_trait]
+impl Stage for Workshop {
+    fn launcher(&self) -> &dyn Launcher {
+        &self.platform
+    }
+    fn arch(&self) -> Arch {
+        self.platform.engine().arch
+    }
+    fn order(&self, part: Part) -> LaunchOrder {
+        match part {
+            // A shell ends on SIGTERM only if it says so, and process 1 more than any other.
+            Part::Stay => self.acting("trap 'exit 0' TERM; while :; do sleep 0.1; done"),
+            Part::Leave(code) => self.acting(&format!("exit {code}")),
+        }
+    }
+    async fn play(&self, _run: RunName, _part: Part) {}
+    async fn starts(&self, run: RunName) -> usize {
+        let started = self.witness.started(&self.build.to_string()).await.unwrap_or_default();
+        started.iter().filter(|name| **name == run.to_string()).count()
+    }
+}
+
+#[tokio::test]
+async fn the_docker_platform_keeps_the_contract() -> Result<()> {
+    let stage = Workshop::open("contract").await?;
+    let kept = contract::keep(&stage).await;
+    let closed = stage.close().await;
+    kept.map_err(|why| anyhow!(why)).and(closed)
+}
+
+#[tokio::test]
+async fn limits_hold_and_last_words_are_kept() -> Result<()> {
+    let shop = Workshop::open("limits").await?;
+    let hungry = shop.acting("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+    let exit = shop.ending(&hungry).await?;
+    ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
+    let crashed = shop.acting("echo early words; echo more >&2; exit 9");
+    let exit = shop.ending(&crashed).await?;
+    ensure!(exit.code == Some(9), "{exit:?}");
+    ensure!(exit.text.contains("early words") && exit.text.contains("more"), "{exit:?}");
+    let bare = shop.acting("[ $(env | grep -c ^BAKERY) = 0 ] && id -u && [ $(id -u) = 0 ]");
+    let exit = shop.ending(&bare).await?;
+    ensure!(exit.code == Some(0), "root, and no variable that the order does not hold: {exit:?}");
+    shop.close().await
+}
+
+#[tokio::test]
+async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
+    let shop = Workshop::open("heir").await?;
+    let (stays, left) = (shop.order(Part::Stay), shop.order(Part::Leave(4)));
+    shop.platform.launch(&stays).await?;
+    shop.platform.launch(&left).await?;
+    // The old server watched nothing any more: both containers are still there, one of them ended.
+    let heir = Workshop::platform(&Parts::required(), &shop.installation, &shop.image).await?;
+    ensure!(heir.gateway == shop.platform.gateway, "the bridge is adopted");
+    let mut watch = heir.watch();
+    let Some(Observation::Synced { live }) = watch.next().await else { anyhow::bail!("no resync") };
+    ensure!(live.contains(&stays.run) && live.contains(&left.run), "{live:?}");
+    let exit = loop {
+        if let Some(Observation::Gone { run, exit }) = watch.next().await
+            && run == left.run
+        {
+            break exit;
+        }
+    };
+    ensure!(exit.code == Some(4), "{exit:?}");
+    heir.launch(&stays).await?;
+    let starts = shop.starts(stays.run).await;
+    ensure!(starts == 1, "a living container is adopted, not started {starts} times");
+    heir.stop(&stays.run).await?;
+    // The ended one goes when the watcher asks for what comes next: the stop.
+    while !matches!(watch.next().await, Some(Observation::Gone { run, .. }) if run == stays.run) {}
+    ensure!(heir.list().await?.is_empty());
+    shop.close().await
+}
+
+#[tokio::test]
+async fn what_cannot_run_here_is_said_before_a_launch() -> Result<()> {
+    let shop = Workshop::open("foreign").await?;
+    let own = shop.arch();
+    let other = Arch::ALL.into_iter().find(|arch| *arch != own).context("one architecture only")?;
+    ensure!(shop.platform.can_run(own).is_ok() && shop.platform.why_not(own).is_none());
+    ensure!(shop.platform.can_run(other) == Err(Reason::NoSuchArch));
+    let words = shop.platform.why_not(other).context("no words")?;
+    ensure!(words.contains("ALLOW_EMULATION") && words.contains("hint: "), "{words}");
+    let stopped = shop.order(Part::Stay);
+    shop.platform.stop(&stopped.run).await?;
+    shop.platform.launch(&stopped).await?;
+    ensure!(shop.starts(stopped.run).await == 0, "what was stopped before its launch is not started");
+    shop.close().await
+}
