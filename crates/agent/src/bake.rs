@@ -32,17 +32,24 @@ const PUSHES: &str = "Pushing image to ";
 
 /// Asks the executor what it is. An executor that does not say in time counts as the pinned one.
 pub async fn facts(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> ExecutorFacts {
-    let version = ask(layout, env, tree, "version").await;
+    let version = ask(&layout.executor, &["version"], env, tree).await;
     if version.split_whitespace().any(|word| word == PINNED_VERSION) {
         return ExecutorFacts::pinned();
     }
-    let help = ask(layout, env, tree, "--help").await;
+    let help = ask(&layout.executor, &["--help"], env, tree).await;
     ExecutorFacts::read(&version, &help)
 }
 
-async fn ask(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree, question: &str) -> String {
-    let mut command = Command::new(&layout.executor);
-    command.arg(question).env_clear().envs(env).stdin(Stdio::null()).stderr(Stdio::null());
+/// Whether tini can do its work here: an image may lack it, and under QEMU it cannot become a subreaper. With one that
+/// cannot, every RUN would fail.
+async fn tini_works(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> bool {
+    let tini = layout.tini.to_string_lossy();
+    layout.tini.is_file() && !ask(&layout.tini, &["-s", "--", &tini, "--version"], env, tree).await.is_empty()
+}
+
+async fn ask(program: &Path, question: &[&str], env: &BTreeMap<String, String>, tree: &Tree) -> String {
+    let mut command = Command::new(program);
+    command.args(question).env_clear().envs(env).stdin(Stdio::null()).stderr(Stdio::null());
     command.stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
     let Ok(mut child) = tree.start(&mut command) else { return String::new() };
     let pid = child.id();
@@ -86,8 +93,7 @@ pub async fn run(
     std::fs::create_dir_all(&output).map_err(|error| Failure::disk(&output, &error))?;
     let mut env = env.clone();
     env.insert("BUILDER_OUTPUT".to_owned(), output.to_string_lossy().into_owned());
-    // Without the program every RUN would fail.
-    if layout.tini.is_file() {
+    if tini_works(layout, &env, processes.tree()).await {
         env.entry("FF_KANIKO_RUN_VIA_TINI".to_owned()).or_insert_with(|| "true".to_owned());
     }
     let memory = OomCounter::start(&layout.cgroups);

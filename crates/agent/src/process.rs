@@ -105,6 +105,11 @@ impl Processes {
         Self { tree, log, ends, readers: Mutex::default() }
     }
 
+    /// The tree that they belong to.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// Runs one process to its end, in a process group of its own. `seen` gets every message as it goes into the log.
     ///
     /// When the process has ended, what it wrote is in the log. Processes that it has left behind live on, and their
