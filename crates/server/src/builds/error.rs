@@ -4,7 +4,7 @@ use bakery_core::names::{Arch, Platform};
 use bakery_core::reason::Reason;
 
 use super::ledger::LedgerError;
-use super::settings::ContextProblem;
+use super::shelf::ContextProblem;
 use crate::logs::LogError;
 
 /// Why a build was not accepted.

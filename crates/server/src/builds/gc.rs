@@ -69,7 +69,7 @@ async fn old_builds(shared: &Shared) -> Result<(), InternalError> {
 
 async fn old_contexts(shared: &Shared) -> Result<(), InternalError> {
     for context in shared.ledger.open_contexts().await? {
-        shared.contexts.used(&context).await;
+        shared.contexts.needed(&context).await;
     }
     shared.contexts.sweep(shared.settings.retention.contexts).await;
     Ok(())

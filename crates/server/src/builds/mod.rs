@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bakery_core::names::{Arch, BuildId, Platform, RunName};
+use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::wire::build::{BuildList, BuildView, Info};
+use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::log::Frame;
-use bakery_core::wire::run::{OrderRequest, ReportAck, TaskOrder, TaskReport};
+use bakery_core::wire::run::{OrderRequest, ReportAck, Stage, TaskOrder, TaskReport, TaskResult};
 use bakery_core::wire::{self};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -35,8 +37,11 @@ mod places;
 mod publish;
 mod sessions;
 mod settings;
+mod shelf;
 mod state;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use actor::{Actor, Handle, Message};
@@ -46,10 +51,8 @@ use ledger::{Ledger, LedgerError};
 use places::Places;
 pub use sessions::RunSession;
 use sessions::{Bound, Sessions};
-pub use settings::{
-    BuildsParts, BuildsSettings, ContextProblem, ContextShelf, Patience, PlatformSettings, Publisher,
-    Retention,
-};
+pub use settings::{BuildsParts, BuildsSettings, Patience, PlatformSettings, Publisher, Retention};
+pub use shelf::{ContextProblem, ContextShelf};
 
 /// How many builds a list holds.
 const LISTED: u32 = 100;
@@ -167,7 +170,12 @@ impl Builds {
         if !self.shared.tell(run.task.build, Message::Bind { run, request, reply }) {
             return Err(RunError::Over);
         }
-        answer.await.unwrap_or(Err(RunError::Internal(InternalError::Stopping)))
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) if self.shared.stopping.is_cancelled() => Err(RunError::Internal(InternalError::Stopping)),
+            // The owner went before it heard: its build has ended.
+            Err(_) => Err(RunError::Over),
+        }
     }
 
     /// The session of a bound run, where `secret` is its own.
@@ -177,7 +185,7 @@ impl Builds {
         }
         // The build has ended, or the run never bound: in both cases nobody waits for what the agent says.
         let (sha256, context) = self.shared.ledger.session(run).await?.ok_or(RunError::Unauthorized)?;
-        let bound = Bound::new(sha256, context, bakery_core::wire::run::Stage::Report, true);
+        let bound = Bound::new(sha256, context, Stage::Report, true);
         bound.session(run, secret, None).ok_or(RunError::Unauthorized)
     }
 
@@ -197,6 +205,7 @@ impl Builds {
                 return Err(RunError::LinesMissing { lines: report.lines, next });
             }
             self.shared.logs.sync(build).await?;
+            self.shared.learn(&session.context, &report).await;
         }
         let (reply, settled) = oneshot::channel();
         if !self.shared.tell(build, Message::Report { run, result: report.result, reply }) {
@@ -275,6 +284,15 @@ impl Shared {
         }
         self.logs.sync(build).await?;
         Ok(self.ledger.log_is_whole(build).await?)
+    }
+
+    /// What a report tells of the context.
+    async fn learn(&self, context: &ContextRef, report: &TaskReport) {
+        if matches!(report.result, TaskResult::Failed { reason: Reason::ContextBroken, .. }) {
+            self.contexts.broken(context).await;
+        } else if report.stage > Stage::Prepare {
+            self.contexts.read(context).await;
+        }
     }
 
     /// False where nobody owns the build: it has ended, or never was.

@@ -10,10 +10,10 @@ use bakery_core::limits;
 use bakery_core::names::Platform;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
-use bakery_core::wire::context::ContextRef;
-use bakery_core::wire::run::{ContextSource, Push};
+use bakery_core::wire::run::Push;
 
 use super::ledger::Ledger;
+use super::shelf::ContextShelf;
 use crate::clock::Clock;
 use crate::logs::Logs;
 use crate::platform::Launcher;
@@ -116,29 +116,6 @@ impl Default for Retention {
             every: Duration::from_mins(10),
         }
     }
-}
-
-/// Why a context cannot be built from. Never holds a presigned URL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct ContextProblem {
-    /// What is wrong.
-    pub text: String,
-    /// What to do.
-    pub hint: String,
-}
-
-/// What builds need of the folders in transit.
-#[async_trait]
-pub trait ContextShelf: Send + Sync {
-    /// Whether the context is where it says, and in a place that this server accepts.
-    async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem>;
-    /// How an agent reads it.
-    async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem>;
-    /// It is in use: its time to live begins again.
-    async fn used(&self, context: &ContextRef);
-    /// Removes what has not been used for this long.
-    async fn sweep(&self, unused_for: Duration);
 }
 
 /// What builds need of a registry.

@@ -41,7 +41,7 @@ impl Builds {
         let plan = check_spec(&request)?;
         let fills = shared.fill(&plan)?;
         shared.contexts.check(&request.context).await.map_err(SubmitError::Context)?;
-        shared.contexts.used(&request.context).await;
+        shared.contexts.needed(&request.context).await;
 
         let created = shared.clock.now();
         let id = keys::new_build(created.as_millisecond()).map_err(|err| internal(err.into()))?;
@@ -135,15 +135,12 @@ fn check_spec(request: &SubmitBuild) -> Result<BuildPlan, SubmitError> {
             }
         }
     }
-    match plan(&request.spec) {
-        Ok(plan) if errors.is_empty() => Ok(plan),
-        Ok(_) => Err(SubmitError::BadSpec(errors)),
-        Err(problems) if errors.is_empty() => {
-            Err(SubmitError::BadSpec(problems.iter().map(ToString::to_string).collect()))
-        }
-        // What a plan misses is among the broken rules already, in more words.
-        Err(_) => Err(SubmitError::BadSpec(errors)),
+    let planned = plan(&request.spec);
+    if !errors.is_empty() {
+        // What a plan misses of such a spec is among the broken rules already, in more words.
+        return Err(SubmitError::BadSpec(errors));
     }
+    planned.map_err(|problems| SubmitError::BadSpec(problems.iter().map(ToString::to_string).collect()))
 }
 
 fn internal(error: LedgerError) -> SubmitError {

@@ -226,6 +226,17 @@ impl Contexts {
         Ok(())
     }
 
+    /// An open build needs this context: its time to live begins again, and nothing is learned of where it is.
+    pub async fn touch(&self, context: &ContextRef) -> Result<(), ContextError> {
+        let now = self.inner.clock.now();
+        let same: Vec<Record> =
+            self.records().values().filter(|record| record.context == *context).cloned().collect();
+        for record in same {
+            self.remember(Record { used: now, ..record }).await?;
+        }
+        Ok(())
+    }
+
     /// An agent could not read this context: the next offer of it is answered with a request to send it.
     pub async fn forget(&self, context: &ContextRef) -> Result<(), ContextError> {
         self.remove(|record| record.context == *context).await

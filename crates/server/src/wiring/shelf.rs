@@ -23,10 +23,16 @@ impl ContextShelf for Shelf {
         Ok(self.0.source(context))
     }
 
-    async fn used(&self, context: &ContextRef) {
-        if let Err(error) = self.0.used(context).await {
-            log(&error);
-        }
+    async fn needed(&self, context: &ContextRef) {
+        note(self.0.touch(context).await);
+    }
+
+    async fn read(&self, context: &ContextRef) {
+        note(self.0.used(context).await);
+    }
+
+    async fn broken(&self, context: &ContextRef) {
+        note(self.0.forget(context).await);
     }
 
     async fn sweep(&self, unused_for: Duration) {
@@ -50,6 +56,13 @@ fn problem(error: &ContextError) -> ContextProblem {
         log(error);
     }
     ContextProblem { text: error.to_string(), hint: hint.to_owned() }
+}
+
+/// What is remembered of contexts saves work and decides nothing: a build goes on without.
+fn note(done: Result<(), ContextError>) {
+    if let Err(error) = done {
+        log(&error);
+    }
 }
 
 fn log(error: &ContextError) {

@@ -112,6 +112,8 @@ impl Actor {
             done: false,
             shared,
         };
+        // Before anybody can ask: an agent of the last life must find its session.
+        actor.adopt();
         (actor, handle)
     }
 
@@ -124,7 +126,6 @@ impl Actor {
     }
 
     async fn drive(&mut self) -> Result<(), Stopping> {
-        self.adopt();
         self.take(Event::Begin).await?;
         while !self.done {
             let due = self.next_due();

@@ -135,7 +135,8 @@ pub(super) fn human(duration: Duration) -> String {
         return format!("{}ms", duration.as_millis());
     }
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
+    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    parts.concat()
 }
 
 fn kind(state: &TaskState) -> u8 {

@@ -19,7 +19,7 @@ use crate::platform::{LaunchError, LaunchOrder};
 
 impl Actor {
     /// Takes up what lives: sessions of agents, and places of containers.
-    pub(super) fn adopt(&mut self) {
+    pub(super) fn adopt(&self) {
         for (&run, &sha256) in &self.sessions {
             let place = usize::from(run.task.index);
             let stage = match self.state.tasks.get(place).map(|record| &record.task.state) {
@@ -182,7 +182,7 @@ impl Actor {
             }
             self.pause().await?;
         }
-        self.shared.contexts.used(&self.context).await;
+        self.shared.contexts.needed(&self.context).await;
         self.done = true;
         Ok(())
     }

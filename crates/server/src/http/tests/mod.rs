@@ -299,7 +299,9 @@ impl ContextShelf for Shelf {
         Ok(self.0.source(context))
     }
 
-    async fn used(&self, _: &ContextRef) {}
+    async fn needed(&self, _: &ContextRef) {}
+    async fn read(&self, _: &ContextRef) {}
+    async fn broken(&self, _: &ContextRef) {}
 
     async fn sweep(&self, _: Duration) {}
 }

@@ -1,0 +1,34 @@
+//! What builds need of the folders in transit.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bakery_core::wire::context::ContextRef;
+use bakery_core::wire::run::ContextSource;
+
+/// Why a context cannot be built from. Never holds a presigned URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ContextProblem {
+    /// What is wrong.
+    pub text: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// What builds need of the folders in transit.
+#[async_trait]
+pub trait ContextShelf: Send + Sync {
+    /// Whether the context is where it says, and in a place that this server accepts.
+    async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem>;
+    /// How an agent reads it.
+    async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem>;
+    /// An open build needs it: its time to live begins again.
+    async fn needed(&self, context: &ContextRef);
+    /// An agent has read it.
+    async fn read(&self, context: &ContextRef);
+    /// An agent could not read it, or it is not what its name says: the next client sends it again.
+    async fn broken(&self, context: &ContextRef);
+    /// Removes what has not been used for this long.
+    async fn sweep(&self, unused_for: Duration);
+}

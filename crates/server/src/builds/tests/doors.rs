@@ -1,0 +1,197 @@
+//! Who may do what: owners, keys, tokens, sessions, secrets; and what is refused at submission.
+
+use bakery_core::wire::build::Verdict;
+
+use super::*;
+
+fn holds(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[test]
+fn secrets_lie_in_the_ledger_sealed_and_are_erased_at_the_end() {
+    let world = World::new();
+    let harmless = b"reg.test:5000/shop/cart";
+    let (build, token) = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.bind(run(build, 0, 1)).await.unwrap();
+        (build, server.token(run(build, 0, 1)))
+    });
+    let session = session_of(run(build, 0, 1));
+    let secrets = [PASSWORD, "env-secret-value", token.expose(), session.expose()];
+    let secrets = secrets.map(str::to_owned);
+    let check = || {
+        let stored = world.everything_stored();
+        assert!(holds(&stored, harmless), "the search does not work");
+        for secret in &secrets {
+            assert!(!holds(&stored, secret.as_bytes()), "{secret}");
+        }
+    };
+    check();
+    world.life(async |server| {
+        let run = run(build, 0, 1);
+        assert!(server.report(run, baked(run)).await);
+        server.ended(build).await;
+        assert!(
+            server.builds.shared.ledger.load(build).await.unwrap().is_none(),
+            "the sealed spec is erased"
+        );
+    });
+    check();
+}
+
+#[test]
+fn the_same_submission_is_the_same_build() {
+    World::new().life(async |server| {
+        let key = "key of the first build";
+        let first = server.submit(single()).await;
+        assert_eq!(server.submit(single()).await, first);
+        let other = server.builds.submit(OWNER, request(multi(), key)).await;
+        assert!(matches!(other, Err(SubmitError::KeyReused)));
+        let theirs = server.builds.submit("somebody", request(single(), key)).await.unwrap().id;
+        assert_ne!(theirs, first);
+        let twins = (request(single(), "key of the twins"), request(single(), "key of the twins"));
+        let twins = tokio::join!(server.builds.submit(OWNER, twins.0), server.builds.submit(OWNER, twins.1));
+        assert_eq!(twins.0.unwrap().id, twins.1.unwrap().id);
+        for key in ["short", &"x".repeat(129), "with a\nline end in it"] {
+            let refused = server.builds.submit(OWNER, request(single(), key)).await;
+            assert!(matches!(refused, Err(SubmitError::BadKey)), "{key}");
+        }
+    });
+}
+
+#[test]
+fn somebody_elses_build_is_one_that_there_is_not() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        assert!(matches!(server.builds.view("somebody", build).await, Err(BuildError::NoSuchBuild)));
+        assert!(matches!(server.builds.cancel("somebody", build).await, Err(BuildError::NoSuchBuild)));
+        assert!(server.builds.list("somebody").await.unwrap().builds.is_empty());
+        assert_eq!(server.builds.list(OWNER).await.unwrap().builds[0].id, build);
+        server.bake(run(build, 0, 1)).await;
+        server.ended(build).await;
+        assert!(matches!(server.builds.view("somebody", build).await, Err(BuildError::NoSuchBuild)));
+    });
+}
+
+#[test]
+fn a_second_agent_ends_the_run() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        let request = OrderRequest { session: session_of(run), agent_version: "0.1.0".into() };
+        let forged = server.builds.bind(run, &Secret::new("0".repeat(64)), request).await;
+        assert!(matches!(forged, Err(RunError::Unauthorized)), "a wrong token does no harm");
+        server.bind(run).await.unwrap();
+        server.bind(run).await.unwrap();
+        assert!(matches!(server.bind_as(run, &Secret::new("thief")).await, Err(RunError::SecondBinder)));
+        let view = server.ended(build).await;
+        assert_eq!(view.targets[0].tasks[0].reason, Some(Reason::SecondBinder));
+        assert_eq!(view.outcome.unwrap().verdict, Verdict::Lost);
+        server.world.platform.wait_stops(1).await;
+    });
+}
+
+#[test]
+fn a_session_is_known_by_its_secret_alone() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        assert!(matches!(server.builds.session(run, &session_of(run)).await, Err(RunError::Unauthorized)));
+        server.bind(run).await.unwrap();
+        let session = server.builds.session(run, &session_of(run)).await.unwrap();
+        assert_eq!(session.context.id, Digest::of(b"context"));
+        assert!(matches!(server.builds.session(run, &Secret::new("x")).await, Err(RunError::Unauthorized)));
+    });
+}
+
+#[test]
+fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
+    let mut world = World::new();
+    world.platform = FakePlatform::new([Arch::Amd64]);
+    world.life(async |server| {
+        let submit = async |spec| {
+            server.builds.submit(OWNER, request(spec, "key of a refused build")).await.unwrap_err()
+        };
+        let error = submit(multi()).await;
+        assert_eq!(
+            error.to_string(),
+            "task cart (arm64): docker cannot run arm64: nothing here runs this architecture"
+        );
+        assert!(error.hint().unwrap().contains("ALLOW_EMULATION"));
+
+        let mut spec = single();
+        spec.services[0].tasks[0].platform = Some(Platform::Ecs);
+        let error = submit(spec).await;
+        assert_eq!(error.to_string(), "task cart (amd64): this server has no platform ecs");
+        assert_eq!(error.hint().unwrap(), "set `platform` to one of: docker");
+
+        let mut spec = single();
+        spec.services[0].tasks[0].env.insert("KANIKO_DIR".into(), "/x".into());
+        spec.services[0].tasks[0].kaniko.context_path = "../..".into();
+        let error = submit(spec).await;
+        assert_eq!(error.errors().len(), 2, "{error:?}");
+
+        assert!(matches!(
+            submit(BuildSpec { order: Order::Parallel, services: vec![] }).await,
+            SubmitError::BadSpec(_)
+        ));
+
+        let mut unknown = request(single(), "key of a refused build");
+        unknown.context.id = Digest::of(b"unknown");
+        let error = server.builds.submit(OWNER, unknown).await.unwrap_err();
+        assert_eq!((error.to_string(), error.hint()), ("it is not here".into(), Some("send it".into())));
+        assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
+    });
+}
+
+#[test]
+fn a_data_folder_has_one_server_and_one_key() {
+    let world = World::new();
+    world.life(async |server| {
+        let second = Ledger::open(server.world.folder.path(), None, Clock::system()).await;
+        assert!(matches!(second, Err(ledger::LedgerError::Locked(_))));
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let other = Secret::new("k".repeat(32));
+        let opened = Ledger::open(world.folder.path(), Some(&other), Clock::system()).await;
+        assert!(matches!(opened, Err(ledger::LedgerError::ForeignKey(_))));
+    });
+}
+
+#[test]
+fn leftovers_and_old_builds_are_swept() {
+    let mut world = World::new();
+    world.clock = Clock::standing_at("2026-01-01T00:00:00Z".parse().unwrap());
+    let stranger = run(BuildId::new(1_000, 7), 0, 1);
+    let young = run(BuildId::new(u64::try_from(world.clock.now().as_millisecond()).unwrap(), 7), 0, 1);
+    world.platform.leave(stranger);
+    world.platform.leave(young);
+    world.life(async |server| {
+        assert_eq!(server.world.platform.wait_stops(1).await, [stranger]);
+        let build = server.submit(single()).await;
+        server.bake(run(build, 0, 1)).await;
+        server.ended(build).await;
+        server.log(build).await;
+        server.world.clock.advance(Duration::from_hours(13 * 24));
+        gc::round(&server.builds.shared).await;
+        assert_eq!(server.builds.list(OWNER).await.unwrap().builds.len(), 1);
+        server.world.clock.advance(Duration::from_hours(2 * 24));
+        gc::round(&server.builds.shared).await;
+        assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
+        assert!(server.logs.sizes().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn the_server_says_what_it_can_run() {
+    World::new().life(async |server| {
+        let info = server.builds.info();
+        assert_eq!(info.platforms, BTreeMap::from([("docker".to_owned(), Arch::ALL.to_vec())]));
+        assert!(server.builds.ready().await.is_ok());
+    });
+}

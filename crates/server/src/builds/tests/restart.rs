@@ -1,0 +1,247 @@
+//! Servers that are killed, and what their next life makes of it.
+
+use bakery_core::wire::build::Verdict;
+use bakery_core::wire::log::{BlockHeader, Level, Source};
+use bytes::Bytes;
+
+use bakery_core::wire::build::TaskPhase::{Baked, Launching, Running};
+
+use super::*;
+use crate::platform::fake::Script;
+use crate::platform::{LaunchError, LaunchOrder};
+
+/// The log tells of one end, and of each phase of a task once and in order.
+async fn assert_told_once(server: &Server<'_>, build: BuildId) {
+    let log = server.log(build).await;
+    let ends = log.iter().filter(|(frame, _)| matches!(frame, Frame::End { .. })).count();
+    assert_eq!(ends, 1);
+    let mut states: Vec<_> = log
+        .iter()
+        .filter_map(|(frame, _)| match frame {
+            Frame::State { run, phase, .. } => Some((*run, *phase)),
+            _ => None,
+        })
+        .collect();
+    let all = states.len();
+    states.dedup();
+    assert_eq!(states.len(), all);
+}
+
+#[test]
+fn a_launch_that_was_not_answered_is_made_again_byte_for_byte() {
+    let world = World::new();
+    world.platform.script(Script::Hang);
+    let build = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        build
+    });
+    world.life(async |server| {
+        let launches: Vec<LaunchOrder> = server.world.platform.wait_launches(2).await;
+        assert_eq!(launches[0], launches[1]);
+        server.bake(run(build, 0, 1)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        assert_told_once(&server, build).await;
+    });
+    assert_eq!(world.platform.started(), 1);
+}
+
+#[test]
+fn an_answered_launch_is_not_made_again() {
+    let world = World::new();
+    let build = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.bind(run(build, 0, 1)).await.unwrap();
+        build
+    });
+    world.life(async |server| {
+        let run = run(build, 0, 1);
+        assert_eq!(server.phase(run, TaskPhase::Running).await.phase, BuildPhase::Baking);
+        // The reply had been lost: the same session gets the same order.
+        assert_eq!(server.bind(run).await.unwrap().run, run);
+        assert!(matches!(server.bind_as(run, &Secret::new("another")).await, Err(RunError::SecondBinder)));
+    });
+    assert_eq!(world.platform.launches().len(), 1);
+}
+
+#[test]
+fn an_agent_ships_on_and_reports_to_the_next_server() {
+    let world = World::new();
+    let line = |n: u64| {
+        let line = LogLine {
+            ts: world.clock.now(),
+            src: Source::Kaniko,
+            lvl: Level::Info,
+            msg: n.to_string(),
+            more: false,
+        };
+        let mut bytes = serde_json::to_vec(&line).unwrap();
+        bytes.push(b'\n');
+        Bytes::from(bytes)
+    };
+    let send = async |server: &Server<'_>, run: RunName, first: u64| {
+        let payload = line(first);
+        let len = u32::try_from(payload.len()).unwrap();
+        let header = BlockHeader { run, first, lines: 1, len };
+        server.logs.append(run.task.build, header, payload).await.unwrap()
+    };
+    let build = world.life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.bind(run).await.unwrap();
+        assert_eq!(send(&server, run, 1).await, 2);
+        build
+    });
+    let run = run(build, 0, 1);
+    world.life(async |server| {
+        let report =
+            |lines| TaskReport { result: baked(run), stage: Stage::Report, lines, millis: BTreeMap::new() };
+        let early = server.builds.report(run, &session_of(run), report(2)).await;
+        assert!(matches!(early, Err(RunError::LinesMissing { lines: 2, next: 2 })));
+        assert_eq!(send(&server, run, 1).await, 2, "sent twice, kept once");
+        assert_eq!(send(&server, run, 2).await, 3);
+        assert!(server.builds.report(run, &session_of(run), report(2)).await.unwrap().accepted);
+    });
+    world.life(async |server| {
+        // The answer had been lost: the agent reports again, and leaves.
+        assert!(!server.report(run, baked(run)).await);
+        server.world.platform.exit(run, 0);
+        let outcome = server.ended(build).await.outcome.unwrap();
+        assert_eq!(outcome.verdict, Verdict::Baked);
+        let notes = server.notes(build).await;
+        assert_eq!(notes.iter().filter(|note| *note == "1" || *note == "2").count(), 2);
+        assert_told_once(&server, build).await;
+    });
+    assert_eq!(world.platform.started(), 1);
+}
+
+#[test]
+fn half_an_index_is_finished_by_the_next_server() {
+    let world = World::new();
+    world.registry.script(None);
+    let build = world.life(async |server| {
+        let build = server.submit(multi()).await;
+        server.bake(run(build, 0, 1)).await;
+        server.bake(run(build, 1, 1)).await;
+        server.world.registry.wait_calls(1).await;
+        build
+    });
+    assert!(world.registry.published().is_empty());
+    world.life(async |server| {
+        let outcome = server.ended(build).await.outcome.unwrap();
+        assert_eq!((outcome.verdict, outcome.images.len()), (Verdict::Baked, 1));
+        let [(_, _, creds)] = &server.world.registry.published()[..] else { panic!("not once") };
+        assert_eq!(creds[0].password.expose(), PASSWORD);
+        assert_told_once(&server, build).await;
+    });
+}
+
+#[test]
+fn what_is_committed_and_missing_in_the_log_is_appended() {
+    let world = World::new();
+    let build = world.life(async |server| {
+        let build = server.submit(multi()).await;
+        server.bake(run(build, 0, 1)).await;
+        server.bake(run(build, 1, 1)).await;
+        server.ended(build).await;
+        server.log(build).await;
+        build
+    });
+    // As if the server had been killed between the last commit and the log: every frame is missing, the end included.
+    std::fs::remove_dir_all(world.folder.path().join("logs")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let file = world.folder.path().join("ledger.sqlite");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let mut ledger = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::query("UPDATE builds SET log_whole = 0").execute(&mut ledger).await.unwrap();
+    });
+    drop(runtime);
+    world.life(async |server| {
+        assert_told_once(&server, build).await;
+        let told = server.told(TaskId { build, index: 0 }).await;
+        assert_eq!(told, [(1, Launching), (1, Running), (1, Baked)]);
+    });
+}
+
+#[test]
+fn what_waits_waits_on_and_what_was_cancelled_stays_so() {
+    let mut world = World::new();
+    world.settings.platforms.get_mut(&Platform::Docker).unwrap().max_runs = 1;
+    let build = world.life(async |server| {
+        let build = server.submit(pair(Order::Parallel)).await;
+        server.launched(run(build, 0, 1)).await;
+        server.bind(run(build, 0, 1)).await.unwrap();
+        build
+    });
+    world.life(async |server| {
+        let view = server.builds.view(OWNER, build).await.unwrap();
+        assert_eq!(view.targets[1].tasks[0].phase, TaskPhase::Planned);
+        assert_eq!(server.world.platform.launches().len(), 1, "the living container holds its place");
+        server.builds.cancel(OWNER, build).await.unwrap();
+    });
+    world.life(async |server| {
+        let view = server.ended(build).await;
+        assert_eq!(view.outcome.unwrap().verdict, Verdict::Cancelled);
+        server.world.platform.wait_stops(1).await;
+        assert!(server.world.platform.live().is_empty());
+        assert_told_once(&server, build).await;
+    });
+}
+
+#[test]
+fn a_stop_that_fails_is_a_duty_over_restarts() {
+    let world = World::new();
+    let down = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text: "down".into() };
+    for _ in 0..200 {
+        world.platform.script_stop(down.clone());
+    }
+    let build = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.builds.cancel(OWNER, build).await.unwrap();
+        server.ended(build).await;
+        server.world.platform.wait_stops(3).await;
+        build
+    });
+    assert_eq!(world.platform.live(), [run(build, 0, 1)]);
+    let mut world = world;
+    world.settings.patience.linger = Duration::ZERO;
+    world.settings.patience.stop_again_max = Duration::from_millis(1);
+    world.life(async |server| {
+        server.world.platform.wait_stops(201).await;
+        assert!(server.world.platform.live().is_empty());
+    });
+}
+
+#[test]
+fn a_drained_server_leaves_its_containers_to_the_next() {
+    let world = World::new();
+    let build = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.bind(run(build, 0, 1)).await.unwrap();
+        server.builds.drain().await;
+        assert!(server.builds.ready().await.is_err());
+        let refused = server.builds.submit(OWNER, request(single(), "key of another build")).await;
+        assert!(matches!(refused, Err(SubmitError::Draining)));
+        let report = TaskReport {
+            result: baked(run(build, 0, 1)),
+            stage: Stage::Report,
+            lines: 0,
+            millis: BTreeMap::new(),
+        };
+        let run = run(build, 0, 1);
+        let asked_again = server.builds.report(run, &session_of(run), report).await;
+        assert!(matches!(asked_again, Err(RunError::Internal(InternalError::Stopping))));
+        build
+    });
+    assert!(world.platform.stops().is_empty());
+    world.life(async |server| {
+        let run = run(build, 0, 1);
+        assert!(server.report(run, baked(run)).await);
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+    });
+}

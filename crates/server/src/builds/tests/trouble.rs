@@ -1,0 +1,262 @@
+//! Builds that meet trouble: launches that fail, agents that die or fall silent, limits, cancels.
+
+use bakery_core::wire::build::{PublishState, Verdict};
+
+use bakery_core::wire::build::TaskPhase::{Baked, Launching, Planned, Running};
+
+use super::*;
+use crate::platform::fake::Script;
+use crate::platform::{Exit, LaunchError};
+
+fn no_capacity() -> LaunchError {
+    LaunchError { retryable: true, reason: Reason::NoCapacity, text: "no capacity".into() }
+}
+
+fn task_of(view: &BuildView) -> (u8, TaskPhase, Option<Reason>) {
+    let task = &view.targets[0].tasks[0];
+    (task.attempt, task.phase, task.reason)
+}
+
+#[test]
+fn a_launch_without_capacity_is_tried_once_more() {
+    let world = World::new();
+    world.platform.script(Script::Fail(no_capacity()));
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.bake(run(build, 0, 2)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        assert_eq!(server.world.platform.stops()[0], run(build, 0, 1), "made sure that nothing lives");
+        let told = server.told(TaskId { build, index: 0 }).await;
+        assert_eq!(told, [(1, Launching), (2, Planned), (2, Launching), (2, Running), (2, Baked)]);
+    });
+}
+
+#[test]
+fn two_launches_without_capacity_are_the_end() {
+    let world = World::new();
+    world.platform.script(Script::Fail(no_capacity()));
+    world.platform.script(Script::Fail(no_capacity()));
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let view = server.ended(build).await;
+        assert_eq!(task_of(&view), (2, TaskPhase::Lost, Some(Reason::NoCapacity)));
+        assert_eq!(view.outcome.unwrap().verdict, Verdict::Lost);
+        assert_eq!(server.world.platform.launches().len(), 2);
+    });
+}
+
+#[test]
+fn a_launch_that_is_refused_for_good_is_not_tried_again() {
+    let world = World::new();
+    let refused = LaunchError { retryable: false, reason: Reason::LaunchRefused, text: "no".into() };
+    world.platform.script(Script::Fail(refused));
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let view = server.ended(build).await;
+        assert_eq!(task_of(&view), (1, TaskPhase::Lost, Some(Reason::LaunchRefused)));
+    });
+}
+
+#[test]
+fn a_lost_answer_never_makes_two_containers_live() {
+    let world = World::new();
+    let lost = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text: "timeout".into() };
+    world.platform.script(Script::LoseAnswer(lost));
+    world.platform.script_stop(no_capacity());
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 2)).await;
+        let stops = server.world.platform.stops();
+        assert!(stops.len() >= 2, "the second attempt came before a stop was confirmed: {stops:?}");
+        assert_eq!(server.world.platform.live(), [run(build, 0, 2)]);
+    });
+}
+
+#[test]
+fn an_agent_that_never_speaks_is_given_up() {
+    let mut world = World::new();
+    world.settings.provision_timeout = Duration::from_millis(80);
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let view = server.ended(build).await;
+        assert_eq!(task_of(&view), (2, TaskPhase::Lost, Some(Reason::ProvisionTimeout)));
+        server.world.platform.wait_stops(2).await;
+        assert!(server.world.platform.live().is_empty());
+        assert!(matches!(server.bind(run(build, 0, 2)).await, Err(RunError::Over)));
+    });
+}
+
+#[test]
+fn what_the_platform_says_is_in_the_log() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.world.platform.progress(run, Some(Reason::ImagePull), "cannot pull");
+        server.until(build, |view| task_of(view).2 == Some(Reason::ImagePull)).await;
+        server.bake(run).await;
+        server.ended(build).await;
+        assert!(server.notes(build).await.iter().any(|note| note == "cannot pull"));
+    });
+}
+
+#[test]
+fn a_task_that_takes_too_long_is_ended_and_named_with_its_stage() {
+    let mut world = World::new();
+    world.settings.task_timeout = Duration::from_millis(50);
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        let view = server.ended(build).await;
+        assert_eq!(task_of(&view), (1, TaskPhase::TimedOut, Some(Reason::TaskTimeout)));
+        let outcome = view.outcome.unwrap();
+        assert_eq!(outcome.verdict, Verdict::Failed);
+        let text = "cart (amd64): BUILD_TASK_TIMEOUT (50ms) is over in stage launch";
+        assert_eq!(outcome.text.as_deref(), Some(text));
+        server.world.platform.wait_stops(1).await;
+    });
+}
+
+#[test]
+fn a_cancel_ends_every_container_and_tells_the_agents() {
+    World::new().life(async |server| {
+        let build = server.submit(multi()).await;
+        let amd64 = run(build, 0, 1);
+        server.world.platform.wait_launches(2).await;
+        server.bind(amd64).await.unwrap();
+        let session = server.builds.session(amd64, &session_of(amd64)).await.unwrap();
+        assert!(!session.cancelled());
+        let view = server.builds.cancel(OWNER, build).await.unwrap();
+        assert!(view.targets[0].tasks.iter().all(|task| task.phase == TaskPhase::Cancelled));
+        let outcome = server.ended(build).await.outcome.unwrap();
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Cancelled, Some(Reason::Cancelled)));
+        assert!(session.cancelled());
+        server.world.platform.wait_stops(2).await;
+        assert!(server.world.platform.live().is_empty());
+        assert!(
+            !server.report(amd64, TaskResult::Cancelled).await,
+            "a late report is taken and changes nothing"
+        );
+        assert!(server.builds.session(amd64, &session_of(amd64)).await.unwrap().cancelled());
+        // Again: nothing happens.
+        let again = server.builds.cancel(OWNER, build).await.unwrap();
+        assert_eq!(again.outcome.unwrap(), outcome);
+    });
+}
+
+#[test]
+fn a_report_may_follow_its_container() {
+    let mut world = World::new();
+    world.settings.patience.report_grace = Duration::from_mins(5);
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.bind(run).await.unwrap();
+        server.world.platform.exit(run, 0);
+        server.phase(run, TaskPhase::Closing).await;
+        assert!(server.report(run, baked(run)).await);
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+    });
+}
+
+#[test]
+fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let (first, second) = (run(build, 0, 1), run(build, 0, 2));
+        server.launched(first).await;
+        server.bind(first).await.unwrap();
+        server.world.platform.exit(first, 137);
+        server.launched(second).await;
+        server.bind(second).await.unwrap();
+        assert!(!server.report(first, baked(first)).await, "the first attempt is over");
+        server.builds.session(second, &session_of(second)).await.unwrap().heard(Stage::Push);
+        server.world.platform.exit(second, 0);
+        let view = server.ended(build).await;
+        assert_eq!(task_of(&view), (2, TaskPhase::Lost, Some(Reason::AgentLost)));
+    });
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let first = run(build, 0, 1);
+        server.launched(first).await;
+        server.bind(first).await.unwrap();
+        server.builds.session(first, &session_of(first)).await.unwrap().heard(Stage::Push);
+        server.world.platform.exit(first, 0);
+        assert_eq!(task_of(&server.ended(build).await), (1, TaskPhase::Lost, Some(Reason::AgentLost)));
+    });
+}
+
+#[test]
+fn the_platforms_reason_explains_a_dead_container() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.bind(run).await.unwrap();
+        let exit = Exit { code: Some(137), reason: Some(Reason::OutOfMemory), text: "OOM killed".into() };
+        server.world.platform.end(run, &exit);
+        let view = server.ended(build).await;
+        assert_eq!(task_of(&view), (1, TaskPhase::Lost, Some(Reason::OutOfMemory)));
+        assert_eq!(view.outcome.unwrap().verdict, Verdict::Failed);
+    });
+}
+
+#[test]
+fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
+    let mut world = World::new();
+    world.settings.patience.agent_silent = Duration::from_millis(30);
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let (first, second) = (run(build, 0, 1), run(build, 0, 2));
+        server.launched(first).await;
+        server.bind(first).await.unwrap();
+        let mut frames = server.logs.follow(build, Cursor::default(), true).await.unwrap();
+        let mut seen = String::new();
+        while !seen.contains("the platform still has its container") {
+            seen.push_str(&String::from_utf8_lossy(&frames.next().await.unwrap().unwrap()));
+        }
+        assert_eq!(server.phase(first, TaskPhase::Running).await.phase, BuildPhase::Baking);
+        server.world.platform.lose(first);
+        server.bake(second).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+    });
+}
+
+#[test]
+fn what_vanished_while_the_watch_was_cut_is_gone() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.bind(run(build, 0, 1)).await.unwrap();
+        server.world.platform.lose(run(build, 0, 1));
+        server.world.platform.reconnect();
+        server.bake(run(build, 0, 2)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+    });
+}
+
+#[test]
+fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
+    for (reason, verdict) in [
+        (Reason::CredentialsRefused, Verdict::Failed),
+        (Reason::WrongArch, Verdict::Failed),
+        (Reason::RegistryUnreachable, Verdict::Lost),
+    ] {
+        let world = World::new();
+        let hint = Some("look there".into());
+        world.registry.script(Some(RegistryError { reason, text: "no".into(), hint }));
+        world.life(async |server| {
+            let build = server.submit(multi()).await;
+            server.bake(run(build, 0, 1)).await;
+            server.bake(run(build, 1, 1)).await;
+            let view = server.ended(build).await;
+            let text = "no (hint: look there)".to_owned();
+            assert_eq!(
+                view.targets[0].publish.as_ref().unwrap().state,
+                PublishState::Failed { reason, text }
+            );
+            assert_eq!(view.outcome.unwrap().verdict, verdict);
+        });
+    }
+}
