@@ -134,10 +134,12 @@ impl Renderer {
         }
     }
 
-    /// One line of the server's that is not stored as text.
-    fn said(&self, level: Level, message: &str, run: Option<RunName>, seq: u64, out: &mut Vec<u8>) {
-        let source = Source::Server;
-        self.write(&Entry { ts: self.last, level, message, run, source, seq, more: false }, out);
+    /// What the server says beside stored lines; a text of several lines becomes several.
+    fn said(&self, level: Level, text: &str, run: Option<RunName>, seq: u64, out: &mut Vec<u8>) {
+        let (ts, source) = (self.last, Source::Server);
+        for message in text.lines() {
+            self.write(&Entry { ts, level, message, run, source, seq, more: false }, out);
+        }
     }
 
     fn end(&self, outcome: &BuildOutcome, seq: u64, out: &mut Vec<u8>) {

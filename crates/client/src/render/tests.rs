@@ -134,6 +134,19 @@ fn json_has_the_promised_keys_in_the_promised_order() {
 }
 
 #[test]
+fn a_servers_text_of_two_lines_is_two_lines() {
+    let state = Frame::State {
+        run: run(0),
+        phase: TaskPhase::Lost,
+        reason: None,
+        text: Some("no image\nhint: pull it".to_owned()),
+    };
+    let text =
+        render(LogFormat::Plain, false, &[(FrameHeader { len: 0, seq: 0, frame: state }, String::new())]);
+    assert_eq!(text, "[k8s][shop/amd64] lost: no image\n[k8s][shop/amd64] hint: pull it\n");
+}
+
+#[test]
 fn lines_that_were_shown_are_skipped() {
     let (header, payload) = lines(5, &["one", "two", "three"]);
     let mut renderer = Renderer::new(LogFormat::Json, false, build(), BTreeMap::new(), Timestamp::UNIX_EPOCH);
