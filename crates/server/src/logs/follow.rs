@@ -8,12 +8,16 @@ use bakery_core::wire::log::{self, Frame, FrameHeader};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::log::{Log, Tip};
 use super::{LogError, blocking};
 
 /// Bytes of one chunk at most.
 const CHUNK: usize = 256 << 10;
+
+/// In a flood a reader wakes up this often at most, and takes all that has come.
+const NAP: Duration = Duration::from_millis(2);
 
 /// One reader. Holds nothing of the log but a place in it.
 struct Reader {
@@ -24,6 +28,8 @@ struct Reader {
     until: Option<u64>,
     /// A beat after this much quiet.
     beat: Duration,
+    /// When it has last woken up.
+    woken: Option<Instant>,
 }
 
 /// The log's bytes from the frame at `at` on; see [`super::Logs::follow`].
@@ -35,7 +41,7 @@ pub(super) fn stream(
 ) -> impl Stream<Item = Result<Bytes, LogError>> {
     let tip = log.watch();
     let until = (!follow).then(|| log.tip().end);
-    let reader = Some(Reader { log, tip, at, until, beat });
+    let reader = Some(Reader { log, tip, at, until, beat, woken: None });
     stream::unfold(reader, |reader| async {
         let mut reader = reader?;
         match reader.next().await {
@@ -61,11 +67,20 @@ impl Reader {
             }
             // At the log's end, hence between two frames: a beat may stand here.
             match tokio::time::timeout(self.beat, self.tip.changed()).await {
-                Ok(Ok(())) => self.log.touch(),
+                Ok(Ok(())) => self.wake().await,
                 Ok(Err(_)) => return Ok(None),
                 Err(_) => return Ok(Some(beat(tip.next))),
             }
         }
+    }
+
+    /// There is something new. A lone line is passed on at once.
+    async fn wake(&mut self) {
+        self.log.touch();
+        if let Some(woken) = self.woken {
+            tokio::time::sleep_until(woken + NAP).await;
+        }
+        self.woken = Some(Instant::now());
     }
 
     async fn read(&self, end: u64) -> Result<Bytes, LogError> {

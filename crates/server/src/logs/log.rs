@@ -1,5 +1,6 @@
 //! One open log: its file, its end, its writer.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -7,18 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bakery_core::names::BuildId;
+use bakery_core::names::{BuildId, RunName};
+use bakery_core::wire::log::BlockHeader;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::recent::Recent;
 use super::stored::{self, Epochs};
-use super::writer::Writer;
+use super::writer::{Request, Writer};
 use super::{LogError, lock};
 
 /// One entry of the index per this many bytes: a cursor is found by reading at most this much.
 const INDEX_EVERY: u64 = 1 << 20;
+
+/// Requests are gathered into one write up to about this many bytes.
+const GATHERED: usize = 256 << 10;
 
 /// Where a log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub(super) struct Log {
     pub file: File,
     pub epochs: Epochs,
     writer: Arc<tokio::sync::Mutex<Writer>>,
+    /// What is to be appended once the writer is free.
+    inbox: Mutex<VecDeque<Request>>,
     shared: Mutex<Shared>,
     tip: watch::Sender<Tip>,
     dirty: AtomicBool,
@@ -66,6 +73,7 @@ impl Log {
             file,
             epochs,
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
+            inbox: Mutex::default(),
             shared: Mutex::new(shared),
             tip: watch::Sender::new(tip),
             dirty: AtomicBool::new(false),
@@ -82,9 +90,44 @@ impl Log {
         let build = self.build;
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
         let done = tokio::task::spawn_blocking(move || work(&mut writer, &self)).await;
-        done.unwrap_or_else(|panic| {
-            Err(LogError::Io { build, doing: "written", source: io::Error::other(panic) })
-        })
+        done.unwrap_or_else(|panic| Err(lost(build, io::Error::other(panic))))
+    }
+
+    /// Appends blocks of one run. While one write is under way what else comes is gathered, and becomes the next.
+    pub(super) async fn append(
+        self: Arc<Self>,
+        run: RunName,
+        blocks: Vec<(BlockHeader, Bytes)>,
+    ) -> Result<u64, LogError> {
+        let build = self.build;
+        let (reply, mut answer) = oneshot::channel();
+        lock(&self.inbox).push_back(Request { run, blocks, reply });
+        loop {
+            let mut writer = tokio::select! {
+                biased;
+                answer = &mut answer => return answer.unwrap_or_else(|_| Err(lost(build, io::Error::other("its writer is gone")))),
+                writer = Arc::clone(&self.writer).lock_owned() => writer,
+            };
+            let log = Arc::clone(&self);
+            let work = move || {
+                let requests = log.gather();
+                writer.append(&log, requests);
+            };
+            tokio::task::spawn_blocking(work).await.map_err(|panic| lost(build, io::Error::other(panic)))?;
+        }
+    }
+
+    /// The next requests in order: at least one, where there is one.
+    fn gather(&self) -> Vec<Request> {
+        let (mut requests, mut room) = (Vec::new(), 0);
+        let mut inbox = lock(&self.inbox);
+        while room < GATHERED
+            && let Some(request) = inbox.pop_front()
+        {
+            room += request.room();
+            requests.push(request);
+        }
+        requests
     }
 
     /// Publishes what the writer has written at the end. `frames` are number and place of each frame in it.
@@ -168,4 +211,8 @@ impl Shared {
         let i = self.index.partition_point(|(first, _)| *first <= seq);
         i.checked_sub(1).map_or(0, |i| self.index[i].1)
     }
+}
+
+fn lost(build: BuildId, source: io::Error) -> LogError {
+    LogError::Io { build, doing: "written", source }
 }

@@ -120,7 +120,7 @@ impl Logs {
         if run.task.build != build {
             return Err(LogError::BadBlock { run, why: "its run is not of this build" });
         }
-        log.write(move |writer, log| writer.append(log, run, &blocks)).await
+        log.append(run, blocks).await
     }
 
     /// Appends lines of the server about a run or the whole build.

@@ -7,6 +7,7 @@ use bakery_core::limits;
 use bakery_core::names::RunName;
 use bakery_core::wire::log::{self, BlockHeader, Frame, FrameHeader, LogLine};
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::LogError;
 use super::log::Log;
@@ -14,6 +15,9 @@ use super::stored::count_lines;
 
 /// Dropped lines are told of at the first one and then each time they are this many more.
 const GAP_EVERY: u64 = 100_000;
+
+/// Bytes of a frame's header, about.
+const HEADER_ROOM: usize = 160;
 
 /// What the writer knows of a log besides its end.
 pub(super) struct Writer {
@@ -41,6 +45,20 @@ struct Lines {
 impl Default for Lines {
     fn default() -> Self {
         Self { next: 1, kept: 0, untold: 0, full: false }
+    }
+}
+
+/// Blocks of one run that somebody waits to have appended.
+pub(super) struct Request {
+    pub run: RunName,
+    pub blocks: Vec<(BlockHeader, Bytes)>,
+    pub reply: oneshot::Sender<Result<u64, LogError>>,
+}
+
+impl Request {
+    /// Bytes that its frames take, about.
+    pub(super) fn room(&self) -> usize {
+        self.blocks.iter().map(|(_, payload)| payload.len() + HEADER_ROOM).sum()
     }
 }
 
@@ -107,22 +125,44 @@ impl Writer {
         self.runs.get(&run).map_or(1, |lines| lines.next)
     }
 
-    /// See [`super::Logs::append_all`].
-    pub(super) fn append(
-        &mut self,
-        log: &Log,
-        run: RunName,
-        blocks: &[(BlockHeader, Bytes)],
-    ) -> Result<u64, LogError> {
-        let mut lines = self.runs.get(&run).copied().unwrap_or_default();
-        let room = blocks.iter().map(|(_, payload)| payload.len() + 160).sum();
+    /// See [`super::Logs::append_all`]. All requests become one write; each is answered for itself.
+    pub(super) fn append(&mut self, log: &Log, requests: Vec<Request>) {
+        let room = requests.iter().map(Request::room).sum();
         let mut batch = Batch::new(log, room);
-        let mut refused = None;
+        let mut runs: HashMap<RunName, Lines> = HashMap::new();
+        let mut answers = Vec::new();
+        for Request { run, blocks, reply } in requests {
+            let lines = runs.entry(run).or_insert_with(|| self.runs.get(&run).copied().unwrap_or_default());
+            answers.push((reply, self.stage(run, lines, &blocks, &mut batch)));
+        }
+        let failed = self.commit(log, batch).err();
+        if failed.is_none() {
+            self.runs.extend(runs);
+        }
+        for (reply, answer) in answers {
+            let answer = match &failed {
+                None => answer,
+                Some(error) => Err(LogError::Io {
+                    build: log.build,
+                    doing: "written",
+                    source: std::io::Error::other(error.to_string()),
+                }),
+            };
+            // Who has gone away does not need the answer.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Takes what is new of one request into the batch.
+    fn stage(
+        &self,
+        run: RunName,
+        lines: &mut Lines,
+        blocks: &[(BlockHeader, Bytes)],
+        batch: &mut Batch,
+    ) -> Result<u64, LogError> {
         for (header, payload) in blocks {
-            if let Err(why) = check(run, header, payload) {
-                refused = Some(LogError::BadBlock { run, why });
-                break;
-            }
+            check(run, header, payload).map_err(|why| LogError::BadBlock { run, why })?;
             if header.first > lines.next {
                 break;
             }
@@ -139,16 +179,14 @@ impl Writer {
             if lines.full || lines.kept + payload.len() as u64 > self.bound {
                 lines.untold += u64::from(fresh);
                 if !lines.full || lines.untold >= GAP_EVERY {
-                    lines.tell(run, &mut batch);
+                    lines.tell(run, batch);
                 }
             } else {
                 lines.kept += payload.len() as u64;
                 batch.push(Frame::Lines { run, first, lines: fresh }, payload);
             }
         }
-        self.commit(log, batch)?;
-        self.runs.insert(run, lines);
-        refused.map_or(Ok(lines.next), Err)
+        Ok(lines.next)
     }
 
     /// Appends lines of the server, in as many frames as they need.
