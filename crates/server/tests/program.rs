@@ -1,0 +1,86 @@
+//! The program itself: what it says and how it exits before it serves anything.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// Runs the program in an empty folder with nothing but these variables.
+fn run(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bakery-server"));
+    command.current_dir(folder).env_clear().env("HOME", folder).args(args);
+    command.envs(vars.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// No engine is there, whatever the machine has.
+const NO_ENGINE: (&str, &str) = ("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+
+#[test]
+fn all_mistakes_in_the_settings_are_said_at_once_and_exit_with_2() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join(".env"), "MAX_RUNS=many\nBUILD_TASK_TIMEOUT=ten\nALLOW_EMULATION=\n")
+        .unwrap();
+    let vars = [("BAKERY_LISTEN", "0.0.0.0:3000"), ("BUILD_TASK_TIMEOUT", "soon")];
+    for args in [&[][..], &["check"]] {
+        let output = run(folder.path(), args, &vars);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for word in ["BAKERY_TOKEN", "BAKERY_OPEN", "MAX_RUNS", "BUILD_TASK_TIMEOUT: `soon`", "hint: "] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn without_any_platform_the_server_does_not_start() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let vars = [NO_ENGINE, ("BAKERY_LISTEN", "127.0.0.1:0"), ("BAKERY_DATA_DIR", &data)];
+    let output = run(folder.path(), &[], &vars);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: DOCKER_HOST is") && said.contains("hint: start it"), "{said}");
+}
+
+#[test]
+fn check_shows_what_counts_and_no_secret() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join(".env"), "MAX_RUNS=3\nBAKERY_TOKEN=proofed-overnight\n").unwrap();
+    let vars = [NO_ENGINE, ("BAKERY_LISTEN", "127.0.0.1:0"), ("MAX_RUNS", "7")];
+    let output = run(folder.path(), &["check"], &vars);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("MAX_RUNS=7\n") && shown.contains("BAKERY_TOKEN=***\n"), "{shown}");
+    assert!(shown.contains("MISSING  DOCKER_HOST is unix:///nonexistent/docker.sock"), "{shown}");
+    assert!(!shown.contains("proofed") && !text(&output.stderr).contains("proofed"));
+    // It tries, and leaves nothing.
+    assert!(!folder.path().join(".local").exists());
+}
+
+#[test]
+fn a_platform_of_a_later_version_is_said_to_be_none() {
+    let folder = TempDir::new().unwrap();
+    let vars = [
+        NO_ENGINE,
+        ("BAKERY_LISTEN", "127.0.0.1:0"),
+        ("K8S_NAMESPACE", "ovens"),
+        ("CONTROLLER_URL", "https://bakery.example.com"),
+        ("AGENT_IMAGE", "registry.example.com/bakery-agent:1"),
+    ];
+    let output = run(folder.path(), &["check"], &vars);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("platform k8s: not available in this version"), "{shown}");
+}
+
+#[test]
+fn it_knows_its_version() {
+    let folder = TempDir::new().unwrap();
+    let output = run(folder.path(), &["--version"], &[]);
+    assert_eq!(text(&output.stdout), concat!("bakery-server ", env!("CARGO_PKG_VERSION"), "\n"));
+}
