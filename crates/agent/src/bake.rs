@@ -124,7 +124,8 @@ pub async fn run(
         Outcome::Ended(cause) => Err(Stop::Ended(cause)),
         Outcome::Exited(Exit::Code(0)) => {
             if kills > 0 {
-                let text = format!("the kernel ended {kills} processes for want of memory while Kaniko ran");
+                let text =
+                    format!("while Kaniko ran, the kernel ended processes for want of memory: {kills}");
                 log.say(Level::Warn, &text);
             }
             Ok(())

@@ -79,18 +79,17 @@ impl Tree {
     /// those that are left all the same.
     pub async fn end(&self, grace: Duration) -> usize {
         let began = Instant::now();
-        let mut asked = HashSet::new();
+        for id in self.alive() {
+            signal(id, Signal::TERM);
+        }
         loop {
             let alive = self.alive();
             if alive.is_empty() || began.elapsed() > GIVE_UP + grace {
                 return alive.len();
             }
-            for id in alive {
-                if began.elapsed() >= grace {
-                    signal(id, Signal::KILL);
-                } else if asked.insert(id) {
-                    signal(id, Signal::TERM);
-                }
+            // Who was started after the SIGTERM has its parent to thank for it: asking each would only fill the log.
+            if began.elapsed() >= grace {
+                alive.into_iter().for_each(|id| signal(id, Signal::KILL));
             }
             sleep(LOOK).await;
         }

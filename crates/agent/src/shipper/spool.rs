@@ -137,6 +137,7 @@ impl Spool {
             let mut state = self.state();
             if from.line > state.kept {
                 self.write(&mut state);
+                self.tell(&state);
             }
             (state.bytes, state.kept, state.lines())
         };

@@ -5,13 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use bakery_agent::{AgentError, Layout, run};
+use bakery_agent::tree::Scope;
+use bakery_agent::{AgentError, Layout, run, start};
 use bakery_core::image::Digest;
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
 use bakery_core::wire::log::Source;
 use bakery_core::wire::run::{Push, Stage, TaskReport, TaskResult, launch_env};
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
 use crate::fake::{FakeController, LAUNCH_TOKEN, image, run_name};
@@ -38,12 +41,16 @@ impl Oven {
     }
 
     async fn run(&self) -> Result<TaskReport, AgentError> {
+        self.run_in(Layout::below(self.root.path())).await
+    }
+
+    async fn run_in(&self, layout: Layout) -> Result<TaskReport, AgentError> {
         let vars = BTreeMap::from([
             (launch_env::URL.to_owned(), self.controller.url.clone()),
             (launch_env::RUN.to_owned(), run_name().to_string()),
             (launch_env::TOKEN.to_owned(), LAUNCH_TOKEN.to_owned()),
         ]);
-        timeout(Duration::from_mins(1), run(Layout::below(self.root.path()), &vars)).await.unwrap()
+        timeout(Duration::from_mins(1), run(layout, &vars)).await.unwrap()
     }
 
     /// Runs to the report; it is the one that the controller has.
@@ -230,6 +237,36 @@ async fn a_server_that_dismisses_the_run_ends_it_without_a_report() {
     };
     let (outcome, ()) = tokio::join!(oven.run(), dismissing);
     assert!(matches!(outcome, Err(AgentError::Dismissed(_))));
+    gone(&oven.controller);
+}
+
+/// Marks the process in which the agent is alone.
+const ALONE: &str = "BAKERY_TEST_ALONE";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sigterm_of_the_platform_ends_everything_and_is_reported() {
+    // A signal, and all children, belong to the whole process: this test starts itself in another one.
+    if std::env::var_os(ALONE).is_none() {
+        let name = "runs::a_sigterm_of_the_platform_ends_everything_and_is_reported";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let ended = command.args(["--exact", name, "--nocapture"]).env(ALONE, "yes").status().await.unwrap();
+        assert!(ended.success());
+        return;
+    }
+    start::protect().unwrap();
+    // The last one has left its parent.
+    let oven = Oven::new(&ENDLESS.replace("setsid sh", "(setsid sh").replace(":' &", ":' &);")).await;
+    let layout = Layout { scope: Scope::All, ..Layout::below(oven.root.path()) };
+    let terminating = async {
+        oven.controller.until(baking).await;
+        kill_process(getpid(), Signal::TERM).unwrap();
+        Instant::now()
+    };
+    let (report, asked) = tokio::join!(oven.run_in(layout), terminating);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    let TaskResult::Failed { reason, text, .. } = report.unwrap().result else { panic!("no failure") };
+    assert_eq!(reason, Reason::Evicted);
+    assert_eq!(text, "the platform took the container away (SIGTERM) in stage bake");
     gone(&oven.controller);
 }
 

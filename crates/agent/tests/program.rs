@@ -1,0 +1,14 @@
+//! The program itself, as far as it can be started outside of its image.
+
+use std::process::Command;
+
+#[test]
+fn started_by_hand_it_says_what_it_wants_and_fails() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_bakery-agent"));
+    let ended = program.env_clear().output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    for word in ["BAKERY_URL", "BAKERY_RUN", "BAKERY_LAUNCH_TOKEN", "hint: "] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+}
