@@ -89,7 +89,9 @@ impl Tree {
             }
             // Who was started after the SIGTERM has its parent to thank for it: asking each would only fill the log.
             if began.elapsed() >= grace {
-                alive.into_iter().for_each(|id| signal(id, Signal::KILL));
+                for id in alive {
+                    signal(id, Signal::KILL);
+                }
             }
             sleep(LOOK).await;
         }
