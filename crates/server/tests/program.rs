@@ -6,10 +6,10 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Runs the program in an empty folder with nothing but these variables.
-fn run(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> Output {
+fn run(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> std::io::Result<Output> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bakery-server"));
     command.current_dir(folder).env_clear().env("HOME", folder).args(args);
-    command.envs(vars.iter().copied()).output().unwrap()
+    command.envs(vars.iter().copied()).output()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -26,7 +26,7 @@ fn all_mistakes_in_the_settings_are_said_at_once_and_exit_with_2() {
         .unwrap();
     let vars = [("BAKERY_LISTEN", "0.0.0.0:3000"), ("BUILD_TASK_TIMEOUT", "soon")];
     for args in [&[][..], &["check"]] {
-        let output = run(folder.path(), args, &vars);
+        let output = run(folder.path(), args, &vars).unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
         for word in ["BAKERY_TOKEN", "BAKERY_OPEN", "MAX_RUNS", "BUILD_TASK_TIMEOUT: `soon`", "hint: "] {
@@ -41,7 +41,7 @@ fn without_any_platform_the_server_does_not_start() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data").display().to_string();
     let vars = [NO_ENGINE, ("BAKERY_LISTEN", "127.0.0.1:0"), ("BAKERY_DATA_DIR", &data)];
-    let output = run(folder.path(), &[], &vars);
+    let output = run(folder.path(), &[], &vars).unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("error: DOCKER_HOST is") && said.contains("hint: start it"), "{said}");
@@ -52,7 +52,7 @@ fn check_shows_what_counts_and_no_secret() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join(".env"), "MAX_RUNS=3\nBAKERY_TOKEN=proofed-overnight\n").unwrap();
     let vars = [NO_ENGINE, ("BAKERY_LISTEN", "127.0.0.1:0"), ("MAX_RUNS", "7")];
-    let output = run(folder.path(), &["check"], &vars);
+    let output = run(folder.path(), &["check"], &vars).unwrap();
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{shown}");
     assert!(shown.contains("MAX_RUNS=7\n") && shown.contains("BAKERY_TOKEN=***\n"), "{shown}");
@@ -72,7 +72,7 @@ fn a_platform_of_a_later_version_is_said_to_be_none() {
         ("CONTROLLER_URL", "https://bakery.example.com"),
         ("AGENT_IMAGE", "registry.example.com/bakery-agent:1"),
     ];
-    let output = run(folder.path(), &["check"], &vars);
+    let output = run(folder.path(), &["check"], &vars).unwrap();
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{shown}");
     assert!(shown.contains("platform k8s: not available in this version"), "{shown}");
@@ -81,6 +81,6 @@ fn a_platform_of_a_later_version_is_said_to_be_none() {
 #[test]
 fn it_knows_its_version() {
     let folder = TempDir::new().unwrap();
-    let output = run(folder.path(), &["--version"], &[]);
+    let output = run(folder.path(), &["--version"], &[]).unwrap();
     assert_eq!(text(&output.stdout), concat!("bakery-server ", env!("CARGO_PKG_VERSION"), "\n"));
 }
