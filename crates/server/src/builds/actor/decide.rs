@@ -326,3 +326,7 @@ impl Hand<'_> {
         self.step.says.push((run, level, text));
     }
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,8 +1,7 @@
 //! Builds that go their way.
 
-use bakery_core::wire::build::{PublishState, PublishedImage, Verdict};
-
 use bakery_core::wire::build::TaskPhase::{Baked, Launching, Running};
+use bakery_core::wire::build::{PublishState, PublishedImage, Verdict};
 
 use super::*;
 

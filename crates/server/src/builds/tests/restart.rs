@@ -1,10 +1,9 @@
 //! Servers that are killed, and what their next life makes of it.
 
+use bakery_core::wire::build::TaskPhase::{Baked, Launching, Running};
 use bakery_core::wire::build::Verdict;
 use bakery_core::wire::log::{BlockHeader, Level, Source};
 use bytes::Bytes;
-
-use bakery_core::wire::build::TaskPhase::{Baked, Launching, Running};
 
 use super::*;
 use crate::platform::fake::Script;
@@ -244,4 +243,45 @@ fn a_drained_server_leaves_its_containers_to_the_next() {
         assert!(server.report(run, baked(run)).await);
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
     });
+}
+
+/// Plays both agents of [`multi`], as far as they have not come yet: they survive the server.
+async fn play_agents(server: &Server<'_>, build: BuildId) {
+    for index in 0..2 {
+        let run = run(build, index, 1);
+        server.launched(run).await;
+        // An answer may have been lost with the server: agents ask again, and take "over" for an answer.
+        if server.bind(run).await.is_ok() {
+            server.report(run, baked(run)).await;
+        }
+        server.world.platform.exit(run, 0);
+    }
+    server.ended(build).await;
+}
+
+#[test]
+fn killed_at_any_moment_a_build_ends_well_and_is_told_once() {
+    for millis in 0..25 {
+        let mut world = World::new();
+        // A container that ends while the server is down has reported before: its report must not be waited for.
+        world.settings.patience.report_grace = Duration::from_mins(5);
+        let build = world.life(async |server| server.submit(multi()).await);
+        for _ in 0..4 {
+            world.life(async |server| {
+                let kill = Duration::from_millis(millis);
+                let _ = tokio::time::timeout(kill, play_agents(&server, build)).await;
+            });
+        }
+        world.life(async |server| {
+            play_agents(&server, build).await;
+            let outcome = server.ended(build).await.outcome.unwrap();
+            assert_eq!(
+                (outcome.verdict, outcome.images.len()),
+                (Verdict::Baked, 1),
+                "killed after {millis} ms"
+            );
+            assert_told_once(&server, build).await;
+        });
+        assert_eq!(world.platform.started(), 2, "killed after {millis} ms");
+    }
 }

@@ -1,8 +1,7 @@
 //! Builds that meet trouble: launches that fail, agents that die or fall silent, limits, cancels.
 
-use bakery_core::wire::build::{PublishState, Verdict};
-
 use bakery_core::wire::build::TaskPhase::{Baked, Launching, Planned, Running};
+use bakery_core::wire::build::{PublishState, Verdict};
 
 use super::*;
 use crate::platform::fake::Script;
