@@ -95,6 +95,9 @@ impl Ledger {
             .disable_statement_logging();
         let mut writer = SqliteConnection::connect_with(&options).await?;
         sqlx::migrate!("./migrations").run(&mut writer).await?;
+        // A ledger that this process has dropped a moment ago may still be committing on its own thread: nothing may be
+        // read before that is over.
+        sqlx::raw_sql("BEGIN IMMEDIATE; COMMIT").execute(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options.clone().read_only(true));
