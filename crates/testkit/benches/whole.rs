@@ -42,11 +42,11 @@ async fn main() -> Result<()> {
     let destination = format!("--destination={image}");
     let base = ["run", "--rm", "--entrypoint", "/kaniko/executor", "-v", &mount, &parts.agent_amd64];
     let flags = ["--context=dir:///workspace", &destination, &insecure[0], &insecure[1]];
-    let bare = [&base[..], &flags[..]].concat();
+    let run = [&base[..], &flags[..]].concat();
     let peer = async || {
         registry.clear()?;
         let begin = Instant::now();
-        engine.docker(&bare).await?;
+        engine.docker(&run).await?;
         Ok::<Duration, anyhow::Error>(begin.elapsed())
     };
     let found = interleave(pairs(), ours, peer).await?;

@@ -38,6 +38,16 @@ impl Running {
         Ok(self.child.wait().await?)
     }
 
+    /// SIGTERM, then waits at most `limit` for its end; what is left is killed. Blocks: for `drop`.
+    pub fn stop(mut self, limit: Duration) {
+        let Some(pid) = self.child.id() else { return };
+        let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
+        let end = Instant::now() + limit;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Fails once the program has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {

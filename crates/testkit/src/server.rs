@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -71,11 +71,13 @@ impl Server {
         command.env_clear().envs(&self.vars).current_dir(self.folder.path());
         let mut process = Running::start("bakery-server", command, &self.log_file())?;
         let ready = format!("{}/readyz", self.url);
-        let up = async || reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success());
-        if let Err(slow) = until("a ready server", Duration::from_mins(1), up).await {
-            process.check()?;
-            return Err(slow.context(self.log()));
-        }
+        let up = async || {
+            // One that ended will never be ready: no need to wait for it.
+            process.check().is_err()
+                || reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
+        };
+        until("a ready server", Duration::from_mins(1), up).await.with_context(|| self.log())?;
+        process.check()?;
         self.process = Some(process);
         Ok(())
     }
@@ -106,5 +108,14 @@ impl Server {
     /// A folder that goes with the server.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+/// Asked to stop, so that it puts away what it made on the engine.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop(Duration::from_secs(15));
+        }
     }
 }

@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedHttpClient,
 };
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Connector, tls};
 
@@ -92,6 +93,16 @@ impl S3Store {
     /// Opens an object for reading.
     pub async fn get(&self, key: &str) -> Result<S3Object, S3Error> {
         S3Object::open(self.clone(), key).await
+    }
+
+    /// A URL by which anybody can read this one object for as long as `valid`. Whoever signs needs `s3:GetObject`; nothing
+    /// is asked of the store.
+    pub async fn presign_get(&self, key: &str, valid: Duration) -> Result<Secret, S3Error> {
+        let unsigned = |text: String| S3Error::Unreachable { doing: self.doing(error::GET, key), text };
+        let until = PresigningConfig::expires_in(valid).map_err(|error| unsigned(error.to_string()))?;
+        let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(until).await;
+        let request = request.map_err(|error| error::ours(self.doing(error::GET, key), &error))?;
+        Ok(Secret::new(request.uri()))
     }
 
     fn doing(&self, verb: &'static str, key: &str) -> Doing {

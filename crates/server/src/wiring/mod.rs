@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakery_context::s3::S3Store;
 use bakery_core::names::Platform;
 use bakery_core::vars::Vars;
 use bakery_core::wire::run::Push;
@@ -26,7 +27,7 @@ use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
 use crate::http::{Doors, Rooms, serve};
 use crate::logs::Logs;
-use crate::platform::docker::DockerError;
+use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::registry::{Registry, RegistrySettings, docker_config};
 use crate::settings::Settings;
 use crate::spawn::Tasks;
@@ -80,6 +81,7 @@ pub struct Server {
     builds: Builds,
     tasks: Tasks,
     keeper: (Tasks, JoinHandle<()>),
+    docker: Option<DockerPlatform>,
 }
 
 impl Server {
@@ -104,7 +106,7 @@ impl Server {
             publish_allow: settings.registries.publish_allow.clone(),
             docker_config: docker_config(vars),
         }));
-        let Platforms { launchers, rooms, agents } =
+        let Platforms { launchers, rooms, agents, docker } =
             find_platforms(settings, vars, ledger.installation(), &registry).await?;
         let keeper = {
             let last = Tasks::new();
@@ -115,7 +117,7 @@ impl Server {
         let builds = Builds::start(BuildsParts {
             ledger,
             logs: logs.clone(),
-            contexts: Arc::new(Shelf(contexts.clone())),
+            contexts: Arc::new(Shelf { contexts: contexts.clone(), store: own_store(settings).await }),
             registry,
             launchers,
             settings: builds_settings(settings, rooms),
@@ -134,7 +136,7 @@ impl Server {
         let (router, own) = (doors.public(), tasks.clone());
         drop(tasks.spawn("public door", async move { serve(listener, router, &own).await }));
         tracing::info!(%public, agents = agents.map(tracing::field::display), data = %data.display(), "the server is ready");
-        Ok(Self { public, agents, builds, tasks, keeper })
+        Ok(Self { public, agents, builds, tasks, keeper, docker })
     }
 
     /// Stops in order: nothing new, streams end, owners commit what they are committing, logs are synced. Containers
@@ -147,6 +149,9 @@ impl Server {
         let (last, handle) = self.keeper;
         last.stop();
         let synced = tokio::time::timeout(DRAIN, handle).await.is_ok_and(|done| done.is_ok());
+        if let Some(docker) = self.docker {
+            docker.leave().await;
+        }
         drained && ended && synced
     }
 }
@@ -165,6 +170,14 @@ pub async fn run(settings: &Settings, vars: &dyn Vars) -> Result<(), StartError>
         () = signals.next() => tracing::warn!("left at once"),
     }
     Ok(())
+}
+
+/// The bucket with keys that were given to the server by name. AWS's usual chain is no promise that it may read the bucket.
+async fn own_store(settings: &Settings) -> Option<S3Store> {
+    match settings.s3.as_ref().filter(|s3| s3.keys.is_some()) {
+        Some(s3) => Some(S3Store::new(s3).await),
+        None => None,
+    }
 }
 
 async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -25,6 +25,8 @@ pub struct Platforms {
     pub rooms: BTreeMap<Platform, PlatformSettings>,
     /// The agents' door, where a platform needs one of its own.
     pub agents: Option<(TcpListener, SocketAddr)>,
+    /// The Docker platform, which has something to put away at the end.
+    pub docker: Option<DockerPlatform>,
 }
 
 /// Makes ready every platform that is configured and that this version has. An engine that is not there is a mistake
@@ -41,7 +43,8 @@ pub async fn find(
             "its settings are read and checked, but this version does not have this platform: builds that go there are refused"
         );
     }
-    let mut platforms = Platforms { launchers: BTreeMap::new(), rooms: BTreeMap::new(), agents: None };
+    let mut platforms =
+        Platforms { launchers: BTreeMap::new(), rooms: BTreeMap::new(), agents: None, docker: None };
     let engine = match Engine::find(vars).await {
         Ok(engine) => engine,
         Err(error) if settings.default_platform != Platform::Docker => {
@@ -68,7 +71,8 @@ pub async fn find(
     let env =
         settings.proxies.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect();
     platforms.rooms.insert(Platform::Docker, PlatformSettings { max_runs, agent_url, env });
-    platforms.launchers.insert(Platform::Docker, Arc::new(docker));
+    platforms.launchers.insert(Platform::Docker, Arc::new(docker.clone()));
+    platforms.docker = Some(docker);
     platforms.agents = Some((listener, address));
     Ok(platforms)
 }

@@ -3,40 +3,52 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bakery_context::s3::S3Store;
 use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::run::ContextSource;
 
 use crate::builds::{ContextProblem, ContextShelf};
 use crate::contexts::{ContextError, Contexts};
 
+/// An agent that has its order reads the context at once; a slow wire and a repeated order fit in as well.
+const URL_VALID: Duration = Duration::from_hours(1);
+
 /// Says the contexts' errors in the living room's words.
-pub(super) struct Shelf(pub(super) Contexts);
+pub(super) struct Shelf {
+    pub(super) contexts: Contexts,
+    /// The bucket, where the server holds keys of its own: then agents need none.
+    pub(super) store: Option<S3Store>,
+}
 
 #[async_trait]
 impl ContextShelf for Shelf {
     async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem> {
-        self.0.check(context).await.map_err(|error| problem(&error))
+        self.contexts.check(context).await.map_err(|error| problem(&error))
     }
 
     async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem> {
-        self.0.check(context).await.map_err(|error| problem(&error))?;
-        Ok(self.0.source(context))
+        self.contexts.check(context).await.map_err(|error| problem(&error))?;
+        let source = self.contexts.source(context);
+        let (ContextSource::S3 { key, .. }, Some(store)) = (&source, &self.store) else { return Ok(source) };
+        let signed = store.presign_get(key, URL_VALID).await;
+        let url = signed.map_err(|error| ContextProblem { hint: error.hint(), text: error.to_string() })?;
+        Ok(ContextSource::Url { url })
     }
 
     async fn needed(&self, context: &ContextRef) {
-        note(self.0.touch(context).await);
+        note(self.contexts.touch(context).await);
     }
 
     async fn read(&self, context: &ContextRef) {
-        note(self.0.used(context).await);
+        note(self.contexts.used(context).await);
     }
 
     async fn broken(&self, context: &ContextRef) {
-        note(self.0.forget(context).await);
+        note(self.contexts.forget(context).await);
     }
 
     async fn sweep(&self, unused_for: Duration) {
-        match self.0.sweep(unused_for).await {
+        match self.contexts.sweep(unused_for).await {
             Ok(0) => {}
             Ok(swept) => tracing::info!(swept, "contexts that nobody uses were removed"),
             Err(error) => log(&error),

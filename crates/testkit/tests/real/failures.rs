@@ -30,7 +30,9 @@ async fn interrupting_the_client_ends_the_container_within_five_seconds() -> Res
     let steps = format!("{}\nRUN sleep 600", numbered("tick", 3, 100));
     let project = Project::new(&world.parts, &steps, &single(&world.image("fail/cancel:1")))?;
     let mut child = world.client(&project).spawn(&[])?;
-    let build = Log::of(&mut child)?.until("tick 3").await?.build.context("build")?;
+    // The log is held on to: a client whose reader is gone leaves quietly.
+    let mut log = Log::of(&mut child)?;
+    let build = log.until("tick 3").await?.build.context("build")?;
     let begin = Instant::now();
     signal("INT", child.id().context("the client is gone")?).await?;
     world.gone(&build, Duration::from_secs(5)).await?;

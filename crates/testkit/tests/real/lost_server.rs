@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::{Client, Ended, ended};
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::Parts;
-use bakery_testkit::process::free_port;
+use bakery_testkit::process::{free_port, until};
 use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::registry::Registry;
 use bakery_testkit::server::Server;
@@ -94,8 +94,8 @@ impl Tapped {
         started.sort();
         let expected: Vec<_> = (0..tasks).map(|task| format!("bk-{build}-{task}-1")).collect();
         ensure!(started == expected, "started {started:?}\n{}", context());
-        ensure!(engine.containers(&build).await?.is_empty(), "containers are left");
-        Ok(())
+        let none = async || engine.containers(&build).await.is_ok_and(|names| names.is_empty());
+        until("the containers' end", Duration::from_secs(10), none).await
     }
 }
 

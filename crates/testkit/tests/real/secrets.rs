@@ -107,7 +107,6 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
     }
     files(&server.data, &mut places)?;
     log.until("tick 20").await?;
-    drop(log);
     let rest = ended(&child.wait_with_output().await?);
     let whole = client.run(&["logs", &build]).await?;
     ensure!(whole.code == Some(0), "{}\n{}\n{}", whole.out, whole.err, server.log());
@@ -128,7 +127,7 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
         ("processes", CANARY),
         ("client output", CANARY),
         ("plan", CANARY),
-        (".db", CANARY),
+        ("ledger.sqlite", CANARY),
         (".log", CANARY),
     ] {
         let found =

@@ -137,6 +137,13 @@ impl DockerPlatform {
         Ok(Self { core: Arc::new(core), gateway })
     }
 
+    /// Puts the bridge away, unless agents still live on it: an engine has few subnets to give. The next start makes it anew.
+    pub async fn leave(&self) {
+        if let Err(error) = self.core.engine.docker.remove_network(&self.core.house.network).await {
+            tracing::debug!(%error, "the agents' bridge stays");
+        }
+    }
+
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.core.engine
