@@ -1,19 +1,24 @@
 //! The Docker platform on a real engine, put through the contract of all launchers.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
+use bakery_core::image::ImageRef;
 use bakery_core::names::{Arch, BuildId, RunName, TaskId};
 use bakery_core::reason::Reason;
 use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::docker::{DockerPlatform, DockerSettings, Engine};
 use bakery_server::platform::{LaunchOrder, Launcher, Observation};
+use bakery_server::registry::{Member, Registry as Client, RegistrySettings};
 use bakery_testkit::engine::Engine as Witness;
-use bakery_testkit::parts::Parts;
+use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::registry::Registry;
 use futures_util::StreamExt as _;
+use tokio::net::{UnixListener, UnixStream};
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
 struct Workshop {
@@ -175,7 +180,7 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
     let heir = Workshop::platform(&Parts::required(), &shop.installation, &shop.image).await?;
     ensure!(heir.gateway == shop.platform.gateway, "the bridge is adopted");
     let mut watch = heir.watch();
-    let Some(Observation::Synced { live }) = watch.next().await else { anyhow::bail!("no resync") };
+    let Some(Observation::Synced { live }) = watch.next().await else { bail!("no resync") };
     ensure!(live.contains(&stays.run) && live.contains(&left.run), "{live:?}");
     let exit = loop {
         if let Some(Observation::Gone { run, exit }) = watch.next().await
@@ -193,6 +198,127 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
     while !matches!(watch.next().await, Some(Observation::Gone { run, .. }) if run == stays.run) {}
     ensure!(heir.list().await?.is_empty());
     shop.close().await
+}
+
+#[tokio::test]
+async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() -> Result<()> {
+    let shop = Workshop::open("cut").await?;
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("engine.sock");
+    let engine = shop.platform.engine().host.trim_start_matches("unix://").to_owned();
+    let wire = Wire::open(&socket, &engine)?;
+    let parts = Parts { docker_host: format!("unix://{}", socket.display()), ..Parts::required() };
+    let far = Workshop::platform(&parts, &shop.installation, &shop.image).await?;
+    let mut watch = far.watch();
+    watch.next().await.context("no resync")?;
+    let (stays, leaves) = (shop.order(Part::Stay), shop.acting("sleep 1; exit 6"));
+    far.launch(&stays).await?;
+    far.launch(&leaves).await?;
+    wire.cut().await?;
+    let name = leaves.run.to_string();
+    ensure!(far.list().await.is_err_and(|error| error.retryable), "the wire is cut");
+    ensure!(shop.witness.docker(&["wait", &name]).await?.trim() == "6");
+    let _wire = Wire::open(&socket, &engine)?;
+    let mut live = Vec::new();
+    let exit = loop {
+        match watch.next().await.context("the watch ended")? {
+            Observation::Synced { live: all } => live = all,
+            Observation::Gone { run, exit } if run == leaves.run => break exit,
+            _ => {}
+        }
+    };
+    ensure!(live.contains(&stays.run), "what lives on is in the resync: {live:?}");
+    ensure!(exit.code == Some(6), "{exit:?}");
+    far.stop(&stays.run).await?;
+    far.stop(&leaves.run).await?;
+    shop.close().await
+}
+
+#[tokio::test]
+async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result<()> {
+    let shop = Workshop::open("index").await?;
+    let registry = Registry::on_loopback(Path::new(&required("BAKERY_TEST_REGISTRY_BIN"))).await?;
+    let client = Client::new(RegistrySettings { loopback_http: true, ..RegistrySettings::default() });
+    let index: ImageRef = format!("{}/agent:1", registry.host).parse()?;
+    let mut members = Vec::new();
+    for (arch, name) in
+        Arch::ALL.into_iter().zip(["BAKERY_TEST_AGENT_IMAGE_AMD64", "BAKERY_TEST_AGENT_IMAGE_ARM64"])
+    {
+        // Pushed under other tags than those that the platform would take for its own copy.
+        let image = index.with_tag(format!("source-{arch}"));
+        let tag = image.to_string();
+        shop.witness.docker(&["tag", &required(name), &tag]).await?;
+        shop.witness.docker(&["push", &tag]).await?;
+        shop.witness.docker(&["rmi", &tag]).await?;
+        let digest = client.digest_of(&image, &[]).await?.context("nothing was pushed")?;
+        members.push(Member { image, digest, arch });
+    }
+    client.publish_index(&index, &members, &[]).await?;
+    let settings = |allow_emulation| DockerSettings {
+        installation: shop.installation.clone(),
+        agent_image: index.clone(),
+        agent_login: None,
+        allow_emulation,
+    };
+    let lookup =
+        async |image: &ImageRef| client.platforms_of(image, &[]).await.map_err(|error| error.to_string());
+    let native = DockerPlatform::prepare(shop.platform.engine().clone(), settings(false), lookup).await?;
+    let both = DockerPlatform::prepare(shop.platform.engine().clone(), settings(true), lookup).await?;
+    for member in &members {
+        ensure!(native.can_run(member.arch).is_ok() == (member.arch == shop.arch()));
+        both.can_run(member.arch).map_err(|reason| anyhow!("{}: {reason}", member.arch))?;
+        let order = LaunchOrder { arch: member.arch, ..shop.acting("") };
+        let mut watch = both.watch();
+        watch.next().await.context("no resync")?;
+        both.launch(&order).await?;
+        let pinned = member.image.with_digest(member.digest.clone()).to_string();
+        let Some(Observation::Progress { run, text, .. }) = watch.next().await else {
+            bail!("no word of a pull")
+        };
+        ensure!(run == order.run && text.contains("pulling") && text.contains(&pinned), "{text}");
+        let name = order.run.to_string();
+        let image = shop.witness.docker(&["inspect", "-f", "{{.Config.Image}}", &name]).await?;
+        ensure!(image.trim() == pinned, "{image}");
+        let format = "{{.Architecture}}";
+        ensure!(
+            shop.witness.docker(&["image", "inspect", "-f", format, &pinned]).await?.trim()
+                == member.arch.as_str()
+        );
+        both.stop(&order.run).await?;
+        shop.witness.docker(&["rmi", &pinned]).await?;
+    }
+    shop.close().await
+}
+
+/// A way to the engine that can be cut.
+struct Wire(tokio::task::JoinSet<()>, PathBuf);
+
+impl Wire {
+    fn open(socket: &Path, engine: &str) -> Result<Self> {
+        let listener = UnixListener::bind(socket)?;
+        let engine = engine.to_owned();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async move {
+            // Dropped with this task, and every connection with it.
+            let mut open = tokio::task::JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let engine = engine.clone();
+                open.spawn(async move {
+                    if let Ok(mut far) = UnixStream::connect(&engine).await {
+                        // Either side may hang up at any time.
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                });
+            }
+        });
+        Ok(Self(tasks, socket.to_owned()))
+    }
+
+    /// Breaks every connection; the socket is gone.
+    async fn cut(mut self) -> Result<()> {
+        self.0.shutdown().await;
+        Ok(std::fs::remove_file(&self.1)?)
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use super::actor::{Event, Message};
 /// A platform that has not answered a stop within this time is asked again.
 const STOP_TAKES: Duration = Duration::from_mins(2);
 
+/// How long a stopping server waits for the containers of settled runs to go.
+const LAST_TAKES: Duration = Duration::from_secs(8);
+
 pub(super) enum Word {
     /// Stop this container; where it `lingers` it may end by itself first.
     Stop {
@@ -101,6 +104,21 @@ pub(super) async fn run(shared: Arc<Shared>, mut words: mpsc::UnboundedReceiver<
                 }
             }
         }
+    }
+}
+
+/// Does what is still owed, once, while the server stops. What does not succeed now is the next start's.
+pub(super) async fn last(shared: &Arc<Shared>) {
+    let owed = match shared.ledger.duties().await {
+        Ok(owed) => owed,
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what is owed could not be read");
+            return;
+        }
+    };
+    let stops = owed.into_iter().map(|(run, platform)| stop_once(shared, run, platform));
+    if tokio::time::timeout(LAST_TAKES, futures_util::future::join_all(stops)).await.is_err() {
+        tracing::warn!("the platform did not remove every ended container in time; the next start does");
     }
 }
 

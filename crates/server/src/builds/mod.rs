@@ -244,13 +244,14 @@ impl Builds {
         self.shared.ledger.ping().await.map_err(|error| error.to_string())
     }
 
-    /// Takes no new builds, and ends every owner after what it is committing. Containers live on: the next start adopts
-    /// them, and their agents ship on.
+    /// Takes no new builds, and ends every owner after what it is committing. Containers of open runs live on: the next
+    /// start adopts them, and their agents ship on. Those of settled runs are removed, since there may be no next start.
     pub async fn drain(&self) {
         self.shared.accepting.store(false, Ordering::Release);
         self.shared.stopping.cancel();
         self.shared.owners.close();
         self.shared.owners.wait().await;
+        duties::last(&self.shared).await;
     }
 }
 

@@ -285,3 +285,19 @@ fn killed_at_any_moment_a_build_ends_well_and_is_told_once() {
         assert_eq!(world.platform.started(), 2, "killed after {millis} ms");
     }
 }
+
+#[test]
+fn a_drained_server_removes_the_containers_of_settled_runs() {
+    let world = World::new();
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.bind(run).await.unwrap();
+        // Reported, but the container has not ended yet.
+        server.report(run, baked(run)).await;
+        server.ended(build).await;
+        server.builds.drain().await;
+    });
+    assert_eq!(world.platform.live(), []);
+}

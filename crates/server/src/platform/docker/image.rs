@@ -1,6 +1,7 @@
 //! The agent image of each architecture: where it is, and getting it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bakery_core::image::{Digest, ImageRef};
 use bakery_core::names::Arch;
@@ -15,6 +16,9 @@ use tokio::sync::Mutex;
 use super::super::LaunchError;
 use super::engine::{Engine, say};
 use super::order::arch_of;
+
+/// How long a start waits for the registry's answer.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The agent's images as they were found at start.
 #[derive(Debug)]
@@ -62,7 +66,8 @@ impl AgentImages {
         }
         let mut missing = BTreeMap::new();
         if wanted.iter().any(|arch| !found.contains_key(arch)) {
-            let there = lookup(image).await;
+            let there = tokio::time::timeout(LOOKUP_TIMEOUT, lookup(image)).await;
+            let there = there.unwrap_or_else(|_| Err(format!("{} does not answer", image.registry)));
             for &arch in wanted.iter().filter(|arch| !found.contains_key(arch)).collect::<Vec<_>>() {
                 match &there {
                     Ok(there) if there.contains_key(&arch) => {
