@@ -211,9 +211,15 @@ async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() ->
     let far = Workshop::platform(&parts, &shop.installation, &shop.image).await?;
     let mut watch = far.watch();
     watch.next().await.context("no resync")?;
-    let (stays, leaves) = (shop.order(Part::Stay), shop.acting("sleep 1; exit 6"));
+    let (stays, leaves) = (shop.order(Part::Stay), shop.acting("sleep 3; exit 6"));
     far.launch(&stays).await?;
     far.launch(&leaves).await?;
+    // The stream is open once it has told of both starts.
+    for _ in [stays.run, leaves.run] {
+        while !matches!(watch.next().await, Some(Observation::Progress { text, .. }) if text.contains("started"))
+        {
+        }
+    }
     wire.cut().await?;
     let name = leaves.run.to_string();
     ensure!(far.list().await.is_err_and(|error| error.retryable), "the wire is cut");
