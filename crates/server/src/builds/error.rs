@@ -1,7 +1,6 @@
 //! Why builds refuse what they are asked for. Nothing here knows HTTP; nothing here holds a secret.
 
 use bakery_core::names::{Arch, Platform};
-use bakery_core::reason::Reason;
 
 use super::ledger::LedgerError;
 use super::shelf::ContextProblem;
@@ -36,7 +35,7 @@ pub enum SubmitError {
     #[error("this server has no platform to run tasks on")]
     NoPlatform,
     /// A platform that cannot run the architecture.
-    #[error("task {task}: {platform} cannot run {arch}: {reason}")]
+    #[error("task {task}: {platform} cannot run {arch}: {why}")]
     NoSuchArch {
         /// The task's name for people.
         task: String,
@@ -45,7 +44,9 @@ pub enum SubmitError {
         /// The architecture.
         arch: Arch,
         /// Why, in the platform's words.
-        reason: Reason,
+        why: String,
+        /// What to do about it, where the platform knows.
+        hint: Option<String>,
     },
     /// The context cannot be built from.
     #[error(transparent)]
@@ -69,14 +70,8 @@ impl SubmitError {
             Self::NoPlatform => {
                 Some("start a Docker engine on the server, or set ECS_CLUSTER or K8S_NAMESPACE".to_owned())
             }
-            Self::NoSuchArch { platform: Platform::Docker, .. } => Some(
-                "build for the engine's own architecture, name another `platform`, or set ALLOW_EMULATION=true on \
-                 the server"
-                    .to_owned(),
-            ),
-            Self::NoSuchArch { .. } => {
-                Some("name another `platform`, or another `arch`".to_owned())
-            }
+            Self::NoSuchArch { hint: Some(hint), .. } => Some(hint.clone()),
+            Self::NoSuchArch { .. } => Some("name another `platform`, or another `arch`".to_owned()),
             Self::Context(problem) => Some(problem.hint.clone()),
             Self::BadSpec(_) | Self::Internal(_) => None,
         }

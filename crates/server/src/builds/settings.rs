@@ -121,6 +121,11 @@ impl Default for Retention {
 /// What builds need of a registry.
 #[async_trait]
 pub trait Publisher: Send + Sync {
+    /// See [`Registry::may_publish`].
+    fn may_publish(&self, _destination: &ImageRef) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
     /// See [`Registry::publish_index`].
     async fn publish_index(
         &self,
@@ -132,6 +137,10 @@ pub trait Publisher: Send + Sync {
 
 #[async_trait]
 impl Publisher for Registry {
+    fn may_publish(&self, destination: &ImageRef) -> Result<(), RegistryError> {
+        Registry::may_publish(self, destination)
+    }
+
     async fn publish_index(
         &self,
         destination: &ImageRef,

@@ -39,6 +39,7 @@ impl Builds {
             return Err(SubmitError::BadSpec(vec![text]));
         }
         let plan = check_spec(&request)?;
+        shared.may_publish(&plan)?;
         let fills = shared.fill(&plan)?;
         shared.contexts.check(&request.context).await.map_err(SubmitError::Context)?;
         shared.contexts.needed(&request.context).await;
@@ -81,6 +82,19 @@ impl Shared {
         Ok(Submitted { id, cursor: Cursor { epoch, seq: 0 }, notices: Vec::new() })
     }
 
+    /// Destinations that the operator does not allow are refused before anything is baked.
+    fn may_publish(&self, plan: &BuildPlan) -> Result<(), SubmitError> {
+        let destinations =
+            plan.targets.iter().filter_map(|target| Some(target.publish.as_ref()?.destination()));
+        let refused: Vec<String> = destinations
+            .filter_map(|destination| self.registry.may_publish(destination).err())
+            .map(|error| {
+                error.hint.map_or(error.text.clone(), |hint| format!("{}\nhint: {hint}", error.text))
+            })
+            .collect();
+        if refused.is_empty() { Ok(()) } else { Err(SubmitError::BadSpec(refused)) }
+    }
+
     /// Fills in what only the server knows, and asks the platforms before anything is promised.
     fn fill(&self, plan: &BuildPlan) -> Result<Vec<Fill>, SubmitError> {
         let mut tasks: Vec<(String, &PlannedTask)> = plan
@@ -100,7 +114,12 @@ impl Shared {
                 let arch = task.spec.arch;
                 let answer = asked.entry((platform, arch)).or_insert_with(|| launcher.can_run(arch));
                 if let Err(reason) = *answer {
-                    return Err(SubmitError::NoSuchArch { task: label, platform, arch, reason });
+                    let words = launcher.why_not(arch).unwrap_or_else(|| reason.text().to_owned());
+                    let (why, hint) = match words.split_once("\nhint: ") {
+                        Some((why, hint)) => (why.to_owned(), Some(hint.to_owned())),
+                        None => (words, None),
+                    };
+                    return Err(SubmitError::NoSuchArch { task: label, platform, arch, why, hint });
                 }
                 let settings = &self.settings;
                 let keep = settings.provision_timeout + settings.task_timeout + settings.result_timeout;

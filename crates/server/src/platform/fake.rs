@@ -202,6 +202,11 @@ impl Launcher for FakePlatform {
         if self.inner.archs.contains(&arch) { Ok(()) } else { Err(Reason::NoSuchArch) }
     }
 
+    fn why_not(&self, arch: Arch) -> Option<String> {
+        let reason = self.can_run(arch).err()?;
+        Some(format!("{reason}\nhint: set ALLOW_EMULATION=true on the server"))
+    }
+
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let mut released = self.inner.released.subscribe();
         let script = {

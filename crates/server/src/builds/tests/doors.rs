@@ -129,6 +129,11 @@ fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
         let error = submit(spec).await;
         assert_eq!(error.errors().len(), 2, "{error:?}");
 
+        let mut spec = single();
+        spec.services[0].tasks[0].kaniko.destination = Some("forbidden.test/cart:1".parse().unwrap());
+        let error = submit(spec).await;
+        assert_eq!(error.errors(), ["forbidden.test/cart:1: not here\nhint: elsewhere"]);
+
         assert!(matches!(
             submit(BuildSpec { order: Order::Parallel, services: vec![] }).await,
             SubmitError::BadSpec(_)
