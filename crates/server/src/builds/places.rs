@@ -1,16 +1,19 @@
 //! Places on platforms (`MAX_RUNS`), and the queue for them: first come, first served.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bakery_core::lifecycle::TaskEvent;
-use bakery_core::names::{Platform, RunName};
+use bakery_core::names::{BuildId, Platform, RunName};
+use tokio::sync::Notify;
 
 use super::actor::{Event, Inbox, Message};
 
 /// The places of every platform.
 pub(super) struct Places {
     rooms: Mutex<BTreeMap<Platform, Room>>,
+    freed: Notify,
 }
 
 struct Room {
@@ -24,7 +27,7 @@ impl Places {
     pub(super) fn new(max: impl IntoIterator<Item = (Platform, usize)>) -> Self {
         let room = |max: usize| Room { max: max.max(1), held: HashSet::new(), waiting: VecDeque::new() };
         let rooms = max.into_iter().map(|(platform, max)| (platform, room(max))).collect();
-        Self { rooms: Mutex::new(rooms) }
+        Self { rooms: Mutex::new(rooms), freed: Notify::new() }
     }
 
     /// Queues a run; its owner is told by `SlotFree`.
@@ -55,6 +58,21 @@ impl Places {
             room.held.remove(&run);
             room.waiting.retain(|(other, _)| *other != run);
             room.grant();
+        }
+        self.freed.notify_waiters();
+    }
+
+    /// Waits until no container of the build can live any more.
+    pub(super) async fn vacated(&self, build: BuildId) {
+        loop {
+            // Listening before looking: what is freed in between is not missed.
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
+            let lives = |room: &Room| room.held.iter().any(|run| run.task.build == build);
+            if !self.lock().values().any(lives) {
+                return;
+            }
+            freed.await;
         }
     }
 

@@ -69,6 +69,9 @@ pub struct Patience {
     pub report_grace: Duration,
     /// How long a container may live on after its report.
     pub linger: Duration,
+    /// How long the end of a build that did not end well is held back until nothing of it lives: whoever reads it
+    /// should find nothing left. What a platform has not stopped by then stays a duty.
+    pub vacate: Duration,
     /// Between the end of an attempt and the next.
     pub back_off: Duration,
     /// Before the first repetition of a stop that failed; doubles up to [`Patience::stop_again_max`].
@@ -83,6 +86,7 @@ impl Default for Patience {
             agent_silent: limits::AGENT_SILENT,
             report_grace: limits::REPORT_GRACE,
             linger: Duration::from_secs(10),
+            vacate: Duration::from_secs(4),
             back_off: Duration::from_secs(2),
             stop_again: Duration::from_secs(1),
             stop_again_max: Duration::from_mins(1),

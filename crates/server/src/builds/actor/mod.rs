@@ -44,6 +44,8 @@ pub(super) enum Message {
     Bind { run: RunName, request: OrderRequest, reply: oneshot::Sender<Result<TaskOrder, RunError>> },
     /// An agent reports; answers whether the report settled its task.
     Report { run: RunName, result: TaskResult, reply: oneshot::Sender<bool> },
+    /// Nothing of the ended build lives, or that takes too long.
+    Vacated,
     /// Somebody cancels the build.
     Cancel { text: String, reply: oneshot::Sender<()> },
 }
@@ -83,6 +85,8 @@ pub(super) struct Actor {
     owed: VecDeque<Frame>,
     inbox: Inbox,
     messages: mpsc::UnboundedReceiver<Message>,
+    /// Committed, and held back until nothing of the build lives.
+    end: Option<Frame>,
     done: bool,
 }
 
@@ -109,6 +113,7 @@ impl Actor {
             owed: owed.into(),
             inbox,
             messages,
+            end: None,
             done: false,
             shared,
         };
@@ -171,6 +176,7 @@ impl Actor {
                 let _ = reply.send(settled);
                 Ok(())
             }
+            Message::Vacated => self.finish().await,
             Message::Cancel { text, reply } => {
                 self.take(Event::Cancel(text)).await?;
                 let _ = reply.send(());
@@ -197,12 +203,12 @@ impl Actor {
         if !change.is_empty() {
             self.commit(&step.state, &change).await?;
         }
-        self.tell(step).await?;
+        self.tell(step).await;
         Ok(())
     }
 
     /// Everything that follows a commit.
-    async fn tell(&mut self, step: Step) -> Result<(), Stopping> {
+    async fn tell(&mut self, mut step: Step) {
         let before = std::mem::replace(&mut self.state, step.state);
         self.shown.send_replace(Arc::new(self.state.clone()));
         for (place, record) in before.tasks.iter().enumerate() {
@@ -212,6 +218,7 @@ impl Actor {
                 self.shared.sessions.close(self.state.run_of(place, record.task.attempt));
             }
         }
+        let end = step.frames.pop_if(|frame| matches!(frame, Frame::End { .. }));
         self.owed.extend(step.frames);
         self.pay().await;
         for (run, level, text) in step.says {
@@ -223,14 +230,15 @@ impl Actor {
             }
             self.shared.duties.stop(duty.run, self.platform(duty.run), duty.lingers);
         }
+        // It follows once nothing of the build lives.
+        self.end = end.or(self.end.take());
         for todo in step.todo {
-            self.act(todo).await?;
+            self.act(todo);
         }
         let now = self.shared.clock.now();
         for (timer, record) in self.timers.iter_mut().zip(&self.state.tasks) {
             timer.see(record, &self.shared.settings, now);
         }
-        Ok(())
     }
 
     async fn commit(&self, state: &BuildState, change: &Transition) -> Result<(), Stopping> {
@@ -279,7 +287,8 @@ impl Actor {
         match due {
             Due::Requeue => {
                 self.timers[place].requeue = None;
-                return self.act(Todo::Enqueue(place)).await;
+                self.act(Todo::Enqueue(place));
+                return Ok(());
             }
             Due::Silence => self.timers[place].asked(),
             _ => {}

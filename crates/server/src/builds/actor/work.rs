@@ -8,6 +8,7 @@ use bakery_core::lifecycle::{Cause, TaskEvent, TaskState};
 use bakery_core::names::{Platform, RunName};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
+use bakery_core::wire::build::Verdict;
 use bakery_core::wire::run::{Stage, launch_env};
 use tokio::time::Instant;
 
@@ -40,7 +41,7 @@ impl Actor {
         }
     }
 
-    pub(super) async fn act(&mut self, todo: Todo) -> Result<(), Stopping> {
+    pub(super) fn act(&mut self, todo: Todo) {
         match todo {
             Todo::Enqueue(place) => {
                 let run = self.state.run(place);
@@ -62,9 +63,8 @@ impl Actor {
                 self.ask(self.state.run(place), Some(words));
             }
             Todo::Publish(target) => self.publish(target),
-            Todo::End => self.end().await?,
+            Todo::End => self.vacate(),
         }
-        Ok(())
     }
 
     fn launch(&mut self, place: usize) {
@@ -170,8 +170,22 @@ impl Actor {
         }));
     }
 
+    /// Tells the owner when nothing of the ended build lives. One that ended well does not wait: its containers have
+    /// nothing left to do but to go.
+    fn vacate(&self) {
+        let (shared, inbox, build) = (Arc::clone(&self.shared), self.inbox.clone(), self.id);
+        let well = self.state.outcome.as_ref().is_some_and(|outcome| outcome.verdict == Verdict::Baked);
+        let within = if well { Duration::ZERO } else { shared.settings.patience.vacate };
+        drop(self.shared.tasks.spawn("vacate", async move {
+            // What lives on after this stays a duty.
+            let _ = tokio::time::timeout(within, shared.places.vacated(build)).await;
+            inbox.tell(Message::Vacated);
+        }));
+    }
+
     /// The log must say that nothing follows before the build is forgotten.
-    async fn end(&mut self) -> Result<(), Stopping> {
+    pub(super) async fn finish(&mut self) -> Result<(), Stopping> {
+        self.owed.extend(self.end.take());
         loop {
             self.pay().await;
             if self.owed.is_empty() {

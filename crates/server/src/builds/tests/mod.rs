@@ -71,6 +71,7 @@ impl World {
                 patience: Patience {
                     report_grace: Duration::from_millis(50),
                     linger: Duration::from_mins(5),
+                    vacate: Duration::from_millis(200),
                     back_off: Duration::from_millis(5),
                     stop_again: Duration::from_millis(5),
                     stop_again_max: Duration::from_millis(20),

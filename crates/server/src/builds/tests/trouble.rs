@@ -144,6 +144,37 @@ fn a_cancel_ends_every_container_and_tells_the_agents() {
 }
 
 #[test]
+fn a_build_that_was_cancelled_ends_when_nothing_of_it_lives() {
+    let mut world = World::new();
+    world.settings.patience.vacate = Duration::from_mins(5);
+    world.platform.script_stop(no_capacity());
+    world.life(async |server| {
+        let build = server.submit(multi()).await;
+        server.world.platform.wait_launches(2).await;
+        server.builds.cancel(OWNER, build).await.unwrap();
+        server.log(build).await;
+        assert!(server.world.platform.live().is_empty());
+    });
+}
+
+#[test]
+fn a_failed_build_ends_when_its_agent_has_left() {
+    let mut world = World::new();
+    world.settings.patience.vacate = Duration::from_mins(5);
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.bind(run).await.unwrap();
+        // The agent leaves only when its report is answered.
+        assert!(server.report(run, failed(Reason::ExecutorFailed)).await);
+        server.world.platform.exit(run, 1);
+        server.log(build).await;
+        assert!(server.world.platform.live().is_empty());
+    });
+}
+
+#[test]
 fn a_report_may_follow_its_container() {
     let mut world = World::new();
     world.settings.patience.report_grace = Duration::from_mins(5);
