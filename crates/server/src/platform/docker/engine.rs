@@ -88,8 +88,8 @@ impl Engine {
         })
     }
 
-    /// The installation's own bridge, made if it is not there. It stays when the server ends: the next start adopts it.
-    /// The engine chooses the subnet.
+    /// The installation's own bridge, made if it is not there: one that containers kept alive, or that a killed server
+    /// left, is adopted. The engine chooses the subnet.
     pub(super) async fn bridge(&self, installation: &str) -> Result<(String, IpAddr), DockerError> {
         let name = network_name(installation);
         let trouble = |doing: &str, error: &Error| DockerError {
