@@ -33,7 +33,7 @@ impl Event {
 }
 
 /// What has to be done, once the new state is committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::builds) enum Todo {
     /// Queue for a place on the task's platform.
     Enqueue(usize),
