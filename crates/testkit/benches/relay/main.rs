@@ -1,0 +1,139 @@
+//! The relay: 1 M lines (150 MB) from 8 senders, each the agent's real shipper in a process of its own, to 4 readers, one of
+//! them slow; beside 8 senders of the same bytes over raw HTTP/1.1 bodies into a sink that writes them to a file once.
+//!
+//! Measured from the first send to the last fast reader's `End`, on the same cores. Every reader checks that each run's lines
+//! come once and in order. The server runs in a process of its own, so its peak memory is its own.
+
+mod agent;
+mod process;
+mod raw;
+mod reader;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::bench::{interleave, pairs, spread};
+
+use crate::process::Part;
+
+/// Senders, and hence runs.
+const SENDERS: usize = 8;
+/// Lines in all.
+const LINES: u64 = 1_000_000;
+/// Lines of the small run that the server's memory is compared with.
+const FEW: u64 = 100_000;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--bench").collect();
+    match args.as_slice() {
+        [] => compare().await,
+        ["serve", folder] => server::serve(folder.as_ref()).await,
+        ["ship", url, run, token, lines] => agent::ship(url, run.parse()?, token, lines.parse()?).await,
+        ["sink", file] => raw::sink(file.as_ref()),
+        ["send", address, run, lines] => raw::send(address, run.parse()?, lines.parse()?),
+        other => anyhow::bail!("unknown part: {other:?}"),
+    }
+}
+
+async fn compare() -> Result<()> {
+    let few = relay(FEW).await?;
+    let mut peaks = Vec::new();
+    let mut bytes = 0;
+    let ours = async || {
+        let run = relay(LINES).await?;
+        peaks.push(run.peak_kib);
+        bytes = run.bytes;
+        Ok(run.took)
+    };
+    let found = interleave(pairs(), ours, async || raw(LINES).await).await?;
+    found.print(
+        &format!("relay of {LINES} lines ({bytes} bytes)"),
+        "raw HTTP/1.1 into a file",
+        "s",
+        "<= 2.0 (50 % of its bytes a second)",
+    );
+    #[expect(clippy::cast_precision_loss, reason = "kibibytes far below 2^52")]
+    let (median, min, max) = spread(&peaks.iter().map(|kib| *kib as f64).collect::<Vec<_>>());
+    println!(
+        "  server's peak memory: {FEW} lines {} KiB, {LINES} lines median {median} KiB min {min} max {max}   bar: <= {} KiB",
+        few.peak_kib,
+        few.peak_kib + 10 * 1024
+    );
+    println!("  lines lost: 0, doubled: 0 (each of the 3 fast readers has counted every run)");
+    Ok(())
+}
+
+/// One relay through a fresh server.
+struct Relayed {
+    took: Duration,
+    bytes: u64,
+    peak_kib: u64,
+}
+
+async fn relay(lines: u64) -> Result<Relayed> {
+    let folder = tempfile::tempdir()?;
+    let mut server = Part::start(&["serve", &folder.path().display().to_string()])?;
+    let url = server.word().await?;
+    let build = reader::submit(&url, SENDERS).await?;
+    let mut senders = Vec::new();
+    for _ in 0..SENDERS {
+        let launch = server.word().await?;
+        let [url, run, token] = launch.split(' ').collect::<Vec<_>>().try_into().ok().context("a launch")?;
+        senders.push(Part::start(&["ship", url, run, token, &(lines / SENDERS as u64).to_string()])?);
+    }
+    let mut bytes = 0;
+    for sender in &mut senders {
+        bytes += sender.word().await?.parse::<u64>().context("the size of a spool")?;
+    }
+    // The slow one is left behind: nobody waits for it, and it must not hold the others.
+    let mut slow = tokio::task::JoinSet::new();
+    slow.spawn(reader::read(url.clone(), build, Duration::from_millis(20)));
+    let fast = reader::fast(&url, build, 3);
+    let begin = Instant::now();
+    for sender in &mut senders {
+        sender.go().await?;
+    }
+    for counts in fast.await? {
+        ensure!(
+            counts.len() == SENDERS && counts.values().all(|count| *count == lines / SENDERS as u64),
+            "lines lost or doubled: {counts:?}"
+        );
+    }
+    let took = begin.elapsed();
+    drop(slow);
+    let peak_kib = server.peak_kib()?;
+    for sender in senders {
+        sender.finish().await?;
+    }
+    Ok(Relayed { took, bytes, peak_kib })
+}
+
+/// The same bytes, raw.
+async fn raw(lines: u64) -> Result<Duration> {
+    let folder = tempfile::tempdir()?;
+    let mut sink = Part::start(&["sink", &folder.path().join("sunk").display().to_string()])?;
+    let address = sink.word().await?;
+    let mut senders = Vec::new();
+    for run in 0..SENDERS {
+        let each = (lines / SENDERS as u64).to_string();
+        senders.push(Part::start(&["send", &address, &run.to_string(), &each])?);
+    }
+    for sender in &mut senders {
+        sender.word().await?;
+    }
+    let begin = Instant::now();
+    for sender in &mut senders {
+        sender.go().await?;
+    }
+    for sender in &mut senders {
+        sender.word().await?;
+    }
+    let took = begin.elapsed();
+    for sender in senders {
+        sender.finish().await?;
+    }
+    Ok(took)
+}

@@ -1,0 +1,91 @@
+//! The peer: the same bytes as plain HTTP/1.1 bodies into one file. No numbers, no acknowledgements, no readers.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::process::wait_for_go;
+
+/// One line of output as a build prints it; encoded with its time and source it takes about 150 bytes.
+pub(crate) fn text(line: u64) -> String {
+    format!("{line:>8} compiling the crumb of line {line:>8} with a little butter and salt\n")
+}
+
+/// What the agent's encoder makes of the same text.
+fn encoded(line: u64) -> String {
+    let text = text(line);
+    format!(
+        "{{\"ts\":\"2026-01-01T00:00:00.000Z\",\"src\":\"kaniko\",\"lvl\":\"info\",\"msg\":\"{}\"}}\n",
+        text.trim_end()
+    )
+}
+
+/// Takes every body and writes it into one file. Says its address.
+pub(crate) fn sink(file: &Path) -> Result<()> {
+    let out = Arc::new(Mutex::new(File::create(file)?));
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    for stream in listener.incoming() {
+        let (stream, out) = (stream?, Arc::clone(&out));
+        std::thread::spawn(move || take(&stream, &out));
+    }
+    Ok(())
+}
+
+fn take(stream: &TcpStream, out: &Mutex<File>) -> Result<()> {
+    let mut input = BufReader::with_capacity(64 << 10, stream);
+    let mut left = None;
+    let mut line = String::new();
+    while input.read_line(&mut line)? > 2 {
+        if let Some(len) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            left = Some(len.trim().parse::<usize>()?);
+        }
+        line.clear();
+    }
+    let mut left = left.context("a length")?;
+    let mut buf = vec![0; 64 << 10];
+    while left > 0 {
+        let read = input.read(&mut buf)?;
+        ensure!(read > 0, "cut");
+        out.lock().unwrap_or_else(PoisonError::into_inner).write_all(&buf[..read])?;
+        left -= read;
+    }
+    let mut back = stream;
+    back.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+    Ok(())
+}
+
+/// Writes its bytes into a file first, as an agent has its spool; then sends that file as one body.
+pub(crate) fn send(address: &str, run: usize, lines: u64) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("body");
+    let mut file = std::io::BufWriter::new(File::create(&path)?);
+    for line in 1..=lines {
+        file.write_all(encoded(line).as_bytes())?;
+    }
+    file.flush()?;
+    drop(file);
+    let len = std::fs::metadata(&path)?.len();
+    println!("{len}");
+    wait_for_go()?;
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "POST /{run} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {len}\r\n\r\n")?;
+    let mut body = File::open(&path)?;
+    let mut buf = vec![0; 64 << 10];
+    loop {
+        let read = body.read(&mut buf)?;
+        if read == 0 {
+            break;
+        }
+        stream.write_all(&buf[..read])?;
+    }
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer)?;
+    ensure!(answer.contains("200"), "{answer}");
+    println!("done");
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! The server with its real doors, builds, ledger and logs; only the platform is plain data, since the senders are started
+//! by the benchmark itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use bakery_core::names::{Arch, Platform};
+use bakery_core::wire::context::ContextRef;
+use bakery_core::wire::run::{ContextSource, Push, launch_env};
+use bakery_server::builds::ledger::Ledger;
+use bakery_server::builds::{
+    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, Patience, PlatformSettings, Retention,
+};
+use bakery_server::clock::Clock;
+use bakery_server::contexts::Contexts;
+use bakery_server::http::{Doors, Rooms, serve as serve_door};
+use bakery_server::logs::Logs;
+use bakery_server::platform::fake::FakePlatform;
+use bakery_server::registry::{Registry, RegistrySettings};
+use bakery_server::spawn::Tasks;
+use tokio::net::TcpListener;
+
+use crate::SENDERS;
+
+/// Longer than any run.
+const LONG: Duration = Duration::from_mins(10);
+
+/// Serves until it is killed. Says its URL, then a line for each launch: URL, run, token.
+pub(crate) async fn serve(folder: &Path) -> Result<()> {
+    let tasks = Tasks::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let platform = FakePlatform::new([Arch::Amd64]);
+    let clock = Clock::system();
+    let logs = Logs::open(&folder.join("logs"))?;
+    drop(tasks.spawn("log keeper", logs.clone().keep(tasks.stopping().clone())));
+    let contexts = Contexts::open(&folder.join("contexts"), None, clock.clone())?;
+    let room = PlatformSettings { max_runs: SENDERS, agent_url: url.clone(), env: Vec::new() };
+    let builds = Builds::start(BuildsParts {
+        ledger: Ledger::open(folder, None, clock.clone()).await?,
+        logs: logs.clone(),
+        contexts: Arc::new(AnyContext),
+        registry: Arc::new(Registry::new(RegistrySettings {
+            insecure: Vec::new(),
+            loopback_http: true,
+            publish_allow: Vec::new(),
+            docker_config: None,
+        })),
+        launchers: BTreeMap::from([(Platform::Docker, Arc::new(platform.clone()) as _)]),
+        settings: BuildsSettings {
+            default_platform: None,
+            platforms: BTreeMap::from([(Platform::Docker, room)]),
+            default_cpu_millis: 500,
+            default_memory_mib: 512,
+            provision_timeout: LONG,
+            task_timeout: LONG,
+            result_timeout: LONG,
+            insecure_registries: Vec::new(),
+            push: Push::ByKaniko,
+            bucket: None,
+            patience: Patience::default(),
+            retention: Retention::default(),
+        },
+        clock,
+        tasks: tasks.clone(),
+    })
+    .await?;
+    let doors = Doors::new(Rooms { builds, logs, contexts, token: None }, &tasks);
+    println!("{url}");
+    let door = doors.public();
+    let own = tasks.clone();
+    drop(tasks.spawn("door", async move { serve_door(listener, door, &own).await }));
+    for order in platform.wait_launches(SENDERS).await {
+        let var = |wanted: &str| {
+            let found = order.env.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.expose().to_owned()).context("a launch variable")
+        };
+        println!("{} {} {}", var(launch_env::URL)?, var(launch_env::RUN)?, var(launch_env::TOKEN)?);
+    }
+    std::future::pending().await
+}
+
+/// Nobody reads a context here.
+struct AnyContext;
+
+#[async_trait]
+impl ContextShelf for AnyContext {
+    async fn check(&self, _: &ContextRef) -> Result<(), ContextProblem> {
+        Ok(())
+    }
+    async fn source(&self, _: &ContextRef) -> Result<ContextSource, ContextProblem> {
+        Ok(ContextSource::Server)
+    }
+    async fn needed(&self, _: &ContextRef) {}
+    async fn read(&self, _: &ContextRef) {}
+    async fn broken(&self, _: &ContextRef) {}
+    async fn sweep(&self, _: Duration) {}
+}
