@@ -51,8 +51,8 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
     let files = find(source, &std::env::current_dir().unwrap_or_default())?;
     if files.compose.is_none() && !services.is_empty() {
         return Err(Failure::input(
-            "--services needs a Compose file, and there is none",
-            "name one with --compose; the entries of a config.yaml have no names",
+            "--services needs a Compose file, and a config.yaml alone was found or named",
+            "name the Compose file with --compose; the entries of a config.yaml have no names",
         ));
     }
     let mut mistakes = Vec::new();

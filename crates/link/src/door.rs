@@ -38,8 +38,8 @@ impl Door {
             text,
             hint: "expected http://HOST:PORT or https://HOST".to_owned(),
         };
-        let parsed =
-            Url::parse(url.trim()).map_err(|error| wrong(format!("the controller's URL: {error}")))?;
+        let parsed = Url::parse(url.trim())
+            .map_err(|error| wrong(format!("the controller's URL (CONTROLLER_URL) is none: {error}")))?;
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(wrong(format!("the controller's URL has the scheme `{}`", parsed.scheme())));
         }

@@ -328,7 +328,7 @@ fn cpu(text: &str) -> Result<u32, Wrong> {
 }
 
 fn memory(text: &str) -> Result<u32, Wrong> {
-    let hint = || "as `2G`, `512Mi` or `2048` (MiB); at most 16T".to_owned();
+    let hint = || "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T".to_owned();
     resources::memory(text).ok_or_else(|| (format!("`{}` is no amount of memory", shown(text)), hint()))
 }
 

@@ -12,7 +12,11 @@ pub fn cpu(text: &str) -> Option<u32> {
     (1..=1_024_000).contains(&millis).then(|| u32::try_from(millis).ok())?
 }
 
-/// Memory in MiB: `2G`, `2Gi`, `512M`, `1.5G`, `2048`. A part of a MiB counts as a whole one; at most 16 TiB.
+/// No engine starts a container with less, and Kaniko needs far more: `2` is a slip for `2G`.
+pub const LEAST_MIB: u64 = 32;
+
+/// Memory in MiB: `2G`, `2Gi`, `512M`, `1.5G`, `2048`. A part of a MiB counts as a whole one; at least
+/// [`LEAST_MIB`], at most 16 TiB.
 pub fn memory(text: &str) -> Option<u32> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -24,7 +28,7 @@ pub fn memory(text: &str) -> Option<u32> {
         _ => return None,
     };
     let mib = scaled(number, kib)?.div_ceil(1 << 10);
-    (1..=16 << 20).contains(&mib).then(|| u32::try_from(mib).ok())?
+    (LEAST_MIB..=16 << 20).contains(&mib).then(|| u32::try_from(mib).ok())?
 }
 
 /// `90s`, `10m`, `1h30m`, `24h`: hours, minutes and seconds, each at most once and in this order. At most 10 years.
@@ -82,12 +86,12 @@ mod tests {
             ("512", 512),
             ("1.5G", 1536),
             ("1T", 1 << 20),
-            ("1025Ki", 2),
+            ("65537Ki", 65),
             ("2 Gi", 2048),
         ] {
             assert_eq!(memory(text), Some(mib), "{text}");
         }
-        for text in ["", "0", "2X", "-2G", "G", "2Gi2", "99999999999999G", "1..5G"] {
+        for text in ["", "0", "2", "31M", "2X", "-2G", "G", "2Gi2", "99999999999999G", "1..5G"] {
             assert_eq!(memory(text), None, "{text}");
         }
     }

@@ -255,6 +255,12 @@ mod tests {
     }
 
     #[test]
+    fn a_login_in_a_url_is_refused_and_not_quoted() {
+        let error = read(&[("CONTROLLER_URL", "http://baker:butter@h")]).unwrap_err().to_string();
+        assert!(error.contains("CONTROLLER_URL: holds a user name") && !error.contains("butter"), "{error}");
+    }
+
+    #[test]
     fn a_token_is_not_shown() {
         let settings = read(&[("BAKERY_TOKEN", "flour-and-water")]).unwrap();
         assert!(!format!("{settings:?}").contains("flour"));

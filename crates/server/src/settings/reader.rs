@@ -56,9 +56,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn url(&mut self, name: &'static str) -> Option<String> {
+        if self.text(name).is_some_and(|text| text.contains('@')) {
+            // Not quoted: what stands before the @ is a login.
+            self.say(name, "holds a user name or a password".to_owned(), "name the host alone");
+            return None;
+        }
         self.value(name, "a URL", "for example https://bakery.example.com", |text| {
             let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-            let plain = !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']);
+            let plain = !rest.is_empty() && !rest.contains(['?', '#', ' ']);
             plain.then(|| text.trim_end_matches('/').to_owned())
         })
     }

@@ -44,7 +44,7 @@ bake:
     config.yaml:4:8: global.cpu: `lots` is no amount of cpu
       hint: as `0.5`, `2` or `500m`; at most 1024
     config.yaml:5:11: global.memory: `2X` is no amount of memory
-      hint: as `2G`, `512Mi` or `2048` (MiB); at most 16T
+      hint: as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T
     config.yaml:6:3: global.arhc: unknown key
       hint: did you mean `arch`?
     config.yaml:7:3: global.dockerfile: unknown key
