@@ -27,8 +27,6 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The operator's token; without one everybody who reaches the door may use it.
     pub token: Option<Secret>,
-    /// The public URL, as agents on remote platforms reach it.
-    pub controller_url: Option<String>,
     /// Credentials may travel over plain HTTP beyond loopback and our bridge.
     pub insecure: bool,
     /// Seals secrets in the ledger; `None` = the key file in the data folder.
@@ -67,8 +65,6 @@ pub struct Limits {
 /// The Docker platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerSettings {
-    /// `DOCKER_HOST`; `None` = look for a Docker or Podman socket.
-    pub host: Option<String>,
     /// `AGENT_IMAGE`; `None` = `<IMAGE_NAME>-agent:<own version>`.
     pub agent_image: Option<String>,
     /// The images' common prefix.
@@ -141,13 +137,13 @@ impl Settings {
             }
             None
         });
+        reader.url("CONTROLLER_URL");
         let ecs = reader.text("ECS_CLUSTER").is_some();
         let k8s = reader.text("K8S_NAMESPACE").is_some();
         let settings = Self {
             listen,
             data_dir: reader.data_dir(root),
             token,
-            controller_url: reader.url("CONTROLLER_URL"),
             insecure: reader.flag("BAKERY_INSECURE"),
             data_key: reader.text("BAKERY_DATA_KEY").map(Secret::new),
             s3,
@@ -158,7 +154,6 @@ impl Settings {
             },
             limits: reader.limits(),
             docker: DockerSettings {
-                host: reader.text("DOCKER_HOST"),
                 agent_image: reader.image("AGENT_IMAGE"),
                 image_name: reader.image("IMAGE_NAME").unwrap_or_else(|| vars::IMAGE_NAME.to_owned()),
                 allow_emulation: reader.flag("ALLOW_EMULATION"),
