@@ -55,16 +55,10 @@ pub async fn find(
     };
     tracing::info!(host = engine.host, version = engine.version, arch = %engine.arch, "a Docker engine");
     let max_runs = settings.limits.max_runs.unwrap_or(engine.cpus as usize);
-    let docker = DockerPlatform::prepare(
-        engine,
-        DockerSettings {
-            installation: installation.to_owned(),
-            agent_image: agent_image(settings)?,
-            agent_login: None,
-            allow_emulation: settings.docker.allow_emulation,
-        },
-        async |image| registry.platforms_of(image, &[]).await.map_err(|error| error.to_string()),
-    )
+    let docker_settings = docker_settings(settings, installation, registry).await?;
+    let docker = DockerPlatform::prepare(engine, docker_settings, async |image| {
+        registry.platforms_of(image, &[]).await.map_err(|error| error.to_string())
+    })
     .await?;
     let (listener, address) = agents_door::listen(settings, docker.gateway).await?;
     let agent_url = settings.docker.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
@@ -77,9 +71,63 @@ pub async fn find(
     Ok(platforms)
 }
 
+/// What the Docker platform is told. The engine pulls the agent image with the server's own login for its registry, with
+/// which the lookup goes there too: the operator named the image. A login that cannot be had may not be needed.
+async fn docker_settings(
+    settings: &Settings,
+    installation: &str,
+    registry: &Registry,
+) -> Result<DockerSettings, StartError> {
+    let agent_image = agent_image(settings)?;
+    let agent_login = registry.operators_login(&agent_image).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, hint = error.hint, "the agent image is pulled without a login");
+        None
+    });
+    Ok(DockerSettings {
+        installation: installation.to_owned(),
+        agent_image,
+        agent_login,
+        allow_emulation: settings.docker.allow_emulation,
+    })
+}
+
 /// `AGENT_IMAGE`, or the image of our own version.
 fn agent_image(settings: &Settings) -> Result<ImageRef, StartError> {
     let docker = &settings.docker;
     let text = docker.agent_image.clone().unwrap_or_else(|| default_agent_image(&docker.image_name));
     text.parse().map_err(|_| StartError::AgentImage(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::RegistrySettings;
+
+    #[tokio::test]
+    async fn the_agent_image_is_pulled_with_the_operators_own_login() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.json");
+        // `me:crumbs`; what may be published is another matter.
+        let text = r#"{"auths":{"private.test:5000":{"auth":"bWU6Y3J1bWJz"},"broken.test":{"auth":"%%%"}}}"#;
+        std::fs::write(&config, text).unwrap();
+        let registry = Registry::new(RegistrySettings {
+            publish_allow: vec!["elsewhere.test/shop".to_owned()],
+            docker_config: Some(config),
+            ..RegistrySettings::default()
+        });
+        let login = async |image: &str| {
+            let data = folder.path().display().to_string();
+            let vars = BTreeMap::from([
+                ("BAKERY_DATA_DIR".to_owned(), data),
+                ("AGENT_IMAGE".to_owned(), image.to_owned()),
+            ]);
+            let settings = Settings::read(&vars, false).unwrap();
+            docker_settings(&settings, "installation", &registry).await.unwrap().agent_login
+        };
+        let found = login("private.test:5000/ovens/agent:1").await.unwrap();
+        assert_eq!((found.registry.as_str(), found.username.as_str()), ("private.test:5000", "me"));
+        assert_eq!(found.password.expose(), "crumbs");
+        assert!(login("private.test/ovens/agent:1").await.is_none(), "a login is for one registry");
+        assert!(login("broken.test/agent:1").await.is_none(), "the engine may have the image");
+    }
 }

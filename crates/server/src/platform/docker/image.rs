@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bakery_core::image::{Digest, ImageRef};
+use bakery_core::image::{DOCKER_HUB, Digest, ImageRef};
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
@@ -19,6 +19,9 @@ use super::order::arch_of;
 
 /// How long a start waits for the registry's answer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The address under which engines look for a login to Docker Hub.
+const DOCKER_HUB_LOGIN: &str = "https://index.docker.io/v1/";
 
 /// The agent's images as they were found at start.
 #[derive(Debug)]
@@ -166,7 +169,9 @@ async fn pull(
 /// A login in the engine's words; docker's tools keep an identity token under the user name `<token>`.
 fn engine_login(login: &Credential) -> DockerCredentials {
     let secret = Some(login.password.expose().to_owned());
-    let serveraddress = Some(login.registry.clone());
+    // Engines know Docker Hub's logins by this name alone.
+    let hub = login.registry == DOCKER_HUB;
+    let serveraddress = Some(if hub { DOCKER_HUB_LOGIN.to_owned() } else { login.registry.clone() });
     if login.username == "<token>" {
         return DockerCredentials { identitytoken: secret, serveraddress, ..DockerCredentials::default() };
     }
@@ -180,5 +185,20 @@ fn refused(name: &str, why: &str) -> LaunchError {
         retryable: false,
         reason: Reason::ImagePull,
         text: format!("the agent image {name} cannot be pulled: {why}\nhint: {hint}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_told_of_docker_hub_by_the_name_they_know() {
+        let told = |registry: &str| {
+            let (registry, username) = (registry.to_owned(), "me".to_owned());
+            engine_login(&Credential { registry, username, password: "crumbs".into() }).serveraddress
+        };
+        assert_eq!(told("docker.io").as_deref(), Some("https://index.docker.io/v1/"));
+        assert_eq!(told("reg.test:5000").as_deref(), Some("reg.test:5000"));
     }
 }
