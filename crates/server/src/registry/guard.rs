@@ -38,8 +38,8 @@ pub(super) struct Forbidden {
 pub(super) struct Guard {
     /// `host[:port]` as named in `INSECURE_REGISTRIES`.
     insecure: BTreeSet<String>,
-    /// Hosts without ports that the operator named anywhere.
-    named: BTreeSet<String>,
+    /// Hosts that the operator named anywhere, with the port where one was named.
+    named: BTreeSet<(String, Option<u16>)>,
     loopback_http: bool,
 }
 
@@ -55,12 +55,20 @@ pub(super) fn canonical(registry: &str) -> String {
     }
 }
 
-/// The host of `host[:port]` or `[v6]:port`, without port and brackets.
+/// Host and port of `host[:port]` or `[v6]:port`, without brackets.
+fn parts(registry: &str) -> (&str, Option<u16>) {
+    let v6 = registry.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = v6.unwrap_or_else(|| registry.split_once(':').unwrap_or((registry, "")));
+    (host, port.trim_start_matches(':').parse().ok())
+}
+
 fn host_of(registry: &str) -> &str {
-    if let Some((v6, _)) = registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return v6;
-    }
-    registry.split(':').next().unwrap_or_default()
+    parts(registry).0
+}
+
+/// The host of a URL, without brackets.
+fn bare_host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
 }
 
 fn is_loopback_name(host: &str) -> bool {
@@ -96,8 +104,11 @@ impl Guard {
     pub(super) fn new(settings: &RegistrySettings) -> Self {
         let insecure: BTreeSet<String> = settings.insecure.iter().map(|name| canonical(name)).collect();
         let allowed = settings.publish_allow.iter().map(|prefix| canonical(prefix));
-        let named =
-            insecure.iter().cloned().chain(allowed).map(|registry| host_of(&registry).to_owned()).collect();
+        let named = |registry: String| {
+            let (host, port) = parts(&registry);
+            (host.to_owned(), port)
+        };
+        let named = insecure.iter().cloned().chain(allowed).map(named).collect();
         Self { insecure, named, loopback_http: settings.loopback_http }
     }
 
@@ -116,29 +127,35 @@ impl Guard {
 
     /// Whether a URL may be asked; an address written in it is judged here, a name when it is resolved.
     pub(super) fn check(&self, url: &Url) -> Result<(), Forbidden> {
-        let host = url.host_str().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse() {
-            Ok(ip) => self.check_address(bare, ip),
+        let host = bare_host(url);
+        match host.parse() {
+            Ok(ip) => self.check_address(host, ip, self.is_named(url)),
             Err(_) => Ok(()),
         }
     }
 
-    /// Whether connections to loopback that this URL causes should bypass a proxy.
-    pub(super) fn is_direct(url: &Url) -> bool {
-        let host = url.host_str().unwrap_or_default();
-        is_loopback_name(host.trim_start_matches('[').trim_end_matches(']'))
+    /// Whether the operator named this URL's host and port; a host without a port is named for its scheme's own.
+    pub(super) fn is_named(&self, url: &Url) -> bool {
+        let host = bare_host(url);
+        [url.port(), url.port_or_known_default()]
+            .into_iter()
+            .any(|port| self.named.contains(&(host.to_owned(), port)))
     }
 
-    fn check_address(&self, host: &str, ip: IpAddr) -> Result<(), Forbidden> {
+    /// Whether connections to loopback that this URL causes should bypass a proxy.
+    pub(super) fn is_direct(url: &Url) -> bool {
+        is_loopback_name(bare_host(url))
+    }
+
+    fn check_address(&self, host: &str, ip: IpAddr, named: bool) -> Result<(), Forbidden> {
         let no = |why, hint| Err(Forbidden { host: host.to_owned(), why, hint });
         if METADATA.contains(&embedded(ip)) {
             return no("is an address of cloud metadata, never of a registry", "name the registry itself");
         }
-        if self.named.contains(host) {
+        if named {
             return Ok(());
         }
-        let hint = "an operator may name the host in INSECURE_REGISTRIES or PUBLISH_ALLOW";
+        let hint = "an operator may name the host and its port in INSECURE_REGISTRIES or PUBLISH_ALLOW";
         if is_link_local(ip) {
             return no("is a link-local address, which this server does not speak to", hint);
         }
@@ -150,17 +167,21 @@ impl Guard {
 }
 
 /// Resolves names as the system does, and drops the addresses that the guard forbids.
-pub(super) struct Resolver(pub(super) Arc<Guard>);
+pub(super) struct Resolver {
+    pub(super) guard: Arc<Guard>,
+    /// Resolves for URLs that the operator named: a resolver hears of no port.
+    pub(super) named: bool,
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = Arc::clone(&self.0);
+        let (guard, named) = (Arc::clone(&self.guard), self.named);
         Box::pin(async move {
             let host = name.as_str();
             let mut allowed: Vec<SocketAddr> = Vec::new();
             let mut forbidden = None;
             for address in tokio::net::lookup_host((host, 0)).await? {
-                match guard.check_address(host, address.ip()) {
+                match guard.check_address(host, address.ip(), named) {
                     Ok(()) => allowed.push(address),
                     Err(no) => forbidden = Some(no),
                 }
@@ -213,6 +234,9 @@ mod tests {
         let (open, own) = (guard(&["127.0.0.1:5000", "169.254.9.9"], false), guard(&[], true));
         assert!(asks(&open, "http://127.0.0.1:5000/") && asks(&own, "http://127.0.0.1:5000/"));
         assert!(asks(&open, "http://169.254.9.9/") && !asks(&own, "http://169.254.9.9/"));
+        for url in ["http://127.0.0.1:5001/", "https://127.0.0.1/", "http://169.254.9.9:8080/"] {
+            assert!(!asks(&open, url), "{url}: the operator named another port");
+        }
         for url in
             ["http://127.0.0.2/", "http://[::1]:5000/", "http://0.0.0.0:5000/", "http://[::ffff:127.0.0.9]/"]
         {
@@ -220,6 +244,26 @@ mod tests {
             assert!(asks(&own, url), "{url}");
         }
         assert!(asks(&open, "https://10.0.0.7/"), "private ranges are where registries live");
+    }
+
+    #[test]
+    fn a_name_is_opened_at_the_port_that_was_named() {
+        let guard = guard(&["localhost:5000", "reg.test", "tls.test:443", "[fe80::1]:5000"], false);
+        let named = |url: &str| guard.is_named(&Url::parse(url).unwrap());
+        for url in [
+            "http://localhost:5000/",
+            "https://localhost:5000/",
+            "https://reg.test/",
+            "https://tls.test/",
+            "http://[fe80::1]:5000/",
+        ] {
+            assert!(named(url), "{url}");
+        }
+        for url in
+            ["http://localhost:5001/", "http://localhost/", "http://reg.test:6379/", "http://tls.test/"]
+        {
+            assert!(!named(url), "{url}");
+        }
     }
 
     #[test]
@@ -254,12 +298,13 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_judged_by_what_they_resolve_to() {
-        let resolver = Resolver(Arc::new(guard(&[], false)));
+        let guard = Arc::new(guard(&[], false));
+        let resolver = Resolver { guard: Arc::clone(&guard), named: false };
         let Err(error) = resolver.resolve("localhost".parse().unwrap()).await else {
             panic!("localhost was resolved");
         };
         assert!(error.downcast_ref::<Forbidden>().is_some(), "{error}");
-        let resolver = Resolver(Arc::new(guard(&["localhost:5000"], false)));
+        let resolver = Resolver { guard, named: true };
         assert!(resolver.resolve("localhost".parse().unwrap()).await.is_ok());
     }
 }

@@ -72,24 +72,38 @@ pub(super) enum Trouble {
 #[derive(Debug)]
 pub(super) struct Transport {
     guard: Arc<Guard>,
+    /// For what the operator named.
+    named: Clients,
+    /// For everything else.
+    others: Clients,
+}
+
+#[derive(Debug)]
+struct Clients {
     /// By the proxies of the environment, where there are any.
     outward: Client,
     /// Never by a proxy: for loopback.
     direct: Client,
 }
 
-impl Transport {
-    pub(super) fn new(guard: Arc<Guard>) -> Result<Self, reqwest::Error> {
+impl Clients {
+    fn new(guard: &Arc<Guard>, named: bool) -> Result<Self, reqwest::Error> {
         let builder = || {
             Client::builder()
                 .user_agent(concat!("bakery-server/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
-                .dns_resolver(Arc::new(Resolver(Arc::clone(&guard))))
+                .dns_resolver(Arc::new(Resolver { guard: Arc::clone(guard), named }))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(REQUEST_TIMEOUT)
         };
-        let (outward, direct) = (builder().build()?, builder().no_proxy().build()?);
-        Ok(Self { guard, outward, direct })
+        Ok(Self { outward: builder().build()?, direct: builder().no_proxy().build()? })
+    }
+}
+
+impl Transport {
+    pub(super) fn new(guard: Arc<Guard>) -> Result<Self, reqwest::Error> {
+        let (named, others) = (Clients::new(&guard, true)?, Clients::new(&guard, false)?);
+        Ok(Self { guard, named, others })
     }
 
     /// True where a server at this URL speaks HTTP at all.
@@ -152,7 +166,8 @@ impl Transport {
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Trouble> {
         self.guard.check(url).map_err(Trouble::Forbidden)?;
-        let client = if Guard::is_direct(url) { &self.direct } else { &self.outward };
+        let clients = if self.guard.is_named(url) { &self.named } else { &self.others };
+        let client = if Guard::is_direct(url) { &clients.direct } else { &clients.outward };
         let mut builder = client.request(request.method.clone(), url.clone());
         if let Some(accept) = &request.accept {
             builder = builder.header(ACCEPT, accept);

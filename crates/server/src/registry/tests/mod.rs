@@ -279,6 +279,10 @@ async fn a_realm_or_redirect_cannot_lead_inside() {
         error.hint.unwrap().contains("INSECURE_REGISTRIES"),
         "a server for others keeps off its own loopback"
     );
+    let insecure = vec!["localhost:5000".to_owned()];
+    let other = Registry::new(RegistrySettings { insecure, ..RegistrySettings::default() });
+    let error = other.digest_of(&"localhost:1/a:1".parse().unwrap(), &[]).await.unwrap_err();
+    assert!(error.text.contains("the server's own machine"), "a named port opens no other: {error}");
 }
 
 #[tokio::test]
