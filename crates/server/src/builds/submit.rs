@@ -41,7 +41,7 @@ impl Builds {
         let plan = check_spec(&request)?;
         shared.may_publish(&plan)?;
         let fills = shared.fill(&plan)?;
-        shared.contexts.check(&request.context).await.map_err(SubmitError::Context)?;
+        shared.contexts.check(owner, &request.context).await.map_err(SubmitError::Context)?;
         shared.contexts.needed(&request.context).await;
 
         let created = shared.clock.now();

@@ -175,20 +175,37 @@ impl Contexts {
         }
     }
 
-    /// Whether a build may name this context: it is in the store, or the reference is one of the server's own bucket.
-    pub async fn check(&self, context: &ContextRef) -> Result<(), ContextError> {
+    /// Whether a build of this owner may name this context: the owner has sent it to the store, or has offered it to the
+    /// server's own bucket. Another owner's is missing.
+    pub async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextError> {
+        let own = self.records().get(&(owner.to_owned(), context.id.clone())).cloned();
+        let named = own.is_some_and(|record| match context.place {
+            Place::Store => record.context == *context,
+            // Another gzip of the same identity has the same key.
+            Place::S3 { .. } => record.context.place == context.place,
+        });
+        self.check_named(context, named).await
+    }
+
+    /// Whether the context of a build that was taken is still there, whoever named it.
+    pub async fn check_taken(&self, context: &ContextRef) -> Result<(), ContextError> {
+        let named =
+            context.place != Place::Store || self.records().values().any(|record| record.context == *context);
+        self.check_named(context, named).await
+    }
+
+    async fn check_named(&self, context: &ContextRef, named: bool) -> Result<(), ContextError> {
         if context.len > limits::CONTEXT_BYTES {
             return Err(ContextError::TooLarge(context.len));
         }
         self.check_place(&context.id, &context.place)?;
-        let named = || self.records().values().any(|record| record.context == *context);
-        if context.place == Place::Store && !(named() && self.blob_is_there(context).await?) {
+        if !named || (context.place == Place::Store && !self.blob_is_there(context).await?) {
             return Err(ContextError::Missing(context.id.clone()));
         }
         Ok(())
     }
 
-    /// How an agent reads this context. Call [`Contexts::check`] first.
+    /// How an agent reads this context. Call [`Contexts::check_taken`] first.
     pub fn source(&self, context: &ContextRef) -> ContextSource {
         match (&context.place, &self.inner.bucket) {
             (Place::S3 { key, .. }, Some(bucket)) => ContextSource::S3 {

@@ -64,7 +64,7 @@ async fn a_context_is_sent_once_and_read_back() {
     let ContextAnswer::Upload { path } = answer else { panic!("{answer:?}") };
     assert!(path.starts_with(&route::context(id().hex())), "{path}");
     let context = put(&world.contexts, "local", b"a blob").await;
-    world.contexts.check(&context).await.unwrap();
+    world.contexts.check("local", &context).await.unwrap();
 
     // Another gzip of the same identity is not needed; what is there is what may be submitted.
     let present = world.contexts.offer("local", &offer_of(b"another gzip")).await.unwrap();
@@ -96,6 +96,25 @@ async fn one_owner_does_not_learn_what_another_has_sent() {
 }
 
 #[tokio::test]
+async fn nobody_builds_from_what_another_has_sent() {
+    let world = world(Some("ours"));
+    let stored = put(&world.contexts, "alice", b"a blob").await;
+    world.contexts.check("alice", &stored).await.unwrap();
+    let missing = world.contexts.check("bob", &stored).await;
+    assert!(matches!(missing, Err(ContextError::Missing(_))), "{missing:?}");
+    world.contexts.check_taken(&stored).await.unwrap();
+
+    let offer = s3("ours", object_key(&id()));
+    world.contexts.offer("alice", &offer).await.unwrap();
+    let ContextOffer { id, place, .. } = offer;
+    let regzipped = ContextRef { id, sha256: Digest::of(b"another gzip"), len: 12, place };
+    world.contexts.check("alice", &regzipped).await.unwrap();
+    let missing = world.contexts.check("bob", &regzipped).await;
+    assert!(matches!(missing, Err(ContextError::Missing(_))), "{missing:?}");
+    world.contexts.check_taken(&regzipped).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_not_as_offered_leaves_nothing_behind() {
     let world = world(None);
     let good = Expected { sha256: Digest::of(b"a blob"), len: 6 };
@@ -113,7 +132,7 @@ async fn what_is_not_as_offered_leaves_nothing_behind() {
     assert!(matches!(error, ContextError::BrokenOff(_)));
     assert_eq!(files(&world), Vec::<String>::new());
     let never = ContextRef { id: id(), sha256: Digest::of(b"a blob"), len: 6, place: Place::Store };
-    assert!(matches!(world.contexts.check(&never).await, Err(ContextError::Missing(_))));
+    assert!(matches!(world.contexts.check("local", &never).await, Err(ContextError::Missing(_))));
     assert!(matches!(world.contexts.open_blob(&never).await, Err(ContextError::Missing(_))));
 }
 
@@ -131,7 +150,7 @@ async fn only_the_own_bucket_and_the_key_of_the_identity_are_accepted() {
         let context =
             ContextRef { id: id(), sha256: offer.sha256.clone(), len: 4, place: offer.place.clone() };
         assert!(world.contexts.offer("local", &offer).await.is_err());
-        assert!(world.contexts.check(&context).await.is_err());
+        assert!(world.contexts.check("local", &context).await.is_err());
     }
     let without = self::world(None);
     let error = without.contexts.offer("local", &s3("ours", object_key(&id()))).await.unwrap_err();
@@ -173,7 +192,7 @@ async fn what_nobody_uses_is_swept() {
     put(&world.contexts, "bob", b"another").await;
     world.clock.advance(EXPIRY / 2);
     assert_eq!(world.contexts.sweep(EXPIRY).await.unwrap(), 1);
-    assert!(world.contexts.check(&old).await.is_err());
+    assert!(world.contexts.check("alice", &old).await.is_err());
     assert_eq!(files(&world).len(), 2, "{:?}", files(&world));
     world.clock.advance(EXPIRY);
     assert_eq!(world.contexts.sweep(EXPIRY).await.unwrap(), 1);

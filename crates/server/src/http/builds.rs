@@ -43,7 +43,7 @@ pub(super) async fn submit(
     let pieces = front.pieces(body);
     let (build, notices) = match body::media_type(&headers).as_str() {
         "application/json" => (body::json::<SubmitBuild>(&headers, pieces).await?, Vec::new()),
-        kind if yaml::TYPES.contains(&kind) => yaml::read(&front, &headers, pieces).await?,
+        kind if yaml::TYPES.contains(&kind) => yaml::read(&front, &owner, &headers, pieces).await?,
         kind => return Err(body::unsupported(kind, "application/json or application/yaml")),
     };
     let builds = front.rooms.builds.clone();

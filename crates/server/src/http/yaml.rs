@@ -20,11 +20,12 @@ pub(super) const TYPES: [&str; 3] = ["application/yaml", "application/x-yaml", "
 /// The build, and what is worth saying about its config.
 pub(super) async fn read(
     front: &Front,
+    owner: &str,
     headers: &HeaderMap,
     pieces: Pieces,
 ) -> Result<(SubmitBuild, Vec<String>), Refusal> {
     let idempotency_key = header(headers, IDEMPOTENCY_HEADER, "16 to 128 printable characters")?.to_owned();
-    let context = context(front, headers).await?;
+    let context = context(front, owner, headers).await?;
     let body = pieces.whole(limits::SPEC_BYTES).await?;
     let text = String::from_utf8(body)
         .map_err(|_| Refusal::new(Kind::BadRequest, "the config is not UTF-8").hint("save it as UTF-8"))?;
@@ -34,7 +35,7 @@ pub(super) async fn read(
 }
 
 /// The context that the header names: in the server's own store, else in its bucket.
-async fn context(front: &Front, headers: &HeaderMap) -> Result<ContextRef, Refusal> {
+async fn context(front: &Front, owner: &str, headers: &HeaderMap) -> Result<ContextRef, Refusal> {
     let expected = "`ID SHA256 LEN`, separated by blanks";
     let text = header(headers, CONTEXT_HEADER, expected)?;
     let mut context = parse(text).ok_or_else(|| {
@@ -42,7 +43,7 @@ async fn context(front: &Front, headers: &HeaderMap) -> Result<ContextRef, Refus
             .hint("offer the context first: id, sha256 and len are those of the offer")
     })?;
     let contexts = &front.rooms.contexts;
-    match (contexts.check(&context).await, contexts.bucket()) {
+    match (contexts.check(owner, &context).await, contexts.bucket()) {
         (Err(ContextError::Missing(_)), Some(bucket)) => {
             let key = object_key(&context.id);
             context.place = Place::S3 { bucket: bucket.name.clone(), key };

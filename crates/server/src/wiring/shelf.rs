@@ -22,12 +22,12 @@ pub(super) struct Shelf {
 
 #[async_trait]
 impl ContextShelf for Shelf {
-    async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem> {
-        self.contexts.check(context).await.map_err(|error| problem(&error))
+    async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextProblem> {
+        self.contexts.check(owner, context).await.map_err(|error| problem(&error))
     }
 
     async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem> {
-        self.contexts.check(context).await.map_err(|error| problem(&error))?;
+        self.contexts.check_taken(context).await.map_err(|error| problem(&error))?;
         let source = self.contexts.source(context);
         let (ContextSource::S3 { key, .. }, Some(store)) = (&source, &self.store) else { return Ok(source) };
         let signed = store.presign_get(key, URL_VALID).await;

@@ -89,7 +89,7 @@ struct AnyContext;
 
 #[async_trait]
 impl ContextShelf for AnyContext {
-    async fn check(&self, _: &ContextRef) -> Result<(), ContextProblem> {
+    async fn check(&self, _: &str, _: &ContextRef) -> Result<(), ContextProblem> {
         Ok(())
     }
     async fn source(&self, _: &ContextRef) -> Result<ContextSource, ContextProblem> {

@@ -302,7 +302,7 @@ struct FakeShelf;
 
 #[async_trait]
 impl ContextShelf for FakeShelf {
-    async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem> {
+    async fn check(&self, _: &str, context: &ContextRef) -> Result<(), ContextProblem> {
         if context.id == Digest::of(b"unknown") {
             return Err(ContextProblem { text: "it is not here".into(), hint: "send it".into() });
         }

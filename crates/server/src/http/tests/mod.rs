@@ -287,12 +287,12 @@ struct Shelf(Contexts);
 
 #[async_trait]
 impl ContextShelf for Shelf {
-    async fn check(&self, context: &ContextRef) -> Result<(), ContextProblem> {
+    async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextProblem> {
         let problem = |error: crate::contexts::ContextError| ContextProblem {
             text: error.to_string(),
             hint: "send it".to_owned(),
         };
-        self.0.check(context).await.map_err(problem)
+        self.0.check(owner, context).await.map_err(problem)
     }
 
     async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem> {
