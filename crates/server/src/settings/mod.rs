@@ -27,7 +27,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The operator's token; without one everybody who reaches the door may use it.
     pub token: Option<Secret>,
-    /// Credentials may travel over plain HTTP beyond loopback and our bridge.
+    /// The operator accepts that credentials reach the public door over plain HTTP.
     pub insecure: bool,
     /// Seals secrets in the ledger; `None` = the key file in the data folder.
     pub data_key: Option<Secret>,
@@ -180,6 +180,19 @@ impl Settings {
         }
         reader.finish(settings)
     }
+
+    /// What a start with these settings warns of; the public door speaks plain HTTP.
+    pub fn warning(&self) -> Option<String> {
+        let exposed = self.token.is_some() && !self.listen.ip().is_loopback() && !self.insecure;
+        exposed.then(|| {
+            format!(
+                "BAKERY_LISTEN={} is reached from outside over plain HTTP: whoever sees the traffic reads the token \
+                 and the builds' credentials\nhint: let a proxy or an Ingress end TLS in front of it and let nobody \
+                 else reach it; BAKERY_INSECURE=true says that it is so, or that plain HTTP is meant",
+                self.listen
+            )
+        })
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +255,18 @@ mod tests {
     fn beyond_loopback_a_token_or_an_explicit_word_is_needed() {
         assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "t")]).is_ok());
         assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_OPEN", "true")]).is_ok());
+    }
+
+    #[test]
+    fn a_token_over_plain_http_is_warned_of_until_the_operator_accepts_it() {
+        let warning = |vars: &[(&str, &str)]| read(vars).unwrap().warning();
+        let (outside, token) = (("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "flour-and-water"));
+        let text = warning(&[outside, token]).unwrap();
+        assert!(text.contains("0.0.0.0:3000") && text.contains("BAKERY_INSECURE"), "{text}");
+        assert!(!text.contains("flour"), "{text}");
+        assert_eq!(warning(&[outside, token, ("BAKERY_INSECURE", "true")]), None);
+        assert_eq!(warning(&[token]), None, "loopback");
+        assert_eq!(warning(&[outside, ("BAKERY_OPEN", "true")]), None, "no token travels");
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub const SERVER: &[VarDoc] = &[
         "BAKERY_INSECURE",
         "false",
         "",
-        "true = credentials may travel over plain HTTP beyond loopback and our bridge.",
+        "true = credentials may go over plain HTTP: the client sends them, the server does not warn at start.",
     ),
     var(
         "BAKERY_DATA_KEY",

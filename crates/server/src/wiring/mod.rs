@@ -88,6 +88,9 @@ impl Server {
     /// Starts everything; when it returns both doors are open and every build that was open is taken up.
     pub async fn start(settings: &Settings, vars: &dyn Vars) -> Result<Self, StartError> {
         let listener = listen("BAKERY_LISTEN", settings.listen).await?;
+        if let Some(warning) = settings.warning() {
+            tracing::warn!("{warning}");
+        }
         let (clock, tasks) = (Clock::system(), Tasks::new());
         let data = &settings.data_dir;
         let ledger = Ledger::open(data, settings.data_key.as_ref(), clock.clone()).await?;
