@@ -163,9 +163,7 @@ impl Builds {
         token: &Secret,
         request: OrderRequest,
     ) -> Result<TaskOrder, RunError> {
-        if !self.shared.ledger.key().is_launch_token(run, token) {
-            return Err(RunError::Unauthorized);
-        }
+        self.launched(run, token)?;
         let (reply, answer) = oneshot::channel();
         if !self.shared.tell(run.task.build, Message::Bind { run, request, reply }) {
             return Err(RunError::Over);
@@ -175,6 +173,15 @@ impl Builds {
             Err(_) if self.shared.stopping.is_cancelled() => Err(RunError::Internal(InternalError::Stopping)),
             // The owner went before it heard: its build has ended.
             Err(_) => Err(RunError::Over),
+        }
+    }
+
+    /// Whether `token` is the one that this run was launched with.
+    pub fn launched(&self, run: RunName, token: &Secret) -> Result<(), RunError> {
+        if self.shared.ledger.key().is_launch_token(run, token) {
+            Ok(())
+        } else {
+            Err(RunError::Unauthorized)
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) async fn order(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TaskOrder>, Refusal> {
+    // Nobody else's body is read.
+    front.rooms.builds.launched(run, &token).map_err(|error| refusal(&front, error))?;
     let request: OrderRequest = body::json(&headers, front.pieces(body)).await?;
     let order = front.rooms.builds.bind(run, &token, request).await;
     order.map(Json).map_err(|error| refusal(&front, error))
@@ -74,14 +76,15 @@ pub(super) async fn logs(
 }
 
 pub(super) async fn report(
-    Bearer(secret): Bearer,
+    bearer: Bearer,
     State(front): State<Front>,
     Named(run): Named<RunName>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ReportAck>, Refusal> {
+    session(&front, run, &bearer).await?;
     let report: TaskReport = body::json(&headers, front.pieces(body)).await?;
-    let ack = front.rooms.builds.report(run, &secret, report).await;
+    let ack = front.rooms.builds.report(run, &bearer.0, report).await;
     ack.map(Json).map_err(|error| refusal(&front, error))
 }
 

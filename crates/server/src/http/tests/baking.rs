@@ -58,6 +58,18 @@ async fn a_cancelled_build_tells_its_agent() {
 }
 
 #[tokio::test]
+async fn an_agent_is_known_before_its_body_is_read() {
+    let world = World::open(None).await;
+    world.submit().await;
+    let (agent, _) = world.agent().await;
+    for path in [route::run_order(agent.run), route::run_report(agent.run)] {
+        let unread = agent.http.post(format!("{}{path}", agent.url)).timeout(super::SOON).body("unread");
+        refused(unread.bearer_auth("0".repeat(64)), 401, "unauthorized").await;
+    }
+    refused(agent.call("POST", &route::run_report(agent.run)).body("unread"), 415, "unsupported-type").await;
+}
+
+#[tokio::test]
 async fn a_segment_that_is_none_is_refused() {
     let world = World::open(None).await;
     world.submit().await;
