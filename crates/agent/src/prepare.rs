@@ -12,7 +12,7 @@ pub mod login;
 
 /// How long a server that answers as no Bakery server does may be on its way up behind a gateway.
 const FOREIGN: Duration = Duration::from_mins(1);
-/// How long a server may be away before the agent has its order.
+/// How long a server may be away before the agent has its order and the context.
 const AWAY: Duration = Duration::from_mins(10);
 
 /// Trades the launch token for the order. Repeats until it is answered: the session is the same each time, so a lost

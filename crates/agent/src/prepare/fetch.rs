@@ -13,14 +13,15 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use super::AWAY;
 use crate::failure::{DISK_HINT, Failure};
 
 mod outside;
+#[cfg(test)]
+mod tests;
 
-/// How often a download that breaks is begun again.
-const TRIES: usize = 8;
 /// Pieces that wait for the disk.
 const WAITING: usize = 16;
 
@@ -32,6 +33,21 @@ pub struct Fetched {
     /// How much the task's own ignore rules have removed of it.
     pub removed: u64,
 }
+
+/// How long a download that breaks is begun again.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// The first pause; each one after it is longer.
+    first: Duration,
+    /// The longest pause.
+    longest: Duration,
+    /// From the first trouble to the last try.
+    whole: Duration,
+}
+
+/// As for the order: who has come so far outlives a restart of the server. The run's deadline ends it earlier.
+const PATIENCE: Patience =
+    Patience { first: Duration::from_millis(100), longest: Duration::from_secs(3), whole: AWAY };
 
 /// Why a try has failed.
 enum Trouble {
@@ -45,25 +61,7 @@ type Pieces = BoxStream<'static, Result<Bytes, String>>;
 /// Puts the context into the folder `dest`, proves that it is the one that the order names, and removes what the ignore
 /// rules of the order's own context drop.
 pub async fn context(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Fetched, Failure> {
-    let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(3))
-        .with_max_times(TRIES)
-        .with_jitter()
-        .build();
-    let unpacked = loop {
-        match once(order, runs, dest).await {
-            Ok(unpacked) => break unpacked,
-            Err(Trouble::Final(failure)) => return Err(failure),
-            Err(Trouble::Passing(text)) => match pauses.next() {
-                Some(pause) => {
-                    tracing::warn!(%text, "the context did not arrive whole");
-                    sleep(pause).await;
-                }
-                None => return Err(broken(format!("the context cannot be downloaded: {text}"))),
-            },
-        }
-    };
+    let unpacked = patiently(PATIENCE, || once(order, runs, dest)).await?;
     if unpacked.id != order.context.id {
         let text =
             format!("the context is {} and not {}, which the order names", unpacked.id, order.context.id);
@@ -78,6 +76,40 @@ pub async fn context(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Fetc
         remove @ ApplyError::Remove { .. } => broken(remove.to_string()),
     })?;
     Ok(Fetched { unpacked, removed })
+}
+
+/// Tries until it is done, until there is nothing to hope for, or until `patience` is at its end.
+async fn patiently<T, F>(patience: Patience, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Trouble>>,
+{
+    let mut pauses = ExponentialBuilder::default()
+        .with_min_delay(patience.first)
+        .with_max_delay(patience.longest)
+        .with_jitter()
+        .without_max_times()
+        .build();
+    let mut began = None;
+    loop {
+        let text = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(Trouble::Final(failure)) => return Err(failure),
+            Err(Trouble::Passing(text)) => text,
+        };
+        let began = *began.get_or_insert_with(Instant::now);
+        match pauses.next() {
+            Some(pause) if began.elapsed() < patience.whole => {
+                tracing::warn!(%text, "the context did not arrive whole");
+                sleep(pause).await;
+            }
+            // Nothing is known against the context itself.
+            _ => {
+                let text = format!("the context cannot be downloaded: {text}");
+                return Err(Failure::new(Reason::PlatformUnreachable, text)
+                    .hint("check the way from the task to where the context lies, then build again"));
+            }
+        }
+    }
 }
 
 async fn once(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Unpacked, Trouble> {
