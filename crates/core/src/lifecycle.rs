@@ -24,9 +24,9 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause of a reason and a sentence.
+    /// A cause of a reason and a sentence, which is cut to [`limits::TEXT_BYTES`].
     pub fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: limits::clip(text.into()) }
     }
 }
 
@@ -130,7 +130,7 @@ impl Ending {
                 (Reason::AgentLost, "the agent was ended from outside, not by this server".to_owned())
             }
         };
-        let cause = Cause { reason, text };
+        let cause = Cause::new(reason, text);
         match (reason, reason.fault()) {
             (Reason::TaskTimeout, _) => Self::TimedOut { cause },
             (_, Fault::Build) => Self::Failed { cause },

@@ -12,8 +12,11 @@ pub const ATTEMPTS: u8 = 2;
 pub const LINE_BYTES: usize = 64 << 10;
 /// Bytes of the payload of one log block.
 pub const BLOCK_BYTES: usize = 256 << 10;
-/// Bytes of one frame header, its newline included.
-pub const HEADER_BYTES: usize = 16 << 10;
+/// Bytes of one frame header, its newline included: room for the outcome of the largest build, see
+/// [`crate::wire::log::Frame::bounded`].
+pub const HEADER_BYTES: usize = 256 << 10;
+/// Bytes of one sentence that an agent or a platform gives; a longer one is cut.
+pub const TEXT_BYTES: usize = 4 << 10;
 /// Bytes of one log segment (one POST): the agent closes it at this size ...
 pub const SEGMENT_BYTES: usize = 1 << 20;
 /// ... or at this age.
@@ -46,3 +49,30 @@ pub const YAML_BYTES: usize = 4 << 20;
 pub const YAML_DEPTH: usize = 64;
 /// Mistakes, and notices, that one report lists.
 pub const FINDINGS: usize = 200;
+
+/// A sentence of others, cut to [`TEXT_BYTES`] at the end of a character.
+pub fn clip(mut text: String) -> String {
+    const MARK: &str = "…";
+    if text.len() > TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES - MARK.len()));
+        text.push_str(MARK);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_sentences_are_cut_between_characters() {
+        assert_eq!(clip("short".to_owned()), "short");
+        for lead in 0..4 {
+            let long = "x".repeat(lead) + &"🍞".repeat(TEXT_BYTES);
+            let cut = clip(long.clone());
+            assert!(cut.len() <= TEXT_BYTES && cut.len() > TEXT_BYTES - 8);
+            assert!(long.starts_with(cut.strip_suffix('…').unwrap()));
+            assert_eq!(clip(cut.clone()), cut);
+        }
+    }
+}

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::limits;
 use crate::names::{BadName, RunName};
 use crate::reason::Reason;
-use crate::wire::build::{BuildOutcome, PublishView, TaskPhase};
+use crate::wire::build::{BuildOutcome, PublishState, PublishView, TaskPhase};
 
 /// One line of log as its writer encodes it. Short keys: there are many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +170,23 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// The frame with its texts and images cut to their limits, so that its header fits [`limits::HEADER_BYTES`].
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::State { text: Some(text), .. } => *text = limits::clip(std::mem::take(text)),
+            Self::Published { publish: PublishView { state: PublishState::Failed { text, .. }, .. } } => {
+                *text = limits::clip(std::mem::take(text));
+            }
+            Self::End { outcome } => {
+                outcome.text = outcome.text.take().map(limits::clip);
+                outcome.images.truncate(limits::TASKS);
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// How many numbers of the build's order the frame takes.
     pub fn width(&self) -> u64 {
         match self {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::lifecycle::{Cause, TaskEvent};
+use bakery_core::limits;
 use bakery_core::names::Platform;
 use bakery_core::reason::Reason;
 use futures_util::StreamExt as _;
@@ -42,7 +43,7 @@ fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
             shared.tell_all(|| Message::Held { platform, live: Arc::clone(&live) });
         }
         Observation::Progress { run, reason, text } => {
-            let event = Event::of_run(run, TaskEvent::Progress(reason, text));
+            let event = Event::of_run(run, TaskEvent::Progress(reason, limits::clip(text)));
             shared.tell(run.task.build, Message::Happens(event));
         }
         Observation::Gone { run, exit } => {
@@ -57,5 +58,5 @@ fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
 fn cause(exit: Exit) -> Cause {
     let reason = exit.reason.unwrap_or(Reason::AgentLost);
     let text = if exit.text.is_empty() { reason.text().to_owned() } else { exit.text };
-    Cause { reason, text }
+    Cause::new(reason, text)
 }

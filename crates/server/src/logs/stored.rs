@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use bakery_core::limits;
 use bakery_core::wire::log::{Cursor, Frame, FrameHeader};
 
-/// Bytes read at once while scanning.
-const WINDOW: usize = 256 << 10;
+/// Bytes read at once while scanning: several times the longest header, so that few bytes are moved in memory.
+const WINDOW: usize = 4 * limits::HEADER_BYTES;
 
 /// Every time a torn end was cut: the epoch that began then, and the number that it began with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

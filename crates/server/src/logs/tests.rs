@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bakery_core::names::TaskId;
+use bakery_core::image::Digest;
+use bakery_core::names::{Arch, TaskId};
 use bakery_core::reason::Reason;
-use bakery_core::wire::build::{BuildOutcome, TaskPhase, Verdict};
+use bakery_core::wire::build::{BuildOutcome, PublishedImage, TaskPhase, Verdict};
 use bakery_core::wire::log::{Decoder, Level, Source};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -260,6 +261,41 @@ async fn a_reader_far_behind_is_served_from_the_file() {
         let header = &frames[0].0;
         assert!(header.seq <= seq && seq < header.seq + header.frame.width(), "{seq}");
     }
+}
+
+#[tokio::test]
+async fn the_longest_outcome_is_whole_after_opening_again() {
+    let (folder, logs) = logs().await;
+    let image = |n: usize| {
+        let destination = format!("reg.test/{}{n:02}:{}", "x".repeat(240), "t".repeat(128));
+        PublishedImage {
+            destination: destination.parse().unwrap(),
+            digest: Digest::of(b"image"),
+            archs: Arch::ALL.to_vec(),
+        }
+    };
+    // Characters that JSON escapes take the most room.
+    let text = || Some("\u{1}".repeat(100_000));
+    let state = Frame::State { run: run(0), phase: TaskPhase::Lost, reason: None, text: text() };
+    logs.frame(build(), state).await.unwrap();
+    let images: Vec<_> = (0..limits::TASKS).map(image).collect();
+    let outcome = BuildOutcome {
+        verdict: Verdict::Failed,
+        reason: Some(Reason::PushRefused),
+        text: text(),
+        images: images.clone(),
+    };
+    logs.frame(build(), Frame::End { outcome }).await.unwrap();
+    logs.sync(build()).await.unwrap();
+    let again = Logs::open(folder.path()).unwrap();
+    assert_eq!(again.epoch(build()).await.unwrap(), 0, "nothing was torn");
+    let frames = read(&again, Cursor::default(), true).await;
+    let [(FrameHeader { frame: Frame::State { text: Some(text), .. }, .. }, _), (end, _)] = &frames[..]
+    else {
+        panic!("{}", frames.len())
+    };
+    assert!(text.len() <= limits::TEXT_BYTES && text.ends_with('…'));
+    assert!(matches!(&end.frame, Frame::End { outcome } if outcome.images == images));
 }
 
 #[tokio::test]

@@ -84,6 +84,8 @@ impl Batch {
     }
 
     fn push(&mut self, frame: Frame, payload: &[u8]) {
+        // A header beyond its limit would be taken for a torn end when the log is opened again.
+        let frame = frame.bounded();
         self.frames.push((self.next, self.at + self.bytes.len() as u64));
         // Payloads are bounded by `limits::BLOCK_BYTES` long before they come here.
         let header =

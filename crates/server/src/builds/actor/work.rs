@@ -104,7 +104,7 @@ impl Actor {
             let event = match answer {
                 Ok(()) => Event::Answered { place, attempt: run.attempt },
                 Err(LaunchError { retryable, reason, text }) => {
-                    let cause = Cause { reason, text };
+                    let cause = Cause::new(reason, text);
                     Event::of_run(run, TaskEvent::LaunchFailed { retryable, cause })
                 }
             };
