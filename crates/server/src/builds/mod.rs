@@ -44,7 +44,7 @@ mod submit;
 mod tests;
 mod watch;
 
-use actor::{Actor, Handle, Message};
+use actor::{Actor, Handle, Message, complain};
 use duties::Duties;
 pub use error::{BuildError, InternalError, RunError, SubmitError};
 use ledger::{Ledger, LedgerError};
@@ -108,15 +108,29 @@ impl Builds {
             open: Mutex::default(),
         });
         for build in shared.ledger.unfinished_logs().await? {
-            shared.finish_log(build).await?;
+            if let Err(error) = shared.finish_log(build).await {
+                complain(
+                    build,
+                    &error,
+                    "the log of an ended build cannot be finished; the next start tries again",
+                );
+            }
         }
         for (run, platform) in shared.ledger.duties().await? {
             shared.places.hold(platform, run);
             shared.duties.stop(run, platform, true);
         }
         for build in shared.ledger.open_builds().await? {
-            shared.adopt(build).await?;
+            if let Err(error) = shared.adopt(build).await {
+                complain(
+                    build,
+                    &error,
+                    "an open build cannot be taken up; cancelling it or the next start tries again",
+                );
+            }
         }
+        // One bad build is no reason not to serve the others, a bad ledger is.
+        shared.ledger.ping().await?;
         let tasks = &shared.tasks;
         drop(tasks.spawn("duties", duties::run(Arc::clone(&shared), words)));
         for (&platform, launcher) in &shared.launchers {

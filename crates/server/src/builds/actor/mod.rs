@@ -311,6 +311,6 @@ impl Actor {
     }
 }
 
-fn complain(build: BuildId, error: &(impl StdError + 'static), what: &'static str) {
+pub(super) fn complain(build: BuildId, error: &(impl StdError + 'static), what: &'static str) {
     tracing::error!(%build, error = error as &dyn StdError, "{what}");
 }

@@ -301,3 +301,30 @@ fn a_drained_server_removes_the_containers_of_settled_runs() {
     });
     assert_eq!(world.platform.live(), []);
 }
+
+/// A world with an open build that the next life cannot take up until `mend` is called: its log cannot be opened.
+fn with_a_lost_build(world: &World) -> (BuildId, impl Fn()) {
+    let build = world.life(async |server| server.submit(single()).await);
+    let log = world.folder.path().join(format!("logs/{build}.log"));
+    let aside = world.folder.path().join("aside");
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let mend = move || {
+        std::fs::remove_dir(&log).unwrap();
+        std::fs::rename(&aside, &log).unwrap();
+    };
+    (build, mend)
+}
+
+#[test]
+fn one_bad_build_does_not_stop_the_server() {
+    let world = World::new();
+    let (bad, _) = with_a_lost_build(&world);
+    world.life(async |server| {
+        let good =
+            server.builds.submit(OWNER, request(single(), "key of the second build")).await.unwrap().id;
+        server.bake(run(good, 0, 1)).await;
+        assert_eq!(server.ended(good).await.outcome.unwrap().verdict, Verdict::Baked);
+        assert!(server.builds.view(OWNER, bad).await.unwrap().ended.is_none());
+    });
+}
