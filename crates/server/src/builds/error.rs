@@ -137,6 +137,9 @@ pub enum InternalError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+    /// Whoever should drive the build is lost, again and again.
+    #[error("nobody drives the build")]
+    Unowned,
 }
 
 macro_rules! internal {

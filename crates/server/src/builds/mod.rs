@@ -83,6 +83,8 @@ struct Shared {
     duties: Duties,
     sessions: Sessions,
     open: Mutex<HashMap<BuildId, Handle>>,
+    /// Held while a build gets its owner: it must never have two.
+    adopting: tokio::sync::Mutex<()>,
 }
 
 impl Builds {
@@ -106,6 +108,7 @@ impl Builds {
             duties,
             sessions: Sessions::default(),
             open: Mutex::default(),
+            adopting: tokio::sync::Mutex::default(),
         });
         for build in shared.ledger.unfinished_logs().await? {
             if let Err(error) = shared.finish_log(build).await {
@@ -161,13 +164,24 @@ impl Builds {
     /// Cancels one build of the owner's and returns what became of it. Cancelling an ended build changes nothing.
     pub async fn cancel(&self, owner: &str, build: BuildId) -> Result<BuildView, BuildError> {
         self.shared.check_owner(owner, build).await?;
-        let (reply, done) = oneshot::channel();
-        let text = "cancelled by its owner".to_owned();
-        if self.shared.tell(build, Message::Cancel { text, reply }) {
-            // An error here means that the build has ended by itself meanwhile.
-            let _ = done.await;
+        let told = || {
+            let (reply, done) = oneshot::channel();
+            let text = "cancelled by its owner".to_owned();
+            (self.shared.tell(build, Message::Cancel { text, reply }), done)
+        };
+        let (mut heard, mut done) = told();
+        let mut cancelled = heard && done.await.is_ok();
+        // It has ended by itself, or it has lost its owner: then the next one is told.
+        if !cancelled && self.shared.ensure_owner(build).await.map_err(BuildError::Internal)? {
+            (heard, done) = told();
+            cancelled = heard && done.await.is_ok();
         }
-        self.shared.view(build).await?.ok_or(BuildError::NoSuchBuild)
+        let view = self.shared.view(build).await?.ok_or(BuildError::NoSuchBuild)?;
+        if cancelled || view.ended.is_some() {
+            Ok(view)
+        } else {
+            Err(BuildError::Internal(InternalError::Unowned))
+        }
     }
 
     /// Trades a run's launch token for its order, and binds the run to the session.
@@ -277,15 +291,32 @@ impl Builds {
 }
 
 impl Shared {
-    /// Starts the owner of an open build.
-    async fn adopt(self: &Arc<Self>, build: BuildId) -> Result<(), InternalError> {
-        let Some(open) = self.ledger.load(build).await? else { return Ok(()) };
+    /// Gives an open build an owner where it has lost its own, or never got one; false where it has ended.
+    async fn ensure_owner(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
+        if self.stopping.is_cancelled() {
+            // The next start adopts it, if it is open.
+            let ended = self.ledger.state(build).await?.is_none_or(|state| state.ended.is_some());
+            return if ended { Ok(false) } else { Err(InternalError::Stopping) };
+        }
+        self.adopt(build).await
+    }
+
+    /// Starts the owner of an open build that has none; false where it has ended.
+    async fn adopt(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
+        let _adopting = self.adopting.lock().await;
+        if self.lock().get(&build).is_some_and(|handle| handle.inbox.lives()) {
+            return Ok(true);
+        }
+        let Some(open) = self.ledger.load(build).await? else {
+            self.forget(build);
+            return Ok(false);
+        };
         let owner = self.ledger.owner(build).await?.unwrap_or_default();
         let owed = self.owed(build, open.frames.clone()).await?;
         let (actor, handle) = Actor::new(Arc::clone(self), &owner, open, owed);
         self.lock().insert(build, handle);
         drop(self.tasks.spawn("build", self.owners.track_future(actor.run())));
-        Ok(())
+        Ok(true)
     }
 
     /// What is committed and not in the log: the log has a prefix of it.

@@ -69,8 +69,10 @@ impl Builds {
 }
 
 impl Shared {
-    async fn known(&self, found: Found, request_mac: &[u8]) -> Result<Submitted, SubmitError> {
+    async fn known(self: &Arc<Self>, found: Found, request_mac: &[u8]) -> Result<Submitted, SubmitError> {
         if found.request_mac == request_mac {
+            // It stands in the ledger, but whoever accepted it may have failed right after.
+            self.ensure_owner(found.id).await.map_err(SubmitError::Internal)?;
             self.submitted(found.id).await
         } else {
             Err(SubmitError::KeyReused)

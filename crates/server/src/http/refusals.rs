@@ -58,7 +58,9 @@ impl From<&InternalError> for Refusal {
     fn from(error: &InternalError) -> Self {
         match error {
             InternalError::Stopping => Self::draining(),
-            InternalError::Ledger(_) | InternalError::Log(_) => Self::internal(error),
+            InternalError::Ledger(_) | InternalError::Log(_) | InternalError::Unowned => {
+                Self::internal(error)
+            }
         }
     }
 }

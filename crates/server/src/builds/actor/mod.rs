@@ -59,6 +59,11 @@ impl Inbox {
     pub(super) fn tell(&self, message: Message) -> bool {
         self.0.send(message).is_ok()
     }
+
+    /// False where nobody will hear any more.
+    pub(super) fn lives(&self) -> bool {
+        !self.0.is_closed()
+    }
 }
 
 /// What others know of an owner.

@@ -37,6 +37,9 @@ impl Actor {
                 TaskState::Launching { .. } | TaskState::Retreating { .. } | TaskState::Running { .. }
             ) {
                 self.shared.places.hold(self.platform(run), run);
+            } else if matches!(record.task.state, TaskState::Planned { .. }) {
+                // What an owner that was lost has queued or been granted; the queue is joined anew.
+                self.shared.places.free(run);
             }
         }
     }

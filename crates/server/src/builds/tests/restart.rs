@@ -328,3 +328,47 @@ fn one_bad_build_does_not_stop_the_server() {
         assert!(server.builds.view(OWNER, bad).await.unwrap().ended.is_none());
     });
 }
+
+#[test]
+fn an_accepted_build_that_nobody_drives_is_driven_when_it_is_submitted_again() {
+    let world = World::new();
+    let (build, mend) = with_a_lost_build(&world);
+    world.life(async |server| {
+        mend();
+        let twins = || server.builds.submit(OWNER, request(single(), "key of the first build"));
+        let twins = tokio::join!(twins(), twins());
+        assert_eq!((twins.0.unwrap().id, twins.1.unwrap().id), (build, build));
+        server.bake(run(build, 0, 1)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        assert_told_once(&server, build).await;
+    });
+}
+
+#[test]
+fn an_accepted_build_that_nobody_drives_can_be_cancelled() {
+    let world = World::new();
+    let (build, mend) = with_a_lost_build(&world);
+    world.life(async |server| {
+        let refused = server.builds.cancel(OWNER, build).await;
+        assert!(matches!(refused, Err(BuildError::Internal(InternalError::Log(_)))), "{refused:?}");
+        mend();
+        let view = server.builds.cancel(OWNER, build).await.unwrap();
+        assert_eq!(view.outcome.unwrap().verdict, Verdict::Cancelled);
+    });
+}
+
+#[test]
+fn a_stopping_server_does_not_say_that_it_has_cancelled() {
+    World::new().life(async |server| {
+        let ended = server.submit(single()).await;
+        server.bake(run(ended, 0, 1)).await;
+        server.ended(ended).await;
+        let open =
+            server.builds.submit(OWNER, request(single(), "key of the second build")).await.unwrap().id;
+        server.builds.drain().await;
+        let refused = server.builds.cancel(OWNER, open).await;
+        assert!(matches!(refused, Err(BuildError::Internal(InternalError::Stopping))), "{refused:?}");
+        let view = server.builds.cancel(OWNER, ended).await.unwrap();
+        assert_eq!(view.outcome.unwrap().verdict, Verdict::Baked);
+    });
+}
