@@ -240,8 +240,12 @@ impl Logs {
     /// Closes files that nobody uses and nobody has used for `idle`.
     fn close_idle(&self, idle: Duration) {
         lock(&self.open).retain(|_, cell| {
-            // Handles are given out only under this lock: a count of one means that nobody else has one.
-            cell.get().is_none_or(|log| Arc::strong_count(log) > 1 || log.is_dirty() || !log.idle_for(idle))
+            // Cells are given out only under this lock, and handles only from cells: counts of one mean that nobody
+            // else has one, nor is about to take one.
+            Arc::strong_count(cell) > 1
+                || cell
+                    .get()
+                    .is_none_or(|log| Arc::strong_count(log) > 1 || log.is_dirty() || !log.idle_for(idle))
         });
     }
 

@@ -312,6 +312,10 @@ async fn idle_files_are_closed_and_opened_again() {
     logs.close_idle(Duration::ZERO);
     assert_eq!(lock(&logs.open).len(), 1, "it has a follower");
     drop(follower);
+    let cell = lock(&logs.open).get(&build()).cloned();
+    logs.close_idle(Duration::ZERO);
+    assert_eq!(lock(&logs.open).len(), 1, "somebody is about to use it");
+    drop(cell);
     logs.close_idle(Duration::ZERO);
     assert_eq!(lock(&logs.open).len(), 0);
     assert_eq!(append(&logs, run(0), 3, 1).await, 4);
