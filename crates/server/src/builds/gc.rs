@@ -9,6 +9,9 @@ use bakery_core::names::{BuildId, RunName};
 
 use super::{InternalError, Shared};
 
+/// A build that has ended no longer ago than this is kept however big the logs are: its client may still read.
+const FRESH: Duration = Duration::from_hours(1);
+
 /// Sweeps until the server stops; the first round is at once.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(shared.settings.retention.every);
@@ -50,7 +53,7 @@ async fn old_builds(shared: &Shared) -> Result<(), InternalError> {
             u64::try_from(now.as_millisecond() - ended.as_millisecond()).unwrap_or_default(),
         );
         let size = sizes.remove(&build).unwrap_or_default();
-        if age > retention.builds || total > retention.log_bytes {
+        if age > retention.builds || (total > retention.log_bytes && age > FRESH) {
             shared.ledger.remove(build).await?;
             shared.logs.remove(build).await?;
             total = total.saturating_sub(size);

@@ -19,6 +19,7 @@ use super::ledger::{Open, Transition};
 use super::sessions::SessionHash;
 use super::state::BuildState;
 use super::{Shared, sleep_until};
+use crate::logs::LogError;
 
 mod agent;
 mod decide;
@@ -261,12 +262,18 @@ impl Actor {
         }
     }
 
-    /// Appends committed frames to the log; what cannot be written stays owed.
+    /// Appends committed frames to the log; what cannot be written stays owed, unless the log has been removed.
     async fn pay(&mut self) {
         while let Some(frame) = self.owed.front() {
-            if let Err(error) = self.shared.logs.frame(self.id, frame.clone()).await {
-                complain(self.id, &error, "a frame could not be written to the log");
-                return;
+            match self.shared.logs.frame(self.id, frame.clone()).await {
+                Ok(()) => {}
+                Err(error @ LogError::Missing(_)) => {
+                    complain(self.id, &error, "a frame has no log to be written to; it is dropped");
+                }
+                Err(error) => {
+                    complain(self.id, &error, "a frame could not be written to the log");
+                    return;
+                }
             }
             self.owed.pop_front();
         }

@@ -16,6 +16,7 @@ use super::timers::human;
 use super::{Actor, Event, Message, Stopping, Todo};
 use crate::builds::publish::{self, Job};
 use crate::builds::sessions::Bound;
+use crate::logs::LogError;
 use crate::platform::{LaunchError, LaunchOrder};
 
 impl Actor {
@@ -192,7 +193,9 @@ impl Actor {
         loop {
             self.pay().await;
             if self.owed.is_empty() {
-                let synced = self.shared.logs.sync(self.id).await.is_ok();
+                // A log that has been removed has nothing left to be synced.
+                let synced =
+                    matches!(self.shared.logs.sync(self.id).await, Ok(()) | Err(LogError::Missing(_)));
                 if synced && self.shared.ledger.log_is_whole(self.id).await.is_ok() {
                     break;
                 }

@@ -86,12 +86,13 @@ impl Ledger {
         rows.iter().map(|row| id(row, "id")).collect()
     }
 
-    /// Builds that have ended, the one that ended first first.
+    /// Builds that have ended and whose logs say so, the one that ended first first.
     pub(in crate::builds) async fn ended_builds(&self) -> Result<Vec<(BuildId, Timestamp)>, LedgerError> {
-        let rows =
-            sqlx::query("SELECT id, ended_ms FROM builds WHERE ended_ms IS NOT NULL ORDER BY ended_ms")
-                .fetch_all(&self.inner.readers)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT id, ended_ms FROM builds WHERE ended_ms IS NOT NULL AND log_whole = 1 ORDER BY ended_ms",
+        )
+        .fetch_all(&self.inner.readers)
+        .await?;
         rows.iter().map(|row| Ok((id(row, "id")?, time(row.try_get("ended_ms")?)))).collect()
     }
 

@@ -4,6 +4,14 @@ use bakery_core::wire::build::Verdict;
 
 use super::*;
 
+/// Waits until nobody drives the build any more: its log is whole.
+async fn forgotten(server: &Server<'_>, build: BuildId) {
+    let shown = server.builds.shared.lock().get(&build).map(|handle| handle.state.clone());
+    if let Some(mut shown) = shown {
+        while shown.changed().await.is_ok() {}
+    }
+}
+
 fn holds(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
@@ -174,8 +182,7 @@ fn leftovers_and_old_builds_are_swept() {
         assert_eq!(server.world.platform.wait_stops(1).await, [stranger]);
         let build = server.submit(single()).await;
         server.bake(run(build, 0, 1)).await;
-        server.ended(build).await;
-        server.log(build).await;
+        forgotten(&server, build).await;
         server.world.clock.advance(Duration::from_hours(13 * 24));
         gc::round(&server.builds.shared).await;
         assert_eq!(server.builds.list(OWNER).await.unwrap().builds.len(), 1);
@@ -183,6 +190,47 @@ fn leftovers_and_old_builds_are_swept() {
         gc::round(&server.builds.shared).await;
         assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
         assert!(server.logs.sizes().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn what_has_just_ended_is_kept_however_big_the_logs_are() {
+    let mut world = World::new();
+    world.clock = Clock::standing_at("2026-01-01T00:00:00Z".parse().unwrap());
+    world.settings.retention.log_bytes = 0;
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.bake(run(build, 0, 1)).await;
+        forgotten(&server, build).await;
+        server.world.clock.advance(Duration::from_mins(59));
+        gc::round(&server.builds.shared).await;
+        assert_eq!(server.builds.list(OWNER).await.unwrap().builds.len(), 1);
+        server.world.clock.advance(Duration::from_mins(2));
+        gc::round(&server.builds.shared).await;
+        assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
+    });
+}
+
+#[test]
+fn a_build_is_kept_until_its_log_is_whole_and_ends_without_one() {
+    let mut world = World::new();
+    world.clock = Clock::standing_at("2026-01-01T00:00:00Z".parse().unwrap());
+    world.settings.patience.vacate = Duration::from_mins(5);
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.bind(run).await.unwrap();
+        server.report(run, failed(Reason::ExecutorFailed)).await;
+        server.ended(build).await;
+        // Its container lives, so the log has no end yet.
+        server.world.clock.advance(Duration::from_hours(30 * 24));
+        gc::round(&server.builds.shared).await;
+        assert_eq!(server.builds.list(OWNER).await.unwrap().builds.len(), 1);
+        // Somebody else has removed it.
+        server.logs.remove(build).await.unwrap();
+        server.world.platform.exit(run, 1);
+        forgotten(&server, build).await;
     });
 }
 
