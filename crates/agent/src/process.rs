@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bakery_core::wire::log::{Level, Source};
-use rustix::io::ioctl_fionread;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::ends::{Cause, Ends};
 use crate::log::{Log, Writer};
@@ -155,21 +154,8 @@ impl Processes {
         }
         let (done, all_read) = oneshot::channel();
         if settle.send(done).is_ok() {
-            let hurried = async {
-                let cause = self.ends.wait().await;
-                sleep(LAST_WORDS).await;
-                cause
-            };
-            tokio::select! {
-                // A reader that goes away instead has read everything.
-                _ = all_read => {}
-                cause = hurried => {
-                    if matches!(outcome, Outcome::Exited(_)) {
-                        self.tree.end(GRACE).await;
-                    }
-                    return Ok(Outcome::Ended(cause));
-                }
-            }
+            // A reader that goes away instead has read everything.
+            let _ = all_read.await;
         }
         Ok(outcome)
     }
@@ -212,8 +198,6 @@ impl<S: FnMut(&str)> Reader<S> {
                     if readable.is_err() || !self.read(&mut chunk) {
                         break;
                     }
-                    // Where somebody writes without a pause the pipe never lets others have their turn.
-                    yield_now().await;
                     continue;
                 }
                 done = asked => done,
@@ -243,21 +227,15 @@ impl<S: FnMut(&str)> Reader<S> {
         }
     }
 
-    /// Reads what was there when it was asked, and no more: somebody may still be writing. False at the end.
+    /// Reads until there is nothing for now. False at the end.
     fn drain(&mut self, chunk: &mut [u8]) -> bool {
-        let there = ioctl_fionread(&self.receiver).ok().and_then(|len| usize::try_from(len).ok());
-        let mut left = there.unwrap_or(CHUNK_BYTES);
-        while left > 0 {
+        loop {
             match self.receiver.try_read(chunk) {
                 Ok(0) => return false,
-                Ok(len) => {
-                    left = left.saturating_sub(len);
-                    self.writer.push(&chunk[..len], &mut self.seen);
-                }
+                Ok(len) => self.writer.push(&chunk[..len], &mut self.seen),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
-        true
     }
 }

@@ -110,43 +110,6 @@ async fn what_a_process_leaves_behind_lives_on_until_the_end_of_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chatty_process_that_is_left_behind_holds_nobody() {
-    let world = World::new();
-    let job = world.job("yes & echo $!; exit 0");
-    let (send, mut pids) = mpsc::unbounded_channel();
-    let running = world.processes.run(job, move |line| {
-        if line != "y" {
-            send.send(line.to_owned()).unwrap();
-        }
-    });
-    let outcome = timeout(Duration::from_secs(10), running).await;
-    let pid = pids.recv().await.unwrap();
-    assert!(lives(&pid));
-    kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
-    assert_eq!(outcome.unwrap().unwrap(), Outcome::Exited(Exit::Code(0)));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_is_heard_while_the_last_words_are_read() {
-    let world = World::new();
-    let (reading, mut begun) = mpsc::unbounded_channel();
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let job = world.job("echo last");
-    let running = world.processes.run(job, move |_| {
-        reading.send(()).unwrap();
-        // Until the test lets go.
-        let _ = held.recv();
-    });
-    let cancelling = async {
-        begun.recv().await.unwrap();
-        world.ends.end(Cause::Cancelled);
-    };
-    let outcome = timeout(Duration::from_secs(10), async { tokio::join!(running, cancelling).0 }).await;
-    drop(release);
-    assert_eq!(outcome.unwrap().unwrap(), Outcome::Ended(Cause::Cancelled));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_ends_the_whole_tree_however_it_hides() {
     let world = World::new();
     // One ignores SIGTERM, one has a session of its own, one has lost its parent in a third session.
