@@ -17,6 +17,7 @@ use bakery_core::wire::log::{self, BlockHeader};
 use bakery_core::wire::run::{SegmentAck, Stage};
 use bakery_link::{LinkError, Runs};
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use futures_util::stream::{self, Stream};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -235,8 +236,10 @@ impl Delivery {
             reached,
         };
         stream::try_unfold(segment, |mut segment| async {
-            Ok(segment.next().await?.map(|bytes| (bytes, segment)))
+            Ok::<_, std::io::Error>(segment.next().await?.map(|block| (block, segment)))
         })
+        .map_ok(|block| stream::iter(block.map(Ok)))
+        .try_flatten()
     }
 }
 
@@ -251,7 +254,8 @@ struct Segment {
 }
 
 impl Segment {
-    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+    /// The next block: its header and, uncopied, its payload.
+    async fn next(&mut self) -> std::io::Result<Option<[Bytes; 2]>> {
         let place = *self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         if Instant::now() >= self.ends {
             return Ok(None);
@@ -269,11 +273,11 @@ impl Segment {
         }
         let Some((Block { first, lines, payload }, next)) = read else { return Ok(None) };
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let mut bytes = Vec::with_capacity(payload.len() + HEADER_BYTES);
-        log::encode(&BlockHeader { run: self.run, first, lines, len }, &payload, &mut bytes);
-        self.left = self.left.saturating_sub(bytes.len());
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        log::encode_header(&BlockHeader { run: self.run, first, lines, len }, &mut header);
+        self.left = self.left.saturating_sub(header.len() + payload.len());
         *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        Ok(Some(bytes.into()))
+        Ok(Some([header.into(), payload.into()]))
     }
 }
 

@@ -44,9 +44,9 @@ impl LogStream {
             let frame = self.decoder.next_frame::<FrameHeader>();
             let frame = frame.map_err(|error| LinkError::foreign(self.door.base(), error.to_string()))?;
             match frame {
-                Some((header, payload)) => return Ok(Some((header, Bytes::copy_from_slice(payload)))),
+                Some(frame) => return Ok(Some(frame)),
                 None => match self.door.chunk(&mut self.response).await? {
-                    Some(chunk) => self.decoder.push(&chunk),
+                    Some(chunk) => self.decoder.push(chunk),
                     None if self.decoder.is_empty() => return Ok(None),
                     None => return Err(LinkError::cut(self.door.base(), "in the middle of a frame")),
                 },

@@ -255,9 +255,9 @@ async fn logs(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Body) -
             break;
         };
         bytes += chunk.len();
-        decoder.push(&chunk);
+        decoder.push(chunk);
         while let Some((header, payload)) = decoder.next_frame::<BlockHeader>().unwrap() {
-            take(&mut lock(&inner.seen), header, payload);
+            take(&mut lock(&inner.seen), header, &payload);
             inner.changed.send_replace(());
         }
     }

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -274,61 +275,85 @@ pub enum FrameError {
 /// Appends one frame to `out`. The caller has put the payload's length into the header.
 pub fn encode<H: Framed>(header: &H, payload: &[u8], out: &mut Vec<u8>) {
     debug_assert_eq!(header.payload_len(), payload.len());
+    encode_header(header, out);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a frame's header to `out`; its payload is to follow.
+pub fn encode_header<H: Framed>(header: &H, out: &mut Vec<u8>) {
     // Serialising our own plain structs into memory cannot fail; a reader would reject the frame if it did.
     if serde_json::to_writer(&mut *out, header).is_ok() {
         out.push(b'\n');
-        out.extend_from_slice(payload);
     }
 }
 
 /// Turns chunks of bytes, cut anywhere, back into frames. Holds at most one frame and one chunk.
+///
+/// A frame that lies whole in one chunk is not copied; one that was cut is put together once.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    buf: Vec<u8>,
-    at: usize,
-    scanned: usize,
+    /// The last chunk, without what was taken of it.
+    chunk: Bytes,
+    /// The beginning of a frame whose end is yet to come; `chunk` goes on behind it.
+    part: Vec<u8>,
+    /// Bytes of the header that `part` begins with, and of its whole frame; 0 while the header has no end yet.
+    head: usize,
+    whole: usize,
 }
 
 impl Decoder {
-    /// Takes the next chunk.
-    pub fn push(&mut self, chunk: &[u8]) {
-        if self.at > 0 {
-            self.buf.drain(..self.at);
-            self.at = 0;
-        }
-        self.buf.extend_from_slice(chunk);
+    /// Takes the next chunk. Cheapest where every whole frame was taken out before.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.chunk = if self.chunk.is_empty() { chunk } else { [&self.chunk[..], &chunk].concat().into() };
     }
 
     /// True between frames: a stream that ends elsewhere was cut.
     pub fn is_empty(&self) -> bool {
-        self.at == self.buf.len()
+        self.chunk.is_empty() && self.part.is_empty()
     }
 
     /// The next whole frame, if one is there. After an error the stream cannot be read any further.
-    pub fn next_frame<H: Framed>(&mut self) -> Result<Option<(H, &[u8])>, FrameError> {
-        let rest = &self.buf[self.at..];
-        let Some(end) = rest[self.scanned..].iter().position(|&b| b == b'\n').map(|i| i + self.scanned)
-        else {
-            self.scanned = rest.len();
-            return if rest.len() > limits::HEADER_BYTES { Err(FrameError::LongHeader) } else { Ok(None) };
-        };
-        if end > limits::HEADER_BYTES {
-            return Err(FrameError::LongHeader);
+    pub fn next_frame<H: Framed>(&mut self) -> Result<Option<(H, Bytes)>, FrameError> {
+        if self.head == 0 {
+            let Some(end) = self.chunk.iter().position(|&b| b == b'\n') else {
+                self.part.extend_from_slice(&std::mem::take(&mut self.chunk));
+                let long = self.part.len() > limits::HEADER_BYTES;
+                return if long { Err(FrameError::LongHeader) } else { Ok(None) };
+            };
+            let head = self.part.len() + end + 1;
+            let header: H = if self.part.is_empty() {
+                read_header(&self.chunk[..head])?
+            } else {
+                self.part.extend_from_slice(&self.chunk.split_to(end + 1));
+                read_header(&self.part)?
+            };
+            let whole = head + header.payload_len();
+            if self.part.is_empty() && self.chunk.len() >= whole {
+                let mut frame = self.chunk.split_to(whole);
+                return Ok(Some((header, frame.split_off(head))));
+            }
+            self.part.reserve_exact(whole - self.part.len());
+            (self.head, self.whole) = (head, whole);
         }
-        let header: H = serde_json::from_slice(&rest[..end]).map_err(FrameError::Header)?;
-        let len = header.payload_len();
-        if len > limits::BLOCK_BYTES {
-            return Err(FrameError::LongPayload(len));
-        }
-        let start = self.at + end + 1;
-        if self.buf.len() < start + len {
-            self.scanned = end;
+        let missing = self.whole - self.part.len();
+        self.part.extend_from_slice(&self.chunk.split_to(missing.min(self.chunk.len())));
+        if self.part.len() < self.whole {
             return Ok(None);
         }
-        self.at = start + len;
-        self.scanned = 0;
-        Ok(Some((header, &self.buf[start..start + len])))
+        let header = read_header(&self.part[..self.head])?;
+        let mut frame = Bytes::from(std::mem::take(&mut self.part));
+        self.whole = 0;
+        Ok(Some((header, frame.split_off(std::mem::take(&mut self.head)))))
     }
+}
+
+fn read_header<H: Framed>(line: &[u8]) -> Result<H, FrameError> {
+    if line.len() > limits::HEADER_BYTES + 1 {
+        return Err(FrameError::LongHeader);
+    }
+    let header: H = serde_json::from_slice(line).map_err(FrameError::Header)?;
+    let len = header.payload_len();
+    if len > limits::BLOCK_BYTES { Err(FrameError::LongPayload(len)) } else { Ok(header) }
 }
 
 #[cfg(test)]
@@ -351,7 +376,7 @@ mod tests {
             let mut decoder = Decoder::default();
             let mut seen = Vec::new();
             for chunk in bytes.chunks(size) {
-                decoder.push(chunk);
+                decoder.push(Bytes::copy_from_slice(chunk));
                 while let Some((header, payload)) = decoder.next_frame::<FrameHeader>().unwrap() {
                     seen.push((header.seq, header.frame.width(), payload.len()));
                 }
@@ -364,17 +389,18 @@ mod tests {
     #[test]
     fn a_newer_servers_frame_is_skipped_with_its_payload() {
         let mut decoder = Decoder::default();
-        decoder
-            .push(b"{\"kind\":\"picture\",\"seq\":4,\"len\":3,\"w\":1}\nabc{\"kind\":\"beat\",\"seq\":5}\n");
+        decoder.push(Bytes::from_static(
+            b"{\"kind\":\"picture\",\"seq\":4,\"len\":3,\"w\":1}\nabc{\"kind\":\"beat\",\"seq\":5}\n",
+        ));
         let (header, payload) = decoder.next_frame::<FrameHeader>().unwrap().unwrap();
-        assert_eq!((header.frame, payload), (Frame::Unknown, b"abc".as_slice()));
+        assert_eq!((header.frame, payload), (Frame::Unknown, Bytes::from_static(b"abc")));
         assert_eq!(decoder.next_frame::<FrameHeader>().unwrap().unwrap().0.frame, Frame::Beat);
     }
 
     #[test]
     fn floods_without_a_line_end_are_refused() {
         let mut decoder = Decoder::default();
-        decoder.push(&vec![b'x'; limits::HEADER_BYTES + 1]);
+        decoder.push(vec![b'x'; limits::HEADER_BYTES + 1].into());
         assert!(matches!(decoder.next_frame::<BlockHeader>(), Err(FrameError::LongHeader)));
     }
 

@@ -38,21 +38,21 @@ pub(super) async fn receive(
             }
         };
         let mut gathered = piece.len();
-        decoder.push(&piece);
-        while gathered < BATCH
+        let mut blocks = Vec::new();
+        let mut taken = take(&mut decoder, piece, &mut blocks);
+        while taken.is_ok()
+            && gathered < BATCH
             && let Some(piece) = pieces.at_hand()
         {
             gathered += piece.len();
-            decoder.push(&piece);
+            taken = take(&mut decoder, piece, &mut blocks);
         }
         length += gathered;
-        let mut blocks = Vec::new();
-        let broken = take(&mut decoder, &mut blocks).err();
         if !blocks.is_empty() {
             session.heard(stage);
             next = Some(logs.append_all(run.task.build, run, blocks).await.map_err(refusal)?);
         }
-        if let Some(error) = broken {
+        if let Err(error) = taken {
             return Err(Refusal::new(Kind::BadBlock, error.to_string()));
         }
         if length > LONGEST {
@@ -66,10 +66,15 @@ pub(super) async fn receive(
     Ok(SegmentAck { next, cancel: session.cancelled() })
 }
 
-/// Every whole block.
-fn take(decoder: &mut Decoder, blocks: &mut Vec<(BlockHeader, Bytes)>) -> Result<(), FrameError> {
-    while let Some((header, payload)) = decoder.next_frame::<BlockHeader>()? {
-        blocks.push((header, Bytes::copy_from_slice(payload)));
+/// Every block that is whole with this piece.
+fn take(
+    decoder: &mut Decoder,
+    piece: Bytes,
+    blocks: &mut Vec<(BlockHeader, Bytes)>,
+) -> Result<(), FrameError> {
+    decoder.push(piece);
+    while let Some(block) = decoder.next_frame()? {
+        blocks.push(block);
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ pub(super) async fn read(logs: &Logs, from: Cursor, follow: bool) -> Vec<(FrameH
     let mut stream = logs.follow(build(), from, follow).await.unwrap();
     let (mut decoder, mut frames) = (Decoder::default(), Vec::new());
     while let Some(chunk) = stream.next().await {
-        decoder.push(&chunk.unwrap());
+        decoder.push(chunk.unwrap());
         while let Some((header, payload)) = decoder.next_frame::<FrameHeader>().unwrap() {
             frames.push((header, payload.to_vec()));
         }

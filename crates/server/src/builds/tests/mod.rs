@@ -178,7 +178,7 @@ impl Server<'_> {
         let mut stream = self.logs.follow(build, Cursor::default(), true).await.unwrap();
         let (mut decoder, mut frames) = (Decoder::default(), Vec::new());
         while let Some(chunk) = stream.next().await {
-            decoder.push(&chunk.unwrap());
+            decoder.push(chunk.unwrap());
             while let Some((header, payload)) = decoder.next_frame::<FrameHeader>().unwrap() {
                 let lines = payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
                 frames

@@ -222,7 +222,7 @@ impl Follower {
                     return Some(header.frame);
                 }
             } else if let Some(chunk) = timeout(SOON, self.response.chunk()).await.unwrap().unwrap() {
-                self.decoder.push(&chunk);
+                self.decoder.push(chunk);
             } else {
                 assert!(self.decoder.is_empty(), "cut in the middle of a frame");
                 return None;
