@@ -1,5 +1,6 @@
 //! From options and files to a plan.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -11,8 +12,9 @@ use bakery_core::limits;
 use bakery_core::names::Arch;
 use bakery_core::plan::{self, BuildPlan};
 use bakery_core::report::{Mistake, Notice, Report};
+use bakery_core::secret::{Secret, name_suggests_secret};
 use bakery_core::spec::{BuildSpec, Order};
-use bakery_core::vars::Layered;
+use bakery_core::vars::{Layered, Vars};
 
 use crate::cli::Source;
 use crate::exit::Failure;
@@ -31,6 +33,8 @@ pub struct Loaded {
     pub root: PathBuf,
     /// Contexts and Dockerfiles that are not below the root.
     pub missing: Vec<String>,
+    /// Values of variables that went into the spec and whose names suggest a secret.
+    pub secrets: Vec<Secret>,
 }
 
 /// The files of one call.
@@ -63,12 +67,13 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
     if !mistakes.is_empty() {
         return Err(Report { mistakes }.into());
     }
+    let asked_for = Noted { vars: environment, secrets: RefCell::default() };
     let (spec, notices) = match (config, compose, &files.compose) {
         (config, Some(compose), Some(path)) => {
             let services: Vec<_> = services.iter().map(ToString::to_string).collect();
             let request =
                 Asked { path, root: &root, services: &services, order, overrides: &files.overrides };
-            request.resolve(&compose, config.as_ref(), environment)?
+            request.resolve(&compose, config.as_ref(), &asked_for)?
         }
         (Some(config), ..) => config.resolve(order)?,
         _ => return Err(nothing_found()),
@@ -78,7 +83,7 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
         Failure { exit: crate::exit::Exit::Input, text: lines.join("\n"), hint: None }
     })?;
     let missing = missing(&spec, &root);
-    Ok(Loaded { spec, plan, notices, root, missing })
+    Ok(Loaded { spec, plan, notices, root, missing, secrets: asked_for.secrets.into_inner() })
 }
 
 /// The build contexts of a spec, each once.
@@ -91,6 +96,28 @@ pub fn folders(spec: &BuildSpec) -> Vec<ContextFolder> {
         })
         .collect();
     all.into_iter().collect()
+}
+
+/// An environment that remembers the secrets that it was asked for.
+struct Noted<'a> {
+    vars: &'a BTreeMap<String, String>,
+    secrets: RefCell<Vec<Secret>>,
+}
+
+impl Noted<'_> {
+    fn note(&self, name: &str, value: &str) {
+        if name_suggests_secret(name) {
+            self.secrets.borrow_mut().push(Secret::new(value));
+        }
+    }
+}
+
+impl Vars for Noted<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let value = self.vars.get(name).cloned()?;
+        self.note(name, &value);
+        Some(value)
+    }
 }
 
 struct Asked<'a> {
@@ -106,11 +133,15 @@ impl Asked<'_> {
         &self,
         compose: &ComposeFile,
         config: Option<&ConfigFile>,
-        environment: &BTreeMap<String, String>,
+        environment: &Noted<'_>,
     ) -> Result<(BuildSpec, Vec<Notice>), Failure> {
         let folder =
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let project = env_file(&folder.join(".env"), environment)?;
+        // Within the file one value may hold another.
+        for (name, value) in &project {
+            environment.note(name, value);
+        }
         let folder = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },

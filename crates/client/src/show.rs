@@ -1,12 +1,13 @@
 //! `plan`: what a build would do, for people and for machines. Secrets are masked in both.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, Paths};
+use bakery_core::mask::{Form, MASK, Mask};
 use bakery_core::names::{Arch, Platform};
-use bakery_core::plan::{BuildPlan, PlannedTask, Publish};
-use bakery_core::secret::name_suggests_secret;
+use bakery_core::plan::{BuildPlan, PlannedTask, Publish, Target};
+use bakery_core::secret::Secret;
 use bakery_core::spec::Order;
 use bakery_core::wire::run::Push;
 use serde::Serialize;
@@ -15,7 +16,6 @@ use crate::labels;
 use crate::load::Loaded;
 use crate::talk;
 
-const MASK: &str = "***";
 /// What stands for a value that only the server knows.
 const UNSET: &str = "server default";
 
@@ -68,7 +68,7 @@ struct ShownCredential {
 
 /// The text of `plan`. Notices and what is missing in the source go to standard error.
 pub fn show(loaded: &Loaded, json: bool) -> String {
-    let (shown, notices) = shown(&loaded.plan, loaded.spec.order);
+    let (shown, notices) = shown(&loaded.plan, loaded.spec.order, &loaded.secrets);
     for notice in &loaded.notices {
         talk::say(&format!("notice: {notice}"));
     }
@@ -87,30 +87,40 @@ pub fn show(loaded: &Loaded, json: bool) -> String {
     shown.to_string()
 }
 
-fn shown(plan: &BuildPlan, order: Order) -> (Shown, Vec<String>) {
+fn shown(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (Shown, Vec<String>) {
     let labels = labels::of_plan(plan);
+    let masks: BTreeMap<u16, Mask> =
+        plan.tasks().map(|(_, task)| (task.index, Mask::of(&task.spec, secrets))).collect();
+    // A target is called like its first task's destination.
+    let reference = |target: &Target, text: &str| {
+        let mask = target.tasks.first().and_then(|task| masks.get(&task.index));
+        mask.map_or_else(String::new, |mask| mask.reference(text))
+    };
+    let name = |target: &Target| reference(target, &target.name);
     let mut notices = Vec::new();
     let targets = plan.targets.iter().map(|target| ShownTarget {
-        name: target.name.clone(),
+        name: name(target),
         service: target.service.as_ref().map(ToString::to_string),
-        destination: target.publish.as_ref().map(|publish| publish.destination().to_string()),
+        destination: target
+            .publish
+            .as_ref()
+            .map(|publish| reference(target, &publish.destination().to_string())),
         index: matches!(target.publish, Some(Publish::Index { .. })),
-        after: target.after.iter().map(|&place| plan.targets[place].name.clone()).collect(),
+        after: target.after.iter().map(|&place| name(&plan.targets[place])).collect(),
         tasks: target
             .tasks
             .iter()
-            .map(|task| {
-                let name = labels.get(&task.index).map(|label| label.task.clone()).unwrap_or_default();
-                shown_task(task, name, &mut notices)
+            .filter_map(|task| {
+                let (label, mask) = (labels.get(&task.index)?, masks.get(&task.index)?);
+                Some(shown_task(task, mask.reference(&label.task), mask, &mut notices))
             })
             .collect(),
     });
     (Shown { executor: kaniko::PINNED_VERSION, order, targets: targets.collect() }, notices)
 }
 
-fn shown_task(task: &PlannedTask, name: String, notices: &mut Vec<String>) -> ShownTask {
+fn shown_task(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<String>) -> ShownTask {
     let spec = &task.spec;
-    let mask = Mask::of(task);
     let input = ArgvInput {
         arch: spec.arch,
         push_to: task.push_to.as_ref(),
@@ -133,87 +143,19 @@ fn shown_task(task: &PlannedTask, name: String, notices: &mut Vec<String>) -> Sh
         cpu_millis: spec.cpu_millis,
         memory_mib: spec.memory_mib,
         env: spec.env.iter().map(|(name, value)| (name.clone(), mask.value(name, value.expose()))).collect(),
-        pre_script: spec.pre_script.as_deref().map(|text| mask.text(text)),
-        post_script: spec.post_script.as_deref().map(|text| mask.text(text)),
+        pre_script: spec.pre_script.as_deref().map(|text| mask.text(text, Form::Script)),
+        post_script: spec.post_script.as_deref().map(|text| mask.text(text, Form::Script)),
         credentials: spec
             .credentials
             .iter()
             .map(|login| ShownCredential {
                 registry: login.registry.clone(),
-                username: login.username.clone(),
+                username: mask.text(&login.username, Form::Plain),
             })
             .collect(),
-        push_to: task.push_to.as_ref().map(ToString::to_string),
-        argv: argv.iter().map(|arg| mask.argument(arg)).collect(),
+        push_to: task.push_to.as_ref().map(|image| mask.reference(&image.to_string())),
+        argv: mask.arguments(&argv),
     }
-}
-
-/// What must not be seen in a task's plan.
-struct Mask<'a> {
-    secrets: Vec<&'a str>,
-}
-
-impl<'a> Mask<'a> {
-    /// Passwords, and the values of variables and build arguments whose names suggest a secret.
-    fn of(task: &'a PlannedTask) -> Self {
-        let spec = &task.spec;
-        let logins = spec.credentials.iter().map(|login| login.password.expose());
-        let env =
-            spec.env.iter().filter(|(name, _)| name_suggests_secret(name)).map(|(_, value)| value.expose());
-        let args = spec.kaniko.build_args.iter().filter(|(name, _)| name_suggests_secret(name));
-        let mut secrets: Vec<&str> = logins.chain(env).chain(args.map(|(_, value)| value.as_str())).collect();
-        // Shorter ones would be found in innocent words, and the longest must go first.
-        secrets.retain(|secret| secret.len() >= 4);
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self { secrets }
-    }
-
-    /// One variable's value.
-    fn value(&self, name: &str, value: &str) -> String {
-        if name_suggests_secret(name) { MASK.to_owned() } else { self.text(value) }
-    }
-
-    /// Any text: known secrets and the passwords in URLs go.
-    fn text(&self, text: &str) -> String {
-        let text = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, MASK));
-        without_url_passwords(&text)
-    }
-
-    /// One argument of the executor; `--build-arg` may come in two parts, and in extra flags.
-    fn argument(&self, arg: &str) -> String {
-        let (flag, rest) = match arg.strip_prefix("--build-arg=") {
-            Some(rest) => ("--build-arg=", rest),
-            None => ("", arg),
-        };
-        match rest.split_once('=') {
-            Some((name, _)) if !name.starts_with('-') && name_suggests_secret(name) => {
-                format!("{flag}{name}={MASK}")
-            }
-            _ => self.text(arg),
-        }
-    }
-}
-
-/// `scheme://user:password@host` without the password.
-fn without_url_passwords(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        out.push_str(before);
-        let end =
-            after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(after.len());
-        let authority = &after[..end];
-        match authority.rsplit_once('@').and_then(|(login, host)| Some((login.split_once(':')?.0, host))) {
-            Some((user, host)) => {
-                let _ = write!(out, "{user}:{MASK}@{host}");
-            }
-            None => out.push_str(authority),
-        }
-        rest = &after[end..];
-    }
-    out.push_str(rest);
-    out
 }
 
 impl fmt::Display for Shown {
@@ -300,7 +242,7 @@ bake:
     fn planned() -> (Shown, Vec<String>) {
         let file = config::read("config.yaml", CONFIG).unwrap();
         let (spec, _) = file.resolve(Order::Sequential).unwrap();
-        shown(&plan::plan(&spec).unwrap(), spec.order)
+        shown(&plan::plan(&spec).unwrap(), spec.order, &[])
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::limits;
+use crate::{limits, mask};
 
 /// A place in a file, and what the file says there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -182,15 +182,10 @@ pub fn did_you_mean(text: &str, known: &[&str]) -> String {
         .map_or_else(|| format!("one of {}", known.join(", ")), |word| format!("did you mean `{word}`?"))
 }
 
-/// A text from a file as it may stand in a message: short, on one line, without a URL's login.
+/// A text from a file as it may stand in a message: short, on one line, without what looks like a secret.
 pub fn shown(text: &str) -> String {
-    let without_login = match text.split_once("://") {
-        Some((scheme, rest)) if rest.contains('@') => {
-            format!("{scheme}://***@{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
-        }
-        _ => text.to_owned(),
-    };
-    let mut chars = without_login.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let masked = mask::text(text, mask::Form::Plain);
+    let mut chars = masked.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut kept: String = chars.by_ref().take(60).collect();
     if chars.next().is_some() {
         kept.push_str("...");
@@ -258,8 +253,9 @@ mod tests {
     }
 
     #[test]
-    fn a_login_in_a_url_is_not_shown() {
-        assert_eq!(shown("https://me:hunter2@reg.test/a"), "https://***@reg.test/a");
+    fn a_login_is_not_shown() {
+        assert_eq!(shown("https://me:hunter2@reg.test/a"), "https://me:***@reg.test/a");
+        assert_eq!(shown("me:hunter2@reg.test/a"), "me:***@reg.test/a");
         assert_eq!(shown(&"x".repeat(100)).len(), 63);
     }
 }

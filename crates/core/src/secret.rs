@@ -94,13 +94,29 @@ pub mod map_on_wire {
     }
 }
 
-/// True for names that people give to secrets (`NPM_TOKEN`, `DB_PASSWORD`, ...): their values are masked wherever
-/// Bakery prints them, and a build argument of such a name gets a warning, since it lands in the image's history.
+/// True for names that people give to secrets (`NPM_TOKEN`, `db-password`, `GITHUB_PAT`, `SENTRY_DSN`, ...): their values
+/// are masked wherever Bakery prints them, and a build argument of such a name gets a warning, since it lands in the
+/// image's history.
 pub fn name_suggests_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIAL", "API_KEY", "APIKEY", "PRIVATE_KEY", "ACCESS_KEY"]
-        .iter()
-        .any(|word| name.contains(word))
+    // Telling anywhere in a name ...
+    const PARTS: [&str; 7] = ["TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "CREDENTIAL", "APIKEY"];
+    // ... or as a word of their own: `PATH` and `COMPASS` are innocent ...
+    const WORDS: [&str; 6] = ["PAT", "DSN", "PASS", "PWD", "PW", "JWT"];
+    // ... or before `KEY`: `CACHE_KEY` and `PUBLIC_KEY` are no secrets.
+    const KEYS: [&str; 9] =
+        ["API", "PRIVATE", "ACCESS", "SIGNING", "ENCRYPTION", "MASTER", "DEPLOY", "SSH", "AUTH"];
+    // A tokenizer splits texts.
+    let name = name.to_ascii_uppercase().replace(['-', '.'], "_").replace("TOKENIZE", "");
+    // The shell's own name for the working directory.
+    if name == "PWD" {
+        return false;
+    }
+    let words: Vec<&str> =
+        name.split('_').map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit())).collect();
+    PARTS.iter().any(|part| name.contains(part))
+        || words.iter().any(|word| WORDS.contains(word))
+        || words.windows(2).any(|pair| pair[1] == "KEY" && KEYS.contains(&pair[0]))
+        || words.last() == Some(&"AUTH")
 }
 
 #[cfg(test)]
@@ -115,7 +131,39 @@ mod tests {
 
     #[test]
     fn names_of_secrets_are_recognised() {
-        assert!(name_suggests_secret("npm_token") && name_suggests_secret("DB_PASSWORD"));
-        assert!(!name_suggests_secret("GO_VERSION"));
+        for name in [
+            "npm_token",
+            "_authToken",
+            "DB_PASSWORD",
+            "reg-password",
+            "GITHUB_PAT",
+            "PAT1",
+            "SENTRY_DSN",
+            "DB_PASS",
+            "DB_PWD",
+            "X-Api-Key",
+            "APIKEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "SSH_KEY",
+            "NPM_AUTH",
+        ] {
+            assert!(name_suggests_secret(name), "{name}");
+        }
+        for name in [
+            "GO_VERSION",
+            "PATH",
+            "GOPATH",
+            "COMPASS_URL",
+            "PWD",
+            "OLDPWD",
+            "CACHE_KEY",
+            "PUBLIC_KEY",
+            "SSH_AUTH_SOCK",
+            "AUTHOR",
+            "TOKENIZERS_PARALLELISM",
+            "PATCH",
+        ] {
+            assert!(!name_suggests_secret(name), "{name}");
+        }
     }
 }

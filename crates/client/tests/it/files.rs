@@ -210,6 +210,43 @@ fn a_plan_needs_no_server_and_no_sources() {
 }
 
 #[test]
+fn a_plan_shows_no_secret_whatever_way_it_came() {
+    let compose = "\
+services:
+  web:
+    image: r.test/web:1
+    build:
+      context: .
+      args: { MIRROR: 'https://m.test/${DEPLOY_PAT}', DIRECT: '${LINK}' }
+      labels: { by: 'x-${SENTRY_DSN}' }
+";
+    let config = "\
+global:
+  env: { DB: 'me:in-a-login@db', HTTPS_PROXY: 'http://me:in-a-url@proxy:3128' }
+  pre-script: |
+    curl -H 'Authorization: Bearer in-a-header' https://x.test
+    tool --reg-password in-a-script
+  kaniko: { extra-flags: --label=a=in-a-login --registry-token in-a-flag }
+";
+    let place = folder(&[
+        ("compose.yaml", compose),
+        ("config.yaml", config),
+        (".env", "LINK=https://m.test/$FETCH_TOKEN\nSENTRY_DSN=in-the-dotenv\n"),
+        ("Dockerfile", ""),
+    ]);
+    let vars = [("DEPLOY_PAT", "in-the-shell"), ("FETCH_TOKEN", "through-the-dotenv")];
+    let files = ["--config", "config.yaml", "--compose", "compose.yaml"];
+    for form in [&["plan"][..], &["plan", "--json"]] {
+        let (code, out, err) = client_with(place.path(), &[form, &files].concat(), &vars);
+        assert_eq!(code, 0, "{err}");
+        for secret in ["in-a-", "in-the-", "through-the-"] {
+            assert!(!out.contains(secret) && !err.contains(secret), "{secret}: {out}{err}");
+        }
+        assert!(out.contains("https://m.test/***") && out.contains("Bearer ***"), "{out}");
+    }
+}
+
+#[test]
 fn a_compose_file_is_found_above() {
     let place = folder(&[("compose.yaml", COMPOSE), ("web/deep/x", "")]);
     let (code, out, err) =

@@ -6,6 +6,8 @@
 
 use thiserror::Error;
 
+use crate::mask::MASK;
+use crate::secret::name_suggests_secret;
 use crate::vars::Vars;
 
 /// Texts within texts.
@@ -44,6 +46,16 @@ pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, Fault> {
     let mut filled = Filled::default();
     fill(template, vars, 0, &mut filled)?;
     Ok(filled)
+}
+
+/// For messages: the variables, less what a secret holds.
+struct Veiled<'a>(&'a dyn Vars);
+
+impl Vars for Veiled<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let value = self.0.get(name)?;
+        Some(if name_suggests_secret(name) { MASK.to_owned() } else { value })
+    }
 }
 
 fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), Fault> {
@@ -97,7 +109,7 @@ fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resul
         Some('-' | '+') => fill(text, vars, depth + 1, out)?,
         Some('?') => {
             let mut why = Filled::default();
-            fill(text, vars, depth + 1, &mut why)?;
+            fill(text, &Veiled(vars), depth + 1, &mut why)?;
             return Err(Fault::Required { name: name.to_owned(), why: why.text });
         }
         _ => return Err(Fault::Template),
@@ -191,6 +203,9 @@ mod tests {
         assert_eq!(fault.to_string(), "the variable MISSING is required and has no value: set first too");
         let fault = interpolate("${BAR:?}", &vars()).unwrap_err();
         assert_eq!(fault.to_string(), "the variable BAR is required and has no value");
+        let token = std::collections::BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
+        let fault = interpolate("${MISSING:?not ${TOKEN}}", &token).unwrap_err();
+        assert_eq!(fault.to_string(), "the variable MISSING is required and has no value: not ***");
         let deep = format!("{}{}", "${A:-".repeat(5000), "}".repeat(5000));
         assert_eq!(interpolate(&deep, &vars()), Err(Fault::Deep));
     }

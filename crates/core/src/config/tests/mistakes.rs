@@ -67,7 +67,7 @@ bake:
       hint: did you mean `password`?
     config.yaml:18:19: global.kaniko.context-path: leaves the source root
       hint: only what lies below --repo is packed: name a wider --repo
-    config.yaml:19:18: global.kaniko.destination: `https://***@reg.test/a` is not an image reference
+    config.yaml:19:18: global.kaniko.destination: `https://me:***@reg.test/a` is not an image reference
       hint: leave out the scheme: REGISTRY/REPOSITORY:TAG
     config.yaml:20:17: global.kaniko.build-args: expected a mapping, found a list
       hint: write `NAME: value`, one per line

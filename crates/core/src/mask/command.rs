@@ -1,0 +1,101 @@
+//! Secrets that a script hands to commands.
+
+use std::ops::Range;
+
+use crate::mask::forms::{Found, names_secret};
+
+/// Commands whose `-u` takes `user:password`.
+const FETCHERS: [&str; 3] = ["curl", "wget", "http"];
+
+/// Looks at each command line; one that goes on after a backslash is one.
+pub(super) fn search(found: &mut Found<'_>) {
+    let text = found.text;
+    let mut words: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let mut at = start;
+        for piece in line.split_inclusive(char::is_whitespace) {
+            let word = piece.trim_end();
+            if !word.is_empty() && word != "\\" {
+                words.push(at..at + word.len());
+            }
+            at += piece.len();
+        }
+        start += line.len();
+        if !line.trim_end().ends_with('\\') {
+            command_line(found, &words);
+            words.clear();
+        }
+    }
+    command_line(found, &words);
+}
+
+fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
+    let text = found.text;
+    let bare = |nth: usize| text[words[nth].clone()].trim_matches(['"', '\'', '(', ')', ';']);
+    let program = |nth: usize| bare(nth).rsplit('/').next().unwrap_or_default();
+    let mut login = false;
+    let mut fetcher = false;
+    let mut attached = false;
+    for nth in 0..words.len() {
+        let word = bare(nth);
+        let next = words.get(nth + 1).map(|next| next.start);
+        // What follows a flag is its value, unless it is the next flag or the next command.
+        let value =
+            next.filter(|&at| !text[at..].starts_with("--") && !text[at..].starts_with(['|', '&', ';']));
+        if word.starts_with('-') && !word.contains('=') {
+            let user = ["-u", "--user", "-U", "--proxy-user"].contains(&word);
+            match value {
+                Some(at) if names_secret(word) || word == "-p" && login => found.add(found.value(at)),
+                Some(at) if user && fetcher => after_colon(found, found.value(at)),
+                _ if fetcher && word.starts_with("-u") => after_colon(found, words[nth].clone()),
+                _ if attached && word.starts_with("-p") => {
+                    let flag = words[nth].start + text[words[nth].clone()].find("-p").unwrap_or(0) + 2;
+                    found.add(found.value(flag));
+                }
+                _ => {}
+            }
+            if word.ends_with("-stdin") {
+                fed(found, &words[..nth], &words[nth..]);
+            }
+        }
+        // As in .netrc.
+        if let (Some(at), true, "password") = (value, login, word) {
+            found.add(found.value(at));
+        }
+        login |= ["login", "sshpass"].contains(&program(nth));
+        attached |=
+            program(nth).starts_with("mysql") || ["mariadb", "sshpass", "login"].contains(&program(nth));
+        fetcher |= FETCHERS.contains(&program(nth));
+    }
+}
+
+fn after_colon(found: &mut Found<'_>, login: Range<usize>) {
+    if let Some(at) = found.text[login.clone()].find(':') {
+        found.add(login.start + at + 1..login.end);
+    }
+}
+
+/// What `echo` and `printf` feed to a command that reads a secret from its standard input, and what `<<<` does.
+fn fed(found: &mut Found<'_>, before: &[Range<usize>], after: &[Range<usize>]) {
+    let text = found.text;
+    let command = before.iter().rposition(|word| ["echo", "printf"].contains(&&text[word.clone()]));
+    for word in command.map_or(&[][..], |at| &before[at + 1..]) {
+        let shown = &text[word.clone()];
+        if shown.starts_with('|') {
+            break;
+        }
+        if !shown.starts_with('-') && !shown.contains('%') {
+            found.add(found.value(word.start));
+        }
+    }
+    let here = after.iter().position(|word| text[word.clone()].starts_with("<<<"));
+    if let Some(at) = here {
+        let attached = after[at].start + 3;
+        let start =
+            if after[at].len() > 3 { Some(attached) } else { after.get(at + 1).map(|word| word.start) };
+        if let Some(start) = start {
+            found.add(found.value(start));
+        }
+    }
+}

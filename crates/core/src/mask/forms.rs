@@ -1,0 +1,281 @@
+//! The forms that secrets have in free text.
+
+use std::ops::Range;
+
+use crate::mask::{Form, MASK, command};
+use crate::secret::name_suggests_secret;
+
+/// Beginnings of tokens that say by themselves what they are.
+const TOKENS: [&str; 15] = [
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "gldt-",
+    "dckr_pat_",
+    "npm_",
+    "pypi-",
+    "xoxb-",
+    "xoxp-",
+    "sk_live_",
+    "hvs.",
+];
+
+/// What stands before a colon in texts that are no logins.
+const SCHEMES: [&str; 9] = ["npm", "jsr", "workspace", "patch", "mailto", "docker", "oci", "pkg", "file"];
+
+/// Every place of `text` that looks like a secret; places may overlap.
+pub(super) fn spans(text: &str, form: Form) -> Vec<Range<usize>> {
+    let mut found = Found { text, form, spans: Vec::new() };
+    found.urls();
+    found.logins();
+    found.assignments();
+    found.headers();
+    found.tokens();
+    found.private_keys();
+    if form == Form::Script {
+        command::search(&mut found);
+    }
+    found.spans
+}
+
+/// True for the name of a flag or a key whose value is a secret; `--token-file` names a place, not a secret.
+pub(super) fn names_secret(name: &str) -> bool {
+    let name = name.trim_start_matches(['-', '.']).to_ascii_lowercase().replace('_', "-");
+    let place = ["-file", "-stdin", "-path", "-dir", "-url", "-env", "-name", "-id", "-arn", "-type", "-ttl"];
+    let known = ["x-amz-signature", "sig"].contains(&name.as_str()) || name_suggests_secret(&name);
+    known && !place.iter().any(|end| name.ends_with(end)) && name != "credential-helpers"
+}
+
+/// False for what stands where secrets stand and is none: a secret of Kaniko's by its id.
+pub(super) fn may_be_secret(value: &str) -> bool {
+    !value.is_empty() && !value.starts_with("id=")
+}
+
+pub(super) struct Found<'t> {
+    pub(super) text: &'t str,
+    form: Form,
+    spans: Vec<Range<usize>>,
+}
+
+impl Found<'_> {
+    /// Adds a place, unless what stands there only names a secret.
+    pub(super) fn add(&mut self, span: Range<usize>) {
+        let Some(text) = self.text.get(span.clone()) else { return };
+        let variable = self.form == Form::Script && is_variable(text);
+        if may_be_secret(text) && text != MASK && !variable {
+            self.spans.push(span);
+        }
+    }
+
+    /// The value that begins at `start`: what is quoted, or up to what ends a word.
+    pub(super) fn value(&self, start: usize) -> Range<usize> {
+        let rest = &self.text[start..];
+        let escaped = rest.strip_prefix('\\').unwrap_or(rest);
+        if let Some(quote) = escaped.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+            let start = start + rest.len() - escaped.len() + 1;
+            let inner = &self.text[start..];
+            let end = inner.find(quote).unwrap_or(inner.len());
+            return start..start + inner[..end].trim_end_matches('\\').len();
+        }
+        let command = rest.starts_with("$(") || rest.starts_with('`');
+        if self.form == Form::Script && command {
+            return start..start;
+        }
+        let ends = |c: char| c.is_whitespace() || "\"'`;&|<>),".contains(c);
+        start..start + rest.find(ends).unwrap_or(rest.len())
+    }
+
+    /// `scheme://user:password@host`, and `https://token@host`.
+    fn urls(&mut self) {
+        for (at, _) in self.text.match_indices("://") {
+            let start = at + 3;
+            let whole = word_at(self.text, start);
+            let authority = &whole[..whole.find(['/', '?', '#']).unwrap_or(whole.len())];
+            let login = match authority.rfind('@') {
+                Some(end) => &authority[..end],
+                // A password with a slash of its own: what follows the colon is no port.
+                None => match (authority.split_once(':'), whole.rfind('@')) {
+                    (Some((_, port)), Some(end))
+                        if !port.starts_with('$') && !port.bytes().all(|b| b.is_ascii_digit()) =>
+                    {
+                        &whole[..end]
+                    }
+                    _ => continue,
+                },
+            };
+            let http = ["http", "https"].iter().any(|scheme| {
+                self.text[..at]
+                    .get(at.saturating_sub(scheme.len())..)
+                    .is_some_and(|s| s.eq_ignore_ascii_case(scheme))
+            });
+            match login.split_once(':') {
+                Some((user, password)) if !password.is_empty() => {
+                    self.add(start + user.len() + 1..start + login.len());
+                }
+                Some((user, _)) => self.add(start..start + user.len()),
+                None if http => self.add(start..start + login.len()),
+                None => {}
+            }
+        }
+    }
+
+    /// `user:password@host` without a scheme.
+    fn logins(&mut self) {
+        for (at, _) in self.text.match_indices('@') {
+            let ends = |c: char| c.is_whitespace() || "\"'`/,;()<>|&".contains(c);
+            let start = self.text[..at].rfind(ends).map_or(0, |end| end + 1);
+            // A part of a path, unless two slashes begin an authority.
+            if self.text[..start].ends_with('/') && !self.text[..start].ends_with("//") {
+                continue;
+            }
+            let Some((user, password)) = self.text[start..at].split_once(':') else { continue };
+            let name = user.rsplit('=').next().unwrap_or(user);
+            if name.is_empty() || SCHEMES.contains(&name) || password == "git" {
+                continue;
+            }
+            if is_host_after(&self.text[at + 1..], password.len()) {
+                self.add(start + user.len() + 1..at);
+            }
+        }
+    }
+
+    /// `NAME=value`, `name = value`, `name: value`, `"name": "value"`, `${NAME:-value}`.
+    fn assignments(&mut self) {
+        for (at, sign) in self.text.match_indices(['=', ':']) {
+            let before = &self.text[..at];
+            let after = &self.text[at + 1..];
+            let unquoted = before.strip_suffix(['"', '\'']).unwrap_or(before);
+            let quoted = unquoted.len() < before.len();
+            let name_end = unquoted.trim_end_matches('\\').trim_end_matches([' ', '\t']);
+            let blank_before = !quoted && name_end.len() < unquoted.len();
+            let word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+            let name = &name_end[name_end.trim_end_matches(word).len()..];
+            if !names_secret(name) {
+                continue;
+            }
+            let braced = name_end.strip_suffix(name).is_some_and(|rest| rest.ends_with("${"));
+            if braced {
+                if let Some(default) = after.strip_prefix(['-', '=']).filter(|_| sign == ":") {
+                    let start = self.text.len() - default.len();
+                    self.add(start..start + default.find('}').unwrap_or(default.len()));
+                }
+                continue;
+            }
+            let blank_after = after.starts_with([' ', '\t']);
+            let stands = match sign {
+                "=" => blank_before == blank_after && !after.starts_with('='),
+                // `secret:latest` is an image, and so are `a/token:1` and the like.
+                _ => !blank_before && (blank_after || quoted || is_header(name)),
+            };
+            if stands {
+                let start = self.text.len() - after.trim_start_matches([' ', '\t']).len();
+                self.add(self.value(start));
+            }
+        }
+    }
+
+    /// `Authorization: Bearer token`, and `Bearer token` wherever it stands.
+    fn headers(&mut self) {
+        let lower = self.text.to_ascii_lowercase();
+        for (at, name) in lower.match_indices("authorization") {
+            let rest = &lower[at + name.len()..];
+            let value = rest.trim_start_matches(['\\', '"', '\'']).strip_prefix([':', '=']);
+            let Some(value) = value.map(|value| value.trim_start_matches([' ', '\t', '\\', '"', '\'']))
+            else {
+                continue;
+            };
+            let scheme = value.split_once(' ').map(|(scheme, _)| scheme);
+            let scheme = scheme.filter(|word| word.bytes().all(|b| b.is_ascii_alphabetic()));
+            let secret = scheme.map_or(value, |scheme| value[scheme.len()..].trim_start());
+            let start = self.text.len() - secret.len();
+            self.add(start..start + word_at(self.text, start).trim_end_matches('\\').len());
+        }
+        for (at, name) in lower.match_indices("bearer ") {
+            let start = at + name.len();
+            let token = word_at(self.text, start).trim_end_matches('\\');
+            if token.len() >= 8 {
+                self.add(start..start + token.len());
+            }
+        }
+    }
+
+    /// Tokens of well-known services, and signed tokens (JWT).
+    fn tokens(&mut self) {
+        let word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        for prefix in TOKENS.into_iter().chain(["eyJ"]) {
+            for (at, _) in self.text.match_indices(prefix) {
+                let rest = &self.text[at + prefix.len()..];
+                let tail = &rest[..rest.find(|c| !word(c)).unwrap_or(rest.len())];
+                let whole = match prefix {
+                    "eyJ" => tail.len() >= 20 && tail.matches('.').count() == 2,
+                    // `npm_config_...` are settings.
+                    "npm_" => tail.len() >= 30 && tail.bytes().all(|b| b.is_ascii_alphanumeric()),
+                    _ => tail.len() >= 12,
+                };
+                if whole && !self.text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()) {
+                    self.add(at..at + prefix.len() + tail.len());
+                }
+            }
+        }
+    }
+
+    /// What stands between the first and the last line of a private key.
+    fn private_keys(&mut self) {
+        let head = "PRIVATE KEY-----";
+        for (at, _) in self.text.match_indices(head) {
+            let start = at + head.len();
+            let body = &self.text[start..];
+            if let Some(end) = body.find("-----END").or(Some(body.len())).filter(|_| {
+                self.text[..at].rsplit('\n').next().is_some_and(|line| line.contains("-----BEGIN"))
+            }) {
+                self.add(start..start + end);
+            }
+        }
+    }
+}
+
+/// What stands at `start`, up to a blank or a quote.
+fn word_at(text: &str, start: usize) -> &str {
+    let rest = &text[start..];
+    &rest[..rest.find(|c: char| c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(rest.len())]
+}
+
+/// True for `$NAME` and `${NAME}`.
+fn is_variable(text: &str) -> bool {
+    let Some(name) = text.strip_prefix('$') else { return false };
+    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Headers that carry tokens; they are written with and without a blank after the colon.
+fn is_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("x-") || ["private-token", "job-token", "deploy-token"].contains(&name.as_str())
+}
+
+/// True where what follows the `@` can be a host: no digest and no version. A short password needs a host that can be
+/// nothing else, since `a:b@c` can be anything.
+fn is_host_after(rest: &str, password: usize) -> bool {
+    let ends = |c: char| c.is_whitespace() || "\"'`/?#,;)<>|&\\".contains(c);
+    let host = &rest[..rest.find(ends).unwrap_or(rest.len())];
+    if host.starts_with("sha256:") || host.starts_with("sha512:") {
+        return false;
+    }
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let numeric = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let labels: Vec<&str> = name.split('.').collect();
+    let address = labels.len() == 4 && labels.iter().all(|label| numeric(label));
+    let last = labels.last().copied().unwrap_or_default();
+    let versioned = name.strip_prefix('v').unwrap_or(name).starts_with(|c: char| c.is_ascii_digit())
+        && !last.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !address && (versioned || ["latest", "next"].contains(&name)) {
+        return false;
+    }
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric() || "[$_*".contains(c));
+    let surely = address || labels.len() > 1 || port.is_some_and(numeric) || name.contains('(');
+    begins && (surely || password >= super::LEAST)
+}
