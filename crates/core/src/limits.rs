@@ -39,6 +39,10 @@ pub const BEAT: Duration = Duration::from_secs(15);
 pub const AGENT_SILENT: Duration = Duration::from_secs(45);
 /// How long a report may still arrive after the platform said that the container is gone.
 pub const REPORT_GRACE: Duration = Duration::from_secs(5);
+/// How long the publishing of one index may begin anything, repetitions included ...
+pub const PUBLISHING: Duration = Duration::from_mins(5);
+/// ... and how long, after that, the answer to a push that is under way is waited for.
+pub const PUSH_ANSWER: Duration = Duration::from_mins(1);
 /// Lines of Kaniko's output that a failure report quotes.
 pub const REPORT_TAIL_LINES: usize = 20;
 /// Nodes of one YAML file after aliases are resolved (a guard against alias bombs).

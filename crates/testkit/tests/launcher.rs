@@ -19,6 +19,7 @@ use bakery_testkit::parts::{Parts, required};
 use bakery_testkit::registry::Registry;
 use futures_util::StreamExt as _;
 use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
 struct Workshop {
@@ -259,7 +260,7 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         let digest = client.digest_of(&image, &[]).await?.context("nothing was pushed")?;
         members.push(Member { image, digest, arch });
     }
-    client.publish_index(&index, &members, &[]).await?;
+    client.publish_index(&index, &members, &[], &CancellationToken::new()).await?;
     let settings = |allow_emulation| DockerSettings {
         installation: shop.installation.clone(),
         agent_image: index.clone(),

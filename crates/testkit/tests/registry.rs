@@ -13,6 +13,7 @@ use bakery_testkit::issuer::{Issuer, User};
 use bakery_testkit::parts::required;
 use bakery_testkit::registry::{LOGIN, Registry, basic_auth};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -118,8 +119,8 @@ async fn an_index_of_either_kind_is_published_and_read_by_others() -> Result<()>
     ] {
         let (members, destination) = (scene.members(media_type).await?, scene.destination());
         let client = client();
-        let digest = client.publish_index(&destination, &members, &[]).await?;
-        let again = client.publish_index(&destination, &members, &[]).await?;
+        let digest = client.publish_index(&destination, &members, &[], &CancellationToken::new()).await?;
+        let again = client.publish_index(&destination, &members, &[], &CancellationToken::new()).await?;
         ensure!(digest == again, "the same images make the same index");
         let (read, index) = read_back(&destination).await?;
         ensure!(read == digest && index["mediaType"] == list_type, "{index}");
@@ -138,10 +139,10 @@ async fn nothing_is_published_of_a_set_that_is_not_whole() -> Result<()> {
     let scene = scene(&registry, None);
     let (mut members, destination) = (scene.members(OCI).await?, scene.destination());
     members[1].digest = Digest::of(b"never pushed");
-    let missing = client().publish_index(&destination, &members, &[]).await;
+    let missing = client().publish_index(&destination, &members, &[], &CancellationToken::new()).await;
     ensure!(missing.is_err_and(|error| error.reason == Reason::PushRefused));
     members[1].digest = members[0].digest.clone();
-    let wrong = client().publish_index(&destination, &members, &[]).await;
+    let wrong = client().publish_index(&destination, &members, &[], &CancellationToken::new()).await;
     ensure!(wrong.is_err_and(|error| error.reason == Reason::WrongArch));
     ensure!(client().digest_of(&destination, &[]).await?.is_none(), "the destination points at nothing");
     Ok(())
@@ -156,7 +157,9 @@ async fn user_and_password_are_checked_by_the_registry() -> Result<()> {
     );
     let scene = scene(&registry, Some(format!("Basic {encoded}")));
     let (members, destination) = (scene.members(OCI).await?, scene.destination());
-    let publish = async |creds: &[Credential]| client().publish_index(&destination, &members, creds).await;
+    let publish = async |creds: &[Credential]| {
+        client().publish_index(&destination, &members, creds, &CancellationToken::new()).await
+    };
     publish(&credential(&registry, LOGIN.0, LOGIN.1)).await?;
     for wrong in [credential(&registry, LOGIN.0, "stale"), Vec::new()] {
         let error = publish(&wrong).await;
@@ -182,7 +185,14 @@ async fn tokens_are_checked_by_the_registry() -> Result<()> {
     let scene = scene(&registry, Some(format!("Bearer {}", issuer.token(REPOSITORY)?)));
     let (members, destination) = (scene.members(OCI).await?, scene.destination());
     let publish = async |user: &str, password: &str| -> Result<Digest, RegistryError> {
-        client().publish_index(&destination, &members, &credential(&registry, user, password)).await
+        client()
+            .publish_index(
+                &destination,
+                &members,
+                &credential(&registry, user, password),
+                &CancellationToken::new(),
+            )
+            .await
     };
     // None of these may leave anything behind, so they come first.
     for (user, password, why) in [

@@ -4,6 +4,7 @@ use bakery_core::image::Digest;
 use bakery_core::lifecycle::{Cause, Ending};
 use bakery_core::reason::Reason;
 use bakery_core::spec::{Credential, TaskSpec};
+use tokio_util::sync::CancellationToken;
 
 use super::settings::Publisher;
 use super::state::BuildState;
@@ -41,9 +42,14 @@ impl Job {
         })
     }
 
-    /// Checks every image and pushes the index, last of all.
-    pub(super) async fn run(self, publisher: &dyn Publisher) -> Result<Digest, Cause> {
-        publisher.publish_index(&self.destination, &self.members, &self.credentials).await.map_err(|error| {
+    /// Checks every image and pushes the index, last of all. After a `cancel` the result says what became of it.
+    pub(super) async fn run(
+        self,
+        publisher: &dyn Publisher,
+        cancel: &CancellationToken,
+    ) -> Result<Digest, Cause> {
+        let done = publisher.publish_index(&self.destination, &self.members, &self.credentials, cancel).await;
+        done.map_err(|error| {
             let hint = error.hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
             Cause::new(error.reason, format!("{}{hint}", error.text))
         })

@@ -11,6 +11,7 @@ use bakery_core::names::Platform;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
 use bakery_core::wire::run::Push;
+use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
 use super::shelf::ContextShelf;
@@ -136,6 +137,7 @@ pub trait Publisher: Send + Sync {
         destination: &ImageRef,
         members: &[Member],
         creds: &[Credential],
+        cancel: &CancellationToken,
     ) -> Result<Digest, RegistryError>;
 }
 
@@ -150,8 +152,9 @@ impl Publisher for Registry {
         destination: &ImageRef,
         members: &[Member],
         creds: &[Credential],
+        cancel: &CancellationToken,
     ) -> Result<Digest, RegistryError> {
-        Registry::publish_index(self, destination, members, creds).await
+        Registry::publish_index(self, destination, members, creds, cancel).await
     }
 }
 

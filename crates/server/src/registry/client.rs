@@ -9,13 +9,14 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use reqwest::Url;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
 use super::challenge::{self, Challenge};
 use super::guard::{Guard, canonical};
 use super::login::Login;
 use super::manifest::{Config, Document, MANIFEST_TYPES};
 use super::token::{Denied, Purpose, Tokens};
-use super::transport::{Answer, Request, Transport, Trouble};
+use super::transport::{Answer, Asker, Request, Transport, Trouble};
 use super::{RegistryError, RegistrySettings};
 
 /// Characters of a registry's own words that an error quotes.
@@ -47,21 +48,26 @@ pub(super) struct Repository<'a> {
     login: &'a Login,
     purpose: Purpose,
     base: Url,
+    /// From then on nothing is repeated.
+    enough: CancellationToken,
 }
 
 impl Shared {
     pub(super) fn new(settings: &RegistrySettings) -> Self {
         let guard = Arc::new(Guard::new(settings));
-        let transport = Transport::new(Arc::clone(&guard)).map_err(|error| error.to_string());
+        let transport =
+            Transport::new(Arc::clone(&guard), settings.patience.request).map_err(|error| error.to_string());
         Self { guard, transport, tokens: Tokens::default(), schemes: Mutex::default() }
     }
 
-    /// The repository of `image`. Finds out whether its registry speaks TLS, where both are allowed.
+    /// The repository of `image`, where no request is repeated once it is `enough`. Finds out whether its registry
+    /// speaks TLS, where both are allowed.
     pub(super) async fn repository<'a>(
         &'a self,
         image: &'a ImageRef,
         actions: Actions,
         login: &'a Login,
+        enough: CancellationToken,
     ) -> Result<Repository<'a>, RegistryError> {
         let transport = self.transport.as_ref().map_err(|error| RegistryError {
             reason: Reason::Internal,
@@ -77,7 +83,7 @@ impl Shared {
         let registry = canonical(&image.registry);
         let purpose = Purpose { registry, scope, login: login.mark() };
         let base = self.base(transport, image).await?;
-        Ok(Repository { shared: self, transport, image, login, purpose, base })
+        Ok(Repository { shared: self, transport, image, login, purpose, base, enough })
     }
 
     async fn base(&self, transport: &Transport, image: &ImageRef) -> Result<Url, RegistryError> {
@@ -192,8 +198,9 @@ impl Repository<'_> {
         }
         let accept = accept.map(|types| types.join(", "));
         let tokens = &self.shared.tokens;
+        let asker = Asker { transport: self.transport, enough: &self.enough };
         let mut request = Request { method, url, accept, body, authorization: tokens.held(&self.purpose) };
-        let first = self.transport.ask(&request).await.map_err(|trouble| self.trouble(what, &trouble))?;
+        let first = asker.ask(&request).await.map_err(|trouble| self.trouble(what, &trouble))?;
         if first.status != StatusCode::UNAUTHORIZED {
             return Ok(first);
         }
@@ -201,10 +208,9 @@ impl Repository<'_> {
         let Some(challenge) = challenge::read(&first.headers) else {
             return Err(self.refused(what, &first, "it names no way to log in that is understood here"));
         };
-        let answered =
-            tokens.answer(self.transport, &self.shared.guard, &self.purpose, self.login, &challenge).await;
+        let answered = tokens.answer(asker, &self.shared.guard, &self.purpose, self.login, &challenge).await;
         request.authorization = Some(answered.map_err(|denied| self.denied(what, denied))?);
-        let second = self.transport.ask(&request).await.map_err(|trouble| self.trouble(what, &trouble))?;
+        let second = asker.ask(&request).await.map_err(|trouble| self.trouble(what, &trouble))?;
         if second.status != StatusCode::UNAUTHORIZED {
             return Ok(second);
         }

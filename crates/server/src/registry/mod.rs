@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bakery_core::image::{Digest, ImageRef};
+use bakery_core::limits;
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
 use bakery_core::vars::Vars;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 mod challenge;
 mod client;
@@ -27,6 +31,9 @@ use client::{Actions, Repository, Shared};
 use login::Login;
 use manifest::{Content, Entry};
 
+/// How long the question may take whether a push that was not answered was taken.
+const LAST_LOOK: Duration = Duration::from_secs(15);
+
 /// What the operator decides about registries.
 #[derive(Debug, Clone, Default)]
 pub struct RegistrySettings {
@@ -40,6 +47,29 @@ pub struct RegistrySettings {
     pub publish_allow: Vec<String>,
     /// The server's own logins, in the form of docker's `config.json`; it need not exist. See [`docker_config`].
     pub docker_config: Option<PathBuf>,
+    /// How patient the client is.
+    pub patience: Patience,
+}
+
+/// Waiting times that are no settings of the operator's.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// One request, its answer included.
+    pub request: Duration,
+    /// How long a publishing may begin anything, repetitions included.
+    pub publishing: Duration,
+    /// How long the answer to a push that is under way then is waited for.
+    pub push_answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_mins(1),
+            publishing: limits::PUBLISHING,
+            push_answer: limits::PUSH_ANSWER,
+        }
+    }
 }
 
 /// One image of an index.
@@ -99,34 +129,73 @@ impl Registry {
     /// Every member is read first and must be for its architecture ([`Reason::WrongArch`]); the index is pushed last,
     /// so the destination never points at half a result. The same call again gives the same digest and pushes nothing
     /// that is there. A destination without a tag means `latest`.
+    ///
+    /// It ends within [`Patience::publishing`] and what a push that is under way then may take. A `cancel` ends it at once
+    /// ([`Reason::Cancelled`]) as long as nothing was pushed; from then on only repetitions are left out, and what is
+    /// returned is what became of the push.
     pub async fn publish_index(
         &self,
         destination: &ImageRef,
         members: &[Member],
         creds: &[Credential],
+        cancel: &CancellationToken,
     ) -> Result<Digest, RegistryError> {
         self.may_publish(destination)?;
-        let login = self
-            .login(destination, creds, login::is_below(destination, &self.settings.publish_allow))
-            .await?;
-        let repository = self.shared.repository(destination, Actions::PullPush, &login).await?;
-        let what = format!("publishing {destination}");
-        let mut entries = Vec::with_capacity(members.len());
-        for member in members {
-            if member.image.name() != destination.name() {
-                let why =
-                    format!("{} lies in another repository, where an index cannot reach it", member.image);
-                return Err(repository.error(Reason::Internal, &what, &why, None));
+        let within = self.settings.patience.publishing;
+        let watch = Watch { destination, cancel, within, deadline: Instant::now() + within };
+        let enough = cancel.child_token();
+        let own = login::is_below(destination, &self.settings.publish_allow);
+        let login = watch.over(self.login(destination, creds, own)).await?;
+        let tag = destination.tag_or_latest();
+        let ready = async {
+            let repository =
+                self.shared.repository(destination, Actions::PullPush, &login, enough.clone()).await?;
+            let (media_type, bytes) = assemble(&repository, destination, members).await?;
+            let digest = Digest::of(&bytes);
+            let there = repository.digest(tag).await?.as_ref() == Some(&digest);
+            Ok((repository, media_type, bytes, digest, there))
+        };
+        let (repository, media_type, bytes, digest, there) = watch.over(ready).await?;
+        if there {
+            return Ok(digest);
+        }
+        let mut push = std::pin::pin!(repository.put(tag, &media_type, bytes.into()));
+        let pushed = tokio::select! {
+            pushed = &mut push => pushed,
+            () = tokio::time::sleep_until(watch.deadline) => {
+                enough.cancel();
+                let last = tokio::time::timeout(self.settings.patience.push_answer, push).await;
+                last.unwrap_or_else(|_| Err(watch.late()))
             }
-            entries.push(check(&repository, &what, member).await?);
+        };
+        match pushed {
+            Ok(()) => Ok(digest),
+            Err(error) if error.reason == Reason::RegistryUnreachable => {
+                self.settle(&watch, digest, creds, error).await
+            }
+            Err(error) => Err(error),
         }
-        let (media_type, bytes) =
-            manifest::index(&entries).map_err(|why| repository.error(Reason::Internal, &what, &why, None))?;
-        let (digest, tag) = (Digest::of(&bytes), destination.tag_or_latest());
-        if repository.digest(tag).await?.as_ref() != Some(&digest) {
-            repository.put(tag, &media_type, bytes.into()).await?;
-        }
-        Ok(digest)
+    }
+
+    /// A push that was not answered may have been taken all the same: the registry is asked once more.
+    async fn settle(
+        &self,
+        watch: &Watch<'_>,
+        digest: Digest,
+        creds: &[Credential],
+        error: RegistryError,
+    ) -> Result<Digest, RegistryError> {
+        let asked = tokio::time::timeout(LAST_LOOK, self.digest_of(watch.destination, creds)).await;
+        let known = match asked {
+            Ok(Ok(Some(there))) if there == digest => return Ok(digest),
+            Ok(Ok(_)) => "the index is not there",
+            Ok(Err(_)) | Err(_) => "whether the index is there is not known",
+        };
+        let why = if watch.cancel.is_cancelled() { " (cancelled in the middle of the push)" } else { "" };
+        let hint =
+            format!("look at {} in the registry; the same build again publishes it", watch.destination);
+        let hint = error.hint.clone().unwrap_or(hint);
+        Err(RegistryError { text: format!("{}; {known}{why}", error.text), hint: Some(hint), ..error })
     }
 
     /// The digest that `image` has in its registry now; `None` where it is not there.
@@ -136,7 +205,8 @@ impl Registry {
         creds: &[Credential],
     ) -> Result<Option<Digest>, RegistryError> {
         let login = self.login(image, creds, login::is_below(image, &self.settings.publish_allow)).await?;
-        let repository = self.shared.repository(image, Actions::Pull, &login).await?;
+        let never = CancellationToken::new();
+        let repository = self.shared.repository(image, Actions::Pull, &login, never).await?;
         repository.digest(&reference(image)).await
     }
 
@@ -149,7 +219,8 @@ impl Registry {
         creds: &[Credential],
     ) -> Result<BTreeMap<Arch, Digest>, RegistryError> {
         let login = self.login(image, creds, true).await?;
-        let repository = self.shared.repository(image, Actions::Pull, &login).await?;
+        let never = CancellationToken::new();
+        let repository = self.shared.repository(image, Actions::Pull, &login, never).await?;
         let what = format!("looking up the architectures of {image}");
         let Some(document) = repository.manifest(&reference(image)).await? else {
             let hint = Some("check its name and tag".to_owned());
@@ -194,6 +265,45 @@ impl Registry {
     }
 }
 
+/// A publishing before its push: nothing has happened yet, so it may end at any moment.
+struct Watch<'a> {
+    destination: &'a ImageRef,
+    cancel: &'a CancellationToken,
+    within: Duration,
+    deadline: Instant,
+}
+
+impl Watch<'_> {
+    async fn over<T>(
+        &self,
+        work: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(RegistryError {
+                reason: Reason::Cancelled,
+                text: format!("{}: cancelled before the index was pushed", self.destination),
+                hint: None,
+            }),
+            () = tokio::time::sleep_until(self.deadline) => Err(self.late()),
+            done = work => done,
+        }
+    }
+
+    fn late(&self) -> RegistryError {
+        let (destination, within) = (self.destination, self.within.as_secs());
+        RegistryError {
+            reason: Reason::RegistryUnreachable,
+            text: format!(
+                "publishing {destination}: not done within {within}s: the registry {} does not answer \
+                 in time",
+                destination.registry
+            ),
+            hint: Some("look at the registry and what stands before it".to_owned()),
+        }
+    }
+}
+
 /// Where docker keeps its logins: below `DOCKER_CONFIG`, else below `HOME`.
 pub fn docker_config(vars: &dyn Vars) -> Option<PathBuf> {
     let below_home = || vars.setting("HOME").map(|home| PathBuf::from(home).join(".docker"));
@@ -204,6 +314,27 @@ pub fn docker_config(vars: &dyn Vars) -> Option<PathBuf> {
 /// Tag or digest, as the protocol's path wants it; a digest wins.
 fn reference(image: &ImageRef) -> String {
     image.digest.as_ref().map_or_else(|| image.tag_or_latest().to_owned(), ToString::to_string)
+}
+
+/// Reads every member; gives the index's media type and bytes.
+async fn assemble(
+    repository: &Repository<'_>,
+    destination: &ImageRef,
+    members: &[Member],
+) -> Result<(String, Vec<u8>), RegistryError> {
+    let what = format!("publishing {destination}");
+    let internal = |why: &str| repository.error(Reason::Internal, &what, why, None);
+    let mut entries = Vec::with_capacity(members.len());
+    for member in members {
+        if member.image.name() != destination.name() {
+            let image = &member.image;
+            return Err(internal(&format!(
+                "{image} lies in another repository, where an index cannot reach it"
+            )));
+        }
+        entries.push(check(repository, &what, member).await?);
+    }
+    manifest::index(&entries).map_err(|why| internal(&why))
 }
 
 /// Reads one member and holds it to its architecture.

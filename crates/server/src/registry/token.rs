@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::guard::Guard;
 use super::login::Login;
-use super::transport::{Answer, Request, Transport, Trouble};
+use super::transport::{Answer, Asker, Request, Trouble};
 
 /// What a token is good for when its issuer does not say (the distribution project's rule).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -69,7 +69,7 @@ impl Tokens {
     /// Answers a challenge, and keeps the answer for its time.
     pub(super) async fn answer(
         &self,
-        transport: &Transport,
+        asker: Asker<'_>,
         guard: &Guard,
         purpose: &Purpose,
         login: &Login,
@@ -85,7 +85,7 @@ impl Tokens {
             Challenge::Bearer { realm, service, scope, .. } => {
                 let realm = check_realm(guard, realm, &purpose.registry)?;
                 let scopes = scopes(&purpose.scope, scope.as_deref());
-                let issued = ask(transport, realm, service.as_deref(), &scopes, login).await?;
+                let issued = ask(asker, realm, service.as_deref(), &scopes, login).await?;
                 let life = issued.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
                 let slack = (life / 5).min(Duration::from_secs(10));
                 let token = issued.token.or(issued.access_token).filter(|token| !token.expose().is_empty());
@@ -132,7 +132,7 @@ fn scopes(ours: &str, theirs: Option<&str>) -> Vec<String> {
 }
 
 async fn ask(
-    transport: &Transport,
+    asker: Asker<'_>,
     realm: Url,
     service: Option<&str>,
     scopes: &[String],
@@ -141,10 +141,10 @@ async fn ask(
     let answer = match login {
         Login::Identity(token) => {
             let grant = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
-            post(transport, realm, service, scopes, &grant).await
+            post(asker, realm, service, scopes, &grant).await
         }
         Login::Anonymous | Login::Password { .. } => {
-            let got = get(transport, realm.clone(), service, scopes, login).await;
+            let got = get(asker, realm.clone(), service, scopes, login).await;
             match (got, login) {
                 // Issuers that know the OAuth 2 flow alone have no GET.
                 (Ok(answer), Login::Password { username, password })
@@ -152,7 +152,7 @@ async fn ask(
                 {
                     let user = ("username", username.as_str());
                     let grant = [("grant_type", "password"), user, ("password", password.expose())];
-                    post(transport, realm, service, scopes, &grant).await
+                    post(asker, realm, service, scopes, &grant).await
                 }
                 (got, _) => got,
             }
@@ -175,7 +175,7 @@ async fn ask(
 }
 
 async fn get(
-    transport: &Transport,
+    asker: Asker<'_>,
     mut realm: Url,
     service: Option<&str>,
     scopes: &[String],
@@ -197,11 +197,11 @@ async fn get(
         header.set_sensitive(true);
         Some(header)
     });
-    transport.ask(&Request { authorization, ..Request::get(realm) }).await
+    asker.ask(&Request { authorization, ..Request::get(realm) }).await
 }
 
 async fn post(
-    transport: &Transport,
+    asker: Asker<'_>,
     realm: Url,
     service: Option<&str>,
     scopes: &[String],
@@ -217,7 +217,7 @@ async fn post(
         .extend_pairs(service.map(|service| ("service", service)));
     let body = Bytes::from(form.query().unwrap_or_default().to_owned());
     let content = ("application/x-www-form-urlencoded".to_owned(), body);
-    transport.ask(&Request { method: Method::POST, body: Some(content), ..Request::get(realm) }).await
+    asker.ask(&Request { method: Method::POST, body: Some(content), ..Request::get(realm) }).await
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Url};
+use tokio_util::sync::CancellationToken;
 
 use super::guard::{Forbidden, Guard, Resolver};
 
@@ -21,7 +22,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait that a registry may ask for; beyond it the answer is taken as final.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is asked.
@@ -86,23 +86,31 @@ struct Clients {
     direct: Client,
 }
 
+/// Somebody who asks with patience, until it is enough.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) enough: &'a CancellationToken,
+}
+
 impl Clients {
-    fn new(guard: &Arc<Guard>, named: bool) -> Result<Self, reqwest::Error> {
+    fn new(guard: &Arc<Guard>, within: Duration, named: bool) -> Result<Self, reqwest::Error> {
         let builder = || {
             Client::builder()
                 .user_agent(concat!("bakery-server/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
                 .dns_resolver(Arc::new(Resolver { guard: Arc::clone(guard), named }))
                 .connect_timeout(CONNECT_TIMEOUT)
-                .timeout(REQUEST_TIMEOUT)
+                .timeout(within)
         };
         Ok(Self { outward: builder().build()?, direct: builder().no_proxy().build()? })
     }
 }
 
 impl Transport {
-    pub(super) fn new(guard: Arc<Guard>) -> Result<Self, reqwest::Error> {
-        let (named, others) = (Clients::new(&guard, true)?, Clients::new(&guard, false)?);
+    /// Each hop, answer included, has to be over `within` this time.
+    pub(super) fn new(guard: Arc<Guard>, within: Duration) -> Result<Self, reqwest::Error> {
+        let (named, others) = (Clients::new(&guard, within, true)?, Clients::new(&guard, within, false)?);
         Ok(Self { guard, named, others })
     }
 
@@ -111,25 +119,6 @@ impl Transport {
         let asked =
             tokio::time::timeout(PROBE_TIMEOUT, self.hop(&Request::get(url.clone()), &url, None)).await;
         matches!(asked, Ok(Ok(_) | Err(Trouble::TooLarge)))
-    }
-
-    /// Asks, and asks again on 429, on failures of the server's side and of the connection. Every request that we make
-    /// may be repeated.
-    pub(super) async fn ask(&self, request: &Request) -> Result<Answer, Trouble> {
-        let mut wait = FIRST_WAIT;
-        for _ in 1..ATTEMPTS {
-            let pause = match self.follow(request).await {
-                Ok(answer) if worth_repeating(answer.status) => match retry_after(&answer) {
-                    Some(long) if long > LONGEST_WAIT => return Ok(answer),
-                    asked => asked.unwrap_or_default().max(wait),
-                },
-                Err(Trouble::Unreachable(_)) => wait,
-                settled => return settled,
-            };
-            tokio::time::sleep(pause).await;
-            wait *= 2;
-        }
-        self.follow(request).await
     }
 
     async fn follow(&self, request: &Request) -> Result<Answer, Trouble> {
@@ -188,6 +177,31 @@ impl Transport {
             body.extend_from_slice(&chunk);
         }
         Ok(Answer { status, headers, body: body.freeze() })
+    }
+}
+
+impl Asker<'_> {
+    /// Asks, and asks again on 429, on failures of the server's side and of the connection. Every request that we make
+    /// may be repeated. Once it is `enough`, what is under way is waited for and not repeated.
+    pub(super) async fn ask(self, request: &Request) -> Result<Answer, Trouble> {
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS {
+            let (pause, outcome) = match self.transport.follow(request).await {
+                Ok(answer) if worth_repeating(answer.status) => match retry_after(&answer) {
+                    Some(long) if long > LONGEST_WAIT => return Ok(answer),
+                    asked => (asked.unwrap_or_default().max(wait), Ok(answer)),
+                },
+                Err(trouble @ Trouble::Unreachable(_)) => (wait, Err(trouble)),
+                settled => return settled,
+            };
+            tokio::select! {
+                biased;
+                () = self.enough.cancelled() => return outcome,
+                () = tokio::time::sleep(pause) => {}
+            }
+            wait *= 2;
+        }
+        self.transport.follow(request).await
     }
 }
 

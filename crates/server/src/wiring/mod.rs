@@ -108,6 +108,7 @@ impl Server {
             loopback_http: settings.registries.loopback,
             publish_allow: settings.registries.publish_allow.clone(),
             docker_config: docker_config(vars),
+            ..RegistrySettings::default()
         }));
         let Platforms { launchers, rooms, agents, docker } =
             find_platforms(settings, vars, ledger.installation(), &registry).await?;

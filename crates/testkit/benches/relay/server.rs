@@ -44,12 +44,7 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
         ledger: Ledger::open(folder, None, clock.clone()).await?,
         logs: logs.clone(),
         contexts: Arc::new(AnyContext),
-        registry: Arc::new(Registry::new(RegistrySettings {
-            insecure: Vec::new(),
-            loopback_http: true,
-            publish_allow: Vec::new(),
-            docker_config: None,
-        })),
+        registry: Arc::new(Registry::new(RegistrySettings::default())),
         launchers: BTreeMap::from([(Platform::Docker, Arc::new(platform.clone()) as _)]),
         settings: BuildsSettings {
             default_platform: None,

@@ -47,6 +47,8 @@ pub(in crate::builds) enum Todo {
     Ask(usize),
     /// Publish the target's index.
     Publish(usize),
+    /// Publish it no more, unless it is pushed already; the result says which.
+    Withdraw(usize),
     /// Nothing will follow.
     End,
 }
@@ -203,8 +205,10 @@ impl Hand<'_> {
             self.task(place, attempt, TaskEvent::CancelAsked(text.to_owned()));
         }
         for target in 0..self.step.state.publishes.len() {
-            // What is being pushed at this moment ends by itself: breaking it off would leave us not knowing.
-            if !self.under_way.publishing.contains(&target) {
+            if self.under_way.publishing.contains(&target) {
+                // Its own result says how it ended: only the registry knows whether the index stands.
+                self.step.todo.push(Todo::Withdraw(target));
+            } else {
                 self.give_up(target, &Cause::new(Reason::Cancelled, text.to_owned()));
             }
         }

@@ -13,6 +13,7 @@ use bakery_core::wire::run::{OrderRequest, TaskOrder, TaskResult};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use super::error::RunError;
 use super::ledger::{Open, Transition};
@@ -87,6 +88,8 @@ pub(super) struct Actor {
     under_way: UnderWay,
     timers: Vec<Timer>,
     launching: HashMap<RunName, AbortHandle>,
+    /// Publishings by target; dropping one withdraws it.
+    publishing: HashMap<usize, DropGuard>,
     /// Committed, and not yet in the log.
     owed: VecDeque<Frame>,
     inbox: Inbox,
@@ -116,6 +119,7 @@ impl Actor {
             shown,
             under_way: UnderWay::default(),
             launching: HashMap::new(),
+            publishing: HashMap::new(),
             owed: owed.into(),
             inbox,
             messages,

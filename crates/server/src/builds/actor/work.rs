@@ -11,6 +11,7 @@ use bakery_core::secret::Secret;
 use bakery_core::wire::build::Verdict;
 use bakery_core::wire::run::{Stage, launch_env};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::timers::human;
 use super::{Actor, Event, Message, Stopping, Todo};
@@ -67,6 +68,7 @@ impl Actor {
                 self.ask(self.state.run(place), Some(words));
             }
             Todo::Publish(target) => self.publish(target),
+            Todo::Withdraw(target) => drop(self.publishing.remove(&target)),
             Todo::End => self.vacate(),
         }
     }
@@ -159,14 +161,16 @@ impl Actor {
         }));
     }
 
-    fn publish(&self, target: usize) {
+    fn publish(&mut self, target: usize) {
+        let cancel = CancellationToken::new();
+        self.publishing.insert(target, cancel.clone().drop_guard());
         let job = Job::of(&self.state, target, &self.specs);
         let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
         drop(self.shared.tasks.spawn("publish", async move {
             let result = match job {
                 Some(job) => tokio::select! {
                     () = shared.stopping.cancelled() => return,
-                    result = job.run(&*shared.registry) => result,
+                    result = job.run(&*shared.registry, &cancel) => result,
                 },
                 None => Err(publish::impossible()),
             };

@@ -3,7 +3,6 @@
 //! Each life of a server is a runtime of its own; dropping it is the kill: every task ends where it stands.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -259,7 +258,7 @@ impl FakeRegistry {
         self.inner.published.lock().unwrap().clone()
     }
 
-    /// The next call fails so; without an error it never ends.
+    /// The next call fails so; without an error it ends when it is withdrawn.
     fn script(&self, error: Option<RegistryError>) {
         self.inner.scripts.lock().unwrap().push_back(error);
     }
@@ -284,12 +283,17 @@ impl Publisher for FakeRegistry {
         destination: &ImageRef,
         members: &[Member],
         creds: &[Credential],
+        cancel: &CancellationToken,
     ) -> Result<Digest, RegistryError> {
         self.inner.calls.send_modify(|count| *count += 1);
         let script = self.inner.scripts.lock().unwrap().pop_front();
         match script {
             Some(Some(error)) => return Err(error),
-            Some(None) => future::pending().await,
+            Some(None) => {
+                cancel.cancelled().await;
+                let (reason, text) = (Reason::Cancelled, "nothing was pushed".into());
+                return Err(RegistryError { reason, text, hint: None });
+            }
             None => {}
         }
         let what = (destination.clone(), members.to_vec(), creds.to_vec());

@@ -267,6 +267,24 @@ fn what_vanished_while_the_watch_was_cut_is_gone() {
 }
 
 #[test]
+fn a_cancel_is_heard_while_the_index_is_published() {
+    let world = World::new();
+    world.registry.script(None);
+    world.life(async |server| {
+        let build = server.submit(multi()).await;
+        server.bake(run(build, 0, 1)).await;
+        server.bake(run(build, 1, 1)).await;
+        server.world.registry.wait_calls(1).await;
+        server.builds.cancel(OWNER, build).await.unwrap();
+        let view = server.ended(build).await;
+        let outcome = view.outcome.unwrap();
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Cancelled, Some(Reason::Cancelled)));
+        assert_eq!(outcome.text.as_deref(), Some("cart: nothing was pushed"));
+        assert!(server.world.registry.published().is_empty());
+    });
+}
+
+#[test]
 fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
     for (reason, verdict) in [
         (Reason::CredentialsRefused, Verdict::Failed),

@@ -26,6 +26,7 @@ use reqwest::{RequestBuilder, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Doors, Rooms, serve};
 use crate::builds::ledger::Ledger;
@@ -315,6 +316,7 @@ impl Publisher for NoRegistry {
         _: &ImageRef,
         _: &[Member],
         _: &[Credential],
+        _: &CancellationToken,
     ) -> Result<Digest, RegistryError> {
         Err(RegistryError {
             reason: Reason::Internal,

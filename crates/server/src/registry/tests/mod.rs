@@ -1,5 +1,6 @@
 //! The client against stand-ins; the real registry is in the testkit.
 
+mod push;
 mod stand_in;
 
 use bakery_core::image::Digest;
@@ -9,7 +10,7 @@ use bakery_core::spec::Credential;
 use serde_json::json;
 
 use super::{Registry, RegistrySettings};
-use stand_in::{Content, OCI, StandIn, client, members, ok, status, two_images, with_header};
+use stand_in::{Content, OCI, StandIn, client, members, never, ok, status, two_images, with_header};
 
 const PASSWORD: &str = "ge/h+eim 7";
 
@@ -27,12 +28,12 @@ async fn an_index_is_pushed_last_and_once() {
     let server = StandIn::start(move |seen, before| content.serve(seen, before)).await;
     let (registry, destination) = (client(), server.image("shop/cart:7"));
     let members = members(&destination, &images);
-    let digest = registry.publish_index(&destination, &members, &[]).await.unwrap();
+    let digest = registry.publish_index(&destination, &members, &[], &never()).await.unwrap();
     let seen = server.seen();
     let put = seen.last().unwrap();
     assert_eq!((put.method.as_str(), put.path.as_str()), ("PUT", "/v2/shop/cart/manifests/7"));
     assert_eq!(Digest::of(put.body.as_bytes()), digest);
-    assert_eq!(registry.publish_index(&destination, &members, &[]).await.unwrap(), digest);
+    assert_eq!(registry.publish_index(&destination, &members, &[], &never()).await.unwrap(), digest);
     assert_eq!(server.count("PUT"), 1, "what is there is not pushed again");
     assert_eq!(registry.digest_of(&destination, &[]).await.unwrap(), Some(digest));
     assert_eq!(registry.digest_of(&server.image("shop/cart:8"), &[]).await.unwrap(), None);
@@ -60,7 +61,10 @@ async fn an_image_of_another_architecture_publishes_nothing() {
     let destination = server.image("shop/cart:7");
     let publish = async |digest: Digest| {
         let images = [(amd64.clone(), Arch::Amd64), (digest, Arch::Arm64)];
-        client().publish_index(&destination, &members(&destination, &images), &[]).await.unwrap_err()
+        client()
+            .publish_index(&destination, &members(&destination, &images), &[], &never())
+            .await
+            .unwrap_err()
     };
     let wrong = publish(s390x).await;
     assert_eq!(wrong.reason, Reason::WrongArch);
@@ -83,7 +87,10 @@ async fn content_that_is_not_what_its_digest_says_is_refused() {
     })
     .await;
     let destination = server.image("shop/cart:7");
-    let error = client().publish_index(&destination, &members(&destination, &images), &[]).await.unwrap_err();
+    let error = client()
+        .publish_index(&destination, &members(&destination, &images), &[], &never())
+        .await
+        .unwrap_err();
     assert_eq!(error.reason, Reason::PushRefused);
     assert_eq!(server.count("PUT"), 0);
 }
@@ -100,7 +107,7 @@ async fn a_busy_registry_is_asked_again() {
     })
     .await;
     let destination = server.image("shop/cart:7");
-    client().publish_index(&destination, &members(&destination, &images), &[]).await.unwrap();
+    client().publish_index(&destination, &members(&destination, &images), &[], &never()).await.unwrap();
     assert_eq!(server.count("PUT"), 2);
 }
 
@@ -166,12 +173,12 @@ async fn one_token_serves_a_whole_publication_and_one_login_only() {
     let (_, images) = two_images();
     let (registry, destination) = (client(), server.image("shop/cart:7"));
     let members = members(&destination, &images);
-    registry.publish_index(&destination, &members, &login(&server, "me")).await.unwrap();
+    registry.publish_index(&destination, &members, &login(&server, "me"), &never()).await.unwrap();
     let asked = |server: &StandIn| server.seen().iter().filter(|seen| seen.path == "/token").count();
     assert_eq!(asked(&server), 1);
-    registry.publish_index(&destination, &members, &login(&server, "you")).await.unwrap();
+    registry.publish_index(&destination, &members, &login(&server, "you"), &never()).await.unwrap();
     assert_eq!(asked(&server), 2, "another login has a token of its own");
-    let error = registry.publish_index(&destination, &members, &[]).await.unwrap_err();
+    let error = registry.publish_index(&destination, &members, &[], &never()).await.unwrap_err();
     assert_eq!(error.reason, Reason::CredentialsRefused, "nor does none");
     assert!(error.hint.unwrap().contains("kaniko-credentials"));
 }
@@ -183,7 +190,10 @@ async fn refused_logins_are_told_without_their_secrets() {
         let server = with_tokens(issue).await;
         let destination = server.image("shop/cart:7");
         let members = members(&destination, &images);
-        let error = client().publish_index(&destination, &members, &login(&server, "me")).await.unwrap_err();
+        let error = client()
+            .publish_index(&destination, &members, &login(&server, "me"), &never())
+            .await
+            .unwrap_err();
         assert_eq!(error.reason, Reason::CredentialsRefused);
         assert!(error.text.contains("`me`") && !format!("{error:?}").contains(PASSWORD), "{error:?}");
     }
@@ -252,7 +262,7 @@ async fn a_token_that_ran_out_is_renewed_once() {
     .await;
     reqwest::get(format!("http://{0}/hello?me={0}", server.addr)).await.unwrap();
     let destination = server.image("shop/cart:7");
-    client().publish_index(&destination, &members(&destination, &images), &[]).await.unwrap();
+    client().publish_index(&destination, &members(&destination, &images), &[], &never()).await.unwrap();
     assert_eq!(server.seen().iter().filter(|seen| seen.path == "/token").count(), 2);
 }
 
@@ -319,7 +329,7 @@ async fn publishing_can_be_narrowed() {
     let registry = Registry::new(RegistrySettings { publish_allow, ..RegistrySettings::default() });
     assert!(registry.may_publish(&"reg.test/shop/cart:7".parse().unwrap()).is_ok());
     let elsewhere = "reg.test/other:7".parse().unwrap();
-    let error = registry.publish_index(&elsewhere, &[], &[]).await.unwrap_err();
+    let error = registry.publish_index(&elsewhere, &[], &[], &never()).await.unwrap_err();
     assert_eq!(error.reason, Reason::PushRefused);
     assert!(error.text.contains("reg.test/shop"), "{error}");
 }
