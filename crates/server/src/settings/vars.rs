@@ -29,6 +29,12 @@ pub const COMMON: &[VarDoc] = &[
         "The operator token that clients show.",
     ),
     var(
+        "BAKERY_INSECURE",
+        "false",
+        "",
+        "true = credentials may go over plain HTTP: the client sends them, the server does not warn at start.",
+    ),
+    var(
         "S3_ENDPOINT",
         "none",
         "the store is not AWS",
@@ -60,12 +66,6 @@ pub const SERVER: &[VarDoc] = &[
         "Ledger, logs, contexts and keys.",
     ),
     var("BAKERY_OPEN", "false", "", "true = listen beyond loopback without a token."),
-    var(
-        "BAKERY_INSECURE",
-        "false",
-        "",
-        "true = credentials may go over plain HTTP: the client sends them, the server does not warn at start.",
-    ),
     var(
         "BAKERY_DATA_KEY",
         "a key file in the data folder",
