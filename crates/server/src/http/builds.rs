@@ -43,12 +43,12 @@ pub(super) async fn submit(
     let pieces = front.pieces(body);
     let (build, notices) = match body::media_type(&headers).as_str() {
         "application/json" => (body::json::<SubmitBuild>(&headers, pieces).await?, Vec::new()),
-        kind if yaml::TYPES.contains(&kind) => yaml::read(&front, &owner, &headers, pieces).await?,
+        kind if yaml::TYPES.contains(&kind) => yaml::read(&front, owner, &headers, pieces).await?,
         kind => return Err(body::unsupported(kind, "application/json or application/yaml")),
     };
     let builds = front.rooms.builds.clone();
     // A task of its own: half a submission must not be left where the client hangs up in the middle.
-    let submitted = front.tasks.spawn("submit", async move { builds.submit(&owner, build).await }).await;
+    let submitted = front.tasks.spawn("submit", async move { builds.submit(owner, build).await }).await;
     let mut submitted = submitted.map_err(|panic| Refusal::internal(&panic))??;
     submitted.notices.splice(0..0, notices);
     let location = [(LOCATION, route::build(submitted.id))];
@@ -59,7 +59,7 @@ pub(super) async fn list(
     Owner(owner): Owner,
     State(front): State<Front>,
 ) -> Result<Json<BuildList>, Refusal> {
-    Ok(Json(front.rooms.builds.list(&owner).await?))
+    Ok(Json(front.rooms.builds.list(owner).await?))
 }
 
 pub(super) async fn view(
@@ -67,7 +67,7 @@ pub(super) async fn view(
     State(front): State<Front>,
     Named(id): Named<BuildId>,
 ) -> Result<Json<BuildView>, Refusal> {
-    Ok(Json(front.rooms.builds.view(&owner, id).await?))
+    Ok(Json(front.rooms.builds.view(owner, id).await?))
 }
 
 pub(super) async fn cancel(
@@ -75,7 +75,7 @@ pub(super) async fn cancel(
     State(front): State<Front>,
     Named(id): Named<BuildId>,
 ) -> Result<(StatusCode, Json<BuildView>), Refusal> {
-    Ok((StatusCode::ACCEPTED, Json(front.rooms.builds.cancel(&owner, id).await?)))
+    Ok((StatusCode::ACCEPTED, Json(front.rooms.builds.cancel(owner, id).await?)))
 }
 
 pub(super) async fn info(_: Owner, State(front): State<Front>) -> Json<Info> {
@@ -93,7 +93,7 @@ pub(super) async fn logs(
         Refusal::new(Kind::BadRequest, rejection.body_text())
             .hint("expected from=EPOCH:SEQ and follow=true|false")
     })?;
-    front.rooms.builds.view(&owner, id).await?;
+    front.rooms.builds.view(owner, id).await?;
     let logs = &front.rooms.logs;
     let epoch = logs.epoch(id).await?;
     let frames = logs.follow(id, from, follow).await?;

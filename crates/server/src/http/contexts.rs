@@ -31,7 +31,7 @@ pub(super) async fn offer(
     body: Body,
 ) -> Result<Json<ContextAnswer>, Refusal> {
     let offer: ContextOffer = body::json(&headers, front.pieces(body)).await?;
-    Ok(Json(front.rooms.contexts.offer(&owner, &offer).await?))
+    Ok(Json(front.rooms.contexts.offer(owner, &offer).await?))
 }
 
 /// Streams the body into the store; nothing of it is kept in memory.
@@ -55,7 +55,7 @@ pub(super) async fn put(
         return Err(Refusal::new(Kind::BadContext, detail).hint("offer it again, and send what was offered"));
     }
     let stream = pin!(pieces.into_stream());
-    let context = front.rooms.contexts.receive(&owner, id, expected, stream).await?;
+    let context = front.rooms.contexts.receive(owner, id, expected, stream).await?;
     Ok((StatusCode::CREATED, Json(context)))
 }
 
