@@ -2,8 +2,11 @@
 //! before its answer comes back.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -58,31 +61,35 @@ impl Tap {
     pub async fn tcp(listen: &str, upstream: Upstream) -> Result<(Self, std::net::SocketAddr)> {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
-        let mut tasks = JoinSet::new();
-        let state = Arc::clone(&shared);
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(connect(stream, upstream.clone(), Arc::clone(&state)));
-            }
-        });
-        Ok((Self { shared, _tasks: tasks }, addr))
+        let accept = move |cx: &mut Context<'_>| listener.poll_accept(cx).map_ok(|(stream, _)| stream);
+        Ok((Self::before(upstream, accept), addr))
     }
 
     /// Listens on a socket file.
     pub fn unix(listen: &Path, upstream: Upstream) -> Result<Self> {
         let listener = UnixListener::bind(listen)?;
+        let accept = move |cx: &mut Context<'_>| listener.poll_accept(cx).map_ok(|(stream, _)| stream);
+        Ok(Self::before(upstream, accept))
+    }
+
+    /// Connects whatever is accepted.
+    fn before<S>(
+        upstream: Upstream,
+        mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>> + Send + 'static,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         let state = Arc::clone(&shared);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok(stream) = poll_fn(&mut accept).await {
                 connections.spawn(connect(stream, upstream.clone(), Arc::clone(&state)));
             }
         });
-        Ok(Self { shared, _tasks: tasks })
+        Self { shared, _tasks: tasks }
     }
 
     /// Sets a trap: the returned receiver fires when a request line holding every part of `pattern` (parts divided by
