@@ -39,6 +39,16 @@ pub const BEAT: Duration = Duration::from_secs(15);
 pub const AGENT_SILENT: Duration = Duration::from_secs(45);
 /// How long a report may still arrive after the platform said that the container is gone.
 pub const REPORT_GRACE: Duration = Duration::from_secs(5);
+/// Thousandths of a cpu of a task, where neither its config nor the operator names any.
+pub const TASK_CPU_MILLIS: u32 = 500;
+/// MiB of such a task.
+pub const TASK_MEMORY_MIB: u32 = 2048;
+/// From launch to the agent's first word, where the operator names no time.
+pub const TASK_PROVISION: Duration = Duration::from_mins(5);
+/// From launch to the end of one attempt, likewise.
+pub const TASK_TIME: Duration = Duration::from_mins(10);
+/// How long a result may still arrive, likewise.
+pub const TASK_RESULT: Duration = Duration::from_mins(10);
 /// How long the publishing of one index may begin anything, repetitions included ...
 pub const PUBLISHING: Duration = Duration::from_mins(5);
 /// ... and how long, after that, the answer to a push that is under way is waited for.

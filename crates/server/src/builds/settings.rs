@@ -50,6 +50,26 @@ pub struct BuildsSettings {
     pub retention: Retention,
 }
 
+impl BuildsSettings {
+    /// What counts on these platforms where the operator decides nothing.
+    pub fn on(platforms: BTreeMap<Platform, PlatformSettings>) -> Self {
+        Self {
+            default_platform: None,
+            platforms,
+            default_cpu_millis: limits::TASK_CPU_MILLIS,
+            default_memory_mib: limits::TASK_MEMORY_MIB,
+            provision_timeout: limits::TASK_PROVISION,
+            task_timeout: limits::TASK_TIME,
+            result_timeout: limits::TASK_RESULT,
+            insecure_registries: Vec::new(),
+            push: Push::ByKaniko,
+            bucket: None,
+            patience: Patience::default(),
+            retention: Retention::default(),
+        }
+    }
+}
+
 /// One platform's settings.
 #[derive(Debug, Clone)]
 pub struct PlatformSettings {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bakery_core::config::resources;
 use bakery_core::image::ImageRef;
+use bakery_core::limits;
 use bakery_core::vars::Vars;
 
 use super::{BadSettings, Limits, Mistake, Settings};
@@ -101,15 +102,15 @@ impl<'a> Reader<'a> {
         let count = |text: &str| text.parse().ok().filter(|count| *count > 0);
         Limits {
             max_runs: self.value("MAX_RUNS", "a number above 0", "for example 4", count),
-            provision: self.duration("BUILD_PROVISION_TIMEOUT", Duration::from_mins(5)),
-            task: self.duration("BUILD_TASK_TIMEOUT", Duration::from_mins(10)),
-            result: self.duration("BUILD_RESULT_TIMEOUT", Duration::from_mins(10)),
+            provision: self.duration("BUILD_PROVISION_TIMEOUT", limits::TASK_PROVISION),
+            task: self.duration("BUILD_TASK_TIMEOUT", limits::TASK_TIME),
+            result: self.duration("BUILD_RESULT_TIMEOUT", limits::TASK_RESULT),
             cpu_millis: self
                 .value("DEFAULT_BUILD_CPU", "a number of cpus", "for example 0.5 or 500m", resources::cpu)
-                .unwrap_or(500),
+                .unwrap_or(limits::TASK_CPU_MILLIS),
             memory_mib: self
                 .value("DEFAULT_BUILD_MEMORY", "a size", "for example 2G", resources::memory)
-                .unwrap_or(2048),
+                .unwrap_or(limits::TASK_MEMORY_MIB),
         }
     }
 

@@ -14,15 +14,12 @@ use std::time::Duration;
 use bakery_context::s3::S3Store;
 use bakery_core::names::Platform;
 use bakery_core::vars::Vars;
-use bakery_core::wire::run::Push;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::builds::ledger::{Ledger, LedgerError};
-use crate::builds::{
-    Builds, BuildsParts, BuildsSettings, InternalError, Patience, PlatformSettings, Retention,
-};
+use crate::builds::{Builds, BuildsParts, BuildsSettings, InternalError, PlatformSettings};
 use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
 use crate::http::{Doors, Rooms, serve};
@@ -193,16 +190,13 @@ fn builds_settings(settings: &Settings, platforms: BTreeMap<Platform, PlatformSe
     let limits = &settings.limits;
     BuildsSettings {
         default_platform: Some(settings.default_platform),
-        platforms,
         default_cpu_millis: limits.cpu_millis,
         default_memory_mib: limits.memory_mib,
         provision_timeout: limits.provision,
         task_timeout: limits.task,
         result_timeout: limits.result,
         insecure_registries: settings.registries.insecure.clone(),
-        push: Push::ByKaniko,
         bucket: settings.s3.as_ref().map(|s3| s3.bucket.clone()),
-        patience: Patience::default(),
-        retention: Retention::default(),
+        ..BuildsSettings::on(platforms)
     }
 }

@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use bakery_core::names::{Arch, Platform};
 use bakery_core::wire::context::ContextRef;
-use bakery_core::wire::run::{ContextSource, Push, launch_env};
+use bakery_core::wire::run::{ContextSource, launch_env};
 use bakery_server::builds::ledger::Ledger;
 use bakery_server::builds::{
-    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, Patience, PlatformSettings, Retention,
+    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, PlatformSettings,
 };
 use bakery_server::clock::Clock;
 use bakery_server::contexts::Contexts;
@@ -47,18 +47,9 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
         registry: Arc::new(Registry::new(RegistrySettings::default())),
         launchers: BTreeMap::from([(Platform::Docker, Arc::new(platform.clone()) as _)]),
         settings: BuildsSettings {
-            default_platform: None,
-            platforms: BTreeMap::from([(Platform::Docker, room)]),
-            default_cpu_millis: 500,
-            default_memory_mib: 512,
             provision_timeout: LONG,
             task_timeout: LONG,
-            result_timeout: LONG,
-            insecure_registries: Vec::new(),
-            push: Push::ByKaniko,
-            bucket: None,
-            patience: Patience::default(),
-            retention: Retention::default(),
+            ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, room)]))
         },
         clock,
         tasks: tasks.clone(),

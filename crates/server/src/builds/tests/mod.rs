@@ -15,7 +15,7 @@ use bakery_core::wire::build::{BuildPhase, BuildView, SubmitBuild, TaskPhase};
 use bakery_core::wire::context::{ContextRef, Place};
 use bakery_core::wire::log::{Cursor, Decoder, Frame, FrameHeader, LogLine};
 use bakery_core::wire::run::{
-    ContextSource, OrderRequest, Push, Stage, TaskOrder, TaskReport, TaskResult, launch_env,
+    ContextSource, OrderRequest, Stage, TaskOrder, TaskReport, TaskResult, launch_env,
 };
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
@@ -57,16 +57,7 @@ impl World {
             platform: FakePlatform::new(Arch::ALL),
             registry: FakeRegistry::default(),
             settings: BuildsSettings {
-                default_platform: None,
-                platforms: BTreeMap::from([(Platform::Docker, room)]),
-                default_cpu_millis: 500,
-                default_memory_mib: 2048,
-                provision_timeout: Duration::from_mins(5),
-                task_timeout: Duration::from_mins(10),
-                result_timeout: Duration::from_mins(10),
                 insecure_registries: vec!["reg.test:5000".into()],
-                push: Push::ByKaniko,
-                bucket: None,
                 patience: Patience {
                     report_grace: Duration::from_millis(50),
                     linger: Duration::from_mins(5),
@@ -76,7 +67,7 @@ impl World {
                     stop_again_max: Duration::from_millis(20),
                     ..Patience::default()
                 },
-                retention: Retention::default(),
+                ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, room)]))
             },
             clock: Clock::system(),
         }

@@ -17,7 +17,7 @@ use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place}
 use bakery_core::wire::log::{self, BlockHeader, Decoder, Frame, FrameHeader, Level, LogLine, Source};
 use bakery_core::wire::problem::{PROBLEM_TYPE, Problem};
 use bakery_core::wire::run::{
-    ContextSource, OrderRequest, Push, STAGE_HEADER, SegmentAck, Stage, TaskOrder, TaskReport, TaskResult,
+    ContextSource, OrderRequest, STAGE_HEADER, SegmentAck, Stage, TaskOrder, TaskReport, TaskResult,
     launch_env,
 };
 use bakery_core::wire::{FRAMES_TYPE, PROTOCOL_HEADER, route};
@@ -31,8 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Doors, Rooms, serve};
 use crate::builds::ledger::Ledger;
 use crate::builds::{
-    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, Patience, PlatformSettings, Publisher,
-    Retention,
+    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, PlatformSettings, Publisher,
 };
 use crate::clock::Clock;
 use crate::contexts::Contexts;
@@ -268,20 +267,7 @@ async fn refused(request: RequestBuilder, status: u16, kind: &str) -> Problem {
 
 fn settings(agent_url: String) -> BuildsSettings {
     let platform = PlatformSettings { max_runs: 4, agent_url, env: Vec::new() };
-    BuildsSettings {
-        default_platform: None,
-        platforms: BTreeMap::from([(Platform::Docker, platform)]),
-        default_cpu_millis: 500,
-        default_memory_mib: 512,
-        provision_timeout: SOON,
-        task_timeout: SOON,
-        result_timeout: SOON,
-        insecure_registries: Vec::new(),
-        push: Push::ByKaniko,
-        bucket: None,
-        patience: Patience::default(),
-        retention: Retention::default(),
-    }
+    BuildsSettings::on(BTreeMap::from([(Platform::Docker, platform)]))
 }
 
 struct Shelf(Contexts);
