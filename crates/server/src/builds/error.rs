@@ -137,7 +137,7 @@ pub enum InternalError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
-    /// Whoever should drive the build is lost, again and again.
+    /// Whoever drove the build is lost, and the next one is not there yet.
     #[error("nobody drives the build")]
     Unowned,
 }

@@ -14,7 +14,6 @@ use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::wire::build::{BuildList, BuildView, Info};
 use bakery_core::wire::context::ContextRef;
-use bakery_core::wire::log::Frame;
 use bakery_core::wire::run::{OrderRequest, ReportAck, Stage, TaskOrder, TaskReport, TaskResult};
 use bakery_core::wire::{self};
 use tokio::sync::oneshot;
@@ -33,6 +32,7 @@ mod error;
 mod gc;
 pub mod keys;
 pub mod ledger;
+mod owners;
 mod places;
 mod publish;
 mod sessions;
@@ -44,7 +44,7 @@ mod submit;
 mod tests;
 mod watch;
 
-use actor::{Actor, Handle, Message, complain};
+use actor::{Handle, Message, complain};
 use duties::Duties;
 pub use error::{BuildError, InternalError, RunError, SubmitError};
 use ledger::{Ledger, LedgerError};
@@ -193,15 +193,13 @@ impl Builds {
     ) -> Result<TaskOrder, RunError> {
         self.launched(run, token)?;
         let (reply, answer) = oneshot::channel();
-        if !self.shared.tell(run.task.build, Message::Bind { run, request, reply }) {
-            return Err(RunError::Over);
+        let build = run.task.build;
+        if self.shared.tell(build, Message::Bind { run, request, reply })
+            && let Ok(answer) = answer.await
+        {
+            return answer;
         }
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) if self.shared.stopping.is_cancelled() => Err(RunError::Internal(InternalError::Stopping)),
-            // The owner went before it heard: its build has ended.
-            Err(_) => Err(RunError::Over),
-        }
+        Err(self.shared.unheard(build).map_or(RunError::Over, RunError::Internal))
     }
 
     /// Whether `token` is the one that this run was launched with.
@@ -243,18 +241,14 @@ impl Builds {
             self.shared.learn(&session.context, &report).await;
         }
         let (reply, settled) = oneshot::channel();
-        if !self.shared.tell(build, Message::Report { run, result: report.result, reply }) {
-            if self.shared.stopping.is_cancelled() {
-                return Err(RunError::Internal(InternalError::Stopping));
-            }
-            return Ok(ReportAck { accepted: false });
+        if self.shared.tell(build, Message::Report { run, result: report.result, reply })
+            && let Ok(accepted) = settled.await
+        {
+            return Ok(ReportAck { accepted });
         }
-        match settled.await {
-            Ok(accepted) => Ok(ReportAck { accepted }),
-            // The owner went before it heard: its build has ended, or the server stops and the agent asks again.
-            Err(_) if self.shared.stopping.is_cancelled() => Err(RunError::Internal(InternalError::Stopping)),
-            Err(_) => Ok(ReportAck { accepted: false }),
-        }
+        // Nobody waits for the report of an ended build; else the agent asks again.
+        let unheard = self.shared.unheard(build);
+        unheard.map_or(Ok(ReportAck { accepted: false }), |error| Err(RunError::Internal(error)))
     }
 
     /// Versions, platforms, architectures.
@@ -291,54 +285,6 @@ impl Builds {
 }
 
 impl Shared {
-    /// Gives an open build an owner where it has lost its own, or never got one; false where it has ended.
-    async fn ensure_owner(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
-        if self.stopping.is_cancelled() {
-            // The next start adopts it, if it is open.
-            let ended = self.ledger.state(build).await?.is_none_or(|state| state.ended.is_some());
-            return if ended { Ok(false) } else { Err(InternalError::Stopping) };
-        }
-        self.adopt(build).await
-    }
-
-    /// Starts the owner of an open build that has none; false where it has ended.
-    async fn adopt(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
-        let _adopting = self.adopting.lock().await;
-        if self.lock().get(&build).is_some_and(|handle| handle.inbox.lives()) {
-            return Ok(true);
-        }
-        let Some(open) = self.ledger.load(build).await? else {
-            self.forget(build);
-            return Ok(false);
-        };
-        let owner = self.ledger.owner(build).await?.unwrap_or_default();
-        let owed = self.owed(build, open.frames.clone()).await?;
-        let (actor, handle) = Actor::new(Arc::clone(self), &owner, open, owed);
-        self.lock().insert(build, handle);
-        drop(self.tasks.spawn("build", self.owners.track_future(actor.run())));
-        Ok(true)
-    }
-
-    /// What is committed and not in the log: the log has a prefix of it.
-    async fn owed(&self, build: BuildId, mut committed: Vec<Frame>) -> Result<Vec<Frame>, InternalError> {
-        self.logs.create(build).await?;
-        let ours = |frame: &Frame| {
-            matches!(frame, Frame::State { .. } | Frame::Published { .. } | Frame::End { .. })
-        };
-        let there = self.logs.frames(build).await?.iter().filter(|header| ours(&header.frame)).count();
-        Ok(committed.split_off(there.min(committed.len())))
-    }
-
-    /// A build that has ended in the ledger, but perhaps not yet in its log.
-    async fn finish_log(&self, build: BuildId) -> Result<(), InternalError> {
-        let committed = self.ledger.frames(build).await?;
-        for frame in self.owed(build, committed).await? {
-            self.logs.frame(build, frame).await?;
-        }
-        self.logs.sync(build).await?;
-        Ok(self.ledger.log_is_whole(build).await?)
-    }
-
     /// What a report tells of the context.
     async fn learn(&self, context: &ContextRef, report: &TaskReport) {
         if matches!(report.result, TaskResult::Failed { reason: Reason::ContextBroken, .. }) {
@@ -358,12 +304,6 @@ impl Shared {
         for handle in self.lock().values() {
             handle.inbox.tell(message());
         }
-    }
-
-    /// The build has ended and its log says so.
-    fn forget(&self, build: BuildId) {
-        self.lock().remove(&build);
-        self.sessions.forget(build);
     }
 
     async fn view(&self, build: BuildId) -> Result<Option<BuildView>, LedgerError> {

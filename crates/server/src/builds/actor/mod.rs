@@ -74,6 +74,8 @@ pub(super) struct Handle {
     pub(super) owner: Arc<str>,
     pub(super) inbox: Inbox,
     pub(super) state: watch::Receiver<Arc<BuildState>>,
+    /// How many owners of the build have panicked in this life of the server.
+    pub(super) falls: u32,
 }
 
 /// The owner of one build.
@@ -108,7 +110,7 @@ impl Actor {
         let (tell, messages) = mpsc::unbounded_channel();
         let inbox = Inbox(tell);
         let shown = watch::Sender::new(Arc::new(open.state.clone()));
-        let handle = Handle { owner: owner.into(), inbox: inbox.clone(), state: shown.subscribe() };
+        let handle = Handle { owner: owner.into(), inbox: inbox.clone(), state: shown.subscribe(), falls: 0 };
         let actor = Self {
             id: open.state.id,
             specs: open.spec.services.into_iter().flat_map(|service| service.tasks).collect(),

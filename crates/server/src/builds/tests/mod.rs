@@ -3,6 +3,7 @@
 //! Each life of a server is a runtime of its own; dropping it is the kill: every task ends where it stands.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::registry::{Member, RegistryError};
 
 mod doors;
 mod flow;
+mod owners;
 mod restart;
 mod trouble;
 
@@ -41,6 +43,8 @@ struct World {
     folder: TempDir,
     platform: FakePlatform,
     registry: FakeRegistry,
+    /// How often the owner of a build will panic when an agent binds.
+    falls: Arc<AtomicU32>,
     settings: BuildsSettings,
     clock: Clock,
 }
@@ -56,6 +60,7 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             platform: FakePlatform::new(Arch::ALL),
             registry: FakeRegistry::default(),
+            falls: Arc::default(),
             settings: BuildsSettings {
                 insecure_registries: vec!["reg.test:5000".into()],
                 patience: Patience {
@@ -91,7 +96,7 @@ impl World {
         let parts = BuildsParts {
             ledger,
             logs: logs.clone(),
-            contexts: Arc::new(FakeShelf),
+            contexts: Arc::new(FakeShelf(Arc::clone(&self.falls))),
             registry: Arc::new(self.registry.clone()),
             launchers: BTreeMap::from([(Platform::Docker, launcher)]),
             settings: self.settings.clone(),
@@ -293,7 +298,8 @@ impl Publisher for FakeRegistry {
     }
 }
 
-struct FakeShelf;
+/// Panics as often as it is told to when a source is asked for.
+struct FakeShelf(Arc<AtomicU32>);
 
 #[async_trait]
 impl ContextShelf for FakeShelf {
@@ -304,6 +310,8 @@ impl ContextShelf for FakeShelf {
         Ok(())
     }
     async fn source(&self, _: &ContextRef) -> Result<ContextSource, ContextProblem> {
+        let falls = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(falls.is_err(), "the shelf has come down");
         Ok(ContextSource::Server)
     }
     async fn needed(&self, _: &ContextRef) {}

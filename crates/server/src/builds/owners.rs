@@ -1,0 +1,222 @@
+//! Who drives a build: every open build has one owner, and one that falls is raised again from the ledger.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::lifecycle::{Cause, Ending, Task, TaskState};
+use bakery_core::names::BuildId;
+use bakery_core::reason::Reason;
+use bakery_core::wire::build::{PublishState, Verdict};
+use bakery_core::wire::log::Frame;
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+
+use super::Shared;
+use super::actor::{Actor, complain};
+use super::error::InternalError;
+use super::ledger::Transition;
+use super::state::{BuildState, FirstCause};
+
+/// An owner that has panicked so often is not raised again: its build is given up.
+const FALLS: u32 = 3;
+
+/// What the search for an open build's owner finds.
+enum Found {
+    Owner,
+    /// A new one, which has to be started.
+    Raised(Box<Actor>),
+    /// The build has ended.
+    Ended,
+}
+
+impl Shared {
+    /// Gives an open build an owner where it has lost its own, or never got one; false where it has ended.
+    pub(super) async fn ensure_owner(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
+        if self.stopping.is_cancelled() {
+            // The next start adopts it, if it is open.
+            let ended = self.ledger.state(build).await?.is_none_or(|state| state.ended.is_some());
+            return if ended { Ok(false) } else { Err(InternalError::Stopping) };
+        }
+        self.adopt(build).await
+    }
+
+    /// Starts the owner of an open build that has none; false where it has ended.
+    pub(super) async fn adopt(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
+        match self.raise(build).await? {
+            Found::Owner => Ok(true),
+            Found::Ended => Ok(false),
+            Found::Raised(actor) => {
+                let life = Arc::clone(self).supervise(build, *actor);
+                drop(self.tasks.spawn("build", self.owners.track_future(life)));
+                Ok(true)
+            }
+        }
+    }
+
+    async fn raise(self: &Arc<Self>, build: BuildId) -> Result<Found, InternalError> {
+        let _adopting = self.adopting.lock().await;
+        let falls = match self.lock().get(&build) {
+            Some(handle) if handle.inbox.lives() => return Ok(Found::Owner),
+            Some(handle) => handle.falls,
+            None => 0,
+        };
+        let Some(open) = self.ledger.load(build).await? else {
+            self.forget(build);
+            return Ok(Found::Ended);
+        };
+        let owner = self.ledger.owner(build).await?.unwrap_or_default();
+        let owed = self.owed(build, open.frames.clone()).await?;
+        let (actor, mut handle) = Actor::new(Arc::clone(self), &owner, open, owed);
+        handle.falls = falls;
+        self.lock().insert(build, handle);
+        Ok(Found::Raised(Box::new(actor)))
+    }
+
+    /// Drives a build by one owner after the other, until it has ended or too many of them have panicked.
+    async fn supervise(self: Arc<Self>, build: BuildId, mut actor: Actor) {
+        // What a panic leaves half done is dropped with the owner; the next one knows the ledger alone.
+        while let Err(panic) = AssertUnwindSafe(actor.run()).catch_unwind().await {
+            let falls = self.count_fall(build);
+            tracing::error!(%build, falls, panic = words(&*panic), "the owner of an open build has panicked");
+            if falls >= FALLS {
+                return self.give_up(build).await;
+            }
+            let wait = self.settings.patience.back_off.saturating_mul(1 << falls);
+            match self.raise_later(build, wait).await {
+                Some(next) => actor = *next,
+                None => return,
+            }
+        }
+    }
+
+    fn count_fall(&self, build: BuildId) -> u32 {
+        let mut open = self.lock();
+        let Some(handle) = open.get_mut(&build) else { return FALLS };
+        handle.falls += 1;
+        handle.falls
+    }
+
+    /// `None` where nothing is left to do here: somebody else has raised an owner, the build has ended, or the server
+    /// stops.
+    async fn raise_later(self: &Arc<Self>, build: BuildId, wait: Duration) -> Option<Box<Actor>> {
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return None,
+                () = tokio::time::sleep(wait) => {}
+            }
+            match self.raise(build).await {
+                Ok(Found::Raised(actor)) => return Some(actor),
+                Ok(Found::Owner | Found::Ended) => return None,
+                Err(error) => complain(build, &error, "an open build cannot be taken up; trying again"),
+            }
+        }
+    }
+
+    /// Ends a build that nobody can drive: as our failure, with everything of it stopped.
+    async fn give_up(self: &Arc<Self>, build: BuildId) {
+        while let Err(error) = self.end_as_lost(build).await {
+            complain(build, &error, "a build that cannot be driven cannot be ended; trying again");
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = tokio::time::sleep(self.settings.patience.stop_again_max) => {}
+            }
+        }
+    }
+
+    async fn end_as_lost(&self, build: BuildId) -> Result<(), InternalError> {
+        let _adopting = self.adopting.lock().await;
+        if let Some(before) = self.ledger.state(build).await?.filter(|state| state.outcome.is_none()) {
+            let (after, change) = lost(&before, self.clock.now());
+            self.ledger.commit(&after, &change).await?;
+            for place in 0..before.tasks.len() {
+                if matches!(before.tasks[place].task.state, TaskState::Planned { .. }) {
+                    self.places.free(before.run(place));
+                }
+            }
+            for (run, platform) in change.duties {
+                self.duties.stop(run, platform, false);
+            }
+        }
+        self.finish_log(build).await?;
+        self.forget(build);
+        Ok(())
+    }
+
+    /// Why nobody heard what was said to a build's owner; `None` where the build has ended.
+    pub(super) fn unheard(&self, build: BuildId) -> Option<InternalError> {
+        if self.stopping.is_cancelled() {
+            return Some(InternalError::Stopping);
+        }
+        self.lock().contains_key(&build).then_some(InternalError::Unowned)
+    }
+
+    /// What is committed and not in the log: the log has a prefix of it.
+    async fn owed(&self, build: BuildId, mut committed: Vec<Frame>) -> Result<Vec<Frame>, InternalError> {
+        self.logs.create(build).await?;
+        let ours = |frame: &Frame| {
+            matches!(frame, Frame::State { .. } | Frame::Published { .. } | Frame::End { .. })
+        };
+        let there = self.logs.frames(build).await?.iter().filter(|header| ours(&header.frame)).count();
+        Ok(committed.split_off(there.min(committed.len())))
+    }
+
+    /// A build that has ended in the ledger, but perhaps not yet in its log.
+    pub(super) async fn finish_log(&self, build: BuildId) -> Result<(), InternalError> {
+        let committed = self.ledger.frames(build).await?;
+        for frame in self.owed(build, committed).await? {
+            self.logs.frame(build, frame).await?;
+        }
+        self.logs.sync(build).await?;
+        Ok(self.ledger.log_is_whole(build).await?)
+    }
+
+    /// The build has ended and its log says so.
+    pub(super) fn forget(&self, build: BuildId) {
+        self.lock().remove(&build);
+        self.sessions.forget(build);
+    }
+}
+
+/// The build with everything that is open in it lost by us, and what that changes.
+fn lost(before: &BuildState, now: Timestamp) -> (BuildState, Transition) {
+    let text = format!("the server failed on its own side {FALLS} times in this build; its own log says how");
+    let cause = Cause::new(Reason::Internal, text);
+    let (mut after, mut frames, mut duties) = (before.clone(), Vec::new(), Vec::new());
+    for place in 0..before.tasks.len() {
+        if before.settled(place) {
+            continue;
+        }
+        let run = before.run(place);
+        let attempt = run.attempt;
+        let state = TaskState::Settled { ending: Ending::Lost { cause: cause.clone() } };
+        if !matches!(before.tasks[place].task.state, TaskState::Planned { .. }) {
+            duties.push((run, before.blueprint.tasks[place].platform));
+        }
+        let task = Task { attempt, state };
+        let (reason, text) = (Some(cause.reason), Some(cause.text.clone()));
+        frames.push(Frame::State { run, phase: task.phase(), reason, text });
+        after.tasks[place].task = task;
+    }
+    for target in 0..after.publishes.len() {
+        if after.publishes[target] == Some(PublishState::Pending) {
+            let (reason, text) = (cause.reason, cause.text.clone());
+            after.publishes[target] = Some(PublishState::Failed { reason, text });
+            frames.extend(after.publish_view(target).map(|publish| Frame::Published { publish }));
+        }
+    }
+    after.first_cause.get_or_insert(FirstCause { cause, verdict: Verdict::Lost });
+    let outcome = after.conclude();
+    after.outcome = Some(outcome.clone());
+    after.ended = Some(now);
+    frames.push(Frame::End { outcome });
+    let change = Transition { frames, duties, ..Transition::between(before, &after) };
+    (after, change)
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
+}

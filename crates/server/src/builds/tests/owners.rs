@@ -1,0 +1,57 @@
+//! Owners that panic.
+
+use bakery_core::wire::build::Verdict;
+
+use super::*;
+
+/// Binds as an agent does: it asks again as long as the server fails.
+async fn bind(server: &Server<'_>, run: RunName) -> Result<TaskOrder, RunError> {
+    loop {
+        match server.bind(run).await {
+            Err(RunError::Internal(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
+            answer => return answer,
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_panics_is_raised_again_and_its_build_goes_on() {
+    let world = World::new();
+    world.falls.store(2, Ordering::SeqCst);
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        assert!(matches!(server.bind(run).await, Err(RunError::Internal(InternalError::Unowned))));
+        bind(&server, run).await.unwrap();
+        assert!(server.report(run, baked(run)).await);
+        server.world.platform.exit(run, 0);
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        assert_eq!(server.world.platform.launches().len(), 1, "the container that lives is kept");
+        let phases = [TaskPhase::Launching, TaskPhase::Running, TaskPhase::Baked];
+        assert_eq!(server.told(run.task).await, phases.map(|phase| (1, phase)));
+    });
+}
+
+#[test]
+fn a_build_whose_owners_panic_again_and_again_ends_as_our_failure() {
+    let world = World::new();
+    world.falls.store(u32::MAX, Ordering::SeqCst);
+    let build = world.life(async |server| {
+        let build = server.submit(multi()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.launched(run(build, 1, 1)).await;
+        assert!(matches!(bind(&server, run(build, 0, 1)).await, Err(RunError::Over)));
+        let outcome = server.ended(build).await.outcome.unwrap();
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Lost, Some(Reason::Internal)));
+        assert!(outcome.text.unwrap().contains("the server failed"));
+        let told = server.log(build).await;
+        assert!(matches!(told.last(), Some((Frame::End { .. }, _))));
+        server.world.platform.wait_stops(2).await;
+        build
+    });
+    world.life(async |server| {
+        let view = server.builds.view(OWNER, build).await.unwrap();
+        assert_eq!(view.outcome.unwrap().verdict, Verdict::Lost, "it stays ended");
+    });
+}
