@@ -7,6 +7,7 @@ use std::path::Path;
 use bakery_core::compose::dotenv;
 use bakery_core::report::{Findings, Place, Report};
 use bakery_core::vars::{Layered, Vars};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -37,6 +38,14 @@ pub fn read() -> Result<Environment, Report> {
 /// True where the process runs as root: then the data folder is the system's.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Lets the process open as many files as the system allows it, and says how many that are.
+pub fn raise_open_files() -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    let now = if setrlimit(Resource::Nofile, raised).is_ok() { before.maximum } else { before.current };
+    now.unwrap_or(u64::MAX)
 }
 
 /// Sends the server's own log to stderr from now on, as loud as `RUST_LOG` says (`info` where it is not set).

@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod builds;
 mod contexts;
+mod crowd;
 mod gate;
 mod problem;
 mod refusals;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::auth::Lock;
 use self::body::Pieces;
+pub use self::crowd::{Bounds, warning as crowd_warning};
 use self::problem::{Kind, Refusal};
 pub use self::serve::serve;
 use crate::builds::Builds;

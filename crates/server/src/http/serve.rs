@@ -1,14 +1,13 @@
 //! The accept loop: a bounded number of connections, small buffers, and an end that comes.
 //!
 //! axum's own server waits for ever for streams that never end, and cannot bound what a connection may hold. Here the
-//! number of connections is bounded (what is beyond waits in the kernel's queue), each has one buffer of bounded size
-//! and no other memory that grows, and a stop ends everything within [`GRACE`].
+//! number of connections is bounded, in all and of one address, each has one buffer of bounded size and no other memory
+//! that grows, and a stop ends everything within [`GRACE`].
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,15 +20,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::crowd::{Bounds, Crowd, Place};
 use crate::spawn::Tasks;
 
-/// Connections of one door at once.
-const CONNECTIONS: u32 = 1024;
 /// Bytes of a connection's read buffer, hence of a request's head; its write buffer has as many.
 const BUFFER: usize = 64 << 10;
 /// A request's head must arrive within this time; also how long a connection may idle.
@@ -41,30 +38,32 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long to wait after the system refused to accept a connection (too many open files).
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `tasks` stop; returns when every connection has ended, at most [`GRACE`] (and a
+/// Serves `router` on `listener` within `bounds` until `tasks` stop; returns when every connection has ended, at most [`GRACE`] (and a
 /// last [`LINGER`]) later.
-pub async fn serve(listener: TcpListener, router: Router, tasks: &Tasks) {
+pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, tasks: &Tasks) {
     let drain = tasks.stopping();
-    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-    while let Some((stream, place)) = next(&listener, &places, drain).await {
+    let crowd = Crowd::new(bounds);
+    while let Some((stream, place)) = next(&listener, &crowd, drain).await {
         tasks.spawn("connection", connection(stream, router.clone(), drain.clone(), place));
     }
     drop(listener);
-    // Every connection holds a place, so all places are free when all have ended. The semaphore is never closed.
-    let _ = places.acquire_many(CONNECTIONS).await;
+    crowd.left().await;
 }
 
 /// The next connection and its place; `None` once the door is to close.
 async fn next(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    crowd: &Crowd,
     drain: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Place)> {
     let accept = async {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        let mut room = crowd.room().await?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, place)),
+                Ok((stream, peer)) => match crowd.seat(peer.ip(), room) {
+                    Ok(place) => return Some((stream, place)),
+                    Err(back) => room = back,
+                },
                 Err(error) if is_theirs(&error) => {}
                 Err(error) => {
                     tracing::error!(
@@ -84,12 +83,7 @@ async fn next(
 }
 
 /// Serves one connection to its end.
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    drain: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, router: Router, drain: CancellationToken, _place: Place) {
     // Lines are relayed as they come: a small write must not wait for the next.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");

@@ -22,7 +22,8 @@ use crate::builds::ledger::{Ledger, LedgerError};
 use crate::builds::{Builds, BuildsParts, BuildsSettings, InternalError, PlatformSettings};
 use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
-use crate::http::{Doors, Rooms, serve};
+use crate::environment;
+use crate::http::{Bounds, Doors, Rooms, crowd_warning, serve};
 use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::registry::{Registry, RegistrySettings, docker_config};
@@ -88,6 +89,10 @@ impl Server {
         if let Some(warning) = settings.warning() {
             tracing::warn!("{warning}");
         }
+        let files = environment::raise_open_files();
+        if let Some(warning) = crowd_warning(files) {
+            tracing::warn!("{warning}");
+        }
         let (clock, tasks) = (Clock::system(), Tasks::new());
         let data = &settings.data_dir;
         let ledger = Ledger::open(data, settings.data_key.as_ref(), clock.clone()).await?;
@@ -131,11 +136,18 @@ impl Server {
         let public = listener.local_addr().unwrap_or(settings.listen);
         let agents = agents.map(|(listener, address)| {
             let (router, own) = (doors.agents(), tasks.clone());
-            drop(tasks.spawn("agents' door", async move { serve(listener, router, &own).await }));
+            drop(tasks.spawn("agents' door", async move {
+                serve(listener, router, Bounds::agents(files), &own).await;
+            }));
             address
         });
         let (router, own) = (doors.public(), tasks.clone());
-        drop(tasks.spawn("public door", async move { serve(listener, router, &own).await }));
+        drop(
+            tasks.spawn(
+                "public door",
+                async move { serve(listener, router, Bounds::public(files), &own).await },
+            ),
+        );
         tracing::info!(%public, agents = agents.map(tracing::field::display), data = %data.display(), "the server is ready");
         Ok(Self { public, agents, builds, tasks, keeper, docker })
     }

@@ -17,7 +17,7 @@ use bakery_server::builds::{
 };
 use bakery_server::clock::Clock;
 use bakery_server::contexts::Contexts;
-use bakery_server::http::{Doors, Rooms, serve as serve_door};
+use bakery_server::http::{Bounds, Doors, Rooms, serve as serve_door};
 use bakery_server::logs::Logs;
 use bakery_server::platform::fake::FakePlatform;
 use bakery_server::registry::{Registry, RegistrySettings};
@@ -59,7 +59,9 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
     println!("{url}");
     let door = doors.public();
     let own = tasks.clone();
-    drop(tasks.spawn("door", async move { serve_door(listener, door, &own).await }));
+    drop(
+        tasks.spawn("door", async move { serve_door(listener, door, Bounds::public(u64::MAX), &own).await }),
+    );
     for order in platform.wait_launches(SENDERS).await {
         let var = |wanted: &str| {
             let found = order.env.iter().find(|(name, _)| name == wanted);

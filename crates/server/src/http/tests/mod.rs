@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Doors, Rooms, serve};
+use super::{Bounds, Doors, Rooms, serve};
 use crate::builds::ledger::Ledger;
 use crate::builds::{
     Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, PlatformSettings, Publisher,
@@ -84,7 +84,10 @@ impl World {
         let doors = Doors::new(Rooms { builds, logs, contexts, token: token.map(Secret::new) }, &tasks);
         let open = |listener, router| {
             let within = tasks.clone();
-            tasks.spawn("door", async move { serve(listener, router, &within).await })
+            tasks.spawn(
+                "door",
+                async move { serve(listener, router, Bounds::agents(u64::MAX), &within).await },
+            )
         };
         let doors = vec![open(public, doors.public()), open(agents, doors.agents())];
         Self {

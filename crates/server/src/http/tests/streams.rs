@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use bakery_core::wire::run::{STAGE_HEADER, SegmentAck};
 use bakery_core::wire::{FRAMES_TYPE, route};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{Agent, SOON, World};
+use super::{Agent, Bounds, SOON, Tasks, World, serve};
 
 /// A segment by hand, open until it is dropped.
 async fn open_segment(world: &World, agent: &Agent) -> TcpStream {
@@ -59,6 +61,38 @@ async fn who_reads_slowly_holds_nobody_up_and_misses_nothing() {
     }
     fast.lines_until(blocks * u64::from(lines)).await;
     slow.lines_until(blocks * u64::from(lines)).await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_shut_the_door_on_others() {
+    let (tasks, listener) = (Tasks::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/", get(async || "open"));
+    let (bounds, own) = (Bounds { all: 4, peer: 2 }, tasks.clone());
+    let door = tasks.spawn("door", async move { serve(listener, router, bounds, &own).await });
+    // Answered on a connection that stays open, or closed unanswered.
+    let enter = async |from: [u8; 4]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let mut answer = [0; 12];
+        let asked = stream.write_all(b"GET / HTTP/1.1\r\nhost: bakery\r\n\r\n").await;
+        let answered = asked.is_ok() && stream.read_exact(&mut answer).await.is_ok();
+        answered.then_some(stream)
+    };
+    let (greedy, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+    let mut held = vec![enter(greedy).await.unwrap(), enter(greedy).await.unwrap()];
+    assert!(enter(greedy).await.is_none(), "a third connection is one too many");
+    assert!(enter(other).await.is_some());
+    drop(held.pop());
+    let again = async {
+        while enter(greedy).await.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, again).await.expect("a place that was left is free");
+    tasks.stop();
+    timeout(SOON, door).await.unwrap().unwrap();
 }
 
 #[tokio::test]
