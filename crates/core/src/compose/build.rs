@@ -368,7 +368,9 @@ impl Reader<'_, '_> {
             Some(text) => match destination(&text) {
                 Ok(image) => Held::Set(image),
                 Err((_, hint)) => {
-                    let raw = shown(field.text(self.findings).unwrap_or_default());
+                    let raw = field.text(self.findings).unwrap_or_default();
+                    let hint = self.scalars.unset(raw).unwrap_or(hint);
+                    let raw = shown(raw);
                     self.findings.mistake(place.clone(), format!("`{raw}` is not an image reference"), hint);
                     Held::Bad
                 }

@@ -22,11 +22,7 @@ impl Scalars<'_> {
             Ok(filled) => {
                 for name in filled.unset {
                     let message = format!("the variable {name} is not set: it counts as empty");
-                    findings.notice(
-                        field.place.clone(),
-                        message,
-                        format!("set it, or write ${{{name}:-default}}"),
-                    );
+                    findings.notice(field.place.clone(), message, give(&name));
                 }
                 if filled.text.contains('\0') {
                     findings.mistake(field.place.clone(), "a variable's value holds a NUL byte", "");
@@ -39,6 +35,12 @@ impl Scalars<'_> {
                 None
             }
         }
+    }
+
+    /// The hint for a value that is wrong because a variable in it is not set.
+    pub(super) fn unset(&self, raw: &str) -> Option<String> {
+        let name = interpolate(raw, self.vars).ok()?.unset.into_iter().next()?;
+        Some(format!("the variable {name} is not set: {}", give(&name)))
     }
 
     /// A single value of some kind.
@@ -131,6 +133,10 @@ impl Scalars<'_> {
             }
         }
     }
+}
+
+fn give(name: &str) -> String {
+    format!("set it, or write ${{{name}:-default}}")
 }
 
 /// `linux/arm64`, also with a variant: the architecture, and the variant's full name where there is one.

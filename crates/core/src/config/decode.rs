@@ -10,7 +10,7 @@ use crate::image::{self, ImageRef};
 use crate::kaniko;
 use crate::names::{Arch, Platform};
 use crate::path;
-use crate::report::{Findings, did_you_mean, shown};
+use crate::report::{Findings, Place, did_you_mean, shown};
 use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
 use crate::yaml::Value;
@@ -53,6 +53,7 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
     let mut entries = Vec::new();
     if root.node.is_null() {
         findings.mistake(root.place.clone(), "the file is empty", "give it `global`, `bake` or both");
+        global = unknown(&root.place);
     } else {
         let elsewhere = |key: &str| {
             (TASK.contains(&key) || KANIKO.contains(&key))
@@ -75,20 +76,18 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
 }
 
 fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
-    let mut layer = TaskLayer::default();
-    // `- ` without anything is an entry that takes all from `global`.
     if field.node.is_null() {
-        return layer;
+        let hint = "remove it, or write `{}` for a task that takes all from `global`";
+        findings.mistake(field.place.clone(), "an entry without anything", hint);
+        return unknown(&field.place);
     }
+    let mut layer = TaskLayer::default();
     let elsewhere = |key: &str| {
         let cache = CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned());
         KANIKO.contains(&key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
     };
     let Some(fields) = section(field, TASK, elsewhere, findings) else {
-        // Nothing can be missing from what is no section.
-        layer.arch = Key::new(Held::Bad, field.place.clone());
-        layer.kaniko.destination = Key::new(Held::Bad, field.place.clone());
-        return layer;
+        return unknown(&field.place);
     };
     for (key, field) in fields {
         match key {
@@ -114,6 +113,15 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
     layer
 }
 
+/// A layer that could not be read: nothing can be missing from it.
+pub(super) fn unknown(place: &Place) -> TaskLayer {
+    let mut layer = TaskLayer { arch: Key::new(Held::Bad, place.clone()), ..TaskLayer::default() };
+    layer.kaniko.destination = Key::new(Held::Bad, place.clone());
+    layer.kaniko.context_path = Key::new(Held::Bad, place.clone());
+    layer.kaniko.dockerfile = Key::new(Held::Bad, place.clone());
+    layer
+}
+
 fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
     let mut layer = KanikoLayer::default();
     let elsewhere = |key: &str| {
@@ -136,7 +144,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "no-push" => layer.no_push = single(&field, findings, boolean),
             "custom-platform" => layer.custom_platform = single(&field, findings, custom_platform),
             "ignore-path" => layer.ignore_path = ignore_path(&field, findings),
-            _ => layer.extra_flags = single(&field, findings, extra_flags),
+            _ => layer.extra_flags = extra_flags(&field, findings),
         }
     }
     layer
@@ -358,6 +366,10 @@ pub(crate) fn destination(text: &str) -> Result<ImageRef, Wrong> {
     text.parse().map_err(|_| {
         let hint = if text.contains("://") {
             "leave out the scheme: REGISTRY/REPOSITORY:TAG"
+        } else if text.contains('$') {
+            "a config.yaml takes no variables: put the value in before (`envsubst`)"
+        } else if text.contains(char::is_whitespace) {
+            "remove the blanks: REGISTRY/REPOSITORY:TAG"
         } else if text.contains("//") || text.contains(":@") || text.ends_with(':') || text.contains("/:") {
             "a part of it is empty: was a variable not set where this file was written?"
         } else if text.to_lowercase().parse::<ImageRef>().is_ok() {
@@ -373,10 +385,21 @@ fn custom_platform(text: &str) -> Result<String, Wrong> {
     check::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
-fn extra_flags(text: &str) -> Result<Vec<String>, Wrong> {
-    let flags = words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
-    if let Some(first) = flags.first().filter(|first| !first.starts_with('-')) {
-        return Err((format!("`{}` is no flag", shown(first)), "flags begin with `--`".to_owned()));
+/// Every word that may not be there is a mistake of its own.
+fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
+    let flags = single(field, findings, flags);
+    let before = findings.mistakes.len();
+    for (text, hint) in flags.value().into_iter().flatten().filter_map(|flag| kaniko::refuse_extra_flag(flag))
+    {
+        findings.mistake(field.place.clone(), text, hint);
     }
-    flags.iter().find_map(|flag| kaniko::refuse_extra_flag(flag)).map_or(Ok(flags), Err)
+    if findings.mistakes.len() > before { Key::new(Held::Bad, field.place.clone()) } else { flags }
+}
+
+fn flags(text: &str) -> Result<Vec<String>, Wrong> {
+    let flags = words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
+    match flags.first().filter(|first| !first.starts_with('-')) {
+        Some(first) => Err((format!("`{}` is no flag", shown(first)), "flags begin with `--`".to_owned())),
+        None => Ok(flags),
+    }
 }

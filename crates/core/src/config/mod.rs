@@ -13,7 +13,7 @@ mod words;
 
 use crate::config::layer::TaskLayer;
 use crate::decode::Field;
-use crate::report::{Findings, Notice, Place, Report};
+use crate::report::{Findings, Mistake, Notice, Place, Report};
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
@@ -43,6 +43,19 @@ pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
 }
 
 impl ConfigFile {
+    /// A file that [`read`] gave a report of: it can still be the base of a Compose file, whose own mistakes then come
+    /// in the same report.
+    pub fn unreadable(report: Report) -> Self {
+        let place = report.mistakes.first().map(|mistake| mistake.place.clone()).unwrap_or_default();
+        let findings = Findings { mistakes: report.mistakes, notices: Vec::new() };
+        Self { global: decode::unknown(&place), global_place: place, entries: Vec::new(), findings }
+    }
+
+    /// What is wrong with the file by itself, for when nothing can be built upon it.
+    pub fn mistakes(self) -> Vec<Mistake> {
+        self.findings.mistakes
+    }
+
     /// The spec and what is worth saying about it, or every mistake of the file at its place.
     pub fn resolve(self, order: Order) -> Result<(BuildSpec, Vec<Notice>), Report> {
         resolve::file(self, order)

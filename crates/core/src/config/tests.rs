@@ -211,7 +211,7 @@ bake:
 
 #[test]
 fn no_bake_is_one_task_and_an_empty_entry_is_global() {
-    for bake in ["", "bake:\n", "bake: []\n", "bake: ''\n", "bake:\n- {}\n", "bake:\n-\n"] {
+    for bake in ["", "bake:\n", "bake: []\n", "bake: ''\n", "bake:\n- {}\n"] {
         let (spec, _) = resolve(&format!("{BASE}{bake}")).unwrap();
         assert_eq!(spec.services[0].tasks.len(), 1, "{bake}");
     }

@@ -15,7 +15,7 @@ fn mistakes_of_both_files_are_one_report() {
     deploy/compose.yaml:2:3: services: there is no service `wbe`
       hint: known are: a, b
     deploy/compose.yaml:2:15: services.a.image: `reg.test/${BAD}` is not an image reference
-      hint: REGISTRY/REPOSITORY:TAG
+      hint: remove the blanks: REGISTRY/REPOSITORY:TAG
     deploy/compose.yaml:2:41: services.a.build: lies outside of the source root /work/shop
       hint: name the folder that holds all contexts with --repo
     deploy/compose.yaml:3:6: services.b.image: no destination
@@ -129,6 +129,10 @@ fn a_file_that_is_no_compose_file_is_said() {
         ("services: { a: { build: !reset ., image: b } }", "the tag `!reset` is not supported"),
         ("services: { a: { build: [x], image: b } }", "expected a folder or a mapping, found a list"),
         ("services: { a: { build: ., image: b }, 'a b': { build: ., image: c } }", "not a service's name"),
+        (
+            "services: { a: { build: ., image: 'r.test/a:${NO}' } }",
+            "hint: the variable NO is not set: set it, or write ${NO:-default}",
+        ),
         ("services: { a: { build: . } }", "compose.yaml:1:16: services.a.image: no destination"),
         ("services: { a: { build: ., image: '${EMPTY}' } }", "services.a.image: no destination"),
         ("services: { a: { build: ., image: b@sha256:12 } }", "is not an image reference"),
@@ -145,6 +149,28 @@ fn a_file_that_is_no_compose_file_is_said() {
         let report = report(text);
         assert!(report.contains(said), "{text}: {report}");
     }
+}
+
+#[test]
+fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
+    let config = ConfigFile::unreadable(config::read("config.yaml", "global: [").unwrap_err());
+    let vars = env();
+    let request = Request {
+        vars: &vars,
+        config: Some(&config),
+        services: &["a".to_owned(), "wbe".to_owned()],
+        root: "/work",
+        folder: "/work",
+        arch: Arch::Amd64,
+        order: Order::Sequential,
+        overrides: &[],
+    };
+    let report =
+        read("compose.yaml", "services: { a: { build: . } }").unwrap().resolve(&request).unwrap_err();
+    let report = report.to_string();
+    assert!(report.contains("config.yaml:1:") && report.contains("no service `wbe`"), "{report}");
+    // The destination may stand in the config.
+    assert_eq!(config.mistakes().len() + 1, report.matches("yaml:").count(), "{report}");
 }
 
 #[test]

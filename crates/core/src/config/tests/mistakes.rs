@@ -32,7 +32,7 @@ bake:
 - arch: x86_64
   kaniko:
     dockerfile: /etc/passwd
-    extra-flags: --single-snapshot -d reg.test/b
+    extra-flags: --single-snapshot -d reg.test/b --no-push --tar-path=x
 - kaniko: { destination: Reg/A }
 - []
 "#;
@@ -89,6 +89,10 @@ bake:
       hint: write it relative to the source root (--repo)
     config.yaml:29:18: bake[0].kaniko.extra-flags: the flag `--destination` is reserved
       hint: use `kaniko.destination`
+    config.yaml:29:18: bake[0].kaniko.extra-flags: the flag `--no-push` is reserved
+      hint: use `kaniko.no-push: true`
+    config.yaml:29:18: bake[0].kaniko.extra-flags: the flag `--tar-path` is reserved
+      hint: use `kaniko.destination`, or `kaniko.no-push: true`
     config.yaml:30:3: bake[1].arch: no architecture is named
       hint: set `arch` here or in `global` (config.yaml:3:3)
     config.yaml:30:26: bake[1].kaniko.destination: `Reg/A` is not an image reference
@@ -132,9 +136,38 @@ fn what_only_the_whole_reveals_has_a_place_too() {
 }
 
 #[test]
+fn an_empty_file_and_an_empty_entry_are_one_mistake_each() {
+    insta::assert_snapshot!(report(""), @r"
+    config.yaml:1:1: the file is empty
+      hint: give it `global`, `bake` or both
+    ");
+    insta::assert_snapshot!(report(&format!("{BASE}bake:\n- arch: arm64\n-\n- ~\n")), @r"
+    config.yaml:7:2: bake[1]: an entry without anything
+      hint: remove it, or write `{}` for a task that takes all from `global`
+    config.yaml:8:3: bake[2]: an entry without anything
+      hint: remove it, or write `{}` for a task that takes all from `global`
+    ");
+}
+
+#[test]
+fn a_destination_that_is_none_says_why() {
+    for (text, why) in [
+        ("Reg/A", "image names are lower case"),
+        ("reg.test/a b:1", "remove the blanks"),
+        ("reg.test/a:${TAG}", "takes no variables"),
+        ("reg.test/a:", "a part of it is empty"),
+        ("https://reg.test/a", "leave out the scheme"),
+        ("reg.test/a:-x", "hint: REGISTRY/REPOSITORY:TAG"),
+    ] {
+        let report = report(&BASE.replace("reg.test/a:1", &format!("'{text}'")));
+        assert!(report.contains("is not an image reference") && report.contains(why), "{text}: {report}");
+    }
+}
+
+#[test]
 fn files_that_are_none_are_said() {
     for (text, said) in [
-        ("", "config.yaml:1:1: the file is empty"),
+        ("# nothing yet\n", "the file is empty"),
         ("- a", "config.yaml:1:1: expected a mapping, found a list"),
         ("global: x", "expected a mapping, found a single value"),
         ("bake: { arch: amd64 }", "config.yaml:1:7: bake: expected a list, found a mapping"),
