@@ -5,6 +5,7 @@
 //! environment: what a step needs is handed in with [`Request`].
 
 mod build;
+mod depends;
 mod dotenv;
 mod interpolate;
 mod resolve;

@@ -2,6 +2,7 @@
 
 use crate::compose::Request;
 use crate::compose::build::{Service, service};
+use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Origin, Placed, build, task};
 use crate::decode::Field;
@@ -36,7 +37,13 @@ pub(super) fn file(root: &Field<'_>, request: &Request<'_>) -> Result<(BuildSpec
         built.push((ServiceSpec { name: Some(name), tasks }, places));
     }
     if built.is_empty() && findings.mistakes.is_empty() {
-        let hint = "give a service a `build` section";
+        let asleep = depends::profiles_of_builds(&services, &scalars);
+        let hint = match asleep.first() {
+            None => "give a service a `build` section".to_owned(),
+            Some((name, profile)) => format!(
+                "`{name}` is built only in profile `{profile}`: name it with --services, or set COMPOSE_PROFILES={profile}"
+            ),
+        };
         findings.mistake(services.place.clone(), "no service here is built", hint);
     }
     build(built, request.order, &services.place, findings)
@@ -86,15 +93,28 @@ fn select<'n>(
         let hint = format!("{}known are: {}", nearest.unwrap_or_default(), known.join(", "));
         findings.mistake(services.place.clone(), message, hint);
     }
-    let active = request.vars.get("COMPOSE_PROFILES").unwrap_or_default();
-    let active: Vec<&str> = active.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let mut selected = Vec::new();
+    let mut mappings = Vec::new();
     for (name, field) in all {
+        if let Value::Map(_) = field.node.value {
+            mappings.push((name, field));
+        } else {
+            let message = format!("expected a mapping, found {}", field.node.kind());
+            findings.mistake(
+                field.place,
+                message,
+                "a service is written as `NAME: { image: .., build: .. }`",
+            );
+        }
+    }
+    let active = depends::Active::of(&mappings, request, scalars, findings);
+    depends::check(&mappings, &known, &active, scalars, findings);
+    let mut selected = Vec::new();
+    for (name, field) in mappings {
         let named = request.services.iter().any(|wanted| wanted == name);
         if !named && !request.services.is_empty() {
             continue;
         }
-        if !named && !profiles(&field, scalars, &active, findings) {
+        if !named && !active.is_alone(name) {
             continue;
         }
         if field.get("build").is_none_or(|build| build.node.is_null()) {
@@ -125,13 +145,6 @@ fn slips(field: &Field<'_>, findings: &mut Findings) {
             findings.mistake(value.place, "unknown key", "did you mean `build`?");
         }
     }
-}
-
-fn profiles(field: &Field<'_>, scalars: &Scalars<'_>, active: &[&str], findings: &mut Findings) -> bool {
-    let Some(profiles) = field.get("profiles") else { return true };
-    let profiles = scalars.list(&profiles, findings);
-    profiles.is_empty()
-        || profiles.iter().any(|(name, _)| active.contains(&name.as_str()) || active.contains(&"*"))
 }
 
 fn tasks(

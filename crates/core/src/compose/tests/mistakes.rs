@@ -152,6 +152,64 @@ fn a_file_that_is_no_compose_file_is_said() {
 }
 
 #[test]
+fn what_is_no_service_is_said() {
+    let text = "services:\n  web: { build: ., image: x }\n  worker: ./worker\n  db: [postgres]\n  cache:\n";
+    insta::assert_snapshot!(report(text), @r"
+    deploy/compose.yaml:3:11: services.worker: expected a mapping, found a single value
+      hint: a service is written as `NAME: { image: .., build: .. }`
+    deploy/compose.yaml:4:7: services.db: expected a mapping, found a list
+      hint: a service is written as `NAME: { image: .., build: .. }`
+    deploy/compose.yaml:5:8: services.cache: expected a mapping, found nothing
+      hint: a service is written as `NAME: { image: .., build: .. }`
+    ");
+}
+
+#[test]
+fn dependencies_are_checked_as_compose_does() {
+    let text = "
+services:
+  web: { build: ., image: x, depends_on: [db, cahce] }
+  db: { image: x, depends_on: { web: { condition: service_started }, seed: {}, opt: { required: false } } }
+  cache: { image: x }
+  seed: { image: x, profiles: [dev] }
+  opt: { image: x, profiles: [dev], depends_on: [nobody] }
+";
+    insta::assert_snapshot!(report(text), @r"
+    deploy/compose.yaml:3:47: services.web.depends_on[1]: there is no service `cahce`
+      hint: did you mean `cache`?
+    deploy/compose.yaml:4:31: services.db.depends_on: services need one another in a circle: db -> web -> db
+      hint: remove one of these dependencies
+    deploy/compose.yaml:4:76: services.db.depends_on.seed: the service `seed` is not there: none of its profiles is active
+      hint: set COMPOSE_PROFILES=dev, or write `required: false` below it
+    ");
+    let asked = |profiles: &str, services: &[&str]| {
+        let vars = BTreeMap::from([("COMPOSE_PROFILES".to_owned(), profiles.to_owned())]);
+        let text = "
+services:
+  web: { build: ., image: x, depends_on: [seed] }
+  seed: { build: ., image: y, profiles: [dev], depends_on: [nobody] }
+";
+        ask_with(text, services, None, &vars).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(asked("", &[]).contains("services.web.depends_on[0]: the service `seed` is not there"));
+    for report in [asked("dev", &[]), asked("", &["seed"]), asked("*", &["web"])] {
+        assert!(
+            !report.contains("is not there") && report.contains("there is no service `nobody`"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_profile_that_hides_every_build_is_named() {
+    let text = "services: { a: { build: ., image: x, profiles: [dev] }, b: { image: y } }";
+    insta::assert_snapshot!(report(text), @r"
+    deploy/compose.yaml:1:11: services: no service here is built
+      hint: `a` is built only in profile `dev`: name it with --services, or set COMPOSE_PROFILES=dev
+    ");
+}
+
+#[test]
 fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
     let config = ConfigFile::unreadable(config::read("config.yaml", "global: [").unwrap_err());
     let vars = env();

@@ -1,0 +1,151 @@
+//! Profiles, and what services need of one another: the whole file is checked as `docker compose config` does, since a
+//! file that Compose refuses is no description of services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::compose::Request;
+use crate::compose::scalar::Scalars;
+use crate::decode::Field;
+use crate::report::{Findings, did_you_mean, shown};
+use crate::yaml::Value;
+
+/// Which services there are for Compose.
+pub(super) struct Active<'n> {
+    /// By themselves, or by `COMPOSE_PROFILES`.
+    alone: BTreeSet<&'n str>,
+    /// With the profiles, too, that the services named in `--services` bring along.
+    all: BTreeSet<&'n str>,
+}
+
+impl<'n> Active<'n> {
+    pub(super) fn of(
+        services: &[(&'n str, Field<'n>)],
+        request: &Request<'_>,
+        scalars: &Scalars<'_>,
+        findings: &mut Findings,
+    ) -> Self {
+        let asked = request.vars.get("COMPOSE_PROFILES").unwrap_or_default();
+        let asked: BTreeSet<String> =
+            asked.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        let profiles: Vec<(&str, Vec<String>)> =
+            services.iter().map(|(name, field)| (*name, profiles(field, scalars, findings))).collect();
+        let named = |name: &str| request.services.iter().any(|wanted| wanted == name);
+        let with = |asked: &BTreeSet<String>| {
+            let there = profiles.iter().filter(|(_, own)| {
+                own.is_empty() || asked.contains("*") || own.iter().any(|profile| asked.contains(profile))
+            });
+            there.map(|(name, _)| *name).collect::<BTreeSet<_>>()
+        };
+        let brought =
+            profiles.iter().filter(|(name, _)| named(name)).flat_map(|(_, own)| own.iter().cloned());
+        let more = asked.iter().cloned().chain(brought).collect();
+        Self { alone: with(&asked), all: with(&more) }
+    }
+
+    /// True for a service that is there without being named.
+    pub(super) fn is_alone(&self, name: &str) -> bool {
+        self.alone.contains(name)
+    }
+}
+
+/// The services that have a `build` and a profile, each with its first profile.
+pub(super) fn profiles_of_builds(services: &Field<'_>, scalars: &Scalars<'_>) -> Vec<(String, String)> {
+    let built = services.entries().into_iter().filter(|(_, field)| field.get("build").is_some());
+    built
+        .filter_map(|(name, field)| {
+            // What is wrong with them has been said.
+            let profile = profiles(&field, scalars, &mut Findings::default()).into_iter().next()?;
+            Some((name.to_owned(), shown(&profile)))
+        })
+        .collect()
+}
+
+/// Every service that is there needs only services that are there, and none needs itself in the end.
+pub(super) fn check<'n>(
+    services: &[(&'n str, Field<'n>)],
+    known: &[&str],
+    active: &Active<'n>,
+    scalars: &Scalars<'_>,
+    findings: &mut Findings,
+) {
+    let mut edges: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut places = BTreeMap::new();
+    for (name, field) in services.iter().filter(|(name, _)| active.all.contains(name)) {
+        let Some(depends) = field.get("depends_on").filter(|depends| !depends.node.is_null()) else {
+            continue;
+        };
+        for (needed, required, at) in needs(&depends, scalars, findings) {
+            if !known.contains(&needed.as_str()) {
+                let message = format!("there is no service `{}`", shown(&needed));
+                findings.mistake(at.place, message, did_you_mean(&needed, known));
+            } else if active.all.contains(needed.as_str()) {
+                edges.entry(name).or_default().push(needed);
+            } else if required {
+                let own = services.iter().find(|(other, _)| *other == needed);
+                let own = own.map(|(_, field)| profiles(field, scalars, findings)).unwrap_or_default();
+                let Some(profile) = own.first().map(|profile| shown(profile)) else { continue };
+                let hint = format!("set COMPOSE_PROFILES={profile}, or write `required: false` below it");
+                let message = format!("the service `{needed}` is not there: none of its profiles is active");
+                findings.mistake(at.place, message, hint);
+            }
+        }
+        places.insert(*name, depends.place);
+    }
+    // What ends is taken away until only cycles and what needs them are left.
+    while let Some(done) =
+        edges.iter().find(|(_, needed)| !needed.iter().any(|name| edges.contains_key(name.as_str())))
+    {
+        let done = *done.0;
+        edges.remove(done);
+    }
+    let Some((&first, _)) = edges.first_key_value() else { return };
+    let mut path = vec![first];
+    while let Some(next) = path
+        .last()
+        .and_then(|last| edges.get(last))
+        .and_then(|needed| needed.iter().find_map(|name| edges.get_key_value(name.as_str())))
+    {
+        let next = *next.0;
+        if let Some(at) = path.iter().position(|known| *known == next) {
+            let cycle: Vec<&str> = path[at..].iter().copied().chain([next]).collect();
+            if let Some(place) = places.remove(next) {
+                let message = format!("services need one another in a circle: {}", cycle.join(" -> "));
+                findings.mistake(place, message, "remove one of these dependencies");
+            }
+            return;
+        }
+        path.push(next);
+    }
+}
+
+/// `depends_on` as a list of names, or as a mapping with conditions.
+fn needs<'n>(
+    depends: &Field<'n>,
+    scalars: &Scalars<'_>,
+    findings: &mut Findings,
+) -> Vec<(String, bool, Field<'n>)> {
+    match &depends.node.value {
+        Value::List(_) => {
+            scalars.list(depends, findings).into_iter().map(|(name, at)| (name, true, at)).collect()
+        }
+        Value::Map(_) => {
+            let need = |(name, field): (&'n str, Field<'n>)| {
+                let required =
+                    field.get("required").and_then(|required| scalars.boolean(&required, findings));
+                (name.to_owned(), required.unwrap_or(true), field)
+            };
+            depends.entries().into_iter().map(need).collect()
+        }
+        Value::Scalar { .. } => {
+            depends.expected("a list or a mapping of services", findings);
+            Vec::new()
+        }
+    }
+}
+
+fn profiles(field: &Field<'_>, scalars: &Scalars<'_>, findings: &mut Findings) -> Vec<String> {
+    let profiles = field.get("profiles").filter(|profiles| !profiles.node.is_null());
+    profiles.map_or_else(Vec::new, |profiles| {
+        scalars.list(&profiles, findings).into_iter().map(|(name, _)| name).collect()
+    })
+}
