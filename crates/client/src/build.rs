@@ -12,6 +12,7 @@ use bakery_link::Controller;
 use crate::cli::Source;
 use crate::exit::{self, Exit, Failure};
 use crate::follow::{Follower, Patience};
+use crate::load::Loaded;
 use crate::out::Out;
 use crate::render::Renderer;
 use crate::settings::Settings;
@@ -21,14 +22,13 @@ use crate::{clock, labels, load, talk};
 
 /// Builds, and stays until the build has ended.
 pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> Result<Exit, Failure> {
-    let settings = Settings::read(environment)?;
-    let loaded = load::load(source, environment)?;
+    let (settings, loaded) = match (Settings::read(environment), whole(source, environment)) {
+        (Ok(settings), Ok(loaded)) => (settings, loaded),
+        (Err(settings), Err(files)) => return Err(settings.and(files)),
+        (Err(failure), _) | (_, Err(failure)) => return Err(failure),
+    };
     for notice in &loaded.notices {
         talk::say(&format!("notice: {notice}"));
-    }
-    if !loaded.missing.is_empty() {
-        let hint = "paths are relative to --repo, Dockerfiles to their context";
-        return Err(Failure::input(loaded.missing.join("\n"), hint));
     }
     let mut signals = Signals::listen().map_err(|error| no_signals(&error))?;
     // Up to the submission nothing of ours stands anywhere else: leaving at once is clean.
@@ -68,6 +68,16 @@ pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> R
         talk::say(&format!("notice: {notice}"));
     }
     Viewer { settings: &settings, id: submitted.id, owned: true, asked }.stay(submitted.cursor, signals).await
+}
+
+/// What the files say, where nothing that they name is missing.
+fn whole(source: &Source, environment: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
+    let loaded = load::load(source, environment)?;
+    if loaded.missing.is_empty() {
+        return Ok(loaded);
+    }
+    let hint = "paths are relative to --repo, Dockerfiles to their context";
+    Err(Failure::input(loaded.missing.join("\n"), hint))
 }
 
 /// Shows a build that runs already, from its log's beginning.

@@ -77,6 +77,15 @@ impl Failure {
         Self { exit: Exit::Ours, text: text.into(), hint: None }
     }
 
+    /// Both, where neither hides the other: what each says stands on lines of its own, once.
+    pub fn and(self, other: Self) -> Self {
+        if self == other {
+            return self;
+        }
+        let hint = self.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        Self { exit: self.exit, text: format!("{}{hint}\n{}", self.text, other.text), hint: other.hint }
+    }
+
     /// Ends without a word: who would read it has gone.
     pub const fn quiet(exit: Exit) -> Self {
         Self { exit, text: String::new(), hint: None }

@@ -11,7 +11,7 @@ use bakery_core::config::{self, ConfigFile};
 use bakery_core::limits;
 use bakery_core::names::Arch;
 use bakery_core::plan::{self, BuildPlan};
-use bakery_core::report::{Mistake, Notice, Report};
+use bakery_core::report::{Mistake, Notice, Place, Report};
 use bakery_core::secret::{Secret, name_suggests_secret};
 use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
@@ -43,41 +43,54 @@ struct Files {
     compose: Option<PathBuf>,
     /// Compose files beside one that was found by itself.
     overrides: Vec<String>,
+    /// What is said of a Compose file beside a config.yaml that was found by itself.
+    beside: Option<Notice>,
 }
 
-/// Reads everything that the options name. All mistakes of all files come at once.
+/// Reads everything that the options name. All mistakes of options and files come at once.
 pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
-    let root = root(source)?;
-    let order = if source.parallel { Order::Parallel } else { Order::Sequential };
-    let services = source
-        .service_names()
-        .map_err(|error| Failure::input(format!("--services: {error}"), "separate names by commas"))?;
-    let files = find(source, &std::env::current_dir().unwrap_or_default())?;
-    if files.compose.is_none() && !services.is_empty() {
-        return Err(Failure::input(
-            "--services needs a Compose file, and a config.yaml alone was found or named",
-            "name the Compose file with --compose; the entries of a config.yaml have no names",
-        ));
-    }
     let mut mistakes = Vec::new();
-    let config = files.config.as_deref().map(read).transpose()?;
-    let config = config.and_then(|(name, text)| kept(config::read(&name, &text), &mut mistakes));
-    let compose = files.compose.as_deref().map(read).transpose()?;
-    let compose = compose.and_then(|(name, text)| kept(compose::read(&name, &text), &mut mistakes));
-    if !mistakes.is_empty() {
-        return Err(Report { mistakes }.into());
+    let root = root(source).map_err(|mistake| mistakes.push(mistake));
+    let order = if source.parallel { Order::Parallel } else { Order::Sequential };
+    let services = source.service_names().map_err(|error| {
+        mistakes.push(mistake("--services", error.to_string(), "separate names by commas"));
+    });
+    let files = find(source, &std::env::current_dir().unwrap_or_default())?;
+    if files.compose.is_none() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
+        mistakes.push(no_services(&files));
     }
+    let config = files.config.as_deref().map(|path| {
+        let read = read(path, "--config").and_then(|(name, text)| config::read(&name, &text));
+        read.unwrap_or_else(ConfigFile::unreadable)
+    });
+    let compose = files.compose.as_deref().and_then(|path| {
+        let read = read(path, "--compose").and_then(|(name, text)| compose::read(&name, &text));
+        read.map_err(|report| mistakes.extend(report.mistakes)).ok()
+    });
     let asked_for = Noted { vars: environment, secrets: RefCell::default() };
-    let (spec, notices) = match (config, compose, &files.compose) {
+    let resolved = match (config, compose, &files.compose) {
         (config, Some(compose), Some(path)) => {
+            let services = services.unwrap_or_default();
             let services: Vec<_> = services.iter().map(ToString::to_string).collect();
-            let request =
-                Asked { path, root: &root, services: &services, order, overrides: &files.overrides };
+            // Where the root is not known nothing can lie outside of it.
+            let root = root.as_deref().unwrap_or(Path::new("/"));
+            let request = Asked { path, root, services: &services, order, overrides: &files.overrides };
             request.resolve(&compose, config.as_ref(), &asked_for)?
         }
-        (Some(config), ..) => config.resolve(order)?,
-        _ => return Err(nothing_found()),
+        (Some(config), None, None) => config.resolve(order),
+        // Without the Compose file nothing stands upon the config.
+        (config, ..) => Err(Report { mistakes: config.map(ConfigFile::mistakes).unwrap_or_default() }),
     };
+    let (root, spec, mut notices) = match (root, resolved) {
+        (Ok(root), Ok((spec, notices))) if mistakes.is_empty() => (root, spec, notices),
+        (_, resolved) => {
+            let found = resolved.err().map(|report| report.mistakes).unwrap_or_default();
+            // Options come first, then files.
+            mistakes.extend(found);
+            return Err(Report { mistakes }.into());
+        }
+    };
+    notices.extend(files.beside);
     let plan = plan::plan(&spec).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         Failure { exit: crate::exit::Exit::Input, text: lines.join("\n"), hint: None }
@@ -134,7 +147,7 @@ impl Asked<'_> {
         compose: &ComposeFile,
         config: Option<&ConfigFile>,
         environment: &Noted<'_>,
-    ) -> Result<(BuildSpec, Vec<Notice>), Failure> {
+    ) -> Result<Result<(BuildSpec, Vec<Notice>), Report>, Failure> {
         let folder =
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let project = env_file(&folder.join(".env"), environment)?;
@@ -142,7 +155,12 @@ impl Asked<'_> {
         for (name, value) in &project {
             environment.note(name, value);
         }
-        let folder = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
+        let folder = folder.canonicalize().map_err(|error| {
+            Failure::input(
+                format!("{}: cannot be read: {error}", folder.display()),
+                "the folder must be readable",
+            )
+        })?;
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
             config,
@@ -153,17 +171,19 @@ impl Asked<'_> {
             order: self.order,
             overrides: self.overrides,
         };
-        Ok(compose.resolve(&request)?)
+        Ok(compose.resolve(&request))
     }
 }
 
-fn root(source: &Source) -> Result<PathBuf, Failure> {
+fn mistake(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Mistake {
+    Mistake { place: Place::file(place), message: message.into(), hint: hint.into() }
+}
+
+fn root(source: &Source) -> Result<PathBuf, Mistake> {
     let given = source.repo.as_deref().unwrap_or(Path::new("."));
     let wrong = |why: String| {
-        Failure::input(
-            format!("--repo: `{}` {why}", given.display()),
-            "name the folder that holds the source",
-        )
+        let message = format!("`{}` {why}", given.display());
+        mistake("--repo", message, "name the folder that holds the source")
     };
     let root = given.canonicalize().map_err(|error| wrong(format!("cannot be read: {error}")))?;
     if root.is_dir() { Ok(root) } else { Err(wrong("is not a folder".to_owned())) }
@@ -173,10 +193,15 @@ fn root(source: &Source) -> Result<PathBuf, Failure> {
 fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
     if source.config.is_some() || source.compose.is_some() {
         let (config, compose) = (source.config.clone(), source.compose.clone());
-        return Ok(Files { config, compose, overrides: Vec::new() });
+        return Ok(Files { config, compose, overrides: Vec::new(), beside: None });
     }
     if Path::new(config::FILE).is_file() {
-        return Ok(Files { config: Some(config::FILE.into()), compose: None, overrides: Vec::new() });
+        let beside = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| Notice {
+            place: Place::file(config::FILE),
+            message: format!("{name} lies beside it and is not read"),
+            hint: beside_hint(name),
+        });
+        return Ok(Files { config: Some(config::FILE.into()), compose: None, overrides: Vec::new(), beside });
     }
     for folder in here.ancestors() {
         let Some(found) = compose::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
@@ -186,9 +211,29 @@ fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
         let overrides = compose::OVERRIDES.iter().filter(|name| folder.join(name).is_file());
         let overrides = overrides.map(|&name| name.to_owned()).collect();
         let shown = found.strip_prefix(here).map(Path::to_owned).unwrap_or(found);
-        return Ok(Files { config: None, compose: Some(shown), overrides });
+        return Ok(Files { config: None, compose: Some(shown), overrides, beside: None });
     }
     Err(nothing_found())
+}
+
+fn beside_hint(compose: &str) -> String {
+    format!(
+        "--compose {compose} builds its services; with --config {} as well, that file's `global` is their base",
+        config::FILE
+    )
+}
+
+fn no_services(files: &Files) -> Mistake {
+    let hint = match &files.beside {
+        Some(beside) => beside.hint.clone(),
+        None => "name the Compose file with --compose; the entries of a config.yaml have no names".to_owned(),
+    };
+    let config = files.config.as_deref().unwrap_or(Path::new(config::FILE));
+    mistake(
+        "--services",
+        format!("names services of a Compose file, and only {} is read", config.display()),
+        hint,
+    )
 }
 
 fn nothing_found() -> Failure {
@@ -199,31 +244,44 @@ fn nothing_found() -> Failure {
     )
 }
 
-fn read(path: &Path) -> Result<(String, String), Failure> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-    let limit = limits::SPEC_BYTES as u64;
-    let read = file.take(limit + 1).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
-    if read as u64 > limit {
-        return Err(Failure::input(
-            format!("{}: longer than {limit} bytes", path.display()),
-            "is this the right file?",
-        ));
+/// The name and the text of the file that `option` names.
+fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
+    let name = path.display().to_string();
+    let wrong = |message: String, hint: String| Report { mistakes: vec![mistake(&name, message, hint)] };
+    if path.is_dir() {
+        return Err(wrong(format!("{option} takes a file, and this is a folder"), file_within(path)));
     }
-    Ok((path.display().to_string(), text))
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let hint = match error.kind() {
-        io::ErrorKind::NotFound => "check the path; it is relative to the working directory",
-        io::ErrorKind::InvalidData => "the file must be UTF-8 text",
-        _ => "the file must be readable",
+    let unreadable = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => "check the path; it is relative to the working directory",
+            io::ErrorKind::InvalidData => "the file must be UTF-8 text",
+            _ => "the file must be readable",
+        };
+        wrong(format!("cannot be read: {error}"), hint.to_owned())
     };
-    Failure::input(format!("{}: cannot be read: {error}", path.display()), hint)
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let limit = limits::SPEC_BYTES as u64;
+    let read = file.take(limit + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if read as u64 > limit {
+        return Err(wrong(format!("longer than {limit} bytes"), "is this the right file?".to_owned()));
+    }
+    Ok((name, text))
 }
 
-fn kept<T>(result: Result<T, Report>, mistakes: &mut Vec<Mistake>) -> Option<T> {
-    result.map_err(|report| mistakes.extend(report.mistakes)).ok()
+/// Which options would read what lies in a folder.
+fn file_within(folder: &Path) -> String {
+    let option = |(option, name): (&str, &str)| {
+        let path = folder.join(name);
+        path.is_file().then(|| format!("{option} {}", path.display()))
+    };
+    let compose = compose::FILES.iter().map(|name| ("--compose", *name)).find_map(option);
+    let found: Vec<_> = option(("--config", config::FILE)).into_iter().chain(compose).collect();
+    if found.is_empty() {
+        "name the file; the folder with the source is named by --repo".to_owned()
+    } else {
+        format!("write {}; the folder with the source is named by --repo", found.join(" or "))
+    }
 }
 
 fn text(path: &Path) -> Result<&str, Failure> {
@@ -239,7 +297,10 @@ fn text(path: &Path) -> Result<&str, Failure> {
 fn missing(spec: &BuildSpec, root: &Path) -> Vec<String> {
     let mut all = BTreeSet::new();
     for task in spec.services.iter().flat_map(|service| &service.tasks) {
-        let context = root.join(&task.kaniko.context_path);
+        let context = match task.kaniko.context_path.as_str() {
+            "." => root.to_owned(),
+            inner => root.join(inner),
+        };
         if !context.is_dir() {
             all.insert(format!(
                 "context `{}`: no such folder below {}",

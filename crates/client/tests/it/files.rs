@@ -137,6 +137,75 @@ fn all_mistakes_of_all_files_come_in_one_report() {
 }
 
 #[test]
+fn no_mistake_hides_another() {
+    let config = "global:\n  cpu: lots\n  kaniko: { extra-flags: --destination=x --no-push }\n";
+    let compose = "services:\n  web: { build: . }\n  db: postgres\n";
+    let place = folder(&[("c.yaml", config), ("broken.yaml", "global: ["), ("compose.yaml", compose)]);
+    let files = |config| ["--config", config, "--compose", "compose.yaml", "--services", "web,wbe"];
+    let vars = [("LOG_FORMAT", "fancy")];
+    let (code, _, err) = client_with(place.path(), &files("c.yaml"), &vars);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!(err, @r"
+    error: LOG_FORMAT: `fancy` is not simple, plain or json
+      hint: these are read from the environment and from .env in the working directory
+    6 mistakes
+    c.yaml:2:8: global.cpu: `lots` is no amount of cpu
+      hint: as `0.5`, `2` or `500m`; at most 1024
+    c.yaml:3:26: global.kaniko.extra-flags: the flag `--destination` is reserved
+      hint: use `kaniko.destination`
+    c.yaml:3:26: global.kaniko.extra-flags: the flag `--no-push` is reserved
+      hint: use `kaniko.no-push: true`
+    compose.yaml:2:3: services: there is no service `wbe`
+      hint: did you mean `web`? known are: web, db
+    compose.yaml:2:8: services.web.image: no destination
+      hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
+    compose.yaml:3:7: services.db: expected a mapping, found a single value
+      hint: a service is written as `NAME: { image: .., build: .. }`
+    ");
+    for (args, all) in [
+        (&files("broken.yaml")[..], &["broken.yaml:1:", "no service `wbe`", "services.db"][..]),
+        (&files("nowhere.yaml"), &["nowhere.yaml: cannot be read", "no service `wbe`"]),
+        (&["--config", "c.yaml", "--compose", "broken.yaml"], &["global.cpu", "broken.yaml:1:"]),
+        (
+            &["--config", "c.yaml", "--repo", "gone", "--services", "a b"],
+            &["--repo: `gone`", "--services: ", "lots"],
+        ),
+    ] {
+        let (code, _, err) = client(place.path(), args);
+        assert!(code == 2 && all.iter().all(|part| err.contains(part)), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn a_folder_and_two_files_are_told_apart() {
+    let config = "global: { arch: amd64, kaniko: { destination: r.test/a:1 } }\n";
+    let place = folder(&[("x/config.yaml", config), ("x/compose.yml", COMPOSE), ("y/z", "")]);
+    let said = |args: &[&str]| client(place.path(), args).2;
+    insta::assert_snapshot!(said(&["--config", "x"]), @r"
+    error: one mistake
+    x: --config takes a file, and this is a folder
+      hint: write --config x/config.yaml or --compose x/compose.yml; the folder with the source is named by --repo
+    ");
+    assert!(
+        said(&["--compose", "y"])
+            .contains("hint: name the file; the folder with the source is named by --repo")
+    );
+    let inside = place.path().join("x");
+    insta::assert_snapshot!(client(&inside, &["plan", "--services", "web"]).2, @r"
+    error: one mistake
+    --services: names services of a Compose file, and only config.yaml is read
+      hint: --compose compose.yml builds its services; with --config config.yaml as well, that file's `global` is their base
+    ");
+    let (code, _, err) = client(&inside, &["plan"]);
+    assert!(
+        code == 0 && err.contains("notice: config.yaml: compose.yml lies beside it and is not read"),
+        "{err}"
+    );
+    // Paths read as people write them.
+    assert!(err.contains("dockerfile `Dockerfile`: no such file in FOLDER\n"), "{err}");
+}
+
+#[test]
 fn missing_files_and_folders_are_named() {
     let place = folder(&[(
         "config.yaml",
