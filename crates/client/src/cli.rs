@@ -74,7 +74,12 @@ pub enum Command {
         id: BuildId,
     },
     /// List builds, newest first
-    Ps,
+    Ps {
+        /// One JSON document instead of a table: `builds`, each with `id`, `state`, `created`, `ended`, `reason`,
+        /// `text`, `targets` and `images`
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask that a build be cancelled
     Cancel {
         /// The build, as the client printed it
@@ -88,7 +93,7 @@ impl Command {
         match self {
             Self::Plan { .. } => "plan",
             Self::Logs { .. } => "logs",
-            Self::Ps => "ps",
+            Self::Ps { .. } => "ps",
             Self::Cancel { .. } => "cancel",
         }
     }

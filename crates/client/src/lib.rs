@@ -40,9 +40,9 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
             "--config, --compose, --services, --async and --repo are for building and for `plan`",
         )),
         Some(Command::Logs { id }) => build::logs(id, &environment).await,
-        Some(Command::Ps) => {
-            let builds = Settings::read(&environment)?.controller.list().await?;
-            out::print(&list::table(&builds.builds, clock::now()))
+        Some(Command::Ps { json }) => {
+            let builds = Settings::read(&environment)?.controller.list().await?.builds;
+            out::print(&if json { list::document(&builds) } else { list::table(&builds, clock::now()) })
         }
         Some(Command::Cancel { id }) => {
             Settings::read(&environment)?.controller.cancel(id).await?;

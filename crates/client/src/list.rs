@@ -1,12 +1,104 @@
-//! `ps`: builds as a table.
+//! `ps`: builds as a table, and as a document.
 
 use std::fmt::Write as _;
 
-use bakery_core::wire::build::{BuildPhase, BuildView, TaskPhase};
+use bakery_core::image::Digest;
+use bakery_core::names::{Arch, BuildId, Platform};
+use bakery_core::reason::Reason;
+use bakery_core::wire::build::{
+    BuildPhase, BuildView, PublishState, PublishedImage, TaskPhase, TaskView, Verdict,
+};
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::exit;
 use crate::render::{Colours, clean};
+
+/// The document of `ps --json`. Keys are added, never changed.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    builds: Vec<ShownBuild<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownBuild<'a> {
+    id: BuildId,
+    /// The word of the table.
+    state: &'static str,
+    created: Timestamp,
+    /// Null while it runs.
+    ended: Option<Timestamp>,
+    /// Why it did not end well, for machines and for people.
+    reason: Option<Reason>,
+    text: Option<&'a str>,
+    targets: Vec<ShownTarget<'a>>,
+    /// What stands in registries.
+    images: &'a [PublishedImage],
+}
+
+#[derive(Debug, Serialize)]
+struct ShownTarget<'a> {
+    name: &'a str,
+    /// Null with `no-push`.
+    destination: Option<String>,
+    /// Null until it is published.
+    digest: Option<&'a str>,
+    tasks: Vec<ShownTask<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownTask<'a> {
+    index: u16,
+    arch: Arch,
+    platform: Platform,
+    attempt: u8,
+    state: TaskPhase,
+    reason: Option<Reason>,
+    text: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
+/// One JSON document, newest first as the server sends them.
+pub fn document(builds: &[BuildView]) -> String {
+    let builds = builds.iter().map(|build| ShownBuild {
+        id: build.id,
+        state: state(build),
+        created: build.created,
+        ended: build.ended,
+        reason: build.outcome.as_ref().and_then(|outcome| outcome.reason),
+        text: build.outcome.as_ref().and_then(|outcome| outcome.text.as_deref()),
+        targets: build
+            .targets
+            .iter()
+            .map(|target| ShownTarget {
+                name: &target.name,
+                destination: target.publish.as_ref().map(|publish| publish.destination.to_string()),
+                digest: match target.publish.as_ref().map(|publish| &publish.state) {
+                    Some(PublishState::Done { digest }) => Some(digest.as_str()),
+                    _ => None,
+                },
+                tasks: target.tasks.iter().map(shown_task).collect(),
+            })
+            .collect(),
+        images: build.outcome.as_ref().map(|outcome| outcome.images.as_slice()).unwrap_or_default(),
+    });
+    // Plain values always have a JSON form.
+    let mut text = serde_json::to_string_pretty(&Shown { builds: builds.collect() }).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn shown_task(task: &TaskView) -> ShownTask<'_> {
+    ShownTask {
+        index: task.index,
+        arch: task.arch,
+        platform: task.platform,
+        attempt: task.attempt,
+        state: task.phase,
+        reason: task.reason,
+        text: task.text.as_deref(),
+        digest: task.digest.as_ref().map(Digest::as_str),
+    }
+}
 
 /// One line a build, newest first as the server sends them.
 pub fn table(builds: &[BuildView], now: Timestamp) -> String {
@@ -14,7 +106,7 @@ pub fn table(builds: &[BuildView], now: Timestamp) -> String {
     rows.extend(builds.iter().map(|build| {
         let targets: Vec<_> = build.targets.iter().map(|target| target.name.as_str()).collect();
         let targets = clean(&targets.join(", "), Colours::Strip).into_owned();
-        [build.id.to_string(), age(build.created, now), state(build), tasks(build), targets]
+        [build.id.to_string(), age(build.created, now), state(build).to_owned(), tasks(build), targets]
     }));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths = [0, 1, 2, 3].map(width);
@@ -27,13 +119,17 @@ pub fn table(builds: &[BuildView], now: Timestamp) -> String {
     text
 }
 
-fn state(build: &BuildView) -> String {
-    match (&build.outcome, build.phase) {
-        (Some(outcome), _) => exit::verdict(outcome.verdict).trim_start_matches("was ").to_owned(),
-        (None, BuildPhase::Queued) => "queued".to_owned(),
-        (None, BuildPhase::Baking) => "baking".to_owned(),
-        (None, BuildPhase::Publishing) => "publishing".to_owned(),
-        (None, BuildPhase::Ended | BuildPhase::Unknown) => "?".to_owned(),
+/// Where a build stands, or how it ended, in one word.
+fn state(build: &BuildView) -> &'static str {
+    match (build.outcome.as_ref().map(|outcome| outcome.verdict), build.phase) {
+        (Some(Verdict::Baked), _) => "baked",
+        (Some(Verdict::Failed), _) => "failed",
+        (Some(Verdict::Lost), _) => "lost",
+        (Some(Verdict::Cancelled), _) => "cancelled",
+        (None, BuildPhase::Queued) => "queued",
+        (None, BuildPhase::Baking) => "baking",
+        (None, BuildPhase::Publishing) => "publishing",
+        (Some(Verdict::Unknown), _) | (None, BuildPhase::Ended | BuildPhase::Unknown) => "unknown",
     }
 }
 
@@ -56,8 +152,7 @@ fn age(created: Timestamp, now: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_table_reads_well() {
+    fn builds() -> Vec<BuildView> {
         let build = |phase: &str, outcome: serde_json::Value| -> BuildView {
             let task = |phase: &str| serde_json::json!({ "index": 0, "arch": "amd64", "platform": "k8s", "attempt": 1, "phase": phase });
             let target = |name: &str, tasks: Vec<_>| serde_json::json!({ "name": name, "tasks": tasks, "publish": null });
@@ -68,16 +163,45 @@ mod tests {
             }))
             .unwrap()
         };
-        let builds = [
+        vec![
             build("baking", serde_json::Value::Null),
             build("ended", serde_json::json!({ "verdict": "cancelled" })),
             build("kneading", serde_json::Value::Null),
-        ];
-        insta::assert_snapshot!(table(&builds, "2026-11-22T10:02:03Z".parse().unwrap()), @r"
+        ]
+    }
+
+    #[test]
+    fn a_document_has_a_stable_shape() {
+        let mut builds = builds();
+        let digest = Digest::of(b"index");
+        let published = serde_json::json!({ "destination": "r.test/shop:1", "state": { "kind": "done", "digest": digest } });
+        builds[1].targets[0].publish = serde_json::from_value(published).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&document(&builds)).unwrap();
+        let keys = |value: &serde_json::Value| {
+            value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        let build = &value["builds"][1];
+        insta::assert_snapshot!(keys(&value), @"builds");
+        insta::assert_snapshot!(keys(build), @"created ended id images reason state targets text");
+        insta::assert_snapshot!(keys(&build["targets"][0]), @"destination digest name tasks");
+        insta::assert_snapshot!(keys(&build["targets"][0]["tasks"][0]), @"arch attempt digest index platform reason state text");
+        let states: Vec<_> = (0..3).map(|nth| &value["builds"][nth]["state"]).collect();
+        assert_eq!(states, ["baking", "cancelled", "unknown"]);
+        let target = &build["targets"][0];
+        assert_eq!(
+            (&target["destination"], &target["digest"]),
+            (&"r.test/shop:1".into(), &digest.as_str().into())
+        );
+        assert!(build["targets"][1]["destination"].is_null() && build["images"] == serde_json::json!([]));
+    }
+
+    #[test]
+    fn a_table_reads_well() {
+        insta::assert_snapshot!(table(&builds(), "2026-11-22T10:02:03Z".parse().unwrap()), @r"
         BUILD                       AGE  STATE      TASKS  TARGETS
         01jdb3v1q8z6p3k4m5n6p7q8r9  2m   baking     1/3    shop, worker
         01jdb3v1q8z6p3k4m5n6p7q8r9  2m   cancelled  1/3    shop, worker
-        01jdb3v1q8z6p3k4m5n6p7q8r9  2m   ?          1/3    shop, worker
+        01jdb3v1q8z6p3k4m5n6p7q8r9  2m   unknown    1/3    shop, worker
         ");
         insta::assert_snapshot!(table(&[], Timestamp::UNIX_EPOCH), @"BUILD  AGE  STATE  TASKS  TARGETS");
     }
