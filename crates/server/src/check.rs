@@ -1,14 +1,22 @@
 //! `bakery-server check`: the effective settings, and whether what they name is there.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use bakery_core::names::Platform;
+use bakery_core::names::Arch;
 use bakery_core::secret::name_suggests_secret;
 use bakery_core::vars::Vars;
 use tokio::net::TcpListener;
 
-use crate::platform::docker::Engine;
+use crate::builds::ledger::Ledger;
+use crate::environment;
+use crate::http::crowd_warning;
+use crate::platform::docker::{Engine, own_copies};
 use crate::settings::{Settings, vars};
+use crate::wiring::{agent_image, registry};
+
+/// How long the registry of the agent image may take.
+const LOOKUP: Duration = Duration::from_secs(15);
 
 /// What [`check`] has found.
 pub struct Findings {
@@ -18,38 +26,49 @@ pub struct Findings {
     pub good: bool,
 }
 
-/// The effective settings, secrets masked.
-pub fn effective(vars: &dyn Vars) -> String {
+/// The effective settings, secrets masked; what is not set with its default.
+pub fn effective(settings: &Settings, vars: &dyn Vars) -> String {
+    let resolved = resolved(settings);
     let mut text = String::new();
     for (group, table) in [("common", vars::COMMON), ("server", vars::SERVER), ("images", vars::IMAGES)] {
         let _ = writeln!(text, "# {group}");
         for var in table {
-            let _ = match vars.setting(var.name) {
-                Some(value) => writeln!(text, "{}={}", var.name, shown(var.name, &value)),
-                None => writeln!(text, "{} is not set: {}", var.name, var.default),
+            let default = resolved.iter().find(|(name, _)| *name == var.name);
+            let _ = match (vars.setting(var.name), default) {
+                (Some(value), _) => writeln!(text, "{}={}", var.name, shown(var.name, &value)),
+                (None, Some((_, value))) => {
+                    writeln!(text, "{}={value} (not set; default: {})", var.name, var.default)
+                }
+                (None, None) => writeln!(text, "{} is not set; default: {}", var.name, var.default),
             };
         }
     }
     text
 }
 
+/// What counts for variables that are not set and whose default is not the same everywhere.
+fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
+    let image = agent_image(settings).map(|image| image.to_string()).ok();
+    let region = settings.s3.as_ref().map(|s3| s3.region.clone());
+    let data_dir = Some(settings.data_dir.display().to_string());
+    [("BAKERY_DATA_DIR", data_dir), ("AGENT_IMAGE", image), ("S3_REGION", region)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
 /// Tries what can be tried without changing anything.
 pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
     let mut found = Findings { text: String::new(), good: true };
-    if settings.default_platform != Platform::Docker {
-        found.bad(&format!(
-            "platform {}: not available in this version; its settings are read and checked",
-            settings.default_platform
-        ));
-    }
-    match Engine::find(vars).await {
+    let engine = Engine::find(vars).await;
+    match &engine {
         Ok(engine) => found.good(&format!(
             "Docker engine {} at {}: linux/{}, {} cpus",
             engine.version, engine.host, engine.arch, engine.cpus
         )),
-        Err(error) if settings.default_platform == Platform::Docker => found.bad(&error.to_string()),
-        Err(error) => found.good(&format!("no platform docker: {}", error.text)),
+        Err(error) => found.bad(&error.to_string()),
     }
+    found.agent_image(settings, vars, engine.as_ref().ok()).await;
     match TcpListener::bind(settings.listen).await {
         Ok(_) => found.good(&format!("{} can be listened on", settings.listen)),
         Err(error) => {
@@ -60,10 +79,18 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
         }
     }
     let data = settings.data_dir.display();
-    match std::fs::metadata(&settings.data_dir) {
-        Ok(meta) if meta.is_dir() => found.good(&format!("data folder {data}")),
-        Ok(_) => found.bad(&format!("data folder {data} is no folder\nhint: set BAKERY_DATA_DIR")),
-        Err(_) => found.good(&format!("data folder {data} is made at the first start")),
+    match Ledger::check_free(&settings.data_dir) {
+        Err(error) => found.bad(&error.to_string()),
+        Ok(()) if settings.data_dir.exists() => found.good(&format!("data folder {data}")),
+        Ok(()) => found.good(&format!("data folder {data} is made at the first start")),
+    }
+    let files = environment::raise_open_files();
+    match crowd_warning(files) {
+        Some(warning) => found.warn(&warning),
+        None => found.good(&format!("{files} open files")),
+    }
+    if let Some(warning) = settings.warning() {
+        found.warn(&warning);
     }
     match &settings.s3 {
         Some(s3) => found.good(&format!("contexts in bucket {} ({})", s3.bucket, s3.region)),
@@ -75,6 +102,48 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
 impl Findings {
     fn good(&mut self, text: &str) {
         let _ = writeln!(self.text, "ok       {text}");
+    }
+
+    fn warn(&mut self, text: &str) {
+        let _ = writeln!(self.text, "WARNING  {}", text.replace('\n', "\n         "));
+    }
+
+    /// Which platforms the agent image has. A start does without an answer: the engine may get the image later.
+    async fn agent_image(&mut self, settings: &Settings, vars: &dyn Vars, engine: Option<&Engine>) {
+        let image = match agent_image(settings) {
+            Ok(image) => image,
+            Err(error) => return self.bad(&error.to_string()),
+        };
+        let own: Vec<Arch> = match engine {
+            Some(engine) => own_copies(engine, &image, &Arch::ALL).await.into_keys().collect(),
+            None => Vec::new(),
+        };
+        let registry = registry(settings, vars);
+        let asked = tokio::time::timeout(LOOKUP, registry.platforms_of(&image, &[])).await;
+        let there = match asked {
+            Ok(Ok(there)) => Ok(there.into_keys().collect::<Vec<_>>()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("{} does not answer within {}s", image.registry, LOOKUP.as_secs())),
+        };
+        let list = |archs: &[Arch]| {
+            let names: Vec<_> = archs.iter().map(|arch| format!("linux/{arch}")).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        match there {
+            Ok(there) if own.is_empty() && there.is_empty() => self.warn(&format!(
+                "agent image {image}: it has neither linux/amd64 nor linux/arm64\nhint: check AGENT_IMAGE"
+            )),
+            Ok(there) => self.good(&format!(
+                "agent image {image}: the engine has {}, the registry {}",
+                list(&own),
+                list(&there)
+            )),
+            Err(why) => self.warn(&format!(
+                "agent image {image}: the engine has {}, and the registry cannot be asked: {why}\nhint: check AGENT_IMAGE, \
+                 and the way to its registry; without the image no task can start",
+                list(&own)
+            )),
+        }
     }
 
     fn bad(&mut self, text: &str) {
@@ -122,7 +191,9 @@ mod tests {
         all.insert("HTTPS_PROXY".to_owned(), format!("http://baker:{canary}@proxy:3128"));
         all.insert("HTTP_PROXY".to_owned(), format!("baker:{canary}@proxy:3128"));
         all.insert("MAX_RUNS".to_owned(), "3".to_owned());
-        let text = effective(&all);
+        all.insert("BAKERY_DATA_DIR".to_owned(), "/srv/bakery".to_owned());
+        let settings = Settings::gather(&all, false).0;
+        let text = effective(&settings, &all);
         assert!(!text.contains(canary), "{text}");
         assert!(
             text.contains("MAX_RUNS=3\n") && text.contains("HTTPS_PROXY=http://***@proxy:3128\n"),

@@ -2,15 +2,21 @@
 
 use std::process::ExitCode;
 
-use bakery_server::settings::Settings;
 use bakery_server::{check, environment, wiring};
 use clap::{Parser, Subcommand};
+
+/// A mistake in the settings, or in the call.
+const SETTINGS: u8 = 2;
+/// Something that the settings name is not there, or failed.
+const ENVIRONMENT: u8 = 4;
+const EXITS: &str = "Exit codes: 0 stopped as asked, or everything is there; 2 mistakes in the settings or the call; 4 what the settings\n\
+    name is not there (engine, address, data folder in use), or the server failed.";
 
 /// Takes builds, runs them where there are ovens, relays their logs and publishes what they baked.
 ///
 /// Settings come from environment variables and from `.env` in the working directory; see `.env.example`.
 #[derive(Parser)]
-#[command(name = "bakery-server", version)]
+#[command(name = "bakery-server", version, after_help = EXITS)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -28,7 +34,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Ok(vars) => vars,
         Err(report) => return Ok(mistakes(&report)),
     };
-    let settings = match Settings::read(&vars, environment::is_root()) {
+    let settings = match wiring::settle(&vars, environment::is_root()) {
         Ok(settings) => settings,
         Err(report) => return Ok(mistakes(&report)),
     };
@@ -38,8 +44,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     if let Some(Command::Check) = cli.command {
         let found = runtime.block_on(check::check(&settings, &vars));
-        print!("{}\n{}", check::effective(&vars), found.text);
-        return Ok(if found.good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        print!("{}\n{}", check::effective(&settings, &vars), found.text);
+        return Ok(if found.good { ExitCode::SUCCESS } else { ExitCode::from(ENVIRONMENT) });
     }
     runtime
         .block_on(wiring::run(&settings, &vars))
@@ -48,7 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn mistakes(report: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{report}");
-    ExitCode::from(2)
+    ExitCode::from(SETTINGS)
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
@@ -56,5 +62,5 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     for cause in std::iter::successors(error.source(), |cause| cause.source()) {
         eprintln!("  caused by: {cause}");
     }
-    ExitCode::FAILURE
+    ExitCode::from(ENVIRONMENT)
 }

@@ -19,6 +19,9 @@ fn text(bytes: &[u8]) -> String {
 /// No engine is there, whatever the machine has.
 const NO_ENGINE: (&str, &str) = ("DOCKER_HOST", "unix:///nonexistent/docker.sock");
 
+/// An agent image that cannot be looked up, whatever the machine reaches.
+const NO_REGISTRY: (&str, &str) = ("AGENT_IMAGE", "127.0.0.1:1/bakery-agent:1");
+
 #[test]
 fn all_mistakes_in_the_settings_are_said_at_once_and_exit_with_2() {
     let folder = TempDir::new().unwrap();
@@ -43,7 +46,7 @@ fn without_any_platform_the_server_does_not_start() {
     let vars = [NO_ENGINE, ("BAKERY_LISTEN", "127.0.0.1:0"), ("BAKERY_DATA_DIR", &data)];
     let output = run(folder.path(), &[], &vars).unwrap();
     let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("error: DOCKER_HOST is") && said.contains("hint: start it"), "{said}");
 }
 
@@ -51,31 +54,48 @@ fn without_any_platform_the_server_does_not_start() {
 fn check_shows_what_counts_and_no_secret() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join(".env"), "MAX_RUNS=3\nBAKERY_TOKEN=proofed-overnight\n").unwrap();
-    let vars = [NO_ENGINE, ("BAKERY_LISTEN", "127.0.0.1:0"), ("MAX_RUNS", "7")];
+    let vars = [NO_ENGINE, NO_REGISTRY, ("BAKERY_LISTEN", "127.0.0.1:0"), ("MAX_RUNS", "7")];
     let output = run(folder.path(), &["check"], &vars).unwrap();
     let shown = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert_eq!(output.status.code(), Some(4), "{shown}");
     assert!(shown.contains("MAX_RUNS=7\n") && shown.contains("BAKERY_TOKEN=***\n"), "{shown}");
     assert!(shown.contains("MISSING  DOCKER_HOST is unix:///nonexistent/docker.sock"), "{shown}");
+    assert!(
+        shown.contains("WARNING  agent image 127.0.0.1:1/bakery-agent:1: the engine has none"),
+        "{shown}"
+    );
+    // The system's folder for root, else the user's.
+    assert!(shown.contains("BAKERY_DATA_DIR=/") && shown.contains(" (not set; default: /var/lib"), "{shown}");
     assert!(!shown.contains("proofed") && !text(&output.stderr).contains("proofed"));
     // It tries, and leaves nothing.
     assert!(!folder.path().join(".local").exists());
 }
 
 #[test]
-fn a_platform_of_a_later_version_is_said_to_be_none() {
+fn start_and_check_refuse_the_same_with_the_same_words() {
     let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("data"), "no folder").unwrap();
+    let data = folder.path().join("data").display().to_string();
     let vars = [
         NO_ENGINE,
         ("BAKERY_LISTEN", "127.0.0.1:0"),
+        ("BAKERY_DATA_DIR", &data),
+        ("BAKERY_DATA_KEY", "crumbs"),
+        ("INSECURE_REGISTRIES", "http://reg.test"),
         ("K8S_NAMESPACE", "ovens"),
-        ("CONTROLLER_URL", "https://bakery.example.com"),
-        ("AGENT_IMAGE", "registry.example.com/bakery-agent:1"),
     ];
-    let output = run(folder.path(), &["check"], &vars).unwrap();
-    let shown = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{shown}");
-    assert!(shown.contains("platform k8s: not available in this version"), "{shown}");
+    let said = [&[][..], &["check"]].map(|args| {
+        let output = run(folder.path(), args, &vars).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        text(&output.stderr)
+    });
+    for word in
+        ["data is no folder", "BAKERY_DATA_KEY", "`http://reg.test`", "the platform k8s, which this version"]
+    {
+        assert!(said[0].contains(word), "{word}: {}", said[0]);
+    }
+    assert!(!said[0].contains("crumbs"));
+    assert_eq!(said[0], said[1]);
 }
 
 #[test]

@@ -25,8 +25,10 @@ pub enum KeyError {
     )]
     Short,
     /// The key file cannot be read or made.
-    #[error("the key file {0} cannot be read or made")]
-    File(String, #[source] io::Error),
+    #[error(
+        "the key file {0} cannot be read or made: {1}\nhint: put back the key file as it was, or set BAKERY_DATA_KEY"
+    )]
+    File(String, io::Error),
     /// The system gives no random bytes, or the cipher does not work.
     #[error("the system's cryptography does not work")]
     Crypto,
@@ -51,16 +53,20 @@ impl fmt::Debug for DataKey {
 impl DataKey {
     /// The operator's `BAKERY_DATA_KEY`, else the key file in `folder`, which is made (0600) where there is none.
     pub fn open(folder: &Path, given: Option<&Secret>) -> Result<Self, KeyError> {
-        match given {
-            Some(secret) if secret.expose().chars().count() < KEY_CHARS => Err(KeyError::Short),
-            Some(secret) => Self::of(secret),
-            None => {
-                let path = folder.join(KEY_FILE);
-                let text =
-                    read_or_make(&path).map_err(|err| KeyError::File(path.display().to_string(), err))?;
-                Self::of(&text)
-            }
+        if let Some(secret) = given {
+            return Self::of(long_enough(secret)?);
         }
+        let path = folder.join(KEY_FILE);
+        Self::of(&read_or_make(&path).map_err(|err| KeyError::File(path.display().to_string(), err))?)
+    }
+
+    /// What [`DataKey::open`] would refuse of what is there, without making anything.
+    pub fn check(folder: &Path, given: Option<&Secret>) -> Result<(), KeyError> {
+        if let Some(secret) = given {
+            return long_enough(secret).map(drop);
+        }
+        let path = folder.join(KEY_FILE);
+        read(&path).map(drop).map_err(|err| KeyError::File(path.display().to_string(), err))
     }
 
     fn of(master: &Secret) -> Result<Self, KeyError> {
@@ -135,12 +141,23 @@ fn random<const N: usize>() -> Result<[u8; N], KeyError> {
     Ok(bytes)
 }
 
-fn read_or_make(path: &Path) -> io::Result<Secret> {
+fn long_enough(given: &Secret) -> Result<&Secret, KeyError> {
+    if given.expose().chars().count() < KEY_CHARS { Err(KeyError::Short) } else { Ok(given) }
+}
+
+/// The key in a file; `None` where there is no file.
+fn read(path: &Path) -> io::Result<Option<Secret>> {
     match fs::read_to_string(path) {
-        Ok(text) if text.trim().len() >= KEY_CHARS => return Ok(Secret::new(text.trim())),
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no key")),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-        Err(err) => return Err(err),
+        Ok(text) if text.trim().len() >= KEY_CHARS => Ok(Some(Secret::new(text.trim()))),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no key")),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+fn read_or_make(path: &Path) -> io::Result<Secret> {
+    if let Some(key) = read(path)? {
+        return Ok(key);
     }
     let bytes: [u8; 32] = random().map_err(io::Error::other)?;
     let text = hex(&bytes);

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bakery_context::s3::S3Settings;
-use bakery_core::names::Platform;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use thiserror::Error;
@@ -33,8 +32,6 @@ pub struct Settings {
     pub data_key: Option<Secret>,
     /// Where contexts go besides the server's own store.
     pub s3: Option<S3Settings>,
-    /// Where tasks go that name no platform.
-    pub default_platform: Platform,
     /// What a build may take, and for how long.
     pub limits: Limits,
     /// The Docker platform.
@@ -103,6 +100,13 @@ pub struct Mistake {
 #[derive(Debug, Error)]
 pub struct BadSettings(pub Vec<Mistake>);
 
+impl BadSettings {
+    /// An error where there is a mistake.
+    pub fn unless_none(mistakes: Vec<Mistake>) -> Result<(), Self> {
+        if mistakes.is_empty() { Ok(()) } else { Err(Self(mistakes)) }
+    }
+}
+
 impl std::fmt::Display for BadSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let count = self.0.len();
@@ -119,6 +123,12 @@ impl Settings {
     /// Reads them all, or says everything that is wrong with them. `root` tells whether the process runs as root: then the
     /// data folder is the system's.
     pub fn read(vars: &dyn Vars, root: bool) -> Result<Self, BadSettings> {
+        let (settings, mistakes) = Self::gather(vars, root);
+        BadSettings::unless_none(mistakes).map(|()| settings)
+    }
+
+    /// Reads them all, and everything that is wrong with them; what is wrong reads as unset.
+    pub fn gather(vars: &dyn Vars, root: bool) -> (Self, Vec<Mistake>) {
         let mut reader = Reader::new(vars);
         let listen =
             reader.address("BAKERY_LISTEN").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)));
@@ -147,11 +157,6 @@ impl Settings {
             insecure: reader.flag("BAKERY_INSECURE"),
             data_key: reader.text("BAKERY_DATA_KEY").map(Secret::new),
             s3,
-            default_platform: match (ecs, k8s) {
-                (true, _) => Platform::Ecs,
-                (false, true) => Platform::K8s,
-                (false, false) => Platform::Docker,
-            },
             limits: reader.limits(),
             docker: DockerSettings {
                 agent_image: reader.image("AGENT_IMAGE"),
@@ -161,8 +166,8 @@ impl Settings {
                 agent_url: reader.url("BAKERY_AGENT_URL"),
             },
             registries: RegistrySettings {
-                insecure: reader.list("INSECURE_REGISTRIES"),
-                publish_allow: reader.list("PUBLISH_ALLOW"),
+                insecure: reader.registries("INSECURE_REGISTRIES", false),
+                publish_allow: reader.registries("PUBLISH_ALLOW", true),
                 loopback: listen.ip().is_loopback(),
             },
             proxies: reader.proxies(),
@@ -170,6 +175,12 @@ impl Settings {
         reader.flag("CLEANUP_ECS_TASK_DEFINITIONS");
         reader.flag("ECS_PUBLIC_IP");
         reader.one_of("ECS_CAPACITY", &["fargate", "spot", "spot-then-fargate"]);
+        for (asked, name, platform) in [(ecs, "ECS_CLUSTER", "ecs"), (k8s, "K8S_NAMESPACE", "k8s")] {
+            if asked {
+                let text = format!("asks for the platform {platform}, which this version does not have");
+                reader.say(name, text, "unset it; this version runs tasks on a Docker engine");
+            }
+        }
         if ecs {
             let why = "ECS_CLUSTER is set";
             let names = ["AWS_REGION", "ECS_SUBNETS", "ECS_SECURITY_GROUPS", "ECS_EXEC_ROLE_ARN"];
@@ -178,7 +189,7 @@ impl Settings {
         if ecs || k8s {
             reader.required(&["CONTROLLER_URL", "AGENT_IMAGE"], "agents on ECS and Kubernetes need it");
         }
-        reader.finish(settings)
+        (settings, reader.mistakes())
     }
 
     /// What a start with these settings warns of; the public door speaks plain HTTP.
@@ -212,7 +223,6 @@ mod tests {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
         assert_eq!(settings.data_dir, PathBuf::from("/home/baker/.local/share/bakery"));
-        assert_eq!(settings.default_platform, Platform::Docker);
         let minutes = |n| Duration::from_mins(n);
         let expected = Limits {
             max_runs: None,
@@ -267,6 +277,31 @@ mod tests {
         assert_eq!(warning(&[outside, token, ("BAKERY_INSECURE", "true")]), None);
         assert_eq!(warning(&[token]), None, "loopback");
         assert_eq!(warning(&[outside, ("BAKERY_OPEN", "true")]), None, "no token travels");
+    }
+
+    #[test]
+    fn registries_are_names_and_not_urls() {
+        let good = [
+            ("INSECURE_REGISTRIES", "reg.test, 10.0.0.1:5000,[::1]:5000"),
+            ("PUBLISH_ALLOW", "reg.test/shop"),
+        ];
+        assert_eq!(read(&good).unwrap().registries.insecure.len(), 3);
+        let bad = [
+            ("INSECURE_REGISTRIES", "http://reg.test, reg.test:port"),
+            ("PUBLISH_ALLOW", "reg.test,a b,/shop"),
+        ];
+        let said = read(&bad).unwrap_err().to_string();
+        for wrong in ["`http://reg.test`", "`reg.test:port`", "`a b`", "`/shop`"] {
+            assert!(said.contains(wrong), "{wrong}: {said}");
+        }
+        assert!(!said.contains("`reg.test`"), "{said}");
+    }
+
+    #[test]
+    fn a_platform_of_a_later_version_is_refused_among_the_other_mistakes() {
+        let error = read(&[("K8S_NAMESPACE", "ovens"), ("MAX_RUNS", "0")]).unwrap_err();
+        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
+        assert_eq!(names, ["MAX_RUNS", "K8S_NAMESPACE", "CONTROLLER_URL", "AGENT_IMAGE"], "{error}");
     }
 
     #[test]

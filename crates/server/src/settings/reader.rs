@@ -9,7 +9,7 @@ use bakery_core::image::ImageRef;
 use bakery_core::limits;
 use bakery_core::vars::Vars;
 
-use super::{BadSettings, Limits, Mistake, Settings};
+use super::{Limits, Mistake};
 
 /// Proxy variables in both spellings that programs look for.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -28,8 +28,8 @@ impl<'a> Reader<'a> {
         self.mistakes.push(Mistake { name, text, hint: hint.to_owned() });
     }
 
-    pub(super) fn finish(self, settings: Settings) -> Result<Settings, BadSettings> {
-        if self.mistakes.is_empty() { Ok(settings) } else { Err(BadSettings(self.mistakes)) }
+    pub(super) fn mistakes(self) -> Vec<Mistake> {
+        self.mistakes
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
@@ -86,10 +86,27 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Commas with or without blanks.
-    pub(super) fn list(&self, name: &str) -> Vec<String> {
+    /// `host[:port]`, with a path behind it where one may be; commas with or without blanks.
+    pub(super) fn registries(&mut self, name: &'static str, path: bool) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        let (expected, hint) = if path {
+            ("host[:port] with or without a path", "for example registry.example.com/shop")
+        } else {
+            ("host[:port]", "for example registry.example.com:5000")
+        };
+        let mut good = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            // A path of its own is what tells a registry from a name of Docker Hub.
+            let (host, rest) = part.split_once('/').unwrap_or((part, "x"));
+            let image = format!("{host}/{}", rest.trim_end_matches('/')).parse::<ImageRef>();
+            let named = host == "localhost" || host.contains(['.', ':']);
+            if named && (path || host == part) && image.is_ok() {
+                good.push(part.to_owned());
+            } else {
+                self.say(name, format!("`{part}` is not {expected}"), hint);
+            }
+        }
+        good
     }
 
     fn duration(&mut self, name: &'static str, default: Duration) -> Duration {

@@ -70,7 +70,7 @@ pub const SERVER: &[VarDoc] = &[
         "BAKERY_DATA_KEY",
         "a key file in the data folder",
         "",
-        "Seals secrets in the ledger: 64 hex digits.",
+        "Seals secrets in the ledger: 32 characters or more, for example of `openssl rand -hex 32`.",
     ),
     var("AGENT_IMAGE", "<IMAGE_NAME>-agent:<version>", "ecs, k8s", "The agent image."),
     var(

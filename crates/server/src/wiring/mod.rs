@@ -2,6 +2,7 @@
 
 mod agents_door;
 mod platforms;
+mod preflight;
 mod shelf;
 mod signals;
 
@@ -30,7 +31,9 @@ use crate::registry::{Registry, RegistrySettings, docker_config};
 use crate::settings::Settings;
 use crate::spawn::Tasks;
 
+pub(crate) use platforms::agent_image;
 pub use platforms::{Platforms, find as find_platforms};
+pub use preflight::settle;
 use shelf::Shelf;
 
 /// A stop waits this long for what is being answered and committed, then leaves.
@@ -105,13 +108,7 @@ impl Server {
         });
         let contexts = Contexts::open(&data.join("contexts"), bucket, clock.clone())
             .map_err(|error| folder("contexts", error))?;
-        let registry = Arc::new(Registry::new(RegistrySettings {
-            insecure: settings.registries.insecure.clone(),
-            loopback_http: settings.registries.loopback,
-            publish_allow: settings.registries.publish_allow.clone(),
-            docker_config: docker_config(vars),
-            ..RegistrySettings::default()
-        }));
+        let registry = Arc::new(registry(settings, vars));
         let Platforms { launchers, rooms, agents, docker } =
             find_platforms(settings, vars, ledger.installation(), &registry).await?;
         let keeper = {
@@ -185,6 +182,17 @@ pub async fn run(settings: &Settings, vars: &dyn Vars) -> Result<(), StartError>
     Ok(())
 }
 
+/// The client for every registry, as these settings want it.
+pub(crate) fn registry(settings: &Settings, vars: &dyn Vars) -> Registry {
+    Registry::new(RegistrySettings {
+        insecure: settings.registries.insecure.clone(),
+        loopback_http: settings.registries.loopback,
+        publish_allow: settings.registries.publish_allow.clone(),
+        docker_config: docker_config(vars),
+        ..RegistrySettings::default()
+    })
+}
+
 /// The bucket with keys that were given to the server by name. AWS's usual chain is no promise that it may read the bucket.
 async fn own_store(settings: &Settings) -> Option<S3Store> {
     match settings.s3.as_ref().filter(|s3| s3.keys.is_some()) {
@@ -201,7 +209,6 @@ async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListen
 fn builds_settings(settings: &Settings, platforms: BTreeMap<Platform, PlatformSettings>) -> BuildsSettings {
     let limits = &settings.limits;
     BuildsSettings {
-        default_platform: Some(settings.default_platform),
         default_cpu_millis: limits.cpu_millis,
         default_memory_mib: limits.memory_mib,
         provision_timeout: limits.provision,

@@ -29,30 +29,14 @@ pub struct Platforms {
     pub docker: Option<DockerPlatform>,
 }
 
-/// Makes ready every platform that is configured and that this version has. An engine that is not there is a mistake
-/// only where it would be the one platform.
+/// Makes ready every platform that this version has.
 pub async fn find(
     settings: &Settings,
     vars: &dyn Vars,
     installation: &str,
     registry: &Registry,
 ) -> Result<Platforms, StartError> {
-    if settings.default_platform != Platform::Docker {
-        tracing::warn!(
-            platform = %settings.default_platform,
-            "its settings are read and checked, but this version does not have this platform: builds that go there are refused"
-        );
-    }
-    let mut platforms =
-        Platforms { launchers: BTreeMap::new(), rooms: BTreeMap::new(), agents: None, docker: None };
-    let engine = match Engine::find(vars).await {
-        Ok(engine) => engine,
-        Err(error) if settings.default_platform != Platform::Docker => {
-            tracing::warn!(%error, "no Docker platform");
-            return Ok(platforms);
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let engine = Engine::find(vars).await?;
     tracing::info!(host = engine.host, version = engine.version, arch = %engine.arch, "a Docker engine");
     let max_runs = settings.limits.max_runs.unwrap_or(engine.cpus as usize);
     let docker_settings = docker_settings(settings, installation, registry).await?;
@@ -64,11 +48,13 @@ pub async fn find(
     let agent_url = settings.docker.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let env =
         settings.proxies.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect();
-    platforms.rooms.insert(Platform::Docker, PlatformSettings { max_runs, agent_url, env });
-    platforms.launchers.insert(Platform::Docker, Arc::new(docker.clone()));
-    platforms.docker = Some(docker);
-    platforms.agents = Some((listener, address));
-    Ok(platforms)
+    let room = PlatformSettings { max_runs, agent_url, env };
+    Ok(Platforms {
+        launchers: BTreeMap::from([(Platform::Docker, Arc::new(docker.clone()) as Arc<dyn Launcher>)]),
+        rooms: BTreeMap::from([(Platform::Docker, room)]),
+        agents: Some((listener, address)),
+        docker: Some(docker),
+    })
 }
 
 /// What the Docker platform is told. The engine pulls the agent image with the server's own login for its registry, with
@@ -92,7 +78,7 @@ async fn docker_settings(
 }
 
 /// `AGENT_IMAGE`, or the image of our own version.
-fn agent_image(settings: &Settings) -> Result<ImageRef, StartError> {
+pub(crate) fn agent_image(settings: &Settings) -> Result<ImageRef, StartError> {
     let docker = &settings.docker;
     let text = docker.agent_image.clone().unwrap_or_else(|| default_agent_image(&docker.image_name));
     text.parse().map_err(|_| StartError::AgentImage(text))

@@ -25,6 +25,7 @@ pub(super) use read::{Found, Open};
 pub(super) use write::{NewBuild, Transition};
 
 const READERS: u32 = 4;
+const LOCK: &str = "lock";
 const KEY_CHECK: &str = "installation";
 
 /// What goes wrong with the ledger.
@@ -106,6 +107,15 @@ impl Ledger {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// An error where another server holds the data folder now. Makes nothing.
+    pub fn check_free(folder: &Path) -> Result<(), LedgerError> {
+        match OpenOptions::new().write(true).open(folder.join(LOCK)) {
+            Ok(file) => take(&file, folder),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(err) => Err(LedgerError::Folder(folder.display().to_string(), err)),
+        }
+    }
+
     /// The UUID that marks what this installation starts on platforms.
     pub fn installation(&self) -> &str {
         &self.inner.installation
@@ -131,13 +141,19 @@ fn lock(folder: &Path) -> Result<File, LedgerError> {
     let shown = || folder.display().to_string();
     let open = || {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join("lock"))
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join(LOCK))
     };
     let file = open().map_err(|err| LedgerError::Folder(shown(), err))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(LedgerError::Locked(shown())),
-        Err(err) => Err(LedgerError::Folder(shown(), err.into())),
+    take(&file, folder)?;
+    Ok(file)
+}
+
+fn take(file: &File, folder: &Path) -> Result<(), LedgerError> {
+    let shown = folder.display().to_string();
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(LedgerError::Locked(shown)),
+        Err(err) => Err(LedgerError::Folder(shown, err.into())),
     }
 }
 

@@ -57,16 +57,7 @@ impl AgentImages {
         login: Option<Credential>,
         lookup: impl AsyncFnOnce(&ImageRef) -> Result<BTreeMap<Arch, Digest>, String>,
     ) -> Self {
-        let mut found = BTreeMap::new();
-        for &arch in wanted {
-            for name in [image.clone(), image.for_arch(arch, 1)] {
-                let own = if image.digest.is_some() { image.clone() } else { name };
-                if local(engine, &own.to_string()).await.ok().flatten() == Some(arch) {
-                    found.insert(arch, own);
-                    break;
-                }
-            }
-        }
+        let mut found = own_copies(engine, image, wanted).await;
         let mut missing = BTreeMap::new();
         if wanted.iter().any(|arch| !found.contains_key(arch)) {
             let there = tokio::time::timeout(LOOKUP_TIMEOUT, lookup(image)).await;
@@ -133,6 +124,21 @@ impl AgentImages {
             Err(error) => Err(super::engine::trouble("looking for the agent image", &error)),
         }
     }
+}
+
+/// The engine's own copies of the agent image: under its name, or under the name that a build gives one architecture.
+pub async fn own_copies(engine: &Engine, image: &ImageRef, wanted: &[Arch]) -> BTreeMap<Arch, ImageRef> {
+    let mut found = BTreeMap::new();
+    for &arch in wanted {
+        for name in [image.clone(), image.for_arch(arch, 1)] {
+            let own = if image.digest.is_some() { image.clone() } else { name };
+            if local(engine, &own.to_string()).await.ok().flatten() == Some(arch) {
+                found.insert(arch, own);
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// The architecture of the engine's copy of an image; `None` where it has none.

@@ -27,7 +27,7 @@ mod order;
 mod watch;
 
 pub use engine::{DockerError, Engine};
-pub use image::default_agent_image;
+pub use image::{default_agent_image, own_copies};
 
 use super::{Exit, LaunchError, LaunchOrder, Launcher, Observation};
 use engine::trouble;
