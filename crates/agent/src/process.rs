@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bakery_core::wire::log::{Level, Source};
+use rustix::io::ioctl_fionread;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use crate::ends::{Cause, Ends};
@@ -113,7 +114,7 @@ impl Processes {
     /// Runs one process to its end, in a process group of its own. `seen` gets every message as it goes into the log.
     ///
     /// When the process has ended, what it wrote is in the log. Processes that it has left behind live on, and their
-    /// output goes on into the log, until [`Processes::end`].
+    /// output goes on into the log, until [`Processes::end`]; however much they write, nobody waits for them.
     pub async fn run(&self, job: Job, seen: impl FnMut(&str) + Send + 'static) -> io::Result<Outcome> {
         if let Some(cause) = self.ends.ended() {
             return Ok(Outcome::Ended(cause));
@@ -140,24 +141,26 @@ impl Processes {
         let reader = spawn("output", reader.run(settled));
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
 
+        let exited = async {
+            let status = child.wait().await?;
+            written(settle).await;
+            Ok(Outcome::Exited(Exit::from(status)))
+        };
         let outcome = tokio::select! {
-            status = child.wait() => Outcome::Exited(Exit::from(status?)),
+            // A run that is to end ends, whatever its process has come to meanwhile.
+            biased;
             cause = self.ends.wait() => {
                 self.tree.end(GRACE).await;
-                // Gone or, in the kernel's hands, as good as gone.
+                // Gone or, in the kernel's hands, as good as gone. Its last words are waited for in `end`.
                 let _ = timeout(LAST_WORDS, child.wait()).await;
-                Outcome::Ended(cause)
+                Ok(Outcome::Ended(cause))
             }
+            outcome = exited => outcome,
         };
         if let Some(pid) = pid {
             self.tree.buried(pid);
         }
-        let (done, all_read) = oneshot::channel();
-        if settle.send(done).is_ok() {
-            // A reader that goes away instead has read everything.
-            let _ = all_read.await;
-        }
-        Ok(outcome)
+        outcome
     }
 
     /// Ends whatever is left and puts its last words into the log.
@@ -172,6 +175,15 @@ impl Processes {
                 reader.abort();
             }
         }
+    }
+}
+
+/// Waits until everything that has been written so far is in the log.
+async fn written(settle: oneshot::Sender<oneshot::Sender<()>>) {
+    let (done, all_read) = oneshot::channel();
+    if settle.send(done).is_ok() {
+        // A reader that goes away instead has read everything.
+        let _ = all_read.await;
     }
 }
 
@@ -194,16 +206,20 @@ impl<S: FnMut(&str)> Reader<S> {
                 }
             };
             let done = tokio::select! {
+                // Who asks goes first: the pipe of a process that never stops writing is always readable.
+                biased;
+                done = asked => done,
                 readable = self.receiver.readable() => {
-                    if readable.is_err() || !self.read(&mut chunk) {
+                    if readable.is_err() || self.read(&mut chunk).is_none() {
                         break;
                     }
+                    // Such a pipe never has to be waited for either, and others want their turn.
+                    yield_now().await;
                     continue;
                 }
-                done = asked => done,
             };
             settled = None;
-            let open = self.drain(&mut chunk);
+            let open = self.drain(&mut chunk).await;
             self.writer.flush(&mut self.seen);
             if let Some(done) = done {
                 let _ = done.send(());
@@ -215,27 +231,34 @@ impl<S: FnMut(&str)> Reader<S> {
         self.writer.flush(&mut self.seen);
     }
 
-    /// Reads what is there. False at the end.
-    fn read(&mut self, chunk: &mut [u8]) -> bool {
+    /// Reads once and gives the number of bytes, which is 0 where there are none for now. `None` at the end.
+    fn read(&mut self, chunk: &mut [u8]) -> Option<usize> {
         match self.receiver.try_read(chunk) {
-            Ok(0) => false,
+            Ok(0) => None,
             Ok(len) => {
                 self.writer.push(&chunk[..len], &mut self.seen);
-                true
+                Some(len)
             }
-            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+            Err(error) => {
+                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted).then_some(0)
+            }
         }
     }
 
-    /// Reads until there is nothing for now. False at the end.
-    fn drain(&mut self, chunk: &mut [u8]) -> bool {
-        loop {
-            match self.receiver.try_read(chunk) {
-                Ok(0) => return false,
-                Ok(len) => self.writer.push(&chunk[..len], &mut self.seen),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+    /// Reads what is there now and no more: somebody may never stop writing. False at the end.
+    async fn drain(&mut self, chunk: &mut [u8]) -> bool {
+        let Ok(held) = ioctl_fionread(&self.receiver) else { return self.read(chunk).is_some() };
+        let mut left = usize::try_from(held).unwrap_or(usize::MAX);
+        while left > 0 {
+            // It is there, but the runtime may not have heard of it yet; and it is nobody else's to take.
+            if self.receiver.readable().await.is_err() {
+                return false;
             }
+            let most = left.min(chunk.len());
+            let Some(len) = self.read(&mut chunk[..most]) else { return false };
+            left -= len;
+            yield_now().await;
         }
+        true
     }
 }

@@ -17,6 +17,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+/// What is to take a moment must not take this long.
+const LONG: Duration = Duration::from_secs(10);
+
 struct World {
     folder: tempfile::TempDir,
     spool: Arc<Spool>,
@@ -64,6 +67,10 @@ fn lives(pid: &str) -> bool {
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
+fn kill(pid: &str) {
+    kill_process(Pid::from_raw(pid.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+}
+
 #[tokio::test]
 async fn both_streams_are_one_log_in_the_order_of_writing() {
     let world = World::new();
@@ -106,7 +113,48 @@ async fn what_a_process_leaves_behind_lives_on_until_the_end_of_the_run() {
     let lines = world.lines();
     assert_eq!(lines[1], "over");
     assert!(lives(&lines[0]));
-    kill_process(Pid::from_raw(lines[0].parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    kill(&lines[0]);
+}
+
+#[tokio::test]
+async fn a_chatty_process_that_is_left_behind_holds_nobody() {
+    let world = World::new();
+    let job = world.job("sh -c 'echo $$; exec yes $(printf %01000d 0)' & sleep 0.3; exit 0");
+    let (send, mut lines) = mpsc::unbounded_channel();
+    let began = Instant::now();
+    // Slower than the writer. A reader that never gives others their turn lets no timeout pass either, so the end of a
+    // test that fails comes from here.
+    let seen = move |line: &str| {
+        assert!(began.elapsed() < LONG, "still reading");
+        send.send(line.to_owned()).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let outcome = timeout(LONG, world.processes.run(job, seen)).await;
+    let pid = lines.recv().await.unwrap();
+    assert!(lives(&pid));
+    // It may write on, and is read on.
+    while lines.try_recv().is_ok() {}
+    timeout(LONG, lines.recv()).await.unwrap().unwrap();
+    kill(&pid);
+    timeout(LONG, world.processes.end()).await.unwrap();
+    assert_eq!(outcome.unwrap().unwrap(), Outcome::Exited(Exit::Code(0)));
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_cancel_is_heard_while_the_last_words_are_read() {
+    let world = World::new();
+    // A line without an end, in a pipe that stays open, is seen only once the exit has been.
+    let job = world.job("sleep 1000 & echo $!; printf last");
+    let (send, mut pids) = mpsc::unbounded_channel();
+    let ends = world.ends.clone();
+    let seen = move |line: &str| match line {
+        "last" => ends.end(Cause::Cancelled),
+        pid => send.send(pid.to_owned()).unwrap(),
+    };
+    let outcome = timeout(LONG, world.processes.run(job, seen)).await;
+    kill(&timeout(LONG, pids.recv()).await.unwrap().unwrap());
+    assert_eq!(outcome.unwrap().unwrap(), Outcome::Ended(Cause::Cancelled));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
