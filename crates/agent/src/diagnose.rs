@@ -152,6 +152,13 @@ fn classify(evidence: &Evidence<'_>, tail: &[String], verdict: Option<&str>) -> 
         let hint = "a base image, or its tag, is not in that registry".to_owned();
         return (Reason::ExecutorFailed, Some(hint));
     }
+    if says(&["unknown flag:", "unknown shorthand flag:", "invalid argument "])
+        && verdict.starts_with("Error: ")
+    {
+        let hint =
+            "this Kaniko does not take an option of `kaniko`: `bakery-client plan` shows what it is told";
+        return (Reason::ExecutorFailed, Some(hint.to_owned()));
+    }
     if verdict.starts_with("error pushing image:") || verdict.starts_with("error checking push permissions:")
     {
         return (Reason::PushRefused, None);

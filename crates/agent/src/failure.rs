@@ -75,22 +75,40 @@ impl From<Failure> for Stop {
 /// What to do where the disk is full.
 pub const DISK_HINT: &str = "give the task a larger disk, or let the build write less";
 
-/// The last lines of one process.
+/// The last lines of one process. The help that a command of Kaniko's kind prints behind its error is left out: it is
+/// longer than all that is kept, and the error would be lost behind it.
 #[derive(Debug, Default)]
-pub struct Tail(VecDeque<String>);
+pub struct Tail {
+    lines: VecDeque<String>,
+    helping: bool,
+}
 
 impl Tail {
     /// Takes one more.
     pub fn push(&mut self, line: &str) {
-        if self.0.len() == REPORT_TAIL_LINES {
-            self.0.pop_front();
+        self.helping = if self.helping {
+            is_help(line)
+        } else {
+            line == "Usage:" && self.lines.back().is_some_and(|last| last.starts_with("Error: "))
+        };
+        if self.helping {
+            return;
+        }
+        if self.lines.len() == REPORT_TAIL_LINES {
+            self.lines.pop_front();
         }
         let end = line.char_indices().nth(QUOTE_CHARS).map_or(line.len(), |(end, _)| end);
-        self.0.push_back(line[..end].to_owned());
+        self.lines.push_back(line[..end].to_owned());
     }
 
     /// The lines, oldest first.
     pub fn lines(&self) -> Vec<String> {
-        self.0.iter().cloned().collect()
+        self.lines.iter().cloned().collect()
     }
+}
+
+/// True for what follows the `Usage:` of cobra, the library of Kaniko's command line: headings, and what is indented
+/// below them.
+fn is_help(line: &str) -> bool {
+    line.is_empty() || line.starts_with(' ') || line.ends_with(':') || line.starts_with("Use \"")
 }

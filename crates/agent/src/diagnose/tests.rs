@@ -1,5 +1,8 @@
 use super::*;
 
+/// What the executor 1.27.5 prints about an option that it does not know.
+const HELP: &str = include_str!("unknown-flag.txt");
+
 fn told(exit: Exit, tail: &[&str], oom_kills: u64, registry: &str) -> String {
     let tail: Vec<String> = tail.iter().map(|&line| line.to_owned()).collect();
     let failure = executor(&Evidence { exit, tail: &tail, oom_kills, registry: Some(registry) });
@@ -131,6 +134,33 @@ fn kanikos_last_words_become_a_reason_and_a_hint() {
     let text: Vec<_> =
         CASES.iter().map(|&(exit, tail, kills, registry)| told(exit, tail, kills, registry)).collect();
     insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn the_help_behind_an_error_does_not_hide_it() {
+    let said = |after: &[&'static str]| {
+        let mut tail = crate::failure::Tail::default();
+        for line in ["INFO[0000] before"].into_iter().chain(HELP.lines()).chain(after.iter().copied()) {
+            tail.push(line);
+        }
+        let tail = tail.lines();
+        let lines: Vec<_> = tail.iter().map(String::as_str).collect();
+        format!("{}\n{}", told(Exit::Code(1), &lines, 0, "reg.test"), lines.join("\n"))
+    };
+    insta::assert_snapshot!(said(&[]), @r"
+    ExecutorFailed: Kaniko failed (exit code 1): Error: unknown flag: --foo (hint: this Kaniko does not take an option of `kaniko`: `bakery-client plan` shows what it is told)
+    INFO[0000] before
+    Error: unknown flag: --foo
+    ");
+    // A command of a `RUN` may do the same.
+    let last = "error building image: error building stage: failed to execute command: exit status 1";
+    insta::assert_snapshot!(said(&["make: *** [all] Error 1", last]), @r"
+    ExecutorFailed: Kaniko failed (exit code 1): error building image: error building stage: failed to execute command: exit status 1 (hint: the `RUN` above failed: its own lines say why)
+    INFO[0000] before
+    Error: unknown flag: --foo
+    make: *** [all] Error 1
+    error building image: error building stage: failed to execute command: exit status 1
+    ");
 }
 
 #[test]
