@@ -53,10 +53,13 @@ pub enum TaskState {
         /// What the platform said last.
         last: Option<Cause>,
     },
-    /// The launch has failed, another attempt may help, and the platform has not yet confirmed that nothing lives.
+    /// The attempt has failed, another may help, and the platform has not yet confirmed that nothing lives.
     Retreating {
         /// Why it failed.
         cause: Cause,
+        /// True where an agent had spoken and has said so itself; else the launch has failed.
+        #[serde(default)]
+        spoken: bool,
     },
     /// Its agent has spoken.
     Running {
@@ -164,8 +167,8 @@ pub enum TaskEvent {
     Heard(Stage),
     /// The agent has not spoken for a while.
     AgentSilent,
-    /// The agent has reported.
-    Reported(TaskResult),
+    /// The agent has reported, and says in which stage its work ended.
+    Reported(TaskResult, Stage),
     /// The platform says that the container is gone.
     Gone(Cause),
     /// The time in which a report could follow its container is over.
@@ -219,9 +222,9 @@ impl Task {
     pub fn phase(&self) -> TaskPhase {
         match &self.state {
             TaskState::Planned { .. } => TaskPhase::Planned,
-            TaskState::Launching { .. } | TaskState::Retreating { .. } => TaskPhase::Launching,
+            TaskState::Launching { .. } | TaskState::Retreating { spoken: false, .. } => TaskPhase::Launching,
             TaskState::Running { .. } => TaskPhase::Running,
-            TaskState::Closing { .. } => TaskPhase::Closing,
+            TaskState::Closing { .. } | TaskState::Retreating { spoken: true, .. } => TaskPhase::Closing,
             TaskState::Settled { ending } => match ending {
                 Ending::Baked { .. } => TaskPhase::Baked,
                 Ending::Failed { .. } => TaskPhase::Failed,
@@ -237,7 +240,7 @@ impl Task {
         match &self.state {
             TaskState::Planned { before } => before.as_ref(),
             TaskState::Launching { last } => last.as_ref(),
-            TaskState::Retreating { cause } => Some(cause),
+            TaskState::Retreating { cause, .. } => Some(cause),
             TaskState::Running { .. } => None,
             TaskState::Closing { exit, .. } => Some(exit),
             TaskState::Settled { ending } => ending.cause(),
@@ -278,11 +281,7 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<Effect>) {
         return (task.clone(), late(ending, event));
     }
     match event {
-        TaskEvent::Reported(result) => {
-            let over = matches!(task.state, TaskState::Closing { .. });
-            let effects = if over { Vec::new() } else { vec![Effect::StopIfItLingers] };
-            (task.settled(Ending::of(result)), effects)
-        }
+        TaskEvent::Reported(result, stage) => reported(task, Ending::of(result), stage),
         TaskEvent::CancelAsked(text) => {
             let cause = Cause::new(Reason::Cancelled, text);
             end(task, Ending::Cancelled { cause })
@@ -330,7 +329,7 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
             };
             retreat(task, cause.reason.retryable(), cause)
         }
-        (TaskState::Retreating { cause }, TaskEvent::StopConfirmed | TaskEvent::Gone(_)) => {
+        (TaskState::Retreating { cause, .. }, TaskEvent::StopConfirmed | TaskEvent::Gone(_)) => {
             (task.again(cause.clone()), vec![Effect::QueueAgain])
         }
         (TaskState::Running { stage }, TaskEvent::Heard(heard)) => {
@@ -344,9 +343,7 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
             (task.at(TaskState::Closing { exit, stage: Some(*stage) }), vec![Effect::StartGrace])
         }
         (TaskState::Closing { exit, stage }, TaskEvent::GraceOver) => {
-            // From the push on a registry may know the image, and a post-script may have told the world.
-            let harmless = stage.is_none_or(|stage| stage < Stage::Push);
-            if harmless && exit.reason.retryable() && task.has_attempts_left() {
+            if may_try_again(task, exit, *stage) {
                 (task.again(exit.clone()), vec![Effect::QueueAgain])
             } else {
                 (task.settled(Ending::Lost { cause: exit.clone() }), Vec::new())
@@ -356,11 +353,48 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
     }
 }
 
+/// The run's own word on what came of it. One that a second attempt may mend is no end, as for a run that was lost so.
+fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<Effect>) {
+    let heard = match &task.state {
+        // The agent enters its last stage before it reports; what came before that only the report still tells.
+        TaskState::Running { stage: heard } | TaskState::Closing { stage: Some(heard), .. }
+            if *heard < Stage::Report =>
+        {
+            stage.max(*heard)
+        }
+        _ => stage,
+    };
+    match (&task.state, ending) {
+        (
+            TaskState::Launching { .. } | TaskState::Running { .. } | TaskState::Closing { .. },
+            Ending::Lost { cause },
+        ) if may_try_again(task, &cause, Some(heard)) => {
+            let say = Effect::Say(format!("{}: trying once more", cause.text));
+            if matches!(task.state, TaskState::Closing { .. }) {
+                (task.again(cause), vec![say, Effect::QueueAgain])
+            } else {
+                (task.at(TaskState::Retreating { cause, spoken: true }), vec![say, Effect::Stop])
+            }
+        }
+        // The same again: its answer got lost.
+        (TaskState::Retreating { spoken: true, .. }, Ending::Lost { .. }) => (task.clone(), Vec::new()),
+        (TaskState::Closing { .. }, ending) => (task.settled(ending), Vec::new()),
+        (_, ending) => (task.settled(ending), vec![Effect::StopIfItLingers]),
+    }
+}
+
+/// True where a second attempt may help and cannot harm: from the push on a registry may know the image, and a
+/// post-script may have told the world.
+fn may_try_again(task: &Task, cause: &Cause, stage: Option<Stage>) -> bool {
+    let harmless = stage.is_none_or(|stage| stage < Stage::Push);
+    harmless && cause.reason.retryable() && task.has_attempts_left()
+}
+
 /// A launch that came to nothing: another attempt once nothing lives, or the end.
 fn retreat(task: &Task, retryable: bool, cause: Cause) -> (Task, Vec<Effect>) {
     if retryable && task.has_attempts_left() {
         let say = Effect::Say(format!("{}: trying once more", cause.text));
-        (task.at(TaskState::Retreating { cause }), vec![say, Effect::Stop])
+        (task.at(TaskState::Retreating { cause, spoken: false }), vec![say, Effect::Stop])
     } else {
         (task.settled(Ending::Lost { cause }), vec![Effect::Stop])
     }
@@ -375,7 +409,7 @@ fn end(task: &Task, ending: Ending) -> (Task, Vec<Effect>) {
 /// A settled task stays as it is; a report that contradicts a success is worth knowing of.
 fn late(ending: &Ending, event: TaskEvent) -> Vec<Effect> {
     match (ending, event) {
-        (Ending::Baked { digest }, TaskEvent::Reported(TaskResult::Baked { digest: other }))
+        (Ending::Baked { digest }, TaskEvent::Reported(TaskResult::Baked { digest: other }, _))
             if *digest != other =>
         {
             vec![Effect::Contradiction(other)]

@@ -29,6 +29,10 @@ fn result() -> impl Strategy<Value = TaskResult> {
     ]
 }
 
+fn stage() -> impl Strategy<Value = Stage> {
+    proptest::sample::select(&Stage::ALL[..])
+}
+
 fn event() -> impl Strategy<Value = TaskEvent> {
     let text = || "because".to_owned();
     prop_oneof![
@@ -39,9 +43,9 @@ fn event() -> impl Strategy<Value = TaskEvent> {
             .prop_map(|(retryable, cause)| TaskEvent::LaunchFailed { retryable, cause }),
         2 => Just(TaskEvent::ProvisionDeadline(text())),
         2 => Just(TaskEvent::StopConfirmed),
-        2 => proptest::sample::select(&Stage::ALL[..]).prop_map(TaskEvent::Heard),
+        2 => stage().prop_map(TaskEvent::Heard),
         1 => Just(TaskEvent::AgentSilent),
-        1 => result().prop_map(TaskEvent::Reported),
+        1 => (result(), stage()).prop_map(|(result, stage)| TaskEvent::Reported(result, stage)),
         3 => cause().prop_map(TaskEvent::Gone),
         3 => Just(TaskEvent::GraceOver),
         1 => proptest::sample::select(vec![
@@ -112,8 +116,31 @@ proptest! {
             task = next(&task, 1, TaskEvent::AgentSeen).0;
         }
         let closing = next(&task, 1, TaskEvent::Gone(gone)).0;
-        let settled = next(&closing, 1, TaskEvent::Reported(result.clone())).0;
+        let settled = next(&closing, 1, TaskEvent::Reported(result.clone(), Stage::Push)).0;
         prop_assert_eq!(settled.ending(), Some(&Ending::of(result)));
+    }
+
+    #[test]
+    fn a_reported_loss_is_tried_again_exactly_where_a_silent_one_is(
+        heard in stage().prop_filter("the last stage tells nothing of the work", |it| *it < Stage::Report),
+        reason in reason().prop_filter("a silent loss is the platform's", |it| it.fault() == Fault::Platform),
+        first in any::<bool>(),
+        report_first in any::<bool>(),
+    ) {
+        let attempt = if first { 1 } else { 2 };
+        let task = Task { attempt, state: TaskState::Running { stage: heard } };
+        let step = |task: &Task, event| next(task, attempt, event).0;
+        let gone = TaskEvent::Gone(Cause::new(reason, "because"));
+        let silent = step(&step(&task, gone.clone()), TaskEvent::GraceOver);
+        let result = TaskResult::Failed { reason, text: "because".into(), exit_code: None, tail: Vec::new() };
+        let report = TaskEvent::Reported(result, heard);
+        let told = if report_first {
+            // A report whose answer was lost comes again.
+            [TaskEvent::Heard(Stage::Report), report.clone(), report, gone].into_iter().fold(task, |task, event| step(&task, event))
+        } else {
+            step(&step(&task, gone), report)
+        };
+        prop_assert_eq!(told, silent);
     }
 
     #[test]
@@ -121,7 +148,7 @@ proptest! {
         let mut task = Task::new();
         let mut proven = None;
         for (attempt, event) in history {
-            if let (TaskEvent::Reported(TaskResult::Baked { digest }), true) = (&event, attempt == task.attempt) {
+            if let (TaskEvent::Reported(TaskResult::Baked { digest }, _), true) = (&event, attempt == task.attempt) {
                 proven = proven.or_else(|| Some(digest.clone()));
             }
             task = next(&task, attempt, event).0;
@@ -194,8 +221,30 @@ fn the_platforms_last_word_explains_a_launch_that_took_too_long() {
 }
 
 #[test]
+fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
+    let evicted = |stage| {
+        let text = "SIGTERM".to_owned();
+        let result = TaskResult::Failed { reason: Reason::Evicted, text, exit_code: None, tail: Vec::new() };
+        TaskEvent::Reported(result, stage)
+    };
+    let running = |stage| drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, TaskEvent::Heard(stage)]);
+    let (task, effects) = next(&running(Stage::Bake), 1, evicted(Stage::Bake));
+    assert_eq!((task.attempt, task.phase()), (1, TaskPhase::Closing));
+    assert_eq!(effects, [Effect::Say("SIGTERM: trying once more".into()), Effect::Stop]);
+    let (task, effects) = next(&task, 1, TaskEvent::StopConfirmed);
+    assert_eq!((task.attempt, task.phase(), effects), (2, TaskPhase::Planned, vec![Effect::QueueAgain]));
+    // What the server has heard counts as much as what the report says.
+    for (heard, said) in
+        [(Stage::Push, Stage::Bake), (Stage::Bake, Stage::Push), (Stage::Report, Stage::Push)]
+    {
+        let (task, effects) = next(&running(heard), 1, evicted(said));
+        assert_eq!((task.phase(), effects), (TaskPhase::Lost, vec![Effect::StopIfItLingers]));
+    }
+}
+
+#[test]
 fn a_contradicting_digest_is_said_and_changes_nothing() {
-    let report = |n| TaskEvent::Reported(TaskResult::Baked { digest: digest(n) });
+    let report = |n| TaskEvent::Reported(TaskResult::Baked { digest: digest(n) }, Stage::Report);
     let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, report(1)]);
     assert_eq!(next(&task, 1, report(1)), (task.clone(), Vec::new()));
     assert_eq!(next(&task, 1, report(2)), (task.clone(), vec![Effect::Contradiction(digest(2))]));

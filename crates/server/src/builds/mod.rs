@@ -241,7 +241,7 @@ impl Builds {
             self.shared.learn(&session.context, &report).await;
         }
         let (reply, settled) = oneshot::channel();
-        if self.shared.tell(build, Message::Report { run, result: report.result, reply })
+        if self.shared.tell(build, Message::Report { run, report, reply })
             && let Ok(accepted) = settled.await
         {
             return Ok(ReportAck { accepted });

@@ -3,7 +3,7 @@
 use bakery_core::lifecycle::{TaskEvent, TaskState};
 use bakery_core::names::RunName;
 use bakery_core::wire::log::Level;
-use bakery_core::wire::run::{OrderRequest, Stage, TaskOrder, TaskResult};
+use bakery_core::wire::run::{OrderRequest, Stage, TaskOrder, TaskReport};
 
 use super::{Actor, Event, Stopping};
 use crate::builds::error::RunError;
@@ -43,10 +43,10 @@ impl Actor {
         Ok(self.order(run).await)
     }
 
-    /// Settles the task; false where it was settled before.
-    pub(super) async fn report(&mut self, run: RunName, result: TaskResult) -> Result<bool, Stopping> {
+    /// Settles the task, or has it tried again; false where the run was over before.
+    pub(super) async fn report(&mut self, run: RunName, report: TaskReport) -> Result<bool, Stopping> {
         let open = self.is_current(run);
-        self.take(Event::of_run(run, TaskEvent::Reported(result))).await?;
+        self.take(Event::of_run(run, TaskEvent::Reported(report.result, report.stage))).await?;
         Ok(open)
     }
 

@@ -40,18 +40,18 @@ fn digest() -> Digest {
     Digest::of(b"image")
 }
 
+fn failed(reason: Reason) -> TaskEvent {
+    let result = TaskResult::Failed { reason, text: "broke".into(), exit_code: Some(1), tail: Vec::new() };
+    TaskEvent::Reported(result, Stage::Bake)
+}
+
 fn task_event() -> impl Strategy<Value = TaskEvent> {
     let cause = || Cause::new(Reason::AgentLost, "lost");
     prop_oneof![
         4 => Just(TaskEvent::SlotFree),
         4 => Just(TaskEvent::AgentSeen),
-        4 => Just(TaskEvent::Reported(TaskResult::Baked { digest: digest() })),
-        1 => Just(TaskEvent::Reported(TaskResult::Failed {
-            reason: Reason::ExecutorFailed,
-            text: "broke".into(),
-            exit_code: Some(1),
-            tail: Vec::new(),
-        })),
+        4 => Just(TaskEvent::Reported(TaskResult::Baked { digest: digest() }, Stage::Report)),
+        1 => proptest::sample::select(vec![Reason::ExecutorFailed, Reason::Evicted]).prop_map(failed),
         2 => Just(TaskEvent::Heard(Stage::Push)),
         2 => Just(TaskEvent::Gone(cause())),
         2 => Just(TaskEvent::GraceOver),

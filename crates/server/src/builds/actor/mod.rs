@@ -9,7 +9,7 @@ use bakery_core::names::{BuildId, Platform, RunName};
 use bakery_core::spec::TaskSpec;
 use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::log::{Frame, Level, LogLine, Source};
-use bakery_core::wire::run::{OrderRequest, TaskOrder, TaskResult};
+use bakery_core::wire::run::{OrderRequest, TaskOrder, TaskReport};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ pub(super) enum Message {
     /// An agent trades its token for its order.
     Bind { run: RunName, request: OrderRequest, reply: oneshot::Sender<Result<TaskOrder, RunError>> },
     /// An agent reports; answers whether the report settled its task.
-    Report { run: RunName, result: TaskResult, reply: oneshot::Sender<bool> },
+    Report { run: RunName, report: TaskReport, reply: oneshot::Sender<bool> },
     /// Nothing of the ended build lives, or that takes too long.
     Vacated,
     /// Somebody cancels the build.
@@ -183,8 +183,8 @@ impl Actor {
                 let _ = reply.send(answer);
                 Ok(())
             }
-            Message::Report { run, result, reply } => {
-                let settled = self.report(run, result).await?;
+            Message::Report { run, report, reply } => {
+                let settled = self.report(run, report).await?;
                 let _ = reply.send(settled);
                 Ok(())
             }

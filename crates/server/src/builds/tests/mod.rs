@@ -213,7 +213,11 @@ impl Server<'_> {
     }
 
     async fn report(&self, run: RunName, result: TaskResult) -> bool {
-        let report = TaskReport { result, stage: Stage::Report, lines: 0, millis: BTreeMap::new() };
+        self.report_from(Stage::Report, run, result).await
+    }
+
+    async fn report_from(&self, stage: Stage, run: RunName, result: TaskResult) -> bool {
+        let report = TaskReport { result, stage, lines: 0, millis: BTreeMap::new() };
         self.builds.report(run, &session_of(run), report).await.unwrap().accepted
     }
 

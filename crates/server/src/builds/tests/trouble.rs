@@ -218,6 +218,34 @@ fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() 
 }
 
 #[test]
+fn an_agent_that_reports_its_eviction_is_tried_again_unless_it_had_pushed() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let first = run(build, 0, 1);
+        server.launched(first).await;
+        server.bind(first).await.unwrap();
+        // It says that it reports before it does.
+        server.builds.session(first, &session_of(first)).await.unwrap().heard(Stage::Report);
+        assert!(server.report_from(Stage::Bake, first, failed(Reason::Evicted)).await);
+        server.bake(run(build, 0, 2)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        assert_eq!(server.world.platform.stops()[0], first, "made sure that nothing lives");
+        let told = server.told(TaskId { build, index: 0 }).await;
+        let first = [(1, Launching), (1, Running), (1, TaskPhase::Closing)];
+        assert_eq!(told, [&first[..], &[(2, Planned), (2, Launching), (2, Running), (2, Baked)]].concat());
+        assert!(server.notes(build).await.iter().any(|note| note == "it broke: trying once more"));
+    });
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let first = run(build, 0, 1);
+        server.launched(first).await;
+        server.bind(first).await.unwrap();
+        assert!(server.report_from(Stage::Push, first, failed(Reason::Evicted)).await);
+        assert_eq!(task_of(&server.ended(build).await), (1, TaskPhase::Lost, Some(Reason::Evicted)));
+    });
+}
+
+#[test]
 fn the_platforms_reason_explains_a_dead_container() {
     World::new().life(async |server| {
         let build = server.submit(single()).await;
