@@ -109,13 +109,6 @@ fn encode(head: &[u8], text: &str, more: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if more { b",\"more\":true}\n" } else { b"}\n" });
 }
 
-/// One encoded line of the agent's own.
-pub(crate) fn encoded(level: Level, text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode(&head(clock::now(), Source::Agent, level), text, false, &mut out);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

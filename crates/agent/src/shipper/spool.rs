@@ -7,10 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bakery_core::limits::{BLOCK_BYTES, FLUSH_BYTES, TASK_LOG_BYTES};
-use bakery_core::wire::log::Level;
 use tokio::sync::watch;
-
-use crate::log;
 
 /// The spool keeps a little more than the server does, so that what is dropped here would be dropped there.
 pub const SPOOL_BYTES: u64 = TASK_LOG_BYTES + 4 * BLOCK_BYTES as u64;
@@ -19,8 +16,8 @@ const MARK_BYTES: u64 = 128 << 10;
 
 /// Encoded lines, numbered from 1. One file that only grows, a small buffer before it, and a sparse index.
 ///
-/// Lines beyond the bound, or that the disk did not take, are not kept but counted: each is shipped as one and the same line that
-/// says so, and thus every line that was written has its number on the server's side too.
+/// Lines beyond the bound, or that the disk did not take, are not kept but counted, and only their number is shipped:
+/// thus every line that was written has its number on the server's side too.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
@@ -34,7 +31,7 @@ pub struct Spool {
 pub struct Extent {
     /// Lines written so far, dropped ones included.
     pub lines: u64,
-    /// Those of them that are worth sending at once: enough has come together.
+    /// Those of them that are worth sending at once: enough has come together. Mere counts can wait.
     pub flushed: u64,
     /// Nothing will follow.
     pub closed: bool,
@@ -50,9 +47,8 @@ struct State {
     tail_lines: u64,
     /// Every so often: a line's number and its place in the file.
     marks: Vec<Place>,
-    /// Lines that were dropped, and what stands for each of them.
+    /// Lines that were dropped.
     dropped: u64,
-    stand_in: Option<Vec<u8>>,
     closed: bool,
 }
 
@@ -77,7 +73,7 @@ pub struct Block {
     pub first: u64,
     /// How many.
     pub lines: u32,
-    /// Their bytes.
+    /// Their bytes; none where they were dropped.
     pub payload: Vec<u8>,
 }
 
@@ -101,8 +97,8 @@ impl Spool {
             return;
         }
         let mut state = self.state();
-        if state.stand_in.is_some() || state.bytes + (state.tail.len() + batch.len()) as u64 > self.bound {
-            state.drop_lines(lines, "this task's log is full: this line is not kept");
+        if state.dropped > 0 || state.bytes + (state.tail.len() + batch.len()) as u64 > self.bound {
+            state.dropped += lines;
         } else {
             state.tail.extend_from_slice(batch);
             state.tail_lines += lines;
@@ -145,7 +141,10 @@ impl Spool {
             return Ok(None);
         }
         if from.line > kept {
-            return Ok(self.dropped(from, all, max));
+            // From the first that was dropped on nothing is kept: what is in the file is a beginning without holes.
+            let lines = u32::try_from(all + 1 - from.line).unwrap_or(u32::MAX);
+            let next = Place { line: from.line + u64::from(lines), ..from };
+            return Ok(Some((Block { first: from.line, lines, payload: Vec::new() }, next)));
         }
         let len = usize::try_from(bytes - from.offset).unwrap_or(usize::MAX).min(max);
         let mut payload = vec![0; len];
@@ -188,16 +187,6 @@ impl Spool {
         Ok(at)
     }
 
-    fn dropped(&self, from: Place, all: u64, max: usize) -> Option<(Block, Place)> {
-        let state = self.state();
-        let stand_in = state.stand_in.as_ref()?;
-        let fit = u64::try_from(max / stand_in.len()).unwrap_or(u64::MAX);
-        let lines = u32::try_from(fit.min(all + 1 - from.line)).unwrap_or(u32::MAX);
-        let block =
-            Block { first: from.line, lines, payload: stand_in.repeat(usize::try_from(lines).unwrap_or(0)) };
-        (lines > 0).then_some((block, Place { line: from.line + u64::from(lines), ..from }))
-    }
-
     /// Puts the buffer into the file.
     fn write(&self, state: &mut State) {
         if state.tail.is_empty() {
@@ -216,7 +205,7 @@ impl Spool {
             }
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be written");
-                state.drop_lines(lines, "the task's disk did not take this line: it is not kept");
+                state.dropped += lines;
             }
         }
         state.tail = tail;
@@ -224,9 +213,7 @@ impl Spool {
     }
 
     fn tell(&self, state: &State) {
-        let lines = state.lines();
-        let flushed = if state.stand_in.is_some() { lines } else { state.kept };
-        self.extent.send_replace(Extent { lines, flushed, closed: state.closed });
+        self.extent.send_replace(Extent { lines: state.lines(), flushed: state.kept, closed: state.closed });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -237,12 +224,6 @@ impl Spool {
 impl State {
     fn lines(&self) -> u64 {
         self.kept + self.tail_lines + self.dropped
-    }
-
-    /// From here on nothing is kept: what is in the file is a beginning without holes.
-    fn drop_lines(&mut self, lines: u64, why: &str) {
-        self.dropped += lines;
-        self.stand_in.get_or_insert_with(|| log::encoded(Level::Warn, why));
     }
 }
 

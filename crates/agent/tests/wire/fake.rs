@@ -33,7 +33,7 @@ pub(crate) fn run_name() -> RunName {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) session: Option<String>,
-    /// Every line, in its order, encoded.
+    /// Every line, in its order, encoded; empty where it was only counted.
     pub(crate) lines: Vec<Vec<u8>>,
     pub(crate) segments: u64,
     pub(crate) heartbeats: u64,
@@ -283,8 +283,12 @@ async fn logs(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Body) -
 fn take(seen: &mut Seen, header: BlockHeader, payload: &[u8]) {
     assert_eq!(header.run, run_name());
     assert_eq!(header.len as usize, payload.len());
-    assert_eq!(payload.last(), Some(&b'\n'));
-    let lines: Vec<_> = payload[..payload.len() - 1].split(|byte| *byte == b'\n').collect();
+    let lines: Vec<_> = if header.is_gap() {
+        vec![&[][..]; header.lines as usize]
+    } else {
+        assert_eq!(payload.last(), Some(&b'\n'));
+        payload[..payload.len() - 1].split(|byte| *byte == b'\n').collect()
+    };
     assert_eq!(lines.len(), header.lines as usize);
     let wanted = seen.lines.len() as u64 + 1;
     if header.first > wanted {

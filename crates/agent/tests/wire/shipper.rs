@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::fake::{FakeController, LAUNCH_TOKEN, run_name};
 use bakery_agent::log::Log;
 use bakery_agent::mask::Masker;
-use bakery_agent::shipper::spool::Spool;
+use bakery_agent::shipper::spool::{SPOOL_BYTES, Spool};
 use bakery_agent::shipper::{NotShipped, Shipper, Told};
 use bakery_core::secret::Secret;
 use bakery_core::wire::log::{Level, Source};
@@ -24,8 +24,12 @@ struct Sender {
 
 /// A session that is bound already: here it is the launch token.
 fn sender(url: &str) -> Sender {
+    bounded_sender(url, SPOOL_BYTES)
+}
+
+fn bounded_sender(url: &str, bound: u64) -> Sender {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Arc::new(Spool::create(&folder.path().join("spool")).unwrap());
+    let spool = Arc::new(Spool::bounded(&folder.path().join("spool"), bound).unwrap());
     let log = Log::new(Arc::clone(&spool), Arc::new(Masker::default()));
     let runs = Runs::new(url, run_name(), Secret::new("unused"), Secret::new(LAUNCH_TOKEN)).unwrap();
     let shipper = Shipper::start(runs, run_name(), spool);
@@ -110,6 +114,23 @@ async fn cut_wires_and_a_forgetful_server_lose_nothing_and_double_nothing() {
         }
         shipper.finish(Duration::from_mins(1)).await.unwrap();
         check(&controller, 80_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_spool_drops_costs_the_wire_nothing() {
+    let controller = FakeController::start(&[]).await;
+    controller.mood(|mood| mood.forget = vec![(1, 70_000)]);
+    let Sender { log, shipper, _folder } = bounded_sender(&controller.url, 100_000);
+    write(&log, 1..=100_000);
+    shipper.finish(Duration::from_mins(1)).await.unwrap();
+    let seen = controller.seen();
+    let kept = seen.lines.iter().take_while(|line| !line.is_empty()).count();
+    assert!((100..1000).contains(&kept), "{kept}");
+    assert_eq!(seen.lines.len(), 100_000);
+    assert!(seen.lines[kept..].iter().all(Vec::is_empty));
+    for (number, line) in (1..).zip(&seen.lines[..kept]) {
+        assert!(String::from_utf8_lossy(line).contains(&format!("\"line {number} ")));
     }
 }
 

@@ -88,6 +88,9 @@ pub enum Level {
 }
 
 /// Header of one block of a log segment (agent to server). Lines of a run count from 1.
+///
+/// A block without a payload tells of lines that their writer has not kept: they have numbers and nothing else, and
+/// followers hear of them as [`Frame::Gap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockHeader {
     /// The run; must be the one of the route.
@@ -98,6 +101,13 @@ pub struct BlockHeader {
     pub lines: u32,
     /// Bytes of the payload.
     pub len: u32,
+}
+
+impl BlockHeader {
+    /// True where the lines are only counted.
+    pub const fn is_gap(&self) -> bool {
+        self.len == 0
+    }
 }
 
 /// Header of one frame of a build's log (server's file, server to follower).

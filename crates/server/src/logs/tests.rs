@@ -174,6 +174,27 @@ async fn beyond_its_bound_a_run_is_counted_not_kept() {
 }
 
 #[tokio::test]
+async fn lines_that_an_agent_has_not_kept_are_counted() {
+    let (folder, logs) = logs().await;
+    let dropped = |first, lines| (BlockHeader { run: run(0), first, lines, len: 0 }, Bytes::new());
+    let send = async |logs: &Logs, (header, payload)| logs.append(build(), header, payload).await.unwrap();
+    assert_eq!(send(&logs, dropped(3, 5)).await, 1, "a hole before it");
+    append(&logs, run(0), 1, 2).await;
+    assert_eq!(send(&logs, dropped(3, 1_000_000)).await, 1_000_003);
+    assert_eq!(send(&logs, dropped(3, 1_000_005)).await, 1_000_008, "what is known already counts once");
+    logs.sync(build()).await.unwrap();
+    let gaps = async |logs: &Logs| -> Vec<u64> {
+        let frames = logs.frames(build()).await.unwrap().into_iter();
+        frames
+            .filter_map(|h| if let Frame::Gap { lines, .. } = h.frame { Some(lines) } else { None })
+            .collect()
+    };
+    assert_eq!(gaps(&logs).await, [1_000_000, 5]);
+    assert_eq!(text(&read(&logs, Cursor::default(), false).await), lines_text(run(0), 1..=2));
+    assert_eq!(Logs::open(folder.path()).unwrap().next(run(0)).await.unwrap(), 1_000_008);
+}
+
+#[tokio::test]
 async fn notes_of_the_server_take_as_many_frames_as_they_need() {
     let (_folder, logs) = logs().await;
     let line = |n: usize| LogLine {

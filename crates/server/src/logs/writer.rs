@@ -178,7 +178,7 @@ impl Writer {
             if self.ended {
                 continue;
             }
-            if lines.full || lines.kept + payload.len() as u64 > self.bound {
+            if lines.full || header.is_gap() || lines.kept + payload.len() as u64 > self.bound {
                 lines.untold += u64::from(fresh);
                 if !lines.full || lines.untold >= GAP_EVERY {
                     lines.tell(run, batch);
@@ -286,7 +286,7 @@ fn check(run: RunName, header: &BlockHeader, payload: &[u8]) -> Result<(), &'sta
     if payload.len() > limits::BLOCK_BYTES {
         return Err("it is too long");
     }
-    if count_lines(payload) != header.lines as usize {
+    if !header.is_gap() && count_lines(payload) != header.lines as usize {
         return Err("it does not have as many lines as its header says");
     }
     if payload.last().is_some_and(|&b| b != b'\n') {
