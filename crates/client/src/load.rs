@@ -150,7 +150,9 @@ impl Asked<'_> {
     ) -> Result<Result<(BuildSpec, Vec<Notice>), Report>, Failure> {
         let folder =
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let project = env_file(&folder.join(".env"), environment)?;
+        // In the working directory it is the file of our own settings as well, and has one name.
+        let beside = if folder == Path::new(".") { PathBuf::from(".env") } else { folder.join(".env") };
+        let project = env_file(&beside, environment)?;
         // Within the file one value may hold another.
         for (name, value) in &project {
             environment.note(name, value);

@@ -188,3 +188,14 @@ async fn a_build_is_cancelled_by_its_id() {
     let (code, ..) = ended(client(&fake, folder.path(), &["cancel", BUILD]).spawn().unwrap()).await;
     assert_eq!((code, fake.asked(|asked| asked.cancelled)), (Some(0), 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_are_listed_as_a_document() {
+    let fake = Fake::start(Vec::new()).await;
+    let (code, out, err) = ended(client(&fake, project().path(), &["ps", "--json"]).spawn().unwrap()).await;
+    assert_eq!(code, Some(0), "{err}");
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let build = &value["builds"][0];
+    assert_eq!((&build["id"], &build["state"]), (&BUILD.into(), &"baking".into()));
+    assert_eq!(build["targets"][0]["tasks"][1]["arch"], "arm64");
+}

@@ -177,6 +177,15 @@ fn no_mistake_hides_another() {
 }
 
 #[test]
+fn a_mistake_in_the_one_env_file_is_said_once() {
+    let place = folder(&[("compose.yaml", COMPOSE), (".env", "A='open\n")]);
+    for args in [&[][..], &["--compose", "./compose.yaml"]] {
+        let (code, _, err) = client(place.path(), args);
+        assert!(code == 2 && err.matches(".env:").count() == 1, "{err}");
+    }
+}
+
+#[test]
 fn a_folder_and_two_files_are_told_apart() {
     let config = "global: { arch: amd64, kaniko: { destination: r.test/a:1 } }\n";
     let place = folder(&[("x/config.yaml", config), ("x/compose.yml", COMPOSE), ("y/z", "")]);
