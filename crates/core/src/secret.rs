@@ -101,7 +101,7 @@ pub fn name_suggests_secret(name: &str) -> bool {
     // Telling anywhere in a name ...
     const PARTS: [&str; 7] = ["TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "CREDENTIAL", "APIKEY"];
     // ... or as a word of their own: `PATH` and `COMPASS` are innocent ...
-    const WORDS: [&str; 6] = ["PAT", "DSN", "PASS", "PWD", "PW", "JWT"];
+    const WORDS: [&str; 7] = ["PAT", "DSN", "PASS", "PWD", "PW", "JWT", "CREDS"];
     // ... or before `KEY`: `CACHE_KEY` and `PUBLIC_KEY` are no secrets.
     const KEYS: [&str; 9] =
         ["API", "PRIVATE", "ACCESS", "SIGNING", "ENCRYPTION", "MASTER", "DEPLOY", "SSH", "AUTH"];

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::mask::forms::{Found, names_secret};
 
-/// Commands whose `-u` takes `user:password`.
+/// Commands whose `-u` (or `-a`) takes `user:password`.
 const FETCHERS: [&str; 3] = ["curl", "wget", "http"];
 
 /// Looks at each command line; one that goes on after a backslash is one.
@@ -44,7 +44,7 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
         let value =
             next.filter(|&at| !text[at..].starts_with("--") && !text[at..].starts_with(['|', '&', ';']));
         if word.starts_with('-') && !word.contains('=') {
-            let user = ["-u", "--user", "-U", "--proxy-user"].contains(&word);
+            let user = ["-u", "--user", "-U", "--proxy-user", "-a"].contains(&word);
             match value {
                 Some(at) if names_secret(word) || word == "-p" && login => found.add(found.value(at)),
                 Some(at) if user && fetcher => after_colon(found, found.value(at)),

@@ -154,10 +154,14 @@ impl Found<'_> {
             let blank_before = !quoted && name_end.len() < unquoted.len();
             let word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
             let name = &name_end[name_end.trim_end_matches(word).len()..];
-            if !names_secret(name) {
+            let lead = &name_end[..name_end.len() - name.len()];
+            // A shell's own `PWD` is a folder; in a connection string it is none.
+            let connection =
+                lead.trim_end().ends_with(';') && name.eq_ignore_ascii_case("pwd") && !after.starts_with('/');
+            if !names_secret(name) && !connection {
                 continue;
             }
-            let braced = name_end.strip_suffix(name).is_some_and(|rest| rest.ends_with("${"));
+            let braced = lead.ends_with("${");
             if braced {
                 if let Some(default) = after.strip_prefix(['-', '=']).filter(|_| sign == ":") {
                     let start = self.text.len() - default.len();

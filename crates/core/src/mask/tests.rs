@@ -22,6 +22,7 @@ fn the_forms_of_secrets_are_known() {
         ("GITHUB_PAT='a b' npm ci", "GITHUB_PAT='***' npm ci"),
         ("//npm.test/:_authToken=hunter2", "//npm.test/:_authToken=***"),
         ("Server=db;Password=hunter2;App=x", "Server=db;Password=***;App=x"),
+        ("Server=db;Uid=me; Pwd=hunter2;", "Server=db;Uid=me; Pwd=***;"),
         ("host=db password=hunter2", "host=db password=***"),
         ("password = hunter2", "password = ***"),
         ("  password: hunter2", "  password: ***"),
@@ -34,6 +35,8 @@ fn the_forms_of_secrets_are_known() {
         ("tool --password=hunter2", "tool --password=***"),
         ("tool --token \\\n  'a b' x", "tool --token \\\n  '***' x"),
         ("docker login -u me -p hunter2 reg.test", "docker login -u me -p *** reg.test"),
+        ("skopeo copy --src-creds me:hunter2 a b", "skopeo copy --src-creds *** a b"),
+        ("http -a me:hunter2 x.test", "http -a me:*** x.test"),
         ("curl -u me:hunter2 https://x.test", "curl -u me:*** https://x.test"),
         ("mysql -uroot -phunter2 app", "mysql -uroot -p*** app"),
         (
@@ -90,7 +93,7 @@ fn what_is_no_secret_stays() {
         "TOKEN=$(cat /run/token) PASS=`cat f`",
         "SSH_AUTH_SOCK=/run/x PATH=/bin:/usr/bin CACHE_KEY=abc",
         "npm_config_registry_and_other_settings_of_it=1",
-        "make TARGET=prod VERSION=1.2.3",
+        "make TARGET=prod VERSION=1.2.3; PWD=/src make",
     ] {
         assert_eq!(super::text(text, Form::Script), text);
     }
