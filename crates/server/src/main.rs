@@ -9,8 +9,10 @@ use clap::{Parser, Subcommand};
 const SETTINGS: u8 = 2;
 /// Something that the settings name is not there, or failed.
 const ENVIRONMENT: u8 = 4;
-const EXITS: &str = "Exit codes: 0 stopped as asked, or everything is there; 2 mistakes in the settings or the call; 4 what the settings\n\
-    name is not there (engine, address, data folder in use), or the server failed.";
+const EXITS: &str = "Exit codes:
+  0  stopped as asked, or everything is there
+  2  mistakes in the settings or the call
+  4  what the settings name is not there, or the server failed";
 
 /// Takes builds, runs them where there are ovens, relays their logs and publishes what they baked.
 ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bakery_context::s3::S3Settings;
 use bakery_core::secret::Secret;
-use bakery_core::vars::Vars;
+use bakery_core::vars::{VarDoc, Vars};
 use thiserror::Error;
 
 use self::reader::Reader;
@@ -142,8 +142,11 @@ impl Settings {
             );
         }
         let s3 = S3Settings::from_vars(vars).unwrap_or_else(|mistakes| {
-            for text in mistakes {
-                reader.say("S3_BUCKET", text, "see the S3_ variables in .env.example");
+            for said in mistakes {
+                let named = |var: &VarDoc| Some((var.name, said.strip_prefix(var.name)?.strip_prefix(": ")?));
+                let named = vars::COMMON.iter().find_map(named);
+                let (name, text) = named.unwrap_or(("S3_BUCKET", &said));
+                reader.say(name, text.to_owned(), "see the S3_ variables in .env.example");
             }
             None
         });
@@ -302,6 +305,14 @@ mod tests {
         let error = read(&[("K8S_NAMESPACE", "ovens"), ("MAX_RUNS", "0")]).unwrap_err();
         let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
         assert_eq!(names, ["MAX_RUNS", "K8S_NAMESPACE", "CONTROLLER_URL", "AGENT_IMAGE"], "{error}");
+    }
+
+    #[test]
+    fn mistakes_of_the_bucket_name_their_variable_once() {
+        let error = read(&[("S3_BUCKET", "ab"), ("S3_SSL", "maybe")]).unwrap_err();
+        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
+        assert_eq!(names, ["S3_BUCKET", "S3_SSL"], "{error}");
+        assert!(error.0.iter().all(|mistake| !mistake.text.contains("S3_")), "{error}");
     }
 
     #[test]
