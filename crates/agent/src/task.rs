@@ -32,8 +32,9 @@ use crate::start::{self, BadLaunch, Launch};
 use crate::tree::{Scope, Tree};
 use crate::{bake, push, report};
 
-/// The report is tried for this long even where the log has used up the time.
-const LAST_TRY: Duration = Duration::from_secs(5);
+/// What the log leaves of the time for the report, or a quarter of it: where its lines cannot be delivered the outcome
+/// still can, and the server gives the run no more time than that.
+const FOR_THE_REPORT: Duration = Duration::from_secs(30);
 /// Orphans that come at once are buried at once.
 const BURIAL: Duration = Duration::from_millis(100);
 
@@ -114,8 +115,9 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     task.farewell(&outcome, stage, bound.elapsed());
     drop(helpers);
 
-    let until = Instant::now() + Duration::from_secs(task.order.result_seconds);
-    let delivered = shipper.finish(until - Instant::now()).await;
+    let within = Duration::from_secs(task.order.result_seconds);
+    let until = Instant::now() + within;
+    let delivered = shipper.finish(within.saturating_sub(FOR_THE_REPORT.min(within / 4))).await;
     if let Err(error @ NotShipped::Dismissed(_)) = delivered {
         return Err(error.into());
     }
@@ -123,12 +125,12 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
         result: report::result(&outcome, stage, &masker),
         stage,
         lines: spool.lines(),
+        cut: delivered.is_err(),
         millis: task.stages.millis(),
     };
     if let Err(error) = delivered {
         tracing::error!(%error, "the log is not whole on the server; reporting all the same");
     }
-    let until = until.max(Instant::now() + LAST_TRY);
     let ack = report::deliver(&runs, &report, until).await.map_err(AgentError::NoReport)?;
     tracing::info!(accepted = ack.accepted, "reported");
     Ok(report)
@@ -180,7 +182,7 @@ async fn hopeless(runs: &Runs, order: &TaskOrder, failure: Failure) -> Result<Ta
     tracing::error!(error = failure.text, "cannot begin");
     let outcome = Err(Stop::Failed(failure));
     let result = report::result(&outcome, Stage::Prepare, &Masker::default());
-    let report = TaskReport { result, stage: Stage::Prepare, lines: 0, millis: BTreeMap::new() };
+    let report = TaskReport { result, stage: Stage::Prepare, lines: 0, cut: false, millis: BTreeMap::new() };
     let until = Instant::now() + Duration::from_secs(order.result_seconds);
     report::deliver(runs, &report, until).await.map_err(AgentError::NoReport)?;
     Ok(report)

@@ -68,6 +68,8 @@ pub(crate) struct Mood {
     /// So many downloads break in the middle.
     pub(crate) break_contexts: u32,
     pub(crate) cancel: bool,
+    /// No log is taken.
+    pub(crate) deaf: bool,
     /// Answers everything but the order with this.
     pub(crate) refuse: Option<StatusCode>,
 }
@@ -239,6 +241,9 @@ async fn logs(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Body) -
     if let Some(refusal) = inner.refusal(&headers) {
         return refusal;
     }
+    if lock(&inner.mood).deaf {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE);
+    }
     let stage: Stage = headers.get(STAGE_HEADER).unwrap().to_str().unwrap().parse().unwrap();
     {
         let mut seen = lock(&inner.seen);
@@ -304,7 +309,11 @@ async fn report(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     }
     let report: TaskReport = serde_json::from_slice(&body).unwrap();
     let mut seen = lock(&inner.seen);
-    assert_eq!(report.lines, seen.lines.len() as u64, "a report before the whole log was there");
+    let whole = report.lines == seen.lines.len() as u64;
+    assert_eq!(
+        whole, !report.cut,
+        "a report before the whole log was there, or after it was given up for nothing"
+    );
     seen.reports.push(report);
     let accepted = seen.reports.len() == 1;
     drop(seen);

@@ -106,6 +106,16 @@ async fn a_task_is_prepared_scripted_baked_pushed_and_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_not_taken_does_not_hide_what_was_pushed() {
+    let oven = Oven::new(PUSHES).await;
+    oven.controller.order(|order| order.result_seconds = 2);
+    oven.controller.mood(|mood| mood.deaf = true);
+    let report = oven.report().await;
+    assert_eq!(report.result, TaskResult::Baked { digest: digest() });
+    assert!(report.cut && report.lines > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_and_broken_downloads_change_nothing() {
     let oven = Oven::new(PUSHES).await;
     oven.controller.mood(|mood| {

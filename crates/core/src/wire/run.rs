@@ -171,8 +171,8 @@ pub struct SegmentAck {
     pub cancel: bool,
 }
 
-/// `POST /runs/{run}/report`: what became of the run. Sent once the whole log has been acknowledged, and repeated
-/// until it is answered.
+/// `POST /runs/{run}/report`: what became of the run. Sent once the whole log has been acknowledged, or cannot be
+/// delivered in time, and repeated until it is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskReport {
@@ -180,8 +180,11 @@ pub struct TaskReport {
     pub result: TaskResult,
     /// The stage in which it ended.
     pub stage: Stage,
-    /// Lines that the agent has written in all; the server has them all before it settles.
+    /// Lines that the agent has written in all; unless the log is `cut`, the server has them all before it settles.
     pub lines: u64,
+    /// True where the agent has given up delivering the lines that the server does not have yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
     /// Milliseconds spent in each stage.
     pub millis: BTreeMap<Stage, u64>,
 }

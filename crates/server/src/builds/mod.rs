@@ -222,7 +222,8 @@ impl Builds {
         bound.session(run, secret, None).ok_or(RunError::Unauthorized)
     }
 
-    /// Takes a run's report; every line that it speaks of must have come, and is on disk before it counts.
+    /// Takes a run's report; every line that it speaks of must have come, unless the agent has given that up, and is on
+    /// disk before it counts.
     pub async fn report(
         &self,
         run: RunName,
@@ -232,16 +233,18 @@ impl Builds {
         let session = self.session(run, secret).await?;
         session.heard(report.stage);
         let build = run.task.build;
+        let mut missing = 0;
         if !session.cancelled() {
             let next = self.shared.logs.next(run).await?;
-            if next <= report.lines {
+            missing = report.lines.saturating_add(1).saturating_sub(next);
+            if missing > 0 && !report.cut {
                 return Err(RunError::LinesMissing { lines: report.lines, next });
             }
             self.shared.logs.sync(build).await?;
             self.shared.learn(&session.context, &report).await;
         }
         let (reply, settled) = oneshot::channel();
-        if self.shared.tell(build, Message::Report { run, report, reply })
+        if self.shared.tell(build, Message::Report { run, report, missing, reply })
             && let Ok(accepted) = settled.await
         {
             return Ok(ReportAck { accepted });

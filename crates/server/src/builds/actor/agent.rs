@@ -43,9 +43,22 @@ impl Actor {
         Ok(self.order(run).await)
     }
 
-    /// Settles the task, or has it tried again; false where the run was over before.
-    pub(super) async fn report(&mut self, run: RunName, report: TaskReport) -> Result<bool, Stopping> {
+    /// Settles the task, or has it tried again; false where the run was over before. What the report says holds also
+    /// where the last lines are `missing`: a pushed image is not lost with them.
+    pub(super) async fn report(
+        &mut self,
+        run: RunName,
+        report: TaskReport,
+        missing: u64,
+    ) -> Result<bool, Stopping> {
         let open = self.is_current(run);
+        if open && missing > 0 {
+            let text = format!(
+                "the last {missing} of {} lines are missing here: the agent could not deliver them in time",
+                report.lines
+            );
+            self.say(Some(run), Level::Warn, text).await;
+        }
         self.take(Event::of_run(run, TaskEvent::Reported(report.result, report.stage))).await?;
         Ok(open)
     }

@@ -45,7 +45,7 @@ pub(super) enum Message {
     /// An agent trades its token for its order.
     Bind { run: RunName, request: OrderRequest, reply: oneshot::Sender<Result<TaskOrder, RunError>> },
     /// An agent reports; answers whether the report settled its task.
-    Report { run: RunName, report: TaskReport, reply: oneshot::Sender<bool> },
+    Report { run: RunName, report: TaskReport, missing: u64, reply: oneshot::Sender<bool> },
     /// Nothing of the ended build lives, or that takes too long.
     Vacated,
     /// Somebody cancels the build.
@@ -183,8 +183,8 @@ impl Actor {
                 let _ = reply.send(answer);
                 Ok(())
             }
-            Message::Report { run, report, reply } => {
-                let settled = self.report(run, report).await?;
+            Message::Report { run, report, missing, reply } => {
+                let settled = self.report(run, report, missing).await?;
                 let _ = reply.send(settled);
                 Ok(())
             }

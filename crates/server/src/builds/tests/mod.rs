@@ -217,7 +217,7 @@ impl Server<'_> {
     }
 
     async fn report_from(&self, stage: Stage, run: RunName, result: TaskResult) -> bool {
-        let report = TaskReport { result, stage, lines: 0, millis: BTreeMap::new() };
+        let report = TaskReport { result, stage, lines: 0, cut: false, millis: BTreeMap::new() };
         self.builds.report(run, &session_of(run), report).await.unwrap().accepted
     }
 

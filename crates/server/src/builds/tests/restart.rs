@@ -95,8 +95,13 @@ fn an_agent_ships_on_and_reports_to_the_next_server() {
     });
     let run = run(build, 0, 1);
     world.life(async |server| {
-        let report =
-            |lines| TaskReport { result: baked(run), stage: Stage::Report, lines, millis: BTreeMap::new() };
+        let report = |lines| TaskReport {
+            result: baked(run),
+            stage: Stage::Report,
+            lines,
+            cut: false,
+            millis: BTreeMap::new(),
+        };
         let early = server.builds.report(run, &session_of(run), report(2)).await;
         assert!(matches!(early, Err(RunError::LinesMissing { lines: 2, next: 2 })));
         assert_eq!(send(&server, run, 1).await, 2, "sent twice, kept once");
@@ -230,6 +235,7 @@ fn a_drained_server_leaves_its_containers_to_the_next() {
             result: baked(run(build, 0, 1)),
             stage: Stage::Report,
             lines: 0,
+            cut: false,
             millis: BTreeMap::new(),
         };
         let run = run(build, 0, 1);

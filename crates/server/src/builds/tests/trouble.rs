@@ -191,6 +191,29 @@ fn a_report_may_follow_its_container() {
 }
 
 #[test]
+fn a_report_counts_where_the_last_lines_cannot_be_delivered() {
+    World::new().life(async |server| {
+        let build = server.submit(single()).await;
+        let run = run(build, 0, 1);
+        server.launched(run).await;
+        server.bind(run).await.unwrap();
+        let report = |cut| TaskReport {
+            result: baked(run),
+            stage: Stage::Report,
+            lines: 7,
+            cut,
+            millis: BTreeMap::new(),
+        };
+        let early = server.builds.report(run, &session_of(run), report(false)).await;
+        assert!(matches!(early, Err(RunError::LinesMissing { lines: 7, next: 1 })));
+        assert!(server.builds.report(run, &session_of(run), report(true)).await.unwrap().accepted);
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        let text = "the last 7 of 7 lines are missing here: the agent could not deliver them in time";
+        assert!(server.notes(build).await.iter().any(|note| note == text));
+    });
+}
+
+#[test]
 fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() {
     World::new().life(async |server| {
         let build = server.submit(single()).await;
