@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, PINNED_VERSION};
+use bakery_core::mask::Mask;
 use bakery_core::reason::Reason;
 use bakery_core::wire::log::{Level, Source};
 use bakery_core::wire::run::{Stage, TaskOrder};
@@ -88,7 +89,10 @@ pub async fn run(
     for notice in notices {
         log.say(Level::Warn, &notice);
     }
-    log.say(Level::Info, &format!("Kaniko {}: executor {}", facts.version, shown(&args)));
+    log.say(
+        Level::Info,
+        &format!("Kaniko {}: executor {}", facts.version, shown(&Mask::default().arguments(&args))),
+    );
     let output = layout.output();
     std::fs::create_dir_all(&output).map_err(|error| Failure::disk(&output, &error))?;
     let mut env = env.clone();

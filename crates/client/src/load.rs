@@ -87,7 +87,8 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
             let found = resolved.err().map(|report| report.mistakes).unwrap_or_default();
             // Options come first, then files.
             mistakes.extend(found);
-            return Err(Report { mistakes }.into());
+            let hint = files.beside.map(|beside| format!("{}; {}", beside.message, beside.hint));
+            return Err(Failure { hint, ..Report { mistakes }.into() });
         }
     };
     notices.extend(files.beside);

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use bakery_core::mask::Mask;
 use bakery_core::names::Arch;
-use bakery_core::secret::name_suggests_secret;
 use bakery_core::vars::Vars;
 use tokio::net::TcpListener;
 
@@ -152,21 +152,9 @@ impl Findings {
     }
 }
 
-/// A value as it may be seen: secrets not at all, URLs without the login that they may hold.
+/// A value as it may be seen: without the secrets and logins in it.
 fn shown(name: &str, value: &str) -> String {
-    if name_suggests_secret(name) || name == "BAKERY_DATA_KEY" {
-        return "***".to_owned();
-    }
-    match value.split_once("://") {
-        Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}://***@{host}"),
-            None => value.to_owned(),
-        },
-        None => match value.rsplit_once('@') {
-            Some((_, host)) if name.ends_with("_PROXY") => format!("***@{host}"),
-            _ => value.to_owned(),
-        },
-    }
+    Mask::default().value(name, value)
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::check;
+use crate::config::ConfigFile;
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
-use crate::config::{ConfigFile, resources, words};
+use crate::config::values::{
+    Wrong, boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, memory, ttl,
+};
 use crate::decode::{Field, refuse_tags, section};
-use crate::image::{self, ImageRef};
+use crate::image;
 use crate::kaniko;
 use crate::names::{Arch, Platform};
-use crate::path;
 use crate::report::{Findings, Place, did_you_mean, shown};
 use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
@@ -41,9 +43,6 @@ const KANIKO: &[&str] = &[
     "extra-flags",
 ];
 const CACHE: &[&str] = &["enable", "repo", "ttl", "copy-layers", "run-layers", "compressed"];
-
-/// A text that is wrong, and what to write instead.
-type Wrong = (String, String);
 
 pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
     let findings = &mut findings;
@@ -322,69 +321,6 @@ fn verbatim(field: &Field<'_>, findings: &mut Findings) -> Key<String> {
     single(field, findings, |text| Ok(text.to_owned()))
 }
 
-fn boolean(text: &str) -> Result<bool, Wrong> {
-    match text {
-        "true" | "True" | "TRUE" => Ok(true),
-        "false" | "False" | "FALSE" => Ok(false),
-        _ => Err((format!("`{}` is not true or false", shown(text)), "write true or false".to_owned())),
-    }
-}
-
-fn cpu(text: &str) -> Result<u32, Wrong> {
-    let hint = || "as `0.5`, `2` or `500m`; at most 1024".to_owned();
-    resources::cpu(text).ok_or_else(|| (format!("`{}` is no amount of cpu", shown(text)), hint()))
-}
-
-fn memory(text: &str) -> Result<u32, Wrong> {
-    let hint = || "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T".to_owned();
-    resources::memory(text).ok_or_else(|| (format!("`{}` is no amount of memory", shown(text)), hint()))
-}
-
-fn ttl(text: &str) -> Result<u64, Wrong> {
-    let hint = || "as `24h`, `90m` or `1h30m`; a day is 24h".to_owned();
-    let read = resources::duration(text).map(|ttl| ttl.as_secs());
-    read.ok_or_else(|| (format!("`{}` is no duration", shown(text)), hint()))
-}
-
-/// A bare host is completed once the destination is known.
-fn cache_repo(text: &str) -> Result<String, Wrong> {
-    let text = text.strip_suffix('/').unwrap_or(text);
-    let wrong = if check::is_bare_host(text) { None } else { check::cache_repo(text) };
-    wrong.map_or_else(|| Ok(text.to_owned()), Err)
-}
-
-fn inner_path(text: &str) -> Result<String, Wrong> {
-    check::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
-}
-
-fn dockerfile(text: &str) -> Result<String, Wrong> {
-    check::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
-}
-
-/// An image reference to push to, with the reason where it is none.
-pub(crate) fn destination(text: &str) -> Result<ImageRef, Wrong> {
-    text.parse().map_err(|_| {
-        let hint = if text.contains("://") {
-            "leave out the scheme: REGISTRY/REPOSITORY:TAG"
-        } else if text.contains('$') {
-            "a config.yaml takes no variables: put the value in before (`envsubst`)"
-        } else if text.contains(char::is_whitespace) {
-            "remove the blanks: REGISTRY/REPOSITORY:TAG"
-        } else if text.contains("//") || text.contains(":@") || text.ends_with(':') || text.contains("/:") {
-            "a part of it is empty: was a variable not set where this file was written?"
-        } else if text.to_lowercase().parse::<ImageRef>().is_ok() {
-            "image names are lower case"
-        } else {
-            "REGISTRY/REPOSITORY:TAG"
-        };
-        (format!("`{}` is not an image reference", shown(text)), hint.to_owned())
-    })
-}
-
-fn custom_platform(text: &str) -> Result<String, Wrong> {
-    check::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
-}
-
 /// Every word that may not be there is a mistake of its own.
 fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
     let flags = single(field, findings, flags);
@@ -394,12 +330,4 @@ fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
         findings.mistake(field.place.clone(), text, hint);
     }
     if findings.mistakes.len() > before { Key::new(Held::Bad, field.place.clone()) } else { flags }
-}
-
-fn flags(text: &str) -> Result<Vec<String>, Wrong> {
-    let flags = words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
-    match flags.first().filter(|first| !first.starts_with('-')) {
-        Some(first) => Err((format!("`{}` is no flag", shown(first)), "flags begin with `--`".to_owned())),
-        None => Ok(flags),
-    }
 }

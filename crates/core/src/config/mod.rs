@@ -9,6 +9,7 @@ pub mod resources;
 mod decode;
 mod overlay;
 mod resolve;
+mod values;
 mod words;
 
 use crate::config::layer::TaskLayer;
@@ -17,8 +18,9 @@ use crate::report::{Findings, Mistake, Notice, Place, Report};
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
-pub(crate) use decode::{destination, read_text};
+pub(crate) use decode::read_text;
 pub(crate) use resolve::{Origin, Placed, build, task};
+pub(crate) use values::destination;
 
 /// The names under which a config file is looked for in the working directory.
 pub const FILE: &str = "config.yaml";

@@ -1,0 +1,81 @@
+//! The values of a config file: each text becomes what it stands for, or is refused with its hint.
+
+use crate::check;
+use crate::config::{resources, words};
+use crate::image::ImageRef;
+use crate::path;
+use crate::report::shown;
+
+/// A text that is wrong, and what to write instead.
+pub(super) type Wrong = (String, String);
+
+pub(super) fn boolean(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
+        _ => Err((format!("`{}` is not true or false", shown(text)), "write true or false".to_owned())),
+    }
+}
+
+pub(super) fn cpu(text: &str) -> Result<u32, Wrong> {
+    let hint = || "as `0.5`, `2` or `500m`; at most 1024".to_owned();
+    resources::cpu(text).ok_or_else(|| (format!("`{}` is no amount of cpu", shown(text)), hint()))
+}
+
+pub(super) fn memory(text: &str) -> Result<u32, Wrong> {
+    let hint = || "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T".to_owned();
+    resources::memory(text).ok_or_else(|| (format!("`{}` is no amount of memory", shown(text)), hint()))
+}
+
+pub(super) fn ttl(text: &str) -> Result<u64, Wrong> {
+    let hint = || "as `24h`, `90m` or `1h30m`; a day is 24h".to_owned();
+    let read = resources::duration(text).map(|ttl| ttl.as_secs());
+    read.ok_or_else(|| (format!("`{}` is no duration", shown(text)), hint()))
+}
+
+/// A bare host is completed once the destination is known.
+pub(super) fn cache_repo(text: &str) -> Result<String, Wrong> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let wrong = if check::is_bare_host(text) { None } else { check::cache_repo(text) };
+    wrong.map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+pub(super) fn inner_path(text: &str) -> Result<String, Wrong> {
+    check::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
+}
+
+pub(super) fn dockerfile(text: &str) -> Result<String, Wrong> {
+    check::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
+}
+
+/// An image reference to push to, with the reason where it is none.
+pub(crate) fn destination(text: &str) -> Result<ImageRef, Wrong> {
+    text.parse().map_err(|_| {
+        let hint = if text.contains("://") {
+            "leave out the scheme: REGISTRY/REPOSITORY:TAG"
+        } else if text.contains('$') {
+            "a config.yaml takes no variables: put the value in before (`envsubst`)"
+        } else if text.contains(char::is_whitespace) {
+            "remove the blanks: REGISTRY/REPOSITORY:TAG"
+        } else if text.contains("//") || text.contains(":@") || text.ends_with(':') || text.contains("/:") {
+            "a part of it is empty: was a variable not set where this file was written?"
+        } else if text.to_lowercase().parse::<ImageRef>().is_ok() {
+            "image names are lower case"
+        } else {
+            "REGISTRY/REPOSITORY:TAG"
+        };
+        (format!("`{}` is not an image reference", shown(text)), hint.to_owned())
+    })
+}
+
+pub(super) fn custom_platform(text: &str) -> Result<String, Wrong> {
+    check::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+pub(super) fn flags(text: &str) -> Result<Vec<String>, Wrong> {
+    let flags = words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
+    match flags.first().filter(|first| !first.starts_with('-')) {
+        Some(first) => Err((format!("`{}` is no flag", shown(first)), "flags begin with `--`".to_owned())),
+        None => Ok(flags),
+    }
+}
