@@ -3,6 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::image::Digest;
+use crate::limits;
+use crate::reason::Fault;
+use crate::wire::build::TaskPhase;
 
 fn digest(n: u8) -> Digest {
     Digest::of(&[n])

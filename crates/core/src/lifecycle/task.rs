@@ -1,0 +1,265 @@
+//! What a task can be, what can happen to it, and what can follow.
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::Digest;
+use crate::limits;
+use crate::reason::{Fault, Reason};
+use crate::wire::build::TaskPhase;
+use crate::wire::run::{Stage, TaskResult};
+
+/// Why something did not go on: a word for machines and a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The machine's word.
+    pub reason: Reason,
+    /// The sentence.
+    pub text: String,
+}
+
+impl Cause {
+    /// A cause of a reason and a sentence, which is cut to [`limits::TEXT_BYTES`].
+    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self { reason, text: limits::clip(text.into()) }
+    }
+}
+
+/// One task with the attempt that it is at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Current or last attempt, from 1.
+    pub attempt: u8,
+    /// Where it stands.
+    pub state: TaskState,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum TaskState {
+    /// Waits for a place on its platform, or for the targets before it.
+    Planned {
+        /// Why the attempt before this one ended.
+        before: Option<Cause>,
+    },
+    /// Ordered from the platform; no agent has spoken yet.
+    Launching {
+        /// What the platform said last.
+        last: Option<Cause>,
+    },
+    /// The attempt has failed, another may help, and the platform has not yet confirmed that nothing lives.
+    Retreating {
+        /// Why it failed.
+        cause: Cause,
+        /// True where an agent had spoken and has said so itself; else the launch has failed.
+        #[serde(default)]
+        spoken: bool,
+    },
+    /// Its agent has spoken.
+    Running {
+        /// How far it has come.
+        stage: Stage,
+    },
+    /// The container is gone; the report may still come.
+    Closing {
+        /// What the platform said of the end.
+        exit: Cause,
+        /// How far it had come; `None` where no agent ever spoke.
+        stage: Option<Stage>,
+    },
+    /// Over for ever.
+    Settled {
+        /// How.
+        ending: Ending,
+    },
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Ending {
+    /// Baked.
+    Baked {
+        /// Digest of the image's manifest.
+        digest: Digest,
+    },
+    /// Failed by its own doing.
+    Failed {
+        /// Why.
+        cause: Cause,
+    },
+    /// Lost by ours or the platform's.
+    Lost {
+        /// Why.
+        cause: Cause,
+    },
+    /// Ran into a limit.
+    TimedOut {
+        /// Which.
+        cause: Cause,
+    },
+    /// Cancelled.
+    Cancelled {
+        /// By what.
+        cause: Cause,
+    },
+}
+
+impl Ending {
+    /// Why it did not end well; `None` where it did.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Baked { .. } => None,
+            Self::Failed { cause }
+            | Self::Lost { cause }
+            | Self::TimedOut { cause }
+            | Self::Cancelled { cause } => Some(cause),
+        }
+    }
+
+    /// The ending that a report tells of.
+    pub(super) fn of(result: TaskResult) -> Self {
+        let (reason, text) = match result {
+            TaskResult::Baked { digest } => return Self::Baked { digest },
+            TaskResult::Failed { reason, text, .. } => (reason, text),
+            // The server asks for an end only after it has settled the task, so nobody of ours asked here.
+            TaskResult::Cancelled => {
+                (Reason::AgentLost, "the agent was ended from outside, not by this server".to_owned())
+            }
+        };
+        let cause = Cause::new(reason, text);
+        match (reason, reason.fault()) {
+            (Reason::TaskTimeout, _) => Self::TimedOut { cause },
+            (_, Fault::Build) => Self::Failed { cause },
+            (_, Fault::Platform) => Self::Lost { cause },
+            (_, Fault::Asked) => Self::Cancelled { cause },
+        }
+    }
+}
+
+/// What happens to a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskEvent {
+    /// Its platform has a place for it.
+    SlotFree,
+    /// The platform has something to say about the launch; without a reason it is only worth a line in the log.
+    Progress(Option<Reason>, String),
+    /// The platform refused the launch, or did not answer.
+    LaunchFailed {
+        /// True where the platform says that another attempt may help.
+        retryable: bool,
+        /// Why.
+        cause: Cause,
+    },
+    /// The agent has not spoken in time; the text names the limit.
+    ProvisionDeadline(String),
+    /// The platform confirmed that it has stopped the container, or that there is none.
+    StopConfirmed,
+    /// The agent has traded its token for the order.
+    AgentSeen,
+    /// The agent has come this far.
+    Heard(Stage),
+    /// The agent has not spoken for a while.
+    AgentSilent,
+    /// The agent has reported, and says in which stage its work ended.
+    Reported(TaskResult, Stage),
+    /// The platform says that the container is gone.
+    Gone(Cause),
+    /// The time in which a report could follow its container is over.
+    GraceOver,
+    /// A second agent has tried to bind the run.
+    SecondBinder(String),
+    /// Somebody cancelled the build.
+    CancelAsked(String),
+    /// Another task, which this one cannot do without, did not end well.
+    SiblingFailed(String),
+    /// The task has run into its time limit; the text names the limit and the stage.
+    DeadlinePassed(String),
+}
+
+/// What has to be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the platform for a container.
+    Launch,
+    /// End the container now, and keep trying until the platform confirms it.
+    Stop,
+    /// End the container if it does not end by itself.
+    StopIfItLingers,
+    /// Ask the platform whether the container lives, and say so in the log.
+    AskPlatform,
+    /// Wait for the report for a few seconds.
+    StartGrace,
+    /// Wait a little, then queue for a place again.
+    QueueAgain,
+    /// Write it into the build's log.
+    Say(String),
+    /// A report speaks of another digest than the one that the task has settled with.
+    Contradiction(Digest),
+}
+
+impl Task {
+    /// A task that nothing has happened to.
+    pub const fn new() -> Self {
+        Self { attempt: 1, state: TaskState::Planned { before: None } }
+    }
+
+    /// How it ended; `None` while it is open.
+    pub fn ending(&self) -> Option<&Ending> {
+        match &self.state {
+            TaskState::Settled { ending } => Some(ending),
+            _ => None,
+        }
+    }
+
+    /// Where it stands, as readers see it.
+    pub fn phase(&self) -> TaskPhase {
+        match &self.state {
+            TaskState::Planned { .. } => TaskPhase::Planned,
+            TaskState::Launching { .. } | TaskState::Retreating { spoken: false, .. } => TaskPhase::Launching,
+            TaskState::Running { .. } => TaskPhase::Running,
+            TaskState::Closing { .. } | TaskState::Retreating { spoken: true, .. } => TaskPhase::Closing,
+            TaskState::Settled { ending } => match ending {
+                Ending::Baked { .. } => TaskPhase::Baked,
+                Ending::Failed { .. } => TaskPhase::Failed,
+                Ending::Lost { .. } => TaskPhase::Lost,
+                Ending::TimedOut { .. } => TaskPhase::TimedOut,
+                Ending::Cancelled { .. } => TaskPhase::Cancelled,
+            },
+        }
+    }
+
+    /// What went wrong so far, or what it waits for.
+    pub fn cause(&self) -> Option<&Cause> {
+        match &self.state {
+            TaskState::Planned { before } => before.as_ref(),
+            TaskState::Launching { last } => last.as_ref(),
+            TaskState::Retreating { cause, .. } => Some(cause),
+            TaskState::Running { .. } => None,
+            TaskState::Closing { exit, .. } => Some(exit),
+            TaskState::Settled { ending } => ending.cause(),
+        }
+    }
+
+    pub(super) fn at(&self, state: TaskState) -> Self {
+        Self { attempt: self.attempt, state }
+    }
+
+    pub(super) fn settled(&self, ending: Ending) -> Self {
+        self.at(TaskState::Settled { ending })
+    }
+
+    pub(super) fn again(&self, cause: Cause) -> Self {
+        Self { attempt: self.attempt + 1, state: TaskState::Planned { before: Some(cause) } }
+    }
+
+    pub(super) fn has_attempts_left(&self) -> bool {
+        self.attempt < limits::ATTEMPTS
+    }
+}
+
+impl Default for Task {
+    fn default() -> Self {
+        Self::new()
+    }
+}
