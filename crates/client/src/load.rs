@@ -227,15 +227,11 @@ fn beside_hint(compose: &str) -> String {
 }
 
 fn no_services(files: &Files) -> Mistake {
-    let hint = match &files.beside {
-        Some(beside) => beside.hint.clone(),
-        None => "name the Compose file with --compose; the entries of a config.yaml have no names".to_owned(),
-    };
     let config = files.config.as_deref().unwrap_or(Path::new(config::FILE));
     mistake(
         "--services",
         format!("names services of a Compose file, and only {} is read", config.display()),
-        hint,
+        "name the Compose file with --compose; the entries of a config.yaml have no names",
     )
 }
 

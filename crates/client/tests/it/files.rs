@@ -203,7 +203,8 @@ fn a_folder_and_two_files_are_told_apart() {
     insta::assert_snapshot!(client(&inside, &["plan", "--services", "web"]).2, @r"
     error: one mistake
     --services: names services of a Compose file, and only config.yaml is read
-      hint: --compose compose.yml builds its services; with --config config.yaml as well, that file's `global` is their base
+      hint: name the Compose file with --compose; the entries of a config.yaml have no names
+      hint: compose.yml lies beside it and is not read; --compose compose.yml builds its services; with --config config.yaml as well, that file's `global` is their base
     ");
     let (code, _, err) = client(&inside, &["plan"]);
     assert!(

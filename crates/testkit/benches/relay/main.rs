@@ -19,6 +19,8 @@ use crate::process::Part;
 
 /// Senders, and hence runs.
 const SENDERS: usize = 8;
+/// Readers that keep up; one more is slow.
+const FAST: usize = 3;
 /// Lines in all.
 const LINES: u64 = 1_000_000;
 /// Lines of the small run that the server's memory is compared with.
@@ -32,7 +34,8 @@ async fn main() -> Result<()> {
         [] => compare().await,
         ["serve", folder] => server::serve(folder.as_ref()).await,
         ["ship", url, run, token, lines] => agent::ship(url, run.parse()?, token, lines.parse()?).await,
-        ["sink", file] => raw::sink(file.as_ref()),
+        ["sink", file, readers] => raw::sink(file.as_ref(), readers.parse()?),
+        ["read", address, bytes] => raw::read(address, bytes.parse()?),
         ["send", address, run, lines] => raw::send(address, run.parse()?, lines.parse()?),
         other => anyhow::bail!("unknown part: {other:?}"),
     }
@@ -48,7 +51,7 @@ async fn compare() -> Result<()> {
         bytes = run.bytes;
         Ok(run.took)
     };
-    let found = interleave(pairs(), ours, async || raw(LINES).await).await?;
+    let found = interleave(pairs(), ours, async || raw(0).await).await?;
     found.print(
         &format!("relay of {LINES} lines ({bytes} bytes)"),
         "raw HTTP/1.1 into a file",
@@ -63,6 +66,13 @@ async fn compare() -> Result<()> {
         few.peak_kib + 10 * 1024
     );
     println!("  lines lost: 0, doubled: 0 (each of the 3 fast readers has counted every run)");
+    let limit = interleave(pairs(), async || Ok(relay(LINES).await?.took), async || raw(FAST).await).await?;
+    limit.print(
+        "the same beside what this machine can do at all",
+        "raw, and each byte written to 3 sockets",
+        "s",
+        "none: the peer above sends every byte once, a relay to 3 readers four times",
+    );
     Ok(())
 }
 
@@ -91,7 +101,7 @@ async fn relay(lines: u64) -> Result<Relayed> {
     // The slow one is left behind: nobody waits for it, and it must not hold the others.
     let mut slow = tokio::task::JoinSet::new();
     slow.spawn(reader::read(url.clone(), build, Duration::from_millis(20)));
-    let fast = reader::fast(&url, build, 3);
+    let fast = reader::fast(&url, build, FAST);
     let begin = Instant::now();
     for sender in &mut senders {
         sender.go().await?;
@@ -111,15 +121,24 @@ async fn relay(lines: u64) -> Result<Relayed> {
     Ok(Relayed { took, bytes, peak_kib })
 }
 
-/// The same bytes, raw.
-async fn raw(lines: u64) -> Result<Duration> {
+/// The same bytes, raw; so many readers read along.
+async fn raw(readers: usize) -> Result<Duration> {
     let folder = tempfile::tempdir()?;
-    let mut sink = Part::start(&["sink", &folder.path().join("sunk").display().to_string()])?;
+    let file = folder.path().join("sunk").display().to_string();
+    let mut sink = Part::start(&["sink", &file, &readers.to_string()])?;
     let address = sink.word().await?;
+    let each = LINES / SENDERS as u64;
+    let mut along = Vec::new();
+    for _ in 0..readers {
+        let bytes = raw::bytes(each) * SENDERS as u64;
+        along.push(Part::start(&["read", &address, &bytes.to_string()])?);
+    }
+    for reader in &mut along {
+        reader.word().await?;
+    }
     let mut senders = Vec::new();
     for run in 0..SENDERS {
-        let each = (lines / SENDERS as u64).to_string();
-        senders.push(Part::start(&["send", &address, &run.to_string(), &each])?);
+        senders.push(Part::start(&["send", &address, &run.to_string(), &each.to_string()])?);
     }
     for sender in &mut senders {
         sender.word().await?;
@@ -128,12 +147,12 @@ async fn raw(lines: u64) -> Result<Duration> {
     for sender in &mut senders {
         sender.go().await?;
     }
-    for sender in &mut senders {
-        sender.word().await?;
+    for part in senders.iter_mut().chain(&mut along) {
+        part.word().await?;
     }
     let took = begin.elapsed();
-    for sender in senders {
-        sender.finish().await?;
+    for part in senders.into_iter().chain(along) {
+        part.finish().await?;
     }
     Ok(took)
 }

@@ -1,4 +1,5 @@
-//! The peer: the same bytes as plain HTTP/1.1 bodies into one file. No numbers, no acknowledgements, no readers.
+//! The peer: the same bytes as plain HTTP/1.1 bodies into one file. No numbers, no acknowledgements, and no readers, or
+//! readers that get every byte as it comes and look at none.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,6 +16,11 @@ pub(crate) fn text(line: u64) -> String {
     format!("{line:>8} compiling the crumb of line {line:>8} with a little butter and salt\n")
 }
 
+/// Bytes of so many encoded lines.
+pub(crate) fn bytes(lines: u64) -> u64 {
+    (1..=lines).map(|line| encoded(line).len() as u64).sum()
+}
+
 /// What the agent's encoder makes of the same text.
 fn encoded(line: u64) -> String {
     let text = text(line);
@@ -24,19 +30,43 @@ fn encoded(line: u64) -> String {
     )
 }
 
-/// Takes every body and writes it into one file. Says its address.
-pub(crate) fn sink(file: &Path) -> Result<()> {
-    let out = Arc::new(Mutex::new(File::create(file)?));
+/// Where every body goes: one file, and whoever reads along.
+struct Outlet {
+    file: File,
+    readers: Vec<TcpStream>,
+}
+
+/// Takes every body and writes it into one file, and to so many readers, who come first. Says its address.
+pub(crate) fn sink(file: &Path, readers: usize) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
+    let mut outlet = Outlet { file: File::create(file)?, readers: Vec::new() };
+    for stream in listener.incoming().take(readers) {
+        outlet.readers.push(stream?);
+    }
+    let outlet = Arc::new(Mutex::new(outlet));
     for stream in listener.incoming() {
-        let (stream, out) = (stream?, Arc::clone(&out));
-        std::thread::spawn(move || take(&stream, &out));
+        let (stream, outlet) = (stream?, Arc::clone(&outlet));
+        std::thread::spawn(move || take(&stream, &outlet));
     }
     Ok(())
 }
 
-fn take(stream: &TcpStream, out: &Mutex<File>) -> Result<()> {
+/// Reads along until `bytes` have come.
+pub(crate) fn read(address: &str, bytes: u64) -> Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    println!("here");
+    let (mut seen, mut buf) = (0, vec![0; 256 << 10]);
+    while seen < bytes {
+        let read = stream.read(&mut buf)?;
+        ensure!(read > 0, "cut");
+        seen += read as u64;
+    }
+    println!("done");
+    Ok(())
+}
+
+fn take(stream: &TcpStream, outlet: &Mutex<Outlet>) -> Result<()> {
     let mut input = BufReader::with_capacity(64 << 10, stream);
     let mut left = None;
     let mut line = String::new();
@@ -51,7 +81,12 @@ fn take(stream: &TcpStream, out: &Mutex<File>) -> Result<()> {
     while left > 0 {
         let read = input.read(&mut buf)?;
         ensure!(read > 0, "cut");
-        out.lock().unwrap_or_else(PoisonError::into_inner).write_all(&buf[..read])?;
+        let mut outlet = outlet.lock().unwrap_or_else(PoisonError::into_inner);
+        outlet.file.write_all(&buf[..read])?;
+        for reader in &mut outlet.readers {
+            reader.write_all(&buf[..read])?;
+        }
+        drop(outlet);
         left -= read;
     }
     let mut back = stream;
