@@ -103,8 +103,8 @@ pub fn name_suggests_secret(name: &str) -> bool {
     // ... or as a word of their own: `PATH` and `COMPASS` are innocent ...
     const WORDS: [&str; 7] = ["PAT", "DSN", "PASS", "PWD", "PW", "JWT", "CREDS"];
     // ... or before `KEY`: `CACHE_KEY` and `PUBLIC_KEY` are no secrets.
-    const KEYS: [&str; 9] =
-        ["API", "PRIVATE", "ACCESS", "SIGNING", "ENCRYPTION", "MASTER", "DEPLOY", "SSH", "AUTH"];
+    const KEYS: [&str; 10] =
+        ["API", "PRIVATE", "ACCESS", "SIGNING", "ENCRYPTION", "MASTER", "DEPLOY", "SSH", "AUTH", "DATA"];
     // A tokenizer splits texts.
     let name = name.to_ascii_uppercase().replace(['-', '.'], "_").replace("TOKENIZE", "");
     // The shell's own name for the working directory.

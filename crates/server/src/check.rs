@@ -184,7 +184,7 @@ mod tests {
         let text = effective(&settings, &all);
         assert!(!text.contains(canary), "{text}");
         assert!(
-            text.contains("MAX_RUNS=3\n") && text.contains("HTTPS_PROXY=http://***@proxy:3128\n"),
+            text.contains("MAX_RUNS=3\n") && text.contains("HTTPS_PROXY=http://baker:***@proxy:3128\n"),
             "{text}"
         );
         for table in [vars::COMMON, vars::SERVER, vars::IMAGES] {
