@@ -55,7 +55,10 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
     let services = source.service_names().map_err(|error| {
         mistakes.push(mistake("--services", error.to_string(), "separate names by commas"));
     });
-    let files = find(source, &std::env::current_dir().unwrap_or_default())?;
+    let files = match find(source, &std::env::current_dir().unwrap_or_default()) {
+        Ok(files) => files,
+        Err(failure) => return Err(behind(mistakes, failure)),
+    };
     if files.compose.is_none() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
         mistakes.push(no_services(&files));
     }
@@ -75,7 +78,13 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
             // Where the root is not known nothing can lie outside of it.
             let root = root.as_deref().unwrap_or(Path::new("/"));
             let request = Asked { path, root, services: &services, order, overrides: &files.overrides };
-            request.resolve(&compose, config.as_ref(), &asked_for)?
+            match request.resolve(&compose, config.as_ref(), &asked_for) {
+                Ok(resolved) => resolved,
+                Err(failure) => {
+                    mistakes.extend(config.map(ConfigFile::mistakes).unwrap_or_default());
+                    return Err(behind(mistakes, failure));
+                }
+            }
         }
         (Some(config), None, None) => config.resolve(order),
         // Without the Compose file nothing stands upon the config.
@@ -176,6 +185,11 @@ impl Asked<'_> {
         };
         Ok(compose.resolve(&request))
     }
+}
+
+/// What stops the reading, behind the mistakes that were found before it.
+fn behind(mistakes: Vec<Mistake>, failure: Failure) -> Failure {
+    if mistakes.is_empty() { failure } else { Failure::from(Report { mistakes }).and(failure) }
 }
 
 fn mistake(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Mistake {

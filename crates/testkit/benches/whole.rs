@@ -1,7 +1,7 @@
 //! The whole of Bakery beside a bare `docker run` of the same executor on the same context.
 //!
-//! Both build and push the same Dockerfile, about 2 s of work; the registry is emptied before each run, so nothing that one
-//! side pushed helps the other.
+//! Both build and push the same Dockerfile, about 2 s of work, within the same cpu and memory; the registry is emptied before
+//! each run, so nothing that one side pushed helps the other.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use bakery_testkit::server::Server;
 
 /// Real work of about a second besides Kaniko's own: a layer of fresh bytes, hashed and compressed.
 const STEPS: &str = "COPY . /src\nRUN dd if=/dev/urandom of=/blob bs=1M count=12 2>/dev/null && sha256sum /blob\n\
-                     RUN i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done; echo $i";
+                     RUN i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done; echo $i";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -25,7 +25,8 @@ async fn main() -> Result<()> {
     let server = Server::start(&parts, &[&registry.host], &[]).await?;
     let engine = Engine::new(&parts);
     let image = format!("{}/bench/app:1", registry.host);
-    let project = Project::new(&parts, STEPS, &single(&image))?;
+    let config = single(&image).replace("global:\n", "global:\n  cpu: 2\n  memory: 2G\n");
+    let project = Project::new(&parts, STEPS, &config)?;
     for n in 0..200 {
         project.write(&format!("src/{n}.txt"), &format!("{n}\n").repeat(500))?;
     }
@@ -40,9 +41,9 @@ async fn main() -> Result<()> {
     let mount = format!("{}:/workspace:ro", project.path().display());
     let insecure = [&registry.host, parts.base_registry()].map(|host| format!("--insecure-registry={host}"));
     let destination = format!("--destination={image}");
-    let base = ["run", "--rm", "--entrypoint", "/kaniko/executor", "-v", &mount, &parts.agent_amd64];
+    let limits = ["run", "--rm", "--cpus=2", "--memory=2g", "--entrypoint", "/kaniko/executor"];
     let flags = ["--context=dir:///workspace", &destination, &insecure[0], &insecure[1]];
-    let run = [&base[..], &flags[..]].concat();
+    let run = [&limits[..], &["-v", &mount, &parts.agent_amd64], &flags[..]].concat();
     let peer = async || {
         registry.clear()?;
         let begin = Instant::now();

@@ -140,7 +140,13 @@ fn all_mistakes_of_all_files_come_in_one_report() {
 fn no_mistake_hides_another() {
     let config = "global:\n  cpu: lots\n  kaniko: { extra-flags: --destination=x --no-push }\n";
     let compose = "services:\n  web: { build: . }\n  db: postgres\n";
-    let place = folder(&[("c.yaml", config), ("broken.yaml", "global: ["), ("compose.yaml", compose)]);
+    let place = folder(&[
+        ("c.yaml", config),
+        ("broken.yaml", "global: ["),
+        ("compose.yaml", compose),
+        ("sub/compose.yaml", compose),
+        ("sub/.env", "A='open\n"),
+    ]);
     let files = |config| ["--config", config, "--compose", "compose.yaml", "--services", "web,wbe"];
     let vars = [("LOG_FORMAT", "fancy")];
     let (code, _, err) = client_with(place.path(), &files("c.yaml"), &vars);
@@ -170,6 +176,8 @@ fn no_mistake_hides_another() {
             &["--config", "c.yaml", "--repo", "gone", "--services", "a b"],
             &["--repo: `gone`", "--services: ", "lots"],
         ),
+        // What stops the reading stands behind what was found before it.
+        (&["--config", "c.yaml", "--compose", "sub/compose.yaml"], &["global.cpu", "sub/.env:1:"]),
     ] {
         let (code, _, err) = client(place.path(), args);
         assert!(code == 2 && all.iter().all(|part| err.contains(part)), "{args:?}: {err}");
