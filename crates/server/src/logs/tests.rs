@@ -195,6 +195,27 @@ async fn lines_that_an_agent_has_not_kept_are_counted() {
 }
 
 #[tokio::test]
+async fn an_agent_that_only_counts_lines_fills_no_disk() {
+    let (folder, logs) = logs().await;
+    let lines = 1_000_000;
+    let count = async |logs: &Logs, from: u64, to: u64| {
+        let gap = |nth| BlockHeader { run: run(0), first: 1 + nth * u64::from(lines), lines, len: 0 };
+        let blocks = (from..to).map(|nth| (gap(nth), Bytes::new())).collect();
+        logs.append_all(build(), run(0), blocks).await.unwrap()
+    };
+    assert_eq!(count(&logs, 0, 5_000).await, 1 + 5_000 * u64::from(lines));
+    assert_eq!(logs.frames(build()).await.unwrap().len(), 13, "1, 1, 2, 4, .. 2048 blocks");
+    // What was told is known after opening again.
+    let again = Logs::open(folder.path()).unwrap();
+    let next = again.next(run(0)).await.unwrap();
+    assert_eq!(next, 1 + 4_096 * u64::from(lines));
+    count(&again, 4_096, 8_191).await;
+    assert_eq!(again.frames(build()).await.unwrap().len(), 13);
+    count(&again, 8_191, 8_192).await;
+    assert_eq!(again.frames(build()).await.unwrap().len(), 14);
+}
+
+#[tokio::test]
 async fn notes_of_the_server_take_as_many_frames_as_they_need() {
     let (_folder, logs) = logs().await;
     let line = |n: usize| LogLine {

@@ -13,7 +13,8 @@ use super::LogError;
 use super::log::Log;
 use super::stored::count_lines;
 
-/// Dropped lines are told of at the first one and then each time they are this many more.
+/// Dropped lines are told of at the first one, and then each time they are this many more and as many as all told
+/// before: an agent that counts up lines it never had fills no disk, it gets some 50 frames at most.
 const GAP_EVERY: u64 = 100_000;
 
 /// Bytes of a frame's header, about.
@@ -38,13 +39,15 @@ struct Lines {
     kept: u64,
     /// Dropped, and no `Gap` tells of them yet.
     untold: u64,
+    /// Dropped, and a `Gap` tells of them.
+    told: u64,
     /// True once a line was dropped; then all are: what is kept is the beginning, without holes.
     full: bool,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { next: 1, kept: 0, untold: 0, full: false }
+        Self { next: 1, kept: 0, untold: 0, told: 0, full: false }
     }
 }
 
@@ -112,6 +115,7 @@ impl Writer {
             Frame::Gap { run, lines } => {
                 let run = self.runs.entry(run).or_default();
                 run.next = run.next.saturating_add(lines);
+                run.told = run.told.saturating_add(lines);
                 run.full = true;
             }
             Frame::End { .. } => self.ended = true,
@@ -180,7 +184,7 @@ impl Writer {
             }
             if lines.full || header.is_gap() || lines.kept + payload.len() as u64 > self.bound {
                 lines.untold += u64::from(fresh);
-                if !lines.full || lines.untold >= GAP_EVERY {
+                if !lines.full || lines.untold >= GAP_EVERY.max(lines.told) {
                     lines.tell(run, batch);
                 }
             } else {
@@ -267,6 +271,7 @@ impl Writer {
 impl Lines {
     fn tell(&mut self, run: RunName, batch: &mut Batch) {
         batch.push(Frame::Gap { run, lines: self.untold }, &[]);
+        self.told += self.untold;
         self.untold = 0;
         self.full = true;
     }
