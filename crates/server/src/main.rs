@@ -1,5 +1,6 @@
 //! The controller's program.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use bakery_server::{check, environment, wiring};
@@ -46,12 +47,21 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     if let Some(Command::Check) = cli.command {
         let found = runtime.block_on(check::check(&settings, &vars));
-        print!("{}\n{}", check::effective(&settings, &vars), found.text);
+        show(&format!("{}\n{}", check::effective(&settings, &vars), found.text))?;
         return Ok(if found.good { ExitCode::SUCCESS } else { ExitCode::from(ENVIRONMENT) });
     }
     runtime
         .block_on(wiring::run(&settings, &vars))
         .map_or_else(|error| Ok(failed(&error)), |()| Ok(ExitCode::SUCCESS))
+}
+
+/// Prints to standard output. A reader that has gone away, as `head` does, has read what it wanted.
+fn show(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn mistakes(report: &dyn std::fmt::Display) -> ExitCode {

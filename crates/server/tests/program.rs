@@ -72,6 +72,18 @@ fn check_shows_what_counts_and_no_secret() {
 }
 
 #[test]
+fn check_whose_reader_has_gone_away_ends_as_ever() {
+    let folder = TempDir::new().unwrap();
+    let (reader, pipe) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bakery-server"));
+    command.current_dir(folder.path()).env_clear().env("HOME", folder.path()).arg("check").stdout(pipe);
+    command.envs([NO_ENGINE, NO_REGISTRY, ("BAKERY_LISTEN", "127.0.0.1:0")]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+}
+
+#[test]
 fn start_and_check_refuse_the_same_with_the_same_words() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("data"), "no folder").unwrap();
