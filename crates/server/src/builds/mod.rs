@@ -29,6 +29,7 @@ use crate::spawn::Tasks;
 mod actor;
 mod duties;
 mod error;
+mod falls;
 mod gc;
 pub mod keys;
 pub mod ledger;

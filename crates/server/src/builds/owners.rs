@@ -1,6 +1,5 @@
 //! Who drives a build: every open build has one owner, and one that falls is raised again from the ledger.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use jiff::Timestamp;
 use super::Shared;
 use super::actor::{Actor, complain};
 use super::error::InternalError;
+use super::falls::words;
 use super::ledger::Transition;
 use super::state::{BuildState, FirstCause};
 
@@ -213,10 +213,4 @@ fn lost(before: &BuildState, now: Timestamp) -> (BuildState, Transition) {
     frames.push(Frame::End { outcome });
     let change = Transition { frames, duties, ..Transition::between(before, &after) };
     (after, change)
-}
-
-/// What a panic said.
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }

@@ -10,15 +10,18 @@ use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::wire::build::Verdict;
 use bakery_core::wire::run::{Stage, launch_env};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::timers::human;
-use super::{Actor, Event, Message, Stopping, Todo};
+use super::{Actor, Event, Inbox, Message, Stopping, Todo};
+use crate::builds::falls::caught;
 use crate::builds::publish::{self, Job};
 use crate::builds::sessions::Bound;
 use crate::logs::LogError;
 use crate::platform::{LaunchError, LaunchOrder};
+use crate::spawn::Tasks;
 
 impl Actor {
     /// Takes up what lives: sessions of agents, and places of containers.
@@ -100,10 +103,14 @@ impl Actor {
             env,
             deadline: Duration::from_secs(print.keep_seconds),
         };
-        let inbox = self.inbox.clone();
-        let handle = self.shared.tasks.spawn("launch", async move {
+        let fell =
+            Cause::new(Reason::Internal, "the server failed while it asked the platform for the container");
+        // The container may have been started.
+        let fell = TaskEvent::LaunchFailed { retryable: true, cause: fell };
+        let fell = Message::Happens(Event::of_run(run, fell));
+        let handle = beside(&self.shared.tasks, "launch", &self.inbox, fell, async move {
             let answer = tokio::select! {
-                () = shared.stopping.cancelled() => return,
+                () = shared.stopping.cancelled() => return None,
                 answer = launcher.launch(&order) => answer,
             };
             let place = usize::from(run.task.index);
@@ -114,7 +121,7 @@ impl Actor {
                     Event::of_run(run, TaskEvent::LaunchFailed { retryable, cause })
                 }
             };
-            inbox.tell(Message::Happens(event));
+            Some(Message::Happens(event))
         });
         self.launching.insert(run, handle.abort_handle());
     }
@@ -165,29 +172,31 @@ impl Actor {
         let cancel = CancellationToken::new();
         self.publishing.insert(target, cancel.clone().drop_guard());
         let job = Job::of(&self.state, target, &self.specs);
-        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
-        drop(self.shared.tasks.spawn("publish", async move {
+        let shared = Arc::clone(&self.shared);
+        let fell = Cause::new(Reason::Internal, "the server failed while it published the index");
+        let fell = Message::Happens(Event::Published { target, result: Err(fell) });
+        drop(beside(&self.shared.tasks, "publish", &self.inbox, fell, async move {
             let result = match job {
                 Some(job) => tokio::select! {
-                    () = shared.stopping.cancelled() => return,
+                    () = shared.stopping.cancelled() => return None,
                     result = job.run(&*shared.registry, &cancel) => result,
                 },
                 None => Err(publish::impossible()),
             };
-            inbox.tell(Message::Happens(Event::Published { target, result }));
+            Some(Message::Happens(Event::Published { target, result }))
         }));
     }
 
     /// Tells the owner when nothing of the ended build lives. One that ended well does not wait: its containers have
     /// nothing left to do but to go.
     fn vacate(&self) {
-        let (shared, inbox, build) = (Arc::clone(&self.shared), self.inbox.clone(), self.id);
+        let (shared, build) = (Arc::clone(&self.shared), self.id);
         let well = self.state.outcome.as_ref().is_some_and(|outcome| outcome.verdict == Verdict::Baked);
         let within = if well { Duration::ZERO } else { shared.settings.patience.vacate };
-        drop(self.shared.tasks.spawn("vacate", async move {
+        drop(beside(&self.shared.tasks, "vacate", &self.inbox, Message::Vacated, async move {
             // What lives on after this stays a duty.
             let _ = tokio::time::timeout(within, shared.places.vacated(build)).await;
-            inbox.tell(Message::Vacated);
+            Some(Message::Vacated)
         }));
     }
 
@@ -209,5 +218,38 @@ impl Actor {
         self.shared.contexts.needed(&self.context).await;
         self.done = true;
         Ok(())
+    }
+}
+
+/// Does `work` beside the owner, who hears what came of it. Where it panics the owner hears `fell` instead: it waits for
+/// the one or the other.
+fn beside(
+    tasks: &Tasks,
+    what: &'static str,
+    owner: &Inbox,
+    fell: Message,
+    work: impl Future<Output = Option<Message>> + Send + 'static,
+) -> JoinHandle<()> {
+    let owner = owner.clone();
+    tasks.spawn(what, async move {
+        if let Some(message) = caught(what, work).await.unwrap_or(Some(fell)) {
+            owner.tell(message);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_owner_hears_that_a_build_is_vacated_even_where_the_wait_for_it_panics() {
+        let (tell, mut hear) = mpsc::unbounded_channel();
+        let work = async { panic!("the places have come down") };
+        drop(beside(&Tasks::new(), "vacate", &Inbox(tell), Message::Vacated, work));
+        assert!(matches!(hear.recv().await, Some(Message::Vacated)));
+        assert!(hear.recv().await.is_none(), "once");
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Each life of a server is a runtime of its own; dropping it is the kill: every task ends where it stands.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,10 +28,13 @@ use crate::platform::fake::FakePlatform;
 use crate::registry::{Member, RegistryError};
 
 mod doors;
+mod fakes;
 mod flow;
 mod owners;
 mod restart;
 mod trouble;
+
+use fakes::{FakeRegistry, FakeShelf};
 
 const OWNER: &str = "local";
 const PASSWORD: &str = "correct-horse-battery";
@@ -236,92 +239,6 @@ impl Server<'_> {
             }
         }
     }
-}
-
-type Publication = (ImageRef, Vec<Member>, Vec<Credential>);
-
-/// A registry of plain data: it remembers what it was told to publish.
-#[derive(Clone, Default)]
-struct FakeRegistry {
-    inner: Arc<FakeRegistryInner>,
-}
-
-#[derive(Default)]
-struct FakeRegistryInner {
-    published: Mutex<Vec<Publication>>,
-    scripts: Mutex<VecDeque<Option<RegistryError>>>,
-    calls: watch::Sender<usize>,
-}
-
-impl FakeRegistry {
-    fn published(&self) -> Vec<Publication> {
-        self.inner.published.lock().unwrap().clone()
-    }
-
-    /// The next call fails so; without an error it ends when it is withdrawn.
-    fn script(&self, error: Option<RegistryError>) {
-        self.inner.scripts.lock().unwrap().push_back(error);
-    }
-
-    async fn wait_calls(&self, count: usize) {
-        self.inner.calls.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
-    }
-}
-
-#[async_trait]
-impl Publisher for FakeRegistry {
-    fn may_publish(&self, destination: &ImageRef) -> Result<(), RegistryError> {
-        if destination.registry != "forbidden.test" {
-            return Ok(());
-        }
-        let (text, hint) = (format!("{destination}: not here"), Some("elsewhere".to_owned()));
-        Err(RegistryError { reason: Reason::PushRefused, text, hint })
-    }
-
-    async fn publish_index(
-        &self,
-        destination: &ImageRef,
-        members: &[Member],
-        creds: &[Credential],
-        cancel: &CancellationToken,
-    ) -> Result<Digest, RegistryError> {
-        self.inner.calls.send_modify(|count| *count += 1);
-        let script = self.inner.scripts.lock().unwrap().pop_front();
-        match script {
-            Some(Some(error)) => return Err(error),
-            Some(None) => {
-                cancel.cancelled().await;
-                let (reason, text) = (Reason::Cancelled, "nothing was pushed".into());
-                return Err(RegistryError { reason, text, hint: None });
-            }
-            None => {}
-        }
-        let what = (destination.clone(), members.to_vec(), creds.to_vec());
-        self.inner.published.lock().unwrap().push(what);
-        Ok(index_digest())
-    }
-}
-
-/// Panics as often as it is told to when a source is asked for.
-struct FakeShelf(Arc<AtomicU32>);
-
-#[async_trait]
-impl ContextShelf for FakeShelf {
-    async fn check(&self, _: &str, context: &ContextRef) -> Result<(), ContextProblem> {
-        if context.id == Digest::of(b"unknown") {
-            return Err(ContextProblem { text: "it is not here".into(), hint: "send it".into() });
-        }
-        Ok(())
-    }
-    async fn source(&self, _: &ContextRef) -> Result<ContextSource, ContextProblem> {
-        let falls = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        assert!(falls.is_err(), "the shelf has come down");
-        Ok(ContextSource::Server)
-    }
-    async fn needed(&self, _: &ContextRef) {}
-    async fn read(&self, _: &ContextRef) {}
-    async fn broken(&self, _: &ContextRef) {}
-    async fn sweep(&self, _: Duration) {}
 }
 
 fn index_digest() -> Digest {

@@ -1,0 +1,108 @@
+//! A registry and a shelf of plain data.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::*;
+
+pub(super) type Publication = (ImageRef, Vec<Member>, Vec<Credential>);
+
+/// A registry of plain data: it remembers what it was told to publish.
+#[derive(Clone, Default)]
+pub(super) struct FakeRegistry {
+    inner: Arc<FakeRegistryInner>,
+}
+
+enum Script {
+    Fail(RegistryError),
+    Wait,
+    Panic,
+}
+
+#[derive(Default)]
+struct FakeRegistryInner {
+    published: Mutex<Vec<Publication>>,
+    scripts: Mutex<VecDeque<Script>>,
+    calls: watch::Sender<usize>,
+}
+
+impl FakeRegistry {
+    pub(super) fn published(&self) -> Vec<Publication> {
+        self.inner.published.lock().unwrap().clone()
+    }
+
+    /// The next call fails so; without an error it ends when it is withdrawn.
+    pub(super) fn script(&self, error: Option<RegistryError>) {
+        self.push(error.map_or(Script::Wait, Script::Fail));
+    }
+
+    /// The next call panics.
+    pub(super) fn fall(&self) {
+        self.push(Script::Panic);
+    }
+
+    fn push(&self, script: Script) {
+        self.inner.scripts.lock().unwrap().push_back(script);
+    }
+
+    pub(super) async fn wait_calls(&self, count: usize) {
+        self.inner.calls.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Publisher for FakeRegistry {
+    fn may_publish(&self, destination: &ImageRef) -> Result<(), RegistryError> {
+        if destination.registry != "forbidden.test" {
+            return Ok(());
+        }
+        let (text, hint) = (format!("{destination}: not here"), Some("elsewhere".to_owned()));
+        Err(RegistryError { reason: Reason::PushRefused, text, hint })
+    }
+
+    async fn publish_index(
+        &self,
+        destination: &ImageRef,
+        members: &[Member],
+        creds: &[Credential],
+        cancel: &CancellationToken,
+    ) -> Result<Digest, RegistryError> {
+        self.inner.calls.send_modify(|count| *count += 1);
+        let script = self.inner.scripts.lock().unwrap().pop_front();
+        match script {
+            Some(Script::Fail(error)) => return Err(error),
+            Some(Script::Panic) => panic!("the registry has come down"),
+            Some(Script::Wait) => {
+                cancel.cancelled().await;
+                let (reason, text) = (Reason::Cancelled, "nothing was pushed".into());
+                return Err(RegistryError { reason, text, hint: None });
+            }
+            None => {}
+        }
+        let what = (destination.clone(), members.to_vec(), creds.to_vec());
+        self.inner.published.lock().unwrap().push(what);
+        Ok(index_digest())
+    }
+}
+
+/// Panics as often as it is told to when a source is asked for.
+pub(super) struct FakeShelf(pub(super) Arc<AtomicU32>);
+
+#[async_trait]
+impl ContextShelf for FakeShelf {
+    async fn check(&self, _: &str, context: &ContextRef) -> Result<(), ContextProblem> {
+        if context.id == Digest::of(b"unknown") {
+            return Err(ContextProblem { text: "it is not here".into(), hint: "send it".into() });
+        }
+        Ok(())
+    }
+    async fn source(&self, _: &ContextRef) -> Result<ContextSource, ContextProblem> {
+        let falls = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(falls.is_err(), "the shelf has come down");
+        Ok(ContextSource::Server)
+    }
+    async fn needed(&self, _: &ContextRef) {}
+    async fn read(&self, _: &ContextRef) {}
+    async fn broken(&self, _: &ContextRef) {}
+    async fn sweep(&self, _: Duration) {}
+}
