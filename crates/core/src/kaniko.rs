@@ -98,6 +98,10 @@ const RESERVED: &[(&str, Option<char>, &str)] = &[
     ("help", Some('h'), "it would end Kaniko before the build: leave it out"),
 ];
 
+/// The levels at which Kaniko says that it begins to push. A task that is lost after that is not tried again, so the
+/// agent must hear it.
+const LEVELS: [&str; 3] = ["info", "debug", "trace"];
+
 /// Where the agent keeps what Kaniko reads and writes. Kaniko wipes everything outside `/kaniko` between stages, so
 /// all of it lies below `/kaniko/bakery`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,6 +229,14 @@ pub fn refuse_extra_flag(flag: &str) -> Option<(String, String)> {
         let hint = "leave it out: every word must be a flag or its value";
         return Some(("`--` would end the flags".to_owned(), hint.to_owned()));
     }
+    if let Some(level) = verbosity(flag) {
+        let level = level.to_ascii_lowercase();
+        return (!LEVELS.contains(&level.as_str())).then(|| {
+            let hint =
+                "as `--verbosity=debug`, in one word: on a quieter Kaniko nobody sees when its push begins";
+            (format!("`--verbosity` must be one of {}", LEVELS.join(", ")), hint.to_owned())
+        });
+    }
     let (name, _, hint) = if let Some(long) = flag.strip_prefix("--") {
         let name = long.split_once('=').map_or(long, |(name, _)| name);
         RESERVED.iter().find(|(known, ..)| *known == name)?
@@ -233,6 +245,15 @@ pub fn refuse_extra_flag(flag: &str) -> Option<(String, String)> {
         RESERVED.iter().find(|(_, letter, _)| *letter == Some(short))?
     };
     Some((format!("the flag `--{name}` is reserved"), (*hint).to_owned()))
+}
+
+/// The level that `flag` sets, empty where the next word names it; `None` for any other flag.
+fn verbosity(flag: &str) -> Option<&str> {
+    let value = match flag.strip_prefix("--") {
+        Some(long) => long.strip_prefix("verbosity").filter(|rest| rest.is_empty() || rest.starts_with('=')),
+        None => flag.strip_prefix("-v"),
+    }?;
+    Some(value.strip_prefix('=').unwrap_or(value))
 }
 
 struct Line<'a> {

@@ -141,12 +141,26 @@ fn reserved_flags_are_refused_however_they_are_written() {
         "--no-push",
         "--",
         "-h",
+        "--verbosity",
+        "--verbosity=warn",
+        "-v",
+        "-verror",
+        "-v=fatal",
     ] {
         assert!(refuse_extra_flag(flag).is_some(), "{flag}");
     }
-    for flag in
-        ["--label", "--no-push-cache", "destination", "-v", "a=--context", "--context-sub-path=x", "-"]
-    {
+    for flag in [
+        "--label",
+        "--no-push-cache",
+        "destination",
+        "a=--context",
+        "--context-sub-path=x",
+        "-",
+        "--verbosity=debug",
+        "-vTrace",
+        "-v=info",
+        "--verbosity-x",
+    ] {
         assert!(refuse_extra_flag(flag).is_none(), "{flag}");
     }
 }

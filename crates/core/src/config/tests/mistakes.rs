@@ -32,7 +32,7 @@ bake:
 - arch: x86_64
   kaniko:
     dockerfile: /etc/passwd
-    extra-flags: --single-snapshot -d reg.test/b --no-push --tar-path=x
+    extra-flags: --single-snapshot -d reg.test/b --no-push --tar-path=x -v warn
 - kaniko: { destination: Reg/A }
 - []
 "#;
@@ -93,6 +93,8 @@ bake:
       hint: use `kaniko.no-push: true`
     config.yaml:29:18: bake[0].kaniko.extra-flags: the flag `--tar-path` is reserved
       hint: use `kaniko.destination`, or `kaniko.no-push: true`
+    config.yaml:29:18: bake[0].kaniko.extra-flags: `--verbosity` must be one of info, debug, trace
+      hint: as `--verbosity=debug`, in one word: on a quieter Kaniko nobody sees when its push begins
     config.yaml:30:3: bake[1].arch: no architecture is named
       hint: set `arch` here or in `global` (config.yaml:3:3)
     config.yaml:30:26: bake[1].kaniko.destination: `Reg/A` is not an image reference
