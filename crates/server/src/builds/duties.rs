@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::actor::{Event, Message};
+use super::falls::{BeginAgain, caught};
+use super::ledger::LedgerError;
 
 /// A platform that has not answered a stop within this time is asked again.
 const STOP_TAKES: Duration = Duration::from_mins(2);
@@ -62,13 +64,41 @@ struct Entry {
 
 /// Does the duties until the server stops.
 pub(super) async fn run(shared: Arc<Shared>, mut words: mpsc::UnboundedReceiver<Word>) {
+    let mut again = BeginAgain::default();
+    while caught("duties", serve(&shared, &mut words)).await.is_none() {
+        // What the loop knew has fallen with it.
+        loop {
+            if !again.pause(&shared).await {
+                return;
+            }
+            match take_up(&shared).await {
+                Ok(()) => break,
+                Err(error) => unreadable(&error),
+            }
+        }
+    }
+}
+
+/// Takes up every duty that the ledger knows. Which of them may end by themselves first it does not know.
+async fn take_up(shared: &Shared) -> Result<(), LedgerError> {
+    for (run, platform) in shared.ledger.duties().await? {
+        shared.duties.stop(run, platform, true);
+    }
+    Ok(())
+}
+
+fn unreadable(error: &LedgerError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "what is owed could not be read");
+}
+
+async fn serve(shared: &Arc<Shared>, words: &mut mpsc::UnboundedReceiver<Word>) {
     let mut open: HashMap<RunName, Entry> = HashMap::new();
     loop {
         let now = Instant::now();
         for (run, entry) in &mut open {
             if entry.due.is_some_and(|due| due <= now) {
                 entry.due = None;
-                stop(&shared, *run, entry.platform);
+                stop(shared, *run, entry.platform);
             }
         }
         let next = open.values().filter_map(|entry| entry.due).min();
@@ -112,11 +142,11 @@ pub(super) async fn last(shared: &Arc<Shared>) {
     let owed = match shared.ledger.duties().await {
         Ok(owed) => owed,
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "what is owed could not be read");
+            unreadable(&error);
             return;
         }
     };
-    let stops = owed.into_iter().map(|(run, platform)| stop_once(shared, run, platform));
+    let stops = owed.into_iter().map(|(run, platform)| caught("stop", stop_once(shared, run, platform)));
     if tokio::time::timeout(LAST_TAKES, futures_util::future::join_all(stops)).await.is_err() {
         tracing::warn!("the platform did not remove every ended container in time; the next start does");
     }
@@ -128,7 +158,7 @@ fn stop(shared: &Arc<Shared>, run: RunName, platform: Platform) {
     drop(tasks.spawn("stop", async move {
         let confirmed = tokio::select! {
             () = shared.stopping.cancelled() => return,
-            confirmed = stop_once(&shared, run, platform) => confirmed,
+            confirmed = caught("stop", stop_once(&shared, run, platform)) => confirmed.unwrap_or(false),
         };
         let _ = shared.duties.0.send(Word::Done { run, confirmed });
     }));

@@ -2,8 +2,14 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
+
+use super::Shared;
+
+/// The longest pause before a loop that has panicked is begun again.
+const BEGIN_AGAIN_MAX: Duration = Duration::from_mins(1);
 
 /// What came of `work`; `None` where it has panicked, which is logged.
 pub(super) async fn caught<T>(what: &'static str, work: impl Future<Output = T>) -> Option<T> {
@@ -13,6 +19,22 @@ pub(super) async fn caught<T>(what: &'static str, work: impl Future<Output = T>)
         Err(panic) => {
             tracing::error!(what, panic = words(&*panic), "work for the builds has panicked");
             None
+        }
+    }
+}
+
+/// The pauses of a loop that is begun again after each panic: each is twice as long as the one before.
+#[derive(Default)]
+pub(super) struct BeginAgain(u32);
+
+impl BeginAgain {
+    /// False where the server stops meanwhile.
+    pub(super) async fn pause(&mut self, shared: &Shared) -> bool {
+        let wait = shared.settings.patience.back_off.saturating_mul(1 << self.0.min(16)).min(BEGIN_AGAIN_MAX);
+        self.0 += 1;
+        tokio::select! {
+            () = shared.stopping.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
         }
     }
 }

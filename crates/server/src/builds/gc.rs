@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bakery_core::names::{BuildId, RunName};
 
+use super::falls::caught;
 use super::{InternalError, Shared};
 
 /// A build that has ended no longer ago than this is kept however big the logs are: its client may still read.
@@ -23,7 +24,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = shared.stopping.cancelled() => return,
-            () = round(&shared) => {}
+            // One that panics is tried again in the next round too.
+            _ = caught("sweep", round(&shared)) => {}
         }
     }
 }

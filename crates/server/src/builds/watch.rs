@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 
 use super::Shared;
 use super::actor::{Event, Message};
+use super::falls::{BeginAgain, caught};
 use crate::platform::{Exit, Launcher, Observation};
 
 /// A watch never ends; should one do so nevertheless, it is begun again after this pause.
@@ -19,6 +20,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Passes on what one platform sees, until the server stops.
 pub(super) async fn run(shared: Arc<Shared>, platform: Platform, launcher: Arc<dyn Launcher>) {
+    let mut again = BeginAgain::default();
+    while caught("platform watch", serve(&shared, platform, &*launcher)).await.is_none()
+        && again.pause(&shared).await
+    {}
+}
+
+async fn serve(shared: &Shared, platform: Platform, launcher: &dyn Launcher) {
     loop {
         let mut seen = launcher.watch();
         loop {
@@ -27,7 +35,7 @@ pub(super) async fn run(shared: Arc<Shared>, platform: Platform, launcher: Arc<d
                 observation = seen.next() => observation,
             };
             match observation {
-                Some(observation) => pass_on(&shared, platform, observation),
+                Some(observation) => pass_on(shared, platform, observation),
                 None => break,
             }
         }

@@ -44,6 +44,9 @@ struct Inner {
 struct State {
     scripts: VecDeque<Script>,
     stop_failures: VecDeque<LaunchError>,
+    /// How many of the next calls panic.
+    stop_panics: usize,
+    watch_panics: usize,
     launches: Vec<LaunchOrder>,
     stops: Vec<RunName>,
     /// Every container that was ever started; `Some` once it ended.
@@ -94,6 +97,16 @@ impl FakePlatform {
     /// The next stop that has no script yet answers with this error and ends nothing.
     pub fn script_stop(&self, error: LaunchError) {
         self.state().stop_failures.push_back(error);
+    }
+
+    /// The next stop panics, before it is counted.
+    pub fn fall_on_stop(&self) {
+        self.state().stop_panics += 1;
+    }
+
+    /// The next watch panics.
+    pub fn fall_on_watch(&self) {
+        self.state().watch_panics += 1;
     }
 
     /// Lets every launch go on that hangs now.
@@ -231,6 +244,7 @@ impl Launcher for FakePlatform {
     }
 
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
+        fall(&mut self.state().stop_panics);
         let failure = {
             let mut state = self.state();
             state.stops.push(*run);
@@ -247,6 +261,7 @@ impl Launcher for FakePlatform {
     fn watch(&self) -> BoxStream<'static, Observation> {
         let (tell, hear) = mpsc::unbounded_channel();
         let mut state = self.state();
+        fall(&mut state.watch_panics);
         // The receiver is at hand, so the send cannot fail.
         let _ = tell.send(state.synced());
         state.watchers.push(tell);
@@ -256,4 +271,10 @@ impl Launcher for FakePlatform {
     async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
         Ok(self.live())
     }
+}
+
+fn fall(left: &mut usize) {
+    let falls = *left > 0;
+    *left = left.saturating_sub(1);
+    assert!(!falls, "the platform has come down");
 }

@@ -69,3 +69,32 @@ fn a_publishing_that_panics_ends_the_build_as_our_failure() {
         assert!(matches!(server.log(build).await.last(), Some((Frame::End { .. }, _))));
     });
 }
+
+#[test]
+fn a_stop_that_panics_is_made_again() {
+    let world = World::new();
+    world.platform.fall_on_stop();
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.builds.cancel(OWNER, build).await.unwrap();
+        server.world.platform.wait_stops(1).await;
+        assert!(server.world.platform.live().is_empty());
+    });
+}
+
+#[test]
+fn a_watch_that_panics_is_begun_again() {
+    let world = World::new();
+    world.platform.fall_on_watch();
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.bind(run(build, 0, 1)).await.unwrap();
+        // Only a watch sees the container go.
+        server.world.platform.exit(run(build, 0, 1), 137);
+        server.world.platform.reconnect();
+        server.bake(run(build, 0, 2)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+    });
+}
