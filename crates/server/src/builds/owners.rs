@@ -125,8 +125,14 @@ impl Shared {
         }
     }
 
-    async fn end_as_lost(&self, build: BuildId) -> Result<(), InternalError> {
+    /// Changes nothing where the build has an owner again.
+    pub(super) async fn end_as_lost(&self, build: BuildId) -> Result<(), InternalError> {
         let _adopting = self.adopting.lock().await;
+        // A cancel raises one while this waits for the lock or for its next try; should that one fall too, the build
+        // is given up anew.
+        if self.lock().get(&build).is_some_and(|handle| handle.inbox.lives()) {
+            return Ok(());
+        }
         if let Some(before) = self.ledger.state(build).await?.filter(|state| state.outcome.is_none()) {
             let (after, change) = lost(&before, self.clock.now());
             self.ledger.commit(&after, &change).await?;
