@@ -200,7 +200,7 @@ impl Builds {
         {
             return answer;
         }
-        Err(self.shared.unheard(build).map_or(RunError::Over, RunError::Internal))
+        Err(self.shared.unheard(build).await.map_or(RunError::Over, RunError::Internal))
     }
 
     /// Whether `token` is the one that this run was launched with.
@@ -217,10 +217,11 @@ impl Builds {
         if let Some((bound, owner)) = self.shared.sessions.get(run) {
             return bound.session(run, secret, Some(owner)).ok_or(RunError::Unauthorized);
         }
-        // The build has ended, or the run never bound: in both cases nobody waits for what the agent says.
         let (sha256, context) = self.shared.ledger.session(run).await?.ok_or(RunError::Unauthorized)?;
         let bound = Bound::new(sha256, context, Stage::Report, true);
-        bound.session(run, secret, None).ok_or(RunError::Unauthorized)
+        let over = bound.session(run, secret, None).ok_or(RunError::Unauthorized)?;
+        // Only where the build has ended does nobody wait for what the agent says.
+        self.shared.unheard(run.task.build).await.map_or(Ok(over), |error| Err(RunError::Internal(error)))
     }
 
     /// Takes a run's report; every line that it speaks of must have come, unless the agent has given that up, and is on
@@ -251,7 +252,7 @@ impl Builds {
             return Ok(ReportAck { accepted });
         }
         // Nobody waits for the report of an ended build; else the agent asks again.
-        let unheard = self.shared.unheard(build);
+        let unheard = self.shared.unheard(build).await;
         unheard.map_or(Ok(ReportAck { accepted: false }), |error| Err(RunError::Internal(error)))
     }
 

@@ -150,12 +150,17 @@ impl Shared {
         Ok(())
     }
 
-    /// Why nobody heard what was said to a build's owner; `None` where the build has ended.
-    pub(super) fn unheard(&self, build: BuildId) -> Option<InternalError> {
-        if self.stopping.is_cancelled() {
-            return Some(InternalError::Stopping);
+    /// Why nobody heard what was said to a build's owner; `None` where the build has ended. An open build that never got
+    /// an owner gets one for whoever asks again.
+    pub(super) async fn unheard(self: &Arc<Self>, build: BuildId) -> Option<InternalError> {
+        // An owner that has fallen is raised by those who saw it fall, after a pause.
+        let fallen = self.lock().contains_key(&build) && !self.stopping.is_cancelled();
+        let open = if fallen { Ok(true) } else { self.ensure_owner(build).await };
+        match open {
+            Ok(true) => Some(InternalError::Unowned),
+            Ok(false) => None,
+            Err(error) => Some(error),
         }
-        self.lock().contains_key(&build).then_some(InternalError::Unowned)
     }
 
     /// What is committed and not in the log: the log has a prefix of it.

@@ -1,4 +1,4 @@
-//! Owners that panic.
+//! Owners that panic, and builds that have none.
 
 use bakery_core::wire::build::Verdict;
 
@@ -108,6 +108,34 @@ fn a_build_that_has_an_owner_again_is_not_given_up_beside_it() {
         server.builds.shared.end_as_lost(build).await.unwrap();
         assert!(server.builds.view(OWNER, build).await.unwrap().ended.is_none());
         server.bake(run(build, 0, 1)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+    });
+}
+
+#[test]
+fn the_agent_of_a_build_that_nobody_drives_is_not_told_that_it_is_over() {
+    let world = World::new();
+    let build = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        server.bind(run(build, 0, 1)).await.unwrap();
+        build
+    });
+    let mend = restart::lose(&world, build);
+    world.life(async |server| {
+        let run = run(build, 0, 1);
+        let result = baked(run);
+        let report =
+            TaskReport { result, stage: Stage::Report, lines: 0, cut: false, millis: BTreeMap::new() };
+        assert!(matches!(server.builds.session(run, &session_of(run)).await, Err(RunError::Internal(_))));
+        assert!(matches!(server.bind(run).await, Err(RunError::Internal(_))));
+        let refused = server.builds.report(run, &session_of(run), report).await;
+        assert!(matches!(refused, Err(RunError::Internal(InternalError::Log(_)))), "{refused:?}");
+        mend();
+        // Nobody but the agent asks for the build, and it gets its owner.
+        let refused = server.builds.session(run, &session_of(run)).await;
+        assert!(matches!(refused, Err(RunError::Internal(InternalError::Unowned))));
+        assert!(server.report(run, baked(run)).await);
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
     });
 }

@@ -308,18 +308,21 @@ fn a_drained_server_removes_the_containers_of_settled_runs() {
     assert_eq!(world.platform.live(), []);
 }
 
-/// A world with an open build that the next life cannot take up until `mend` is called: its log cannot be opened.
 fn with_a_lost_build(world: &World) -> (BuildId, impl Fn()) {
     let build = world.life(async |server| server.submit(single()).await);
+    (build, lose(world, build))
+}
+
+/// Makes the next life unable to take up an open build until what is returned is called: its log cannot be opened.
+pub(super) fn lose(world: &World, build: BuildId) -> impl Fn() + use<> {
     let log = world.folder.path().join(format!("logs/{build}.log"));
     let aside = world.folder.path().join("aside");
     std::fs::rename(&log, &aside).unwrap();
     std::fs::create_dir(&log).unwrap();
-    let mend = move || {
+    move || {
         std::fs::remove_dir(&log).unwrap();
         std::fs::rename(&aside, &log).unwrap();
-    };
-    (build, mend)
+    }
 }
 
 #[test]
