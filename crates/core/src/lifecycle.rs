@@ -33,8 +33,14 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<Effect>) {
             end(task, Ending::Cancelled { cause })
         }
         TaskEvent::DeadlinePassed(text) => {
-            let cause = Cause::new(Reason::TaskTimeout, text);
-            end(task, Ending::TimedOut { cause })
+            let ending = match &task.state {
+                // The attempt has failed before, and of something else: what took too long is its container's stop.
+                TaskState::Retreating { cause, .. } => {
+                    Ending::Lost { cause: Cause::new(cause.reason, format!("{}; {text}", cause.text)) }
+                }
+                _ => Ending::TimedOut { cause: Cause::new(Reason::TaskTimeout, text) },
+            };
+            end(task, ending)
         }
         TaskEvent::SecondBinder(text) => {
             let cause = Cause::new(Reason::SecondBinder, text);

@@ -173,7 +173,8 @@ pub enum TaskEvent {
     CancelAsked(String),
     /// Another task, which this one cannot do without, did not end well.
     SiblingFailed(String),
-    /// The task has run into its time limit; the text names the limit and the stage.
+    /// The task has run into its time limit, or a failed attempt's container was not stopped in time; the text says
+    /// which limit that was.
     DeadlinePassed(String),
 }
 

@@ -163,6 +163,25 @@ proptest! {
     }
 
     #[test]
+    fn only_a_run_that_had_not_failed_before_runs_out_of_time(history in history()) {
+        let mut task = Task::new();
+        for (attempt, event) in history {
+            let after = next(&task, attempt, event).0;
+            task = if after.ending().is_some() { task } else { after };
+        }
+        let failed = match &task.state {
+            TaskState::Retreating { cause, .. } => Some(cause.reason),
+            _ => None,
+        };
+        let (task, _) = next(&task, task.attempt, TaskEvent::DeadlinePassed("too late".into()));
+        match (failed, task.ending()) {
+            (Some(reason), Some(Ending::Lost { cause })) => prop_assert_eq!(cause.reason, reason),
+            (None, Some(Ending::TimedOut { cause })) => prop_assert_eq!(cause.reason, Reason::TaskTimeout),
+            (_, ending) => prop_assert!(false, "{ending:?}"),
+        }
+    }
+
+    #[test]
     fn what_may_live_when_a_task_is_settled_is_stopped(history in history()) {
         let mut task = Task::new();
         for (attempt, event) in history {

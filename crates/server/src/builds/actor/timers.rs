@@ -87,7 +87,10 @@ impl Timer {
                 let provision = self.provision.map(|at| (at, Due::Provision));
                 [provision, deadline].into_iter().flatten().min_by_key(|(at, _)| *at)
             }
-            TaskState::Retreating { .. } => deadline,
+            // The platform has as long to confirm a stop as it has for a start, also where the attempt failed late.
+            TaskState::Retreating { .. } => {
+                self.deadline.map(|at| (at.max(self.since + settings.provision_timeout), Due::Deadline))
+            }
             TaskState::Running { stage } => {
                 let end = self.deadline.map(|at| {
                     let at = at + BACKSTOP;
@@ -117,6 +120,10 @@ pub(super) fn event(due: Due, record: &TaskRecord, settings: &BuildsSettings) ->
         ))),
         Due::Deadline => {
             let stage = match &record.task.state {
+                TaskState::Retreating { .. } => {
+                    let text = "the platform has not confirmed that the container is stopped";
+                    return Some(TaskEvent::DeadlinePassed(text.to_owned()));
+                }
                 TaskState::Running { stage } => stage.as_str(),
                 _ => "launch",
             };

@@ -117,6 +117,44 @@ fn a_task_that_takes_too_long_is_ended_and_named_with_its_stage() {
 }
 
 #[test]
+fn an_eviction_that_is_reported_after_the_deadline_is_tried_again() {
+    let mut world = World::new();
+    world.settings.task_timeout = Duration::from_millis(400);
+    for _ in 0..3 {
+        world.platform.script_stop(no_capacity());
+    }
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let first = run(build, 0, 1);
+        server.launched(first).await;
+        server.bind(first).await.unwrap();
+        server.builds.session(first, &session_of(first)).await.unwrap().heard(Stage::Report);
+        tokio::time::sleep(server.world.settings.task_timeout).await;
+        assert!(server.report_from(Stage::Bake, first, failed(Reason::Evicted)).await);
+        server.launched(run(build, 0, 2)).await;
+    });
+}
+
+#[test]
+fn a_failed_launch_that_cannot_be_stopped_ends_by_its_own_reason() {
+    let mut world = World::new();
+    world.settings.task_timeout = Duration::from_millis(50);
+    world.settings.provision_timeout = Duration::from_millis(80);
+    world.platform.script(Script::Fail(no_capacity()));
+    for _ in 0..200 {
+        world.platform.script_stop(no_capacity());
+    }
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        let view = server.ended(build).await;
+        assert_eq!(task_of(&view), (1, TaskPhase::Lost, Some(Reason::NoCapacity)));
+        let outcome = view.outcome.unwrap();
+        let text = "cart (amd64): no capacity; the platform has not confirmed that the container is stopped";
+        assert_eq!((outcome.verdict, outcome.text.as_deref()), (Verdict::Lost, Some(text)));
+    });
+}
+
+#[test]
 fn a_cancel_ends_every_container_and_tells_the_agents() {
     World::new().life(async |server| {
         let build = server.submit(multi()).await;
