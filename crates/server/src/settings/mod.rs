@@ -137,7 +137,7 @@ impl Settings {
         if !listen.ip().is_loopback() && token.is_none() && !open {
             reader.say(
                 "BAKERY_TOKEN",
-                format!("BAKERY_LISTEN={listen} is reached from outside, and no token is set"),
+                &format!("BAKERY_LISTEN={listen} is reached from outside, and no token is set"),
                 "set BAKERY_TOKEN, or BAKERY_OPEN=true to let everybody in",
             );
         }
@@ -146,7 +146,7 @@ impl Settings {
                 let named = |var: &VarDoc| Some((var.name, said.strip_prefix(var.name)?.strip_prefix(": ")?));
                 let named = vars::COMMON.iter().find_map(named);
                 let (name, text) = named.unwrap_or(("S3_BUCKET", &said));
-                reader.say(name, text.to_owned(), "see the S3_ variables in .env.example");
+                reader.say(name, text, "see the S3_ variables in .env.example");
             }
             None
         });
@@ -181,7 +181,7 @@ impl Settings {
         for (asked, name, platform) in [(ecs, "ECS_CLUSTER", "ecs"), (k8s, "K8S_NAMESPACE", "k8s")] {
             if asked {
                 let text = format!("asks for the platform {platform}, which this version does not have");
-                reader.say(name, text, "unset it; this version runs tasks on a Docker engine");
+                reader.say(name, &text, "unset it; this version runs tasks on a Docker engine");
             }
         }
         if ecs {
@@ -324,6 +324,10 @@ mod tests {
     fn a_login_in_a_url_is_refused_and_not_quoted() {
         let error = read(&[("CONTROLLER_URL", "http://baker:butter@h")]).unwrap_err().to_string();
         assert!(error.contains("CONTROLLER_URL: holds a user name") && !error.contains("butter"), "{error}");
+        for name in ["S3_ENDPOINT", "BAKERY_LISTEN", "AGENT_IMAGE", "INSECURE_REGISTRIES", "PUBLISH_ALLOW"] {
+            let error = read(&[("S3_BUCKET", "crumbs"), (name, "http://baker:butter@h:1/x")]).unwrap_err();
+            assert!(error.to_string().contains(name) && !error.to_string().contains("butter"), "{error}");
+        }
     }
 
     #[test]

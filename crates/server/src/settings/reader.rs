@@ -7,6 +7,7 @@ use std::time::Duration;
 use bakery_core::config::resources;
 use bakery_core::image::ImageRef;
 use bakery_core::limits;
+use bakery_core::mask::{self, Form};
 use bakery_core::vars::Vars;
 
 use super::{Limits, Mistake};
@@ -24,7 +25,9 @@ impl<'a> Reader<'a> {
         Self { vars, mistakes: Vec::new() }
     }
 
-    pub(super) fn say(&mut self, name: &'static str, text: String, hint: &str) {
+    /// Notes a mistake. The text may quote the value: a login in it is not shown.
+    pub(super) fn say(&mut self, name: &'static str, text: &str, hint: &str) {
+        let text = mask::text(text, Form::Plain);
         self.mistakes.push(Mistake { name, text, hint: hint.to_owned() });
     }
 
@@ -47,7 +50,7 @@ impl<'a> Reader<'a> {
         let text = self.text(name)?;
         let value = parse(&text);
         if value.is_none() {
-            self.say(name, format!("`{text}` is not {expected}"), hint);
+            self.say(name, &format!("`{text}` is not {expected}"), hint);
         }
         value
     }
@@ -59,7 +62,7 @@ impl<'a> Reader<'a> {
     pub(super) fn url(&mut self, name: &'static str) -> Option<String> {
         if self.text(name).is_some_and(|text| text.contains('@')) {
             // Not quoted: what stands before the @ is a login.
-            self.say(name, "holds a user name or a password".to_owned(), "name the host alone");
+            self.say(name, "holds a user name or a password", "name the host alone");
             return None;
         }
         self.value(name, "a URL", "for example https://bakery.example.com", |text| {
@@ -103,7 +106,7 @@ impl<'a> Reader<'a> {
             if named && (path || host == part) && image.is_ok() {
                 good.push(part.to_owned());
             } else {
-                self.say(name, format!("`{part}` is not {expected}"), hint);
+                self.say(name, &format!("`{part}` is not {expected}"), hint);
             }
         }
         good
@@ -145,18 +148,14 @@ impl<'a> Reader<'a> {
         if let Some(home) = self.text("HOME") {
             return PathBuf::from(home).join(".local/share/bakery");
         }
-        self.say(
-            "BAKERY_DATA_DIR",
-            "no data folder: HOME is not set either".to_owned(),
-            "set BAKERY_DATA_DIR",
-        );
+        self.say("BAKERY_DATA_DIR", "no data folder: HOME is not set either", "set BAKERY_DATA_DIR");
         PathBuf::new()
     }
 
     pub(super) fn required(&mut self, names: &[&'static str], why: &str) {
         for name in names {
             if self.text(name).is_none() {
-                self.say(name, format!("is not set, and {why}"), "see .env.example");
+                self.say(name, &format!("is not set, and {why}"), "see .env.example");
             }
         }
     }
@@ -169,7 +168,7 @@ impl<'a> Reader<'a> {
             if value.contains('@') {
                 self.say(
                     name,
-                    "holds a login, which agents would be launched with in the open".to_owned(),
+                    "holds a login, which agents would be launched with in the open",
                     "use a proxy that lets agents through by their address",
                 );
                 continue;

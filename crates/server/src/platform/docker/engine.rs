@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use bakery_core::mask::{self, Form};
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::vars::Vars;
@@ -31,7 +32,7 @@ pub struct DockerError {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(super) docker: Docker,
-    /// Where it was found.
+    /// Where it was found, without a login.
     pub host: String,
     /// The architecture of its machine.
     pub arch: Arch,
@@ -46,7 +47,8 @@ impl Engine {
     pub async fn find(vars: &dyn Vars) -> Result<Self, DockerError> {
         if let Some(host) = vars.setting("DOCKER_HOST") {
             return Self::connect(&host).await.map_err(|why| DockerError {
-                text: format!("DOCKER_HOST is {host}, but no engine answers there: {why}"),
+                // The client's own words may quote the address.
+                text: without_login(&format!("DOCKER_HOST is {host}, but no engine answers there: {why}")),
                 hint: "start it, or unset DOCKER_HOST; unix:// and tcp:// (without TLS) are understood"
                     .to_owned(),
             });
@@ -81,7 +83,7 @@ impl Engine {
         let cpus = info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1).max(1);
         Ok(Self {
             docker,
-            host: host.to_owned(),
+            host: without_login(host),
             arch,
             cpus,
             version: info.server_version.unwrap_or_default(),
@@ -133,6 +135,10 @@ impl Engine {
             Err(error) => Err(error),
         }
     }
+}
+
+fn without_login(text: &str) -> String {
+    mask::text(text, Form::Plain)
 }
 
 /// The sockets that are looked at where `DOCKER_HOST` is not set.
@@ -216,6 +222,12 @@ mod tests {
         assert!(error.text.contains("none.sock") && error.hint.contains("DOCKER_HOST"), "{error}");
         let wrong = BTreeMap::from([("DOCKER_HOST".to_owned(), "ssh://host".to_owned())]);
         assert!(Engine::find(&wrong).await.is_err());
+        for scheme in ["tcp", "http", "ssh"] {
+            let host = format!("{scheme}://baker:sourdough@127.0.0.1:1");
+            let error = Engine::find(&BTreeMap::from([("DOCKER_HOST".to_owned(), host)])).await.unwrap_err();
+            assert!(error.text.contains("baker:***@127.0.0.1:1"), "{error}");
+            assert!(!error.to_string().contains("sourdough"), "{error}");
+        }
         let vars = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), folder.clone())]);
         let all = [
             "/var/run/docker.sock".into(),
