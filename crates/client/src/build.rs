@@ -30,6 +30,9 @@ pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> R
     for notice in &loaded.notices {
         talk::say(&format!("notice: {notice}"));
     }
+    for exposed in &loaded.exposed {
+        talk::say(&format!("warning: {exposed}"));
+    }
     let mut signals = Signals::listen().map_err(|error| no_signals(&error))?;
     // Up to the submission nothing of ours stands anywhere else: leaving at once is clean.
     let sent = tokio::select! {

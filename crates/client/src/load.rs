@@ -18,6 +18,7 @@ use bakery_core::vars::{Layered, Vars};
 
 use crate::cli::Source;
 use crate::exit::Failure;
+use crate::exposed;
 use crate::settings::env_file;
 
 /// What the files say.
@@ -31,6 +32,8 @@ pub struct Loaded {
     pub notices: Vec<Notice>,
     /// The source root: absolute, links resolved.
     pub root: PathBuf,
+    /// Files with secrets that are part of a context.
+    pub exposed: Vec<Notice>,
     /// Contexts and Dockerfiles that are not below the root.
     pub missing: Vec<String>,
     /// Values of variables that went into the spec and whose names suggest a secret.
@@ -70,6 +73,7 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
         let read = read(path, "--compose").and_then(|(name, text)| compose::read(&name, &text));
         read.map_err(|report| mistakes.extend(report.mistakes)).ok()
     });
+    let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
     let asked_for = Noted { vars: environment, secrets: RefCell::default() };
     let resolved = match (config, compose, &files.compose) {
         (config, Some(compose), Some(path)) => {
@@ -105,8 +109,11 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         Failure { exit: crate::exit::Exit::Input, text: lines.join("\n"), hint: None }
     })?;
+    let secret_config = files.config.as_deref().filter(|_| secret);
+    let exposed = exposed::warnings(&root, &folders(&spec), secret_config);
     let missing = missing(&spec, &root);
-    Ok(Loaded { spec, plan, notices, root, missing, secrets: asked_for.secrets.into_inner() })
+    let secrets = asked_for.secrets.into_inner();
+    Ok(Loaded { spec, plan, notices, root, exposed, missing, secrets })
 }
 
 /// The build contexts of a spec, each once.

@@ -75,6 +75,9 @@ pub fn show(loaded: &Loaded, json: bool) -> String {
     for notice in notices {
         talk::say(&format!("notice: {notice}"));
     }
+    for exposed in &loaded.exposed {
+        talk::say(&format!("warning: {exposed}"));
+    }
     for missing in &loaded.missing {
         talk::say(&format!("warning: {missing}"));
     }

@@ -17,5 +17,5 @@ mod walk;
 
 pub use apply::{ApplyError, apply_ignore};
 pub use pack::{PackError, Packed, pack};
-pub use rules::{ContextFolder, RulesError};
+pub use rules::{ContextFolder, Held, RulesError, held};
 pub use unpack::{UnpackError, UnpackLimits, Unpacked, unpack};

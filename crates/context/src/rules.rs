@@ -20,6 +20,15 @@ pub struct ContextFolder {
     pub dockerfile: String,
 }
 
+/// A file that lies in a context, as that context names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// The file, relative to the context.
+    pub path: String,
+    /// The ignore file that could drop it, relative to the source folder; it may not exist yet.
+    pub ignore_file: String,
+}
+
 /// Why a context's rules are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
@@ -82,6 +91,8 @@ struct Context {
     /// Empty = the source folder itself.
     path: Vec<u8>,
     ignore: IgnoreFile,
+    /// Where its rules come from, or would.
+    file: Vec<u8>,
 }
 
 /// The contexts that hold a folder, and what each of them says of it.
@@ -116,11 +127,13 @@ impl Rules {
             for file in [&own, &shared] {
                 let real = rules.resolve(root, file)?;
                 if ignore.is_none() {
-                    ignore = read_ignore_file(root, &real, &String::from_utf8_lossy(file))?;
+                    let parsed = read_ignore_file(root, &real, &String::from_utf8_lossy(file))?;
+                    ignore = parsed.map(|parsed| (parsed, file.clone()));
                 }
             }
+            let (ignore, file) = ignore.unwrap_or_else(|| (IgnoreFile::default(), shared.clone()));
             rules.keep.extend([dockerfile, own, shared]);
-            let context = Context { path: context, ignore: ignore.unwrap_or_default() };
+            let context = Context { path: context, ignore, file };
             if !rules.contexts.contains(&context) {
                 rules.contexts.push(context);
             }
@@ -161,6 +174,17 @@ impl Rules {
         let context_below = self.contexts.iter().any(|context| context.path.starts_with(&below));
         barren &= dropped && !kept_below && !context_below;
         Entered { scope: Scope(scope), dropped, barren }
+    }
+
+    /// The file at `path` as the first context that holds it names it; `None` where none holds it, or all drop it.
+    fn held(&self, path: &[u8]) -> Option<Held> {
+        let mut scope = self.root();
+        for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            scope = self.enter(&scope, &path[..end]).scope;
+        }
+        let (at, _) = scope.0.first().filter(|_| !self.drops(&scope, path))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(Held { path: text(self.inside(*at, path)), ignore_file: text(&self.contexts[*at].file) })
     }
 
     fn rooted_at(&self, path: &[u8]) -> impl Iterator<Item = (usize, Trail)> {
@@ -206,6 +230,12 @@ impl Rules {
             Err(cause) => Err(RulesError::Read { file: shown, cause }),
         }
     }
+}
+
+/// Whether a build of this context can copy the file at `path` (relative to the source folder, in its shortest form) into
+/// an image: it lies inside, and the context's rules do not drop it.
+pub fn held(root: &Path, folder: &ContextFolder, path: &str) -> Result<Option<Held>, RulesError> {
+    Ok(Rules::read(root, std::slice::from_ref(folder))?.held(path.as_bytes()))
 }
 
 /// A path below the root in its shortest form, empty for the root; `None` where it leads out.

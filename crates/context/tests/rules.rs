@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bakery_context::ignore::IgnoreFile;
-use bakery_context::{ContextFolder, PackError, UnpackLimits, apply_ignore, pack, unpack};
+use bakery_context::{ContextFolder, PackError, UnpackLimits, apply_ignore, held, pack, unpack};
 use proptest::prelude::*;
 
 fn context(path: &str, dockerfile: &str) -> ContextFolder {
@@ -247,4 +247,33 @@ proptest! {
         }
         prop_assert_eq!(files(arrives(root, &both, Some(&all))), seen_by_all);
     }
+}
+
+#[test]
+fn a_context_holds_what_lies_in_it_and_is_not_dropped() {
+    let place = tempfile::tempdir().unwrap();
+    write(
+        place.path(),
+        &[
+            (".dockerignore", "config.yaml\nkeep\n!keep/.env\n"),
+            ("app/Dockerfile.dockerignore", "*.bak"),
+            ("app/.dockerignore", ".env"),
+        ],
+    );
+    symlink("app", place.path().join("link")).unwrap();
+    let found = |path: &str, file: &str| {
+        let held = held(place.path(), &context(path, "Dockerfile"), file).unwrap();
+        held.map(|held| format!("{} {}", held.path, held.ignore_file))
+    };
+    let is = |text: &str| Some(text.to_owned());
+    assert_eq!(found(".", "config.yaml"), None);
+    assert_eq!(found(".", ".env"), is(".env .dockerignore"));
+    assert_eq!(found(".", "keep/.env"), is("keep/.env .dockerignore"));
+    assert_eq!(found(".", "keep/other"), None);
+    // The Dockerfile's own ignore file stands for the context's.
+    assert_eq!(found("app", "app/.env"), is(".env app/Dockerfile.dockerignore"));
+    assert_eq!(found("app", "app/x/a.bak"), is("x/a.bak app/Dockerfile.dockerignore"));
+    assert_eq!(found("app", ".env"), None);
+    assert_eq!(found("app", "apple/.env"), None);
+    assert_eq!(found("./link/", "app/.env"), is(".env link/Dockerfile.dockerignore"));
 }

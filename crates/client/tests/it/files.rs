@@ -15,7 +15,7 @@ services:
     build: worker
 ";
 
-fn folder(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
@@ -26,11 +26,11 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 }
 
 /// Runs the program in `folder`: exit code, standard output, standard error.
-fn client(folder: &Path, args: &[&str]) -> (i32, String, String) {
+pub(crate) fn client(folder: &Path, args: &[&str]) -> (i32, String, String) {
     client_with(folder, args, &[])
 }
 
-fn client_with(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
+pub(crate) fn client_with(folder: &Path, args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bakery-client"));
     let output =
         command.args(args).current_dir(folder).env_clear().envs(vars.iter().copied()).output().unwrap();

@@ -15,6 +15,7 @@ mod words;
 use crate::config::layer::TaskLayer;
 use crate::decode::Field;
 use crate::report::{Findings, Mistake, Notice, Place, Report};
+use crate::secret::{Secret, name_suggests_secret};
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
@@ -61,6 +62,18 @@ impl ConfigFile {
     /// The spec and what is worth saying about it, or every mistake of the file at its place.
     pub fn resolve(self, order: Order) -> Result<(BuildSpec, Vec<Notice>), Report> {
         resolve::file(self, order)
+    }
+
+    /// Whether the file holds logins, or variables whose names suggest a secret: then it is one itself.
+    pub fn holds_secrets(&self) -> bool {
+        let entries = self.entries.iter().map(|(layer, _)| layer);
+        std::iter::once(&self.global).chain(entries).any(|layer| {
+            let logins = layer.credentials.value().is_some_and(|logins| !logins.is_empty());
+            let secret = |(name, (value, _)): (&String, &(Secret, Place))| {
+                name_suggests_secret(name) && !value.expose().is_empty()
+            };
+            logins || layer.env.entries.iter().any(secret)
+        })
     }
 
     /// The `global` layer.

@@ -324,3 +324,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_with_secrets_is_one() {
+    let login = "{ registry: r.test, username: u, password: hunter2 }";
+    for (text, secret) in [
+        (format!("global: {{ kaniko-credentials: [{login}] }}"), true),
+        (format!("bake: [{{ arch: amd64 }}, {{ kaniko-credentials: [{login}] }}]"), true),
+        ("global: { env: { NPM_TOKEN: hunter2 } }".to_owned(), true),
+        ("global: { env: { NPM_TOKEN: '', TIER: base }, kaniko-credentials: [] }".to_owned(), false),
+    ] {
+        assert_eq!(read("config.yaml", &text).unwrap().holds_secrets(), secret, "{text}");
+    }
+}

@@ -1,0 +1,64 @@
+//! Files with secrets that a build could copy into an image.
+//!
+//! They are not left out on their own: a Dockerfile may ask for a file of that name. Who builds is told instead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+
+use bakery_context::{ContextFolder, held};
+use bakery_core::limits;
+use bakery_core::report::{Notice, Place};
+use bakery_core::secret::name_suggests_secret;
+
+/// The file of settings that people keep beside their sources.
+const ENV: &str = ".env";
+
+/// What to say of the `config` file, where it holds secrets, and of each `.env` with secrets in `root` (absolute, links
+/// resolved) or a context: where the file lies in a context, and no rule drops it.
+pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -> Vec<Notice> {
+    let mut files = BTreeMap::new();
+    let contexts = folders.iter().map(|folder| root.join(&folder.path));
+    for path in contexts.chain([root.to_owned()]).map(|folder| folder.join(ENV)) {
+        if holds_secrets(&path) {
+            files.extend(below(root, &path).map(|path| (path, "holds secrets")));
+        }
+    }
+    files.extend(config.and_then(|path| below(root, path)).map(|path| (path, "holds credentials")));
+    let mut found = BTreeSet::new();
+    for (file, what) in files {
+        // Rules that cannot be read are the packer's to report.
+        let held = folders.iter().filter_map(|folder| held(root, folder, &file).ok().flatten());
+        found.extend(held.map(|held| (file.clone(), what, held)));
+    }
+    let notices = found.into_iter().map(|(file, what, held)| Notice {
+        place: Place::file(&file),
+        message: format!("{what} and goes into the context"),
+        hint: format!("add `{}` to {}, else `COPY . .` puts it into the image", held.path, held.ignore_file),
+    });
+    notices.collect()
+}
+
+/// Where a file really lies below the root: a link that leads elsewhere travels as a link.
+fn below(root: &Path, path: &Path) -> Option<String> {
+    path.canonicalize().ok()?.strip_prefix(root).ok()?.to_str().map(str::to_owned)
+}
+
+/// Whether a line gives a value to a name that suggests a secret. The file may be anybody's: it is not parsed.
+fn holds_secrets(path: &Path) -> bool {
+    if !fs::metadata(path).is_ok_and(|meta| meta.is_file()) {
+        return false;
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limits::SPEC_BYTES as u64).read_to_end(&mut bytes));
+    read.is_ok()
+        && String::from_utf8_lossy(&bytes).lines().any(|line| {
+            let line = line.trim_start();
+            let line = line.strip_prefix("export ").unwrap_or(line);
+            line.split_once(['=', ':']).is_some_and(|(name, value)| {
+                let value = value.trim().trim_matches(['"', '\'']);
+                !name.starts_with('#') && name_suggests_secret(name.trim()) && !value.is_empty()
+            })
+        })
+}
