@@ -132,7 +132,7 @@ impl Settings {
         let mut reader = Reader::new(vars);
         let listen =
             reader.address("BAKERY_LISTEN").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)));
-        let token = reader.text("BAKERY_TOKEN").map(Secret::new);
+        let token = reader.token("BAKERY_TOKEN");
         let open = reader.flag("BAKERY_OPEN");
         if !listen.ip().is_loopback() && token.is_none() && !open {
             reader.say(
@@ -327,6 +327,16 @@ mod tests {
         for name in ["S3_ENDPOINT", "BAKERY_LISTEN", "AGENT_IMAGE", "INSECURE_REGISTRIES", "PUBLISH_ALLOW"] {
             let error = read(&[("S3_BUCKET", "crumbs"), (name, "http://baker:butter@h:1/x")]).unwrap_err();
             assert!(error.to_string().contains(name) && !error.to_string().contains("butter"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_no_header_carries_is_refused_and_not_quoted() {
+        for token in ["brötchen", "flour and water", "flour\twater"] {
+            let error = read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", token)]).unwrap_err();
+            assert_eq!(error.0.len(), 1, "{error}");
+            assert!(error.to_string().starts_with("1 mistake in the settings\nBAKERY_TOKEN: "), "{error}");
+            assert!(!error.to_string().contains(token), "{error}");
         }
     }
 

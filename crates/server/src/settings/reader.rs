@@ -8,6 +8,7 @@ use bakery_core::config::resources;
 use bakery_core::image::ImageRef;
 use bakery_core::limits;
 use bakery_core::mask::{self, Form};
+use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 
 use super::{Limits, Mistake};
@@ -37,6 +38,16 @@ impl<'a> Reader<'a> {
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.vars.setting(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The operator's token. One that no header carries as it stands would lock everybody out; it is not quoted.
+    pub(super) fn token(&mut self, name: &'static str) -> Option<Secret> {
+        let text = self.text(name)?;
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let why = "holds a blank or something other than ASCII, which an HTTP header does not carry";
+            self.say(name, why, "make one with `openssl rand -hex 32`");
+        }
+        Some(Secret::new(text))
     }
 
     /// A value that `parse` understands; everything else is a mistake and reads as unset.
