@@ -163,14 +163,6 @@ impl<'a> Reader<'a> {
         PathBuf::new()
     }
 
-    pub(super) fn required(&mut self, names: &[&'static str], why: &str) {
-        for name in names {
-            if self.text(name).is_none() {
-                self.say(name, &format!("is not set, and {why}"), "see .env.example");
-            }
-        }
-    }
-
     /// What agents are handed at launch. A proxy with a login in it would be readable in task definitions and pod specs.
     pub(super) fn proxies(&mut self) -> Vec<(String, String)> {
         let mut given = Vec::new();
