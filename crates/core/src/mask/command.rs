@@ -37,8 +37,11 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
     let mut login = false;
     let mut fetcher = false;
     let mut attached = false;
+    let mut fed_by = None;
+    let mut here = false;
     for nth in 0..words.len() {
         let word = bare(nth);
+        let written = &text[words[nth].clone()];
         let next = words.get(nth + 1).map(|next| next.start);
         // What follows a flag is its value, unless it is the next flag or the next command.
         let value =
@@ -50,13 +53,26 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
                 Some(at) if user && fetcher => after_colon(found, found.value(at)),
                 _ if fetcher && word.starts_with("-u") => after_colon(found, words[nth].clone()),
                 _ if attached && word.starts_with("-p") => {
-                    let flag = words[nth].start + text[words[nth].clone()].find("-p").unwrap_or(0) + 2;
+                    let flag = words[nth].start + written.find("-p").unwrap_or(0) + 2;
                     found.add(found.value(flag));
                 }
                 _ => {}
             }
             if word.ends_with("-stdin") {
-                fed(found, &words[..nth], &words[nth..]);
+                // One command feeds one: what stands before it is looked through once.
+                if let Some(from) = fed_by.take() {
+                    fed(found, &words[from..nth]);
+                }
+                here = true;
+            }
+        }
+        if ["echo", "printf"].contains(&written) {
+            fed_by = Some(nth + 1);
+        } else if here && written.starts_with("<<<") {
+            here = false;
+            let attached = (written.len() > 3).then_some(words[nth].start + 3);
+            if let Some(start) = attached.or(next) {
+                found.add(found.value(start));
             }
         }
         // As in .netrc.
@@ -76,26 +92,15 @@ fn after_colon(found: &mut Found<'_>, login: Range<usize>) {
     }
 }
 
-/// What `echo` and `printf` feed to a command that reads a secret from its standard input, and what `<<<` does.
-fn fed(found: &mut Found<'_>, before: &[Range<usize>], after: &[Range<usize>]) {
-    let text = found.text;
-    let command = before.iter().rposition(|word| ["echo", "printf"].contains(&&text[word.clone()]));
-    for word in command.map_or(&[][..], |at| &before[at + 1..]) {
-        let shown = &text[word.clone()];
+/// What `echo` and `printf` feed to a command that reads a secret from its standard input.
+fn fed(found: &mut Found<'_>, words: &[Range<usize>]) {
+    for word in words {
+        let shown = &found.text[word.clone()];
         if shown.starts_with('|') {
             break;
         }
         if !shown.starts_with('-') && !shown.contains('%') {
             found.add(found.value(word.start));
-        }
-    }
-    let here = after.iter().position(|word| text[word.clone()].starts_with("<<<"));
-    if let Some(at) = here {
-        let attached = after[at].start + 3;
-        let start =
-            if after[at].len() > 3 { Some(attached) } else { after.get(at + 1).map(|word| word.start) };
-        if let Some(start) = start {
-            found.add(found.value(start));
         }
     }
 }

@@ -1,5 +1,7 @@
-//! The forms that secrets have in free text.
+//! The forms that secrets have in free text. Whatever stands in a text, it is searched in linear time: it may be a
+//! stranger's.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::mask::{Form, MASK, command};
@@ -27,9 +29,21 @@ const TOKENS: [&str; 15] = [
 /// What stands before a colon in texts that are no logins.
 const SCHEMES: [&str; 9] = ["npm", "jsr", "workspace", "patch", "mailto", "docker", "oci", "pkg", "file"];
 
+/// What ends a word besides blanks.
+const BOUNDS: &str = "\"'`<>";
+
+/// Bytes of a variable's name, and of a host's with its port: longer ones are none, and are not read to their end.
+const LONGEST_NAME: usize = 256;
+
 /// Every place of `text` that looks like a secret; places may overlap.
 pub(super) fn spans(text: &str, form: Form) -> Vec<Range<usize>> {
-    let mut found = Found { text, form, spans: Vec::new() };
+    // No form is as short, but for those with one of these characters: most keys of a file need no search.
+    if text.len() < 16 && !text.contains(['@', ':', '=', ' ']) && form == Form::Plain {
+        return Vec::new();
+    }
+    let ends = Ends::default();
+    let mut found =
+        Found { text, form, spans: Vec::new(), words: ends.clone(), values: ends.clone(), braces: ends };
     found.urls();
     found.logins();
     found.assignments();
@@ -59,6 +73,27 @@ pub(super) struct Found<'t> {
     pub(super) text: &'t str,
     form: Form,
     spans: Vec<Range<usize>>,
+    words: Ends,
+    values: Ends,
+    braces: Ends,
+}
+
+/// Where the last search for an end began, and where it ended: one that begins in between ends there too.
+#[derive(Debug, Clone, Default)]
+struct Ends(Cell<(usize, usize)>);
+
+impl Ends {
+    /// Where what begins at `start` ends; `find` looks into what follows.
+    fn of(&self, text: &str, start: usize, find: impl Fn(&str) -> Option<usize>) -> usize {
+        let (from, end) = self.0.get();
+        if (from..end).contains(&start) {
+            return end;
+        }
+        let rest = &text[start..];
+        let end = start + find(rest).unwrap_or(rest.len());
+        self.0.set((start, end));
+        end
+    }
 }
 
 impl Found<'_> {
@@ -86,59 +121,84 @@ impl Found<'_> {
             return start..start;
         }
         let ends = |c: char| c.is_whitespace() || "\"'`;&|<>),".contains(c);
-        start..start + rest.find(ends).unwrap_or(rest.len())
+        start..self.values.of(self.text, start, |rest| rest.find(ends))
+    }
+
+    /// Where the word at `start` ends: at a blank or a quote, and before the backslash that escapes it.
+    fn word_end(&self, start: usize) -> usize {
+        let end = |rest: &str| {
+            let end = rest.find(|c: char| c.is_whitespace() || BOUNDS.contains(c)).unwrap_or(rest.len());
+            Some(rest[..end].trim_end_matches('\\').len())
+        };
+        self.words.of(self.text, start, end)
     }
 
     /// `scheme://user:password@host`, and `https://token@host`.
     fn urls(&mut self) {
-        for (at, _) in self.text.match_indices("://") {
-            let start = at + 3;
-            let whole = word_at(self.text, start);
-            let authority = &whole[..whole.find(['/', '?', '#']).unwrap_or(whole.len())];
-            let login = match authority.rfind('@') {
-                Some(end) => &authority[..end],
-                // A password with a slash of its own: what follows the colon is no port.
-                None => match (authority.split_once(':'), whole.rfind('@')) {
-                    (Some((_, port)), Some(end))
-                        if !port.starts_with('$') && !port.bytes().all(|b| b.is_ascii_digit()) =>
-                    {
-                        &whole[..end]
-                    }
-                    _ => continue,
-                },
-            };
-            let http = ["http", "https"].iter().any(|scheme| {
-                self.text[..at]
-                    .get(at.saturating_sub(scheme.len())..)
-                    .is_some_and(|s| s.eq_ignore_ascii_case(scheme))
-            });
-            match login.split_once(':') {
-                Some((user, password)) if !password.is_empty() => {
-                    self.add(start + user.len() + 1..start + login.len());
-                }
-                Some((user, _)) => self.add(start..start + user.len()),
-                None if http => self.add(start..start + login.len()),
-                None => {}
+        let text = self.text;
+        let mut begin = 0;
+        for word in text.split_inclusive(|c: char| c.is_whitespace() || BOUNDS.contains(c)) {
+            let last = word.rfind('@').map(|at| begin + at);
+            for (at, _) in word.match_indices("://") {
+                self.url(begin + at, &text[begin + at + 3..begin + word.len()], last);
             }
+            begin += word.len();
+        }
+    }
+
+    /// A URL whose `://` stands at `at`; what follows is `whole`, and `last` is the last `@` of the word.
+    fn url(&mut self, at: usize, whole: &str, last: Option<usize>) {
+        let start = at + 3;
+        let authority = &whole[..whole.find(['/', '?', '#']).unwrap_or(whole.len())];
+        let login = match authority.rfind('@') {
+            Some(end) => &authority[..end],
+            // A password with a slash of its own: what follows the colon is no port.
+            None => match (authority.split_once(':'), last.and_then(|last| last.checked_sub(start))) {
+                (Some((_, port)), Some(end))
+                    if !port.starts_with('$') && !port.bytes().all(|b| b.is_ascii_digit()) =>
+                {
+                    &whole[..end]
+                }
+                _ => return,
+            },
+        };
+        let http = ["http", "https"].iter().any(|scheme| {
+            self.text[..at]
+                .get(at.saturating_sub(scheme.len())..)
+                .is_some_and(|s| s.eq_ignore_ascii_case(scheme))
+        });
+        match login.split_once(':') {
+            Some((user, password)) if !password.is_empty() => {
+                self.add(start + user.len() + 1..start + login.len());
+            }
+            Some((user, _)) => self.add(start..start + user.len()),
+            None if http => self.add(start..start + login.len()),
+            None => {}
         }
     }
 
     /// `user:password@host` without a scheme.
     fn logins(&mut self) {
-        for (at, _) in self.text.match_indices('@') {
-            let ends = |c: char| c.is_whitespace() || "\"'`/,;()<>|&".contains(c);
-            let start = self.text[..at].rfind(ends).map_or(0, |end| end + 1);
+        let text = self.text;
+        let mut start = 0;
+        for word in text.split_inclusive(|c: char| c.is_whitespace() || "\"'`/,;()<>|&".contains(c)) {
             // A part of a path, unless two slashes begin an authority.
-            if self.text[..start].ends_with('/') && !self.text[..start].ends_with("//") {
-                continue;
+            let inside = text[..start].ends_with('/') && !text[..start].ends_with("//");
+            if let Some((user, rest)) = word.split_once(':').filter(|_| !inside) {
+                let name = user.rsplit('=').next().unwrap_or(user);
+                if !name.is_empty() && !SCHEMES.contains(&name) {
+                    self.passwords(start + user.len() + 1, rest);
+                }
             }
-            let Some((user, password)) = self.text[start..at].split_once(':') else { continue };
-            let name = user.rsplit('=').next().unwrap_or(user);
-            if name.is_empty() || SCHEMES.contains(&name) || password == "git" {
-                continue;
-            }
-            if is_host_after(&self.text[at + 1..], password.len()) {
-                self.add(start + user.len() + 1..at);
+            start += word.len();
+        }
+    }
+
+    /// Any `@` of `rest`, which begins at `start`, may be the one that ends the password.
+    fn passwords(&mut self, start: usize, rest: &str) {
+        for (len, _) in rest.match_indices('@') {
+            if &rest[..len] != "git" && is_host_after(&self.text[start + len + 1..], len) {
+                self.add(start..start + len);
             }
         }
     }
@@ -165,7 +225,7 @@ impl Found<'_> {
             if braced {
                 if let Some(default) = after.strip_prefix(['-', '=']).filter(|_| sign == ":") {
                     let start = self.text.len() - default.len();
-                    self.add(start..start + default.find('}').unwrap_or(default.len()));
+                    self.add(start..self.braces.of(self.text, start, |rest| rest.find('}')));
                 }
                 continue;
             }
@@ -192,17 +252,17 @@ impl Found<'_> {
             else {
                 continue;
             };
-            let scheme = value.split_once(' ').map(|(scheme, _)| scheme);
-            let scheme = scheme.filter(|word| word.bytes().all(|b| b.is_ascii_alphabetic()));
+            let other = value.find(|c: char| !c.is_ascii_alphabetic());
+            let scheme = other.filter(|&at| value[at..].starts_with(' ')).map(|at| &value[..at]);
             let secret = scheme.map_or(value, |scheme| value[scheme.len()..].trim_start());
             let start = self.text.len() - secret.len();
-            self.add(start..start + word_at(self.text, start).trim_end_matches('\\').len());
+            self.add(start..self.word_end(start));
         }
         for (at, name) in lower.match_indices("bearer ") {
             let start = at + name.len();
-            let token = word_at(self.text, start).trim_end_matches('\\');
-            if token.len() >= 8 {
-                self.add(start..start + token.len());
+            let end = self.word_end(start);
+            if end - start >= 8 {
+                self.add(start..end);
             }
         }
     }
@@ -211,17 +271,19 @@ impl Found<'_> {
     fn tokens(&mut self) {
         let word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         for prefix in TOKENS.into_iter().chain(["eyJ"]) {
+            let (run, mut dots) = (Ends::default(), Dots::default());
             for (at, _) in self.text.match_indices(prefix) {
-                let rest = &self.text[at + prefix.len()..];
-                let tail = &rest[..rest.find(|c| !word(c)).unwrap_or(rest.len())];
+                let start = at + prefix.len();
+                let end = run.of(self.text, start, |rest| rest.find(|c| !word(c)));
+                let tail = &self.text[start..end];
                 let whole = match prefix {
-                    "eyJ" => tail.len() >= 20 && tail.matches('.').count() == 2,
+                    "eyJ" => tail.len() >= 20 && dots.of(self.text, start..end) == 2,
                     // `npm_config_...` are settings.
                     "npm_" => tail.len() >= 30 && tail.bytes().all(|b| b.is_ascii_alphanumeric()),
                     _ => tail.len() >= 12,
                 };
                 if whole && !self.text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()) {
-                    self.add(at..at + prefix.len() + tail.len());
+                    self.add(at..end);
                 }
             }
         }
@@ -230,29 +292,47 @@ impl Found<'_> {
     /// What stands between the first and the last line of a private key.
     fn private_keys(&mut self) {
         let head = "PRIVATE KEY-----";
-        for (at, _) in self.text.match_indices(head) {
-            let start = at + head.len();
-            let body = &self.text[start..];
-            if let Some(end) = body.find("-----END").or(Some(body.len())).filter(|_| {
-                self.text[..at].rsplit('\n').next().is_some_and(|line| line.contains("-----BEGIN"))
-            }) {
-                self.add(start..start + end);
+        let bodies = Ends::default();
+        let mut at = 0;
+        for line in self.text.split_inclusive('\n') {
+            if let Some(begin) = line.find("-----BEGIN").map(|begin| begin + "-----BEGIN".len()) {
+                for (nth, _) in line[begin..].match_indices(head) {
+                    let start = at + begin + nth + head.len();
+                    self.add(start..bodies.of(self.text, start, |body| body.find("-----END")));
+                }
             }
+            at += line.len();
         }
     }
 }
 
-/// What stands at `start`, up to a blank or a quote.
-fn word_at(text: &str, start: usize) -> &str {
-    let rest = &text[start..];
-    &rest[..rest.find(|c: char| c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(rest.len())]
+/// Counts the dots of one piece after the other; a piece that ends where the last one did is what was left of it.
+#[derive(Default)]
+struct Dots {
+    piece: Range<usize>,
+    count: usize,
+}
+
+impl Dots {
+    fn of(&mut self, text: &str, piece: Range<usize>) -> usize {
+        let count = |range: Range<usize>| text[range].matches('.').count();
+        self.count = if self.piece.contains(&piece.start) && self.piece.end == piece.end {
+            self.count - count(self.piece.start..piece.start)
+        } else {
+            count(piece.clone())
+        };
+        self.piece = piece;
+        self.count
+    }
 }
 
 /// True for `$NAME` and `${NAME}`.
 fn is_variable(text: &str) -> bool {
     let Some(name) = text.strip_prefix('$') else { return false };
     let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Headers that carry tokens; they are written with and without a blank after the colon.
@@ -265,6 +345,10 @@ fn is_header(name: &str) -> bool {
 /// nothing else, since `a:b@c` can be anything.
 fn is_host_after(rest: &str, password: usize) -> bool {
     let ends = |c: char| c.is_whitespace() || "\"'`/?#,;)<>|&\\".contains(c);
+    if !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || "[$_*".contains(c)) {
+        return false;
+    }
+    let rest = &rest[..rest.floor_char_boundary(LONGEST_NAME)];
     let host = &rest[..rest.find(ends).unwrap_or(rest.len())];
     if host.starts_with("sha256:") || host.starts_with("sha512:") {
         return false;
@@ -279,7 +363,6 @@ fn is_host_after(rest: &str, password: usize) -> bool {
     if !address && (versioned || ["latest", "next"].contains(&name)) {
         return false;
     }
-    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric() || "[$_*".contains(c));
     let surely = address || labels.len() > 1 || port.is_some_and(numeric) || name.contains('(');
-    begins && (surely || password >= super::LEAST)
+    surely || password >= super::LEAST
 }

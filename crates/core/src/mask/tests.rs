@@ -101,6 +101,39 @@ fn what_is_no_secret_stays() {
     assert_eq!(super::text("https://me:$PW@reg.test", Form::Plain), "https://me:***@reg.test");
 }
 
+/// Each text holds beginnings of secrets as close together as can be, of which none ends. Where the search for one
+/// reads what follows (or goes before) each of them, 1 MiB takes some 10^11 steps, and this test does not end within the
+/// hour.
+#[test]
+fn a_text_made_to_be_slow_is_searched_in_linear_time() {
+    for piece in [
+        "@",
+        "a:b@",
+        "://",
+        "http://a:b/",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY-----",
+        "token=",
+        "${token:-",
+        "token='",
+        "authorization:",
+        "authorization: bearer ",
+        "ghp_",
+        "eyJ-",
+        "npm_",
+        "a:$a",
+        "--password-stdin ",
+        "--password-stdin <<< ",
+        "echo a ",
+    ] {
+        let len = if ["@", "://", "-----BEGIN "].contains(&piece) { 1 << 20 } else { 1 << 18 };
+        let text = format!("echo a:{}", piece.repeat(len / piece.len()));
+        for form in [Form::Plain, Form::Script] {
+            assert!(super::text(&text, form).len() <= 2 * text.len(), "{piece}");
+        }
+    }
+}
+
 fn task() -> TaskSpec {
     let map = |name: &str, value: &str| std::iter::once((name.to_owned(), value.into())).collect();
     TaskSpec {
