@@ -1,7 +1,7 @@
 //! From the YAML tree to values, without stopping at the first mistake.
 
 use crate::report::{Findings, Place, did_you_mean, nearest, shown};
-use crate::yaml::{Node, Value};
+use crate::yaml::{Entry, Node, Value};
 
 /// A node with its full path, for messages.
 #[derive(Debug, Clone)]
@@ -31,23 +31,22 @@ impl<'n> Field<'n> {
     /// The keys of a mapping with their values, in the order of the file; nothing where this is none.
     pub fn entries(&self) -> Vec<(&'n str, Self)> {
         let Value::Map(entries) = &self.node.value else { return Vec::new() };
-        entries
-            .iter()
-            .map(|entry| {
-                // What is said of a value without text is said at its key.
-                let (line, col) = match &entry.value.value {
-                    Value::Scalar { text, .. } if text.is_empty() => (entry.line, entry.col),
-                    _ => (entry.value.line, entry.value.col),
-                };
-                let place = self.place_of(line, col, self.path_of(&entry.key));
-                (entry.key.as_str(), Self { node: &entry.value, place })
-            })
-            .collect()
+        entries.iter().map(|entry| (entry.key.as_str(), self.below(entry))).collect()
     }
 
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<Self> {
-        self.entries().into_iter().find(|(name, _)| *name == key).map(|(_, field)| field)
+        let Value::Map(entries) = &self.node.value else { return None };
+        entries.iter().find(|entry| entry.key == key).map(|entry| self.below(entry))
+    }
+
+    fn below(&self, entry: &'n Entry) -> Self {
+        // What is said of a value without text is said at its key.
+        let (line, col) = match &entry.value.value {
+            Value::Scalar { text, .. } if text.is_empty() => (entry.line, entry.col),
+            _ => (entry.value.line, entry.value.col),
+        };
+        Self { node: &entry.value, place: self.place_of(line, col, self.path_of(&entry.key)) }
     }
 
     /// The path of a key below this.

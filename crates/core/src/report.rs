@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use crate::{limits, mask};
 
+/// Bytes of a text that is searched for secrets before it is shown.
+const SEARCHED: usize = 4096;
+
 /// A place in a file, and what the file says there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
@@ -184,13 +187,24 @@ pub fn did_you_mean(text: &str, known: &[&str]) -> String {
 
 /// A text from a file as it may stand in a message: short, on one line, without what looks like a secret.
 pub fn shown(text: &str) -> String {
-    let masked = mask::text(text, mask::Form::Plain);
+    let looked_at = beginning(text);
+    let masked = mask::text(looked_at, mask::Form::Plain);
     let mut chars = masked.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut kept: String = chars.by_ref().take(60).collect();
-    if chars.next().is_some() {
+    if chars.next().is_some() || looked_at.len() < text.len() {
         kept.push_str("...");
     }
     kept
+}
+
+/// As much of a text as is searched for secrets. What a cut word is can only be told from its end (in a login the host
+/// stands there), so it is left out whole.
+fn beginning(text: &str) -> &str {
+    let cut = text.floor_char_boundary(SEARCHED);
+    if cut == text.len() {
+        return text;
+    }
+    &text[..text[..cut].rfind(char::is_whitespace).unwrap_or(0)]
 }
 
 /// Edits between two words: insert, delete, replace, swap neighbours. Long words are not compared.
@@ -257,5 +271,11 @@ mod tests {
         assert_eq!(shown("https://me:hunter2@reg.test/a"), "https://me:***@reg.test/a");
         assert_eq!(shown("me:hunter2@reg.test/a"), "me:***@reg.test/a");
         assert_eq!(shown(&"x".repeat(100)).len(), 63);
+        let (long, login) =
+            ("x".repeat(5000), |password: &str| format!("see https://me:{password}@reg.test"));
+        assert_eq!(shown(&login(&"x".repeat(3000))), "see https://me:***@reg.test");
+        assert_eq!(shown(&login(&long)), "see...", "the host is not looked at any more");
+        assert_eq!(shown(&format!("password='a b {long} c'")), "password='***...");
+        assert_eq!(shown(&format!("a@b.test {}", "@".repeat(1 << 20))), "a@b.test...");
     }
 }

@@ -29,7 +29,10 @@ pub(super) async fn read(
     let body = pieces.whole(limits::SPEC_BYTES).await?;
     let text = String::from_utf8(body)
         .map_err(|_| Refusal::new(Kind::BadRequest, "the config is not UTF-8").hint("save it as UTF-8"))?;
-    let (spec, notices) = config::read(config::FILE, &text)?.resolve(Order::default())?;
+    let work = move || config::read(config::FILE, &text).and_then(|file| file.resolve(Order::default()));
+    // As long as a large file takes to read, an async thread would serve nobody else.
+    let read = tokio::task::spawn_blocking(work).await.map_err(|panic| Refusal::internal(&panic))?;
+    let (spec, notices) = read?;
     let notices = notices.iter().map(ToString::to_string).collect();
     Ok((SubmitBuild { spec, context, idempotency_key }, notices))
 }
