@@ -153,7 +153,7 @@ async fn a_quiet_log_beats() {
 async fn beyond_its_bound_a_run_is_counted_not_kept() {
     let (folder, logs) = logs().await;
     let (header, payload) = block(run(0), 1, 10);
-    let logs = logs.with_bound(payload.len() as u64);
+    let logs = logs.with_bound((payload.len() + writer::HEADER_ROOM) as u64);
     logs.append(build(), header, payload.clone()).await.unwrap();
     assert_eq!(append(&logs, run(0), 11, 3).await, 14);
     assert_eq!(append(&logs, run(0), 14, 7).await, 21);

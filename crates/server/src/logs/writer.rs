@@ -18,7 +18,7 @@ use super::stored::count_lines;
 const GAP_EVERY: u64 = 100_000;
 
 /// Bytes of a frame's header, about.
-const HEADER_ROOM: usize = 160;
+pub(super) const HEADER_ROOM: usize = 160;
 
 /// What the writer knows of a log besides its end.
 pub(super) struct Writer {
@@ -35,7 +35,7 @@ pub(super) struct Writer {
 struct Lines {
     /// The number wanted next.
     next: u64,
-    /// Bytes kept.
+    /// Bytes kept, headers included: of tiny blocks they are the most.
     kept: u64,
     /// Dropped, and no `Gap` tells of them yet.
     untold: u64,
@@ -110,7 +110,7 @@ impl Writer {
             Frame::Lines { run, first, lines } => {
                 let run = self.runs.entry(run).or_default();
                 run.next = first.saturating_add(u64::from(lines));
-                run.kept += u64::from(header.len);
+                run.kept += u64::from(header.len) + HEADER_ROOM as u64;
             }
             Frame::Gap { run, lines } => {
                 let run = self.runs.entry(run).or_default();
@@ -182,13 +182,14 @@ impl Writer {
             if self.ended {
                 continue;
             }
-            if lines.full || header.is_gap() || lines.kept + payload.len() as u64 > self.bound {
+            let size = (payload.len() + HEADER_ROOM) as u64;
+            if lines.full || header.is_gap() || lines.kept + size > self.bound {
                 lines.untold += u64::from(fresh);
                 if !lines.full || lines.untold >= GAP_EVERY.max(lines.told) {
                     lines.tell(run, batch);
                 }
             } else {
-                lines.kept += payload.len() as u64;
+                lines.kept += size;
                 batch.push(Frame::Lines { run, first, lines: fresh }, payload);
             }
         }
