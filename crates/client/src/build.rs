@@ -22,11 +22,7 @@ use crate::{clock, labels, load, talk};
 
 /// Builds, and stays until the build has ended.
 pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> Result<Exit, Failure> {
-    let (settings, loaded) = match (Settings::read(environment), whole(source, environment)) {
-        (Ok(settings), Ok(loaded)) => (settings, loaded),
-        (Err(settings), Err(files)) => return Err(settings.and(files)),
-        (Err(failure), _) | (_, Err(failure)) => return Err(failure),
-    };
+    let (settings, loaded) = whole(source, environment)?;
     for notice in &loaded.notices {
         talk::say(&format!("notice: {notice}"));
     }
@@ -73,14 +69,23 @@ pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> R
     Viewer { settings: &settings, id: submitted.id, owned: true, asked }.stay(submitted.cursor, signals).await
 }
 
-/// What the files say, where nothing that they name is missing.
-fn whole(source: &Source, environment: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
-    let loaded = load::load(source, environment)?;
-    if loaded.missing.is_empty() {
-        return Ok(loaded);
+/// What settings and files say, where nothing keeps the build from being packed and sent; else all that does.
+fn whole(source: &Source, environment: &BTreeMap<String, String>) -> Result<(Settings, Loaded), Failure> {
+    match (Settings::read(environment), load::load(source, environment)) {
+        (Ok(settings), Ok(loaded)) => {
+            let unsafe_way = settings.controller.may_carry(&loaded.spec).err().map(Failure::from);
+            let unfit = unsafe_way.into_iter().chain(missing(&loaded)).reduce(Failure::and);
+            unfit.map_or(Ok((settings, loaded)), Err)
+        }
+        (Err(settings), Ok(loaded)) => Err(missing(&loaded).into_iter().fold(settings, Failure::and)),
+        (Err(settings), Err(files)) => Err(settings.and(files)),
+        (Ok(_), Err(files)) => Err(files),
     }
+}
+
+fn missing(loaded: &Loaded) -> Option<Failure> {
     let hint = "paths are relative to --repo, Dockerfiles to their context";
-    Err(Failure::input(loaded.missing.join("\n"), hint))
+    (!loaded.missing.is_empty()).then(|| Failure::input(loaded.missing.join("\n"), hint))
 }
 
 /// Shows a build that runs already, from its log's beginning.

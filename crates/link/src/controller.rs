@@ -2,6 +2,7 @@
 
 use bakery_core::names::BuildId;
 use bakery_core::secret::{Secret, name_suggests_secret};
+use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::{BuildList, BuildView, Info, SubmitBuild, Submitted};
 use bakery_core::wire::context::{ContextAnswer, ContextOffer};
 use bakery_core::wire::log::Cursor;
@@ -79,15 +80,19 @@ impl Controller {
         self.door.stream(request, body).await.map(drop)
     }
 
-    /// Submits a build. The same idempotency key again gives the same build again, so a lost answer can be asked for
-    /// again. Credentials in the spec are private like the token.
-    pub async fn submit(&self, build: &SubmitBuild) -> Result<Submitted, LinkError> {
-        let mut tasks = build.spec.services.iter().flat_map(|service| &service.tasks);
-        if tasks.any(|task| {
+    /// Whether a spec may travel to this server: credentials in it are private like the token.
+    pub fn may_carry(&self, spec: &BuildSpec) -> Result<(), LinkError> {
+        let mut tasks = spec.services.iter().flat_map(|service| &service.tasks);
+        let secret = tasks.any(|task| {
             !task.credentials.is_empty() || task.env.keys().any(|name| name_suggests_secret(name))
-        }) {
-            self.keep_private("the build's credentials")?;
-        }
+        });
+        if secret { self.keep_private("the build's credentials") } else { Ok(()) }
+    }
+
+    /// Submits a build that [`Self::may_carry`] lets through. The same idempotency key again gives the same build again,
+    /// so a lost answer can be asked for again.
+    pub async fn submit(&self, build: &SubmitBuild) -> Result<Submitted, LinkError> {
+        self.may_carry(&build.spec)?;
         let request = self.request(Method::POST, route::BUILDS)?;
         self.door.json(request.json(build)).await
     }

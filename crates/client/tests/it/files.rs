@@ -185,6 +185,21 @@ fn no_mistake_hides_another() {
 }
 
 #[test]
+fn credentials_that_would_travel_in_the_open_are_refused_before_packing() {
+    let config =
+        "global: { arch: amd64, env: { NPM_TOKEN: hunter2 }, kaniko: { destination: r.test/a:1 } }\n";
+    let place = folder(&[("config.yaml", config)]);
+    let (code, _, err) = client_with(place.path(), &[], &[("CONTROLLER_URL", "http://bakery.invalid")]);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!(err, @r"
+    error: the build's credentials would travel unprotected to http://bakery.invalid
+      hint: use https:// in CONTROLLER_URL, or accept it with BAKERY_INSECURE=true
+    dockerfile `Dockerfile`: no such file in FOLDER
+      hint: paths are relative to --repo, Dockerfiles to their context
+    ");
+}
+
+#[test]
 fn a_mistake_in_the_one_env_file_is_said_once() {
     let place = folder(&[("compose.yaml", COMPOSE), (".env", "A='open\n")]);
     for args in [&[][..], &["--compose", "./compose.yaml"]] {
