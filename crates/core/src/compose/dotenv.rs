@@ -18,9 +18,9 @@ pub fn dotenv(file: &str, text: &str, vars: &dyn Vars) -> Result<BTreeMap<String
     let mut findings = Findings::default();
     while reader.skip_to_statement() {
         let start = Reader { ..reader };
-        if let Err((name, message)) = reader.statement(&mut known, vars) {
+        if let Err(Fault { name, message, hint }) = reader.statement(&mut known, vars) {
             let place = Place { line: start.line, col: 1, path: name, ..Place::file(file) };
-            findings.mistake(place, message, "write NAME=value, one per line");
+            findings.mistake(place, message, hint);
             reader = start;
             reader.skip_line();
         }
@@ -33,7 +33,19 @@ struct Reader<'t> {
     line: usize,
 }
 
-type Fault = (String, String);
+/// What is wrong with a statement.
+struct Fault {
+    name: String,
+    message: String,
+    hint: String,
+}
+
+impl Fault {
+    fn form(name: &str, message: &str) -> Self {
+        let hint = "write NAME=value, one per line".to_owned();
+        Self { name: name.to_owned(), message: message.to_owned(), hint }
+    }
+}
 
 impl<'t> Reader<'t> {
     /// Past blanks, empty lines and comments; false at the end.
@@ -66,7 +78,7 @@ impl<'t> Reader<'t> {
         let end = self.rest.find(|c| !legal(c)).unwrap_or(self.rest.len());
         let (name, after) = self.rest.split_at(end);
         if name.is_empty() {
-            return Err((String::new(), "a line that does not begin with a variable's name".to_owned()));
+            return Err(Fault::form("", "a line that does not begin with a variable's name"));
         }
         let after = after.trim_start_matches(is_blank);
         let name = name.to_owned();
@@ -80,7 +92,7 @@ impl<'t> Reader<'t> {
                 return Ok(());
             }
             self.rest = text;
-            let value = self.value(known, vars).map_err(|message| (name.clone(), message))?;
+            let value = self.value(&name, known, vars)?;
             known.insert(name, value);
         } else if after.is_empty() || after.starts_with(['\n', '#']) {
             self.skip_line();
@@ -88,19 +100,27 @@ impl<'t> Reader<'t> {
                 known.insert(name, value);
             }
         } else {
-            return Err((name, "the name is not followed by `=`".to_owned()));
+            return Err(Fault::form(&name, "the name is not followed by `=`"));
         }
         Ok(())
     }
 
-    fn value(&mut self, known: &BTreeMap<String, String>, vars: &dyn Vars) -> Result<String, String> {
+    fn value(
+        &mut self,
+        name: &str,
+        known: &BTreeMap<String, String>,
+        vars: &dyn Vars,
+    ) -> Result<String, Fault> {
         let fill = |text: &str| {
             let lookup = Layered { upper: vars, lower: known };
-            interpolate(text, &lookup).map(|filled| filled.text).map_err(|fault| fault.to_string())
+            let filled = interpolate(text, &lookup).map(|filled| filled.text);
+            let name = name.to_owned();
+            filled.map_err(|fault| Fault { name, message: fault.to_string(), hint: fault.hint() })
         };
+        let open = || Fault::form(name, "the quote is not closed");
         match self.rest.chars().next() {
-            Some('\'') => self.quoted('\''),
-            Some('"') => fill(&unescape(&self.quoted('"')?)),
+            Some('\'') => self.quoted('\'').ok_or_else(open),
+            Some('"') => fill(&unescape(&self.quoted('"').ok_or_else(open)?)),
             _ => {
                 let line = self.skip_line();
                 fill(line.split_once(" #").map_or(line, |(value, _)| value).trim_end())
@@ -108,15 +128,15 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The text between quotes, with only the quote itself unescaped.
-    fn quoted(&mut self, quote: char) -> Result<String, String> {
+    /// The text between quotes, with only the quote itself unescaped; `None` where they are not closed.
+    fn quoted(&mut self, quote: char) -> Option<String> {
         let mut text = String::new();
         let mut chars = self.rest.char_indices().skip(1);
         while let Some((at, c)) = chars.next() {
             if c == quote {
                 self.line += self.rest[..at].matches('\n').count();
                 self.rest = &self.rest[at + 1..];
-                return Ok(text);
+                return Some(text);
             }
             if c != '\\' {
                 text.push(c);
@@ -128,7 +148,7 @@ impl<'t> Reader<'t> {
                 None => text.push('\\'),
             }
         }
-        Err("the quote is not closed".to_owned())
+        None
     }
 }
 
@@ -230,7 +250,7 @@ mod tests {
         .env:3:1: B: the name is not followed by `=`
           hint: write NAME=value, one per line
         .env:4:1: D: `${` is not followed by a variable's name, an operator or `}`
-          hint: write NAME=value, one per line
+          hint: `$$` is a dollar sign
         .env:6:1: E: the quote is not closed
           hint: write NAME=value, one per line
         ");

@@ -41,6 +41,17 @@ pub enum Fault {
     Deep,
 }
 
+impl Fault {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Template => "`$$` is a dollar sign".to_owned(),
+            Self::Required { name, .. } => format!("set {name} in the environment or in .env"),
+            Self::Deep => "write fewer defaults within defaults".to_owned(),
+        }
+    }
+}
+
 /// Puts the variables in.
 pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, Fault> {
     let mut filled = Filled::default();

@@ -31,7 +31,7 @@ impl Scalars<'_> {
                 Some(filled.text)
             }
             Err(fault) => {
-                findings.mistake(field.place.clone(), fault.to_string(), "`$$` is a dollar sign");
+                findings.mistake(field.place.clone(), fault.to_string(), fault.hint());
                 None
             }
         }

@@ -138,7 +138,7 @@ fn a_file_that_is_no_compose_file_is_said() {
         ("services: { a: { build: ., image: b@sha256:12 } }", "is not an image reference"),
         (
             "services: { a: { build: ., image: '${NO:?set NO}' } }",
-            "the variable NO is required and has no value: set NO",
+            "required and has no value: set NO\n  hint: set NO in the environment or in .env",
         ),
         (
             "services: { a: { build: ., image: x }, b: { build: ., image: 'x:latest' } }",
