@@ -219,7 +219,8 @@ fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
         let (config, compose) = (source.config.clone(), source.compose.clone());
         return Ok(Files { config, compose, overrides: Vec::new(), beside: None });
     }
-    if Path::new(config::FILE).is_file() {
+    // What bears the name and cannot be read is a mistake to be told: not a reason to build something else.
+    if Path::new(config::FILE).symlink_metadata().is_ok() {
         let beside = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| Notice {
             place: Place::file(config::FILE),
             message: format!("{name} lies beside it and is not read"),
@@ -273,6 +274,7 @@ fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
     }
     let unreadable = |error: io::Error| {
         let hint = match error.kind() {
+            io::ErrorKind::NotFound if path.is_symlink() => "it is a link that leads nowhere",
             io::ErrorKind::NotFound => "check the path; it is relative to the working directory",
             io::ErrorKind::InvalidData => "the file must be UTF-8 text",
             _ => "the file must be readable",

@@ -239,6 +239,19 @@ fn a_folder_and_two_files_are_told_apart() {
 }
 
 #[test]
+fn a_config_that_cannot_be_read_is_not_passed_over() {
+    let place = folder(&[("compose.yaml", COMPOSE), ("link/x", ""), ("folder/config.yaml/x", "")]);
+    std::os::unix::fs::symlink("nowhere", place.path().join("link/config.yaml")).unwrap();
+    insta::assert_snapshot!(client(&place.path().join("link"), &["plan"]).2, @r"
+    error: one mistake
+    config.yaml: cannot be read: No such file or directory (os error 2)
+      hint: it is a link that leads nowhere
+    ");
+    let (code, _, err) = client(&place.path().join("folder"), &["plan"]);
+    assert!(code == 2 && err.contains("config.yaml: --config takes a file, and this is a folder"), "{err}");
+}
+
+#[test]
 fn missing_files_and_folders_are_named() {
     let place = folder(&[(
         "config.yaml",
