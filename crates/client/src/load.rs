@@ -86,6 +86,7 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
                 Ok(resolved) => resolved,
                 Err(failure) => {
                     mistakes.extend(config.map(ConfigFile::mistakes).unwrap_or_default());
+                    mistakes.extend(compose.mistakes());
                     return Err(behind(mistakes, failure));
                 }
             }

@@ -14,7 +14,7 @@ mod scalar;
 use crate::config::ConfigFile;
 use crate::decode::Field;
 use crate::names::Arch;
-use crate::report::{Findings, Notice, Report};
+use crate::report::{Findings, Mistake, Notice, Report};
 use crate::spec::{BuildSpec, Order};
 use crate::vars::Vars;
 use crate::yaml::{self, Node, Value};
@@ -38,6 +38,7 @@ pub const OVERRIDES: [&str; 4] = [
 pub struct ComposeFile {
     file: String,
     tree: Node,
+    findings: Findings,
 }
 
 /// What is asked of a Compose file.
@@ -65,8 +66,8 @@ pub struct Request<'a> {
 pub fn read(file: &str, text: &str) -> Result<ComposeFile, Report> {
     let mut findings = Findings::default();
     match yaml::parse(file, text, &mut findings) {
-        Some(tree) if findings.mistakes.is_empty() => Ok(ComposeFile { file: file.to_owned(), tree }),
-        _ => Err(findings.into_report()),
+        Some(tree) => Ok(ComposeFile { file: file.to_owned(), tree, findings }),
+        None => Err(findings.into_report()),
     }
 }
 
@@ -79,10 +80,15 @@ impl ComposeFile {
         }
     }
 
+    /// What is wrong with the file by itself, for when it cannot be resolved.
+    pub fn mistakes(self) -> Vec<Mistake> {
+        self.findings.mistakes
+    }
+
     /// The spec and what is worth saying about it; or every mistake of the services that were asked for, and of the
     /// config file below them, each at its place.
     pub fn resolve(&self, request: &Request<'_>) -> Result<(BuildSpec, Vec<Notice>), Report> {
-        resolve::file(&Field::root(&self.file, &self.tree), request)
+        resolve::file(&Field::root(&self.file, &self.tree), &self.findings, request)
     }
 }
 

@@ -16,8 +16,14 @@ use super::scalar::Scalars;
 const TOP: &[&str] =
     &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
 
-pub(super) fn file(root: &Field<'_>, request: &Request<'_>) -> Result<(BuildSpec, Vec<Notice>), Report> {
+/// `read` is what was found while the file was read.
+pub(super) fn file(
+    root: &Field<'_>,
+    read: &Findings,
+    request: &Request<'_>,
+) -> Result<(BuildSpec, Vec<Notice>), Report> {
     let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
+    findings.mistakes.extend_from_slice(&read.mistakes);
     if let Some(place) = request.config.and_then(|config| config.first_entry()) {
         let hint = "architectures come from the Compose file (`build.x-bake.platforms`)";
         findings.notice(place.clone(), "the entries of `bake` play no part with a Compose file", hint);

@@ -26,6 +26,16 @@ fn mistakes_of_both_files_are_one_report() {
 }
 
 #[test]
+fn a_key_that_stands_twice_hides_no_other_mistake() {
+    insta::assert_snapshot!(report(&build("dockerfile: a\ndockerfile: b\ncontxt: x")), @r"
+    deploy/compose.yaml:7:7: the key `dockerfile` stands here a second time (first on line 6)
+      hint: keep one of them
+    deploy/compose.yaml:8:15: services.web.build.contxt: unknown key
+      hint: did you mean `context`?
+    ");
+}
+
+#[test]
 fn what_would_be_another_build_is_refused_and_the_rest_is_said() {
     let keys = "
 contxt: x
