@@ -129,7 +129,7 @@ pub fn folders(spec: &BuildSpec) -> Vec<ContextFolder> {
     all.into_iter().collect()
 }
 
-/// An environment that remembers the secrets that it was asked for.
+/// An environment that remembers the secrets that it was asked for, and what stood in for them.
 struct Noted<'a> {
     vars: &'a BTreeMap<String, String>,
     secrets: RefCell<Vec<Secret>>,
@@ -148,6 +148,10 @@ impl Vars for Noted<'_> {
         let value = self.vars.get(name).cloned()?;
         self.note(name, &value);
         Some(value)
+    }
+
+    fn defaulted(&self, name: &str, text: &str) {
+        self.note(name, text);
     }
 }
 

@@ -7,6 +7,9 @@ pub trait Vars {
     /// The value of `name` exactly as given; an empty value is a value here.
     fn get(&self, name: &str) -> Option<String>;
 
+    /// Hears of the default `text` that stands where `name` has no value: it may be as secret as the value.
+    fn defaulted(&self, _name: &str, _text: &str) {}
+
     /// The value of one of Bakery's own settings: there an empty value counts as unset.
     fn setting(&self, name: &str) -> Option<String> {
         self.get(name).filter(|value| !value.is_empty())
@@ -23,6 +26,10 @@ impl<V: Vars + ?Sized> Vars for &V {
     fn get(&self, name: &str) -> Option<String> {
         (**self).get(name)
     }
+
+    fn defaulted(&self, name: &str, text: &str) {
+        (**self).defaulted(name, text);
+    }
 }
 
 /// `upper` where it knows a name, else `lower`: the process environment over a `.env` file.
@@ -36,6 +43,11 @@ pub struct Layered<U, L> {
 impl<U: Vars, L: Vars> Vars for Layered<U, L> {
     fn get(&self, name: &str) -> Option<String> {
         self.upper.get(name).or_else(|| self.lower.get(name))
+    }
+
+    fn defaulted(&self, name: &str, text: &str) {
+        self.upper.defaulted(name, text);
+        self.lower.defaulted(name, text);
     }
 
     fn setting(&self, name: &str) -> Option<String> {

@@ -332,7 +332,7 @@ services:
     image: r.test/web:1
     build:
       context: .
-      args: { MIRROR: 'https://m.test/${DEPLOY_PAT}', DIRECT: '${LINK}' }
+      args: { MIRROR: 'https://m.test/${DEPLOY_PAT}', DIRECT: '${LINK}', INNER: '${MY_TOKEN2:-in-a-default}' }
       labels: { by: 'x-${SENTRY_DSN}' }
 ";
     let config = "\

@@ -117,7 +117,12 @@ fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resul
     match operator {
         Some('-' | '?') if there => out.text.push_str(&value.unwrap_or_default()),
         Some('+') if !there => {}
-        Some('-' | '+') => fill(text, vars, depth + 1, out)?,
+        Some('-') => {
+            let start = out.text.len();
+            fill(text, vars, depth + 1, out)?;
+            vars.defaulted(name, &out.text[start..]);
+        }
+        Some('+') => fill(text, vars, depth + 1, out)?,
         Some('?') => {
             let mut why = Filled::default();
             fill(text, &Veiled(vars), depth + 1, &mut why)?;
