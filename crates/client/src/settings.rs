@@ -94,9 +94,14 @@ impl Settings {
             None
         });
         let url = vars.setting("CONTROLLER_URL").unwrap_or_else(|| LOCAL.to_owned());
-        let token = vars.setting("BAKERY_TOKEN").map(Secret::from);
         let mut hint =
             "these are read from the environment and from .env in the working directory".to_owned();
+        let token = vars.setting("BAKERY_TOKEN").map(Secret::from);
+        if token.as_ref().is_some_and(|token| !token.expose().bytes().all(|byte| byte.is_ascii_graphic())) {
+            wrong.push("BAKERY_TOKEN: has a blank, a line end or a letter beyond ASCII".to_owned());
+            "a token is printable ASCII without blanks: is it the server's, whole and alone?"
+                .clone_into(&mut hint);
+        }
         let controller = Controller::new(&url, token, Options { insecure });
         let controller = controller.map_err(|error| {
             if let Some(specific) = error.hint() {
@@ -141,6 +146,19 @@ mod tests {
         let settings = read(&[("CONTROLLER_URL", ""), ("LOG_FORMAT", "")]).unwrap();
         assert_eq!(settings.controller.url(), LOCAL);
         assert_eq!((settings.format, settings.no_colour, settings.s3), (LogFormat::Simple, false, None));
+    }
+
+    #[test]
+    fn a_token_that_no_header_carries_is_refused() {
+        for token in ["hunter 2", "hünter2", "hunter2\n", " hunter2"] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(read(&[("BAKERY_TOKEN", token)]).unwrap_err(), @r"
+                BAKERY_TOKEN: has a blank, a line end or a letter beyond ASCII
+                  hint: a token is printable ASCII without blanks: is it the server's, whole and alone?
+                ");
+            }
+        }
+        assert!(read(&[("BAKERY_TOKEN", "aZ09+/=_-.~")]).is_ok());
     }
 
     #[test]
