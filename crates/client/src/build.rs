@@ -18,7 +18,7 @@ use crate::render::Renderer;
 use crate::settings::Settings;
 use crate::signals::{Signal, Signals};
 use crate::submit::{self, Sent, persist};
-use crate::{clock, labels, load, talk};
+use crate::{labels, load, talk};
 
 /// Builds, and stays until the build has ended.
 pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> Result<Exit, Failure> {
@@ -120,7 +120,7 @@ impl Viewer<'_> {
                     view.map_err(|error| if owned { Failure::lost_sight(id, &error) } else { error.into() })?;
                 let labels = labels::of_view(&view);
                 let mut renderer =
-                    Renderer::new(settings.format, settings.no_colour, id, labels, clock::now());
+                    Renderer::new(settings.format, settings.no_colour, id, labels, view.created);
                 let controller = &settings.controller;
                 let follower = Follower { controller, id, known: true, patience: Patience::default() };
                 follower.follow(from, &mut renderer, &out).await

@@ -84,12 +84,18 @@ struct JsonEntry<'a> {
 }
 
 impl Renderer {
-    /// A renderer for one build. `no_colour` takes the colours from [`LogFormat::Simple`]; `now` stands for times that
-    /// the log does not tell.
-    pub fn new(format: LogFormat, no_colour: bool, build: BuildId, labels: Labels, now: Timestamp) -> Self {
+    /// A renderer for one build. `no_colour` takes the colours from [`LogFormat::Simple`]; `created` is when the build
+    /// was accepted: the time of what the log tells before its first line.
+    pub fn new(
+        format: LogFormat,
+        no_colour: bool,
+        build: BuildId,
+        labels: Labels,
+        created: Timestamp,
+    ) -> Self {
         let keep = format == LogFormat::Simple && !no_colour;
         let colours = if keep { Colours::Keep } else { Colours::Strip };
-        Self { format, colours, build, labels, last: now }
+        Self { format, colours, build, labels, last: created }
     }
 
     /// Appends one frame's output, without its first `skip` lines (they have been shown before).

@@ -34,8 +34,8 @@ fn render(format: LogFormat, no_colour: bool, frames: &[(FrameHeader, String)]) 
         task: format!("shop/{arch}"),
     };
     let labels = BTreeMap::from([(0, label("amd64")), (1, label("arm64"))]);
-    let now = "2026-11-22T09:00:00Z".parse().unwrap();
-    let mut renderer = Renderer::new(format, no_colour, build(), labels, now);
+    let created = "2026-11-22T09:00:00Z".parse().unwrap();
+    let mut renderer = Renderer::new(format, no_colour, build(), labels, created);
     let mut out = Vec::new();
     for (header, payload) in frames {
         renderer.frame(header, payload.as_bytes(), 0, &mut out);

@@ -85,6 +85,19 @@ async fn a_build_goes_from_a_folder_to_an_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_before_the_first_line_has_the_builds_time() {
+    let log = [state(0, TaskPhase::Launching), lines(1, 1, 1), end(2, Verdict::Baked, None)].concat();
+    let fake = Fake::start(vec![Script::Frames(0, log)]).await;
+    let place = project();
+    let mut command = client(&fake, place.path(), &["logs", BUILD]);
+    let (code, out, err) = ended(command.env("LOG_FORMAT", "json").spawn().unwrap()).await;
+    assert_eq!(code, Some(0), "{err}");
+    let times: Vec<_> = out.lines().map(|line| line[..28].to_owned()).collect();
+    let at = |second| format!("{{\"ts\":\"2026-11-22T10:00:0{second}Z\"");
+    assert_eq!(times, [at(0), at(1), at(1), at(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_end_is_said_on_standard_error_with_its_code() {
     let folder = project();
     let endings =
