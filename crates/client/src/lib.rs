@@ -23,6 +23,10 @@ pub mod talk;
 
 use std::collections::BTreeMap;
 
+use bakery_core::names::BuildId;
+use bakery_core::wire::build::{BuildView, Verdict};
+use bakery_link::Controller;
+
 use crate::cli::{Cli, Command, Source};
 use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
@@ -46,9 +50,25 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
             out::print(&if json { list::document(&builds) } else { list::table(&builds, clock::now()) })
         }
         Some(Command::Cancel { id }) => {
-            Settings::read(&environment)?.controller.cancel(id).await?;
-            talk::say(&format!("build {id} is being cancelled; `bakery-client logs {id}` shows its end"));
+            cancel(&Settings::read(&environment)?.controller, id).await?;
             Ok(Exit::Good)
         }
     }
+}
+
+/// Ends a build, or says how it has ended already.
+async fn cancel(controller: &Controller, id: BuildId) -> Result<(), Failure> {
+    let before = controller.view(id).await?;
+    let of_its_own =
+        |view: &BuildView| view.outcome.as_ref().is_some_and(|outcome| outcome.verdict != Verdict::Cancelled);
+    let ended = match before.outcome {
+        Some(_) => Some(before),
+        // It may have ended in between.
+        None => Some(controller.cancel(id).await?).filter(of_its_own),
+    };
+    talk::say(&match ended {
+        Some(view) => format!("build {id} has ended already: {}", list::state(&view)),
+        None => format!("build {id} is being cancelled; `bakery-client logs {id}` shows its end"),
+    });
+    Ok(())
 }

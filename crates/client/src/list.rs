@@ -120,7 +120,7 @@ pub fn table(builds: &[BuildView], now: Timestamp) -> String {
 }
 
 /// Where a build stands, or how it ended, in one word.
-fn state(build: &BuildView) -> &'static str {
+pub fn state(build: &BuildView) -> &'static str {
     match (build.outcome.as_ref().map(|outcome| outcome.verdict), build.phase) {
         (Some(Verdict::Baked), _) => "baked",
         (Some(Verdict::Failed), _) => "failed",

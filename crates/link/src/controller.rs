@@ -107,9 +107,9 @@ impl Controller {
         self.door.json(self.request(Method::GET, &route::build(id))?).await
     }
 
-    /// Asks that a build be cancelled. Its log says when that is done.
-    pub async fn cancel(&self, id: BuildId) -> Result<(), LinkError> {
-        self.door.done(self.request(Method::DELETE, &route::build(id))?).await
+    /// Asks that a build be cancelled, and gives it as it stands then. Its log says when that is done.
+    pub async fn cancel(&self, id: BuildId) -> Result<BuildView, LinkError> {
+        self.door.json(self.request(Method::DELETE, &route::build(id))?).await
     }
 
     /// Versions, platforms and architectures.

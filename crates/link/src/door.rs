@@ -104,11 +104,6 @@ impl Door {
         self.read(self.send(request.timeout(ANSWER)).await?).await
     }
 
-    /// One ordinary call whose answer is not looked at.
-    pub(crate) async fn done(&self, request: RequestBuilder) -> Result<(), LinkError> {
-        self.send(request.timeout(ANSWER)).await.map(drop)
-    }
-
     /// One call that sends a stream of any length. It is given up when nothing has moved for [`SILENCE`].
     pub(crate) async fn stream<S, E>(&self, request: RequestBuilder, body: S) -> Result<Response, LinkError>
     where

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::fake::{BUILD, Fake, Script, end, lines, state};
+use crate::fake::{BUILD, FAILED, Fake, Script, end, lines, state};
 
 const CONFIG: &str =
     "global: { kaniko: { destination: r.test/shop:1 } }\nbake: [{ arch: amd64 }, { arch: arm64 }]\n";
@@ -198,8 +198,12 @@ async fn settings_come_from_a_file_below_the_environment() {
 async fn a_build_is_cancelled_by_its_id() {
     let folder = project();
     let fake = Fake::start(Vec::new()).await;
-    let (code, ..) = ended(client(&fake, folder.path(), &["cancel", BUILD]).spawn().unwrap()).await;
+    let (code, _, err) = ended(client(&fake, folder.path(), &["cancel", BUILD]).spawn().unwrap()).await;
     assert_eq!((code, fake.asked(|asked| asked.cancelled)), (Some(0), 1));
+    assert!(err.contains("is being cancelled"), "{err}");
+    let (code, _, err) = ended(client(&fake, folder.path(), &["cancel", FAILED]).spawn().unwrap()).await;
+    assert_eq!((code, err), (Some(0), format!("build {FAILED} has ended already: failed\n")));
+    assert_eq!(fake.asked(|asked| asked.cancelled), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

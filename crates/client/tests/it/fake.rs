@@ -22,8 +22,10 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::watch;
 
-/// The only build.
+/// The only build that runs.
 pub(crate) const BUILD: &str = "01jdb3v1q8z6p3k4m5n6p7q8r9";
+/// One that has failed.
+pub(crate) const FAILED: &str = "01jdb3v1q8z6p3k4m5n6p7q8r8";
 
 /// One answer to a follower.
 pub(crate) enum Script {
@@ -70,7 +72,10 @@ impl Fake {
             .route(route::CONTEXTS, post(offer))
             .route(route::CONTEXT, put(upload))
             .route(route::BUILDS, post(submit).get(|| async { Json(json!({ "builds": [view()] })) }))
-            .route(route::BUILD, get(|| async { Json(view()) }).delete(cancel))
+            .route(
+                route::BUILD,
+                get(|Path(id): Path<String>| async move { Json(view_of(&id)) }).delete(cancel),
+            )
             .route(route::BUILD_LOGS, get(logs))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .layer(middleware::from_fn_with_state(fake.clone(), note))
@@ -162,6 +167,16 @@ async fn logs(State(fake): State<Fake>, Query(query): Query<From>) -> Response {
         Some(Script::Status(status)) => problem(status, "not now", "try again"),
         None => problem(StatusCode::NOT_FOUND, "no such build", "`bakery-client ps` lists builds"),
     }
+}
+
+fn view_of(id: &str) -> serde_json::Value {
+    let mut view = view();
+    if id == FAILED {
+        view["id"] = FAILED.into();
+        view["phase"] = "ended".into();
+        view["outcome"] = json!({ "verdict": "failed", "reason": null, "text": null, "images": [] });
+    }
+    view
 }
 
 fn view() -> serde_json::Value {
