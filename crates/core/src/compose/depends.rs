@@ -1,5 +1,5 @@
-//! Profiles, and what services need of one another: the whole file is checked as `docker compose config` does, since a
-//! file that Compose refuses is no description of services.
+//! Profiles, and what services need of one another: checked for all services as `docker compose config` does, since a file
+//! that Compose refuses for them is no description of services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
