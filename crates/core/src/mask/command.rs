@@ -6,6 +6,10 @@ use crate::mask::forms::{Found, names_secret};
 
 /// Commands whose `-u` (or `-a`) takes `user:password`.
 const FETCHERS: [&str; 3] = ["curl", "wget", "http"];
+/// Their flags for it.
+const USERS: [&str; 5] = ["-u", "--user", "-U", "--proxy-user", "-a"];
+/// Settings of npm that are secrets; a registry may stand before them.
+const NPM: [&str; 3] = ["_authToken", "_auth", "_password"];
 
 /// Looks at each command line; one that goes on after a backslash is one.
 pub(super) fn search(found: &mut Found<'_>) {
@@ -47,7 +51,7 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
         let value =
             next.filter(|&at| !text[at..].starts_with("--") && !text[at..].starts_with(['|', '&', ';']));
         if word.starts_with('-') && !word.contains('=') {
-            let user = ["-u", "--user", "-U", "--proxy-user", "-a"].contains(&word);
+            let user = USERS.contains(&word) || is_cluster(word, 'u');
             match value {
                 Some(at) if names_secret(word) || word == "-p" && login => found.add(found.value(at)),
                 Some(at) if user && fetcher => after_colon(found, found.value(at)),
@@ -75,6 +79,21 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
                 found.add(found.value(start));
             }
         }
+        if let Some((flag, _)) = word.split_once('=').filter(|_| word.starts_with('-')) {
+            let equals = written.find('=').unwrap_or(0);
+            let value = found.value(words[nth].start + equals + 1);
+            match flag {
+                "-p" if login => found.add(value),
+                _ if fetcher && USERS.contains(&flag) => after_colon(found, value),
+                _ => {}
+            }
+        }
+        let key = word.rsplit([':', '/']).next().unwrap_or_default();
+        if let (Some(at), true) = (value, NPM.contains(&key))
+            && (0..nth).rev().map(bare).find(|word| !word.starts_with('-')) == Some("set")
+        {
+            found.add(found.value(at));
+        }
         // As in .netrc.
         if let (Some(at), true, "password") = (value, login, word) {
             found.add(found.value(at));
@@ -84,6 +103,14 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
             program(nth).starts_with("mysql") || ["mariadb", "sshpass", "login"].contains(&program(nth));
         fetcher |= FETCHERS.contains(&program(nth));
     }
+}
+
+/// True for short flags written as one whose last is `last`.
+fn is_cluster(word: &str, last: char) -> bool {
+    let flags = word.trim_start_matches('-');
+    word.len() - flags.len() == 1
+        && flags.ends_with(last)
+        && flags.chars().all(|flag| flag.is_ascii_alphabetic())
 }
 
 fn after_colon(found: &mut Found<'_>, login: Range<usize>) {

@@ -8,7 +8,7 @@ use crate::mask::{Form, MASK, command};
 use crate::secret::name_suggests_secret;
 
 /// Beginnings of tokens that say by themselves what they are.
-const TOKENS: [&str; 15] = [
+const TOKENS: [&str; 17] = [
     "ghp_",
     "gho_",
     "ghs_",
@@ -23,6 +23,8 @@ const TOKENS: [&str; 15] = [
     "xoxb-",
     "xoxp-",
     "sk_live_",
+    "sk_test_",
+    "AIza",
     "hvs.",
 ];
 
@@ -60,7 +62,8 @@ pub(super) fn spans(text: &str, form: Form) -> Vec<Range<usize>> {
 pub(super) fn names_secret(name: &str) -> bool {
     let name = name.trim_start_matches(['-', '.']).to_ascii_lowercase().replace('_', "-");
     let place = ["-file", "-stdin", "-path", "-dir", "-url", "-env", "-name", "-id", "-arn", "-type", "-ttl"];
-    let known = ["x-amz-signature", "sig"].contains(&name.as_str()) || name_suggests_secret(&name);
+    let keys = ["x-amz-signature", "sig", "accountkey", "sharedaccesskey"];
+    let known = keys.contains(&name.as_str()) || name_suggests_secret(&name);
     known && !place.iter().any(|end| name.ends_with(end)) && name != "credential-helpers"
 }
 
@@ -242,7 +245,7 @@ impl Found<'_> {
         }
     }
 
-    /// `Authorization: Bearer token`, and `Bearer token` wherever it stands.
+    /// `Authorization: Bearer token`, and `Bearer token` and `Basic login` wherever they stand.
     fn headers(&mut self) {
         let lower = self.text.to_ascii_lowercase();
         for (at, name) in lower.match_indices("authorization") {
@@ -258,10 +261,10 @@ impl Found<'_> {
             let start = self.text.len() - secret.len();
             self.add(start..self.word_end(start));
         }
-        for (at, name) in lower.match_indices("bearer ") {
+        for (at, name) in lower.match_indices("bearer ").chain(lower.match_indices("basic ")) {
             let start = at + name.len();
             let end = self.word_end(start);
-            if end - start >= 8 {
+            if end - start >= 8 && (name == "bearer " || is_base64(&self.text[start..end])) {
                 self.add(start..end);
             }
         }
@@ -333,6 +336,14 @@ fn is_variable(text: &str) -> bool {
     !name.is_empty()
         && name.len() <= LONGEST_NAME
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// True for what can be base64 and is no word of a sentence.
+fn is_base64(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    let legal = body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/-_".contains(&b));
+    let mixed = text.bytes().skip(1).any(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'=');
+    legal && mixed && text.len().is_multiple_of(4)
 }
 
 /// Headers that carry tokens; they are written with and without a blank after the colon.

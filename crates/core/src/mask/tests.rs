@@ -23,6 +23,7 @@ fn the_forms_of_secrets_are_known() {
         ("//npm.test/:_authToken=hunter2", "//npm.test/:_authToken=***"),
         ("Server=db;Password=hunter2;App=x", "Server=db;Password=***;App=x"),
         ("Server=db;Uid=me; Pwd=hunter2;", "Server=db;Uid=me; Pwd=***;"),
+        ("AccountName=a;AccountKey=aHVudGVyMg==;X=y", "AccountName=a;AccountKey=***;X=y"),
         ("host=db password=hunter2", "host=db password=***"),
         ("password = hunter2", "password = ***"),
         ("  password: hunter2", "  password: ***"),
@@ -38,6 +39,12 @@ fn the_forms_of_secrets_are_known() {
         ("skopeo copy --src-creds me:hunter2 a b", "skopeo copy --src-creds *** a b"),
         ("http -a me:hunter2 x.test", "http -a me:*** x.test"),
         ("curl -u me:hunter2 https://x.test", "curl -u me:*** https://x.test"),
+        ("curl -sSfu me:hunter2 https://x.test", "curl -sSfu me:*** https://x.test"),
+        ("curl --user=me:hunter2 https://x.test", "curl --user=me:*** https://x.test"),
+        ("curl --proxy-user='me:hun ter2' x", "curl --proxy-user='me:***' x"),
+        ("docker login -u=me -p=hunter2 reg.test", "docker login -u=me -p=*** reg.test"),
+        ("npm config set //npm.test/:_authToken hunter2", "npm config set //npm.test/:_authToken ***"),
+        ("npm config set _password 'hunter2'", "npm config set _password '***'"),
         ("mysql -uroot -phunter2 app", "mysql -uroot -p*** app"),
         (
             "echo hunter2 | docker login --password-stdin reg.test",
@@ -50,11 +57,14 @@ fn the_forms_of_secrets_are_known() {
         ("-H \"authorization: Basic bWU6aHVudGVyMg==\"", "-H \"authorization: Basic ***\""),
         ("--header=\"Authorization: hunter2\" x", "--header=\"Authorization: ***\" x"),
         ("bearer 0123456789abcdef", "bearer ***"),
+        ("Basic bWU6aHVudGVyMg==", "Basic ***"),
         ("-H 'PRIVATE-TOKEN:hunter2'", "-H 'PRIVATE-TOKEN:***'"),
         ("-H 'X-Api-Key: hunter2'", "-H 'X-Api-Key: ***'"),
         // What says by itself what it is.
         ("fetch ghp_0123456789abcdefABCDEF0123456789abcd now", "fetch *** now"),
         ("x glpat-0123456789abcdefghij", "x ***"),
+        ("sk_live_0123456789abcdef sk_test_0123456789abcdef", "*** ***"),
+        ("key=AIzaSyA0123456789abcdefghijklmnopqrstuv", "key=***"),
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "***"),
         (
             "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----",
@@ -93,6 +103,10 @@ fn what_is_no_secret_stays() {
         "TOKEN=$(cat /run/token) PASS=`cat f`",
         "SSH_AUTH_SOCK=/run/x PATH=/bin:/usr/bin CACHE_KEY=abc",
         "npm_config_registry_and_other_settings_of_it=1",
+        "Basic settings, basic authentication and Basic 1234",
+        "curl -sSfL https://x.test --user-agent=a:b",
+        "npm config set registry https://x.test; grep _authToken .npmrc",
+        "docker run -p=80:80 -u=1:2 x",
         "make TARGET=prod VERSION=1.2.3; PWD=/src make",
     ] {
         assert_eq!(super::text(text, Form::Script), text);
