@@ -51,9 +51,6 @@ pub const COMMON: &[VarDoc] = &[
     var("S3_ACCESS_KEY", "none", "non-AWS stores", "Static S3 credentials, else AWS's usual chain."),
     var("S3_SECRET_KEY", "none", "non-AWS stores", "The secret half."),
     var("S3_SESSION_TOKEN", "none", "", "For temporary credentials."),
-    var("HTTP_PROXY", "none", "", "Proxy for plain HTTP; also handed to agents."),
-    var("HTTPS_PROXY", "none", "", "Proxy for HTTPS; also handed to agents."),
-    var("NO_PROXY", "none", "", "Hosts that are reached without a proxy; also handed to agents."),
 ];
 
 /// Read by the server alone.
@@ -107,6 +104,14 @@ pub const SERVER: &[VarDoc] = &[
         "",
         "Prefixes that the server's own docker config may push to; the build's credentials may push anywhere.",
     ),
+    var(
+        "HTTP_PROXY",
+        "none",
+        "",
+        "Proxy for plain HTTP, handed to agents. For themselves server and client read it from the process environment alone.",
+    ),
+    var("HTTPS_PROXY", "none", "", "Proxy for HTTPS, likewise."),
+    var("NO_PROXY", "none", "", "Hosts that are reached without a proxy, likewise."),
     var(
         "DOCKER_HOST",
         "a Docker or Podman socket, found by itself",
