@@ -117,7 +117,7 @@ fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<Effect>) {
             TaskState::Launching { .. } | TaskState::Running { .. } | TaskState::Closing { .. },
             Ending::Lost { cause },
         ) if may_try_again(task, &cause, Some(heard)) => {
-            let say = Effect::Say(format!("{}: trying once more", cause.text));
+            let say = once_more(&cause);
             if matches!(task.state, TaskState::Closing { .. }) {
                 (task.again(cause), vec![say, Effect::QueueAgain])
             } else {
@@ -131,6 +131,12 @@ fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<Effect>) {
     }
 }
 
+/// A hint stays the last line.
+fn once_more(cause: &Cause) -> Effect {
+    let (text, hint) = cause.text.split_at(cause.text.find("\nhint: ").unwrap_or(cause.text.len()));
+    Effect::Say(format!("{text}: trying once more{hint}"))
+}
+
 /// True where a second attempt may help and cannot harm: from the push on a registry may know the image, and a
 /// post-script may have told the world.
 fn may_try_again(task: &Task, cause: &Cause, stage: Option<Stage>) -> bool {
@@ -141,7 +147,7 @@ fn may_try_again(task: &Task, cause: &Cause, stage: Option<Stage>) -> bool {
 /// A launch that came to nothing: another attempt once nothing lives, or the end.
 fn retreat(task: &Task, retryable: bool, cause: Cause) -> (Task, Vec<Effect>) {
     if retryable && task.has_attempts_left() {
-        let say = Effect::Say(format!("{}: trying once more", cause.text));
+        let say = once_more(&cause);
         (task.at(TaskState::Retreating { cause, spoken: false }), vec![say, Effect::Stop])
     } else {
         (task.settled(Ending::Lost { cause }), vec![Effect::Stop])

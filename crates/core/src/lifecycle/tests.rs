@@ -235,6 +235,15 @@ fn a_launch_that_failed_is_stopped_before_it_is_tried_again() {
 }
 
 #[test]
+fn a_hint_stays_the_last_line_of_what_is_said() {
+    let cause = Cause::new(Reason::PlatformUnreachable, "no answer\nhint: start it");
+    let failed = TaskEvent::LaunchFailed { retryable: true, cause };
+    let (_, effects) = next(&drive(&[TaskEvent::SlotFree]), 1, failed);
+    let said = "no answer: trying once more\nhint: start it".to_owned();
+    assert_eq!(effects, [Effect::Say(said), Effect::Stop]);
+}
+
+#[test]
 fn the_platforms_last_word_explains_a_launch_that_took_too_long() {
     let pull = TaskEvent::Progress(Some(Reason::ImagePull), "no such image".into());
     let task = drive(&[TaskEvent::SlotFree, pull, TaskEvent::ProvisionDeadline("5m are over".into())]);

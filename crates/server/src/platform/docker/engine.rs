@@ -71,7 +71,7 @@ impl Engine {
     }
 
     async fn connect(host: &str) -> Result<Self, String> {
-        let docker = Docker::connect_with_host(host).map_err(|error| error.to_string())?;
+        let docker = Docker::connect_with_host(host).map_err(|error| say(&error))?;
         let docker = docker.negotiate_version().await.map_err(|error| say(&error))?;
         let info = docker.info().await.map_err(|error| say(&error))?;
         if info.os_type.as_deref().is_some_and(|os| os != "linux") {
@@ -95,7 +95,7 @@ impl Engine {
     pub(super) async fn bridge(&self, installation: &str) -> Result<(String, IpAddr), DockerError> {
         let name = network_name(installation);
         let trouble = |doing: &str, error: &Error| DockerError {
-            text: format!("the engine at {}: {doing} the network {name}: {}", self.host, say(error)),
+            text: format!("{doing} the network {name}: {}", self.words(error)),
             hint: "`docker network ls` shows what is there; remove networks that nobody uses".to_owned(),
         };
         let filters = HashMap::from([("label", vec![format!("{INSTALLATION_LABEL}={installation}")])]);
@@ -124,6 +124,35 @@ impl Engine {
             hint: format!("`docker network rm {name}` lets it be made anew"),
         })?;
         Ok((name, gateway))
+    }
+
+    /// An error of this engine, or on the way to it.
+    pub(super) fn words(&self, error: &Error) -> String {
+        let said = say(error);
+        if unanswered(error) {
+            format!("the Docker engine at {} does not answer ({said})", self.host)
+        } else {
+            said
+        }
+    }
+
+    /// What an error means for a launch.
+    pub(super) fn trouble(&self, doing: &str, error: &Error) -> LaunchError {
+        let said = self.words(error);
+        let has = |words: &str| said.contains(words);
+        let (reason, retryable) = match error {
+            _ if has("exec format error") => (Reason::NoSuchArch, false),
+            _ if has("no space left on device") => (Reason::DiskFull, false),
+            _ if has("cannot allocate memory") => (Reason::NoCapacity, true),
+            Error::DockerResponseServerError { status_code: 400..500, .. } => (Reason::LaunchRefused, false),
+            _ => (Reason::PlatformUnreachable, true),
+        };
+        let hint = if unanswered(error) {
+            "\nhint: start the engine again; the server finds it by itself"
+        } else {
+            ""
+        };
+        LaunchError { retryable, reason, text: format!("{doing}: {said}{hint}") }
     }
 
     /// Removes a container, alive or not. Success where it is not there.
@@ -171,38 +200,29 @@ fn gateway_of(network: &NetworkInspect) -> Option<IpAddr> {
     })
 }
 
-/// An engine's error without the client's own framing.
+/// Whether the engine was not reached, or went away before it had answered.
+pub(super) fn unanswered(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::HyperLegacyError { .. }
+            | Error::HyperResponseError { .. }
+            | Error::IOError { .. }
+            | Error::RequestTimeoutError
+            | Error::SocketNotFoundError(_)
+    )
+}
+
+/// An error without the client's own framing.
 pub(super) fn say(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         Error::DockerStreamError { error } => error.trim().to_owned(),
         other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(cause) = source {
-                let words = cause.to_string();
-                if !text.contains(&words) {
-                    text = format!("{text}: {words}");
-                }
-                source = cause.source();
-            }
-            text
+            let first: &(dyn std::error::Error + 'static) = other;
+            let last = std::iter::successors(Some(first), |error| error.source()).last();
+            last.unwrap_or(first).to_string()
         }
     }
-}
-
-/// What an engine's refusal means for a launch.
-pub(super) fn trouble(doing: &str, error: &Error) -> LaunchError {
-    let said = say(error);
-    let has = |words: &str| said.contains(words);
-    let (reason, retryable) = match error {
-        _ if has("exec format error") => (Reason::NoSuchArch, false),
-        _ if has("no space left on device") => (Reason::DiskFull, false),
-        _ if has("cannot allocate memory") => (Reason::NoCapacity, true),
-        Error::DockerResponseServerError { status_code: 400..500, .. } => (Reason::LaunchRefused, false),
-        _ => (Reason::PlatformUnreachable, true),
-    };
-    LaunchError { retryable, reason, text: format!("{doing}: {said}") }
 }
 
 #[cfg(test)]
@@ -213,6 +233,14 @@ mod tests {
 
     use super::*;
 
+    impl Engine {
+        /// One that nobody has asked whether it is there.
+        pub(in super::super) fn unasked(host: &str) -> Self {
+            let docker = Docker::connect_with_host(host).unwrap();
+            Self { docker, host: host.to_owned(), arch: Arch::Amd64, cpus: 1, version: String::new() }
+        }
+    }
+
     #[tokio::test]
     async fn without_an_engine_every_place_is_named() {
         let folder = tempfile::tempdir().unwrap();
@@ -222,6 +250,9 @@ mod tests {
         assert!(error.text.contains("none.sock") && error.hint.contains("DOCKER_HOST"), "{error}");
         let wrong = BTreeMap::from([("DOCKER_HOST".to_owned(), "ssh://host".to_owned())]);
         assert!(Engine::find(&wrong).await.is_err());
+        let closed = BTreeMap::from([("DOCKER_HOST".to_owned(), "tcp://127.0.0.1:1".to_owned())]);
+        let error = Engine::find(&closed).await.unwrap_err();
+        assert!(error.text.contains("there: Connection refused (os error"), "{error}");
         for scheme in ["tcp", "http", "ssh"] {
             let host = format!("{scheme}://baker:sourdough@127.0.0.1:1");
             let error = Engine::find(&BTreeMap::from([("DOCKER_HOST".to_owned(), host)])).await.unwrap_err();
@@ -235,6 +266,18 @@ mod tests {
             format!("{folder}/podman/podman.sock"),
         ];
         assert_eq!(sockets(&vars), all);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_has_gone_is_named_and_the_clients_framing_is_not() {
+        let engine = Engine::unasked("tcp://127.0.0.1:1");
+        let gone = engine.docker.info().await.unwrap_err();
+        let error = engine.trouble("looking for the container bk-1", &gone);
+        let said = "looking for the container bk-1: the Docker engine at tcp://127.0.0.1:1 does not answer (Connection refused";
+        assert!(error.text.starts_with(said) && error.text.contains("\nhint: start the engine"), "{error}");
+        assert_eq!((error.reason, error.retryable), (Reason::PlatformUnreachable, true));
+        let refused = Error::DockerResponseServerError { status_code: 400, message: "no\n".to_owned() };
+        assert_eq!(engine.trouble("asking", &refused).text, "asking: no");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::Mutex;
 
 use super::super::LaunchError;
-use super::engine::{Engine, say};
+use super::engine::{Engine, say, unanswered};
 use super::order::arch_of;
 
 /// How long a start waits for the registry's answer.
@@ -111,7 +111,7 @@ impl AgentImages {
         match local(engine, &name).await {
             Ok(Some(has)) if has == arch => return Ok(name),
             Ok(_) => {}
-            Err(error) => return Err(super::engine::trouble("looking for the agent image", &error)),
+            Err(error) => return Err(engine.trouble("looking for the agent image", &error)),
         }
         say(format!("pulling the agent image {name} for linux/{arch}"));
         pull(engine, &source.image, arch, self.login.as_ref()).await?;
@@ -121,7 +121,7 @@ impl AgentImages {
                 Err(refuse(format!("the agent image {name} is for linux/{has}, not linux/{arch}")))
             }
             Ok(None) => Err(refused(&name, "it was pulled, but the engine does not have it")),
-            Err(error) => Err(super::engine::trouble("looking for the agent image", &error)),
+            Err(error) => Err(engine.trouble("looking for the agent image", &error)),
         }
     }
 }
@@ -167,7 +167,14 @@ async fn pull(
     let credentials = login.map(engine_login);
     let mut progress = std::pin::pin!(engine.docker.create_image(Some(options), None, credentials));
     while let Some(step) = progress.next().await {
-        step.map_err(|error| refused(&image.to_string(), &say(&error)))?;
+        step.map_err(|error| {
+            // An engine that has gone says nothing of the image.
+            if unanswered(&error) {
+                engine.trouble("pulling the agent image", &error)
+            } else {
+                refused(&image.to_string(), &say(&error))
+            }
+        })?;
     }
     Ok(())
 }

@@ -30,7 +30,6 @@ pub use engine::{DockerError, Engine};
 pub use image::{default_agent_image, own_copies};
 
 use super::{Exit, LaunchError, LaunchOrder, Launcher, Observation};
-use engine::trouble;
 use image::AgentImages;
 use order::{House, INSTALLATION_LABEL, STOP_SECONDS};
 
@@ -171,7 +170,8 @@ impl Core {
         let name = run.to_string();
         let found = match self.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await {
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
-            found => found.map_err(|error| trouble(&format!("looking for the container {name}"), &error))?,
+            found => found
+                .map_err(|error| self.engine.trouble(&format!("looking for the container {name}"), &error))?,
         };
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
         if self.house.run_of(labels) != Some(run) {
@@ -197,7 +197,7 @@ impl Core {
             {
                 Ok(())
             }
-            Err(error) => Err(trouble(&format!("creating the container {name}"), &error)),
+            Err(error) => Err(self.engine.trouble(&format!("creating the container {name}"), &error)),
         }
     }
 
@@ -214,7 +214,7 @@ impl Core {
             }
         }
         if let Err(error) = started {
-            let error = trouble(&format!("starting the container {name}"), &error);
+            let error = self.engine.trouble(&format!("starting the container {name}"), &error);
             if let Err(left) = self.engine.remove(&name).await {
                 tracing::warn!(%run, error = %left, "a container that did not start is left to the next sweep");
             }
@@ -288,7 +288,7 @@ impl Launcher for DockerPlatform {
         }
         if core.past(run).is_some() {
             let gone = core.engine.remove(&run.to_string()).await;
-            gone.map_err(|error| trouble(&format!("removing the container {run}"), &error))?;
+            gone.map_err(|error| core.engine.trouble(&format!("removing the container {run}"), &error))?;
             return Err(stopped(run));
         }
         core.start(run).await
@@ -303,9 +303,9 @@ impl Launcher for DockerPlatform {
         match core.engine.docker.stop_container(&name, Some(options)).await {
             // What is not there is ended; what the engine cannot stop is still removed by force.
             Ok(()) | Err(Error::DockerResponseServerError { .. }) => {}
-            Err(error) => return Err(trouble(&doing(), &error)),
+            Err(error) => return Err(core.engine.trouble(&doing(), &error)),
         }
-        core.engine.remove(&name).await.map_err(|error| trouble(&doing(), &error))
+        core.engine.remove(&name).await.map_err(|error| core.engine.trouble(&doing(), &error))
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {
@@ -313,7 +313,8 @@ impl Launcher for DockerPlatform {
     }
 
     async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
-        let listed = self.core.list().await.map_err(|error| trouble("listing containers", &error))?;
+        let core = &self.core;
+        let listed = core.list().await.map_err(|error| core.engine.trouble("listing containers", &error))?;
         Ok(listed.into_iter().map(|(run, _)| run).collect())
     }
 }

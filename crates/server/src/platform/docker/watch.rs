@@ -66,7 +66,7 @@ impl Watch {
                 event = events.next() => match event {
                     Some(Ok(event)) => self.take(&event).await,
                     ended => {
-                        let why = ended.map_or_else(String::new, |result| result.map_or_else(|e| say(&e), |_| String::new()));
+                        let why = ended.map_or_else(String::new, |result| result.map_or_else(|error| self.core.engine.words(&error), |_| String::new()));
                         tracing::warn!(why, "the engine's event stream ended; connecting again");
                         self.events = None;
                     }
