@@ -86,6 +86,20 @@ impl SubmitError {
     }
 }
 
+/// Why builds are not taken now, or would only wait.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The watch of a platform has lost it.
+    #[error("the platform {0} does not answer")]
+    Silent(Platform),
+}
+
 /// Why a build was not shown or cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {

@@ -47,7 +47,7 @@ mod watch;
 
 use actor::{Handle, Message, complain};
 use duties::Duties;
-pub use error::{BuildError, InternalError, RunError, SubmitError};
+pub use error::{BuildError, InternalError, NotReady, RunError, SubmitError};
 use ledger::{Ledger, LedgerError};
 use places::Places;
 pub use sessions::RunSession;
@@ -270,12 +270,15 @@ impl Builds {
         }
     }
 
-    /// Whether builds can be taken now; the text says why not.
-    pub async fn ready(&self) -> Result<(), String> {
+    /// Whether builds can be taken and begun now. They are taken also where a platform is silent, and wait for it.
+    pub async fn ready(&self) -> Result<(), NotReady> {
         if !self.shared.accepting.load(Ordering::Acquire) {
-            return Err("the server is stopping".to_owned());
+            return Err(NotReady::Stopping);
         }
-        self.shared.ledger.ping().await.map_err(|error| error.to_string())
+        self.shared.ledger.ping().await?;
+        let mut launchers = self.shared.launchers.iter();
+        let silent = launchers.find(|(_, launcher)| launcher.silence().borrow().is_some());
+        silent.map_or(Ok(()), |(platform, _)| Err(NotReady::Silent(*platform)))
     }
 
     /// Takes no new builds, and ends every owner after what it is committing. Containers of open runs live on: the next

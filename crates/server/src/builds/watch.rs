@@ -27,11 +27,16 @@ pub(super) async fn run(shared: Arc<Shared>, platform: Platform, launcher: Arc<d
 }
 
 async fn serve(shared: &Shared, platform: Platform, launcher: &dyn Launcher) {
+    let mut silence = launcher.silence();
     loop {
         let mut seen = launcher.watch();
         loop {
             let observation = tokio::select! {
                 () = shared.stopping.cancelled() => return,
+                Ok(()) = silence.changed() => {
+                    shared.tell_all(|| Message::Silence(platform));
+                    continue;
+                }
                 observation = seen.next() => observation,
             };
             match observation {

@@ -42,7 +42,7 @@ use self::body::Pieces;
 pub use self::crowd::{Bounds, warning as crowd_warning};
 use self::problem::{Kind, Refusal};
 pub use self::serve::serve;
-use crate::builds::Builds;
+use crate::builds::{Builds, NotReady};
 use crate::contexts::Contexts;
 use crate::logs::Logs;
 use crate::spawn::Tasks;
@@ -151,10 +151,16 @@ async fn ready(State(front): State<Front>) -> Result<&'static str, Refusal> {
     if front.drain.is_cancelled() {
         return Err(Refusal::draining());
     }
-    // What the ledger has to say is for the log: probes are answered without a token.
-    front.rooms.builds.ready().await.map_err(|why| {
-        tracing::warn!(why, "not ready");
-        Refusal::new(Kind::Unavailable, "builds cannot be taken now").hint("the server's log says why")
+    front.rooms.builds.ready().await.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+        match error {
+            NotReady::Stopping => Refusal::draining(),
+            // What the ledger or the platform has to say is for the log: probes are answered without a token.
+            NotReady::Ledger(_) => Refusal::new(Kind::Unavailable, "builds cannot be taken now")
+                .hint("the server's log says why"),
+            NotReady::Silent(_) => Refusal::new(Kind::Unavailable, error.to_string())
+                .hint("builds wait until it answers again; the server's log says why"),
+        }
     })?;
     Ok("ready\n")
 }

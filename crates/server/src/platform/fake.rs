@@ -38,6 +38,7 @@ struct Inner {
     released: watch::Sender<u64>,
     launched: watch::Sender<usize>,
     stopped: watch::Sender<usize>,
+    silence: watch::Sender<Option<String>>,
 }
 
 #[derive(Default)]
@@ -85,6 +86,7 @@ impl FakePlatform {
                 released: watch::Sender::new(0),
                 launched: watch::Sender::new(0),
                 stopped: watch::Sender::new(0),
+                silence: watch::Sender::new(None),
             }),
         }
     }
@@ -195,6 +197,11 @@ impl FakePlatform {
         state.tell(&synced);
     }
 
+    /// The watch finds from now on that the platform does not answer, for this reason, or that it does.
+    pub fn silent(&self, why: Option<&str>) {
+        self.inner.silence.send_replace(why.map(str::to_owned));
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,6 +263,10 @@ impl Launcher for FakePlatform {
         };
         self.inner.stopped.send_modify(|count| *count += 1);
         failure.map_or(Ok(()), Err)
+    }
+
+    fn silence(&self) -> watch::Receiver<Option<String>> {
+        self.inner.silence.subscribe()
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {

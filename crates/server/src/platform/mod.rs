@@ -10,6 +10,7 @@ use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use futures_util::stream::BoxStream;
+use tokio::sync::watch;
 
 pub mod contract;
 pub mod docker;
@@ -108,6 +109,10 @@ pub trait Launcher: Send + Sync {
     /// Ends the container and removes it: `Ok` means that it does not live any more. Ending an ended or unknown run is
     /// success.
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError>;
+
+    /// Whether the platform answers, as the watch has found it last: `None`, or for people what came back instead. The
+    /// sender lives as long as the platform.
+    fn silence(&self) -> watch::Receiver<Option<String>>;
 
     /// Everything that is seen from now on, beginning with [`Observation::Synced`]. Never ends; a lost connection is
     /// mended inside.

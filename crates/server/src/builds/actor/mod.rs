@@ -40,6 +40,8 @@ pub(super) enum Message {
     Happens(Event),
     /// Everything that a platform holds.
     Held { platform: Platform, live: Arc<HashSet<RunName>> },
+    /// The platform has fallen silent, or answers again.
+    Silence(Platform),
     /// The platform was asked about a run and holds it, or could not be asked.
     StillThere(RunName, Option<String>),
     /// An agent trades its token for its order.
@@ -92,6 +94,8 @@ pub(super) struct Actor {
     launching: HashMap<RunName, AbortHandle>,
     /// Publishings by target; dropping one withdraws it.
     publishing: HashMap<usize, DropGuard>,
+    /// Platforms of which the log says that they do not answer.
+    silent: HashSet<Platform>,
     /// Committed, and not yet in the log.
     owed: VecDeque<Frame>,
     inbox: Inbox,
@@ -122,6 +126,7 @@ impl Actor {
             under_way: UnderWay::default(),
             launching: HashMap::new(),
             publishing: HashMap::new(),
+            silent: HashSet::new(),
             owed: owed.into(),
             inbox,
             messages,
@@ -169,6 +174,10 @@ impl Actor {
             Message::Happens(event) => self.take(event).await,
             Message::Held { platform, live } => {
                 self.compare(platform, &live);
+                Ok(())
+            }
+            Message::Silence(platform) => {
+                self.heed(platform).await;
                 Ok(())
             }
             Message::StillThere(run, words) => {
@@ -246,6 +255,10 @@ impl Actor {
         self.end = end.or(self.end.take());
         for todo in step.todo {
             self.act(todo);
+        }
+        let shared = Arc::clone(&self.shared);
+        for platform in shared.launchers.keys() {
+            self.heed(*platform).await;
         }
         let now = self.shared.clock.now();
         for (timer, record) in self.timers.iter_mut().zip(&self.state.tasks) {

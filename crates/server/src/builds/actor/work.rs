@@ -9,6 +9,7 @@ use bakery_core::names::{Platform, RunName};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::wire::build::Verdict;
+use bakery_core::wire::log::Level;
 use bakery_core::wire::run::{Stage, launch_env};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -124,6 +125,32 @@ impl Actor {
             Some(Message::Happens(event))
         });
         self.launching.insert(run, handle.abort_handle());
+    }
+
+    /// Says in the log that a platform does not answer of which the build wants a container, and later that it is back:
+    /// each once.
+    pub(super) async fn heed(&mut self, platform: Platform) {
+        let silence = self.shared.launchers.get(&platform).and_then(|it| it.silence().borrow().clone());
+        match silence {
+            Some(why) if self.waits_for(platform) && self.silent.insert(platform) => {
+                let text = format!("{why}; the build goes on when it answers again");
+                self.say(None, Level::Warn, text).await;
+            }
+            None if self.silent.remove(&platform) => {
+                self.say(None, Level::Info, format!("the platform {platform} answers again")).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a task waits for a place on the platform, or for its container to be started.
+    fn waits_for(&self, platform: Platform) -> bool {
+        let tasks = self.state.tasks.iter().zip(&self.state.blueprint.tasks);
+        tasks.filter(|(_, print)| print.platform == platform).any(|(record, _)| match record.task.state {
+            TaskState::Planned { .. } | TaskState::Retreating { .. } => true,
+            TaskState::Launching { .. } => !record.answered,
+            _ => false,
+        })
     }
 
     /// Compares with what a platform holds: what should be there and is not may be gone.

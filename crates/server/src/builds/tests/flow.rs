@@ -164,3 +164,20 @@ fn a_container_that_lingers_after_its_report_is_stopped() {
         assert!(server.world.platform.live().is_empty());
     });
 }
+
+#[test]
+fn a_build_that_waits_for_a_silent_platform_says_so_once_and_once_that_it_is_back() {
+    World::new().life(async |server| {
+        let platform = &server.world.platform;
+        platform.silent(Some("the engine does not answer"));
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        platform.silent(None);
+        server.bake(run(build, 0, 1)).await;
+        server.ended(build).await;
+        let notes = server.notes(build).await;
+        for said in ["the engine does not answer; the build goes on", "the platform docker answers again"] {
+            assert_eq!(notes.iter().filter(|note| note.starts_with(said)).count(), 1, "{said}: {notes:?}");
+        }
+    });
+}

@@ -35,6 +35,19 @@ async fn only_who_has_the_token_comes_in() {
 }
 
 #[tokio::test]
+async fn a_platform_that_does_not_answer_is_named_to_probes_without_its_address() {
+    let world = World::open(Some("flour")).await;
+    let probe = |path| world.http.get(format!("http://{}{path}", world.public));
+    world.platform.silent(Some("the engine at tcp://10.0.0.7:2375 does not answer"));
+    let problem = refused(probe(route::READYZ), 503, "unavailable").await;
+    assert_eq!(problem.detail, "the platform docker does not answer");
+    assert!(!format!("{problem:?}").contains("10.0.0.7"), "{problem:?}");
+    good(probe(route::LIVEZ)).await;
+    world.platform.silent(None);
+    good(probe(route::READYZ)).await;
+}
+
+#[tokio::test]
 async fn everything_that_is_wrong_is_a_problem() {
     let world = World::open(None).await;
     let lost = refused(world.call("GET", "/v2/builds"), 404, "no-such-route").await;

@@ -19,7 +19,7 @@ use bollard::query_parameters::{
     StartContainerOptions, StopContainerOptionsBuilder,
 };
 use futures_util::stream::BoxStream;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch as latest};
 
 mod engine;
 mod image;
@@ -66,6 +66,8 @@ struct Core {
     house: House,
     images: AgentImages,
     tell: broadcast::Sender<Observation>,
+    /// Why the engine does not answer, where it does not.
+    silence: latest::Sender<Option<String>>,
     runs: Mutex<Runs>,
 }
 
@@ -131,9 +133,7 @@ impl DockerPlatform {
         }
         let cpu_millis = engine.cpus.saturating_mul(1000);
         let house = House { installation: settings.installation, network, cpu_millis };
-        let tell = broadcast::Sender::new(TOLD);
-        let core = Core { engine, house, images, tell, runs: Mutex::default() };
-        Ok(Self { core: Arc::new(core), gateway })
+        Ok(Self { core: Arc::new(Core::new(engine, house, images)), gateway })
     }
 
     /// Puts the bridge away, unless agents still live on it: an engine has few subnets to give. The next start makes it anew.
@@ -150,6 +150,11 @@ impl DockerPlatform {
 }
 
 impl Core {
+    fn new(engine: Engine, house: House, images: AgentImages) -> Self {
+        let (tell, silence) = (broadcast::Sender::new(TOLD), latest::Sender::new(None));
+        Self { engine, house, images, tell, silence, runs: Mutex::default() }
+    }
+
     fn runs(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -306,6 +311,10 @@ impl Launcher for DockerPlatform {
             Err(error) => return Err(core.engine.trouble(&doing(), &error)),
         }
         core.engine.remove(&name).await.map_err(|error| core.engine.trouble(&doing(), &error))
+    }
+
+    fn silence(&self) -> latest::Receiver<Option<String>> {
+        self.core.silence.subscribe()
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {

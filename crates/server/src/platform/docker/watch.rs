@@ -96,14 +96,26 @@ impl Watch {
             Ok(events) => {
                 self.events = Some(events);
                 self.wait = FIRST_WAIT;
+                self.found(None);
             }
             Err(error) => {
-                tracing::warn!(error = say(&error), "the engine does not answer; trying again");
+                let why = self.core.engine.words(&error);
+                tracing::warn!(why, "the engine cannot be watched; trying again");
+                self.found(Some(why));
                 self.ready.clear();
                 tokio::time::sleep(self.wait).await;
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
             }
         }
+    }
+
+    /// Notes whether the engine answers.
+    fn found(&self, silence: Option<String>) {
+        self.core.silence.send_if_modified(|known| {
+            let changed = known.is_some() != silence.is_some();
+            *known = silence;
+            changed
+        });
     }
 
     async fn resync(&mut self) -> Result<Events, Error> {
@@ -189,4 +201,56 @@ async fn last_words(
         tracing::debug!(%run, "the last lines of the container took too long");
     }
     (found, tail_of(&output))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::Uri;
+    use bakery_core::image::ImageRef;
+    use tokio::net::TcpListener;
+
+    use super::super::engine::Engine;
+    use super::super::image::AgentImages;
+    use super::super::order::House;
+    use super::*;
+
+    /// An engine without containers, whose events are still to come.
+    async fn engine(uri: Uri) -> Body {
+        match uri.path() {
+            path if path.ends_with("/events") => {
+                Body::from_stream(stream::pending::<std::io::Result<String>>())
+            }
+            path if path.ends_with("/containers/json") => Body::from("[]"),
+            _ => Body::from("{}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_answer_is_known_until_it_is_back() {
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let host = Engine::unasked(&format!("tcp://{address}"));
+        let image: ImageRef = "reg.test/agent:1".parse().unwrap();
+        let images =
+            AgentImages::find(&host, &image, &[], None, async |_| Ok(std::collections::BTreeMap::new()))
+                .await;
+        let house = House { installation: "here".to_owned(), network: "ours".to_owned(), cpu_millis: 1000 };
+        let core = Arc::new(Core::new(host, house, images));
+        let (mut silence, mut seen) = (core.silence.subscribe(), watch(core));
+        let why = tokio::select! {
+            observation = seen.next() => panic!("{observation:?}"),
+            why = silence.wait_for(Option::is_some) => why.unwrap().clone().unwrap(),
+        };
+        assert!(why.contains(&format!("tcp://{address} does not answer (Connection refused")), "{why}");
+
+        let listener = TcpListener::bind(address).await.unwrap();
+        let serving = axum::serve(listener, Router::new().fallback(engine)).into_future();
+        let observation = tokio::select! {
+            _ = serving => panic!("the engine has ended"),
+            observation = seen.next() => observation,
+        };
+        assert_eq!(observation, Some(Observation::Synced { live: Vec::new() }));
+        assert_eq!(*silence.borrow(), None);
+    }
 }
