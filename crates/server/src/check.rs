@@ -6,14 +6,13 @@ use std::time::Duration;
 use bakery_core::mask::Mask;
 use bakery_core::names::Arch;
 use bakery_core::vars::Vars;
-use tokio::net::TcpListener;
 
 use crate::builds::ledger::Ledger;
 use crate::environment;
 use crate::http::crowd_warning;
 use crate::platform::docker::{Engine, own_copies};
 use crate::settings::{Settings, vars};
-use crate::wiring::{agent_image, registry};
+use crate::wiring::{agent_image, check_addresses, registry};
 
 /// How long the registry of the agent image may take.
 const LOOKUP: Duration = Duration::from_secs(15);
@@ -69,17 +68,14 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
         Err(error) => found.bad(&error.to_string()),
     }
     found.agent_image(settings, vars, engine.as_ref().ok()).await;
-    match TcpListener::bind(settings.listen).await {
-        Ok(_) => found.good(&format!("{} can be listened on", settings.listen)),
-        Err(error) => {
-            found.bad(&format!(
-                "BAKERY_LISTEN: cannot listen on {}: {error}\nhint: is a server running there?",
-                settings.listen
-            ));
+    for (address, checked) in check_addresses(settings).await {
+        match checked {
+            Ok(()) => found.good(&format!("{address} can be listened on")),
+            Err(error) => found.bad(&error.to_string()),
         }
     }
     let data = settings.data_dir.display();
-    match Ledger::check_free(&settings.data_dir) {
+    match Ledger::check(&settings.data_dir, settings.data_key.as_ref()).await {
         Err(error) => found.bad(&error.to_string()),
         Ok(()) if settings.data_dir.exists() => found.good(&format!("data folder {data}")),
         Ok(()) => found.good(&format!("data folder {data} is made at the first start")),

@@ -111,6 +111,33 @@ fn start_and_check_refuse_the_same_with_the_same_words() {
 }
 
 #[test]
+fn what_a_start_cannot_use_check_finds_in_the_same_words() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    let shown = data.display().to_string();
+    let vars = [NO_ENGINE, NO_REGISTRY, ("BAKERY_LISTEN", "127.0.0.1:0"), ("BAKERY_DATA_DIR", &*shown)];
+    let said = |args: &[&str]| {
+        let output = run(folder.path(), args, &vars).unwrap();
+        assert_eq!(output.status.code(), Some(4));
+        let all = text(&output.stdout) + &text(&output.stderr);
+        all.lines().map(str::trim_start).collect::<Vec<_>>().join("\n")
+    };
+    assert!(said(&[]).contains("error: DOCKER_HOST"), "the ledger was made before");
+    std::fs::remove_file(data.join("data.key")).unwrap();
+    let key = format!("the data folder {shown} was sealed with another data key\nhint: set BAKERY_DATA_KEY");
+    assert!(said(&["check"]).contains(&format!("MISSING  {key}")), "{}", said(&["check"]));
+    assert!(said(&[]).contains(&format!("error: {key}")));
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(data.join(format!("ledger.sqlite{end}")));
+    }
+    std::fs::write(data.join("ledger.sqlite"), "flour and water\n".repeat(400)).unwrap();
+    let file =
+        format!("{shown}/ledger.sqlite cannot be read: file is not a database\nhint: put the file back");
+    assert!(said(&["check"]).contains(&format!("MISSING  {file}")), "{}", said(&["check"]));
+    assert!(said(&[]).contains(&format!("error: {file}")), "{}", said(&[]));
+}
+
+#[test]
 fn it_knows_its_version() {
     let folder = TempDir::new().unwrap();
     let output = run(folder.path(), &["--version"], &[]).unwrap();

@@ -60,13 +60,14 @@ impl DataKey {
         Self::of(&read_or_make(&path).map_err(|err| KeyError::File(path.display().to_string(), err))?)
     }
 
-    /// What [`DataKey::open`] would refuse of what is there, without making anything.
-    pub fn check(folder: &Path, given: Option<&Secret>) -> Result<(), KeyError> {
+    /// What [`DataKey::open`] would give; `None` where it would make a new key.
+    pub fn there(folder: &Path, given: Option<&Secret>) -> Result<Option<Self>, KeyError> {
         if let Some(secret) = given {
-            return long_enough(secret).map(drop);
+            return Self::of(long_enough(secret)?).map(Some);
         }
         let path = folder.join(KEY_FILE);
-        read(&path).map(drop).map_err(|err| KeyError::File(path.display().to_string(), err))
+        let key = read(&path).map_err(|err| KeyError::File(path.display().to_string(), err))?;
+        key.as_ref().map(Self::of).transpose()
     }
 
     fn of(master: &Secret) -> Result<Self, KeyError> {

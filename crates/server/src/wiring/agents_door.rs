@@ -33,13 +33,25 @@ pub(super) async fn listen(
         }
         Ok((listener, address))
     });
-    bound.map_err(|error| StartError::Listen {
-        variable: "BAKERY_AGENT_LISTEN",
-        address: wanted,
-        error,
-        hint: "where the bridge's gateway is no address of this machine (Docker Desktop, Podman), set \
-               BAKERY_AGENT_LISTEN to an address that containers reach, and BAKERY_AGENT_URL to its URL",
-    })
+    bound.map_err(|error| refused(wanted, named.is_some(), error))
+}
+
+/// What [`listen`] would refuse of `BAKERY_AGENT_LISTEN`.
+pub(super) async fn check(named: SocketAddr) -> Result<(), StartError> {
+    TcpListener::bind(named).await.map(drop).map_err(|error| refused(named, true, error))
+}
+
+fn refused(address: SocketAddr, named: bool, error: io::Error) -> StartError {
+    let hint = if error.kind() == ErrorKind::AddrInUse {
+        "choose another port, or stop what listens there"
+    } else if named {
+        "name an address of this machine that containers reach; where agents reach it by another one, \
+         BAKERY_AGENT_URL names that"
+    } else {
+        "where the bridge's gateway is no address of this machine (Docker Desktop, Podman), set \
+         BAKERY_AGENT_LISTEN to an address that containers reach, and BAKERY_AGENT_URL to its URL"
+    };
+    StartError::Listen { variable: "BAKERY_AGENT_LISTEN", address, error, hint }
 }
 
 fn read(file: &Path) -> Option<u16> {
@@ -59,6 +71,25 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_named_address_that_cannot_be_had_is_refused_alike_by_check_and_start() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // 192.0.2.0/24 is for documentation, and nobody's.
+        for (address, hint) in [
+            (taken.local_addr().unwrap(), "choose another port"),
+            ("192.0.2.7:0".parse().unwrap(), "this machine"),
+        ] {
+            let vars = BTreeMap::from([
+                ("BAKERY_DATA_DIR".to_owned(), "/nonexistent".to_owned()),
+                ("BAKERY_AGENT_LISTEN".to_owned(), address.to_string()),
+            ]);
+            let settings = Settings::read(&vars, false).unwrap();
+            let started = listen(&settings, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap_err().to_string();
+            assert_eq!(check(address).await.unwrap_err().to_string(), started);
+            assert!(started.starts_with("BAKERY_AGENT_LISTEN: ") && started.contains(hint), "{started}");
+        }
+    }
 
     #[tokio::test]
     async fn the_port_stays_over_a_restart() {

@@ -88,7 +88,7 @@ pub struct Server {
 impl Server {
     /// Starts everything; when it returns both doors are open and every build that was open is taken up.
     pub async fn start(settings: &Settings, vars: &dyn Vars) -> Result<Self, StartError> {
-        let listener = listen("BAKERY_LISTEN", settings.listen).await?;
+        let listener = listen(settings.listen).await?;
         if let Some(warning) = settings.warning() {
             tracing::warn!("{warning}");
         }
@@ -201,8 +201,19 @@ async fn own_store(settings: &Settings) -> Option<S3Store> {
     }
 }
 
-async fn listen(variable: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let hint = "choose another address, or stop what listens there";
+/// Every address that the settings name: whether it can be listened on now.
+pub(crate) async fn check_addresses(settings: &Settings) -> Vec<(SocketAddr, Result<(), StartError>)> {
+    // Open until the end: two doors cannot have one address.
+    let public = listen(settings.listen).await;
+    let agents = match settings.docker.agent_listen {
+        Some(address) => Some((address, agents_door::check(address).await)),
+        None => None,
+    };
+    std::iter::once((settings.listen, public.map(drop))).chain(agents).collect()
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let (variable, hint) = ("BAKERY_LISTEN", "choose another address, or stop what listens there");
     TcpListener::bind(address).await.map_err(|error| StartError::Listen { variable, address, error, hint })
 }
 

@@ -12,14 +12,14 @@ use crate::settings::{BadSettings, Mistake, Settings};
 const CONTENTS: [(&str, bool); 5] =
     [("lock", false), ("data.key", false), ("ledger.sqlite", false), ("logs", true), ("contexts", true)];
 
-/// The settings, held against the machine, or every mistake in them at once. Changes nothing.
+/// The settings, held against the machine, or every mistake in them at once. Leaves nothing behind.
 pub fn settle(vars: &dyn Vars, root: bool) -> Result<Settings, BadSettings> {
     let (settings, mut mistakes) = Settings::gather(vars, root);
     let folder = &settings.data_dir;
     let usable = usable(folder);
     // Only where it is usable is it worth looking into. Without a name it was said to have none.
     if settings.data_key.is_some() || usable.is_ok() {
-        mistakes.extend(DataKey::check(folder, settings.data_key.as_ref()).err().map(|error| {
+        mistakes.extend(DataKey::there(folder, settings.data_key.as_ref()).err().map(|error| {
             let said = error.to_string();
             let (text, hint) = said.split_once("\nhint: ").unwrap_or((&said, "see .env.example"));
             Mistake { name: "BAKERY_DATA_KEY", text: text.to_owned(), hint: hint.to_owned() }

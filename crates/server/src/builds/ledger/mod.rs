@@ -26,7 +26,10 @@ pub(super) use write::{NewBuild, Transition};
 
 const READERS: u32 = 4;
 const LOCK: &str = "lock";
+const FILE: &str = "ledger.sqlite";
 const KEY_CHECK: &str = "installation";
+/// `SQLite`'s codes for a file that is damaged, and for one that is none of its own.
+const BROKEN: [&str; 2] = ["11", "26"];
 
 /// What goes wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +40,15 @@ pub enum LedgerError {
     )]
     Locked(String),
     /// The data folder cannot be used.
-    #[error("the data folder {0} cannot be used")]
-    Folder(String, #[source] io::Error),
+    #[error(
+        "the data folder {0} cannot be used: {1}\nhint: BAKERY_DATA_DIR names the data folder; the server needs to write there"
+    )]
+    Folder(String, io::Error),
+    /// The file is no database, or no longer one.
+    #[error(
+        "{0} cannot be read: {1}\nhint: put the file back as it was, or start with an empty data folder (BAKERY_DATA_DIR)"
+    )]
+    Broken(String, String),
     /// The data folder was sealed with another key.
     #[error(
         "the data folder {0} was sealed with another data key\nhint: set BAKERY_DATA_KEY (or put back the key file \
@@ -83,7 +93,7 @@ impl Ledger {
         let shown = || folder.display().to_string();
         let lock = lock(folder)?;
         let key = DataKey::open(folder, data_key)?;
-        let file = folder.join("ledger.sqlite");
+        let file = folder.join(FILE);
         make_private(&file).map_err(|err| LedgerError::Folder(shown(), err))?;
         let options = SqliteConnectOptions::new()
             .filename(&file)
@@ -94,7 +104,7 @@ impl Ledger {
             .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_secs(10))
             .disable_statement_logging();
-        let mut writer = SqliteConnection::connect_with(&options).await?;
+        let mut writer = SqliteConnection::connect_with(&options).await.map_err(|err| unread(&file, err))?;
         sqlx::migrate!("./migrations").run(&mut writer).await?;
         // A ledger that this process has dropped a moment ago may still be committing on its own thread: nothing may be
         // read before that is over.
@@ -107,12 +117,33 @@ impl Ledger {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// An error where another server holds the data folder now. Makes nothing.
-    pub fn check_free(folder: &Path) -> Result<(), LedgerError> {
-        match OpenOptions::new().write(true).open(folder.join(LOCK)) {
-            Ok(file) => take(&file, folder),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(err) => Err(LedgerError::Folder(folder.display().to_string(), err)),
+    /// An error where [`Ledger::open`] would refuse what lies in the data folder, or another server holds it now.
+    pub async fn check(folder: &Path, data_key: Option<&Secret>) -> Result<(), LedgerError> {
+        let shown = || folder.display().to_string();
+        // Held until the end: a start must not write meanwhile.
+        let _lock = match OpenOptions::new().write(true).open(folder.join(LOCK)) {
+            Ok(file) => Some(take(&file, folder).map(|()| file)?),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => None,
+            Err(err) => return Err(LedgerError::Folder(shown(), err)),
+        };
+        let file = folder.join(FILE);
+        if !file.exists() {
+            return Ok(());
+        }
+        // Without a WAL the file holds everything, and is read without making one.
+        let whole = !folder.join(format!("{FILE}-wal")).exists();
+        let options = SqliteConnectOptions::new()
+            .filename(&file)
+            .read_only(true)
+            .immutable(whole)
+            .disable_statement_logging();
+        let found = look(&options).await.map_err(|err| unread(&file, err))?;
+        let Some((id, check)) = found else { return Ok(()) };
+        let key = DataKey::there(folder, data_key)?;
+        if key.is_some_and(|key| seals(&key, &id, &check)) {
+            Ok(())
+        } else {
+            Err(LedgerError::ForeignKey(shown()))
         }
     }
 
@@ -168,13 +199,11 @@ async fn installation(
     clock: &Clock,
     folder: &str,
 ) -> Result<String, LedgerError> {
-    let row = sqlx::query("SELECT id, key_check FROM installation").fetch_optional(&mut *writer).await?;
-    if let Some(row) = row {
-        let id: String = row.try_get("id")?;
-        let check: Vec<u8> = row.try_get("key_check")?;
-        return match key.unseal(KEY_CHECK, &check) {
-            Ok(clear) if clear == id.as_bytes() => Ok(id),
-            _ => Err(LedgerError::ForeignKey(folder.to_owned())),
+    if let Some((id, check)) = stored(&mut *writer).await? {
+        return if seals(key, &id, &check) {
+            Ok(id)
+        } else {
+            Err(LedgerError::ForeignKey(folder.to_owned()))
         };
     }
     let id = keys::new_uuid()?;
@@ -185,6 +214,37 @@ async fn installation(
         .execute(writer)
         .await?;
     Ok(id)
+}
+
+/// The installation's name, and the same under its data key.
+async fn stored(reader: &mut SqliteConnection) -> Result<Option<(String, Vec<u8>)>, sqlx::Error> {
+    let row = sqlx::query("SELECT id, key_check FROM installation").fetch_optional(reader).await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some((row.try_get("id")?, row.try_get("key_check")?)))
+}
+
+/// The same of a ledger that may not have been made yet.
+async fn look(options: &SqliteConnectOptions) -> Result<Option<(String, Vec<u8>)>, sqlx::Error> {
+    let mut reader = SqliteConnection::connect_with(options).await?;
+    let made = sqlx::query("SELECT 1 FROM sqlite_master WHERE name = 'installation'");
+    match made.fetch_optional(&mut reader).await? {
+        Some(_) => stored(&mut reader).await,
+        None => Ok(None),
+    }
+}
+
+/// Whether this key has sealed it.
+fn seals(key: &DataKey, id: &str, check: &[u8]) -> bool {
+    key.unseal(KEY_CHECK, check).is_ok_and(|clear| clear == id.as_bytes())
+}
+
+fn unread(file: &Path, error: sqlx::Error) -> LedgerError {
+    match error.as_database_error() {
+        Some(cause) if cause.code().is_some_and(|code| BROKEN.contains(&&*code)) => {
+            LedgerError::Broken(file.display().to_string(), cause.message().to_owned())
+        }
+        _ => error.into(),
+    }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, LedgerError> {

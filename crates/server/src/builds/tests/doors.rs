@@ -161,12 +161,38 @@ fn a_data_folder_has_one_server_and_one_key() {
     world.life(async |server| {
         let second = Ledger::open(server.world.folder.path(), None, Clock::system()).await;
         assert!(matches!(second, Err(ledger::LedgerError::Locked(_))));
+        let checked = Ledger::check(server.world.folder.path(), None).await;
+        assert!(matches!(checked, Err(ledger::LedgerError::Locked(_))));
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let other = Secret::new("k".repeat(32));
-        let opened = Ledger::open(world.folder.path(), Some(&other), Clock::system()).await;
-        assert!(matches!(opened, Err(ledger::LedgerError::ForeignKey(_))));
+        let (folder, other) = (world.folder.path(), Secret::new("k".repeat(32)));
+        // While the WAL of the killed server lies there, and after a start has taken it over.
+        for _ in 0..2 {
+            Ledger::check(folder, None).await.unwrap();
+            let checked = Ledger::check(folder, Some(&other)).await.unwrap_err();
+            let opened = Ledger::open(folder, Some(&other), Clock::system()).await.err().unwrap();
+            assert!(matches!(opened, ledger::LedgerError::ForeignKey(_)));
+            assert_eq!(checked.to_string(), opened.to_string());
+        }
+        std::fs::remove_file(folder.join("data.key")).unwrap();
+        let checked = Ledger::check(folder, None).await;
+        assert!(matches!(checked, Err(ledger::LedgerError::ForeignKey(_))));
+        assert!(!folder.join("data.key").exists(), "a check makes nothing");
+    });
+}
+
+#[test]
+fn a_ledger_that_is_no_database_is_refused_with_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        Ledger::check(folder.path(), None).await.unwrap();
+        std::fs::write(folder.path().join("ledger.sqlite"), "flour and water\n".repeat(400)).unwrap();
+        let checked = Ledger::check(folder.path(), None).await.unwrap_err();
+        let opened = Ledger::open(folder.path(), None, Clock::system()).await.err().unwrap();
+        assert_eq!(checked.to_string(), opened.to_string());
+        assert!(opened.to_string().contains("ledger.sqlite cannot be read: file is not a database\nhint: "));
     });
 }
 
