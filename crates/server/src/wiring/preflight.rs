@@ -1,6 +1,8 @@
 //! What a start would refuse before it has done anything: the same for the start itself and for `check`.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::{fs, process};
 
 use bakery_core::vars::Vars;
 use rustix::fs::{Access, access};
@@ -36,11 +38,11 @@ pub fn settle(vars: &dyn Vars, root: bool) -> Result<Settings, BadSettings> {
 
 /// Whether the folder can be a data folder, or be made one.
 fn usable(folder: &Path) -> Result<(), String> {
-    let Some(there) = folder.ancestors().find(|path| path.symlink_metadata().is_ok()) else {
-        // A relative name: it is made in the working directory.
-        return fits(Path::new("."), true);
-    };
+    // A relative name is made in the working directory.
+    let there = folder.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("."));
     fits(there, true)?;
+    // Rights do not tell everything: in /proc nobody makes anything.
+    probe(there).map_err(|error| format!("nothing can be made in {}: {error}", there.display()))?;
     if there != folder {
         return Ok(());
     }
@@ -49,6 +51,17 @@ fn usable(folder: &Path) -> Result<(), String> {
         .map(|(name, is_folder)| (folder.join(name), is_folder))
         .filter(|(path, _)| path.symlink_metadata().is_ok())
         .try_for_each(|(path, is_folder)| fits(&path, is_folder))
+}
+
+/// Makes a folder in `folder`, and removes it.
+fn probe(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".bakery-{}", process::id()));
+    match fs::create_dir(&path) {
+        Ok(()) => fs::remove_dir(&path),
+        // What has the name was made, too.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn fits(path: &Path, is_folder: bool) -> Result<(), String> {
@@ -90,7 +103,9 @@ mod tests {
         assert!(said[1].contains("fewer than 32 characters"), "{said:?}");
         assert!(mistakes(&file.join("below"), &[])[0].contains("file is no folder"));
         assert!(mistakes(&folder.path().join("new/data"), &[]).is_empty());
-        assert!(!folder.path().join("new").exists(), "nothing is made");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
+        let nowhere = mistakes(Path::new("/proc/bakery"), &[]);
+        assert!(nowhere.len() == 1 && nowhere[0].starts_with("BAKERY_DATA_DIR: "), "{nowhere:?}");
     }
 
     #[test]
