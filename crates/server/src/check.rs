@@ -56,7 +56,7 @@ fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Tries what can be tried without changing anything.
+/// Tries what can be tried without leaving anything behind. What a start does without is a warning.
 pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
     let mut found = Findings { text: String::new(), good: true };
     let engine = Engine::find(vars).await;

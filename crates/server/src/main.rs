@@ -11,7 +11,7 @@ const SETTINGS: u8 = 2;
 /// Something that the settings name is not there, or failed.
 const ENVIRONMENT: u8 = 4;
 const EXITS: &str = "Exit codes:
-  0  stopped as asked, or everything is there
+  0  stopped as asked, or everything that a start needs is there
   2  mistakes in the settings or the call
   4  what the settings name is not there, or the server failed";
 
