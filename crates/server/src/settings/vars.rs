@@ -163,7 +163,7 @@ pub const CLIENT: &[VarDoc] = &[
 /// Names of the images.
 pub const IMAGES: &[VarDoc] = &[
     var("IMAGE_NAME", IMAGE_NAME, "", "Prefix of the three images: <IMAGE_NAME>-server, -client, -agent."),
-    var("IMAGE_TAG", "the version", "", "Their tag."),
+    var("IMAGE_TAG", "the version", "", "The tag under which they are made; the programs do not read it."),
 ];
 
 /// The groups in the order in which `.env.example` shows them.
