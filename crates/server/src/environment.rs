@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, IsTerminal as _};
 use std::path::Path;
 
-use bakery_core::compose::dotenv;
+use bakery_core::compose::gather_dotenv;
 use bakery_core::report::{Findings, Place, Report};
 use bakery_core::vars::{Layered, Vars};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,25 +14,27 @@ use tracing_subscriber::filter::ParseError;
 /// What [`read`] gives.
 pub type Environment = Layered<BTreeMap<String, String>, BTreeMap<String, String>>;
 
-/// Reads both. Variables that are not UTF-8 are none of ours and are left out.
-pub fn read() -> Result<Environment, Report> {
+/// Reads both, and what is wrong with the file: the rest of it counts all the same. Variables that are not UTF-8 are none
+/// of ours and are left out.
+pub fn read() -> (Environment, Option<Report>) {
     let process: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    let mut findings = Findings::default();
     let lower = match std::fs::read_to_string(Path::new(".env")) {
-        Ok(text) => dotenv(".env", &text, &process)?,
+        Ok(text) => gather_dotenv(".env", &text, &process, &mut findings),
         Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
         Err(error) => {
-            let mut findings = Findings::default();
             findings.mistake(
                 Place::file(".env"),
                 format!("cannot be read: {error}"),
                 "make it readable, or remove it",
             );
-            return Err(findings.into_report());
+            BTreeMap::new()
         }
     };
-    Ok(Layered { upper: process, lower })
+    let report = findings.finish(()).err();
+    (Layered { upper: process, lower }, report)
 }
 
 /// True where the process runs as root: then the data folder is the system's.
@@ -48,9 +50,9 @@ pub fn raise_open_files() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// Sends the server's own log to stderr from now on, as loud as `RUST_LOG` says (`info` where it is not set).
-pub fn trace(vars: &dyn Vars) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(vars.setting("RUST_LOG").as_deref().unwrap_or("info"))?;
+/// Sends the server's own log to stderr from now on, as loud as `filter` says, which is spelled as in `RUST_LOG`.
+pub fn trace(vars: &dyn Vars, filter: &str) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(filter)?;
     let ansi = std::io::stderr().is_terminal() && vars.setting("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     Ok(())

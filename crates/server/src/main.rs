@@ -33,17 +33,15 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let vars = match environment::read() {
-        Ok(vars) => vars,
-        Err(report) => return Ok(mistakes(&report)),
+    let (vars, unread) = environment::read();
+    let settings = match (wiring::settle(&vars, environment::is_root()), unread) {
+        (Ok(settings), None) => settings,
+        (settled, unread) => {
+            let reports = [unread.map(|report| report.to_string()), settled.err().map(|bad| bad.to_string())];
+            return Ok(mistakes(&reports));
+        }
     };
-    let settings = match wiring::settle(&vars, environment::is_root()) {
-        Ok(settings) => settings,
-        Err(report) => return Ok(mistakes(&report)),
-    };
-    if let Err(error) = environment::trace(&vars) {
-        return Ok(mistakes(&format!("RUST_LOG: {error}\n  hint: info, debug, or bakery_server=debug,info")));
-    }
+    environment::trace(&vars, &settings.log)?;
     let runtime = tokio::runtime::Runtime::new()?;
     if let Some(Command::Check) = cli.command {
         let found = runtime.block_on(check::check(&settings, &vars));
@@ -64,8 +62,10 @@ fn show(text: &str) -> io::Result<()> {
     }
 }
 
-fn mistakes(report: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("{report}");
+fn mistakes(reports: &[Option<String>]) -> ExitCode {
+    for report in reports.iter().flatten() {
+        eprintln!("{report}");
+    }
     ExitCode::from(SETTINGS)
 }
 

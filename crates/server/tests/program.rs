@@ -25,14 +25,26 @@ const NO_REGISTRY: (&str, &str) = ("AGENT_IMAGE", "127.0.0.1:1/bakery-agent:1");
 #[test]
 fn all_mistakes_in_the_settings_are_said_at_once_and_exit_with_2() {
     let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join(".env"), "MAX_RUNS=many\nBUILD_TASK_TIMEOUT=ten\nALLOW_EMULATION=\n")
-        .unwrap();
-    let vars = [("BAKERY_LISTEN", "0.0.0.0:3000"), ("BUILD_TASK_TIMEOUT", "soon")];
+    let file = "MAX_RUNS=many\nBUILD_TASK_TIMEOUT=ten\n= nameless\nALLOW_EMULATION=\n";
+    std::fs::write(folder.path().join(".env"), file).unwrap();
+    let vars = [
+        ("BAKERY_LISTEN", "0.0.0.0:3000"),
+        ("BUILD_TASK_TIMEOUT", "soon"),
+        ("RUST_LOG", "bakery_server=loud"),
+    ];
     for args in [&[][..], &["check"]] {
         let output = run(folder.path(), args, &vars).unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        for word in ["BAKERY_TOKEN", "BAKERY_OPEN", "MAX_RUNS", "BUILD_TASK_TIMEOUT: `soon`", "hint: "] {
+        for word in [
+            ".env:3:1: ",
+            "BAKERY_TOKEN",
+            "BAKERY_OPEN",
+            "MAX_RUNS",
+            "BUILD_TASK_TIMEOUT: `soon`",
+            "RUST_LOG: `bakery_server=loud`",
+            "hint: ",
+        ] {
             assert!(said.contains(word), "{word}: {said}");
         }
         assert!(output.stdout.is_empty());

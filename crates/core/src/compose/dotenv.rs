@@ -13,9 +13,21 @@ use crate::vars::{Layered, Vars};
 /// quotes are literal and may span lines; double quotes know escapes; unquoted and double-quoted values are
 /// interpolated. Messages name the variable, never its value.
 pub fn dotenv(file: &str, text: &str, vars: &dyn Vars) -> Result<BTreeMap<String, String>, Report> {
+    let mut findings = Findings::default();
+    let known = gather_dotenv(file, text, vars, &mut findings);
+    findings.finish(known).map(|(known, _)| known)
+}
+
+/// [`dotenv`] for whom one bad line must not hide what is wrong elsewhere: gives what could be read, and adds the
+/// mistakes to `findings`.
+pub fn gather_dotenv(
+    file: &str,
+    text: &str,
+    vars: &dyn Vars,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
     let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
     let mut known = BTreeMap::new();
-    let mut findings = Findings::default();
     while reader.skip_to_statement() {
         let start = Reader { ..reader };
         if let Err(Fault { name, message, hint }) = reader.statement(&mut known, vars) {
@@ -25,7 +37,7 @@ pub fn dotenv(file: &str, text: &str, vars: &dyn Vars) -> Result<BTreeMap<String
             reader.skip_line();
         }
     }
-    findings.finish(known).map(|(known, _)| known)
+    known
 }
 
 struct Reader<'t> {

@@ -19,7 +19,7 @@ use crate::spec::{BuildSpec, Order};
 use crate::vars::Vars;
 use crate::yaml::{self, Node, Value};
 
-pub use dotenv::dotenv;
+pub use dotenv::{dotenv, gather_dotenv};
 pub use interpolate::{Fault, Filled, interpolate};
 
 /// The names that Compose looks for, in its order, in a folder and then in those above.

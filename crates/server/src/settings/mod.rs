@@ -38,6 +38,8 @@ pub struct Settings {
     pub docker: DockerSettings,
     /// Registries.
     pub registries: RegistrySettings,
+    /// What the server's own log says, as `RUST_LOG` spells it.
+    pub log: String,
     /// Proxy variables that are handed to agents, as they were given.
     pub proxies: Vec<(String, String)>,
 }
@@ -171,6 +173,7 @@ impl Settings {
                 publish_allow: reader.registries("PUBLISH_ALLOW", true),
                 loopback: listen.ip().is_loopback(),
             },
+            log: reader.log(),
             proxies: reader.proxies(),
         };
         reader.flag("CLEANUP_ECS_TASK_DEFINITIONS");
@@ -239,6 +242,7 @@ mod tests {
             ("MAX_RUNS", "0"),
             ("CONTROLLER_URL", "bakery.example.com"),
             ("ECS_CAPACITY", "cheap"),
+            ("RUST_LOG", "bakery_server=loud"),
         ])
         .unwrap_err();
         let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
@@ -249,10 +253,11 @@ mod tests {
             "BUILD_TASK_TIMEOUT",
             "DEFAULT_BUILD_MEMORY",
             "ALLOW_EMULATION",
+            "RUST_LOG",
             "ECS_CAPACITY",
         ];
         assert_eq!(names, expected, "{error}");
-        assert_eq!(error.to_string().matches("hint: ").count(), 7);
+        assert_eq!(error.to_string().matches("hint: ").count(), 8);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use bakery_core::limits;
 use bakery_core::mask::{self, Form};
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
+use tracing_subscriber::EnvFilter;
 
 use super::{Limits, Mistake};
 
@@ -121,6 +122,12 @@ impl<'a> Reader<'a> {
             }
         }
         good
+    }
+
+    pub(super) fn log(&mut self) -> String {
+        let hint = "for example debug, or bakery_server=debug,info";
+        let parse = |text: &str| EnvFilter::try_new(text).is_ok().then(|| text.to_owned());
+        self.value("RUST_LOG", "what a log can be told", hint, parse).unwrap_or_else(|| "info".to_owned())
     }
 
     fn duration(&mut self, name: &'static str, default: Duration) -> Duration {

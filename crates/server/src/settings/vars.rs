@@ -130,6 +130,12 @@ pub const SERVER: &[VarDoc] = &[
         "",
         "That door as agents reach it (Docker Desktop and the like).",
     ),
+    var(
+        "RUST_LOG",
+        "info",
+        "",
+        "How much the server's own log on stderr says: error, warn, info, debug, or bakery_server=debug,info.",
+    ),
     var("AWS_REGION", "none", "ecs", "Region for ECS and Secrets Manager."),
     var("ECS_CLUSTER", "none", "ecs", "Cluster name; its presence switches ECS on."),
     var("ECS_SUBNETS", "none", "ecs", "Subnets, comma-separated."),
