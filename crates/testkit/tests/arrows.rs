@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What the pure core may use of others' crates: no async, no sockets, no files.
 const CORE_MAY_USE: &[&str] = &[
+    "bytes",
     "granit-parser",
     "jiff",
     "regex",

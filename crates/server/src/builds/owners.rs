@@ -63,6 +63,10 @@ impl Shared {
             None => 0,
         };
         let Some(open) = self.ledger.load(build).await? else {
+            if falls > 0 {
+                // Its owner may have fallen after the end was committed and before it was in the log.
+                self.finish_log(build).await?;
+            }
             self.forget(build);
             return Ok(Found::Ended);
         };
