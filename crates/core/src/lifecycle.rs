@@ -60,8 +60,8 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
         (TaskState::Launching { .. }, TaskEvent::AgentSeen) => {
             (task.at(TaskState::Running { stage: Stage::Prepare }), Vec::new())
         }
-        (TaskState::Launching { last }, TaskEvent::Progress(reason, text)) => {
-            let last = reason.map(|reason| Cause::new(reason, text.clone())).or_else(|| last.clone());
+        (TaskState::Launching { .. }, TaskEvent::Progress(reason, text)) => {
+            let last = reason.map(|reason| Cause::new(reason, text.clone()));
             (task.at(TaskState::Launching { last }), vec![Effect::Say(text)])
         }
         (TaskState::Running { .. }, TaskEvent::Progress(_, text)) => (task.clone(), vec![Effect::Say(text)]),

@@ -63,6 +63,8 @@ reasons! {
     NoCapacity = "the platform has no capacity", Platform, retry: true;
     /// The platform evicted the task.
     Evicted = "evicted by the platform", Platform, retry: true;
+    /// The machine under the task is gone.
+    NodeLost = "the machine under the task was lost", Platform, retry: true;
     /// No node or engine of this architecture.
     NoSuchArch = "nothing here runs this architecture", Build, retry: false;
     /// The platform is not configured on this server.

@@ -11,8 +11,9 @@ use crate::builds::ledger::Ledger;
 use crate::environment;
 use crate::http::crowd_warning;
 use crate::platform::docker::{Engine, own_copies};
+use crate::platform::k8s::K8sPlatform;
 use crate::settings::{Settings, vars};
-use crate::wiring::{agent_image, check_addresses, registry};
+use crate::wiring::{agent_image, check_addresses, has_docker, k8s, registry};
 
 /// How long the registry of the agent image may take.
 const LOOKUP: Duration = Duration::from_secs(15);
@@ -60,15 +61,21 @@ fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
 /// Tries what can be tried without leaving anything behind. What a start does without is a warning.
 pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
     let mut found = Findings { text: String::new(), good: true };
-    let engine = Engine::find(vars).await;
+    match k8s(settings, vars, "check").await {
+        Ok(None) => {}
+        Ok(Some(platform)) => found.cluster(&platform, settings).await,
+        Err(error) => found.bad(&error.to_string()),
+    }
+    let engine = if has_docker(settings, vars) { Some(Engine::find(vars).await) } else { None };
     match &engine {
-        Ok(engine) => found.good(&format!(
+        None => {}
+        Some(Ok(engine)) => found.good(&format!(
             "Docker engine {} at {}: linux/{}, {} cpus",
             engine.version, engine.host, engine.arch, engine.cpus
         )),
-        Err(error) => found.bad(&error.to_string()),
+        Some(Err(error)) => found.bad(&error.to_string()),
     }
-    found.agent_image(settings, vars, engine.as_ref().ok()).await;
+    found.agent_image(settings, vars, engine.and_then(Result::ok).as_ref()).await;
     for (address, checked) in check_addresses(settings).await {
         match checked {
             Ok(()) => found.good(&format!("{address} can be listened on")),
@@ -105,6 +112,28 @@ impl Findings {
         let _ = writeln!(self.text, "WARNING  {}", text.replace('\n', "\n         "));
     }
 
+    /// Whether the cluster answers, gives the server its rights, and would take its Jobs.
+    async fn cluster(&mut self, platform: &K8sPlatform, settings: &Settings) {
+        match platform.version().await {
+            Ok(version) => self.good(&format!("Kubernetes {version}: {platform}")),
+            Err(error) => return self.bad(&error.to_string()),
+        }
+        match platform.missing_rights().await {
+            Ok(missing) => {
+                for right in missing {
+                    self.bad(&format!(
+                        "the server's account has not this right: {right}\nhint: examples/server/k8s/role.yaml gives it"
+                    ));
+                }
+            }
+            Err(error) => self.bad(&error.to_string()),
+        }
+        match platform.rehearse(settings.limits.cpu_millis, settings.limits.memory_mib).await {
+            Ok(()) => self.good("the API server would take an agent's Job as the settings make it"),
+            Err(error) => self.bad(&error.to_string()),
+        }
+    }
+
     /// Which platforms the agent image has. A start does without an answer: the engine may get the image later.
     async fn agent_image(&mut self, settings: &Settings, vars: &dyn Vars, engine: Option<&Engine>) {
         let image = match agent_image(settings) {
@@ -126,19 +155,15 @@ impl Findings {
             let names: Vec<_> = archs.iter().map(|arch| format!("linux/{arch}")).collect();
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         };
+        let has = engine.map(|_| format!("the engine has {}, ", list(&own))).unwrap_or_default();
         match there {
             Ok(there) if own.is_empty() && there.is_empty() => self.warn(&format!(
                 "agent image {image}: it has neither linux/amd64 nor linux/arm64\nhint: check AGENT_IMAGE"
             )),
-            Ok(there) => self.good(&format!(
-                "agent image {image}: the engine has {}, the registry {}",
-                list(&own),
-                list(&there)
-            )),
+            Ok(there) => self.good(&format!("agent image {image}: {has}the registry has {}", list(&there))),
             Err(why) => self.warn(&format!(
-                "agent image {image}: the engine has {}, and the registry cannot be asked: {why}\nhint: check AGENT_IMAGE, \
-                 and the way to its registry; without the image no task can start",
-                list(&own)
+                "agent image {image}: {has}the registry cannot be asked: {why}\nhint: check AGENT_IMAGE, \
+                 and the way to its registry; without the image no task can start"
             )),
         }
     }

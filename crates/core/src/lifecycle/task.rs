@@ -44,7 +44,7 @@ pub enum TaskState {
     },
     /// Ordered from the platform; no agent has spoken yet.
     Launching {
-        /// What the platform said last.
+        /// The trouble that the platform told of last, unless it has gone on since.
         last: Option<Cause>,
     },
     /// The attempt has failed, another may help, and the platform has not yet confirmed that nothing lives.
@@ -142,7 +142,7 @@ impl Ending {
 pub enum TaskEvent {
     /// Its platform has a place for it.
     SlotFree,
-    /// The platform has something to say about the launch; without a reason it is only worth a line in the log.
+    /// The platform has something to say about the launch; without a reason it goes on, and trouble before it is over.
     Progress(Option<Reason>, String),
     /// The platform refused the launch, or did not answer.
     LaunchFailed {

@@ -253,6 +253,15 @@ fn the_platforms_last_word_explains_a_launch_that_took_too_long() {
 }
 
 #[test]
+fn trouble_that_is_over_explains_nothing() {
+    let full = TaskEvent::Progress(Some(Reason::NoCapacity), "no room".into());
+    let placed = TaskEvent::Progress(None, "on node a".into());
+    let task =
+        drive(&[TaskEvent::SlotFree, full, placed, TaskEvent::ProvisionDeadline("5m are over".into())]);
+    assert_eq!(task.cause().map(|cause| cause.reason), Some(Reason::ProvisionTimeout));
+}
+
+#[test]
 fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
     let evicted = |stage| {
         let text = "SIGTERM".to_owned();

@@ -14,7 +14,13 @@ use tokio::sync::watch;
 
 pub mod contract;
 pub mod docker;
+mod exit;
 pub mod fake;
+pub mod k8s;
+mod runs;
+
+/// Observations of launches that a slow watcher may be behind.
+const TOLD: usize = 1024;
 
 /// One container to start. The same run always means the same order, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +55,7 @@ pub enum Observation {
     Progress {
         /// The run.
         run: RunName,
-        /// The machine's word, where it is trouble.
+        /// The machine's word, where it is trouble; without one the launch goes on, and trouble before it is over.
         reason: Option<Reason>,
         /// The same for people.
         text: String,
@@ -84,6 +90,31 @@ pub struct LaunchError {
     pub reason: Reason,
     /// For people: what was tried, what happened and, in a line that begins with `hint: `, what to do.
     pub text: String,
+}
+
+/// Whether a platform answers, as its watch has found it last.
+#[derive(Debug)]
+struct Silence(watch::Sender<Option<String>>);
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Silence {
+    /// It answers (`None`), or this came back instead. Who listens is woken where that is new.
+    fn found(&self, silence: Option<String>) {
+        self.0.send_if_modified(|known| {
+            let changed = known.is_some() != silence.is_some();
+            *known = silence;
+            changed
+        });
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Option<String>> {
+        self.0.subscribe()
+    }
 }
 
 /// A place where agents run.

@@ -34,8 +34,12 @@ pub struct Settings {
     pub s3: Option<S3Settings>,
     /// What a build may take, and for how long.
     pub limits: Limits,
+    /// `CONTROLLER_URL`: the way back of agents that do not run on an engine of this machine.
+    pub controller_url: Option<String>,
     /// The Docker platform.
     pub docker: DockerSettings,
+    /// Kubernetes, where `K8S_NAMESPACE` switches it on.
+    pub k8s: Option<K8sSettings>,
     /// Registries.
     pub registries: RegistrySettings,
     /// What the server's own log says, as `RUST_LOG` spells it.
@@ -74,6 +78,15 @@ pub struct DockerSettings {
     pub agent_listen: Option<SocketAddr>,
     /// The URL of that door as agents reach it; `None` = from where it listens.
     pub agent_url: Option<String>,
+}
+
+/// Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct K8sSettings {
+    /// Where agents' Jobs live.
+    pub namespace: String,
+    /// The file with the settings of their pods.
+    pub pods: Option<PathBuf>,
 }
 
 /// Registries.
@@ -152,7 +165,8 @@ impl Settings {
             }
             None
         });
-        reader.url("CONTROLLER_URL");
+        let controller_url = reader.url("CONTROLLER_URL");
+        let k8s = reader.k8s();
         let settings = Self {
             listen,
             data_dir: reader.data_dir(root),
@@ -161,6 +175,8 @@ impl Settings {
             data_key: reader.text("BAKERY_DATA_KEY").map(Secret::new),
             s3,
             limits: reader.limits(),
+            controller_url,
+            k8s,
             docker: DockerSettings {
                 agent_image: reader.image("AGENT_IMAGE"),
                 image_name: reader.image("IMAGE_NAME").unwrap_or_else(|| vars::IMAGE_NAME.to_owned()),
@@ -180,11 +196,13 @@ impl Settings {
         reader.flag("ECS_PUBLIC_IP");
         reader.one_of("ECS_CAPACITY", &["fargate", "spot", "spot-then-fargate"]);
         // What else such a platform needs is not said: whoever goes by it has done so for nothing.
-        for (name, platform) in [("ECS_CLUSTER", "ecs"), ("K8S_NAMESPACE", "k8s")] {
-            if reader.text(name).is_some() {
-                let text = format!("asks for the platform {platform}, which this version does not have");
-                reader.say(name, &text, "unset it; this version runs tasks on a Docker engine");
-            }
+        if reader.text("ECS_CLUSTER").is_some() {
+            let text = "asks for the platform ecs, which this version does not have";
+            reader.say(
+                "ECS_CLUSTER",
+                text,
+                "unset it; tasks run on Kubernetes (K8S_NAMESPACE) or on a Docker engine",
+            );
         }
         (settings, reader.mistakes())
     }
@@ -298,10 +316,27 @@ mod tests {
 
     #[test]
     fn a_platform_of_a_later_version_is_refused_among_the_other_mistakes() {
-        let vars = [("K8S_NAMESPACE", "ovens"), ("ECS_CLUSTER", "ovens"), ("MAX_RUNS", "0")];
+        let vars = [("ECS_CLUSTER", "ovens"), ("MAX_RUNS", "0")];
         let error = read(&vars).unwrap_err();
         let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
-        assert_eq!(names, ["MAX_RUNS", "ECS_CLUSTER", "K8S_NAMESPACE"], "{error}");
+        assert_eq!(names, ["MAX_RUNS", "ECS_CLUSTER"], "{error}");
+    }
+
+    #[test]
+    fn kubernetes_is_on_where_a_namespace_is_named_and_says_what_else_it_needs() {
+        assert_eq!(read(&[("K8S_CONFIG_PATH", "/etc/bakery/config.yaml")]).unwrap().k8s, None);
+        let error = read(&[("K8S_NAMESPACE", "ovens")]).unwrap_err();
+        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
+        assert_eq!(names, ["CONTROLLER_URL", "AGENT_IMAGE"], "{error}");
+        let with = |namespace| {
+            let more = [("CONTROLLER_URL", "http://10.0.0.1:3000"), ("AGENT_IMAGE", "reg.test/agent:1")];
+            read(&[&more[..], &[("K8S_NAMESPACE", namespace), ("K8S_CONFIG_PATH", "/pods.yaml")]].concat())
+        };
+        let k8s = with("ovens").unwrap().k8s.unwrap();
+        assert_eq!((k8s.namespace.as_str(), k8s.pods), ("ovens", Some(PathBuf::from("/pods.yaml"))));
+        for wrong in ["Ovens", "-a", "a_b", &"a".repeat(64)] {
+            assert!(with(wrong).unwrap_err().to_string().contains("K8S_NAMESPACE: "), "{wrong}");
+        }
     }
 
     #[test]

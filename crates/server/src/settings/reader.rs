@@ -12,7 +12,7 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
-use super::{Limits, Mistake};
+use super::{K8sSettings, Limits, Mistake};
 
 /// Proxy variables in both spellings that programs look for.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -150,6 +150,33 @@ impl<'a> Reader<'a> {
                 .value("DEFAULT_BUILD_MEMORY", "a size", "for example 2G", resources::memory)
                 .unwrap_or(limits::TASK_MEMORY_MIB),
         }
+    }
+
+    /// Kubernetes, and what its agents cannot do without.
+    pub(super) fn k8s(&mut self) -> Option<K8sSettings> {
+        let hint = "lower-case letters, digits and `-`, at most 63 characters: for example bakery";
+        let namespace = self.value("K8S_NAMESPACE", "a namespace's name", hint, |text| {
+            let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            let named = text.len() <= 63 && text.starts_with(ends) && text.ends_with(ends);
+            (named && text.chars().all(|c| ends(c) || c == '-')).then(|| text.to_owned())
+        })?;
+        for (name, text, hint) in [
+            (
+                "CONTROLLER_URL",
+                "is not set, and agents on Kubernetes need a way back",
+                "the URL by which pods reach this server",
+            ),
+            (
+                "AGENT_IMAGE",
+                "is not set, and nodes have to pull the agent image",
+                "for example docker.io/rayshoo/bakery-agent:v1.0.2",
+            ),
+        ] {
+            if self.text(name).is_none() {
+                self.say(name, text, hint);
+            }
+        }
+        Some(K8sSettings { namespace, pods: self.text("K8S_CONFIG_PATH").map(PathBuf::from) })
     }
 
     /// The platform's data folder: the system's for root, else the user's.

@@ -95,7 +95,7 @@ pub const SERVER: &[VarDoc] = &[
         "ALLOW_EMULATION",
         "false",
         "",
-        "true = an engine or node of one architecture may take tasks of another.",
+        "true = an engine of one architecture may take tasks of another; on Kubernetes a task goes to a node of its own.",
     ),
     var("INSECURE_REGISTRIES", "none", "", "host[:port] list that may be spoken to over plain HTTP."),
     var(
@@ -116,7 +116,7 @@ pub const SERVER: &[VarDoc] = &[
         "DOCKER_HOST",
         "a Docker or Podman socket, found by itself",
         "",
-        "The engine of the Docker platform.",
+        "The engine of the Docker platform. A server with K8S_NAMESPACE has that platform only where this is set.",
     ),
     var(
         "BAKERY_AGENT_LISTEN",
@@ -157,7 +157,18 @@ pub const SERVER: &[VarDoc] = &[
     var("AGENT_IMAGE_SECRET_USERNAME", "none", "", "Its user name."),
     var("AGENT_IMAGE_SECRET_PASSWORD", "none", "", "Its password."),
     var("K8S_NAMESPACE", "none", "k8s", "Namespace of agent Jobs; its presence switches Kubernetes on."),
-    var("K8S_CONFIG_PATH", "none", "", "File with the agents' pod settings."),
+    var(
+        "K8S_CONFIG_PATH",
+        "none",
+        "",
+        "File with the agents' pod settings: examples/server/k8s/configs/config.yaml shows every field.",
+    ),
+    var(
+        "KUBECONFIG",
+        "in a pod its own service account, else ~/.kube/config",
+        "",
+        "The cluster of the platform k8s, and the server's login to it.",
+    ),
 ];
 
 /// Read by the client alone.

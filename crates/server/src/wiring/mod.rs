@@ -2,6 +2,7 @@
 
 mod agents_door;
 mod platforms;
+mod pods;
 mod preflight;
 mod shelf;
 mod signals;
@@ -27,12 +28,13 @@ use crate::environment;
 use crate::http::{Bounds, Doors, Rooms, crowd_warning, serve};
 use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
+use crate::platform::k8s::K8sError;
 use crate::registry::{Registry, RegistrySettings, docker_config};
-use crate::settings::Settings;
+use crate::settings::{BadSettings, Settings};
 use crate::spawn::Tasks;
 
-pub(crate) use platforms::agent_image;
 pub use platforms::{Platforms, find as find_platforms};
+pub(crate) use platforms::{agent_image, has_docker, k8s};
 pub use preflight::settle;
 use shelf::Shelf;
 
@@ -62,9 +64,15 @@ pub enum StartError {
         /// What to do.
         hint: &'static str,
     },
-    /// No platform at all.
+    /// No Docker platform, where there should be one.
     #[error(transparent)]
     Docker(#[from] DockerError),
+    /// No cluster, where there should be one.
+    #[error(transparent)]
+    K8s(#[from] K8sError),
+    /// A file that settings name.
+    #[error(transparent)]
+    Settings(#[from] BadSettings),
     /// `AGENT_IMAGE` or what it is made of is no image reference.
     #[error("`{0}` is no image reference\nhint: set AGENT_IMAGE to REGISTRY/REPOSITORY:TAG")]
     AgentImage(String),

@@ -10,14 +10,19 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tokio::net::TcpListener;
 
-use super::{StartError, agents_door};
+use super::{StartError, agents_door, pods};
 use crate::builds::PlatformSettings;
 use crate::platform::Launcher;
 use crate::platform::docker::{DockerPlatform, DockerSettings, Engine, default_agent_image};
+use crate::platform::k8s::{Cluster, K8sPlatform, K8sSettings};
 use crate::registry::Registry;
 use crate::settings::Settings;
 
+/// `MAX_RUNS` where tasks run on machines of others and the operator names none.
+const MAX_REMOTE_RUNS: usize = 100;
+
 /// The platforms of this server.
+#[derive(Default)]
 pub struct Platforms {
     /// One launcher each.
     pub launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
@@ -29,32 +34,73 @@ pub struct Platforms {
     pub docker: Option<DockerPlatform>,
 }
 
-/// Makes ready every platform that this version has.
+/// Makes ready every platform that the settings ask for.
 pub async fn find(
     settings: &Settings,
     vars: &dyn Vars,
     installation: &str,
     registry: &Registry,
 ) -> Result<Platforms, StartError> {
-    let engine = Engine::find(vars).await?;
-    tracing::info!(host = engine.host, version = engine.version, arch = %engine.arch, "a Docker engine");
-    let max_runs = settings.limits.max_runs.unwrap_or(engine.cpus as usize);
-    let docker_settings = docker_settings(settings, installation, registry).await?;
-    let docker = DockerPlatform::prepare(engine, docker_settings, async |image| {
-        registry.platforms_of(image, &[]).await.map_err(|error| error.to_string())
-    })
-    .await?;
-    let (listener, address) = agents_door::listen(settings, docker.gateway).await?;
-    let agent_url = settings.docker.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let env =
-        settings.proxies.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect();
-    let room = PlatformSettings { max_runs, agent_url, env };
-    Ok(Platforms {
-        launchers: BTreeMap::from([(Platform::Docker, Arc::new(docker.clone()) as Arc<dyn Launcher>)]),
-        rooms: BTreeMap::from([(Platform::Docker, room)]),
-        agents: Some((listener, address)),
-        docker: Some(docker),
-    })
+    let mut platforms = Platforms::default();
+    if let Some(cluster) = k8s(settings, vars, installation).await? {
+        // A named URL is what `K8S_NAMESPACE` asks for: without one the settings are refused.
+        let agent_url = settings.controller_url.clone().unwrap_or_default();
+        platforms.add(Platform::K8s, Arc::new(cluster), settings, MAX_REMOTE_RUNS, agent_url);
+    }
+    if has_docker(settings, vars) {
+        let engine = Engine::find(vars).await?;
+        tracing::info!(host = engine.host, version = engine.version, arch = %engine.arch, "a Docker engine");
+        let max_runs = engine.cpus as usize;
+        let docker_settings = docker_settings(settings, installation, registry).await?;
+        let docker = DockerPlatform::prepare(engine, docker_settings, async |image| {
+            registry.platforms_of(image, &[]).await.map_err(|error| error.to_string())
+        })
+        .await?;
+        let (listener, address) = agents_door::listen(settings, docker.gateway).await?;
+        let agent_url = settings.docker.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        platforms.add(Platform::Docker, Arc::new(docker.clone()), settings, max_runs, agent_url);
+        platforms.agents = Some((listener, address));
+        platforms.docker = Some(docker);
+    }
+    Ok(platforms)
+}
+
+/// A server that runs tasks elsewhere has a Docker platform only where one is named: what happens to listen on its
+/// machine is not meant.
+pub(crate) fn has_docker(settings: &Settings, vars: &dyn Vars) -> bool {
+    settings.k8s.is_none() || vars.setting("DOCKER_HOST").is_some()
+}
+
+/// The platform `k8s`, where it is switched on. Its cluster is not asked for anything yet.
+pub(crate) async fn k8s(
+    settings: &Settings,
+    vars: &dyn Vars,
+    installation: &str,
+) -> Result<Option<K8sPlatform>, StartError> {
+    let Some(k8s) = &settings.k8s else { return Ok(None) };
+    let pods = pods::read(k8s)?;
+    let cluster = Cluster::find(vars, &k8s.namespace).await?;
+    tracing::info!(url = cluster.url, namespace = cluster.namespace, "a Kubernetes cluster");
+    let settings =
+        K8sSettings { installation: installation.to_owned(), agent_image: agent_image(settings)?, pods };
+    Ok(Some(K8sPlatform::new(cluster, settings)))
+}
+
+impl Platforms {
+    fn add(
+        &mut self,
+        platform: Platform,
+        launcher: Arc<dyn Launcher>,
+        settings: &Settings,
+        max_runs: usize,
+        agent_url: String,
+    ) {
+        let proxies = settings.proxies.iter();
+        let env = proxies.map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect();
+        let max_runs = settings.limits.max_runs.unwrap_or(max_runs);
+        self.launchers.insert(platform, launcher);
+        self.rooms.insert(platform, PlatformSettings { max_runs, agent_url, env });
+    }
 }
 
 /// What the Docker platform is told. The engine pulls the agent image with the server's own login for its registry, with

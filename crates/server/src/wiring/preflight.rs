@@ -7,6 +7,7 @@ use std::{fs, process};
 use bakery_core::vars::Vars;
 use rustix::fs::{Access, access};
 
+use super::pods;
 use crate::builds::keys::DataKey;
 use crate::settings::{BadSettings, Mistake, Settings};
 
@@ -26,6 +27,9 @@ pub fn settle(vars: &dyn Vars, root: bool) -> Result<Settings, BadSettings> {
             let (text, hint) = said.split_once("\nhint: ").unwrap_or((&said, "see .env.example"));
             Mistake { name: "BAKERY_DATA_KEY", text: text.to_owned(), hint: hint.to_owned() }
         }));
+    }
+    if let Some(BadSettings(said)) = settings.k8s.as_ref().and_then(|k8s| pods::read(k8s).err()) {
+        mistakes.extend(said);
     }
     if let Err(text) = usable
         && !folder.as_os_str().is_empty()
@@ -106,6 +110,26 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
         let nowhere = mistakes(Path::new("/proc/bakery"), &[]);
         assert!(nowhere.len() == 1 && nowhere[0].starts_with("BAKERY_DATA_DIR: "), "{nowhere:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_pods_file_is_said_with_every_other_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pods.yaml");
+        std::fs::write(&file, "k8s:\n  nodeSelektor: {}\n  ephemeralStorage: much\n").unwrap();
+        let file = file.display().to_string();
+        let k8s =
+            [("CONTROLLER_URL", "http://h"), ("AGENT_IMAGE", "reg.test/agent:1"), ("K8S_NAMESPACE", "ovens")];
+        let with = |path| {
+            mistakes(folder.path(), &[&k8s[..], &[("K8S_CONFIG_PATH", path), ("MAX_RUNS", "0")]].concat())
+        };
+        let said = with(&file);
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[1].starts_with("K8S_CONFIG_PATH: ") && said[1].contains("pods.yaml:2:3: k8s.nodeSelektor"),
+            "{said:?}"
+        );
+        assert!(with("/nowhere/pods.yaml")[1].contains("/nowhere/pods.yaml cannot be read"));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! `order` is the pure half; `engine`, `image` and `watch` call out. Containers join a bridge of the installation's
 //! own, whose gateway is where the agents' door listens.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bakery_core::image::{Digest, ImageRef};
@@ -29,14 +29,10 @@ mod watch;
 pub use engine::{DockerError, Engine};
 pub use image::{default_agent_image, own_copies};
 
-use super::{Exit, LaunchError, LaunchOrder, Launcher, Observation};
+use super::runs::Runs;
+use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence, TOLD};
 use image::AgentImages;
 use order::{House, INSTALLATION_LABEL, STOP_SECONDS};
-
-/// Ended runs that are remembered, so that the same order again starts nothing new.
-const REMEMBERED: usize = 4096;
-/// Observations of launches that a slow watcher may be behind.
-const TOLD: usize = 1024;
 
 /// What the operator decides about this platform.
 #[derive(Debug, Clone)]
@@ -67,48 +63,8 @@ struct Core {
     images: AgentImages,
     tell: broadcast::Sender<Observation>,
     /// Why the engine does not answer, where it does not.
-    silence: latest::Sender<Option<String>>,
-    runs: Mutex<Runs>,
-}
-
-/// What this process knows of runs beyond what the engine keeps.
-#[derive(Debug, Default)]
-struct Runs {
-    /// Launches under way: the engine may not list them yet.
-    launching: HashSet<RunName>,
-    /// Runs that were stopped or have ended; the exit once it is known.
-    past: HashMap<RunName, Option<Exit>>,
-    /// `past` in order of arrival.
-    order: VecDeque<RunName>,
-}
-
-impl Runs {
-    fn remember(&mut self, run: RunName, exit: Option<Exit>) {
-        match self.past.entry(run) {
-            std::collections::hash_map::Entry::Occupied(mut known) => {
-                if exit.is_some() {
-                    known.insert(exit);
-                }
-                return;
-            }
-            std::collections::hash_map::Entry::Vacant(new) => new.insert(exit),
-        };
-        self.order.push_back(run);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.past.remove(&oldest);
-        }
-    }
-}
-
-/// A launch under way; over when dropped.
-struct Launching<'a>(&'a Core, RunName);
-
-impl Drop for Launching<'_> {
-    fn drop(&mut self) {
-        self.0.runs().launching.remove(&self.1);
-    }
+    silence: Silence,
+    runs: Runs,
 }
 
 impl DockerPlatform {
@@ -151,23 +107,13 @@ impl DockerPlatform {
 
 impl Core {
     fn new(engine: Engine, house: House, images: AgentImages) -> Self {
-        let (tell, silence) = (broadcast::Sender::new(TOLD), latest::Sender::new(None));
-        Self { engine, house, images, tell, silence, runs: Mutex::default() }
-    }
-
-    fn runs(&self) -> MutexGuard<'_, Runs> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        let (tell, silence) = (broadcast::Sender::new(TOLD), Silence::default());
+        Self { engine, house, images, tell, silence, runs: Runs::default() }
     }
 
     /// Tells whoever watches; nobody may.
     fn progress(&self, run: RunName, reason: Option<Reason>, text: String) {
         let _ = self.tell.send(Observation::Progress { run, reason, text });
-    }
-
-    /// The exit of a run that is over, `None` where it is not.
-    fn past(&self, run: RunName) -> Option<Exit> {
-        let stopped = || Exit { code: None, reason: None, text: "the run was stopped".to_owned() };
-        self.runs().past.get(&run).map(|exit| exit.clone().unwrap_or_else(stopped))
     }
 
     /// Whether the engine holds the run's container, and in which state. An error where the name is somebody else's.
@@ -263,9 +209,8 @@ impl Launcher for DockerPlatform {
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let (core, run) = (&*self.core, order.run);
-        core.runs().launching.insert(run);
-        let _launching = Launching(core, run);
-        if let Some(exit) = core.past(run) {
+        let _launching = core.runs.launch(run);
+        if let Some(exit) = core.runs.past(run) {
             // The watcher may have missed it; the order is answered, and starts nothing.
             let _ = core.tell.send(Observation::Gone { run, exit });
             return Ok(());
@@ -285,16 +230,14 @@ impl Launcher for DockerPlatform {
                     );
                 }
                 // A stop may have come while the image was pulled.
-                if core.past(run).is_some() {
-                    return Err(stopped(run));
-                }
+                core.runs.check(run)?;
                 core.create(order, &image).await?;
             }
         }
-        if core.past(run).is_some() {
+        if let Err(stopped) = core.runs.check(run) {
             let gone = core.engine.remove(&run.to_string()).await;
             gone.map_err(|error| core.engine.trouble(&format!("removing the container {run}"), &error))?;
-            return Err(stopped(run));
+            return Err(stopped);
         }
         core.start(run).await
     }
@@ -302,7 +245,7 @@ impl Launcher for DockerPlatform {
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
         let (core, name) = (&*self.core, run.to_string());
         // First of all, so that a launch under way sees it.
-        core.runs().remember(*run, None);
+        core.runs.remember(*run, None);
         let doing = || format!("stopping the container {name}");
         let options = StopContainerOptionsBuilder::new().t(STOP_SECONDS).build();
         match core.engine.docker.stop_container(&name, Some(options)).await {
@@ -326,9 +269,4 @@ impl Launcher for DockerPlatform {
         let listed = core.list().await.map_err(|error| core.engine.trouble("listing containers", &error))?;
         Ok(listed.into_iter().map(|(run, _)| run).collect())
     }
-}
-
-fn stopped(run: RunName) -> LaunchError {
-    let text = format!("the run {run} was stopped before its container started");
-    LaunchError { retryable: false, reason: Reason::Cancelled, text }
 }

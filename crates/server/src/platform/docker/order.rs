@@ -6,6 +6,7 @@ use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig};
 
+use super::super::exit::End;
 use super::super::{Exit, LaunchOrder};
 
 /// Marks everything that one installation has made.
@@ -16,10 +17,6 @@ pub(super) const RUN_LABEL: &str = "bakery.run";
 const BUILD_LABEL: &str = "bakery.build";
 /// Seconds between SIGTERM and SIGKILL: the agent ends Kaniko's process tree in that time.
 pub(super) const STOP_SECONDS: i32 = 2;
-/// Lines of a failed container's own output that are quoted.
-pub(super) const TAIL_LINES: usize = 20;
-/// Bytes of one of these lines.
-const TAIL_LINE_BYTES: usize = 500;
 
 /// What holds for every container of this installation.
 #[derive(Debug, Clone)]
@@ -97,59 +94,14 @@ pub(super) fn exit_of(state: Option<&ContainerState>, code: Option<i32>, tail: &
     let kept = state.and_then(|state| state.exit_code).and_then(|code| i32::try_from(code).ok());
     let code = code.or(kept);
     let oom = state.and_then(|state| state.oom_killed).unwrap_or_default();
-    let error = state.and_then(|state| state.error.as_deref()).filter(|error| !error.is_empty());
-    let said = |words: &str| tail.iter().map(String::as_str).chain(error).any(|line| line.contains(words));
-    let reason = if oom {
-        Some(Reason::OutOfMemory)
-    } else if said("exec format error") {
-        Some(Reason::NoSuchArch)
-    } else if said("no space left on device") && code != Some(0) {
-        Some(Reason::DiskFull)
-    } else {
-        None
-    };
-    let mut text = match code {
-        Some(137) => "the container was killed (137)".to_owned(),
-        Some(code) => format!("the container ended with {code}"),
-        None => "the container is gone".to_owned(),
-    };
-    if let Some(reason) = reason {
-        text.push_str(": ");
-        text.push_str(reason.text());
-    }
-    if let Some(error) = error {
-        text.push_str(": ");
-        text.push_str(error);
-    }
-    if code != Some(0) && !tail.is_empty() {
-        text.push_str("; its last words:");
-        for line in tail {
-            text.push_str("\n  ");
-            text.push_str(line);
-        }
-    }
-    if reason == Some(Reason::NoSuchArch) {
-        text.push_str(
-            "\nhint: this engine cannot run that architecture; emulation needs qemu-user-static and binfmt",
-        );
-    }
-    Exit { code, reason, text }
-}
-
-/// The last lines of an output, each cut and without control characters.
-pub(super) fn tail_of(output: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(output);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let clean = |line: &&str| -> String {
-        let printable = line.chars().filter(|c| !c.is_control());
-        printable
-            .scan(0, |len, c| {
-                *len += c.len_utf8();
-                (*len <= TAIL_LINE_BYTES).then_some(c)
-            })
-            .collect()
-    };
-    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(clean).collect()
+    let error = state.and_then(|state| state.error.as_deref());
+    Exit::of(&End {
+        code,
+        reason: oom.then_some(Reason::OutOfMemory),
+        said: error,
+        tail,
+        arch_hint: "this engine cannot run that architecture; emulation needs qemu-user-static and binfmt",
+    })
 }
 
 #[cfg(test)]
@@ -229,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_with_its_cause() {
+    fn the_engines_word_for_want_of_memory_is_a_reason() {
         let state = |oom, error: &str| ContainerState {
             exit_code: Some(137),
             oom_killed: Some(oom),
@@ -238,21 +190,5 @@ mod tests {
         };
         let killed = exit_of(Some(&state(true, "")), None, &[]);
         assert_eq!((killed.code, killed.reason), (Some(137), Some(Reason::OutOfMemory)));
-        let tail = ["panic: no url".to_owned()];
-        let crashed = exit_of(None, Some(2), &tail);
-        assert_eq!(crashed.text, "the container ended with 2; its last words:\n  panic: no url");
-        let quiet = exit_of(None, Some(0), &tail);
-        assert_eq!((quiet.reason, quiet.text.as_str()), (None, "the container ended with 0"));
-        let foreign = exit_of(None, Some(1), &["exec /kaniko/bakery-agent: exec format error".to_owned()]);
-        assert_eq!(foreign.reason, Some(Reason::NoSuchArch));
-    }
-
-    #[test]
-    fn last_words_are_bounded_and_printable() {
-        let long = format!("first\n\n\x1b[31mred\x1b[0m\r\n{}\n", "ü".repeat(1000));
-        let tail = tail_of(long.as_bytes());
-        assert_eq!(tail[..2], ["first", "[31mred[0m"]);
-        assert_eq!(tail[2].len(), TAIL_LINE_BYTES);
-        assert_eq!(tail_of("x\n".repeat(100).as_bytes()).len(), TAIL_LINES);
     }
 }

@@ -15,10 +15,11 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::super::exit::{TAIL_LINES, tail_of};
 use super::super::{Exit, Observation};
 use super::Core;
 use super::engine::say;
-use super::order::{INSTALLATION_LABEL, TAIL_LINES, exit_of, tail_of};
+use super::order::{INSTALLATION_LABEL, exit_of};
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -96,26 +97,17 @@ impl Watch {
             Ok(events) => {
                 self.events = Some(events);
                 self.wait = FIRST_WAIT;
-                self.found(None);
+                self.core.silence.found(None);
             }
             Err(error) => {
                 let why = self.core.engine.words(&error);
                 tracing::warn!(why, "the engine cannot be watched; trying again");
-                self.found(Some(why));
+                self.core.silence.found(Some(why));
                 self.ready.clear();
                 tokio::time::sleep(self.wait).await;
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
             }
         }
-    }
-
-    /// Notes whether the engine answers.
-    fn found(&self, silence: Option<String>) {
-        self.core.silence.send_if_modified(|known| {
-            let changed = known.is_some() != silence.is_some();
-            *known = silence;
-            changed
-        });
     }
 
     async fn resync(&mut self) -> Result<Events, Error> {
@@ -138,7 +130,9 @@ impl Watch {
         let listed = core.list().await?;
         let mut live: Vec<RunName> = listed.iter().map(|(run, _)| *run).collect();
         // A launch under way may not have been listed yet.
-        live.extend(core.runs().launching.iter().filter(|run| listed.iter().all(|(known, _)| known != *run)));
+        live.extend(
+            core.runs.launching().into_iter().filter(|run| listed.iter().all(|(known, _)| known != run)),
+        );
         self.ready.push_back(Observation::Synced { live });
         for (run, _) in listed.iter().filter(|(_, ended)| *ended) {
             self.gone(*run, None, true).await;
@@ -164,13 +158,12 @@ impl Watch {
 
     /// Tells an end, once; `again` tells it a second time, for a container that is still there.
     async fn gone(&mut self, run: RunName, code: Option<i32>, again: bool) {
-        let known = self.core.runs().past.get(&run).cloned();
-        if matches!(known, Some(Some(_))) && !again {
+        if self.core.runs.has_ended(run) && !again {
             return;
         }
-        let (found, tail) = last_words(&self.core, run, code, known.is_some()).await;
+        let (found, tail) = last_words(&self.core, run, code, self.core.runs.past(run).is_some()).await;
         let exit: Exit = exit_of(found.and_then(|found| found.state).as_ref(), code, &tail);
-        self.core.runs().remember(run, Some(exit.clone()));
+        self.core.runs.remember(run, Some(exit.clone()));
         self.ready.push_back(Observation::Gone { run, exit });
     }
 }

@@ -1,0 +1,114 @@
+//! How an end is told to people, the same on every platform.
+
+use std::fmt::Write as _;
+
+use bakery_core::reason::Reason;
+
+use super::Exit;
+
+/// Lines of a failed container's own output that are quoted.
+pub(super) const TAIL_LINES: usize = 20;
+/// Bytes of one of these lines.
+const TAIL_LINE_BYTES: usize = 500;
+
+/// What is known of an end.
+#[derive(Debug, Default)]
+pub(super) struct End<'a> {
+    /// The exit code, where the container ran.
+    pub(super) code: Option<i32>,
+    /// Why, where the platform says so itself.
+    pub(super) reason: Option<Reason>,
+    /// The platform's own sentence.
+    pub(super) said: Option<&'a str>,
+    /// The last lines that the container wrote itself.
+    pub(super) tail: &'a [String],
+    /// What to do where the machine cannot run the image's architecture.
+    pub(super) arch_hint: &'a str,
+}
+
+impl Exit {
+    /// An end in words. Where the platform gives no reason, what was said may.
+    pub(super) fn of(end: &End<'_>) -> Self {
+        let End { code, said, tail, .. } = *end;
+        let said = said.filter(|said| !said.is_empty());
+        let words =
+            |words: &str| tail.iter().map(String::as_str).chain(said).any(|line| line.contains(words));
+        let reason = end.reason.or_else(|| {
+            if words("exec format error") {
+                Some(Reason::NoSuchArch)
+            } else if words("no space left on device") && code != Some(0) {
+                Some(Reason::DiskFull)
+            } else {
+                None
+            }
+        });
+        let mut text = match code {
+            Some(137) => "the container was killed (137)".to_owned(),
+            Some(code) => format!("the container ended with {code}"),
+            None => "the container is gone".to_owned(),
+        };
+        if let Some(reason) = reason {
+            let _ = write!(text, ": {reason}");
+        }
+        if let Some(said) = said {
+            let _ = write!(text, ": {said}");
+        }
+        if code != Some(0) && !tail.is_empty() {
+            text.push_str("; its last words:");
+            for line in tail {
+                let _ = write!(text, "\n  {line}");
+            }
+        }
+        if reason == Some(Reason::NoSuchArch) {
+            let _ = write!(text, "\nhint: {}", end.arch_hint);
+        }
+        Self { code, reason, text }
+    }
+}
+
+/// The last lines of an output, each cut and without control characters.
+pub(super) fn tail_of(output: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let clean = |line: &&str| -> String {
+        let printable = line.chars().filter(|c| !c.is_control());
+        printable
+            .scan(0, |len, c| {
+                *len += c.len_utf8();
+                (*len <= TAIL_LINE_BYTES).then_some(c)
+            })
+            .collect()
+    };
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_with_its_cause() {
+        let end = |code, words: &str| {
+            let tail = [words.to_owned()];
+            Exit::of(&End { code: Some(code), tail: &tail, arch_hint: "emulate", ..End::default() })
+        };
+        let crashed = end(2, "panic: no url").text;
+        assert_eq!(crashed, "the container ended with 2; its last words:\n  panic: no url");
+        let quiet = end(0, "panic: no url");
+        assert_eq!((quiet.reason, quiet.text.as_str()), (None, "the container ended with 0"));
+        let foreign = end(1, "exec /kaniko/bakery-agent: exec format error");
+        assert_eq!(foreign.reason, Some(Reason::NoSuchArch));
+        assert!(foreign.text.ends_with("\nhint: emulate"), "{}", foreign.text);
+        let full = end(1, "no space left on device");
+        assert_eq!(full.reason, Some(Reason::DiskFull));
+    }
+
+    #[test]
+    fn last_words_are_bounded_and_printable() {
+        let long = format!("first\n\n\x1b[31mred\x1b[0m\r\n{}\n", "ü".repeat(1000));
+        let tail = tail_of(long.as_bytes());
+        assert_eq!(tail[..2], ["first", "[31mred[0m"]);
+        assert_eq!(tail[2].len(), TAIL_LINE_BYTES);
+        assert_eq!(tail_of("x\n".repeat(100).as_bytes()).len(), TAIL_LINES);
+    }
+}

@@ -1,0 +1,115 @@
+//! What `bakery-server check` tries of a cluster, without leaving anything in it.
+
+use std::fmt;
+use std::time::Duration;
+
+use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Api;
+use kube::api::PostParams;
+
+use super::super::LaunchOrder;
+use super::{K8sPlatform, LaunchError};
+
+/// One right in the agents' namespace, and what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right {
+    /// API group; empty = core.
+    pub group: &'static str,
+    /// Resource.
+    pub resource: &'static str,
+    /// Verb.
+    pub verb: &'static str,
+    /// What does not work without it.
+    pub purpose: &'static str,
+}
+
+const fn right(
+    group: &'static str,
+    resource: &'static str,
+    verb: &'static str,
+    purpose: &'static str,
+) -> Right {
+    Right { group, resource, verb, purpose }
+}
+
+/// Everything that the server asks of the API, and nothing else: `role.yaml` is held against it by a test.
+pub const RIGHTS: &[Right] = &[
+    right("batch", "jobs", "create", "starting tasks"),
+    right("batch", "jobs", "get", "adopting a Job that was made before, and confirming that one is gone"),
+    right("batch", "jobs", "list", "finding what runs, and what was left behind"),
+    right("batch", "jobs", "watch", "learning what becomes of tasks"),
+    right("batch", "jobs", "delete", "ending tasks"),
+    right("", "pods", "list", "learning what becomes of tasks"),
+    right("", "pods", "watch", "learning what becomes of tasks"),
+    right("", "events", "list", "saying in builds' logs why a pod does not start"),
+    right("", "events", "watch", "saying in builds' logs why a pod does not start"),
+    right("", "secrets", "create", "handing the launch token to a task"),
+    right("", "secrets", "delete", "owner references, where the API server checks who may set them"),
+];
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, resource, verb, purpose } = self;
+        let dot = if group.is_empty() { "" } else { "." };
+        write!(f, "{verb} {resource}{dot}{group} ({purpose})")
+    }
+}
+
+impl K8sPlatform {
+    /// The API server's version, after it was asked.
+    pub async fn version(&self) -> Result<String, LaunchError> {
+        let cluster = &self.core.cluster;
+        let info = cluster.call("asking for the version", cluster.client.apiserver_version()).await?;
+        Ok(info.git_version)
+    }
+
+    /// The rights of [`RIGHTS`] that the server's account does not have.
+    pub async fn missing_rights(&self) -> Result<Vec<Right>, LaunchError> {
+        let cluster = &self.core.cluster;
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
+        let (params, mut missing) = (PostParams::default(), Vec::new());
+        for right in RIGHTS {
+            let text = |text: &str| Some(text.to_owned());
+            let review = SelfSubjectAccessReview {
+                spec: SelfSubjectAccessReviewSpec {
+                    resource_attributes: Some(ResourceAttributes {
+                        namespace: text(&cluster.namespace),
+                        group: text(right.group),
+                        resource: text(right.resource),
+                        verb: text(right.verb),
+                        ..ResourceAttributes::default()
+                    }),
+                    non_resource_attributes: None,
+                },
+                ..SelfSubjectAccessReview::default()
+            };
+            let answer =
+                cluster.call("asking for the server's rights", reviews.create(&params, &review)).await?;
+            if !answer.status.is_some_and(|status| status.allowed) {
+                missing.push(*right);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Has the API server check a Job with the operator's settings, and make none.
+    pub async fn rehearse(&self, cpu_millis: u32, memory_mib: u32) -> Result<(), LaunchError> {
+        let task = TaskId { build: BuildId::new(0, 0), index: 0 };
+        let order = LaunchOrder {
+            run: RunName { task, attempt: 1 },
+            arch: Arch::Amd64,
+            cpu_millis,
+            memory_mib,
+            env: Vec::new(),
+            deadline: Duration::from_mins(1),
+        };
+        let (cluster, job) = (&self.core.cluster, self.core.house.job(&order));
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        let doing = format!("rehearsing a Job in the namespace {}", cluster.namespace);
+        cluster.call(&doing, cluster.jobs().create(&params, &job)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Finding the cluster, and calling it: every call is bounded in time, and every refusal becomes words.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bakery_core::reason::Reason;
+use bakery_core::vars::Vars;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Error, Resource};
+
+use super::super::LaunchError;
+
+/// How long the API server may take to answer.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// Why there is no platform `k8s`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}\nhint: {hint}")]
+pub struct K8sError {
+    /// What was tried and what happened.
+    pub text: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// A namespace of a cluster. Clones are handles to the same connections.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) client: Client,
+    /// Where agents' Jobs live.
+    pub namespace: String,
+    /// Where the API server is.
+    pub url: String,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("namespace", &self.namespace)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The cluster that `KUBECONFIG` names, else the one that this process is a pod of, else that of `~/.kube/config`.
+    /// Asks nothing of it yet.
+    pub async fn find(vars: &dyn Vars, namespace: &str) -> Result<Self, K8sError> {
+        let config = config(vars).await?;
+        let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let client = Client::try_from(config).map_err(|error| K8sError {
+            text: format!("no connection to the Kubernetes API at {url} can be made: {}", chain(&error)),
+            hint: "check the certificates and the login that the kubeconfig names".to_owned(),
+        })?;
+        Ok(Self { client, namespace: namespace.to_owned(), url })
+    }
+
+    pub(super) fn jobs(&self) -> Api<Job> {
+        self.api()
+    }
+
+    pub(super) fn pods(&self) -> Api<Pod> {
+        self.api()
+    }
+
+    pub(super) fn events(&self) -> Api<Event> {
+        self.api()
+    }
+
+    pub(super) fn secrets(&self) -> Api<Secret> {
+        self.api()
+    }
+
+    pub(super) fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// One call, bounded in time.
+    pub(super) async fn call<T>(
+        &self,
+        doing: &str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Refused> {
+        match tokio::time::timeout(ANSWER, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Refused { code: code(&error), error: self.trouble(doing, &error) }),
+            Err(_) => {
+                let text = format!("{doing}: the Kubernetes API at {} does not answer within 20s", self.url);
+                let error = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text };
+                Err(Refused { code: 0, error })
+            }
+        }
+    }
+
+    /// An error of the API server, or on the way to it.
+    pub(super) fn words(&self, error: &Error) -> String {
+        match error {
+            Error::Api(status) => one_line(&status.message),
+            other => format!("the Kubernetes API at {} does not answer ({})", self.url, chain(other)),
+        }
+    }
+
+    /// What an error means for a launch.
+    fn trouble(&self, doing: &str, error: &Error) -> LaunchError {
+        let said = self.words(error);
+        let (reason, retryable, hint) = match code(error) {
+            403 if said.contains("exceeded quota") => {
+                let hint =
+                    "raise the namespace's ResourceQuota, or lower MAX_RUNS or the task's cpu and memory";
+                (Reason::NoCapacity, true, hint)
+            }
+            403 if said.contains("being terminated") => {
+                (Reason::LaunchRefused, false, "the namespace is being deleted")
+            }
+            403 => {
+                let hint = "give the server's account this right (examples/server/k8s/role.yaml); `bakery-server check` \
+                            lists what is missing";
+                (Reason::LaunchRefused, false, hint)
+            }
+            401 => {
+                (Reason::LaunchRefused, false, "the API server does not know the server's login; renew it")
+            }
+            404 => (Reason::LaunchRefused, false, "make the namespace, or name another in K8S_NAMESPACE"),
+            400 | 422 => (Reason::LaunchRefused, false, "check the settings file that K8S_CONFIG_PATH names"),
+            409 => (Reason::LaunchRefused, false, ""),
+            _ => (Reason::PlatformUnreachable, true, ""),
+        };
+        let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") };
+        LaunchError { retryable, reason, text: format!("{doing}: {said}{hint}") }
+    }
+}
+
+/// A call that came to nothing.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// HTTP's status; 0 where there was none.
+    pub(super) code: u16,
+    pub(super) error: LaunchError,
+}
+
+impl From<Refused> for LaunchError {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
+fn code(error: &Error) -> u16 {
+    if let Error::Api(status) = error { status.code } else { 0 }
+}
+
+async fn config(vars: &dyn Vars) -> Result<Config, K8sError> {
+    if let Some(named) = vars.setting("KUBECONFIG") {
+        let bad = |error: &KubeconfigError| K8sError {
+            text: format!("KUBECONFIG={named} cannot be used: {}", chain(error)),
+            hint: "name a kubeconfig file with a current context".to_owned(),
+        };
+        let files = named.split(':').filter(|part| !part.is_empty());
+        let merged =
+            files.map(Kubeconfig::read_from).try_fold(Kubeconfig::default(), |all, next| all.merge(next?));
+        let merged = merged.map_err(|error| bad(&error))?;
+        return of_file(merged).await.map_err(|error| bad(&error));
+    }
+    if vars.setting("KUBERNETES_SERVICE_HOST").is_some() {
+        return Config::incluster().map_err(|error| K8sError {
+            text: format!("this is a pod, and its service account cannot be used: {}", chain(&error)),
+            hint: "let the pod have its token: automountServiceAccountToken: true".to_owned(),
+        });
+    }
+    let home = vars.setting("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+    let Some(file) = home.filter(|file| file.is_file()) else {
+        return Err(K8sError {
+            text: "no cluster: KUBECONFIG is not set, this is no pod, and there is no ~/.kube/config"
+                .to_owned(),
+            hint: "name a kubeconfig file in KUBECONFIG, or run the server in the cluster".to_owned(),
+        });
+    };
+    let bad = |error: KubeconfigError| K8sError {
+        text: format!("{} cannot be used: {}", file.display(), chain(&error)),
+        hint: "name another kubeconfig file in KUBECONFIG".to_owned(),
+    };
+    of_file(Kubeconfig::read_from(&file).map_err(bad)?).await.map_err(bad)
+}
+
+async fn of_file(file: Kubeconfig) -> Result<Config, KubeconfigError> {
+    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An error with its causes, each said once: some libraries put the cause into the text, others below it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = one_line(&error.to_string());
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = one_line(&cause.to_string());
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! The pure half: from a launch order to what the API server is asked.
+
+use std::collections::BTreeMap;
+
+use bakery_core::names::RunName;
+use bakery_core::wire::run::launch_env;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EnvVar, EnvVarSource, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SeccompProfile, Secret, SecretKeySelector, SecurityContext, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use super::super::LaunchOrder;
+use super::pods::PodSettings;
+
+/// Marks everything that one installation has made.
+const INSTALLATION_LABEL: &str = "bakery.installation";
+/// The run of a Job, its pod and its Secret.
+pub(super) const RUN_LABEL: &str = "bakery.run";
+/// The build, for people who look.
+const BUILD_LABEL: &str = "bakery.build";
+/// The label by which every node tells its architecture.
+pub(super) const ARCH_LABEL: &str = "kubernetes.io/arch";
+/// The one container of a pod.
+pub(super) const CONTAINER: &str = "agent";
+/// An ended Job that nobody has removed goes by itself after this many seconds: long enough for a server that was away.
+const TTL_SECONDS: i32 = 3600;
+/// Seconds between SIGTERM and SIGKILL: the agent ends Kaniko's process tree and reports in that time.
+const GRACE_SECONDS: i64 = 10;
+/// All that Kaniko needs to unpack a base image as root and to run its steps: the most that Pod Security's level
+/// `baseline` admits is more.
+const CAPABILITIES: [&str; 8] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID"];
+/// Variables that may stand in a pod spec, which many eyes read; every other one goes into the run's Secret.
+const PLAIN: [&str; 8] = [
+    launch_env::URL,
+    launch_env::RUN,
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+/// An autoscaler that tidies up nodes leaves running builds alone.
+const STAY: [(&str, &str); 2] =
+    [("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), ("karpenter.sh/do-not-disrupt", "true")];
+
+/// What holds for every Job of this installation.
+#[derive(Debug, Clone)]
+pub(super) struct House {
+    /// The installation's UUID.
+    pub(super) installation: String,
+    /// The agent image.
+    pub(super) image: String,
+    /// What the operator says of pods.
+    pub(super) pods: PodSettings,
+}
+
+impl House {
+    /// The Job of an order: one pod, started once.
+    pub(super) fn job(&self, order: &LaunchOrder) -> Job {
+        let labels = self.labels(order.run);
+        let template = PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(labels.clone()),
+                annotations: Some(self.annotations()),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(self.pod(order)),
+        };
+        Job {
+            metadata: ObjectMeta {
+                name: Some(order.run.to_string()),
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            },
+            spec: Some(JobSpec {
+                // Another attempt is the server's decision, and another run.
+                backoff_limit: Some(0),
+                active_deadline_seconds: Some(i64::try_from(order.deadline.as_secs()).unwrap_or(i64::MAX)),
+                ttl_seconds_after_finished: Some(TTL_SECONDS),
+                template,
+                ..JobSpec::default()
+            }),
+            status: None,
+        }
+    }
+
+    /// What a run's pod reads and no pod spec may show. The Job owns it, so it goes with the Job.
+    pub(super) fn secret(&self, order: &LaunchOrder, job: &Job) -> Secret {
+        let owner = OwnerReference {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            name: order.run.to_string(),
+            uid: job.metadata.uid.clone().unwrap_or_default(),
+            controller: None,
+            // True would take rights on the Job's finalizers.
+            block_owner_deletion: Some(false),
+        };
+        let hidden = order.env.iter().filter(|(name, _)| !is_plain(name));
+        Secret {
+            metadata: ObjectMeta {
+                name: Some(order.run.to_string()),
+                labels: Some(self.labels(order.run)),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            },
+            immutable: Some(true),
+            string_data: Some(
+                hidden.map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+            ),
+            ..Secret::default()
+        }
+    }
+
+    /// What selects everything of this installation.
+    pub(super) fn selector(&self) -> String {
+        format!("{INSTALLATION_LABEL}={}", self.installation)
+    }
+
+    /// What selects the pod of one run.
+    pub(super) fn selector_of(&self, run: RunName) -> String {
+        format!("{},{RUN_LABEL}={run}", self.selector())
+    }
+
+    /// The run of an object of ours, from its labels.
+    pub(super) fn run_of(&self, labels: Option<&BTreeMap<String, String>>) -> Option<RunName> {
+        let labels = labels?;
+        let ours = labels.get(INSTALLATION_LABEL) == Some(&self.installation);
+        labels.get(RUN_LABEL).filter(|_| ours)?.parse().ok()
+    }
+
+    /// What a node must be labelled with for a pod of this order, as `kubectl get nodes -l` takes it.
+    pub(super) fn nodes(&self, arch: &str) -> String {
+        let labels = self.node_selector(arch);
+        labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn node_selector(&self, arch: &str) -> BTreeMap<String, String> {
+        let mut selector = self.pods.node_selector.clone();
+        selector.insert("kubernetes.io/os".to_owned(), "linux".to_owned());
+        selector.insert(ARCH_LABEL.to_owned(), arch.to_owned());
+        selector
+    }
+
+    fn labels(&self, run: RunName) -> BTreeMap<String, String> {
+        let labels = [
+            ("app.kubernetes.io/name", "bakery-agent".to_owned()),
+            ("app.kubernetes.io/part-of", "bakery".to_owned()),
+            ("app.kubernetes.io/managed-by", "bakery-server".to_owned()),
+            (INSTALLATION_LABEL, self.installation.clone()),
+            (BUILD_LABEL, run.task.build.to_string()),
+            (RUN_LABEL, run.to_string()),
+        ];
+        labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let stay = STAY.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        stay.chain(self.pods.annotations.clone()).collect()
+    }
+
+    fn pod(&self, order: &LaunchOrder) -> PodSpec {
+        let settings = &self.pods;
+        let (volumes, mounts): (Vec<_>, Vec<VolumeMount>) = settings.volumes().into_iter().unzip();
+        let list = |empty: bool| !empty;
+        PodSpec {
+            restart_policy: Some("Never".to_owned()),
+            service_account_name: settings.service_account_name.clone(),
+            // The agent never calls the API. Cloud roles come by a volume of their own.
+            automount_service_account_token: Some(false),
+            // A Service called `bakery` would become variables that look like ours.
+            enable_service_links: Some(false),
+            node_selector: Some(self.node_selector(order.arch.as_str())),
+            tolerations: Some(settings.tolerations.clone()).filter(|it| list(it.is_empty())),
+            affinity: settings.affinity.clone(),
+            image_pull_secrets: Some(settings.image_pull_secrets.clone()).filter(|it| list(it.is_empty())),
+            priority_class_name: settings.priority_class_name.clone(),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            volumes: Some(volumes).filter(|it| list(it.is_empty())),
+            containers: vec![Container {
+                name: CONTAINER.to_owned(),
+                image: Some(self.image.clone()),
+                env: Some(
+                    order.env.iter().map(|(name, value)| variable(order.run, name, value.expose())).collect(),
+                ),
+                resources: Some(self.resources(order)),
+                security_context: Some(security()),
+                // What a failed agent said last is then part of the pod's own status.
+                termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+                volume_mounts: Some(mounts).filter(|it| list(it.is_empty())),
+                ..Container::default()
+            }],
+            ..PodSpec::default()
+        }
+    }
+
+    /// Requests are limits, so that a build is the same on an empty and on a full node; only of the disk less is promised
+    /// than allowed, unless the operator says how much a build takes.
+    fn resources(&self, order: &LaunchOrder) -> ResourceRequirements {
+        let quantity = |text: String| Quantity(text);
+        let disk = self.pods.disk();
+        let of = |disk: &str| {
+            BTreeMap::from([
+                ("cpu".to_owned(), quantity(format!("{}m", order.cpu_millis))),
+                ("memory".to_owned(), quantity(format!("{}Mi", order.memory_mib))),
+                ("ephemeral-storage".to_owned(), quantity(disk.to_owned())),
+            ])
+        };
+        ResourceRequirements {
+            requests: Some(of(disk.request)),
+            limits: Some(of(disk.limit)),
+            ..ResourceRequirements::default()
+        }
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    PLAIN.contains(&name)
+}
+
+fn variable(run: RunName, name: &str, value: &str) -> EnvVar {
+    if is_plain(name) {
+        return EnvVar { name: name.to_owned(), value: Some(value.to_owned()), ..EnvVar::default() };
+    }
+    let key = SecretKeySelector { name: run.to_string(), key: name.to_owned(), optional: None };
+    let from = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value_from: Some(from), ..EnvVar::default() }
+}
+
+/// Root, since Kaniko unpacks images as what they are, with the few rights that this takes. `allowPrivilegeEscalation`
+/// stays on: RUN steps may use `su` and `sudo`.
+fn security() -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(0),
+        run_as_group: Some(0),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
+        }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

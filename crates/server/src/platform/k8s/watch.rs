@@ -1,0 +1,199 @@
+//! One watch of Jobs, one of pods and one of events for all runs of this installation, with a full resync after every
+//! lost connection.
+//!
+//! An ended Job is removed once its end has been told, and never before: whoever reads the stream has taken the exit over
+//! when it asks for the next item.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bakery_core::names::RunName;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt as _};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event as Happening, Pod};
+use kube::api::{ListParams, PropagationPolicy};
+use kube::runtime::watcher::{self, Error, Event, watcher};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::Instant;
+
+use super::super::Observation;
+use super::Core;
+use super::board::{Around, Board};
+
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const STEADY: Duration = Duration::from_millis(500);
+
+type Feed<K> = BoxStream<'static, Result<Event<K>, Error>>;
+
+struct Feeds {
+    jobs: Feed<Job>,
+    pods: Feed<Pod>,
+    events: Feed<Happening>,
+}
+
+/// What the feeds have brought.
+enum Item {
+    Job(Box<Event<Job>>),
+    Pod(Box<Event<Pod>>),
+    Event(Box<Event<Happening>>),
+}
+
+struct Watch {
+    core: Arc<Core>,
+    feeds: Option<Feeds>,
+    board: Board,
+    launches: broadcast::Receiver<Observation>,
+    ready: VecDeque<Observation>,
+    /// The run whose end was told last: its Job goes when the next item is asked for.
+    told: Option<RunName>,
+    /// When the feeds, whole again, will have held long enough to be believed: a watch may be refused where a list is not.
+    steady: Option<Instant>,
+    wait: Duration,
+}
+
+pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
+    let launches = core.tell.subscribe();
+    let watch = Watch {
+        core,
+        feeds: None,
+        board: Board::default(),
+        launches,
+        ready: VecDeque::new(),
+        told: None,
+        steady: None,
+        wait: FIRST_WAIT,
+    };
+    stream::unfold(watch, async |mut watch| {
+        let observation = watch.next().await;
+        Some((observation, watch))
+    })
+    .boxed()
+}
+
+impl Watch {
+    async fn next(&mut self) -> Observation {
+        self.clear().await;
+        loop {
+            if let Some(observation) = self.ready.pop_front() {
+                if let Observation::Gone { run, .. } = &observation {
+                    self.told = Some(*run);
+                }
+                return observation;
+            }
+            let feeds = self.feeds.get_or_insert_with(|| {
+                self.board.begin();
+                Feeds::open(&self.core)
+            });
+            tokio::select! {
+                () = tokio::time::sleep_until(self.steady.unwrap_or_else(Instant::now)), if self.steady.is_some() => {
+                    self.core.silence.found(None);
+                    (self.steady, self.wait) = (None, FIRST_WAIT);
+                }
+                item = feeds.next() => match item {
+                    Ok(item) => self.take(item).await,
+                    Err(error) => self.lost(&error).await,
+                },
+                said = self.launches.recv(), if self.board.is_synced() => match said {
+                    Ok(observation) => self.ready.push_back(observation),
+                    Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "launch messages were dropped"),
+                    // We hold the sender ourselves.
+                    Err(RecvError::Closed) => self.feeds = None,
+                },
+            }
+        }
+    }
+
+    /// Removes the Job whose end was told. What cannot be removed now is told again by the next resync.
+    async fn clear(&mut self) {
+        let Some(run) = self.told.take() else { return };
+        match self.core.remove(run, PropagationPolicy::Background).await {
+            Ok(()) => self.core.runs.removed(run),
+            Err(error) => {
+                tracing::warn!(%run, %error, "an ended Job could not be removed; the next connection tries again");
+            }
+        }
+    }
+
+    async fn take(&mut self, item: Item) {
+        let core = Arc::clone(&self.core);
+        let was_synced = self.board.is_synced();
+        let mut around = Around { house: &core.house, runs: &core.runs, out: &mut self.ready };
+        match item {
+            Item::Job(event) => self.board.job(*event, &mut around),
+            Item::Pod(event) => self.board.pod(*event, &mut around),
+            Item::Event(event) => self.board.event(&event, &mut around),
+        }
+        if !was_synced && self.board.is_synced() {
+            self.steady = Some(Instant::now() + STEADY);
+        }
+        for run in self.board.doubts() {
+            let params = ListParams::default().labels(&core.house.selector_of(run));
+            match core.cluster.call("looking for a pod", core.cluster.pods().list(&params)).await {
+                Ok(pods) => {
+                    let mut around = Around { house: &core.house, runs: &core.runs, out: &mut self.ready };
+                    self.board.answer(run, pods.items.first(), &mut around);
+                }
+                // The resync that follows comes to the same doubt.
+                Err(refused) => {
+                    self.broken(refused.error.text).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn lost(&mut self, error: &Error) {
+        let why = match error {
+            Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => {
+                self.core.cluster.words(error)
+            }
+            Error::WatchError(status) => status.message.clone(),
+            Error::NoResourceVersion => error.to_string(),
+        };
+        // A connection that ends is none that is refused: only where the next is, something is the matter.
+        let ended = matches!(error, Error::WatchFailed(_) | Error::WatchError(_));
+        if ended && self.board.is_synced() && self.steady.is_none() {
+            tracing::debug!(why, "a watch has ended; everything is listed anew");
+            self.feeds = None;
+            return;
+        }
+        self.broken(format!("watching the namespace {}: {why}", self.core.cluster.namespace)).await;
+    }
+
+    async fn broken(&mut self, why: String) {
+        tracing::warn!(why, "the cluster cannot be watched; trying again");
+        self.core.silence.found(Some(why));
+        (self.feeds, self.steady) = (None, None);
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+impl Feeds {
+    fn open(core: &Core) -> Self {
+        let ours = watcher::Config::default().labels(&core.house.selector());
+        let cluster = &core.cluster;
+        Self {
+            jobs: watcher(cluster.jobs(), ours.clone()).boxed(),
+            pods: watcher(cluster.pods(), ours).boxed(),
+            // Events carry no labels.
+            events: watcher(cluster.events(), watcher::Config::default()).boxed(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Item, Error> {
+        tokio::select! {
+            item = one(&mut self.jobs) => Ok(Item::Job(Box::new(item?))),
+            item = one(&mut self.pods) => Ok(Item::Pod(Box::new(item?))),
+            item = one(&mut self.events) => Ok(Item::Event(Box::new(item?))),
+        }
+    }
+}
+
+/// A watcher's stream has no end.
+async fn one<K>(feed: &mut (impl Stream<Item = Result<Event<K>, Error>> + Unpin)) -> Result<Event<K>, Error> {
+    feed.next().await.unwrap_or(Err(Error::NoResourceVersion))
+}

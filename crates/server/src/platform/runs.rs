@@ -1,0 +1,109 @@
+//! What a launcher knows of runs beyond what its platform keeps: which launches are under way, and which runs are over.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bakery_core::names::RunName;
+use bakery_core::reason::Reason;
+
+use super::{Exit, LaunchError};
+
+/// Runs that are over are remembered so many at a time, so that the same order again starts nothing new.
+const REMEMBERED: usize = 4096;
+
+/// Launches under way, and runs that are over.
+#[derive(Debug, Default)]
+pub(super) struct Runs(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Launches under way: the platform may not list them yet.
+    launching: HashSet<RunName>,
+    /// Runs that were stopped or have ended; the exit once it is known.
+    past: HashMap<RunName, Option<Exit>>,
+    /// Those of `past` of which the platform holds nothing any more.
+    removed: HashSet<RunName>,
+    /// `past` in order of arrival.
+    order: VecDeque<RunName>,
+}
+
+/// A launch under way; over when dropped.
+pub(super) struct Launching<'a>(&'a Runs, RunName);
+
+impl Drop for Launching<'_> {
+    fn drop(&mut self) {
+        self.0.lock().launching.remove(&self.1);
+    }
+}
+
+impl Runs {
+    /// A launch begins.
+    pub(super) fn launch(&self, run: RunName) -> Launching<'_> {
+        self.lock().launching.insert(run);
+        Launching(self, run)
+    }
+
+    /// The launches under way.
+    pub(super) fn launching(&self) -> HashSet<RunName> {
+        self.lock().launching.clone()
+    }
+
+    /// The run is over: stopped (`None`), or ended like this.
+    pub(super) fn remember(&self, run: RunName, exit: Option<Exit>) {
+        let mut known = self.lock();
+        match known.past.entry(run) {
+            Entry::Occupied(mut entry) => {
+                if exit.is_some() {
+                    entry.insert(exit);
+                }
+                return;
+            }
+            Entry::Vacant(new) => new.insert(exit),
+        };
+        known.order.push_back(run);
+        if known.order.len() > REMEMBERED
+            && let Some(oldest) = known.order.pop_front()
+        {
+            known.past.remove(&oldest);
+            known.removed.remove(&oldest);
+        }
+    }
+
+    /// The platform holds nothing of a run that is over.
+    pub(super) fn removed(&self, run: RunName) {
+        let mut known = self.lock();
+        if known.past.contains_key(&run) {
+            known.removed.insert(run);
+        }
+    }
+
+    /// Whether it is known that the platform holds nothing of the run.
+    pub(super) fn is_removed(&self, run: RunName) -> bool {
+        self.lock().removed.contains(&run)
+    }
+
+    /// The exit of a run that is over, `None` where it is not.
+    pub(super) fn past(&self, run: RunName) -> Option<Exit> {
+        let stopped = || Exit { code: None, reason: None, text: "the run was stopped".to_owned() };
+        self.lock().past.get(&run).map(|exit| exit.clone().unwrap_or_else(stopped))
+    }
+
+    /// Whether the run is over, and its end was seen.
+    pub(super) fn has_ended(&self, run: RunName) -> bool {
+        matches!(self.lock().past.get(&run), Some(Some(_)))
+    }
+
+    /// An error where the run was stopped or has ended since its launch began.
+    pub(super) fn check(&self, run: RunName) -> Result<(), LaunchError> {
+        if !self.lock().past.contains_key(&run) {
+            return Ok(());
+        }
+        let text = format!("the run {run} was stopped before its container started");
+        Err(LaunchError { retryable: false, reason: Reason::Cancelled, text })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
