@@ -1,13 +1,16 @@
-.PHONY: help demo test bench check
+.PHONY: help demo test test-k8s bench check
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
 
 demo: ## bakes examples/demo on this machine, on real parts: everything is installed, started and ended for you (root or sudo)
 	@scripts/demo
 
-test: ## the whole ladder: format, lints, laws, rooms, programs, then the real world and the demo
+test: ## the whole ladder: format, lints, laws, rooms, programs, then the real world, Kubernetes and the demo
 	@scripts/test
+
+test-k8s: ## the Kubernetes rung alone, on a cluster of its own or on KUBECONFIG's
+	@scripts/test k8s
 
 bench: ## ratios against named peers, 20 interleaved pairs each, release profile
 	@scripts/bench

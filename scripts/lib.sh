@@ -27,9 +27,9 @@ await() { # await SECONDS WHAT COMMAND...: asks until the command succeeds
   local until=$((SECONDS + $1)) what=$2
   shift 2
   until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $until ] || return 1
+    [ $SECONDS -lt $until ] || die "$what did not answer in time"
     sleep 0.1
-  done || die "$what did not answer in time"
+  done
 }
 
 # A pid alone may belong to another process by now; with its start time (clock ticks since boot) it names one process for ever.

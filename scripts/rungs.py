@@ -14,6 +14,8 @@ LAWS = {"bakery-core", "bakery-context", "bakery-link"}
 
 
 def rung(package, needs):
+    if "k8s" in needs:
+        return "k8s"
     if "real" in needs:
         return "world"
     return "laws" if package in LAWS else "rooms"

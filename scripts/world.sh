@@ -17,6 +17,7 @@ world_end() {
   for file in "$RUN"/*.pid; do [ ! -e "$file" ] || end "$file" 20 group; done
   ! declare -F world_before_end >/dev/null || world_before_end || true
   for file in "$RUN"/registry-*; do [ ! -e "$file" ] || "$REPO/scripts/registry" down "${file##*/registry-}" || true; done
+  "$REPO/scripts/kubernetes/cluster" down $$ || true
   "$REPO/scripts/emulation" off $$ || true
   "$REPO/scripts/engine" down $$ || true
   rm -rf "$RUN"
@@ -50,6 +51,27 @@ world_up() { # engine, emulation, registry, base image, agent images
   out=$("$REPO/scripts/images" base "127.0.0.1:$REGISTRY_PORT/bakery/base:1" "$RUN/base") && eval "$out"
   BASE_IMAGE=$BAKERY_GATEWAY:$REGISTRY_PORT/bakery/base:1
   out=$("$REPO/scripts/images" agent "127.0.0.1:$REGISTRY_PORT/bakery/agent:$(version)") && eval "$out"
+}
+
+world_cluster() { # after world_up: a Kubernetes of our own, or the one that KUBECONFIG names; says to test programs where it is
+  local out KUBECONFIG=${KUBECONFIG:-} K8S_HOST K8S_NODE K8S_AUDIT_LOG cluster=$REPO/scripts/kubernetes/cluster
+  "$REPO/scripts/need" kubectl
+  BAKERY_TEST_K8S_AGENT_IMAGE=${BAKERY_TEST_K8S_AGENT_IMAGE:-$BAKERY_GATEWAY:$REGISTRY_PORT/bakery/agent:$(version)}
+  if [ -n "$KUBECONFIG" ]; then
+    [ -n "${BAKERY_TEST_K8S_HOST:-}" ] || die "KUBECONFIG names a cluster, but not how its pods reach this machine" \
+      "set BAKERY_TEST_K8S_HOST to an address of this machine, or unset KUBECONFIG for a cluster of our own"
+    ip -o -4 address | grep -q " $BAKERY_TEST_K8S_HOST/" || die "BAKERY_TEST_K8S_HOST is $BAKERY_TEST_K8S_HOST, which is no address of this machine"
+    "$CACHE/bin/kubectl" --request-timeout=10s get --raw /readyz >/dev/null || die "the cluster of KUBECONFIG=$KUBECONFIG does not answer"
+    [ ! -f "$KUBECONFIG" ] || KUBECONFIG=$(realpath "$KUBECONFIG") # test programs run in folders of their own
+    note "the cluster of KUBECONFIG; its nodes pull $BAKERY_TEST_K8S_AGENT_IMAGE, over plain HTTP"
+    cluster=''
+  else
+    out=$("$cluster" up $$) && eval "$out"
+    "$cluster" trust "$BAKERY_GATEWAY:$REGISTRY_PORT"
+    BAKERY_TEST_K8S_HOST=$K8S_HOST
+  fi
+  export BAKERY_TEST_KUBECONFIG=$KUBECONFIG BAKERY_TEST_KUBECTL=$CACHE/bin/kubectl BAKERY_TEST_K8S_HOST BAKERY_TEST_K8S_AGENT_IMAGE
+  export BAKERY_TEST_K8S_CLUSTER=$cluster BAKERY_TEST_K8S_AUDIT_LOG=${K8S_AUDIT_LOG:-}
 }
 
 world_names() { # tells test programs where the parts are
