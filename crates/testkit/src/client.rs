@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::parts::Parts;
 
@@ -77,6 +79,41 @@ impl Client {
     /// Runs it to its end.
     pub async fn run(&self, args: &[&str]) -> Result<Ended> {
         Ok(ended(&self.spawn(args)?.wait_with_output().await?))
+    }
+}
+
+/// A running client's log, as far as the test has read it.
+#[derive(Debug)]
+pub struct Log(BufReader<ChildStdout>);
+
+impl Log {
+    /// The log of a client that was just started.
+    pub fn of(child: &mut Child) -> Result<Self> {
+        Ok(Self(BufReader::new(child.stdout.take().context("stdout is taken")?)))
+    }
+
+    /// Reads on until a line's text is `text`.
+    pub async fn until(&mut self, text: &str) -> Result<JsonLine> {
+        self.find(text, |message| message.trim() == text).await
+    }
+
+    /// Reads on until a line's text holds `words`, for at most so long.
+    pub async fn until_contains(&mut self, words: &str, limit: Duration) -> Result<JsonLine> {
+        let found = self.find(words, |message| message.contains(words));
+        tokio::time::timeout(limit, found)
+            .await
+            .with_context(|| format!("{words:?} did not come within {limit:?}"))?
+    }
+
+    async fn find(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> Result<JsonLine> {
+        loop {
+            let mut line = String::new();
+            ensure!(self.0.read_line(&mut line).await? > 0, "the log ended before {what:?}");
+            let line: JsonLine = serde_json::from_str(&line)?;
+            if is_it(&line.message) {
+                return Ok(line);
+            }
+        }
     }
 }
 

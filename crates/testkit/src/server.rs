@@ -14,7 +14,7 @@ use crate::process::{Running, free_port, until};
 /// A server under test. Its data folder outlives [`Server::kill`].
 #[derive(Debug)]
 pub struct Server {
-    /// `http://127.0.0.1:port`.
+    /// `http://ADDRESS:PORT` of the public door; loopback unless `BAKERY_LISTEN` says otherwise.
     pub url: String,
     /// Its data folder.
     pub data: PathBuf,
@@ -28,7 +28,7 @@ impl Server {
     /// Makes a server that is not running yet, on ports of its own. `vars` go on top of what every test wants.
     pub fn new(parts: &Parts, insecure: &[&str], vars: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let listen = free_port("127.0.0.1")?;
+        let loopback = free_port("127.0.0.1")?.to_string();
         let data = folder.path().join("data");
         let mut insecure = insecure.to_vec();
         insecure.push(parts.base_registry());
@@ -36,7 +36,7 @@ impl Server {
             ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
             ("HOME".to_owned(), folder.path().display().to_string()),
             ("DOCKER_HOST".to_owned(), parts.docker_host.clone()),
-            ("BAKERY_LISTEN".to_owned(), listen.to_string()),
+            ("BAKERY_LISTEN".to_owned(), loopback),
             ("BAKERY_DATA_DIR".to_owned(), data.display().to_string()),
             ("AGENT_IMAGE".to_owned(), parts.agent_index.clone()),
             ("INSECURE_REGISTRIES".to_owned(), insecure.join(",")),
@@ -44,7 +44,7 @@ impl Server {
         ]);
         all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Ok(Self {
-            url: format!("http://{listen}"),
+            url: format!("http://{}", all["BAKERY_LISTEN"]),
             data,
             program: parts.bin_dir.join("bakery-server"),
             vars: all,
@@ -65,12 +65,26 @@ impl Server {
         self.vars.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Its variables.
+    pub const fn vars(&self) -> &BTreeMap<String, String> {
+        &self.vars
+    }
+
     /// Starts the program and waits until it is ready.
     pub async fn run(&mut self) -> Result<()> {
+        self.run_until("readyz").await
+    }
+
+    /// Starts the program and waits until it answers, ready or not.
+    pub async fn run_alive(&mut self) -> Result<()> {
+        self.run_until("livez").await
+    }
+
+    async fn run_until(&mut self, probe: &str) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.env_clear().envs(&self.vars).current_dir(self.folder.path());
         let mut process = Running::start("bakery-server", command, &self.log_file())?;
-        let ready = format!("{}/readyz", self.url);
+        let ready = format!("{}/{probe}", self.url);
         let up = async || {
             // One that ended will never be ready: no need to wait for it.
             process.check().is_err()

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::{Client, JsonLine};
+use bakery_testkit::client::Client;
+pub(crate) use bakery_testkit::client::Log;
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::Parts;
 use bakery_testkit::process::until;
 use bakery_testkit::project::Project;
 use bakery_testkit::registry::Registry;
 use bakery_testkit::server::Server;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::Command;
 
 /// A server with a registry of its own.
 pub(crate) struct World {
@@ -56,27 +56,6 @@ impl World {
         let name = format!("docker://{image}");
         let text = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &name]).await?;
         Ok(serde_json::from_str(&text)?)
-    }
-}
-
-/// A running client's log, as far as the test has read it.
-pub(crate) struct Log(BufReader<ChildStdout>);
-
-impl Log {
-    pub(crate) fn of(child: &mut Child) -> Result<Self> {
-        Ok(Self(BufReader::new(child.stdout.take().context("stdout is taken")?)))
-    }
-
-    /// Reads on until a line's text is `text`.
-    pub(crate) async fn until(&mut self, text: &str) -> Result<JsonLine> {
-        loop {
-            let mut line = String::new();
-            ensure!(self.0.read_line(&mut line).await? > 0, "the log ended before {text:?}");
-            let line: JsonLine = serde_json::from_str(&line)?;
-            if line.message.trim() == text {
-                return Ok(line);
-            }
-        }
     }
 }
 

@@ -1,0 +1,176 @@
+//! A Kubernetes cluster as its own command line sees it, and namespaces in it that never outlive their tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::parts::required;
+
+/// The files of the example deployment that a namespace is made with.
+const FILES: [&str; 4] = ["namespace.yaml", "sa.yaml", "role.yaml", "rolebinding.yaml"];
+
+/// The cluster under test, with every right in it.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// `BAKERY_TEST_KUBECONFIG`.
+    pub kubeconfig: PathBuf,
+    /// `BAKERY_TEST_K8S_HOST`: an address of this machine that pods reach.
+    pub host: String,
+    /// `BAKERY_TEST_K8S_AGENT_IMAGE`: the agent image as nodes pull it.
+    pub agent_image: String,
+    kubectl: PathBuf,
+    /// The script that made the cluster, where it is the ladder's own.
+    script: Option<PathBuf>,
+}
+
+impl Cluster {
+    /// Reads what the ladder says of it.
+    ///
+    /// # Panics
+    /// Names the first variable that is missing.
+    #[expect(clippy::disallowed_methods, reason = "the ladder speaks to its tests by the environment")]
+    pub fn required() -> Self {
+        let script = std::env::var("BAKERY_TEST_K8S_CLUSTER").ok().filter(|path| !path.is_empty());
+        Self {
+            kubeconfig: required("BAKERY_TEST_KUBECONFIG").into(),
+            host: required("BAKERY_TEST_K8S_HOST"),
+            agent_image: required("BAKERY_TEST_K8S_AGENT_IMAGE"),
+            kubectl: required("BAKERY_TEST_KUBECTL").into(),
+            script: script.map(PathBuf::from),
+        }
+    }
+
+    /// Runs `kubectl ARGS` and gives its output.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.kubectl);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(args).stdin(Stdio::null());
+        let output = command.output().await.context("kubectl")?;
+        ensure!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// A command of kubectl's that goes on, such as a port-forward.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(args);
+        command
+    }
+
+    /// Runs the cluster's own script, for what kubectl cannot do; `None` where the cluster is somebody else's.
+    pub async fn script(&self, args: &[&str]) -> Result<Option<String>> {
+        let Some(script) = &self.script else { return Ok(None) };
+        let output = Command::new(script).args(args).stdin(Stdio::null()).output().await?;
+        ensure!(output.status.success(), "cluster {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    /// Whether the cluster was made for these tests, which may then disturb all of it.
+    pub const fn is_ours(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// The API server's `host:port`.
+    pub async fn api(&self) -> Result<String> {
+        let view = self.view().await?;
+        let url = view["clusters"][0]["cluster"]["server"].as_str().context("no server in the kubeconfig")?;
+        let host = url.trim_start_matches("https://").trim_end_matches('/');
+        Ok(if host.contains(':') { host.to_owned() } else { format!("{host}:443") })
+    }
+
+    async fn view(&self) -> Result<Value> {
+        let text = self.kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// A namespace with the accounts and rights of the example deployment; deleted when dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// The cluster it is in.
+    pub cluster: Cluster,
+    folder: TempDir,
+}
+
+impl Namespace {
+    /// A new one. `name` and the process id keep parallel tests apart.
+    pub async fn create(cluster: &Cluster, name: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let name = format!("bakery-{name}-{}", std::process::id());
+        let space = Self { name: name.clone(), cluster: cluster.clone(), folder };
+        for file in FILES {
+            std::fs::copy(example(file), space.folder.path().join(file))?;
+        }
+        let resources = FILES.join(", ");
+        let text = format!("namespace: {name}\nresources: [{resources}]\n");
+        std::fs::write(space.folder.path().join("kustomization.yaml"), text)?;
+        cluster.kubectl(&["apply", "-k", &space.folder.path().display().to_string()]).await?;
+        Ok(space)
+    }
+
+    /// Runs `kubectl -n NAMESPACE ARGS`.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.cluster.kubectl(&[&["-n", &self.name], args].concat()).await
+    }
+
+    /// The objects that `kubectl get KINDS` lists, as JSON.
+    pub async fn get(&self, kinds: &str) -> Result<Vec<Value>> {
+        let list: Value = serde_json::from_str(&self.kubectl(&["get", kinds, "-o", "json"]).await?)?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The same for those of ours alone.
+    pub async fn ours(&self, kinds: &str) -> Result<Vec<Value>> {
+        let mine =
+            |item: &Value| item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "bakery-server";
+        Ok(self.get(kinds).await?.into_iter().filter(mine).collect())
+    }
+
+    /// Applies a manifest.
+    pub async fn apply(&self, manifest: &Value) -> Result<()> {
+        let file = self.folder.path().join("manifest.json");
+        std::fs::write(&file, manifest.to_string())?;
+        self.kubectl(&["apply", "-f", &file.display().to_string()]).await.map(drop)
+    }
+
+    /// A kubeconfig with which one is this namespace's service account `bakery` and nobody else; the API server is reached
+    /// at `via` (`host:port`), or directly.
+    pub async fn kubeconfig(&self, via: Option<&str>) -> Result<PathBuf> {
+        let token = self.kubectl(&["create", "token", "bakery", "--duration=2h"]).await?;
+        let mut cluster = self.cluster.view().await?["clusters"][0]["cluster"].take();
+        if let Some(via) = via {
+            let api = self.cluster.api().await?;
+            let Some((host, _)) = api.rsplit_once(':') else { bail!("no port in {api}") };
+            cluster["tls-server-name"] = host.into();
+            cluster["server"] = format!("https://{via}").into();
+        }
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{ "name": "test", "cluster": cluster }],
+            "users": [{ "name": "test", "user": { "token": token.trim() } }],
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+        });
+        let file = self.folder.path().join(format!("kubeconfig-{}", via.unwrap_or("direct")));
+        std::fs::write(&file, config.to_string())?;
+        Ok(file)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new(&self.cluster.kubectl);
+        command.arg("--kubeconfig").arg(&self.cluster.kubeconfig);
+        command.args(["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"]);
+        let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+/// A file of `examples/server/k8s`.
+pub fn example(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/server/k8s").join(file)
+}

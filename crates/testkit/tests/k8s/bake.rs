@@ -1,0 +1,100 @@
+//! Builds that end well.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Client;
+use bakery_testkit::project::Project;
+
+use crate::kitchen::Kitchen;
+
+/// The demo's folder, with its services for amd64 alone.
+fn demo(into: &Path) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo");
+    copy(&source, into)?;
+    let file = into.join("compose.yaml");
+    let text = fs::read_to_string(&file)?;
+    let amd64 = text.replace("[linux/amd64, linux/arm64]", "[linux/amd64]");
+    ensure!(amd64 != text, "the demo's Compose file does not read as expected");
+    Ok(fs::write(file, amd64)?)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let there = to.join(path.file_name().context("a name")?);
+        if path.is_dir() {
+            copy(&path, &there)?;
+        } else {
+            fs::copy(&path, there)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_bake_the_demos_images() -> Result<()> {
+    let kitchen = Kitchen::open("demo", &[]).await?;
+    let folder = tempfile::tempdir()?;
+    demo(folder.path())?;
+    let client = Client::new(&kitchen.parts, folder.path(), &kitchen.server.url)
+        .with("REGISTRY", &kitchen.registry.host)
+        .with("BASE_IMAGE", &kitchen.parts.base_image);
+    let ended = client.run(&["--compose", "compose.yaml", "--config", "config.yaml"]).await?;
+    ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+    for name in ["demo/shop:1", "demo/worker:1"] {
+        let config = kitchen.inspect(&kitchen.image(name), &["--config"]).await?;
+        ensure!(config["architecture"] == "amd64", "{name}: {config}");
+    }
+    ensure!(ended.out.contains("the pod is on node "), "{}", ended.out);
+    kitchen.gone(Duration::from_secs(20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_on_the_cluster_and_one_on_an_engine_become_one_index() -> Result<()> {
+    let parts = bakery_testkit::parts::Parts::required();
+    let vars = [("DOCKER_HOST", parts.docker_host.as_str()), ("ALLOW_EMULATION", "true")];
+    let kitchen = Kitchen::open("both", &vars).await?;
+    let image = kitchen.image("both/app:1");
+    let config = format!(
+        "global:\n  kaniko: {{ destination: \"{image}\" }}\nbake:\n- {{ arch: amd64, platform: k8s }}\n\
+         - {{ arch: arm64, platform: docker }}\n"
+    );
+    let project = Project::new(&kitchen.parts, "RUN uname -m > /machine", &config)?;
+    let ended = kitchen.client(&project).run(&[]).await?;
+    ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+    let index = kitchen.inspect(&image, &["--raw"]).await?;
+    let members = index["manifests"].as_array().context("an index")?;
+    let archs: Vec<_> = members.iter().map(|member| member["platform"]["architecture"].as_str()).collect();
+    ensure!(archs == [Some("amd64"), Some("arm64")], "{index}");
+    let view = kitchen.view(&project, &ended.build()?).await?;
+    let tasks = view["targets"][0]["tasks"].as_array().context("tasks")?;
+    let platforms: Vec<_> = tasks.iter().map(|task| task["platform"].as_str()).collect();
+    ensure!(platforms == [Some("k8s"), Some("docker")], "{view}");
+    kitchen.gone(Duration::from_secs(20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_of_the_settings_file_are_baked_on() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("pods.yaml").display().to_string();
+    let text = "k8s:\n  ephemeralStorage: 3Gi\n  annotations: { team: bread }\n  \
+                workVolume: { emptyDir: { sizeLimit: 1Gi } }\n  layersVolume: { emptyDir: { medium: Memory } }\n";
+    fs::write(&file, text)?;
+    let kitchen = Kitchen::open("volumes", &[("K8S_CONFIG_PATH", &file)]).await?;
+    let image = kitchen.image("volumes/app:1");
+    // Two stages: Kaniko wipes all but its own between them.
+    let base = &kitchen.parts.base_image;
+    let steps = format!(
+        "RUN echo one > /one\nFROM {base}\nCOPY --from=0 /one /two\nCOPY src /src\nRUN cat /two /src"
+    );
+    let project = Project::new(&kitchen.parts, &steps, &crate::kitchen::single(&image))?;
+    project.write("src", "flour\n")?;
+    let ended = kitchen.client(&project).run(&[]).await?;
+    ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+    kitchen.inspect(&image, &["--config"]).await?;
+    kitchen.gone(Duration::from_secs(20)).await
+}

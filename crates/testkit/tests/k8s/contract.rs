@@ -1,0 +1,246 @@
+//! The platform `k8s` on a real cluster, put through the contract of all launchers, and what else a launcher must do.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use async_trait::async_trait;
+use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use bakery_core::reason::Reason;
+use bakery_server::platform::contract::{self, Part, Stage};
+use bakery_server::platform::k8s::{self, K8sPlatform, K8sSettings, PodSettings};
+use bakery_server::platform::{Exit, LaunchOrder, Launcher, Observation};
+use bakery_testkit::cluster::{Cluster, Namespace};
+use bakery_testkit::engine::Engine;
+use bakery_testkit::parts::Parts;
+use futures_util::StreamExt as _;
+
+use crate::kitchen::QUIET;
+
+/// A platform whose "agent" is a shell that does what its order's environment says.
+struct Workshop {
+    platform: K8sPlatform,
+    space: Namespace,
+    installation: String,
+    image: String,
+    build: BuildId,
+    next: AtomicU16,
+}
+
+impl Workshop {
+    async fn open(name: &str) -> Result<Self> {
+        let (cluster, parts) = (Cluster::required(), Parts::required());
+        let image = shell(&Engine::new(&parts), &parts, &cluster, name).await?;
+        let space = Namespace::create(&cluster, name).await?;
+        let installation = format!("{name}{}", std::process::id());
+        let platform = platform(&space, &installation, &image).await?;
+        let number =
+            name.bytes().fold(u128::from(std::process::id()), |sum, byte| sum << 8 | u128::from(byte));
+        let build = BuildId::new(1, number);
+        Ok(Self { platform, space, installation, image, build, next: AtomicU16::new(0) })
+    }
+
+    fn acting(&self, script: &str) -> LaunchOrder {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        LaunchOrder {
+            run: RunName { task: TaskId { build: self.build, index }, attempt: 1 },
+            arch: Arch::Amd64,
+            cpu_millis: 100,
+            memory_mib: 32,
+            env: vec![("DO".to_owned(), script.into())],
+            deadline: Duration::from_mins(1),
+        }
+    }
+
+    /// Launches, and waits for the end.
+    async fn ending(&self, order: &LaunchOrder) -> Result<Exit> {
+        let mut watch = self.platform.watch();
+        watch.next().await.context("no resync")?;
+        self.platform.launch(order).await?;
+        loop {
+            if let Some(Observation::Gone { run, exit }) = watch.next().await
+                && run == order.run
+            {
+                self.platform.stop(&run).await?;
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Says whether anything was left; what a failing test leaves, goes with the namespace.
+    async fn close(self) -> Result<()> {
+        let left = self.space.ours("jobs,pods,secrets").await?;
+        let alive = left.iter().filter(|it| it["metadata"]["deletionTimestamp"].is_null()).count();
+        ensure!(alive == 0, "{alive} objects were left");
+        Ok(())
+    }
+}
+
+/// An image with a shell as its program, where the nodes pull the agent image from.
+async fn shell(engine: &Engine, parts: &Parts, cluster: &Cluster, name: &str) -> Result<String> {
+    let (registry, _) = cluster.agent_image.split_once('/').context("no registry in the agent image")?;
+    let there = format!("{registry}/test/{name}-{}:1", std::process::id());
+    // An engine speaks plain HTTP to loopback alone.
+    let here = there.replace(&format!("{}:", parts.gateway), "127.0.0.1:");
+    let container = format!("{name}-{}-source", std::process::id());
+    engine.docker(&["create", "--name", &container, &parts.agent_amd64]).await?;
+    let entrypoint = r#"ENTRYPOINT ["/kaniko/bin/sh", "-c", "eval \"$DO\""]"#;
+    let commit = engine.docker(&["commit", "--change", entrypoint, &container, &here]).await;
+    engine.docker(&["rm", &container]).await?;
+    commit?;
+    let push = engine.docker(&["push", &here]).await;
+    engine.docker(&["rmi", &here]).await?;
+    push.map(|_| there)
+}
+
+async fn platform(space: &Namespace, installation: &str, image: &str) -> Result<K8sPlatform> {
+    let kubeconfig = space.kubeconfig(None).await?.display().to_string();
+    of(&[("KUBECONFIG", &kubeconfig)], &space.name, installation, image).await
+}
+
+async fn of(vars: &[(&str, &str)], namespace: &str, installation: &str, image: &str) -> Result<K8sPlatform> {
+    let vars: std::collections::BTreeMap<_, _> =
+        vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let cluster = k8s::Cluster::find(&vars, namespace).await?;
+    let settings = K8sSettings {
+        installation: installation.to_owned(),
+        agent_image: image.parse()?,
+        pods: PodSettings::read("pods.yaml", "k8s: { serviceAccountName: bakery-agent }")
+            .map_err(|it| anyhow!("{it:?}"))?,
+    };
+    Ok(K8sPlatform::new(cluster, settings))
+}
+
+#[async_trait]
+impl Stage for Workshop {
+    fn launcher(&self) -> &dyn Launcher {
+        &self.platform
+    }
+    fn arch(&self) -> Arch {
+        Arch::Amd64
+    }
+    fn order(&self, part: Part) -> LaunchOrder {
+        match part {
+            // A shell ends on SIGTERM only if it says so, and process 1 more than any other.
+            Part::Stay => self.acting("trap 'exit 0' TERM; while :; do sleep 0.1; done"),
+            Part::Leave(code) => self.acting(&format!("exit {code}")),
+        }
+    }
+    async fn play(&self, _run: RunName, _part: Part) {}
+    /// Pods that were ever made for the run, by the events of its Job.
+    async fn starts(&self, run: RunName) -> usize {
+        let of_job = |event: &serde_json::Value| {
+            event["reason"] == "SuccessfulCreate" && event["involvedObject"]["name"] == run.to_string()
+        };
+        for _ in 0..50 {
+            let events = self.space.get("events").await.unwrap_or_default();
+            let pods: i64 =
+                events.iter().filter(|event| of_job(event)).map(|it| it["count"].as_i64().unwrap_or(1)).sum();
+            if pods > 0 {
+                return usize::try_from(pods).unwrap_or_default();
+            }
+            // An event follows what it tells of.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        0
+    }
+}
+
+#[tokio::test]
+async fn the_kubernetes_platform_keeps_the_contract() -> Result<()> {
+    let _quiet = QUIET.read().await;
+    let stage = Workshop::open("contract").await?;
+    let kept = contract::keep(&stage).await;
+    let closed = stage.close().await;
+    kept.map_err(|why| anyhow!(why)).and(closed)
+}
+
+#[tokio::test]
+async fn limits_hold_and_last_words_are_kept() -> Result<()> {
+    let _quiet = QUIET.read().await;
+    let shop = Workshop::open("limits").await?;
+    let hungry = shop.acting("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+    let exit = shop.ending(&hungry).await?;
+    ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
+    println!("OOMKilled: {}", exit.text);
+    let crashed = shop.acting("echo early words; echo more >&2; exit 9");
+    let exit = shop.ending(&crashed).await?;
+    ensure!(exit.code == Some(9), "{exit:?}");
+    ensure!(exit.text.contains("early words") && exit.text.contains("more"), "{exit:?}");
+    let bare =
+        shop.acting("[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && [ ! -e /var/run/secrets ]");
+    let exit = shop.ending(&bare).await?;
+    ensure!(exit.code == Some(0), "root, no token, and no variable that the order does not hold: {exit:?}");
+    shop.close().await
+}
+
+#[tokio::test]
+async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
+    let _quiet = QUIET.read().await;
+    let shop = Workshop::open("heir").await?;
+    let (stays, left) = (shop.order(Part::Stay), shop.order(Part::Leave(4)));
+    shop.platform.launch(&stays).await?;
+    shop.platform.launch(&left).await?;
+    // The old server watched nothing any more: both Jobs are still there, one of them ended.
+    let heir = platform(&shop.space, &shop.installation, &shop.image).await?;
+    let mut watch = heir.watch();
+    let Some(Observation::Synced { live }) = watch.next().await else { bail!("no resync") };
+    ensure!(live.contains(&stays.run) && live.contains(&left.run), "{live:?}");
+    let exit = loop {
+        if let Some(Observation::Gone { run, exit }) = watch.next().await
+            && run == left.run
+        {
+            break exit;
+        }
+    };
+    ensure!(exit.code == Some(4), "{exit:?}");
+    heir.launch(&stays).await?;
+    ensure!(shop.starts(stays.run).await == 1, "a living pod is adopted");
+    heir.stop(&stays.run).await?;
+    while !matches!(watch.next().await, Some(Observation::Gone { run, .. }) if run == stays.run) {}
+    ensure!(heir.list().await?.is_empty());
+    shop.close().await
+}
+
+#[tokio::test]
+async fn a_launch_that_was_cut_short_after_its_job_is_completed_by_the_next() -> Result<()> {
+    let _quiet = QUIET.read().await;
+    let shop = Workshop::open("half").await?;
+    let order = shop.acting("exit 5");
+    shop.platform.launch(&order).await?;
+    // As if the Secret had never been made.
+    shop.space.kubectl(&["delete", "secret", &order.run.to_string()]).await?;
+    let heir = platform(&shop.space, &shop.installation, &shop.image).await?;
+    let exit = {
+        let mut watch = heir.watch();
+        watch.next().await.context("no resync")?;
+        heir.launch(&order).await?;
+        loop {
+            if let Some(Observation::Gone { run, exit }) = watch.next().await
+                && run == order.run
+            {
+                break exit;
+            }
+        }
+    };
+    ensure!(exit.code == Some(5), "{exit:?}");
+    let secrets = shop.space.ours("secrets").await?;
+    let owner = |secret: &serde_json::Value| secret["metadata"]["ownerReferences"][0]["kind"] == "Job";
+    ensure!(secrets.iter().all(owner), "every Secret goes with its Job");
+    heir.stop(&order.run).await?;
+    shop.close().await
+}
+
+#[tokio::test]
+async fn a_job_of_somebody_else_is_left_alone() -> Result<()> {
+    let _quiet = QUIET.read().await;
+    let shop = Workshop::open("foreign").await?;
+    let order = shop.order(Part::Stay);
+    let other = platform(&shop.space, "somebody-else", &shop.image).await?;
+    other.launch(&order).await?;
+    let error = shop.platform.launch(&order).await.err().context("the name is taken")?;
+    ensure!(error.text.contains("not this server's"), "{error}");
+    ensure!(shop.platform.list().await?.is_empty());
+    other.stop(&order.run).await?;
+    shop.close().await
+}

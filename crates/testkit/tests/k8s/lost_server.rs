@@ -1,0 +1,58 @@
+//! kill -9 of the server in the middle of a pod's build: the next start goes on with the same pod and the same attempt.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Log;
+use bakery_testkit::project::{Project, numbered};
+
+use crate::kitchen::{Kitchen, single};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_servers_pods_are_adopted() -> Result<()> {
+    let mut kitchen = Kitchen::open("killed", &[]).await?;
+    let project =
+        Project::new(&kitchen.parts, &numbered("line", 60, 200), &single(&kitchen.image("killed/app:1")))?;
+    let client = kitchen.client(&project);
+    let mut child = client.spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    let build = log.until("line 20").await?.build.context("build")?;
+    let before = kitchen.pods().await?;
+    kitchen.server.kill().await?;
+    // Long enough for the agent to notice, and to keep what it cannot send.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    kitchen.server.run().await?;
+    log.until("line 40").await?;
+    let after = kitchen.pods().await?;
+    ensure!(before == after && before.len() == 1, "before {before:?}, after {after:?}");
+    log.until("line 60").await?;
+    ensure!(child.wait().await?.code() == Some(0), "{}", kitchen.server.log());
+    let ended = client.run(&["logs", &build]).await?;
+    ensure!(ended.numbers("line")? == (1..=60).collect::<Vec<_>>(), "{}", kitchen.story(&ended));
+    let view = kitchen.view(&project, &build).await?;
+    ensure!(view["targets"][0]["tasks"][0]["attempt"] == 1, "{view}");
+    kitchen.gone(Duration::from_secs(20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_while_no_server_was_there_is_found_by_the_next() -> Result<()> {
+    let mut kitchen = Kitchen::open("absent", &[("BUILD_RESULT_TIMEOUT", "5s")]).await?;
+    let project =
+        Project::new(&kitchen.parts, &numbered("line", 5, 200), &single(&kitchen.image("absent/app:1")))?;
+    let client = kitchen.client(&project);
+    let mut child = client.spawn(&[])?;
+    let build = Log::of(&mut child)?.until("line 1").await?.build.context("build")?;
+    kitchen.server.kill().await?;
+    // The agent pushes, cannot report, and ends.
+    bakery_testkit::process::until("the pod's end", Duration::from_mins(1), async || {
+        let pods = kitchen.space.ours("pods").await.unwrap_or_default();
+        pods.iter().any(|pod| pod["status"]["phase"] != "Running" && pod["status"]["phase"] != "Pending")
+    })
+    .await?;
+    child.kill().await?;
+    kitchen.server.run().await?;
+    let ended = client.run(&["logs", &build]).await?;
+    // What became of the image nobody can tell any more: it may have been pushed.
+    ensure!(ended.code == Some(4), "{}", kitchen.story(&ended));
+    kitchen.gone(Duration::from_secs(20)).await
+}

@@ -1,0 +1,15 @@
+//! Builds on a real Kubernetes cluster: real pods, the real Kaniko, a real registry, and a server that has exactly the
+//! rights of the example deployment.
+//!
+//! `make test-k8s` brings the parts; see `bakery_testkit::cluster` for how they are named.
+
+mod away;
+mod bake;
+mod contract;
+mod kitchen;
+mod lost_server;
+mod nodes;
+mod refused;
+mod rights;
+mod secrets;
+mod trouble;

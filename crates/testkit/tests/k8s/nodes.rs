@@ -1,0 +1,79 @@
+//! What happens to a node, on a cluster that these tests have for themselves. Each of them is alone while it does so.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Log;
+use bakery_testkit::cluster::Cluster;
+use bakery_testkit::process::until;
+use bakery_testkit::project::{Project, numbered};
+
+use crate::kitchen::{Kitchen, QUIET, single};
+
+/// Says which test was not run: on somebody else's cluster no node is disturbed.
+fn ours(test: &str) -> bool {
+    let ours = Cluster::required().is_ours();
+    if !ours {
+        println!("NOT RUN: {test}: the cluster of KUBECONFIG is not these tests' own");
+    }
+    ours
+}
+
+async fn node(cluster: &Cluster) -> Result<String> {
+    cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cordoned_node_is_said_to_be_the_reason() -> Result<()> {
+    if !ours("a cordoned node") {
+        return Ok(());
+    }
+    let _alone = QUIET.write().await;
+    let mut kitchen = Kitchen::alone("cordon", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
+    kitchen.server.run().await?;
+    let cluster = kitchen.space.cluster.clone();
+    let node = node(&cluster).await?;
+    cluster.kubectl(&["cordon", &node]).await?;
+    let project = Project::new(&kitchen.parts, "RUN true", &single(&kitchen.image("cordon/app:1")))?;
+    let ended = kitchen.client(&project).run(&[]).await;
+    cluster.kubectl(&["uncordon", &node]).await?;
+    let ended = ended?;
+    ensure!(ended.code == Some(4) && ended.out.contains("unschedulable"), "{}", kitchen.story(&ended));
+    let view = kitchen.view(&project, &ended.build()?).await?;
+    ensure!(view["reason"] == "no-capacity", "{view}");
+    println!("{}", ended.err);
+    kitchen.gone(Duration::from_secs(20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_when_it_is_surely_gone()
+-> Result<()> {
+    if !ours("a node that falls silent") {
+        return Ok(());
+    }
+    let _alone = QUIET.write().await;
+    let mut kitchen = Kitchen::alone("silent", &[]).await?;
+    kitchen.server.run().await?;
+    let cluster = kitchen.space.cluster.clone();
+    let steps = numbered("line", 600, 500);
+    let project = Project::new(&kitchen.parts, &steps, &single(&kitchen.image("silent/app:1")))?;
+    let client = kitchen.client(&project);
+    let mut child = client.spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    let build = log.until("line 3").await?.build.context("build")?;
+    cluster.script(&["stop", "kubelet"]).await?;
+    let lost = log.until_contains("node does not answer", Duration::from_mins(2)).await;
+    cluster.script(&["start", "kubelet"]).await?;
+    let lost = lost?;
+    println!("{}", lost.message);
+    // The kubelet is back, finds the pod condemned and ends it: now a second attempt may start.
+    log.until_contains("trying once more", Duration::from_mins(2)).await?;
+    client.run(&["cancel", &build]).await?;
+    child.kill().await?;
+    until("a node that is ready again", Duration::from_mins(1), async || {
+        let ready = cluster.kubectl(&["get", "nodes"]).await.unwrap_or_default();
+        !ready.contains("NotReady")
+    })
+    .await?;
+    kitchen.gone(Duration::from_secs(30)).await
+}

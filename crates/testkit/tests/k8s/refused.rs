@@ -1,0 +1,36 @@
+//! Settings that cannot work are refused at start, in one report.
+
+use anyhow::{Result, ensure};
+
+use crate::kitchen::Kitchen;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mistake_of_the_settings_file_and_of_the_settings_comes_in_one_report() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("pods.yaml").display().to_string();
+    std::fs::write(&file, "k8s:\n  nodeSelektor: { pool: ovens }\n  tolerations: [{ efect: NoSchedule }]\n")?;
+    let vars = [("K8S_CONFIG_PATH", file.as_str()), ("MAX_RUNS", "none"), ("CONTROLLER_URL", "")];
+    let mut kitchen = Kitchen::closed("settings", &vars).await?;
+    ensure!(kitchen.server.run().await.is_err());
+    let log = kitchen.server.log();
+    for said in [
+        "4 mistakes",
+        "pods.yaml:2:3: k8s.nodeSelektor",
+        "did you mean `nodeSelector`?",
+        "efect",
+        "MAX_RUNS",
+        "CONTROLLER_URL",
+    ] {
+        ensure!(log.contains(said), "no {said:?} in\n{log}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_that_is_none_is_named() -> Result<()> {
+    let mut kitchen = Kitchen::closed("kubeconfig", &[("KUBECONFIG", "/nowhere/kubeconfig")]).await?;
+    ensure!(kitchen.server.run().await.is_err());
+    let log = kitchen.server.log();
+    ensure!(log.contains("KUBECONFIG=/nowhere/kubeconfig cannot be used") && log.contains("hint: "), "{log}");
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Every right of the example's Role, taken away in turn: what fails then. With all of them nothing does.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bakery_server::platform::k8s::{RIGHTS, Right};
+use bakery_testkit::client::Log;
+use bakery_testkit::process::until;
+use bakery_testkit::project::{Project, numbered};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::kitchen::{Kitchen, single};
+
+/// What a right is for, as something that is done with it and comes to nothing without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    /// A build ends well.
+    Bake,
+    /// The server finds out that it can see the platform.
+    Watch,
+    /// A cancelled build leaves nothing behind, and the server knows that.
+    Cancel,
+}
+
+fn deed(right: &Right) -> Deed {
+    match (right.resource, right.verb) {
+        ("jobs", "create") | ("secrets", _) => Deed::Bake,
+        ("jobs", "get" | "delete") => Deed::Cancel,
+        _ => Deed::Watch,
+    }
+}
+
+/// Does it; the error says what came of it instead.
+async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
+    let image = kitchen.image("rights/app:1");
+    match deed {
+        Deed::Watch => {
+            let url = format!("{}/readyz", kitchen.server.url);
+            let answer = reqwest::get(&url).await?;
+            let good = answer.status().is_success();
+            ensure!(good, "/readyz: {}", answer.text().await?);
+            Ok(())
+        }
+        Deed::Bake => {
+            let project = Project::new(&kitchen.parts, "RUN true", &single(&image))?;
+            let ended = kitchen.client(&project).run(&[]).await?;
+            ensure!(ended.code == Some(0), "exit {:?}: {}", ended.code, ended.err);
+            Ok(())
+        }
+        Deed::Cancel => {
+            let steps = format!("{}\nRUN sleep 600", numbered("tick", 1, 100));
+            let project = Project::new(&kitchen.parts, &steps, &single(&image))?;
+            let client = kitchen.client(&project);
+            let mut child = client.spawn(&[])?;
+            let mut log = Log::of(&mut child)?;
+            let build = log.until("tick 1").await?.build.context("build")?;
+            client.run(&["cancel", &build]).await?;
+            child.wait().await?;
+            kitchen.gone(Duration::from_secs(12)).await?;
+            let said = kitchen.server.log();
+            let unsure =
+                said.lines().find(|line| line.contains(&build) && line.contains("could not be stopped"));
+            unsure.map_or(Ok(()), |line| bail!("{line}"))
+        }
+    }
+}
+
+/// The Role of the example, as it stands in the namespace.
+async fn role(kitchen: &Kitchen) -> Result<Value> {
+    Ok(serde_json::from_str(&kitchen.space.kubectl(&["get", "role", "bakery", "-o", "json"]).await?)?)
+}
+
+/// The rules as single rights.
+fn rights(rules: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut all = Vec::new();
+    for rule in rules.as_array().into_iter().flatten() {
+        for group in rule["apiGroups"].as_array().into_iter().flatten() {
+            for resource in rule["resources"].as_array().into_iter().flatten() {
+                for verb in rule["verbs"].as_array().into_iter().flatten() {
+                    all.push((text(group), text(resource), text(verb)));
+                }
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+async fn give(kitchen: &Kitchen, given: &[&Right]) -> Result<()> {
+    let rules: Vec<_> = given
+        .iter()
+        .map(|right| json!({ "apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb] }))
+        .collect();
+    let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+                       "metadata": { "name": "bakery" }, "rules": rules });
+    kitchen.space.apply(&role).await?;
+    let who = format!("--as=system:serviceaccount:{}:bakery", kitchen.space.name);
+    // The API server's own view follows within a moment.
+    for right in RIGHTS {
+        let wanted = given.contains(&right);
+        let what = if right.group.is_empty() {
+            right.resource.to_owned()
+        } else {
+            format!("{}.{}", right.resource, right.group)
+        };
+        until("rights that count", Duration::from_secs(10), async || {
+            let args = ["auth", "can-i", right.verb, &what, &who];
+            let answer = kitchen.space.kubectl(&args).await;
+            answer.is_ok_and(|said| said.trim() == "yes") == wanted
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_right_is_needed_and_no_other() -> Result<()> {
+    let mut kitchen = Kitchen::closed("rights", &[]).await?;
+    let known: Vec<_> = {
+        let own = |right: &Right| (right.group.to_owned(), right.resource.to_owned(), right.verb.to_owned());
+        let mut known: Vec<_> = RIGHTS.iter().map(own).collect();
+        known.sort();
+        known
+    };
+    ensure!(rights(&role(&kitchen).await?["rules"]) == known, "role.yaml gives what the server asks for");
+    for right in RIGHTS {
+        let rest: Vec<_> = RIGHTS.iter().filter(|other| *other != right).collect();
+        give(&kitchen, &rest).await?;
+        let checked = check(&kitchen).await?;
+        ensure!(checked.matches("MISSING").count() >= 1 && checked.contains(&right.to_string()), "{checked}");
+        kitchen.server.run_alive().await?;
+        let deed = deed(right);
+        if deed == Deed::Watch {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        let outcome = attempt(&kitchen, deed).await;
+        kitchen.server.kill().await?;
+        // Only a server that checks who may set owner references needs this one.
+        let optional =
+            (right.resource, right.verb) == ("secrets", "delete") && !kitchen.space.cluster.is_ours();
+        match outcome {
+            Err(why) => println!("without {right}: {deed:?} fails: {why:#}"),
+            Ok(()) if optional => println!("without {right}: this cluster does not ask for it"),
+            Ok(()) => bail!("without {right} {deed:?} should fail"),
+        }
+        give(&kitchen, &RIGHTS.iter().collect::<Vec<_>>()).await?;
+        kitchen.space.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
+    }
+    kitchen.server.run().await?;
+    for deed in [Deed::Watch, Deed::Bake, Deed::Cancel] {
+        attempt(&kitchen, deed).await.with_context(|| format!("{deed:?} with every right"))?;
+    }
+    let checked = check(&kitchen).await?;
+    ensure!(checked.contains("would take an agent's Job") && !checked.contains("right:"), "{checked}");
+    println!("{checked}");
+    kitchen.gone(Duration::from_secs(20)).await
+}
+
+/// What `bakery-server check` prints.
+async fn check(kitchen: &Kitchen) -> Result<String> {
+    let mut command = Command::new(kitchen.parts.bin_dir.join("bakery-server"));
+    command.arg("check").env_clear().envs(kitchen.server.vars());
+    // A server that runs holds the address.
+    let output = command.current_dir(kitchen.server.scratch()).output().await?;
+    Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+}

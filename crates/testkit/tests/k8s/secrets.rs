@@ -1,0 +1,71 @@
+//! What a reader of pod specs sees of a build: nothing of its secrets. The search is known to work, since what may be seen
+//! is found.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Log;
+use bakery_testkit::project::{Project, numbered};
+use bakery_testkit::registry::{LOGIN, Registry};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::kitchen::{Kitchen, single};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result<()> {
+    let mut kitchen = Kitchen::closed("secrets", &[("BAKERY_INSECURE", "true")]).await?;
+    let guarded = Registry::with_login(&kitchen.parts).await?;
+    kitchen.server.set("INSECURE_REGISTRIES", &format!("{},{}", kitchen.parts.base_registry(), guarded.host));
+    kitchen.server.run().await?;
+    let (user, password) = LOGIN;
+    let config = single(&format!("{}/secrets/app:1", guarded.host)).replace(
+        "global:\n",
+        &format!(
+            "global:\n  kaniko-credentials: [{{ registry: \"{}\", username: {user}, password: {password} }}]\n  \
+             env: {{ API_KEY: {password} }}\n  pre-script: echo \"{password}\"\n",
+            guarded.host
+        ),
+    );
+    let project = Project::new(&kitchen.parts, &numbered("tick", 40, 100), &config)?;
+    let client = kitchen.client(&project).with("BAKERY_INSECURE", "true");
+    let mut child = client.spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    let build = log.until("tick 5").await?.build.context("build")?;
+
+    let kubectl = async |args: &[&str]| kitchen.space.kubectl(args).await;
+    let token =
+        kubectl(&["get", "secret", &format!("bk-{build}-0-1"), "-o", "jsonpath={.data.BAKERY_LAUNCH_TOKEN}"])
+            .await?;
+    let token = String::from_utf8(STANDARD.decode(token.trim())?)?;
+    ensure!(token.len() >= 32, "the launch token lies in the Secret, and nowhere else");
+    for kind in ["pods", "jobs", "events", "configmaps"] {
+        let text = kubectl(&["get", kind, "-o", "yaml"]).await?;
+        ensure!(
+            kind == "configmaps" || text.contains(&build),
+            "{kind} are searched, and those of this build"
+        );
+        for secret in [password, token.as_str()] {
+            for form in [secret.to_owned(), STANDARD.encode(secret)] {
+                ensure!(!text.contains(&form), "{kind} show a secret");
+            }
+        }
+    }
+    let yaml = kubectl(&["get", "pods", "-o", "yaml"]).await?;
+    println!("{yaml}");
+    let name = kitchen.pods().await?.pop().context("a pod")?;
+    ensure!(!kubectl(&["describe", "pod", &name]).await?.contains(password));
+
+    // The namespace enforces `baseline`; a dry run against it says the same of the very pod.
+    let space = kubectl(&["get", "namespace", &kitchen.space.name, "-o", "yaml"]).await?;
+    ensure!(space.contains("pod-security.kubernetes.io/enforce: baseline"), "{space}");
+    // Who steals the token is too late: the run is bound.
+    let url = format!("{}/v1/runs/bk-{build}-0-1/order", kitchen.server.url);
+    let theft = reqwest::Client::new().post(url).bearer_auth(&token);
+    let body = serde_json::json!({ "session": "0".repeat(64), "agent_version": "stolen" });
+    let answer = theft.json(&body).send().await?;
+    ensure!(answer.status().is_client_error(), "{}", answer.status());
+    let ended = bakery_testkit::client::ended(&child.wait_with_output().await?);
+    ensure!(ended.code == Some(4), "a second binder fails the run\n{}", kitchen.story(&ended));
+    kitchen.gone(Duration::from_secs(20)).await
+}
