@@ -38,6 +38,9 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<Effect>) {
                 TaskState::Retreating { cause, .. } => {
                     Ending::Lost { cause: Cause::new(cause.reason, format!("{}; {text}", cause.text)) }
                 }
+                TaskState::Running { trouble: Some(trouble), .. } => {
+                    Ending::TimedOut { cause: Cause::after(Reason::TaskTimeout, &text, trouble) }
+                }
                 _ => Ending::TimedOut { cause: Cause::new(Reason::TaskTimeout, text) },
             };
             end(task, ending)
@@ -58,36 +61,44 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
             (task.at(TaskState::Launching { last: None }), vec![Effect::Launch])
         }
         (TaskState::Launching { .. }, TaskEvent::AgentSeen) => {
-            (task.at(TaskState::Running { stage: Stage::Prepare }), Vec::new())
+            (task.at(TaskState::Running { stage: Stage::Prepare, trouble: None }), Vec::new())
         }
         (TaskState::Launching { .. }, TaskEvent::Progress(reason, text)) => {
             let last = reason.map(|reason| Cause::new(reason, text.clone()));
             (task.at(TaskState::Launching { last }), vec![Effect::Say(text)])
         }
-        (TaskState::Running { .. }, TaskEvent::Progress(_, text)) => (task.clone(), vec![Effect::Say(text)]),
+        (TaskState::Running { stage, trouble }, TaskEvent::Progress(reason, text)) => {
+            let trouble = reason.map(|reason| Cause::new(reason, text.clone())).or_else(|| trouble.clone());
+            (task.at(TaskState::Running { stage: *stage, trouble }), vec![Effect::Say(text)])
+        }
         (TaskState::Launching { .. }, TaskEvent::LaunchFailed { retryable, cause }) => {
             retreat(task, retryable, cause)
         }
         (TaskState::Launching { last }, TaskEvent::ProvisionDeadline(text)) => {
             let cause = match last {
-                Some(last) => {
-                    Cause::new(last.reason, format!("{text}; the platform's last word: {}", last.text))
-                }
+                Some(last) => Cause::after(last.reason, &text, last),
                 None => Cause::new(Reason::ProvisionTimeout, text),
             };
             retreat(task, cause.reason.retryable(), cause)
         }
+        // An agent that was taken away does not know why; a platform that does may say that it would be so again.
+        (TaskState::Retreating { cause, spoken: true }, TaskEvent::Gone(exit))
+            if cause.reason == Reason::Evicted && exit.reason == Reason::DiskFull =>
+        {
+            (task.settled(Ending::by(Cause::after(exit.reason, &cause.text, &exit))), Vec::new())
+        }
         (TaskState::Retreating { cause, .. }, TaskEvent::StopConfirmed | TaskEvent::Gone(_)) => {
             (task.again(cause.clone()), vec![Effect::QueueAgain])
         }
-        (TaskState::Running { stage }, TaskEvent::Heard(heard)) => {
-            (task.at(TaskState::Running { stage: heard.max(*stage) }), Vec::new())
+        (TaskState::Running { stage, trouble }, TaskEvent::Heard(heard)) => {
+            let stage = heard.max(*stage);
+            (task.at(TaskState::Running { stage, trouble: trouble.clone() }), Vec::new())
         }
         (TaskState::Running { .. }, TaskEvent::AgentSilent) => (task.clone(), vec![Effect::AskPlatform]),
         (TaskState::Launching { .. }, TaskEvent::Gone(exit)) => {
             (task.at(TaskState::Closing { exit, stage: None }), vec![Effect::StartGrace])
         }
-        (TaskState::Running { stage }, TaskEvent::Gone(exit)) => {
+        (TaskState::Running { stage, .. }, TaskEvent::Gone(exit)) => {
             (task.at(TaskState::Closing { exit, stage: Some(*stage) }), vec![Effect::StartGrace])
         }
         (TaskState::Closing { exit, stage }, TaskEvent::GraceOver) => {
@@ -105,12 +116,20 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
 fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<Effect>) {
     let heard = match &task.state {
         // The agent enters its last stage before it reports; what came before that only the report still tells.
-        TaskState::Running { stage: heard } | TaskState::Closing { stage: Some(heard), .. }
+        TaskState::Running { stage: heard, .. } | TaskState::Closing { stage: Some(heard), .. }
             if *heard < Stage::Report =>
         {
             stage.max(*heard)
         }
         _ => stage,
+    };
+    let ending = match (&task.state, ending) {
+        (TaskState::Running { trouble: Some(trouble), .. }, Ending::Lost { cause })
+            if cause.reason == Reason::Evicted =>
+        {
+            Ending::by(Cause::after(trouble.reason, &cause.text, trouble))
+        }
+        (_, ending) => ending,
     };
     match (&task.state, ending) {
         (

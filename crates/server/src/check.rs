@@ -13,7 +13,7 @@ use crate::http::crowd_warning;
 use crate::platform::docker::{Engine, own_copies};
 use crate::platform::k8s::K8sPlatform;
 use crate::settings::{Settings, vars};
-use crate::wiring::{agent_image, check_addresses, has_docker, k8s, registry};
+use crate::wiring::{agent_image, check_addresses, has_docker, k8s, registry, remote_runs};
 
 /// How long the registry of the agent image may take.
 const LOOKUP: Duration = Duration::from_secs(15);
@@ -89,7 +89,7 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
         Ok(()) => found.good(&format!("data folder {data} is made at the first start")),
     }
     let files = environment::raise_open_files();
-    match crowd_warning(files) {
+    match crowd_warning(files, remote_runs(settings)) {
         Some(warning) => found.warn(&warning),
         None => found.good(&format!("{files} open files")),
     }

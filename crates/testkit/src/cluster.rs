@@ -155,7 +155,7 @@ impl Namespace {
             "users": [{ "name": "test", "user": { "token": token.trim() } }],
             "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
         });
-        let file = self.folder.path().join(format!("kubeconfig-{}", via.unwrap_or("direct")));
+        let file = self.folder.path().join(if via.is_some() { "kubeconfig-via" } else { "kubeconfig" });
         std::fs::write(&file, config.to_string())?;
         Ok(file)
     }

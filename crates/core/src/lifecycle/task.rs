@@ -22,6 +22,11 @@ impl Cause {
     pub fn new(reason: Reason, text: impl Into<String>) -> Self {
         Self { reason, text: limits::clip(text.into()) }
     }
+
+    /// `text`, with what the platform had said before.
+    pub(super) fn after(reason: Reason, text: &str, said: &Self) -> Self {
+        Self::new(reason, format!("{text}; the platform's last word: {}", said.text))
+    }
 }
 
 /// One task with the attempt that it is at.
@@ -59,6 +64,9 @@ pub enum TaskState {
     Running {
         /// How far it has come.
         stage: Stage,
+        /// The trouble that the platform told of last.
+        #[serde(default)]
+        trouble: Option<Cause>,
     },
     /// The container is gone; the report may still come.
     Closing {
@@ -127,8 +135,12 @@ impl Ending {
                 (Reason::AgentLost, "the agent was ended from outside, not by this server".to_owned())
             }
         };
-        let cause = Cause::new(reason, text);
-        match (reason, reason.fault()) {
+        Self::by(Cause::new(reason, text))
+    }
+
+    /// The ending that a cause stands for.
+    pub(super) fn by(cause: Cause) -> Self {
+        match (cause.reason, cause.reason.fault()) {
             (Reason::TaskTimeout, _) => Self::TimedOut { cause },
             (_, Fault::Build) => Self::Failed { cause },
             (_, Fault::Platform) => Self::Lost { cause },

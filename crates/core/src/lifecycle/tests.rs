@@ -132,7 +132,7 @@ proptest! {
         report_first in any::<bool>(),
     ) {
         let attempt = if first { 1 } else { 2 };
-        let task = Task { attempt, state: TaskState::Running { stage: heard } };
+        let task = Task { attempt, state: TaskState::Running { stage: heard, trouble: None } };
         let step = |task: &Task, event| next(task, attempt, event).0;
         let gone = TaskEvent::Gone(Cause::new(reason, "because"));
         let silent = step(&step(&task, gone.clone()), TaskEvent::GraceOver);
@@ -281,6 +281,31 @@ fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
         let (task, effects) = next(&running(heard), 1, evicted(said));
         assert_eq!((task.phase(), effects), (TaskPhase::Lost, vec![Effect::StopIfItLingers]));
     }
+}
+
+#[test]
+fn an_agent_that_is_taken_away_ends_as_the_platform_says() {
+    let taken = || {
+        let text = "SIGTERM".to_owned();
+        let result = TaskResult::Failed { reason: Reason::Evicted, text, exit_code: None, tail: Vec::new() };
+        TaskEvent::Reported(result, Stage::Bake)
+    };
+    let full = || Cause::new(Reason::DiskFull, "no room on the node");
+    let running = [TaskEvent::SlotFree, TaskEvent::AgentSeen];
+    let expected = Cause::new(Reason::DiskFull, "SIGTERM; the platform's last word: no room on the node");
+    // Whichever of the two is heard first.
+    let progress = TaskEvent::Progress(Some(full().reason), full().text);
+    let said_before = drive(&[&running[..], &[progress, taken()]].concat());
+    let said_after = drive(&[&running[..], &[taken(), TaskEvent::Gone(full())]].concat());
+    for task in [said_before, said_after] {
+        assert_eq!(task.ending(), Some(&Ending::Failed { cause: expected.clone() }));
+    }
+    let lost = TaskEvent::Progress(Some(Reason::NodeLost), "the node is silent".into());
+    let late = TaskEvent::DeadlinePassed("10m are over".into());
+    let task = drive(&[&running[..], &[lost, late]].concat());
+    let cause = task.ending().and_then(Ending::cause).unwrap();
+    assert_eq!(cause.reason, Reason::TaskTimeout);
+    assert!(cause.text.ends_with("last word: the node is silent"), "{}", cause.text);
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections of one door at once, where the system lets the server open files enough.
+/// Connections of one door at once, where the system lets the server open files enough ...
 const CONNECTIONS: u32 = 1024;
+/// ... and so many more for each run that may come by it.
+const RUN_CONNECTIONS: u32 = 4;
 /// The fewest that a door is opened for.
 const FEWEST: u32 = 16;
 /// Files that a connection takes: its socket, and the log or context that it reads or writes.
@@ -27,33 +29,41 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// For the public door of a server that may open `files`. One address may take half of it: a proxy speaks for many.
-    pub fn public(files: u64) -> Self {
-        let all = fitting(files);
-        Self { all, peer: all / 2 }
+    /// For the public door of a server that may open `files`, by which the agents of so many `runs` come at once. One
+    /// address may take half of it, since a proxy speaks for many clients; where it speaks for the agents too, all but an
+    /// eighth.
+    pub fn public(files: u64, runs: usize) -> Self {
+        let all = fitting(files, wanted(runs));
+        Self { all, peer: if runs == 0 { all / 2 } else { all - all / 8 } }
     }
 
     /// For the agents' door. One address may take an eighth of it: a container needs two or three.
     pub fn agents(files: u64) -> Self {
-        let all = fitting(files);
+        let all = fitting(files, CONNECTIONS);
         Self { all, peer: all / 8 }
     }
 }
 
-/// What to say where the system lets the server open too few files.
-pub fn warning(files: u64) -> Option<String> {
-    let (all, wanted) = (fitting(files), FILES_APART + DOORS * FILES * u64::from(CONNECTIONS));
-    (all < CONNECTIONS).then(|| {
+/// What to say where the system lets the server open too few files, for a public door by which so many `runs` come.
+pub fn warning(files: u64, runs: usize) -> Option<String> {
+    let connections = wanted(runs);
+    let (all, wanted) = (fitting(files, connections), FILES_APART + DOORS * FILES * u64::from(connections));
+    (all < connections).then(|| {
         format!(
             "the system lets the server open {files} files: each door takes {all} connections instead of \
-             {CONNECTIONS}\nhint: raise the hard limit to {wanted} (ulimit -Hn, LimitNOFILE=, --ulimit nofile=)"
+             {connections}\nhint: raise the hard limit to {wanted} (ulimit -Hn, LimitNOFILE=, --ulimit nofile=)"
         )
     })
 }
 
-fn fitting(files: u64) -> u32 {
+fn wanted(runs: usize) -> u32 {
+    let runs = u32::try_from(runs).unwrap_or(u32::MAX);
+    CONNECTIONS.saturating_add(runs.saturating_mul(RUN_CONNECTIONS))
+}
+
+fn fitting(files: u64, wanted: u32) -> u32 {
     let fitting = files.saturating_sub(FILES_APART) / (DOORS * FILES);
-    u32::try_from(fitting).unwrap_or(CONNECTIONS).clamp(FEWEST, CONNECTIONS)
+    u32::try_from(fitting).unwrap_or(wanted).clamp(FEWEST, wanted)
 }
 
 /// Everybody in one door.
@@ -139,12 +149,14 @@ mod tests {
 
     #[test]
     fn doors_are_as_wide_as_the_system_allows() {
-        assert_eq!(Bounds::public(u64::MAX), Bounds { all: 1024, peer: 512 });
+        assert_eq!(Bounds::public(u64::MAX, 0), Bounds { all: 1024, peer: 512 });
+        assert_eq!(Bounds::public(u64::MAX, 1000), Bounds { all: 5024, peer: 4396 });
         assert_eq!(Bounds::agents(1 << 20), Bounds { all: 1024, peer: 128 });
         assert_eq!(Bounds::agents(1024), Bounds { all: 192, peer: 24 });
         assert_eq!(Bounds::agents(0), Bounds { all: 16, peer: 2 });
-        assert_eq!(warning(4352), None);
-        let text = warning(1024).unwrap();
+        assert_eq!(warning(4352, 0), None);
+        assert!(warning(4352, 100).unwrap().contains("1424"));
+        let text = warning(1024, 0).unwrap();
         assert!(text.contains("1024 files") && text.contains("192 connections") && text.contains("4352"));
     }
 

@@ -34,7 +34,7 @@ use crate::settings::{BadSettings, Settings};
 use crate::spawn::Tasks;
 
 pub use platforms::{Platforms, find as find_platforms};
-pub(crate) use platforms::{agent_image, has_docker, k8s};
+pub(crate) use platforms::{agent_image, has_docker, k8s, remote_runs};
 pub use preflight::settle;
 use shelf::Shelf;
 
@@ -101,7 +101,7 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let files = environment::raise_open_files();
-        if let Some(warning) = crowd_warning(files) {
+        if let Some(warning) = crowd_warning(files, remote_runs(settings)) {
             tracing::warn!("{warning}");
         }
         let (clock, tasks) = (Clock::system(), Tasks::new());
@@ -147,12 +147,8 @@ impl Server {
             address
         });
         let (router, own) = (doors.public(), tasks.clone());
-        drop(
-            tasks.spawn(
-                "public door",
-                async move { serve(listener, router, Bounds::public(files), &own).await },
-            ),
-        );
+        let bounds = Bounds::public(files, remote_runs(settings));
+        drop(tasks.spawn("public door", async move { serve(listener, router, bounds, &own).await }));
         tracing::info!(%public, agents = agents.map(tracing::field::display), data = %data.display(), "the server is ready");
         Ok(Self { public, agents, builds, tasks, keeper, docker })
     }

@@ -71,6 +71,11 @@ pub(crate) fn has_docker(settings: &Settings, vars: &dyn Vars) -> bool {
     settings.k8s.is_none() || vars.setting("DOCKER_HOST").is_some()
 }
 
+/// Runs whose agents come by the public door.
+pub(crate) fn remote_runs(settings: &Settings) -> usize {
+    settings.k8s.as_ref().map_or(0, |_| settings.limits.max_runs.unwrap_or(MAX_REMOTE_RUNS))
+}
+
 /// The platform `k8s`, where it is switched on. Its cluster is not asked for anything yet.
 pub(crate) async fn k8s(
     settings: &Settings,

@@ -60,7 +60,10 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
     let door = doors.public();
     let own = tasks.clone();
     drop(
-        tasks.spawn("door", async move { serve_door(listener, door, Bounds::public(u64::MAX), &own).await }),
+        tasks.spawn(
+            "door",
+            async move { serve_door(listener, door, Bounds::public(u64::MAX, 0), &own).await },
+        ),
     );
     for order in platform.wait_launches(SENDERS).await {
         let var = |wanted: &str| {

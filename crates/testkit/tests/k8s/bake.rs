@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::Client;
+use bakery_testkit::engine::Engine;
+use bakery_testkit::parts::{Parts, required};
 use bakery_testkit::project::Project;
 
 use crate::kitchen::Kitchen;
@@ -55,9 +57,22 @@ async fn pods_bake_the_demos_images() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_on_the_cluster_and_one_on_an_engine_become_one_index() -> Result<()> {
-    let parts = bakery_testkit::parts::Parts::required();
+    let parts = Parts::required();
     let vars = [("DOCKER_HOST", parts.docker_host.as_str()), ("ALLOW_EMULATION", "true")];
-    let kitchen = Kitchen::open("both", &vars).await?;
+    let mut kitchen = Kitchen::closed("both", &vars).await?;
+    // An engine speaks plain HTTP to loopback alone: it has its own copy under the name that nodes pull by.
+    let engine = Engine::new(&parts);
+    let copy = format!("{}_arm64", kitchen.space.cluster.agent_image);
+    engine.docker(&["tag", &required("BAKERY_TEST_AGENT_IMAGE_ARM64"), &copy]).await?;
+    let baked = match kitchen.server.run().await {
+        Ok(()) => both(&kitchen).await,
+        Err(error) => Err(error),
+    };
+    engine.docker(&["rmi", &copy]).await?;
+    baked
+}
+
+async fn both(kitchen: &Kitchen) -> Result<()> {
     let image = kitchen.image("both/app:1");
     let config = format!(
         "global:\n  kaniko: {{ destination: \"{image}\" }}\nbake:\n- {{ arch: amd64, platform: k8s }}\n\

@@ -43,7 +43,7 @@ async fn what_ended_while_no_server_was_there_is_found_by_the_next() -> Result<(
     let mut child = client.spawn(&[])?;
     let build = Log::of(&mut child)?.until("line 1").await?.build.context("build")?;
     kitchen.server.kill().await?;
-    // The agent pushes, cannot report, and ends.
+    // The agent cannot report, and ends.
     bakery_testkit::process::until("the pod's end", Duration::from_mins(1), async || {
         let pods = kitchen.space.ours("pods").await.unwrap_or_default();
         pods.iter().any(|pod| pod["status"]["phase"] != "Running" && pod["status"]["phase"] != "Pending")
@@ -52,7 +52,10 @@ async fn what_ended_while_no_server_was_there_is_found_by_the_next() -> Result<(
     child.kill().await?;
     kitchen.server.run().await?;
     let ended = client.run(&["logs", &build]).await?;
-    // What became of the image nobody can tell any more: it may have been pushed.
-    ensure!(ended.code == Some(4), "{}", kitchen.story(&ended));
+    ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+    let words = ["its container is gone", "the report was not delivered"];
+    ensure!(words.iter().all(|words| ended.out.contains(words)), "{}", kitchen.story(&ended));
+    let view = kitchen.view(&project, &build).await?;
+    ensure!(view["targets"][0]["tasks"][0]["attempt"] == 2, "{view}");
     kitchen.gone(Duration::from_secs(20)).await
 }

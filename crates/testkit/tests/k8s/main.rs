@@ -6,6 +6,8 @@
 mod away;
 mod bake;
 mod contract;
+mod deploy;
+mod ingress;
 mod kitchen;
 mod lost_server;
 mod nodes;

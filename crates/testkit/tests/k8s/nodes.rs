@@ -61,10 +61,15 @@ async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_wh
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("line 3").await?.build.context("build")?;
+    // Where every node is silent, Kubernetes takes nothing away from any: a second one stands beside it, in name only.
+    cluster.script(&["start", "spare"]).await?;
     cluster.script(&["stop", "kubelet"]).await?;
     let lost = log.until_contains("node does not answer", Duration::from_mins(2)).await;
+    let taken = log.until_contains("the pod is being ended", Duration::from_mins(2)).await;
     cluster.script(&["start", "kubelet"]).await?;
+    cluster.script(&["stop", "spare"]).await?;
     let lost = lost?;
+    println!("{}", taken?.message);
     println!("{}", lost.message);
     // The kubelet is back, finds the pod condemned and ends it: now a second attempt may start.
     log.until_contains("trying once more", Duration::from_mins(2)).await?;

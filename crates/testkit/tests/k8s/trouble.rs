@@ -108,7 +108,7 @@ async fn a_pod_deleted_by_hand_is_noticed_and_tried_once_more() -> Result<()> {
     }
     let ended = finish(child).await?;
     let words = ["the pod is being deleted, and not by this server", "trying once more"];
-    expect(&kitchen, &project, &ended, 4, "agent-lost", &words).await?;
+    expect(&kitchen, &project, &ended, 4, "evicted", &words).await?;
     kitchen.gone(Duration::from_secs(20)).await
 }
 

@@ -91,7 +91,7 @@ impl Timer {
             TaskState::Retreating { .. } => {
                 self.deadline.map(|at| (at.max(self.since + settings.provision_timeout), Due::Deadline))
             }
-            TaskState::Running { stage } => {
+            TaskState::Running { stage, .. } => {
                 let end = self.deadline.map(|at| {
                     let at = at + BACKSTOP;
                     // A finished task whose report is on its way has time for that, but not for ever.
@@ -124,7 +124,7 @@ pub(super) fn event(due: Due, record: &TaskRecord, settings: &BuildsSettings) ->
                     let text = "the platform has not confirmed that the container is stopped";
                     return Some(TaskEvent::DeadlinePassed(text.to_owned()));
                 }
-                TaskState::Running { stage } => stage.as_str(),
+                TaskState::Running { stage, .. } => stage.as_str(),
                 _ => "launch",
             };
             let limit = human(settings.task_timeout);
@@ -151,7 +151,7 @@ fn kind(state: &TaskState) -> u8 {
         TaskState::Planned { .. } => 1,
         TaskState::Launching { .. } => 2,
         TaskState::Retreating { .. } => 3,
-        TaskState::Running { stage: Stage::Report } => 4,
+        TaskState::Running { stage: Stage::Report, .. } => 4,
         TaskState::Running { .. } => 5,
         TaskState::Closing { .. } => 6,
         TaskState::Settled { .. } => 7,

@@ -30,7 +30,7 @@ impl Actor {
         for (&run, &sha256) in &self.sessions {
             let place = usize::from(run.task.index);
             let stage = match self.state.tasks.get(place).map(|record| &record.task.state) {
-                Some(TaskState::Running { stage }) => *stage,
+                Some(TaskState::Running { stage, .. }) => *stage,
                 _ => Stage::Prepare,
             };
             let bound = Bound::new(sha256, self.context.clone(), stage, !self.is_current(run));

@@ -47,7 +47,6 @@ pub const RIGHTS: &[Right] = &[
     right("", "events", "list", "saying in builds' logs why a pod does not start"),
     right("", "events", "watch", "saying in builds' logs why a pod does not start"),
     right("", "secrets", "create", "handing the launch token to a task"),
-    right("", "secrets", "delete", "owner references, where the API server checks who may set them"),
 ];
 
 impl fmt::Display for Right {

@@ -121,7 +121,8 @@ pub(super) fn event(event: &Event) -> Option<(RunName, Word)> {
         "FailedCreate" => failed_create(message),
         "NodeNotReady" => word(Reason::NodeLost, format!("the pod's node does not answer: {message}")),
         "TaintManagerEviction" => word(Reason::NodeLost, lower(message)),
-        "Preempting" | "Preempted" | "Evicted" => word(None, sentence(reason, message)),
+        "Evicted" => word(of_pod(reason, message), sentence(reason, message)),
+        "Preempting" | "Preempted" => word(Reason::Evicted, sentence(reason, message)),
         "FailedMount"
         | "FailedAttachVolume"
         | "FailedMapVolume"
@@ -154,6 +155,8 @@ fn failed_create(message: &str) -> Word {
 
 fn unscheduled(refused: &PodCondition, nodes: &str) -> Word {
     let message = refused.message.as_deref().unwrap_or_default();
+    // What follows tells whose pods could be put out for this one, which is of no use to anybody here.
+    let message = message.split(" preemption: ").next().unwrap_or_default().trim_end_matches('.');
     let all = Tally::of(message);
     if all.none_matches() {
         let text = format!("no node of the cluster is labelled {nodes} ({message})");

@@ -1,0 +1,137 @@
+//! `kubectl apply -k` of the example deployment, with images of this checkout: the server comes up in the cluster, and a
+//! client outside builds through it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Client;
+use bakery_testkit::cluster::{Cluster, Namespace, example};
+use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::project::{Project, numbered};
+use bakery_testkit::registry::Registry;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+
+use crate::kitchen::{QUIET, single};
+
+const TOKEN: &str = "flour-water-salt-and-time";
+
+/// The example's folder with what its comments tell an operator to replace.
+fn filled_in(into: &Path, space: &Namespace, registry: &Registry, parts: &Parts) -> Result<()> {
+    copy(&example(""), into)?;
+    let change = |file: &str, changes: &[(&str, &str)]| -> Result<()> {
+        let mut text = fs::read_to_string(into.join(file))?;
+        for (from, to) in changes {
+            ensure!(text.contains(from), "{file} does not hold {from:?}");
+            text = text.replace(from, to);
+        }
+        Ok(fs::write(into.join(file), text)?)
+    };
+    let image = required("BAKERY_TEST_K8S_SERVER_IMAGE");
+    let (name, tag) = image.rsplit_once(':').context("the server image has no tag")?;
+    let url = format!("CONTROLLER_URL=http://bakery.{}.svc:3000", space.name);
+    let agent = format!("AGENT_IMAGE={}", space.cluster.agent_image);
+    let insecure = format!("INSECURE_REGISTRIES={},{}\n", registry.host, parts.base_registry());
+    change(
+        "kustomization.yaml",
+        &[
+            ("namespace: bakery\n", &format!("namespace: {}\n", space.name)),
+            ("  newTag: 0.1.0\n", &format!("  newName: {name}\n  newTag: {tag}\n")),
+        ],
+    )?;
+    change(
+        ".env",
+        &[
+            ("CONTROLLER_URL=https://bakery.example.com", &url),
+            ("AGENT_IMAGE=docker.io/rayshoo/bakery-agent:0.1.0", &agent),
+            ("BAKERY_TOKEN=\n", &format!("BAKERY_TOKEN={TOKEN}\n{insecure}")),
+        ],
+    )
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let there = to.join(path.file_name().context("a name")?);
+        if path.is_dir() {
+            copy(&path, &there)?;
+        } else {
+            fs::copy(&path, there)?;
+        }
+    }
+    Ok(())
+}
+
+/// A way from here to the server's port; ends when dropped.
+async fn forward(space: &Namespace) -> Result<(Child, String)> {
+    let mut command = space.cluster.command(&[
+        "-n",
+        &space.name,
+        "port-forward",
+        "deployment/bakery",
+        ":3000",
+        "--address=127.0.0.1",
+    ]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().context("stdout")?).read_line(&mut line).await?;
+    let port = line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:"));
+    let port = port.with_context(|| format!("kubectl port-forward said {line:?}"))?;
+    Ok((child, format!("http://127.0.0.1:{port}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_deployment_builds_for_a_client_outside() -> Result<()> {
+    let _quiet = QUIET.read().await;
+    let (parts, cluster) = (Parts::required(), Cluster::required());
+    let registry = Registry::start(&parts).await?;
+    let space = Namespace::create(&cluster, "deploy").await?;
+    // No provisioner makes volumes in a cluster of our own.
+    cluster.script(&["volume", &space.name, "20Gi"]).await?;
+    let folder = tempfile::tempdir()?;
+    filled_in(folder.path(), &space, &registry, &parts)?;
+    cluster.kubectl(&["apply", "-k", &folder.path().display().to_string()]).await?;
+    let rolled = space.kubectl(&["rollout", "status", "deployment/bakery", "--timeout=120s"]).await;
+    if let Err(error) = rolled {
+        let pods = space.kubectl(&["describe", "pods"]).await.unwrap_or_default();
+        let log = space.kubectl(&["logs", "deployment/bakery", "--tail=50"]).await.unwrap_or_default();
+        anyhow::bail!("{error}\n{pods}\n{log}");
+    }
+    let (_forward, url) = forward(&space).await?;
+    let image = format!("{}/deployed/app:1", registry.host);
+    let project = Project::new(&parts, &numbered("line", 5, 100), &single(&image))?;
+    let client = Client::new(&parts, project.path(), &url);
+    let refused = client.run(&[]).await?;
+    ensure!(refused.code != Some(0) && refused.err.contains("BAKERY_TOKEN"), "{}", refused.err);
+    let ended = client.with("BAKERY_TOKEN", TOKEN).run(&[]).await?;
+    let log = space.kubectl(&["logs", "deployment/bakery"]).await?;
+    ensure!(ended.code == Some(0), "{}\n{}\nserver:\n{log}", ended.out, ended.err);
+    ensure!(ended.numbers("line")? == [1, 2, 3, 4, 5], "{}", ended.out);
+    ensure!(!log.contains("WARN"), "{log}");
+
+    // As restricted as it says it is, and never restarted.
+    let pods = space.get("pods").await?;
+    let server: &Value = pods
+        .iter()
+        .find(|pod| pod["metadata"]["labels"]["app.kubernetes.io/name"] == "bakery")
+        .context("the server's pod")?;
+    ensure!(server["status"]["containerStatuses"][0]["restartCount"] == 0, "{server}");
+    let jobs = async || space.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
+    bakery_testkit::process::until("an empty namespace", Duration::from_secs(20), jobs).await?;
+    // A dry run of the label warns of pods that the level would not admit: now there is the server's alone.
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    let mut relabel =
+        cluster.command(&["label", "--dry-run=server", "--overwrite", "namespace", &space.name, label]);
+    let said = relabel.output().await?;
+    let warned = String::from_utf8_lossy(&said.stderr);
+    ensure!(
+        said.status.success() && warned.is_empty(),
+        "the server's pod is less restricted than it says: {warned}"
+    );
+    Ok(())
+}

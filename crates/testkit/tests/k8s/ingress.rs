@@ -1,0 +1,117 @@
+//! A proxy between everybody and the server, set up as docs/kubernetes.md says: it neither buffers nor cuts. The same
+//! proxy without these directives does both, so what is tested is the directives.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Log;
+use bakery_testkit::parts::required;
+use bakery_testkit::process::{Running, free_port, until};
+use bakery_testkit::project::{Project, numbered};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::kitchen::{Kitchen, single};
+
+/// Debian's nginx in front of a server.
+struct Nginx {
+    url: String,
+    _process: Running,
+    _folder: TempDir,
+}
+
+impl Nginx {
+    async fn start(listen: &str, location: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let at = folder.path().display();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("  {name}_temp_path {at}/{name};\n"))
+            .concat();
+        let text = format!(
+            "daemon off;\nworker_processes 1;\npid {at}/pid;\nuser root;\nevents {{ worker_connections 256; }}\n\
+             http {{\n  access_log off;\n{temporary}  server {{\n    listen {listen};\n{location}\n  }}\n}}\n"
+        );
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(&file, text)?;
+        let mut command = Command::new(required("BAKERY_TEST_NGINX"));
+        command.arg("-p").arg(folder.path()).arg("-c").arg(&file).arg("-e").arg("stderr");
+        let log = folder.path().join("log");
+        let process = Running::start("nginx", command, &log)?;
+        let url = format!("http://{listen}");
+        let up = async || reqwest::get(&url).await.is_ok();
+        until("nginx", Duration::from_secs(10), up)
+            .await
+            .with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
+        Ok(Self { url, _process: process, _folder: folder })
+    }
+}
+
+/// The block that the page gives, for this server.
+fn documented(server: &str) -> Result<String> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kubernetes.md");
+    let text = std::fs::read_to_string(page)?;
+    let (_, rest) = text.split_once("```nginx\n").context("no nginx block in docs/kubernetes.md")?;
+    let (block, _) = rest.split_once("```").context("the block has no end")?;
+    ensure!(block.contains("http://127.0.0.1:3000"), "{block}");
+    Ok(block.replace("http://127.0.0.1:3000", server))
+}
+
+/// A server whose clients and agents come by a proxy with this location.
+async fn behind(name: &str, location: impl FnOnce(&str) -> Result<String>) -> Result<(Kitchen, Nginx)> {
+    let mut kitchen = Kitchen::closed(name, &[]).await?;
+    let listen = free_port(&kitchen.space.cluster.host)?.to_string();
+    kitchen.server.set("CONTROLLER_URL", &format!("http://{listen}"));
+    kitchen.server.run().await?;
+    let nginx = Nginx::start(&listen, &location(&kitchen.server.url)?).await?;
+    Ok((kitchen, nginx))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_build_goes_through_a_proxy_as_it_happens() -> Result<()> {
+    let (kitchen, nginx) = behind("proxied", documented).await?;
+    let image = kitchen.image("proxied/app:1");
+    let steps = format!("COPY big /big\n{}", numbered("line", 10, 400));
+    let project = Project::new(&kitchen.parts, &steps, &single(&image))?;
+    // Beyond what a proxy takes by itself, and not to be compressed.
+    let noise = (0_u64..400_000).fold(String::new(), |mut noise, n| {
+        let _ = write!(noise, "{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        noise
+    });
+    project.write("big", &noise)?;
+    let client = bakery_testkit::client::Client::new(&kitchen.parts, project.path(), &nginx.url);
+    let mut child = client.spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    log.until("line 1").await?;
+    let first = Instant::now();
+    log.until("line 10").await?;
+    let apart = first.elapsed();
+    ensure!(apart > Duration::from_secs(2), "ten lines of 3.6 s came within {apart:?}: they were held back");
+    println!(
+        "through the documented proxy the first and the last of ten lines, 3.6 s apart, came {apart:?} apart"
+    );
+    ensure!(child.wait().await?.code() == Some(0), "{}", kitchen.server.log());
+    kitchen.gone(Duration::from_secs(20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_directives_the_same_proxy_refuses_a_context_or_holds_lines_back() -> Result<()> {
+    let bare = |server: &str| Ok(format!("    location / {{ proxy_pass {server}; }}"));
+    let (kitchen, nginx) = behind("bare", bare).await?;
+    let project =
+        Project::new(&kitchen.parts, &numbered("line", 10, 400), &single(&kitchen.image("bare/app:1")))?;
+    let client = bakery_testkit::client::Client::new(&kitchen.parts, project.path(), &nginx.url);
+    let mut child = client.spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    log.until("line 1").await?;
+    let first = Instant::now();
+    log.until("line 10").await?;
+    let apart = first.elapsed();
+    println!("through a bare proxy the same lines came {apart:?} apart");
+    ensure!(
+        apart < Duration::from_secs(2),
+        "lines are not held back: the test above tests nothing ({apart:?})"
+    );
+    ensure!(child.wait().await?.code() == Some(0), "a build ends well all the same");
+    kitchen.gone(Duration::from_secs(20)).await
+}
