@@ -33,6 +33,8 @@ pub struct Ended {
 /// One line of `LOG_FORMAT=json`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct JsonLine {
+    /// When it was written, RFC 3339.
+    pub ts: String,
     /// Text.
     pub message: String,
     /// Loudness.

@@ -6,7 +6,8 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::parts::required;
 
@@ -73,6 +74,18 @@ impl Cluster {
         self.script.is_some()
     }
 
+    /// A way to the API server over plain HTTP, with every right; ends when it is dropped.
+    pub async fn proxy(&self) -> Result<Proxy> {
+        let mut command = self.command(&["proxy", "--port=0"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().context("kubectl proxy")?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().context("stdout")?).read_line(&mut line).await?;
+        let address = line.trim().strip_prefix("Starting to serve on ");
+        let address = address.with_context(|| format!("kubectl proxy said {line:?}"))?;
+        Ok(Proxy { url: format!("http://{address}"), _child: child })
+    }
+
     /// The API server's `host:port`.
     pub async fn api(&self) -> Result<String> {
         let view = self.view().await?;
@@ -85,6 +98,14 @@ impl Cluster {
         let text = self.kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]).await?;
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+/// `kubectl proxy`.
+#[derive(Debug)]
+pub struct Proxy {
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    _child: Child,
 }
 
 /// A namespace with the accounts and rights of the example deployment; deleted when dropped.

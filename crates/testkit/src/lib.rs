@@ -4,11 +4,13 @@
 //! registry and a real S3 server. `make test` brings these parts and names them in variables ([`parts::Parts`]); a
 //! part that is missing fails the test, it never skips it. The rung above it (feature `k8s`) has a Kubernetes cluster too.
 
+pub mod agent;
 pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod engine;
 pub mod issuer;
+pub mod kitchen;
 pub mod parts;
 pub mod process;
 pub mod project;

@@ -10,7 +10,7 @@ use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::server::Server;
 use bakery_testkit::wire::Wire;
 
-use crate::kitchen::{Kitchen, single};
+use bakery_testkit::kitchen::{Kitchen, single};
 
 /// A kitchen whose server reaches the API server by a wire that can be cut.
 async fn wired(name: &str) -> Result<(Kitchen, Wire)> {

@@ -10,7 +10,7 @@ use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::{Parts, required};
 use bakery_testkit::project::Project;
 
-use crate::kitchen::Kitchen;
+use bakery_testkit::kitchen::Kitchen;
 
 /// The demo's folder, with its services for amd64 alone.
 fn demo(into: &Path) -> Result<()> {
@@ -106,7 +106,7 @@ async fn volumes_of_the_settings_file_are_baked_on() -> Result<()> {
     let steps = format!(
         "RUN echo one > /one\nFROM {base}\nCOPY --from=0 /one /two\nCOPY src /src\nRUN cat /two /src"
     );
-    let project = Project::new(&kitchen.parts, &steps, &crate::kitchen::single(&image))?;
+    let project = Project::new(&kitchen.parts, &steps, &bakery_testkit::kitchen::single(&image))?;
     project.write("src", "flour\n")?;
     let ended = kitchen.client(&project).run(&[]).await?;
     ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));

@@ -15,7 +15,7 @@ use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::Parts;
 use futures_util::StreamExt as _;
 
-use crate::kitchen::QUIET;
+use bakery_testkit::kitchen::QUIET;
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
 struct Workshop {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-use crate::kitchen::{QUIET, single};
+use bakery_testkit::kitchen::{QUIET, single};
 
 const TOKEN: &str = "flour-water-salt-and-time";
 

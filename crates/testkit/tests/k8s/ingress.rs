@@ -12,7 +12,7 @@ use bakery_testkit::project::{Project, numbered};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::kitchen::{Kitchen, single};
+use bakery_testkit::kitchen::{Kitchen, single};
 
 /// Debian's nginx in front of a server.
 struct Nginx {

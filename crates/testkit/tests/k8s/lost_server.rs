@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::Log;
 use bakery_testkit::project::{Project, numbered};
 
-use crate::kitchen::{Kitchen, single};
+use bakery_testkit::kitchen::{Kitchen, single};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_servers_pods_are_adopted() -> Result<()> {

@@ -8,7 +8,6 @@ mod bake;
 mod contract;
 mod deploy;
 mod ingress;
-mod kitchen;
 mod lost_server;
 mod nodes;
 mod refused;

@@ -8,7 +8,7 @@ use bakery_testkit::cluster::Cluster;
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 
-use crate::kitchen::{Kitchen, QUIET, single};
+use bakery_testkit::kitchen::{Kitchen, QUIET, single};
 
 /// Says which test was not run: on somebody else's cluster no node is disturbed.
 fn ours(test: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::kitchen::Kitchen;
+use bakery_testkit::kitchen::Kitchen;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_of_the_settings_file_and_of_the_settings_comes_in_one_report() -> Result<()> {

@@ -10,7 +10,7 @@ use bakery_testkit::project::{Project, numbered};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::kitchen::{Kitchen, single};
+use bakery_testkit::kitchen::{Kitchen, single};
 
 /// What a right is for, as something that is done with it and comes to nothing without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

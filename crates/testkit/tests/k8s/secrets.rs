@@ -10,7 +10,7 @@ use bakery_testkit::registry::{LOGIN, Registry};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::kitchen::{Kitchen, single};
+use bakery_testkit::kitchen::{Kitchen, single};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result<()> {

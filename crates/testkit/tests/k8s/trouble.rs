@@ -10,7 +10,7 @@ use bakery_testkit::project::{Project, numbered};
 use serde_json::json;
 use tokio::process::Child;
 
-use crate::kitchen::{Kitchen, single};
+use bakery_testkit::kitchen::{Kitchen, single};
 
 /// The build's reason, and what was said, are what they should be.
 async fn expect(

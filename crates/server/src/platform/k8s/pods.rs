@@ -209,6 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_read() {
+        let text = include_str!("../../../../../examples/server/k8s/configs/config.yaml");
+        let settings = PodSettings::read("config.yaml", text).unwrap();
+        assert_eq!(settings.service_account_name.as_deref(), Some("bakery-agent"));
+        let commented = |field: &&&str| **field != "serviceAccountName";
+        for field in FIELDS.iter().filter(commented) {
+            assert!(text.contains(&format!("\n  # {field}:")), "the example shows {field}");
+        }
+    }
+
+    #[test]
     fn an_empty_file_says_nothing() {
         for text in ["", "k8s:\n", "k8s: {}\n", "# later\n"] {
             assert_eq!(PodSettings::read("pods.yaml", text).unwrap(), PodSettings::default(), "{text:?}");

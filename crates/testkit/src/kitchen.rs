@@ -1,42 +1,48 @@
-//! What most tests here begin with.
+//! What tests on a cluster begin with: a server that bakes in a namespace of its own.
 
 use std::time::Duration;
 
+use crate::client::{Client, Ended};
+use crate::cluster::{Cluster, Namespace, example};
+use crate::parts::Parts;
+use crate::process::{free_port, until};
+use crate::project::Project;
+use crate::registry::Registry;
+use crate::server::Server;
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::{Client, Ended};
-use bakery_testkit::cluster::{Cluster, Namespace, example};
-use bakery_testkit::parts::Parts;
-use bakery_testkit::process::{free_port, until};
-use bakery_testkit::project::Project;
-use bakery_testkit::registry::Registry;
-use bakery_testkit::server::Server;
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 /// Held to write by a test that disturbs the whole cluster, to read by every other.
-pub(crate) static QUIET: RwLock<()> = RwLock::const_new(());
+pub static QUIET: RwLock<()> = RwLock::const_new(());
 
 /// A server that bakes in a namespace of its own, with a registry of its own. Fields are dropped in order: the server
 /// first.
-pub(crate) struct Kitchen {
-    pub(crate) server: Server,
-    pub(crate) space: Namespace,
-    pub(crate) registry: Registry,
-    pub(crate) parts: Parts,
+#[derive(Debug)]
+pub struct Kitchen {
+    /// The server.
+    pub server: Server,
+    /// Its namespace.
+    pub space: Namespace,
+    /// Where its images go.
+    pub registry: Registry,
+    /// The real parts.
+    pub parts: Parts,
     /// `None` in a test that holds [`QUIET`] itself.
     quiet: Option<RwLockReadGuard<'static, ()>>,
 }
 
 impl Kitchen {
-    pub(crate) async fn open(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
+    /// A kitchen whose server is ready. `name` keeps tests apart; `vars` go on top of what every test wants.
+    pub async fn open(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
         let mut kitchen = Self::closed(name, vars).await?;
         kitchen.server.run().await?;
         Ok(kitchen)
     }
 
     /// The same before its server has started.
-    pub(crate) async fn closed(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
+    pub async fn closed(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
         let quiet = QUIET.read().await;
         let mut kitchen = Self::alone(name, vars).await?;
         kitchen.quiet = Some(quiet);
@@ -44,7 +50,7 @@ impl Kitchen {
     }
 
     /// The same for a test that holds [`QUIET`] itself.
-    pub(crate) async fn alone(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
+    pub async fn alone(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
         let (parts, cluster) = (Parts::required(), Cluster::required());
         let registry = Registry::start(&parts).await?;
         let space = Namespace::create(&cluster, name).await?;
@@ -66,29 +72,30 @@ impl Kitchen {
         Ok(Self { server, space, registry, parts, quiet: None })
     }
 
-    pub(crate) fn client(&self, project: &Project) -> Client {
+    /// A client in a project's folder.
+    pub fn client(&self, project: &Project) -> Client {
         Client::new(&self.parts, project.path(), &self.server.url)
     }
 
     /// A name in the registry of this kitchen.
-    pub(crate) fn image(&self, name: &str) -> String {
+    pub fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host)
     }
 
     /// Waits until no Job, pod or Secret of ours is left; `limit` is the promise under test.
-    pub(crate) async fn gone(&self, limit: Duration) -> Result<()> {
+    pub async fn gone(&self, limit: Duration) -> Result<()> {
         let none = async || self.space.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
         until("an empty namespace", limit, none).await
     }
 
     /// The names of our pods, as the API server knows them now.
-    pub(crate) async fn pods(&self) -> Result<Vec<String>> {
+    pub async fn pods(&self) -> Result<Vec<String>> {
         let pods = self.space.ours("pods").await?;
         Ok(pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
     }
 
     /// What skopeo, a third party, prints about an image.
-    pub(crate) async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
+    pub async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
         let mut command = Command::new(&self.parts.skopeo);
         command.arg("inspect").args(args).args(["--tls-verify=false", &format!("docker://{image}")]);
         let output = command.output().await.context("skopeo")?;
@@ -97,7 +104,7 @@ impl Kitchen {
     }
 
     /// The build as `bakery-client ps --json` shows it.
-    pub(crate) async fn view(&self, project: &Project, build: &str) -> Result<Value> {
+    pub async fn view(&self, project: &Project, build: &str) -> Result<Value> {
         let listed = self.client(project).run(&["ps", "--json"]).await?;
         let mut list: Value = serde_json::from_str(&listed.out)?;
         let builds = list["builds"].as_array_mut().context("no builds")?;
@@ -106,12 +113,12 @@ impl Kitchen {
     }
 
     /// Everything that a failed assertion should show.
-    pub(crate) fn story(&self, ended: &Ended) -> String {
+    pub fn story(&self, ended: &Ended) -> String {
         format!("client: {:?}\n{}\n{}\nserver:\n{}", ended.code, ended.out, ended.err, self.server.log())
     }
 }
 
 /// A config with one task on the cluster.
-pub(crate) fn single(destination: &str) -> String {
-    bakery_testkit::project::single(destination).replace("global:\n", "global:\n  platform: k8s\n")
+pub fn single(destination: &str) -> String {
+    crate::project::single(destination).replace("global:\n", "global:\n  platform: k8s\n")
 }

@@ -1,0 +1,195 @@
+//! A thousand tasks at once against a real API server, controller manager and scheduler: the node is kwok's, a simulation;
+//! the agents are the real shipper without Kaniko, and get their launch tokens from the Secrets that the server made.
+//!
+//! Reports what the server asked of the API server, from its audit log, and the server's memory for each task.
+
+mod audit;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_core::names::RunName;
+use bakery_testkit::agent::Acting;
+use bakery_testkit::kitchen::Kitchen;
+use bakery_testkit::parts::required;
+use bakery_testkit::process::{Running, until};
+use bakery_testkit::project::Project;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+/// Builds, and tasks of each.
+const BUILDS: usize = 20;
+const TASKS: usize = 50;
+/// Lines of one task, one every ...
+const LINES: u32 = 60;
+/// ... so long: a task lives for a minute after it has begun.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let settings = tempfile::tempdir()?;
+    let file = settings.path().join("pods.yaml");
+    std::fs::write(
+        &file,
+        "k8s:\n  nodeSelector: { pool: kwok }\n  tolerations: [{ key: kwok, operator: Exists }]\n",
+    )?;
+    let vars =
+        [("K8S_CONFIG_PATH", &*file.display().to_string()), ("MAX_RUNS", "1000"), ("RUST_LOG", "warn")];
+    let kitchen = Kitchen::open("crowd", &vars).await?;
+    let _kwok = Kwok::start(&kitchen).await?;
+    let api = Api::of(&kitchen).await?;
+    let log = required("BAKERY_TEST_K8S_AUDIT_LOG");
+    let seen = audit::position(Path::new(&log))?;
+    let idle = memory(&kitchen, "VmRSS")?;
+
+    let config = format!(
+        "global:\n  platform: k8s\n  kaniko: {{ no-push: true }}\nbake:\n{}",
+        "- arch: amd64\n".repeat(TASKS)
+    );
+    let project = Project::new(&kitchen.parts, "RUN true", &config)?;
+    let begin = Instant::now();
+    let mut builds = JoinSet::new();
+    for _ in 0..BUILDS {
+        let client = kitchen.client(&project);
+        builds.spawn(async move { client.run(&[]).await });
+    }
+    let baked = api.bake(&kitchen.server.url).await?;
+    while let Some(ended) = builds.join_next().await {
+        let ended = ended??;
+        ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+    }
+    let took = begin.elapsed();
+    kitchen.gone(Duration::from_mins(2)).await?;
+    let peak = memory(&kitchen, "VmHWM")?;
+    let who = format!("system:serviceaccount:{}:bakery", kitchen.space.name);
+    let calls = audit::calls(Path::new(&log), seen, &who)?;
+    let tasks = BUILDS * TASKS;
+    println!(
+        "{tasks} tasks in {BUILDS} builds, {LINES} lines each, all ended well: {took:.0?}; most agents at once: {}",
+        baked.most
+    );
+    println!("calls of the server's account to the API server, from its audit log:");
+    print!("{}", calls.table(u32::try_from(tasks)?));
+    let each = (peak - idle) / u64::try_from(tasks)?;
+    println!("the server's memory: {idle} KiB idle, {peak} KiB at its peak: {each} KiB a task");
+    Ok(())
+}
+
+/// kwok with one node of its own.
+struct Kwok {
+    _process: Running,
+}
+
+impl Kwok {
+    async fn start(kitchen: &Kitchen) -> Result<Self> {
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": "kwok", "annotations": { "kwok.x-k8s.io/node": "fake" },
+                          "labels": { "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", "pool": "kwok" } },
+            "spec": { "taints": [{ "key": "kwok", "effect": "NoSchedule" }] },
+            "status": { "allocatable": { "cpu": "4k", "memory": "16Ti", "pods": "2000", "ephemeral-storage": "100Ti" },
+                        "capacity": { "cpu": "4k", "memory": "16Ti", "pods": "2000", "ephemeral-storage": "100Ti" } }
+        });
+        kitchen.space.apply(&node).await?;
+        let mut command = Command::new(required("BAKERY_TEST_KWOK"));
+        command.arg("--kubeconfig").arg(&kitchen.space.cluster.kubeconfig);
+        command.args([
+            "--manage-all-nodes=false",
+            "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+        ]);
+        command.args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/benches/crowd/stages.yaml")]);
+        let process = Running::start("kwok", command, &kitchen.server.scratch().join("kwok.log"))?;
+        until("kwok's node", Duration::from_mins(1), async || {
+            let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+            kitchen
+                .space
+                .kubectl(&["get", "node", "kwok", "-o", ready])
+                .await
+                .is_ok_and(|said| said == "True")
+        })
+        .await?;
+        Ok(Self { _process: process })
+    }
+}
+
+/// The API server as the benchmark itself sees it: not as the server's account.
+struct Api {
+    http: reqwest::Client,
+    space: String,
+    _proxy: bakery_testkit::cluster::Proxy,
+}
+
+struct Baked {
+    /// Agents that lived at the same time.
+    most: usize,
+}
+
+impl Api {
+    async fn of(kitchen: &Kitchen) -> Result<Self> {
+        let proxy = kitchen.space.cluster.proxy().await?;
+        let space = format!("{}/api/v1/namespaces/{}", proxy.url, kitchen.space.name);
+        Ok(Self { http: reqwest::Client::new(), space, _proxy: proxy })
+    }
+
+    async fn list(&self, kind: &str) -> Result<Vec<Value>> {
+        let list: Value = self.http.get(format!("{}/{kind}", self.space)).send().await?.json().await?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Plays the agent of every pod that runs, until all tasks have been played.
+    async fn bake(&self, url: &str) -> Result<Baked> {
+        let (mut known, mut agents, mut most) = (HashSet::new(), JoinSet::new(), 0);
+        while known.len() < BUILDS * TASKS || !agents.is_empty() {
+            if known.len() < BUILDS * TASKS {
+                let secrets = self.list("secrets").await?;
+                for pod in self.list("pods").await?.iter().filter(|pod| pod["status"]["phase"] == "Running") {
+                    let run = pod["metadata"]["labels"]["bakery.run"].as_str().context("a run")?;
+                    let Some(secret) = secrets.iter().find(|it| it["metadata"]["name"] == run) else {
+                        continue;
+                    };
+                    if known.insert(run.to_owned()) {
+                        let token = secret["data"]["BAKERY_LAUNCH_TOKEN"].as_str().context("a token")?;
+                        let token = String::from_utf8(STANDARD.decode(token)?)?;
+                        let name = pod["metadata"]["name"].as_str().context("a name")?;
+                        let pod = format!("{}/pods/{name}", self.space);
+                        agents.spawn(play(self.http.clone(), url.to_owned(), run.parse()?, token, pod));
+                    }
+                }
+            }
+            most = most.max(agents.len());
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                Some(ended) = agents.join_next() => ended??,
+            }
+        }
+        Ok(Baked { most })
+    }
+}
+
+async fn play(http: reqwest::Client, url: String, run: RunName, token: String, pod: String) -> Result<()> {
+    let agent = Acting::bind(&url, run, &token).await?;
+    let shipper = agent.ship();
+    let mut writer = agent.writer();
+    for line in 0..LINES {
+        writer.push(format!("line {line} of {run}\n").as_bytes(), |_| {});
+        tokio::time::sleep(PAUSE).await;
+    }
+    agent.end(shipper).await?;
+    let done = json!({ "metadata": { "annotations": { "bakery.test/done": "true" } } });
+    let patch = http.patch(pod).header("content-type", "application/merge-patch+json").body(done.to_string());
+    patch.send().await?.error_for_status()?;
+    Ok(())
+}
+
+/// A line of the server's `/proc/PID/status`, in KiB.
+fn memory(kitchen: &Kitchen, line: &str) -> Result<u64> {
+    let pid = kitchen.server.pid().context("the server is gone")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
+    Ok(value.context("no such line")?.trim().trim_end_matches(" kB").parse()?)
+}
