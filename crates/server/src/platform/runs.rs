@@ -2,10 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
+use tokio::sync::Notify;
 
 use super::{Exit, LaunchError};
 
@@ -14,7 +16,11 @@ const REMEMBERED: usize = 4096;
 
 /// Launches under way, and runs that are over.
 #[derive(Debug, Default)]
-pub(super) struct Runs(Mutex<Known>);
+pub(super) struct Runs {
+    known: Mutex<Known>,
+    /// Woken when the platform holds nothing of a run any more.
+    cleared: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -22,7 +28,9 @@ struct Known {
     launching: HashSet<RunName>,
     /// Runs that were stopped or have ended; the exit once it is known.
     past: HashMap<RunName, Option<Exit>>,
-    /// Those of `past` of which the platform holds nothing any more.
+    /// Those of `past` that the platform was told to remove ...
+    leaving: HashSet<RunName>,
+    /// ... and those of which it holds nothing any more.
     removed: HashSet<RunName>,
     /// `past` in order of arrival.
     order: VecDeque<RunName>,
@@ -66,8 +74,22 @@ impl Runs {
             && let Some(oldest) = known.order.pop_front()
         {
             known.past.remove(&oldest);
+            known.leaving.remove(&oldest);
             known.removed.remove(&oldest);
         }
+    }
+
+    /// The platform was told to remove what it holds of a run that is over.
+    pub(super) fn leaves(&self, run: RunName) {
+        let mut known = self.lock();
+        if known.past.contains_key(&run) {
+            known.leaving.insert(run);
+        }
+    }
+
+    /// Whether the platform was told to remove what it holds of the run.
+    pub(super) fn is_leaving(&self, run: RunName) -> bool {
+        self.lock().leaving.contains(&run)
     }
 
     /// The platform holds nothing of a run that is over.
@@ -75,6 +97,21 @@ impl Runs {
         let mut known = self.lock();
         if known.past.contains_key(&run) {
             known.removed.insert(run);
+        }
+        drop(known);
+        self.cleared.notify_waiters();
+    }
+
+    /// Waits until [`Runs::is_removed`].
+    pub(super) async fn removal(&self, run: RunName) {
+        loop {
+            // Listening before looking: what is cleared in between is not missed.
+            let mut cleared = pin!(self.cleared.notified());
+            cleared.as_mut().enable();
+            if self.is_removed(run) {
+                return;
+            }
+            cleared.await;
         }
     }
 
@@ -104,6 +141,6 @@ impl Runs {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

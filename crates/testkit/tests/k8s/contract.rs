@@ -93,7 +93,7 @@ async fn shell(engine: &Engine, parts: &Parts, cluster: &Cluster, name: &str) ->
     push.map(|_| there)
 }
 
-async fn platform(space: &Namespace, installation: &str, image: &str) -> Result<K8sPlatform> {
+pub(crate) async fn platform(space: &Namespace, installation: &str, image: &str) -> Result<K8sPlatform> {
     let kubeconfig = space.kubeconfig(None).await?.display().to_string();
     of(&[("KUBECONFIG", &kubeconfig)], &space.name, installation, image).await
 }

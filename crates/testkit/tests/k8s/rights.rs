@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bakery_core::names::{Arch, BuildId, RunName, TaskId};
 use bakery_server::platform::k8s::{RIGHTS, Right};
+use bakery_server::platform::{LaunchOrder, Launcher as _};
 use bakery_testkit::client::Log;
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 use serde_json::{Value, json};
 use tokio::process::Command;
+
+use crate::contract::platform;
 
 use bakery_testkit::kitchen::{Kitchen, single};
 
@@ -21,12 +25,15 @@ enum Deed {
     Watch,
     /// A cancelled build leaves nothing behind, and the server knows that.
     Cancel,
+    /// A Job whose launch was never answered is taken over by the next launch of the same order.
+    Adopt,
 }
 
 fn deed(right: &Right) -> Deed {
     match (right.resource, right.verb) {
         ("jobs" | "secrets", "create") => Deed::Bake,
-        ("jobs", "get" | "delete") => Deed::Cancel,
+        ("jobs", "delete") => Deed::Cancel,
+        ("jobs", "get") => Deed::Adopt,
         _ => Deed::Watch,
     }
 }
@@ -48,6 +55,7 @@ async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
             ensure!(ended.code == Some(0), "exit {:?}: {}", ended.code, ended.err);
             Ok(())
         }
+        Deed::Adopt => adopt(kitchen).await,
         Deed::Cancel => {
             let steps = format!("{}\nRUN sleep 600", numbered("tick", 1, 100));
             let project = Project::new(&kitchen.parts, &steps, &single(&image))?;
@@ -64,6 +72,24 @@ async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
             unsure.map_or(Ok(()), |line| bail!("{line}"))
         }
     }
+}
+
+/// Launches one order by two platforms that know nothing of each other, as two lives of one server.
+async fn adopt(kitchen: &Kitchen) -> Result<()> {
+    let image = &kitchen.space.cluster.agent_image;
+    let order = LaunchOrder {
+        run: RunName { task: TaskId { build: BuildId::new(1, 1), index: 0 }, attempt: 1 },
+        arch: Arch::Amd64,
+        cpu_millis: 100,
+        memory_mib: 64,
+        env: Vec::new(),
+        deadline: Duration::from_mins(1),
+    };
+    for _ in 0..2 {
+        let life = platform(&kitchen.space, "two-lives", image).await?;
+        life.launch(&order).await?;
+    }
+    Ok(())
 }
 
 /// The Role of the example, as it stands in the namespace.
@@ -145,9 +171,10 @@ async fn every_right_is_needed_and_no_other() -> Result<()> {
         kitchen.space.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
     }
     kitchen.server.run().await?;
-    for deed in [Deed::Watch, Deed::Bake, Deed::Cancel] {
+    for deed in [Deed::Watch, Deed::Bake, Deed::Cancel, Deed::Adopt] {
         attempt(&kitchen, deed).await.with_context(|| format!("{deed:?} with every right"))?;
     }
+    kitchen.space.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
     let checked = check(&kitchen).await?;
     ensure!(checked.contains("would take an agent's Job") && !checked.contains("right:"), "{checked}");
     println!("{checked}");

@@ -279,6 +279,7 @@ impl Board {
         let over = |seen: &Option<Seen>| matches!(seen, Some(Seen::Deleted(_)));
         if life.told && over(&life.job) && over(&life.pod) {
             self.lives.remove(&run);
+            around.runs.removed(run);
         }
     }
 }

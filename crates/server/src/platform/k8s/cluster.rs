@@ -1,6 +1,7 @@
 //! Finding the cluster, and calling it: every call is bounded in time, and every refusal becomes words.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::reason::Reason;
@@ -10,11 +11,14 @@ use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Error, Resource};
+use tokio::sync::Semaphore;
 
 use super::super::LaunchError;
 
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(20);
+/// Calls at once: a burst of launches would only be told to come back later.
+const CALLS: usize = 32;
 
 /// Why there is no platform `k8s`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +34,7 @@ pub struct K8sError {
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) client: Client,
+    calls: Arc<Semaphore>,
     /// Where agents' Jobs live.
     pub namespace: String,
     /// Where the API server is.
@@ -55,7 +60,7 @@ impl Cluster {
             text: format!("no connection to the Kubernetes API at {url} can be made: {}", chain(&error)),
             hint: "check the certificates and the login that the kubeconfig names".to_owned(),
         })?;
-        Ok(Self { client, namespace: namespace.to_owned(), url })
+        Ok(Self { client, calls: Arc::new(Semaphore::new(CALLS)), namespace: namespace.to_owned(), url })
     }
 
     pub(super) fn jobs(&self) -> Api<Job> {
@@ -84,6 +89,8 @@ impl Cluster {
         doing: &str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Refused> {
+        // The semaphore is never closed.
+        let _one = self.calls.acquire().await;
         match tokio::time::timeout(ANSWER, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Refused { code: code(&error), error: self.trouble(doing, &error) }),

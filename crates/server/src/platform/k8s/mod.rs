@@ -38,9 +38,9 @@ use job::House;
 
 /// Jobs in one answer of a listing.
 const PAGE: u32 = 500;
-/// Between two looks at a Job that is being deleted: the first, doubled up to the longest.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
-const LONGEST_LOOK: Duration = Duration::from_secs(2);
+/// How long the watch may take to see that a Job is gone before it is looked for; doubled up to the longest.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// What the operator decides about this platform.
 #[derive(Debug, Clone)]
@@ -125,24 +125,29 @@ impl Core {
         let jobs = self.cluster.jobs();
         let name = run.to_string();
         match self.cluster.call(&format!("deleting the Job {name}"), jobs.delete(&name, &params)).await {
-            Ok(_) | Err(Refused { code: 404, .. }) => Ok(()),
+            Ok(_) | Err(Refused { code: 404, .. }) => {
+                self.runs.leaves(run);
+                Ok(())
+            }
             Err(refused) => Err(refused.error),
         }
     }
 
-    /// Waits until a Job that is being deleted is gone: it goes after its pod.
+    /// Waits until a Job that is being deleted is gone: it goes after its pod. The watch sees that; where nobody watches,
+    /// or the watch has missed it, the API server is asked from time to time.
     async fn vanished(&self, run: RunName) -> Result<(), LaunchError> {
         let jobs = self.cluster.api::<PartialObjectMeta<Job>>();
-        let (name, mut pause) = (run.to_string(), FIRST_LOOK);
-        loop {
+        let name = run.to_string();
+        let mut pause = FIRST_LOOK;
+        while tokio::time::timeout(pause, self.runs.removal(run)).await.is_err() {
             match self.cluster.call(&format!("looking for the Job {name}"), jobs.get(&name)).await {
                 Ok(_) => {}
-                Err(Refused { code: 404, .. }) => return Ok(()),
+                Err(Refused { code: 404, .. }) => break,
                 Err(refused) => return Err(refused.error),
             }
-            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_LOOK);
         }
+        Ok(())
     }
 }
 
@@ -182,7 +187,11 @@ impl Launcher for K8sPlatform {
         core.runs.remember(*run, None);
         if core.runs.has_ended(*run) {
             // Nothing lives that a deletion would have to wait for.
-            return core.remove(*run, PropagationPolicy::Background).await;
+            return if core.runs.is_leaving(*run) {
+                Ok(())
+            } else {
+                core.remove(*run, PropagationPolicy::Background).await
+            };
         }
         core.remove(*run, PropagationPolicy::Foreground).await?;
         core.vanished(*run).await

@@ -108,12 +108,9 @@ impl Watch {
 
     /// Removes the Job whose end was told. What cannot be removed now is told again by the next resync.
     async fn clear(&mut self) {
-        let Some(run) = self.told.take() else { return };
-        match self.core.remove(run, PropagationPolicy::Background).await {
-            Ok(()) => self.core.runs.removed(run),
-            Err(error) => {
-                tracing::warn!(%run, %error, "an ended Job could not be removed; the next connection tries again");
-            }
+        let Some(run) = self.told.take().filter(|run| !self.core.runs.is_leaving(*run)) else { return };
+        if let Err(error) = self.core.remove(run, PropagationPolicy::Background).await {
+            tracing::warn!(%run, %error, "an ended Job could not be removed; the next connection tries again");
         }
     }
 

@@ -9,6 +9,7 @@ fn cluster() -> Cluster {
     let config = Config::new("http://127.0.0.1:1/".parse().unwrap());
     Cluster {
         client: Client::try_from(config).unwrap(),
+        calls: Arc::new(Semaphore::new(CALLS)),
         namespace: "ovens".to_owned(),
         url: "http://127.0.0.1:1".to_owned(),
     }
