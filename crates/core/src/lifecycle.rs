@@ -67,8 +67,10 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
             let last = reason.map(|reason| Cause::new(reason, text.clone()));
             (task.at(TaskState::Launching { last }), vec![Effect::Say(text)])
         }
-        (TaskState::Running { stage, trouble }, TaskEvent::Progress(reason, text)) => {
-            let trouble = reason.map(|reason| Cause::new(reason, text.clone())).or_else(|| trouble.clone());
+        (TaskState::Running { stage, .. }, TaskEvent::Progress(reason, text)) => {
+            // What hinders a launch is worth a line, and means nothing to an agent that has spoken.
+            let trouble =
+                reason.filter(|reason| ends_tasks(*reason)).map(|reason| Cause::new(reason, text.clone()));
             (task.at(TaskState::Running { stage: *stage, trouble }), vec![Effect::Say(text)])
         }
         (TaskState::Launching { .. }, TaskEvent::LaunchFailed { retryable, cause }) => {
@@ -81,11 +83,13 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
             };
             retreat(task, cause.reason.retryable(), cause)
         }
-        // An agent that was taken away does not know why; a platform that does may say that it would be so again.
-        (TaskState::Retreating { cause, spoken: true }, TaskEvent::Gone(exit))
-            if cause.reason == Reason::Evicted && exit.reason == Reason::DiskFull =>
-        {
-            (task.settled(Ending::by(Cause::after(exit.reason, &cause.text, &exit))), Vec::new())
+        (TaskState::Retreating { cause, spoken: true }, TaskEvent::Gone(exit)) => {
+            let cause = told_better(cause.clone(), Some(&exit));
+            if cause.reason.retryable() {
+                (task.again(cause), vec![Effect::QueueAgain])
+            } else {
+                (task.settled(Ending::by(cause)), Vec::new())
+            }
         }
         (TaskState::Retreating { cause, .. }, TaskEvent::StopConfirmed | TaskEvent::Gone(_)) => {
             (task.again(cause.clone()), vec![Effect::QueueAgain])
@@ -123,13 +127,14 @@ fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<Effect>) {
         }
         _ => stage,
     };
-    let ending = match (&task.state, ending) {
-        (TaskState::Running { trouble: Some(trouble), .. }, Ending::Lost { cause })
-            if cause.reason == Reason::Evicted =>
-        {
-            Ending::by(Cause::after(trouble.reason, &cause.text, trouble))
-        }
-        (_, ending) => ending,
+    let said = match &task.state {
+        TaskState::Running { trouble, .. } => trouble.as_ref(),
+        TaskState::Closing { exit, .. } => Some(exit),
+        _ => None,
+    };
+    let ending = match ending {
+        Ending::Lost { cause } => Ending::by(told_better(cause, said)),
+        ending => ending,
     };
     match (&task.state, ending) {
         (
@@ -147,6 +152,28 @@ fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<Effect>) {
         (TaskState::Retreating { spoken: true, .. }, Ending::Lost { .. }) => (task.clone(), Vec::new()),
         (TaskState::Closing { .. }, ending) => (task.settled(ending), Vec::new()),
         (_, ending) => (task.settled(ending), vec![Effect::StopIfItLingers]),
+    }
+}
+
+/// Whether a platform's word explains the end of an agent that has spoken.
+fn ends_tasks(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::DiskFull | Reason::Evicted | Reason::NodeLost | Reason::OutOfMemory | Reason::SpotReclaimed
+    )
+}
+
+/// An agent that is taken away does not know why. Where the platform does, its reason counts, and both their words.
+fn told_better(cause: Cause, said: Option<&Cause>) -> Cause {
+    match said {
+        Some(said)
+            if cause.reason == Reason::Evicted
+                && said.reason != Reason::Evicted
+                && ends_tasks(said.reason) =>
+        {
+            Cause::after(said.reason, &cause.text, said)
+        }
+        _ => cause,
     }
 }
 

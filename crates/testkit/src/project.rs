@@ -48,3 +48,18 @@ pub fn numbered(mark: &str, count: u32, millis: u32) -> String {
     let pause = format!("{}.{:03}", millis / 1000, millis % 1000);
     format!("RUN i=1; while [ $i -le {count} ]; do echo {mark} $i; i=$((i+1)); sleep {pause}; done")
 }
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let there = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &there)?;
+        } else {
+            fs::copy(entry.path(), there)?;
+        }
+    }
+    Ok(())
+}

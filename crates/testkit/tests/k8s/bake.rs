@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::Client;
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::{Parts, required};
-use bakery_testkit::project::Project;
+use bakery_testkit::project::{Project, copy};
 
 use bakery_testkit::kitchen::Kitchen;
 
@@ -21,20 +21,6 @@ fn demo(into: &Path) -> Result<()> {
     let amd64 = text.replace("[linux/amd64, linux/arm64]", "[linux/amd64]");
     ensure!(amd64 != text, "the demo's Compose file does not read as expected");
     Ok(fs::write(file, amd64)?)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let there = to.join(path.file_name().context("a name")?);
-        if path.is_dir() {
-            copy(&path, &there)?;
-        } else {
-            fs::copy(&path, there)?;
-        }
-    }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::Client;
 use bakery_testkit::cluster::{Cluster, Namespace, example};
 use bakery_testkit::parts::{Parts, required};
-use bakery_testkit::project::{Project, numbered};
+use bakery_testkit::project::{Project, copy, numbered};
 use bakery_testkit::registry::Registry;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -50,20 +50,6 @@ fn filled_in(into: &Path, space: &Namespace, registry: &Registry, parts: &Parts)
             ("BAKERY_TOKEN=\n", &format!("BAKERY_TOKEN={TOKEN}\n{insecure}")),
         ],
     )
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let there = to.join(path.file_name().context("a name")?);
-        if path.is_dir() {
-            copy(&path, &there)?;
-        } else {
-            fs::copy(&path, there)?;
-        }
-    }
-    Ok(())
 }
 
 /// A way from here to the server's port; ends when dropped.

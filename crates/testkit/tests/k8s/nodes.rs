@@ -66,8 +66,20 @@ async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_wh
     cluster.script(&["stop", "kubelet"]).await?;
     let lost = log.until_contains("node does not answer", Duration::from_mins(2)).await;
     let taken = log.until_contains("the pod is being ended", Duration::from_mins(2)).await;
-    cluster.script(&["start", "kubelet"]).await?;
-    cluster.script(&["stop", "spare"]).await?;
+    let lost_in_json = async {
+        let seen = async || {
+            let view = kitchen.view(&project, &build).await;
+            view.is_ok_and(|view| view["targets"][0]["tasks"][0]["reason"] == "node-lost")
+        };
+        until("the reason node-lost in JSON", Duration::from_mins(1), seen).await
+    };
+    let started = async {
+        cluster.script(&["start", "kubelet"]).await?;
+        cluster.script(&["stop", "spare"]).await
+    };
+    let (json, started) = tokio::join!(lost_in_json, started);
+    started?;
+    json?;
     let lost = lost?;
     println!("{}", taken?.message);
     println!("{}", lost.message);

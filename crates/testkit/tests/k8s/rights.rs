@@ -44,15 +44,29 @@ async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
     match deed {
         Deed::Watch => {
             let url = format!("{}/readyz", kitchen.server.url);
-            let answer = reqwest::get(&url).await?;
-            let good = answer.status().is_success();
-            ensure!(good, "/readyz: {}", answer.text().await?);
-            Ok(())
+            let mut said = String::new();
+            let ready = until("a ready server", Duration::from_secs(4), async || {
+                let Ok(answer) = reqwest::get(&url).await else { return false };
+                let good = answer.status().is_success();
+                said = answer.text().await.unwrap_or_default();
+                good
+            });
+            ready.await.with_context(|| said)
         }
         Deed::Bake => {
             let project = Project::new(&kitchen.parts, "RUN true", &single(&image))?;
             let ended = kitchen.client(&project).run(&[]).await?;
-            ensure!(ended.code == Some(0), "exit {:?}: {}", ended.code, ended.err);
+            if ended.code != Some(0) {
+                // Whoever reads the log or JSON sees what is missing.
+                let view = kitchen.view(&project, &ended.build()?).await?;
+                let clear = ended.out.contains("is forbidden: User") && ended.out.contains("role.yaml");
+                ensure!(
+                    view["reason"] == "launch-refused" && clear,
+                    "UNCLEAR: {view}\n{}",
+                    kitchen.story(&ended)
+                );
+                bail!("exit {:?}: {}", ended.code, ended.err);
+            }
             Ok(())
         }
         Deed::Adopt => adopt(kitchen).await,
@@ -158,12 +172,10 @@ async fn every_right_is_needed_and_no_other() -> Result<()> {
         ensure!(checked.matches("MISSING").count() >= 1 && checked.contains(&right.to_string()), "{checked}");
         kitchen.server.run_alive().await?;
         let deed = deed(right);
-        if deed == Deed::Watch {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-        }
         let outcome = attempt(&kitchen, deed).await;
         kitchen.server.kill().await?;
         match outcome {
+            Err(why) if why.to_string().contains("UNCLEAR") => return Err(why),
             Err(why) => println!("without {right}: {deed:?} fails: {why:#}"),
             Ok(()) => bail!("without {right} {deed:?} should fail"),
         }

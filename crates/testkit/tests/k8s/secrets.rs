@@ -56,7 +56,7 @@ async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result
     let name = kitchen.pods().await?.pop().context("a pod")?;
     ensure!(!kubectl(&["describe", "pod", &name]).await?.contains(password));
 
-    // The namespace enforces `baseline`; a dry run against it says the same of the very pod.
+    // The namespace enforces `baseline`, so the pod that runs was admitted under it.
     let space = kubectl(&["get", "namespace", &kitchen.space.name, "-o", "yaml"]).await?;
     ensure!(space.contains("pod-security.kubernetes.io/enforce: baseline"), "{space}");
     // Who steals the token is too late: the run is bound.

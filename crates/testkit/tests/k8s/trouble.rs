@@ -113,6 +113,33 @@ async fn a_pod_deleted_by_hand_is_noticed_and_tried_once_more() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_deleted_by_hand_takes_its_pod_along_before_the_next_begins() -> Result<()> {
+    let kitchen = Kitchen::open("orphaned", &[]).await?;
+    // The step does not hear SIGTERM, so the pod lives on after its Job for as long as it may.
+    let steps = format!("{}\nRUN trap '' TERM; sleep 20", numbered("tick", 1, 100));
+    let project = Project::new(&kitchen.parts, &steps, &single(&kitchen.image("orphaned/app:1")))?;
+    let client = kitchen.client(&project);
+    let mut child = client.spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    let build = log.until("tick 1").await?.build.context("build")?;
+    kitchen.space.kubectl(&["delete", "job", &format!("bk-{build}-0-1"), "--wait=false"]).await?;
+    let mut most = 0;
+    until("a second attempt", Duration::from_mins(1), async || {
+        let pods = kitchen.space.ours("pods").await.unwrap_or_default();
+        let live = |phase: &serde_json::Value| phase == "Running" || phase == "Pending";
+        most = most.max(pods.iter().filter(|pod| live(&pod["status"]["phase"])).count());
+        pods.iter().any(|pod| {
+            pod["metadata"]["labels"]["bakery.run"].as_str().is_some_and(|run| run.ends_with("-2"))
+        })
+    })
+    .await?;
+    ensure!(most == 1, "{most} pods of one task lived at the same time");
+    log.until("tick 1").await?;
+    ensure!(child.wait().await?.code() == Some(0), "{}", kitchen.server.log());
+    kitchen.gone(Duration::from_secs(30)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quota_is_named_whether_it_forbids_the_job_or_its_pod() -> Result<()> {
     let kitchen = Kitchen::open("quota", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
     let project = Project::new(&kitchen.parts, "RUN true", &single(&kitchen.image("quota/app:1")))?;
@@ -161,13 +188,37 @@ async fn a_namespace_that_admits_no_root_is_named() -> Result<()> {
 async fn a_build_that_fills_its_disk_is_evicted_and_says_why() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("pods.yaml").display().to_string();
-    std::fs::write(&file, "k8s: { ephemeralStorage: 64Mi }\n")?;
-    let kitchen = Kitchen::open("disk", &[("K8S_CONFIG_PATH", &file)]).await?;
-    let steps = "RUN dd if=/dev/zero of=/big bs=1M count=200 && sleep 120";
-    let project = Project::new(&kitchen.parts, steps, &single(&kitchen.image("disk/app:1")))?;
-    let ended = kitchen.client(&project).run(&[]).await?;
-    expect(&kitchen, &project, &ended, 1, "disk-full", &["ephemeral"]).await?;
-    kitchen.gone(Duration::from_secs(20)).await
+    for (name, settings, script, words) in [
+        (
+            "disk",
+            "ephemeralStorage: 64Mi",
+            "RUN dd if=/dev/zero of=/big bs=1M count=200 && sleep 120",
+            "ephemeral",
+        ),
+        (
+            "volume",
+            "workVolume: { emptyDir: { sizeLimit: 64Mi } }",
+            "RUN true",
+            "EmptyDir volume \"bakery-work\"",
+        ),
+    ] {
+        std::fs::write(&file, format!("k8s: {{ {settings} }}\n"))?;
+        let kitchen = Kitchen::open(name, &[("K8S_CONFIG_PATH", &file)]).await?;
+        // What a pre-script writes at the root of the source lies on the work volume.
+        let script_of_volume =
+            "  pre-script: dd if=/dev/zero of=big bs=1M count=200 2>/dev/null; sleep 120\n";
+        let config = single(&kitchen.image("disk/app:1"));
+        let config = if name == "volume" {
+            config.replace("global:\n", &format!("global:\n{script_of_volume}"))
+        } else {
+            config
+        };
+        let project = Project::new(&kitchen.parts, script, &config)?;
+        let ended = kitchen.client(&project).run(&[]).await?;
+        expect(&kitchen, &project, &ended, 1, "disk-full", &[words]).await?;
+        kitchen.gone(Duration::from_secs(20)).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

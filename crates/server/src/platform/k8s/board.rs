@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{Hash as _, Hasher as _};
 
 use bakery_core::names::RunName;
+use bakery_core::reason::Reason;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event as Happening, Pod};
 use kube::runtime::watcher::Event;
@@ -29,6 +30,8 @@ pub(super) struct Board {
     events: bool,
     /// Observations that must wait until everything is listed.
     held: Vec<Observation>,
+    /// What listed events say; it counts where the pod has not come further since.
+    listed: Vec<(RunName, Word)>,
     /// Runs that seem to be over and whose pod was never seen.
     doubts: Vec<RunName>,
 }
@@ -46,7 +49,10 @@ enum Listing {
 struct Life {
     job: Option<Seen>,
     pod: Option<Seen>,
-    said: HashSet<u64>,
+    /// The pod is on a node: what kept it from there is over.
+    placed: bool,
+    /// What was said; troubles are said again where it has gone on in between.
+    said: HashMap<u64, bool>,
     /// Its end has been told.
     told: bool,
 }
@@ -80,7 +86,7 @@ impl Board {
     /// Begins again: everything will be listed anew. What was said is not said again.
     pub(super) fn begin(&mut self) {
         (self.jobs, self.pods, self.events) = (Listing::Awaited, Listing::Awaited, false);
-        self.held.clear();
+        self.listed.clear();
         self.doubts.clear();
     }
 
@@ -172,9 +178,11 @@ impl Board {
         };
         let Some((run, word)) = seen::event(happening) else { return };
         // Of a run that is not ours, or not known yet, nothing is kept.
-        if self.lives.contains_key(&run) {
-            self.say(run, word, listed, around);
-        } else if word.reason.is_some() || !listed {
+        if listed {
+            self.listed.push((run, word));
+        } else if self.lives.contains_key(&run) {
+            self.say(run, word, false, around);
+        } else {
             self.tell(progress(run, word), around);
         }
     }
@@ -210,7 +218,9 @@ impl Board {
             Standing::Over(exit) => (Seen::Over(exit), Vec::new()),
             Standing::Open(words) => (Seen::Open, words),
         };
-        self.lives.entry(run).or_default().pod = Some(seen);
+        let life = self.lives.entry(run).or_default();
+        life.pod = Some(seen);
+        life.placed |= pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
         for word in words {
             self.say(run, word, listed, around);
         }
@@ -220,8 +230,15 @@ impl Board {
         let said = &mut self.lives.entry(run).or_default().said;
         let mut hasher = DefaultHasher::new();
         word.text.hash(&mut hasher);
-        let new = said.len() < SAID && said.insert(hasher.finish());
-        if new && (word.reason.is_some() || !listed) {
+        let (key, trouble) = (hasher.finish(), word.reason.is_some());
+        let new = said.len() < SAID && !said.contains_key(&key);
+        if new {
+            if !trouble {
+                said.retain(|_, trouble| !*trouble);
+            }
+            said.insert(key, trouble);
+        }
+        if new && (trouble || !listed) {
             self.tell(progress(run, word), around);
         }
     }
@@ -240,7 +257,10 @@ impl Board {
         if !self.is_synced() {
             return;
         }
-        let here = |life: &Life| matches!(life.job, Some(Seen::Open | Seen::Over(_)));
+        // A pod lives on without its Job, for a while or until somebody ends it.
+        let here = |life: &Life| {
+            matches!(life.job, Some(Seen::Open | Seen::Over(_))) || matches!(life.pod, Some(Seen::Open))
+        };
         let mut live: HashSet<RunName> =
             self.lives.iter().filter(|(_, life)| here(life)).map(|(run, _)| *run).collect();
         for life in self.lives.values_mut().filter(|life| here(life)) {
@@ -251,6 +271,17 @@ impl Board {
         live.extend(around.runs.launching());
         around.out.push_back(Observation::Synced { live: live.into_iter().collect() });
         around.out.extend(self.held.drain(..));
+        for (run, word) in std::mem::take(&mut self.listed) {
+            let open = self.lives.get(&run).is_some_and(|life| !life.told);
+            // What is lost with a node concerns a pod that runs there, all else one that has no place yet.
+            let counts = self
+                .lives
+                .get(&run)
+                .is_some_and(|life| life.placed == (word.reason == Some(Reason::NodeLost)));
+            if open && counts {
+                self.say(run, word, true, around);
+            }
+        }
         for run in self.lives.keys().copied().collect::<Vec<_>>() {
             self.settle(run, around);
         }
@@ -267,6 +298,11 @@ impl Board {
                 (Some(pod), _) => {
                     if let Some(exit) = pod.exit().cloned() {
                         life.told = true;
+                        // A word that comes late, of a run that nothing is left of.
+                        if around.runs.is_removed(run) {
+                            self.lives.remove(&run);
+                            return;
+                        }
                         around.runs.remember(run, Some(exit.clone()));
                         around.out.push_back(Observation::Gone { run, exit });
                     }
@@ -276,7 +312,7 @@ impl Board {
                 (None, _) => {}
             }
         }
-        let over = |seen: &Option<Seen>| matches!(seen, Some(Seen::Deleted(_)));
+        let over = |seen: &Option<Seen>| matches!(seen, None | Some(Seen::Deleted(_)));
         if life.told && over(&life.job) && over(&life.pod) {
             self.lives.remove(&run);
             around.runs.removed(run);

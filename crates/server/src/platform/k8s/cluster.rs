@@ -8,15 +8,19 @@ use bakery_core::reason::Reason;
 use bakery_core::vars::Vars;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod, Secret};
+use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Error, Resource};
 use tokio::sync::Semaphore;
 
 use super::super::LaunchError;
+use super::seen::QUOTA_HINT;
 
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(20);
+/// The first pause before a creation is tried again that met another.
+const CONFLICT: Duration = Duration::from_millis(100);
 /// Calls at once: a burst of launches would only be told to come back later.
 const CALLS: usize = 32;
 
@@ -89,15 +93,43 @@ impl Cluster {
         doing: &str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Refused> {
-        // The semaphore is never closed.
-        let _one = self.calls.acquire().await;
-        match tokio::time::timeout(ANSWER, call).await {
+        let bounded = async {
+            // The semaphore is never closed.
+            let _one = self.calls.acquire().await;
+            call.await
+        };
+        match tokio::time::timeout(ANSWER, bounded).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Refused { code: code(&error), error: self.trouble(doing, &error) }),
+            Ok(Err(error)) => {
+                let status = if let Error::Api(status) = &error { status.reason.as_str() } else { "" };
+                Err(Refused {
+                    code: code(&error),
+                    word: status.to_owned(),
+                    error: self.trouble(doing, &error),
+                })
+            }
             Err(_) => {
                 let text = format!("{doing}: the Kubernetes API at {} does not answer within 20s", self.url);
                 let error = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text };
-                Err(Refused { code: 0, error })
+                Err(Refused { code: 0, word: String::new(), error })
+            }
+        }
+    }
+
+    /// Makes an object. A namespace's quota that is counted anew at the same moment is no refusal, and is tried again.
+    pub(super) async fn create<K>(&self, doing: &str, api: &Api<K>, wanted: &K) -> Result<K, Refused>
+    where
+        K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let params = PostParams::default();
+        let mut pause = CONFLICT;
+        loop {
+            match self.call(doing, api.create(&params, wanted)).await {
+                Err(refused) if refused.word == "Conflict" && pause < CONFLICT * 8 => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                answer => return answer,
             }
         }
     }
@@ -114,11 +146,7 @@ impl Cluster {
     fn trouble(&self, doing: &str, error: &Error) -> LaunchError {
         let said = self.words(error);
         let (reason, retryable, hint) = match code(error) {
-            403 if said.contains("exceeded quota") => {
-                let hint =
-                    "raise the namespace's ResourceQuota, or lower MAX_RUNS or the task's cpu and memory";
-                (Reason::NoCapacity, true, hint)
-            }
+            403 if said.contains("exceeded quota") => (Reason::NoCapacity, true, QUOTA_HINT),
             403 if said.contains("being terminated") => {
                 (Reason::LaunchRefused, false, "the namespace is being deleted")
             }
@@ -127,12 +155,21 @@ impl Cluster {
                             lists what is missing";
                 (Reason::LaunchRefused, false, hint)
             }
-            401 => {
-                (Reason::LaunchRefused, false, "the API server does not know the server's login; renew it")
+            404 if said.contains("namespaces ") => {
+                (Reason::LaunchRefused, false, "make the namespace, or name another in K8S_NAMESPACE")
             }
-            404 => (Reason::LaunchRefused, false, "make the namespace, or name another in K8S_NAMESPACE"),
             400 | 422 => (Reason::LaunchRefused, false, "check the settings file that K8S_CONFIG_PATH names"),
-            409 => (Reason::LaunchRefused, false, ""),
+            // Tokens are renewed, and whoever checks them may be away for a moment.
+            401 => (
+                Reason::PlatformUnreachable,
+                true,
+                "the API server does not know the server's login; renew it",
+            ),
+            429 => (
+                Reason::PlatformUnreachable,
+                true,
+                "it has too much to do; lower MAX_RUNS if it keeps saying so",
+            ),
             _ => (Reason::PlatformUnreachable, true, ""),
         };
         let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") };
@@ -145,6 +182,8 @@ impl Cluster {
 pub(super) struct Refused {
     /// HTTP's status; 0 where there was none.
     pub(super) code: u16,
+    /// The API server's own word for it: `AlreadyExists`, `Conflict`.
+    pub(super) word: String,
     pub(super) error: LaunchError,
 }
 

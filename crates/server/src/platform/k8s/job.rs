@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::super::LaunchOrder;
 use super::pods::PodSettings;
+use super::seen::Nodes;
 
 /// Marks everything that one installation has made.
 const INSTALLATION_LABEL: &str = "bakery.installation";
@@ -133,10 +134,12 @@ impl House {
         labels.get(RUN_LABEL).filter(|_| ours)?.parse().ok()
     }
 
-    /// What a node must be labelled with for a pod of this order, as `kubectl get nodes -l` takes it.
-    pub(super) fn nodes(&self, arch: &str) -> String {
+    /// On which nodes a pod for this architecture may run; the labels as `kubectl get nodes -l` takes them.
+    pub(super) fn nodes(&self, arch: &str) -> Nodes {
         let labels = self.node_selector(arch);
-        labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        let labels =
+            labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
+        Nodes { labels, any: self.pods.node_selector.is_empty() && self.pods.affinity.is_none() }
     }
 
     fn node_selector(&self, arch: &str) -> BTreeMap<String, String> {
@@ -166,7 +169,6 @@ impl House {
     fn pod(&self, order: &LaunchOrder) -> PodSpec {
         let settings = &self.pods;
         let (volumes, mounts): (Vec<_>, Vec<VolumeMount>) = settings.volumes().into_iter().unzip();
-        let list = |empty: bool| !empty;
         PodSpec {
             restart_policy: Some("Never".to_owned()),
             service_account_name: settings.service_account_name.clone(),
@@ -175,12 +177,12 @@ impl House {
             // A Service called `bakery` would become variables that look like ours.
             enable_service_links: Some(false),
             node_selector: Some(self.node_selector(order.arch.as_str())),
-            tolerations: Some(settings.tolerations.clone()).filter(|it| list(it.is_empty())),
+            tolerations: filled(settings.tolerations.clone()),
             affinity: settings.affinity.clone(),
-            image_pull_secrets: Some(settings.image_pull_secrets.clone()).filter(|it| list(it.is_empty())),
+            image_pull_secrets: filled(settings.image_pull_secrets.clone()),
             priority_class_name: settings.priority_class_name.clone(),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
-            volumes: Some(volumes).filter(|it| list(it.is_empty())),
+            volumes: filled(volumes),
             containers: vec![Container {
                 name: CONTAINER.to_owned(),
                 image: Some(self.image.clone()),
@@ -191,7 +193,7 @@ impl House {
                 security_context: Some(security()),
                 // What a failed agent said last is then part of the pod's own status.
                 termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-                volume_mounts: Some(mounts).filter(|it| list(it.is_empty())),
+                volume_mounts: filled(mounts),
                 ..Container::default()
             }],
             ..PodSpec::default()
@@ -201,13 +203,12 @@ impl House {
     /// Requests are limits, so that a build is the same on an empty and on a full node; only of the disk less is promised
     /// than allowed, unless the operator says how much a build takes.
     fn resources(&self, order: &LaunchOrder) -> ResourceRequirements {
-        let quantity = |text: String| Quantity(text);
         let disk = self.pods.disk();
         let of = |disk: &str| {
             BTreeMap::from([
-                ("cpu".to_owned(), quantity(format!("{}m", order.cpu_millis))),
-                ("memory".to_owned(), quantity(format!("{}Mi", order.memory_mib))),
-                ("ephemeral-storage".to_owned(), quantity(disk.to_owned())),
+                ("cpu".to_owned(), Quantity(format!("{}m", order.cpu_millis))),
+                ("memory".to_owned(), Quantity(format!("{}Mi", order.memory_mib))),
+                ("ephemeral-storage".to_owned(), Quantity(disk.to_owned())),
             ])
         };
         ResourceRequirements {
@@ -216,6 +217,11 @@ impl House {
             ..ResourceRequirements::default()
         }
     }
+}
+
+/// A list that is worth writing down.
+fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
 }
 
 fn is_plain(name: &str) -> bool {

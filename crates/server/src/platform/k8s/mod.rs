@@ -14,8 +14,10 @@ use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use futures_util::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{DeleteParams, ListParams, PostParams, PropagationPolicy};
-use kube::core::PartialObjectMeta;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
+use kube::api::{DeleteParams, ListParams, PropagationPolicy};
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use tokio::sync::{broadcast, watch as latest};
 
 mod board;
@@ -73,7 +75,10 @@ impl K8sPlatform {
     pub fn new(cluster: Cluster, settings: K8sSettings) -> Self {
         let K8sSettings { installation, agent_image, pods } = settings;
         let house = House { installation, image: agent_image.to_string(), pods };
-        let (tell, silence) = (broadcast::Sender::new(TOLD), Silence::default());
+        let silence = Silence::default();
+        // Nobody has asked it yet; its watch is the first.
+        silence.found(Some(format!("the Kubernetes API at {} has not answered yet", cluster.url)));
+        let tell = broadcast::Sender::new(TOLD);
         Self { core: Arc::new(Core { cluster, house, tell, silence, runs: Runs::default() }) }
     }
 }
@@ -91,9 +96,9 @@ impl Core {
         let (jobs, name) = (self.cluster.jobs(), order.run.to_string());
         let doing = format!("creating the Job {name} in the namespace {}", self.cluster.namespace);
         let wanted = self.house.job(order);
-        match self.cluster.call(&doing, jobs.create(&PostParams::default(), &wanted)).await {
+        match self.cluster.create(&doing, &jobs, &wanted).await {
             Ok(job) => Ok(job),
-            Err(Refused { code: 409, .. }) => {
+            Err(refused) if refused.word == "AlreadyExists" => {
                 let found = self.cluster.call(&format!("looking at the Job {name}"), jobs.get(&name)).await?;
                 if self.house.run_of(found.metadata.labels.as_ref()) == Some(order.run) {
                     return Ok(found);
@@ -111,43 +116,74 @@ impl Core {
     async fn secret(&self, order: &LaunchOrder, job: &Job) -> Result<(), LaunchError> {
         let doing = format!("creating the Secret of the Job {}", order.run);
         let wanted = self.house.secret(order, job);
-        match self.cluster.call(&doing, self.cluster.secrets().create(&PostParams::default(), &wanted)).await
-        {
+        match self.cluster.create(&doing, &self.cluster.secrets(), &wanted).await {
+            Ok(_) => Ok(()),
             // What is there is the same: it depends on nothing but the order.
-            Ok(_) | Err(Refused { code: 409, .. }) => Ok(()),
+            Err(refused) if refused.word == "AlreadyExists" => Ok(()),
             Err(refused) => Err(refused.error),
         }
     }
 
-    /// Deletes a Job with what it owns. Success where it is not there.
-    async fn remove(&self, run: RunName, policy: PropagationPolicy) -> Result<(), LaunchError> {
+    /// Deletes a Job with what it owns; says whether it was there.
+    async fn remove(&self, run: RunName, policy: PropagationPolicy) -> Result<bool, LaunchError> {
         let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
         let jobs = self.cluster.jobs();
         let name = run.to_string();
-        match self.cluster.call(&format!("deleting the Job {name}"), jobs.delete(&name, &params)).await {
-            Ok(_) | Err(Refused { code: 404, .. }) => {
-                self.runs.leaves(run);
-                Ok(())
-            }
-            Err(refused) => Err(refused.error),
-        }
+        let there =
+            match self.cluster.call(&format!("deleting the Job {name}"), jobs.delete(&name, &params)).await {
+                Ok(_) => true,
+                Err(Refused { code: 404, .. }) => false,
+                Err(refused) => return Err(refused.error),
+            };
+        self.runs.leaves(run);
+        Ok(there)
     }
 
-    /// Waits until a Job that is being deleted is gone: it goes after its pod. The watch sees that; where nobody watches,
-    /// or the watch has missed it, the API server is asked from time to time.
-    async fn vanished(&self, run: RunName) -> Result<(), LaunchError> {
-        let jobs = self.cluster.api::<PartialObjectMeta<Job>>();
-        let name = run.to_string();
-        let mut pause = FIRST_LOOK;
+    /// Waits until neither Job nor pod of a run that is being deleted is there. The watch sees that; where nobody watches,
+    /// or it has been seen before, the API server is asked: at once where `now`, and from time to time.
+    async fn vanished(&self, run: RunName, now: bool) -> Result<(), LaunchError> {
+        let mut pause = if now { Duration::ZERO } else { FIRST_LOOK };
         while tokio::time::timeout(pause, self.runs.removal(run)).await.is_err() {
-            match self.cluster.call(&format!("looking for the Job {name}"), jobs.get(&name)).await {
-                Ok(_) => {}
-                Err(Refused { code: 404, .. }) => break,
-                Err(refused) => return Err(refused.error),
+            if !self.is_there(run).await? {
+                break;
             }
-            pause = (pause * 2).min(LONGEST_LOOK);
+            pause = (pause * 2).clamp(Duration::from_secs(1), LONGEST_LOOK);
         }
         Ok(())
+    }
+
+    /// Whether a run's Job is there, or a pod that has not ended: one may outlive the other.
+    async fn is_there(&self, run: RunName) -> Result<bool, LaunchError> {
+        let (jobs, name) = (self.cluster.api::<PartialObjectMeta<Job>>(), run.to_string());
+        match self.cluster.call(&format!("looking for the Job {name}"), jobs.get(&name)).await {
+            Ok(_) => return Ok(true),
+            Err(Refused { code: 404, .. }) => {}
+            Err(refused) => return Err(refused.error),
+        }
+        Ok(!self.living(&self.house.selector_of(run)).await?.is_empty())
+    }
+
+    /// The runs of pods that have not ended.
+    async fn living(&self, selector: &str) -> Result<Vec<RunName>, LaunchError> {
+        let params =
+            ListParams::default().labels(selector).fields("status.phase!=Succeeded,status.phase!=Failed");
+        self.runs_of::<Pod>("listing pods", params).await
+    }
+
+    async fn runs_of<K>(&self, doing: &str, params: ListParams) -> Result<Vec<RunName>, LaunchError>
+    where
+        K: Clone + std::fmt::Debug + Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        let objects = self.cluster.api::<PartialObjectMeta<K>>();
+        let (mut params, mut runs) = (params.limit(PAGE), Vec::new());
+        loop {
+            let page = self.cluster.call(doing, objects.list(&params)).await?;
+            runs.extend(page.items.iter().filter_map(|it| self.house.run_of(it.metadata.labels.as_ref())));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(runs),
+            }
+        }
     }
 }
 
@@ -190,11 +226,11 @@ impl Launcher for K8sPlatform {
             return if core.runs.is_leaving(*run) {
                 Ok(())
             } else {
-                core.remove(*run, PropagationPolicy::Background).await
+                core.remove(*run, PropagationPolicy::Background).await.map(drop)
             };
         }
-        core.remove(*run, PropagationPolicy::Foreground).await?;
-        core.vanished(*run).await
+        let there = core.remove(*run, PropagationPolicy::Foreground).await?;
+        core.vanished(*run, !there).await
     }
 
     fn silence(&self) -> latest::Receiver<Option<String>> {
@@ -207,16 +243,11 @@ impl Launcher for K8sPlatform {
 
     async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
         let core = &self.core;
-        let jobs = core.cluster.api::<PartialObjectMeta<Job>>();
-        let mut params = ListParams::default().labels(&core.house.selector()).limit(PAGE);
-        let mut runs = Vec::new();
-        loop {
-            let page = core.cluster.call("listing Jobs", jobs.list(&params)).await?;
-            runs.extend(page.items.iter().filter_map(|job| core.house.run_of(job.metadata.labels.as_ref())));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(runs),
-            }
-        }
+        let selector = core.house.selector();
+        let mut runs = core.runs_of::<Job>("listing Jobs", ListParams::default().labels(&selector)).await?;
+        runs.extend(core.living(&selector).await?);
+        runs.sort_unstable();
+        runs.dedup();
+        Ok(runs)
     }
 }

@@ -11,6 +11,10 @@ use k8s_openapi::api::core::v1::{
 use super::super::Exit;
 use super::super::exit::{End, tail_of};
 
+/// What to do where a namespace may have no more.
+pub(super) const QUOTA_HINT: &str =
+    "raise the namespace's ResourceQuota, or lower MAX_RUNS or the task's cpu and memory";
+
 /// Something worth saying of a run that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
@@ -18,6 +22,15 @@ pub(super) struct Word {
     pub(super) reason: Option<Reason>,
     /// The same for people.
     pub(super) text: String,
+}
+
+/// On which nodes a pod may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nodes {
+    /// The labels that a node must have.
+    pub(super) labels: String,
+    /// Nothing but the task's architecture is asked of a node.
+    pub(super) any: bool,
 }
 
 /// What a Job or a pod has come to.
@@ -33,8 +46,8 @@ fn word(reason: impl Into<Option<Reason>>, text: impl Into<String>) -> Word {
     Word { reason: reason.into(), text: text.into() }
 }
 
-/// What a pod has come to. `nodes` are the labels that its node must have; `stopped` says that this server ends it.
-pub(super) fn pod(pod: &Pod, nodes: &str, stopped: bool) -> Standing {
+/// What a pod has come to. `stopped` says that this server ends it.
+pub(super) fn pod(pod: &Pod, nodes: &Nodes, stopped: bool) -> Standing {
     let status = pod.status.as_ref();
     if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
         return Standing::Over(ended(pod));
@@ -120,7 +133,7 @@ pub(super) fn event(event: &Event) -> Option<(RunName, Word)> {
         "Pulled" if message.starts_with("Successfully") => word(None, lower(message)),
         "FailedCreate" => failed_create(message),
         "NodeNotReady" => word(Reason::NodeLost, format!("the pod's node does not answer: {message}")),
-        "TaintManagerEviction" => word(Reason::NodeLost, lower(message)),
+        "TaintManagerEviction" if message.starts_with("Marking") => word(Reason::NodeLost, lower(message)),
         "Evicted" => word(of_pod(reason, message), sentence(reason, message)),
         "Preempting" | "Preempted" => word(Reason::Evicted, sentence(reason, message)),
         "FailedMount"
@@ -153,40 +166,40 @@ fn failed_create(message: &str) -> Word {
     word(reason, format!("the pod cannot be made: {message}\nhint: {hint}"))
 }
 
-fn unscheduled(refused: &PodCondition, nodes: &str) -> Word {
+fn unscheduled(refused: &PodCondition, nodes: &Nodes) -> Word {
     let message = refused.message.as_deref().unwrap_or_default();
     // What follows tells whose pods could be put out for this one, which is of no use to anybody here.
     let message = message.split(" preemption: ").next().unwrap_or_default().trim_end_matches('.');
-    let all = Tally::of(message);
-    if all.none_matches() {
-        let text = format!("no node of the cluster is labelled {nodes} ({message})");
-        return word(Reason::NoSuchArch, text);
+    if !none_matches(message) {
+        return word(Reason::NoCapacity, format!("the pod cannot be scheduled: {message}"));
     }
-    word(Reason::NoCapacity, format!("the pod cannot be scheduled: {message}"))
+    let reason = if nodes.any { Reason::NoSuchArch } else { Reason::NoCapacity };
+    word(reason, format!("no node of the cluster is labelled {} ({message})", nodes.labels))
 }
 
-/// What the scheduler counts: `0/5 nodes are available: 3 Insufficient cpu, 2 node(s) ...`.
-struct Tally {
-    nodes: Option<u32>,
-    mismatched: u32,
-}
-
-impl Tally {
-    fn of(message: &str) -> Self {
-        let nodes = message
-            .strip_prefix("0/")
-            .and_then(|rest| rest.split_once(" nodes are available"))
-            .and_then(|(count, _)| count.parse().ok());
-        let mismatched = message
-            .split([':', ',', '.'])
-            .find_map(|part| part.trim().strip_suffix(" node(s) didn't match Pod's node affinity/selector"))
-            .and_then(|count| count.parse().ok());
-        Self { nodes, mismatched: mismatched.unwrap_or(0) }
+/// Whether the scheduler says that no node has the labels: `0/3 nodes are available: 1 node(s) had untolerated taint
+/// {node-role.kubernetes.io/control-plane: }, 2 node(s) didn't match Pod's node affinity/selector`. A control plane's node
+/// is none that anything of ours could run on.
+fn none_matches(message: &str) -> bool {
+    let Some((count, why)) =
+        message.strip_prefix("0/").and_then(|rest| rest.split_once(" nodes are available: "))
+    else {
+        return false;
+    };
+    let nodes: u32 = count.parse().unwrap_or(0);
+    let (mut mismatched, mut apart) = (0, 0);
+    for part in why.split(", ") {
+        let Some((count, why)) = part.split_once(" node(s) ") else { continue };
+        let count: u32 = count.trim().parse().unwrap_or(0);
+        if why.starts_with("didn't match Pod's node affinity/selector") {
+            mismatched += count;
+        } else if why.contains("node-role.kubernetes.io/control-plane")
+            || why.contains("node-role.kubernetes.io/master")
+        {
+            apart += count;
+        }
     }
-
-    fn none_matches(&self) -> bool {
-        self.nodes.is_some_and(|nodes| nodes > 0 && nodes == self.mismatched)
-    }
+    mismatched > 0 && mismatched + apart == nodes
 }
 
 /// Why a container waits, where that is trouble.
@@ -235,7 +248,7 @@ fn disruption(pod: &Pod) -> Option<(Option<Reason>, String)> {
 /// The pod's own word for its end.
 fn of_pod(reason: &str, message: &str) -> Option<Reason> {
     match reason {
-        "Evicted" if message.contains("phemeral") => Some(Reason::DiskFull),
+        "Evicted" if used_up(message) => Some(Reason::DiskFull),
         "Evicted" | "Preempting" => Some(Reason::Evicted),
         "NodeLost" | "NodeShutdown" | "Shutdown" | "Terminated" => Some(Reason::NodeLost),
         "DeadlineExceeded" => Some(Reason::TaskTimeout),
@@ -243,6 +256,17 @@ fn of_pod(reason: &str, message: &str) -> Option<Reason> {
         out if out.starts_with("OutOf") => Some(Reason::NoCapacity),
         _ => None,
     }
+}
+
+/// Whether the kubelet evicts a pod for what the pod has used itself, and not because its node has little left.
+fn used_up(message: &str) -> bool {
+    [
+        "exceeded its local ephemeral storage limit",
+        "ephemeral local storage usage exceeds",
+        "Usage of EmptyDir volume",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }
 
 /// The runtime could not start the container: its code is not the agent's.
@@ -281,3 +305,6 @@ fn lower(message: &str) -> String {
     let mut chars = message.chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

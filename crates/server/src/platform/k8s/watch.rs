@@ -25,6 +25,8 @@ use super::board::{Around, Board};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_millis(500);
+/// How long one watch request lasts: a connection that has died without a word is noticed a few seconds later.
+const WATCH_SECONDS: u32 = 45;
 
 type Feed<K> = BoxStream<'static, Result<Event<K>, Error>>;
 
@@ -117,6 +119,13 @@ impl Watch {
     async fn take(&mut self, item: Item) {
         let core = Arc::clone(&self.core);
         let was_synced = self.board.is_synced();
+        if let Item::Job(event) = &item
+            && let Event::Apply(job) = &**event
+            && let Some(run) = core.late(job)
+            && let Err(error) = core.remove(run, PropagationPolicy::Foreground).await
+        {
+            tracing::warn!(%run, %error, "a Job that came after its stop could not be removed");
+        }
         let mut around = Around { house: &core.house, runs: &core.runs, out: &mut self.ready };
         match item {
             Item::Job(event) => self.board.job(*event, &mut around),
@@ -169,15 +178,25 @@ impl Watch {
     }
 }
 
+impl Core {
+    /// The run of a Job that a launch made after it had been given up, and its stop had found nothing.
+    fn late(&self, job: &Job) -> Option<RunName> {
+        let run = self.house.run_of(job.metadata.labels.as_ref())?;
+        let stopped = self.runs.is_leaving(run) && !self.runs.has_ended(run);
+        (stopped && job.metadata.deletion_timestamp.is_none()).then_some(run)
+    }
+}
+
 impl Feeds {
     fn open(core: &Core) -> Self {
-        let ours = watcher::Config::default().labels(&core.house.selector());
+        let all = watcher::Config::default().timeout(WATCH_SECONDS);
+        let ours = all.clone().labels(&core.house.selector());
         let cluster = &core.cluster;
         Self {
             jobs: watcher(cluster.jobs(), ours.clone()).boxed(),
             pods: watcher(cluster.pods(), ours).boxed(),
             // Events carry no labels.
-            events: watcher(cluster.events(), watcher::Config::default()).boxed(),
+            events: watcher(cluster.events(), all).boxed(),
         }
     }
 

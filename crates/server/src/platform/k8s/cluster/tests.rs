@@ -35,6 +35,13 @@ async fn a_refusal_says_what_to_do_about_it() {
     assert_eq!((right.0, right.1), (Reason::LaunchRefused, false));
     assert!(right.2.contains("role.yaml"), "{}", right.2);
     assert!(refused(404, "namespaces \"ovens\" not found").2.contains("K8S_NAMESPACE"));
+    // The Job was there a moment ago.
+    let gone = refused(404, "jobs.batch \"bk-1\" not found");
+    assert_eq!((gone.0, gone.1), (Reason::PlatformUnreachable, true));
+    assert!(
+        refused(409, "Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified").1
+    );
+    assert!(refused(401, "Unauthorized").1);
     assert!(refused(422, "Job is invalid").2.contains("K8S_CONFIG_PATH"));
     assert_eq!(refused(500, "etcd").0, Reason::PlatformUnreachable);
 }

@@ -42,7 +42,12 @@ fn the_operators_settings_become_part_of_the_pod() {
                     layersVolume: { ephemeral: { storageClassName: fast, storage: 100Gi } }\n";
     let job = house(settings).job(&order());
     insta::assert_snapshot!(serde_yaml::to_string(&job.spec.unwrap().template).unwrap());
-    assert_eq!(house(settings).nodes("arm64"), "kubernetes.io/arch=arm64,kubernetes.io/os=linux,pool=ovens");
+    let nodes = house(settings).nodes("arm64");
+    assert_eq!(
+        (nodes.labels.as_str(), nodes.any),
+        ("kubernetes.io/arch=arm64,kubernetes.io/os=linux,pool=ovens", false)
+    );
+    assert!(house("").nodes("arm64").any);
 }
 
 #[test]
