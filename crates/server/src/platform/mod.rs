@@ -18,9 +18,7 @@ mod exit;
 pub mod fake;
 pub mod k8s;
 mod runs;
-
-/// Observations of launches that a slow watcher may be behind.
-const TOLD: usize = 1024;
+mod telling;
 
 /// One container to start. The same run always means the same order, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]

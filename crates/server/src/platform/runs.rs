@@ -7,19 +7,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
-use super::{Exit, LaunchError};
+use super::{Exit, LaunchError, Observation};
 
 /// Runs that are over are remembered so many at a time, so that the same order again starts nothing new.
 const REMEMBERED: usize = 4096;
+/// Observations of launches that a slow watcher may be behind.
+const TOLD: usize = 1024;
 
 /// Launches under way, and runs that are over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Runs {
     known: Mutex<Known>,
+    /// To whoever watches; nobody may.
+    tell: broadcast::Sender<Observation>,
     /// Woken when the platform holds nothing of a run any more.
     cleared: Notify,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { known: Mutex::default(), tell: broadcast::Sender::new(TOLD), cleared: Notify::new() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -46,10 +56,26 @@ impl Drop for Launching<'_> {
 }
 
 impl Runs {
-    /// A launch begins.
-    pub(super) fn launch(&self, run: RunName) -> Launching<'_> {
+    /// A launch begins; `None` where the run is over already, so that the order is answered and starts nothing.
+    pub(super) fn launch(&self, run: RunName) -> Option<Launching<'_>> {
         self.lock().launching.insert(run);
-        Launching(self, run)
+        let launching = Launching(self, run);
+        if let Some(exit) = self.past(run) {
+            // The watcher may have missed it.
+            self.tell(Observation::Gone { run, exit });
+            return None;
+        }
+        Some(launching)
+    }
+
+    /// Tells whoever watches.
+    pub(super) fn tell(&self, observation: Observation) {
+        let _ = self.tell.send(observation);
+    }
+
+    /// What is told from now on.
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Observation> {
+        self.tell.subscribe()
     }
 
     /// The launches under way.

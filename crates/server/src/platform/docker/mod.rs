@@ -19,7 +19,7 @@ use bollard::query_parameters::{
     StartContainerOptions, StopContainerOptionsBuilder,
 };
 use futures_util::stream::BoxStream;
-use tokio::sync::{broadcast, watch as latest};
+use tokio::sync::watch as latest;
 
 mod engine;
 mod image;
@@ -30,7 +30,7 @@ pub use engine::{DockerError, Engine};
 pub use image::{default_agent_image, own_copies};
 
 use super::runs::Runs;
-use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence, TOLD};
+use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence};
 use image::AgentImages;
 use order::{House, INSTALLATION_LABEL, STOP_SECONDS};
 
@@ -61,7 +61,6 @@ struct Core {
     engine: Engine,
     house: House,
     images: AgentImages,
-    tell: broadcast::Sender<Observation>,
     /// Why the engine does not answer, where it does not.
     silence: Silence,
     runs: Runs,
@@ -107,13 +106,11 @@ impl DockerPlatform {
 
 impl Core {
     fn new(engine: Engine, house: House, images: AgentImages) -> Self {
-        let (tell, silence) = (broadcast::Sender::new(TOLD), Silence::default());
-        Self { engine, house, images, tell, silence, runs: Runs::default() }
+        Self { engine, house, images, silence: Silence::default(), runs: Runs::default() }
     }
 
-    /// Tells whoever watches; nobody may.
     fn progress(&self, run: RunName, reason: Option<Reason>, text: String) {
-        let _ = self.tell.send(Observation::Progress { run, reason, text });
+        self.runs.tell(Observation::Progress { run, reason, text });
     }
 
     /// Whether the engine holds the run's container, and in which state. An error where the name is somebody else's.
@@ -209,12 +206,7 @@ impl Launcher for DockerPlatform {
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let (core, run) = (&*self.core, order.run);
-        let _launching = core.runs.launch(run);
-        if let Some(exit) = core.runs.past(run) {
-            // The watcher may have missed it; the order is answered, and starts nothing.
-            let _ = core.tell.send(Observation::Gone { run, exit });
-            return Ok(());
-        }
+        let Some(_launching) = core.runs.launch(run) else { return Ok(()) };
         match core.held(run).await? {
             Some(Status::CREATED) => {}
             Some(_) => return Ok(()),

@@ -1,9 +1,6 @@
 //! One event stream for all containers of this installation, with a full resync after every connection.
-//!
-//! An ended container is removed once its end has been told, and never before: whoever reads the stream has taken the
-//! exit over when it asks for the next item.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +8,11 @@ use bakery_core::names::RunName;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder};
+use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::super::exit::{TAIL_LINES, tail_of};
+use super::super::telling::{self, Telling, stream_of};
 use super::super::{Exit, Observation};
 use super::Core;
 use super::engine::say;
@@ -31,66 +28,44 @@ type Events = BoxStream<'static, Result<EventMessage, Error>>;
 struct Watch {
     core: Arc<Core>,
     events: Option<Events>,
-    launches: broadcast::Receiver<Observation>,
-    ready: VecDeque<Observation>,
-    /// The run whose end was told last: its container goes when the next item is asked for.
-    told: Option<RunName>,
+    telling: Telling,
     wait: Duration,
 }
 
 pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
-    let launches = core.tell.subscribe();
-    let ready = VecDeque::new();
-    let watch = Watch { core, events: None, launches, ready, told: None, wait: FIRST_WAIT };
-    stream::unfold(watch, async |mut watch| {
-        let observation = watch.next().await;
-        Some((observation, watch))
-    })
-    .boxed()
+    let telling = Telling::of(&core.runs);
+    stream_of(Watch { core, events: None, telling, wait: FIRST_WAIT })
 }
 
-impl Watch {
-    async fn next(&mut self) -> Observation {
-        self.clear().await;
-        loop {
-            if let Some(observation) = self.ready.pop_front() {
-                if let Observation::Gone { run, .. } = &observation {
-                    self.told = Some(*run);
+impl telling::Watch for Watch {
+    fn telling(&mut self) -> &mut Telling {
+        &mut self.telling
+    }
+
+    async fn advance(&mut self) {
+        let Some(events) = &mut self.events else { return self.connect().await };
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(event)) => self.take(&event).await,
+                ended => {
+                    let why = ended.map_or_else(String::new, |result| result.map_or_else(|error| self.core.engine.words(&error), |_| String::new()));
+                    tracing::warn!(why, "the engine's event stream ended; connecting again");
+                    self.events = None;
                 }
-                return observation;
-            }
-            let Some(events) = &mut self.events else {
-                self.connect().await;
-                continue;
-            };
-            tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(event)) => self.take(&event).await,
-                    ended => {
-                        let why = ended.map_or_else(String::new, |result| result.map_or_else(|error| self.core.engine.words(&error), |_| String::new()));
-                        tracing::warn!(why, "the engine's event stream ended; connecting again");
-                        self.events = None;
-                    }
-                },
-                said = self.launches.recv() => match said {
-                    Ok(observation) => self.ready.push_back(observation),
-                    Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "launch messages were dropped"),
-                    // We hold the sender ourselves.
-                    Err(RecvError::Closed) => self.events = None,
-                },
-            }
+            },
+            () = self.telling.hear() => {}
         }
     }
 
-    /// Removes the container whose end was told. What cannot be removed now is told again by the next resync.
-    async fn clear(&mut self) {
-        if let Some(run) = self.told.take()
-            && let Err(error) = self.core.engine.remove(&run.to_string()).await
-        {
+    /// Removes the container. What cannot be removed now is told again by the next resync.
+    async fn clear(&mut self, run: RunName) {
+        if let Err(error) = self.core.engine.remove(&run.to_string()).await {
             tracing::warn!(%run, error = say(&error), "an ended container could not be removed; the next connection tries again");
         }
     }
+}
 
+impl Watch {
     /// Subscribes, then lists: what happens in between arrives as an event.
     async fn connect(&mut self) {
         match self.resync().await {
@@ -103,7 +78,7 @@ impl Watch {
                 let why = self.core.engine.words(&error);
                 tracing::warn!(why, "the engine cannot be watched; trying again");
                 self.core.silence.found(Some(why));
-                self.ready.clear();
+                self.telling.ready.clear();
                 tokio::time::sleep(self.wait).await;
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
             }
@@ -133,7 +108,7 @@ impl Watch {
         live.extend(
             core.runs.launching().into_iter().filter(|run| listed.iter().all(|(known, _)| known != run)),
         );
-        self.ready.push_back(Observation::Synced { live });
+        self.telling.ready.push_back(Observation::Synced { live });
         for (run, _) in listed.iter().filter(|(_, ended)| *ended) {
             self.gone(*run, None, true).await;
         }
@@ -147,7 +122,7 @@ impl Watch {
         match event.action.as_deref() {
             Some("start") => {
                 let text = "the container has started".to_owned();
-                self.ready.push_back(Observation::Progress { run, reason: None, text });
+                self.telling.ready.push_back(Observation::Progress { run, reason: None, text });
             }
             Some("die") => self.gone(run, code(), false).await,
             // Removed by whom it may: without an end before it, this is the end.
@@ -164,7 +139,7 @@ impl Watch {
         let (found, tail) = last_words(&self.core, run, code, self.core.runs.past(run).is_some()).await;
         let exit: Exit = exit_of(found.and_then(|found| found.state).as_ref(), code, &tail);
         self.core.runs.remember(run, Some(exit.clone()));
-        self.ready.push_back(Observation::Gone { run, exit });
+        self.telling.ready.push_back(Observation::Gone { run, exit });
     }
 }
 
@@ -202,6 +177,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Uri;
     use bakery_core::image::ImageRef;
+    use futures_util::stream;
     use tokio::net::TcpListener;
 
     use super::super::engine::Engine;

@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{DeleteParams, ListParams, PropagationPolicy};
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
-use tokio::sync::{broadcast, watch as latest};
+use tokio::sync::watch as latest;
 
 mod board;
 mod check;
@@ -34,7 +34,7 @@ pub use cluster::{Cluster, K8sError};
 pub use pods::PodSettings;
 
 use super::runs::Runs;
-use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence, TOLD};
+use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence};
 use cluster::Refused;
 use job::House;
 
@@ -65,7 +65,6 @@ pub struct K8sPlatform {
 struct Core {
     cluster: Cluster,
     house: House,
-    tell: broadcast::Sender<Observation>,
     silence: Silence,
     runs: Runs,
 }
@@ -78,8 +77,7 @@ impl K8sPlatform {
         let silence = Silence::default();
         // Nobody has asked it yet; its watch is the first.
         silence.found(Some(format!("the Kubernetes API at {} has not answered yet", cluster.url)));
-        let tell = broadcast::Sender::new(TOLD);
-        Self { core: Arc::new(Core { cluster, house, tell, silence, runs: Runs::default() }) }
+        Self { core: Arc::new(Core { cluster, house, silence, runs: Runs::default() }) }
     }
 }
 
@@ -196,12 +194,7 @@ impl Launcher for K8sPlatform {
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let (core, run) = (&*self.core, order.run);
-        let _launching = core.runs.launch(run);
-        if let Some(exit) = core.runs.past(run) {
-            // The watcher may have missed it; the order is answered, and starts nothing.
-            let _ = core.tell.send(Observation::Gone { run, exit });
-            return Ok(());
-        }
+        let Some(_launching) = core.runs.launch(run) else { return Ok(()) };
         let job = core.job(order).await?;
         if job.metadata.deletion_timestamp.is_none() && core.runs.past(run).is_none() {
             core.secret(order, &job).await?;

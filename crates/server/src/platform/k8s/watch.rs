@@ -1,24 +1,20 @@
 //! One watch of Jobs, one of pods and one of events for all runs of this installation, with a full resync after every
 //! lost connection.
-//!
-//! An ended Job is removed once its end has been told, and never before: whoever reads the stream has taken the exit over
-//! when it asks for the next item.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::names::RunName;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event as Happening, Pod};
 use kube::api::{ListParams, PropagationPolicy};
 use kube::runtime::watcher::{self, Error, Event, watcher};
-use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Instant;
 
 use super::super::Observation;
+use super::super::telling::{self, Telling, stream_of};
 use super::Core;
 use super::board::{Around, Board};
 
@@ -47,75 +43,52 @@ struct Watch {
     core: Arc<Core>,
     feeds: Option<Feeds>,
     board: Board,
-    launches: broadcast::Receiver<Observation>,
-    ready: VecDeque<Observation>,
-    /// The run whose end was told last: its Job goes when the next item is asked for.
-    told: Option<RunName>,
+    telling: Telling,
     /// When the feeds, whole again, will have held long enough to be believed: a watch may be refused where a list is not.
     steady: Option<Instant>,
     wait: Duration,
 }
 
 pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
-    let launches = core.tell.subscribe();
-    let watch = Watch {
-        core,
-        feeds: None,
-        board: Board::default(),
-        launches,
-        ready: VecDeque::new(),
-        told: None,
-        steady: None,
-        wait: FIRST_WAIT,
-    };
-    stream::unfold(watch, async |mut watch| {
-        let observation = watch.next().await;
-        Some((observation, watch))
-    })
-    .boxed()
+    let telling = Telling::of(&core.runs);
+    stream_of(Watch { core, feeds: None, board: Board::default(), telling, steady: None, wait: FIRST_WAIT })
 }
 
-impl Watch {
-    async fn next(&mut self) -> Observation {
-        self.clear().await;
-        loop {
-            if let Some(observation) = self.ready.pop_front() {
-                if let Observation::Gone { run, .. } = &observation {
-                    self.told = Some(*run);
-                }
-                return observation;
+impl telling::Watch for Watch {
+    fn telling(&mut self) -> &mut Telling {
+        &mut self.telling
+    }
+
+    async fn advance(&mut self) {
+        let feeds = self.feeds.get_or_insert_with(|| {
+            self.board.begin();
+            Feeds::open(&self.core)
+        });
+        tokio::select! {
+            () = tokio::time::sleep_until(self.steady.unwrap_or_else(Instant::now)), if self.steady.is_some() => {
+                self.core.silence.found(None);
+                (self.steady, self.wait) = (None, FIRST_WAIT);
             }
-            let feeds = self.feeds.get_or_insert_with(|| {
-                self.board.begin();
-                Feeds::open(&self.core)
-            });
-            tokio::select! {
-                () = tokio::time::sleep_until(self.steady.unwrap_or_else(Instant::now)), if self.steady.is_some() => {
-                    self.core.silence.found(None);
-                    (self.steady, self.wait) = (None, FIRST_WAIT);
-                }
-                item = feeds.next() => match item {
-                    Ok(item) => self.take(item).await,
-                    Err(error) => self.lost(&error).await,
-                },
-                said = self.launches.recv(), if self.board.is_synced() => match said {
-                    Ok(observation) => self.ready.push_back(observation),
-                    Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "launch messages were dropped"),
-                    // We hold the sender ourselves.
-                    Err(RecvError::Closed) => self.feeds = None,
-                },
-            }
+            item = feeds.next() => match item {
+                Ok(item) => self.take(item).await,
+                Err(error) => self.lost(&error).await,
+            },
+            () = self.telling.hear(), if self.board.is_synced() => {}
         }
     }
 
-    /// Removes the Job whose end was told. What cannot be removed now is told again by the next resync.
-    async fn clear(&mut self) {
-        let Some(run) = self.told.take().filter(|run| !self.core.runs.is_leaving(*run)) else { return };
+    /// Removes the Job. What cannot be removed now is told again by the next resync.
+    async fn clear(&mut self, run: RunName) {
+        if self.core.runs.is_leaving(run) {
+            return;
+        }
         if let Err(error) = self.core.remove(run, PropagationPolicy::Background).await {
             tracing::warn!(%run, %error, "an ended Job could not be removed; the next connection tries again");
         }
     }
+}
 
+impl Watch {
     async fn take(&mut self, item: Item) {
         let core = Arc::clone(&self.core);
         let was_synced = self.board.is_synced();
@@ -126,7 +99,7 @@ impl Watch {
         {
             tracing::warn!(%run, %error, "a Job that came after its stop could not be removed");
         }
-        let mut around = Around { house: &core.house, runs: &core.runs, out: &mut self.ready };
+        let mut around = Around { house: &core.house, runs: &core.runs, out: &mut self.telling.ready };
         match item {
             Item::Job(event) => self.board.job(*event, &mut around),
             Item::Pod(event) => self.board.pod(*event, &mut around),
@@ -139,7 +112,8 @@ impl Watch {
             let params = ListParams::default().labels(&core.house.selector_of(run));
             match core.cluster.call("looking for a pod", core.cluster.pods().list(&params)).await {
                 Ok(pods) => {
-                    let mut around = Around { house: &core.house, runs: &core.runs, out: &mut self.ready };
+                    let mut around =
+                        Around { house: &core.house, runs: &core.runs, out: &mut self.telling.ready };
                     self.board.answer(run, pods.items.first(), &mut around);
                 }
                 // The resync that follows comes to the same doubt.
