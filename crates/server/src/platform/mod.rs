@@ -17,6 +17,7 @@ pub mod docker;
 mod exit;
 pub mod fake;
 pub mod k8s;
+mod labels;
 mod runs;
 mod telling;
 

@@ -15,8 +15,8 @@ use bollard::query_parameters::{
 };
 use std::net::IpAddr;
 
-use super::super::LaunchError;
-use super::order::{INSTALLATION_LABEL, arch_of};
+use super::super::{LaunchError, labels};
+use super::order::arch_of;
 
 /// Why there is no Docker platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +98,7 @@ impl Engine {
             text: format!("{doing} the network {name}: {}", self.words(error)),
             hint: "`docker network ls` shows what is there; remove networks that nobody uses".to_owned(),
         };
-        let filters = HashMap::from([("label", vec![format!("{INSTALLATION_LABEL}={installation}")])]);
+        let filters = HashMap::from([("label", vec![labels::selector(installation)])]);
         let filters: HashMap<String, Vec<String>> =
             filters.into_iter().map(|(key, values)| (key.to_owned(), values)).collect();
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
@@ -107,7 +107,7 @@ impl Engine {
             let request = NetworkCreateRequest {
                 name: name.clone(),
                 driver: Some("bridge".to_owned()),
-                labels: Some(HashMap::from([(INSTALLATION_LABEL.to_owned(), installation.to_owned())])),
+                labels: Some(HashMap::from([(labels::INSTALLATION.to_owned(), installation.to_owned())])),
                 ..NetworkCreateRequest::default()
             };
             match self.docker.create_network(request).await {

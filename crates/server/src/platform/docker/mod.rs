@@ -30,9 +30,9 @@ pub use engine::{DockerError, Engine};
 pub use image::{default_agent_image, own_copies};
 
 use super::runs::Runs;
-use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence};
+use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence, labels};
 use image::AgentImages;
-use order::{House, INSTALLATION_LABEL, STOP_SECONDS};
+use order::{House, STOP_SECONDS};
 
 /// What the operator decides about this platform.
 #[derive(Debug, Clone)]
@@ -172,7 +172,7 @@ impl Core {
     }
 
     async fn list(&self) -> Result<Vec<(RunName, bool)>, Error> {
-        let label = format!("{INSTALLATION_LABEL}={}", self.house.installation);
+        let label = labels::selector(&self.house.installation);
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let found = self.engine.docker.list_containers(Some(options)).await?;

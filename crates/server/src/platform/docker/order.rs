@@ -7,14 +7,8 @@ use bakery_core::reason::Reason;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig};
 
 use super::super::exit::End;
-use super::super::{Exit, LaunchOrder};
+use super::super::{Exit, LaunchOrder, labels};
 
-/// Marks everything that one installation has made.
-pub(super) const INSTALLATION_LABEL: &str = "bakery.installation";
-/// The run of a container.
-pub(super) const RUN_LABEL: &str = "bakery.run";
-/// The build of a container, for people who look.
-const BUILD_LABEL: &str = "bakery.build";
 /// Seconds between SIGTERM and SIGKILL: the agent ends Kaniko's process tree in that time.
 pub(super) const STOP_SECONDS: i32 = 2;
 
@@ -64,18 +58,12 @@ impl House {
     }
 
     fn labels(&self, run: RunName) -> HashMap<String, String> {
-        HashMap::from([
-            (INSTALLATION_LABEL.to_owned(), self.installation.clone()),
-            (RUN_LABEL.to_owned(), run.to_string()),
-            (BUILD_LABEL.to_owned(), run.task.build.to_string()),
-        ])
+        HashMap::from(labels::of(&self.installation, run).map(|(name, value)| (name.to_owned(), value)))
     }
 
     /// The run of one of our containers, from its labels.
     pub(super) fn run_of(&self, labels: Option<&HashMap<String, String>>) -> Option<RunName> {
-        let labels = labels?;
-        let ours = labels.get(INSTALLATION_LABEL) == Some(&self.installation);
-        labels.get(RUN_LABEL).filter(|_| ours)?.parse().ok()
+        labels::run_of(&self.installation, |name| labels?.get(name))
     }
 }
 

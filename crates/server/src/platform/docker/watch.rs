@@ -13,10 +13,10 @@ use futures_util::stream::BoxStream;
 
 use super::super::exit::{TAIL_LINES, tail_of};
 use super::super::telling::{self, Telling, stream_of};
-use super::super::{Exit, Observation};
+use super::super::{Exit, Observation, labels};
 use super::Core;
 use super::engine::say;
-use super::order::{INSTALLATION_LABEL, exit_of};
+use super::order::exit_of;
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl Watch {
         // a moment before, by the engine's own clock. Events that were told already do no harm.
         let info = core.engine.docker.info().await?;
         let now: Option<jiff::Timestamp> = info.system_time.and_then(|time| time.parse().ok());
-        let label = format!("{INSTALLATION_LABEL}={}", core.house.installation);
+        let label = labels::selector(&core.house.installation);
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
             ("label".to_owned(), vec![label]),

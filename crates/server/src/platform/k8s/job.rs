@@ -12,16 +12,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::super::LaunchOrder;
+use super::super::{LaunchOrder, labels};
 use super::pods::PodSettings;
 use super::seen::Nodes;
 
-/// Marks everything that one installation has made.
-const INSTALLATION_LABEL: &str = "bakery.installation";
-/// The run of a Job, its pod and its Secret.
-pub(super) const RUN_LABEL: &str = "bakery.run";
-/// The build, for people who look.
-const BUILD_LABEL: &str = "bakery.build";
 /// The label by which every node tells its architecture.
 pub(super) const ARCH_LABEL: &str = "kubernetes.io/arch";
 /// The one container of a pod.
@@ -119,19 +113,17 @@ impl House {
 
     /// What selects everything of this installation.
     pub(super) fn selector(&self) -> String {
-        format!("{INSTALLATION_LABEL}={}", self.installation)
+        labels::selector(&self.installation)
     }
 
     /// What selects the pod of one run.
     pub(super) fn selector_of(&self, run: RunName) -> String {
-        format!("{},{RUN_LABEL}={run}", self.selector())
+        format!("{},{}={run}", self.selector(), labels::RUN)
     }
 
     /// The run of an object of ours, from its labels.
     pub(super) fn run_of(&self, labels: Option<&BTreeMap<String, String>>) -> Option<RunName> {
-        let labels = labels?;
-        let ours = labels.get(INSTALLATION_LABEL) == Some(&self.installation);
-        labels.get(RUN_LABEL).filter(|_| ours)?.parse().ok()
+        labels::run_of(&self.installation, |name| labels?.get(name))
     }
 
     /// On which nodes a pod for this architecture may run; the labels as `kubectl get nodes -l` takes them.
@@ -154,11 +146,12 @@ impl House {
             ("app.kubernetes.io/name", "bakery-agent".to_owned()),
             ("app.kubernetes.io/part-of", "bakery".to_owned()),
             ("app.kubernetes.io/managed-by", "bakery-server".to_owned()),
-            (INSTALLATION_LABEL, self.installation.clone()),
-            (BUILD_LABEL, run.task.build.to_string()),
-            (RUN_LABEL, run.to_string()),
         ];
-        labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        labels
+            .into_iter()
+            .chain(labels::of(&self.installation, run))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     fn annotations(&self) -> BTreeMap<String, String> {

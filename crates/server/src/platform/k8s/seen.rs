@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{
     PodCondition,
 };
 
-use super::super::Exit;
 use super::super::exit::{End, tail_of};
+use super::super::{Exit, labels};
 
 /// What to do where a namespace may have no more.
 pub(super) const QUOTA_HINT: &str =
@@ -230,7 +230,7 @@ fn held_up(pod: &Pod, waiting: &ContainerStateWaiting) -> Option<Word> {
 }
 
 fn awaits_secret(pod: &Pod, message: &str) -> bool {
-    let run = pod.metadata.labels.as_ref().and_then(|labels| labels.get(super::job::RUN_LABEL));
+    let run = pod.metadata.labels.as_ref().and_then(|all| all.get(labels::RUN));
     run.is_some_and(|run| message.contains(&format!("secret \"{run}\" not found")))
 }
 
