@@ -109,7 +109,8 @@ impl Cluster {
                 })
             }
             Err(_) => {
-                let text = format!("{doing}: the Kubernetes API at {} does not answer within 20s", self.url);
+                let (url, limit) = (&self.url, ANSWER.as_secs());
+                let text = format!("{doing}: the Kubernetes API at {url} does not answer within {limit}s");
                 let error = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text };
                 Err(Refused { code: 0, word: String::new(), error })
             }
@@ -234,7 +235,7 @@ async fn of_file(file: Kubeconfig) -> Result<Config, KubeconfigError> {
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

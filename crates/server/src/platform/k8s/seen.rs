@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::super::exit::{End, tail_of};
+use super::cluster::one_line;
 use super::super::{Exit, labels};
 
 /// What to do where a namespace may have no more.
@@ -152,10 +153,7 @@ pub(super) fn event(event: &Event) -> Option<(RunName, Word)> {
 /// The pod could not even be made.
 fn failed_create(message: &str) -> Word {
     let (reason, hint) = if message.contains("exceeded quota") {
-        (
-            Reason::NoCapacity,
-            "raise the namespace's ResourceQuota, or lower MAX_RUNS or the task's cpu and memory",
-        )
+        (Reason::NoCapacity, QUOTA_HINT)
     } else if message.contains("violates PodSecurity") {
         (Reason::LaunchRefused, "the namespace must admit Pod Security level `baseline`: Kaniko runs as root")
     } else if message.contains("serviceaccount") && message.contains("not found") {
@@ -292,7 +290,7 @@ fn condition<'p>(pod: &'p Pod, kind: &str) -> Option<&'p PodCondition> {
 
 /// Kubernetes' word and its sentence, on one line.
 fn sentence(word: &str, message: &str) -> String {
-    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = one_line(message);
     match (word, message.is_empty()) {
         ("", _) => message,
         (_, true) => word.to_owned(),
