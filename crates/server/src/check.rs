@@ -10,7 +10,7 @@ use bakery_core::vars::Vars;
 use crate::builds::ledger::Ledger;
 use crate::environment;
 use crate::http::crowd_warning;
-use crate::platform::docker::{Engine, own_copies};
+use crate::platform::docker::{DockerError, Engine, own_copies};
 use crate::platform::k8s::K8sPlatform;
 use crate::settings::{Settings, vars};
 use crate::wiring::{agent_image, check_addresses, has_docker, k8s, registry, remote_runs};
@@ -75,7 +75,7 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
         )),
         Some(Err(error)) => found.bad(&error.to_string()),
     }
-    found.agent_image(settings, vars, engine.and_then(Result::ok).as_ref()).await;
+    found.agent_image(settings, vars, engine.as_ref()).await;
     for (address, checked) in check_addresses(settings).await {
         match checked {
             Ok(()) => found.good(&format!("{address} can be listened on")),
@@ -135,14 +135,20 @@ impl Findings {
     }
 
     /// Which platforms the agent image has. A start does without an answer: the engine may get the image later.
-    async fn agent_image(&mut self, settings: &Settings, vars: &dyn Vars, engine: Option<&Engine>) {
+    /// `engine` is `None` without a Docker platform.
+    async fn agent_image(
+        &mut self,
+        settings: &Settings,
+        vars: &dyn Vars,
+        engine: Option<&Result<Engine, DockerError>>,
+    ) {
         let image = match agent_image(settings) {
             Ok(image) => image,
             Err(error) => return self.bad(&error.to_string()),
         };
         let own: Vec<Arch> = match engine {
-            Some(engine) => own_copies(engine, &image, &Arch::ALL).await.into_keys().collect(),
-            None => Vec::new(),
+            Some(Ok(engine)) => own_copies(engine, &image, &Arch::ALL).await.into_keys().collect(),
+            Some(Err(_)) | None => Vec::new(),
         };
         let registry = registry(settings, vars);
         let asked = tokio::time::timeout(LOOKUP, registry.platforms_of(&image, &[])).await;

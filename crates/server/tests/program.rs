@@ -106,6 +106,7 @@ fn start_and_check_refuse_the_same_with_the_same_words() {
         ("BAKERY_DATA_DIR", &data),
         ("BAKERY_DATA_KEY", "crumbs"),
         ("INSECURE_REGISTRIES", "http://reg.test"),
+        ("ECS_CLUSTER", "ovens"),
         ("K8S_NAMESPACE", "ovens"),
     ];
     let said = [&[][..], &["check"]].map(|args| {
@@ -113,9 +114,13 @@ fn start_and_check_refuse_the_same_with_the_same_words() {
         assert_eq!(output.status.code(), Some(2));
         text(&output.stderr)
     });
-    for word in
-        ["data is no folder", "BAKERY_DATA_KEY", "`http://reg.test`", "the platform k8s, which this version"]
-    {
+    for word in [
+        "data is no folder",
+        "BAKERY_DATA_KEY",
+        "`http://reg.test`",
+        "the platform ecs, which this version",
+        "agents on Kubernetes need a way back",
+    ] {
         assert!(said[0].contains(word), "{word}: {}", said[0]);
     }
     assert!(!said[0].contains("crumbs"));
