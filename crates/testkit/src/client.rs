@@ -1,7 +1,7 @@
 //! `bakery-client` as a CI job runs it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -80,7 +80,7 @@ impl Client {
 
     /// Runs it to its end.
     pub async fn run(&self, args: &[&str]) -> Result<Ended> {
-        Ok(ended(&self.spawn(args)?.wait_with_output().await?))
+        finish(self.spawn(args)?).await
     }
 }
 
@@ -119,13 +119,14 @@ impl Log {
     }
 }
 
-/// Reads what a finished client has left.
-pub fn ended(output: &Output) -> Ended {
-    Ended {
+/// Waits for a client's end, and reads what it has left.
+pub async fn finish(client: Child) -> Result<Ended> {
+    let output = client.wait_with_output().await?;
+    Ok(Ended {
         code: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    })
 }
 
 impl Ended {

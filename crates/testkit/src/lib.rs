@@ -16,5 +16,6 @@ pub mod process;
 pub mod project;
 pub mod registry;
 pub mod server;
+pub mod stage;
 pub mod tap;
 pub mod wire;

@@ -1,10 +1,12 @@
-//! A TCP connection that can be cut and mended, whatever is spoken over it.
+//! A connection that can be cut and mended, whatever is spoken over it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -18,7 +20,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A whole wire that begins on a port of `ip`.
+    /// A whole wire from a port of `ip` to `host:port`, or to `unix://PATH`.
     pub async fn to(upstream: &str, ip: &str) -> Result<Self> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let addr = listener.local_addr()?;
@@ -35,7 +37,7 @@ impl Wire {
                     open.spawn(async move {
                         tokio::select! {
                             _ = state.wait_for(|whole| !whole) => {}
-                            () = carry(near, &upstream) => {}
+                            _ = carry(near, &upstream) => {}
                         }
                     });
                 }
@@ -55,9 +57,11 @@ impl Wire {
     }
 }
 
-async fn carry(mut near: TcpStream, upstream: &str) {
-    if let Ok(mut far) = TcpStream::connect(upstream).await {
-        // Either side may hang up at any time.
-        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+/// Either side may hang up at any time.
+async fn carry(mut near: TcpStream, upstream: &str) -> io::Result<(u64, u64)> {
+    if let Some(path) = upstream.strip_prefix("unix://") {
+        copy_bidirectional(&mut near, &mut UnixStream::connect(path).await?).await
+    } else {
+        copy_bidirectional(&mut near, &mut TcpStream::connect(upstream).await?).await
     }
 }

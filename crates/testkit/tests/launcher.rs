@@ -1,14 +1,12 @@
 //! The Docker platform on a real engine, put through the contract of all launchers.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
 use bakery_core::image::ImageRef;
-use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::docker::{DockerPlatform, DockerSettings, Engine};
@@ -17,8 +15,9 @@ use bakery_server::registry::{Member, Registry as Client, RegistrySettings};
 use bakery_testkit::engine::Engine as Witness;
 use bakery_testkit::parts::{Parts, required};
 use bakery_testkit::registry::Registry;
+use bakery_testkit::stage::{Orders, end_of, ending, shell_image};
+use bakery_testkit::wire::Wire;
 use futures_util::StreamExt as _;
-use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
@@ -27,8 +26,7 @@ struct Workshop {
     witness: Witness,
     installation: String,
     image: String,
-    build: BuildId,
-    next: AtomicU16,
+    orders: Orders,
 }
 
 impl Workshop {
@@ -38,23 +36,9 @@ impl Workshop {
         // The process id keeps parallel test programs apart, the name the tests of this one.
         let installation = format!("{name}{}", std::process::id());
         let image = format!("bakery.test/{installation}:1");
-        let container = format!("{installation}-source");
-        witness.docker(&["create", "--name", &container, &parts.agent_amd64]).await?;
-        let entrypoint = r#"ENTRYPOINT ["/kaniko/bin/sh", "-c", "eval \"$DO\""]"#;
-        let commit = witness.docker(&["commit", "--change", entrypoint, &container, &image]).await;
-        witness.docker(&["rm", &container]).await?;
-        commit?;
+        shell_image(&witness, &parts, name, &image).await?;
         let platform = Self::platform(&parts, &installation, &image).await?;
-        let number =
-            name.bytes().fold(u128::from(std::process::id()), |sum, byte| sum << 8 | u128::from(byte));
-        Ok(Self {
-            platform,
-            witness,
-            installation,
-            image,
-            build: BuildId::new(1, number),
-            next: AtomicU16::new(0),
-        })
+        Ok(Self { platform, witness, installation, image, orders: Orders::of(name, 500, 32) })
     }
 
     async fn platform(parts: &Parts, installation: &str, image: &str) -> Result<DockerPlatform> {
@@ -70,30 +54,11 @@ impl Workshop {
     }
 
     fn acting(&self, script: &str) -> LaunchOrder {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        LaunchOrder {
-            run: RunName { task: TaskId { build: self.build, index }, attempt: 1 },
-            arch: self.platform.engine().arch,
-            cpu_millis: 500,
-            memory_mib: 32,
-            env: vec![("DO".to_owned(), script.into())],
-            deadline: Duration::from_mins(1),
-        }
+        self.orders.acting(self.platform.engine().arch, script)
     }
 
-    /// Launches, and waits for the end.
     async fn ending(&self, order: &LaunchOrder) -> Result<bakery_server::platform::Exit> {
-        let mut watch = self.platform.watch();
-        watch.next().await.context("no resync")?;
-        self.platform.launch(order).await?;
-        loop {
-            if let Some(Observation::Gone { run, exit }) = watch.next().await
-                && run == order.run
-            {
-                self.platform.stop(&run).await?;
-                return Ok(exit);
-            }
-        }
+        ending(&self.platform, order).await
     }
 
     /// Says whether anything was left; what a failing test leaves, goes with the workshop.
@@ -134,15 +99,11 @@ impl Stage for Workshop {
         self.platform.engine().arch
     }
     fn order(&self, part: Part) -> LaunchOrder {
-        match part {
-            // A shell ends on SIGTERM only if it says so, and process 1 more than any other.
-            Part::Stay => self.acting("trap 'exit 0' TERM; while :; do sleep 0.1; done"),
-            Part::Leave(code) => self.acting(&format!("exit {code}")),
-        }
+        self.orders.playing(self.platform.engine().arch, part)
     }
     async fn play(&self, _run: RunName, _part: Part) {}
     async fn starts(&self, run: RunName) -> usize {
-        let started = self.witness.started(&self.build.to_string()).await.unwrap_or_default();
+        let started = self.witness.started(&self.orders.build.to_string()).await.unwrap_or_default();
         started.iter().filter(|name| **name == run.to_string()).count()
     }
 }
@@ -183,20 +144,14 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
     let mut watch = heir.watch();
     let Some(Observation::Synced { live }) = watch.next().await else { bail!("no resync") };
     ensure!(live.contains(&stays.run) && live.contains(&left.run), "{live:?}");
-    let exit = loop {
-        if let Some(Observation::Gone { run, exit }) = watch.next().await
-            && run == left.run
-        {
-            break exit;
-        }
-    };
+    let exit = end_of(&mut watch, left.run).await?;
     ensure!(exit.code == Some(4), "{exit:?}");
     heir.launch(&stays).await?;
     let starts = shop.starts(stays.run).await;
     ensure!(starts == 1, "a living container is adopted, not started {starts} times");
     heir.stop(&stays.run).await?;
     // The ended one goes when the watcher asks for what comes next: the stop.
-    while !matches!(watch.next().await, Some(Observation::Gone { run, .. }) if run == stays.run) {}
+    end_of(&mut watch, stays.run).await?;
     ensure!(heir.list().await?.is_empty());
     shop.close().await
 }
@@ -204,11 +159,8 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
 #[tokio::test]
 async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() -> Result<()> {
     let shop = Workshop::open("cut").await?;
-    let folder = tempfile::tempdir()?;
-    let socket = folder.path().join("engine.sock");
-    let engine = shop.platform.engine().host.trim_start_matches("unix://").to_owned();
-    let wire = Wire::open(&socket, &engine)?;
-    let parts = Parts { docker_host: format!("unix://{}", socket.display()), ..Parts::required() };
+    let wire = Wire::to(&shop.platform.engine().host, "127.0.0.1").await?;
+    let parts = Parts { docker_host: format!("tcp://{}", wire.addr), ..Parts::required() };
     let far = Workshop::platform(&parts, &shop.installation, &shop.image).await?;
     let mut watch = far.watch();
     watch.next().await.context("no resync")?;
@@ -221,11 +173,11 @@ async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() ->
         {
         }
     }
-    wire.cut().await?;
+    wire.cut();
     let name = leaves.run.to_string();
     ensure!(far.list().await.is_err_and(|error| error.retryable), "the wire is cut");
     ensure!(shop.witness.docker(&["wait", &name]).await?.trim() == "6");
-    let _wire = Wire::open(&socket, &engine)?;
+    wire.mend();
     let mut live = Vec::new();
     let exit = loop {
         match watch.next().await.context("the watch ended")? {
@@ -295,37 +247,6 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         shop.witness.docker(&["rmi", &pinned]).await?;
     }
     shop.close().await
-}
-
-/// A way to the engine that can be cut.
-struct Wire(tokio::task::JoinSet<()>, PathBuf);
-
-impl Wire {
-    fn open(socket: &Path, engine: &str) -> Result<Self> {
-        let listener = UnixListener::bind(socket)?;
-        let engine = engine.to_owned();
-        let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(async move {
-            // Dropped with this task, and every connection with it.
-            let mut open = tokio::task::JoinSet::new();
-            while let Ok((mut near, _)) = listener.accept().await {
-                let engine = engine.clone();
-                open.spawn(async move {
-                    if let Ok(mut far) = UnixStream::connect(&engine).await {
-                        // Either side may hang up at any time.
-                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                    }
-                });
-            }
-        });
-        Ok(Self(tasks, socket.to_owned()))
-    }
-
-    /// Breaks every connection; the socket is gone.
-    async fn cut(mut self) -> Result<()> {
-        self.0.shutdown().await;
-        Ok(std::fs::remove_file(&self.1)?)
-    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::Log;
+use bakery_testkit::client::{Log, finish};
 use bakery_testkit::cluster::{Cluster, Namespace};
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
@@ -70,7 +70,7 @@ async fn a_build_that_begins_while_the_api_server_is_away_waits_for_it_and_says_
     let child = client.spawn(&[])?;
     tokio::time::sleep(Duration::from_secs(10)).await;
     wire.mend();
-    let ended = bakery_testkit::client::ended(&child.wait_with_output().await?);
+    let ended = finish(child).await?;
     ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
     ensure!(ended.out.contains("does not answer") && ended.out.contains("answers again"), "{}", ended.out);
     kitchen.gone(Duration::from_secs(20)).await

@@ -1,11 +1,10 @@
 //! The platform `k8s` on a real cluster, put through the contract of all launchers, and what else a launcher must do.
 
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
-use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::k8s::{self, K8sPlatform, K8sSettings, PodSettings};
@@ -13,6 +12,7 @@ use bakery_server::platform::{Exit, LaunchOrder, Launcher, Observation};
 use bakery_testkit::cluster::{Cluster, Namespace};
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::Parts;
+use bakery_testkit::stage::{Orders, end_of, ending, shell_image};
 use futures_util::StreamExt as _;
 
 use bakery_testkit::kitchen::QUIET;
@@ -23,8 +23,7 @@ struct Workshop {
     space: Namespace,
     installation: String,
     image: String,
-    build: BuildId,
-    next: AtomicU16,
+    orders: Orders,
 }
 
 impl Workshop {
@@ -34,37 +33,15 @@ impl Workshop {
         let space = Namespace::create(&cluster, name).await?;
         let installation = format!("{name}{}", std::process::id());
         let platform = platform(&space, &installation, &image).await?;
-        let number =
-            name.bytes().fold(u128::from(std::process::id()), |sum, byte| sum << 8 | u128::from(byte));
-        let build = BuildId::new(1, number);
-        Ok(Self { platform, space, installation, image, build, next: AtomicU16::new(0) })
+        Ok(Self { platform, space, installation, image, orders: Orders::of(name, 100, 32) })
     }
 
     fn acting(&self, script: &str) -> LaunchOrder {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        LaunchOrder {
-            run: RunName { task: TaskId { build: self.build, index }, attempt: 1 },
-            arch: Arch::Amd64,
-            cpu_millis: 100,
-            memory_mib: 32,
-            env: vec![("DO".to_owned(), script.into())],
-            deadline: Duration::from_mins(1),
-        }
+        self.orders.acting(Arch::Amd64, script)
     }
 
-    /// Launches, and waits for the end.
     async fn ending(&self, order: &LaunchOrder) -> Result<Exit> {
-        let mut watch = self.platform.watch();
-        watch.next().await.context("no resync")?;
-        self.platform.launch(order).await?;
-        loop {
-            if let Some(Observation::Gone { run, exit }) = watch.next().await
-                && run == order.run
-            {
-                self.platform.stop(&run).await?;
-                return Ok(exit);
-            }
-        }
+        ending(&self.platform, order).await
     }
 
     /// Says whether anything was left; what a failing test leaves, goes with the namespace.
@@ -82,12 +59,7 @@ async fn shell(engine: &Engine, parts: &Parts, cluster: &Cluster, name: &str) ->
     let there = format!("{registry}/test/{name}-{}:1", std::process::id());
     // An engine speaks plain HTTP to loopback alone.
     let here = there.replace(&format!("{}:", parts.gateway), "127.0.0.1:");
-    let container = format!("{name}-{}-source", std::process::id());
-    engine.docker(&["create", "--name", &container, &parts.agent_amd64]).await?;
-    let entrypoint = r#"ENTRYPOINT ["/kaniko/bin/sh", "-c", "eval \"$DO\""]"#;
-    let commit = engine.docker(&["commit", "--change", entrypoint, &container, &here]).await;
-    engine.docker(&["rm", &container]).await?;
-    commit?;
+    shell_image(engine, parts, name, &here).await?;
     let push = engine.docker(&["push", &here]).await;
     engine.docker(&["rmi", &here]).await?;
     push.map(|_| there)
@@ -120,11 +92,7 @@ impl Stage for Workshop {
         Arch::Amd64
     }
     fn order(&self, part: Part) -> LaunchOrder {
-        match part {
-            // A shell ends on SIGTERM only if it says so, and process 1 more than any other.
-            Part::Stay => self.acting("trap 'exit 0' TERM; while :; do sleep 0.1; done"),
-            Part::Leave(code) => self.acting(&format!("exit {code}")),
-        }
+        self.orders.playing(Arch::Amd64, part)
     }
     async fn play(&self, _run: RunName, _part: Part) {}
     /// Pods that were ever made for the run, by the events of its Job.
@@ -186,18 +154,12 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
     let mut watch = heir.watch();
     let Some(Observation::Synced { live }) = watch.next().await else { bail!("no resync") };
     ensure!(live.contains(&stays.run) && live.contains(&left.run), "{live:?}");
-    let exit = loop {
-        if let Some(Observation::Gone { run, exit }) = watch.next().await
-            && run == left.run
-        {
-            break exit;
-        }
-    };
+    let exit = end_of(&mut watch, left.run).await?;
     ensure!(exit.code == Some(4), "{exit:?}");
     heir.launch(&stays).await?;
     ensure!(shop.starts(stays.run).await == 1, "a living pod is adopted");
     heir.stop(&stays.run).await?;
-    while !matches!(watch.next().await, Some(Observation::Gone { run, .. }) if run == stays.run) {}
+    end_of(&mut watch, stays.run).await?;
     ensure!(heir.list().await?.is_empty());
     shop.close().await
 }
@@ -215,13 +177,7 @@ async fn a_launch_that_was_cut_short_after_its_job_is_completed_by_the_next() ->
         let mut watch = heir.watch();
         watch.next().await.context("no resync")?;
         heir.launch(&order).await?;
-        loop {
-            if let Some(Observation::Gone { run, exit }) = watch.next().await
-                && run == order.run
-            {
-                break exit;
-            }
-        }
+        end_of(&mut watch, order.run).await?
     };
     ensure!(exit.code == Some(5), "{exit:?}");
     let secrets = shop.space.ours("secrets").await?;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use bakery_core::names::Arch;
+use bakery_server::platform::Launcher as _;
 use bakery_server::platform::k8s::{RIGHTS, Right};
-use bakery_server::platform::{LaunchOrder, Launcher as _};
 use bakery_testkit::client::Log;
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
+use bakery_testkit::stage::Orders;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -91,14 +92,7 @@ async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
 /// Launches one order by two platforms that know nothing of each other, as two lives of one server.
 async fn adopt(kitchen: &Kitchen) -> Result<()> {
     let image = &kitchen.space.cluster.agent_image;
-    let order = LaunchOrder {
-        run: RunName { task: TaskId { build: BuildId::new(1, 1), index: 0 }, attempt: 1 },
-        arch: Arch::Amd64,
-        cpu_millis: 100,
-        memory_mib: 64,
-        env: Vec::new(),
-        deadline: Duration::from_mins(1),
-    };
+    let order = Orders::of("adopt", 100, 64).acting(Arch::Amd64, "");
     for _ in 0..2 {
         let life = platform(&kitchen.space, "two-lives", image).await?;
         life.launch(&order).await?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::Log;
+use bakery_testkit::client::{Log, finish};
 use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::registry::{LOGIN, Registry};
 use base64::Engine as _;
@@ -65,7 +65,7 @@ async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result
     let body = serde_json::json!({ "session": "0".repeat(64), "agent_version": "stolen" });
     let answer = theft.json(&body).send().await?;
     ensure!(answer.status().is_client_error(), "{}", answer.status());
-    let ended = bakery_testkit::client::ended(&child.wait_with_output().await?);
+    let ended = finish(child).await?;
     ensure!(ended.code == Some(4), "a second binder fails the run\n{}", kitchen.story(&ended));
     kitchen.gone(Duration::from_secs(20)).await
 }

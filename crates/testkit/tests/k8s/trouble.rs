@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::{Ended, Log};
+use bakery_testkit::client::{Ended, Log, finish};
 use bakery_testkit::cluster::Cluster;
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 use serde_json::json;
-use tokio::process::Child;
 
 use bakery_testkit::kitchen::{Kitchen, single};
 
@@ -30,10 +29,6 @@ async fn expect(
     }
     println!("--- {reason}, exit {code}\n{}", ended.err);
     Ok(())
-}
-
-async fn finish(child: Child) -> Result<Ended> {
-    Ok(bakery_testkit::client::ended(&child.wait_with_output().await?))
 }
 
 #[tokio::test(flavor = "multi_thread")]

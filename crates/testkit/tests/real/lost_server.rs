@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::{Client, Ended, ended};
+use bakery_testkit::client::{Client, Ended, finish};
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::Parts;
 use bakery_testkit::process::{free_port, until};
@@ -125,8 +125,8 @@ async fn crash_at(
     let child = client.spawn(&[])?;
     timeout(Duration::from_mins(2), sprung).await.context("the trap never sprang")??;
     world.crash().await?;
-    let output = timeout(Duration::from_mins(3), child.wait_with_output()).await.context("no end")??;
-    world.check(&client, &ended(&output), bake.matches("arch").count()).await
+    let ended = timeout(Duration::from_mins(3), finish(child)).await.context("no end")??;
+    world.check(&client, &ended, bake.matches("arch").count()).await
 }
 
 /// Crashes at the moment when line `at` has reached the client.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::{Client, ended};
+use bakery_testkit::client::{Client, finish};
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::Parts;
 use bakery_testkit::project::{Project, numbered};
@@ -107,7 +107,7 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
     }
     files(&server.data, &mut places)?;
     log.until("tick 20").await?;
-    let rest = ended(&child.wait_with_output().await?);
+    let rest = finish(child).await?;
     let whole = client.run(&["logs", &build]).await?;
     ensure!(whole.code == Some(0), "{}\n{}\n{}", whole.out, whole.err, server.log());
     places.insert(

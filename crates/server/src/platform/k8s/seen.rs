@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::super::exit::{End, tail_of};
-use super::cluster::one_line;
 use super::super::{Exit, labels};
+use super::cluster::one_line;
 
 /// What to do where a namespace may have no more.
 pub(super) const QUOTA_HINT: &str =
