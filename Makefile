@@ -1,4 +1,4 @@
-.PHONY: help demo test test-k8s bench check
+.PHONY: help demo test test-k8s test-ecs bench check
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -6,11 +6,14 @@ help: ## what there is to make
 demo: ## bakes examples/demo on this machine, on real parts: everything is installed, started and ended for you (root or sudo)
 	@scripts/demo
 
-test: ## the whole ladder: format, lints, laws, rooms, programs, then the real world, Kubernetes and the demo
+test: ## the whole ladder: format, lints, laws, rooms, programs, then the real world, Kubernetes, AWS and the demo
 	@scripts/test
 
 test-k8s: ## the Kubernetes rung alone, on a cluster of its own or on KUBECONFIG's
 	@scripts/test k8s
+
+test-ecs: ## the AWS rung alone, on an emulator of ECS and Secrets Manager that starts real containers
+	@scripts/test ecs
 
 bench: ## ratios against named peers, 20 interleaved pairs each, release profile
 	@scripts/bench

@@ -14,8 +14,9 @@ LAWS = {"bakery-core", "bakery-context", "bakery-link"}
 
 
 def rung(package, needs):
-    if "k8s" in needs:
-        return "k8s"
+    for feature in ("ecs", "k8s"):
+        if feature in needs:
+            return feature
     if "real" in needs:
         return "world"
     return "laws" if package in LAWS else "rooms"

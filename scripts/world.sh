@@ -18,6 +18,7 @@ world_end() {
   ! declare -F world_before_end >/dev/null || world_before_end || true
   for file in "$RUN"/registry-*; do [ ! -e "$file" ] || "$REPO/scripts/registry" down "${file##*/registry-}" || true; done
   "$REPO/scripts/kubernetes/cluster" down $$ || true
+  "$REPO/scripts/aws" down $$ || true
   "$REPO/scripts/emulation" off $$ || true
   "$REPO/scripts/engine" down $$ || true
   rm -rf "$RUN"
@@ -72,6 +73,15 @@ world_cluster() { # after world_up: a Kubernetes of our own, or the one that KUB
   fi
   export BAKERY_TEST_KUBECONFIG=$KUBECONFIG BAKERY_TEST_KUBECTL=$CACHE/bin/kubectl BAKERY_TEST_K8S_HOST BAKERY_TEST_K8S_AGENT_IMAGE
   export BAKERY_TEST_K8S_CLUSTER=$cluster BAKERY_TEST_K8S_AUDIT_LOG=${K8S_AUDIT_LOG:-}
+}
+
+world_aws() { # after world_up: ECS and Secrets Manager as on Fargate; says to test programs where they are
+  local out
+  out=$("$REPO/scripts/aws" up $$) && eval "$out"
+  export BAKERY_TEST_AWS_ENDPOINT=$AWS_BED_ENDPOINT BAKERY_TEST_AWS_HOST=$AWS_BED_HOST
+  export BAKERY_TEST_AWS_ACCOUNT=$AWS_BED_ACCOUNT BAKERY_TEST_AWS_REGION=$AWS_BED_REGION
+  export BAKERY_TEST_AWS_TASK_KEY=$AWS_BED_TASK_KEY BAKERY_TEST_AWS_TASK_SECRET=$AWS_BED_TASK_SECRET
+  export BAKERY_TEST_AWS_TASK_TOKEN=$AWS_BED_TASK_TOKEN
 }
 
 world_names() { # tells test programs where the parts are

@@ -118,8 +118,8 @@ fn start_and_check_refuse_the_same_with_the_same_words() {
         "data is no folder",
         "BAKERY_DATA_KEY",
         "`http://reg.test`",
-        "the platform ecs, which this version",
-        "agents on Kubernetes need a way back",
+        "AWS_REGION: is not set, and ECS_CLUSTER asks for the platform ecs",
+        "CONTROLLER_URL: is not set, and agents that run elsewhere need a way back",
     ] {
         assert!(said[0].contains(word), "{word}: {}", said[0]);
     }

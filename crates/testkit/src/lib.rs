@@ -2,9 +2,11 @@
 //!
 //! The real rung (feature `real`) runs the built programs against a real Docker engine, the real Kaniko executor, a real
 //! registry and a real S3 server. `make test` brings these parts and names them in variables ([`parts::Parts`]); a
-//! part that is missing fails the test, it never skips it. The rung above it (feature `k8s`) has a Kubernetes cluster too.
+//! part that is missing fails the test, it never skips it. The rungs above it have a Kubernetes cluster too (feature
+//! `k8s`), or what stands for AWS (feature `ecs`).
 
 pub mod agent;
+pub mod aws;
 pub mod bench;
 pub mod client;
 pub mod cluster;
@@ -15,6 +17,7 @@ pub mod parts;
 pub mod process;
 pub mod project;
 pub mod registry;
+pub mod s3;
 pub mod server;
 pub mod stage;
 pub mod tap;

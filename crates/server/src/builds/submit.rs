@@ -40,7 +40,7 @@ impl Builds {
         }
         let plan = check_spec(&request)?;
         shared.may_publish(&plan)?;
-        let fills = shared.fill(&plan)?;
+        let (fills, notices) = shared.fill(&plan)?;
         shared.contexts.check(owner, &request.context).await.map_err(SubmitError::Context)?;
         shared.contexts.needed(&request.context).await;
 
@@ -64,7 +64,7 @@ impl Builds {
             return shared.known(found, &request_mac).await;
         }
         Arc::clone(shared).adopt(id).await.map_err(SubmitError::Internal)?;
-        shared.submitted(id).await
+        Ok(Submitted { notices, ..shared.submitted(id).await? })
     }
 }
 
@@ -98,14 +98,15 @@ impl Shared {
     }
 
     /// Fills in what only the server knows, and asks the platforms before anything is promised.
-    fn fill(&self, plan: &BuildPlan) -> Result<Vec<Fill>, SubmitError> {
+    fn fill(&self, plan: &BuildPlan) -> Result<(Vec<Fill>, Vec<String>), SubmitError> {
         let mut tasks: Vec<(String, &PlannedTask)> = plan
             .tasks()
             .map(|(target, task)| (format!("{} ({})", plan.targets[target].name, task.spec.arch), task))
             .collect();
         tasks.sort_by_key(|(_, task)| task.index);
         let mut asked = HashMap::new();
-        tasks
+        let (mut notices, mut oversized) = (Vec::new(), Vec::new());
+        let fills = tasks
             .into_iter()
             .map(|(label, task)| {
                 let platform = task.spec.platform.map_or_else(|| self.default_platform(), Ok)?;
@@ -125,14 +126,20 @@ impl Shared {
                 }
                 let settings = &self.settings;
                 let keep = settings.provision_timeout + settings.task_timeout + settings.result_timeout;
-                Ok(Fill {
+                let fill = Fill {
                     platform,
                     cpu_millis: task.spec.cpu_millis.unwrap_or(settings.default_cpu_millis),
                     memory_mib: task.spec.memory_mib.unwrap_or(settings.default_memory_mib),
                     keep_seconds: seconds(keep),
-                })
+                };
+                match launcher.fit(fill.cpu_millis, fill.memory_mib) {
+                    Ok(said) => notices.extend(said.map(|said| format!("{label}: {said}"))),
+                    Err(why) => oversized.push(format!("{label}: {why}")),
+                }
+                Ok(fill)
             })
-            .collect()
+            .collect::<Result<Vec<_>, _>>()?;
+        if oversized.is_empty() { Ok((fills, notices)) } else { Err(SubmitError::BadSpec(oversized)) }
     }
 
     /// The server's choice: ecs before k8s before docker, unless the operator has named one.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 pub mod contract;
 pub mod docker;
+pub mod ecs;
 mod exit;
 pub mod fake;
 pub mod k8s;
@@ -130,6 +131,12 @@ pub trait Launcher: Send + Sync {
         None
     }
 
+    /// Whether a task may have this size here: `Ok` with what is worth saying of it, or why not, with a line that begins
+    /// with `hint: `. Asked before anything is promised.
+    fn fit(&self, _cpu_millis: u32, _memory_mib: u32) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
     /// Starts the container. The same order again starts nothing new, whatever became of the first.
     ///
     /// `Ok` means that the platform holds the container. After an error it may or may not hold it: a relaunch of the
@@ -139,6 +146,15 @@ pub trait Launcher: Send + Sync {
     /// Ends the container and removes it: `Ok` means that it does not live any more. Ending an ended or unknown run is
     /// success.
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError>;
+
+    /// The run's agent has spoken: who would have to ask again and again whether the container lives need not any more.
+    fn heard(&self, _run: &RunName) {}
+
+    /// Whether the platform holds the container, running or not. A launcher that has to ask what became of it may say yes
+    /// and tell its end by the watch.
+    async fn holds(&self, run: &RunName) -> Result<bool, LaunchError> {
+        Ok(self.list().await?.contains(run))
+    }
 
     /// Whether the platform answers, as the watch has found it last: `None`, or for people what came back instead. The
     /// sender lives as long as the platform.

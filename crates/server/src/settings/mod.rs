@@ -38,6 +38,8 @@ pub struct Settings {
     pub controller_url: Option<String>,
     /// The Docker platform.
     pub docker: DockerSettings,
+    /// AWS ECS, where `ECS_CLUSTER` switches it on.
+    pub ecs: Option<EcsSettings>,
     /// Kubernetes, where `K8S_NAMESPACE` switches it on.
     pub k8s: Option<K8sSettings>,
     /// Registries.
@@ -78,6 +80,39 @@ pub struct DockerSettings {
     pub agent_listen: Option<SocketAddr>,
     /// The URL of that door as agents reach it; `None` = from where it listens.
     pub agent_url: Option<String>,
+}
+
+/// AWS ECS.
+#[derive(Debug, Clone)]
+pub struct EcsSettings {
+    /// Where the cluster and the secrets are.
+    pub region: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The subnets of tasks.
+    pub subnets: Vec<String>,
+    /// The security groups of tasks.
+    pub security_groups: Vec<String>,
+    /// Execution role of the task definition.
+    pub execution_role: String,
+    /// Role of the agents.
+    pub task_role: Option<String>,
+    /// `CloudWatch` group for agents' own logs.
+    pub log_group: Option<String>,
+    /// `fargate`, `spot`, `spot-then-fargate`.
+    pub capacity: String,
+    /// Assign a public IP.
+    pub public_ip: bool,
+    /// GiB of disk of a task; `None` = Fargate's 20.
+    pub storage: Option<i32>,
+    /// Prefix of task definition families.
+    pub family: String,
+    /// Remove old task definitions at start.
+    pub clean_up: bool,
+    /// ARN of the secret for pulling the agent image.
+    pub secret_arn: Option<String>,
+    /// Name, user name and password of one to create.
+    pub secret_login: Option<(String, String, Secret)>,
 }
 
 /// Kubernetes.
@@ -166,7 +201,11 @@ impl Settings {
             None
         });
         let controller_url = reader.url("CONTROLLER_URL");
+        let ecs = reader.ecs(s3.is_some());
         let k8s = reader.k8s();
+        if ecs.is_some() || k8s.is_some() {
+            reader.remote();
+        }
         let settings = Self {
             listen,
             data_dir: reader.data_dir(root),
@@ -176,6 +215,7 @@ impl Settings {
             s3,
             limits: reader.limits(),
             controller_url,
+            ecs,
             k8s,
             docker: DockerSettings {
                 agent_image: reader.image("AGENT_IMAGE"),
@@ -192,18 +232,6 @@ impl Settings {
             log: reader.log(),
             proxies: reader.proxies(),
         };
-        reader.flag("CLEANUP_ECS_TASK_DEFINITIONS");
-        reader.flag("ECS_PUBLIC_IP");
-        reader.one_of("ECS_CAPACITY", &["fargate", "spot", "spot-then-fargate"]);
-        // What else such a platform needs is not said: whoever goes by it has done so for nothing.
-        if reader.text("ECS_CLUSTER").is_some() {
-            let text = "asks for the platform ecs, which this version does not have";
-            reader.say(
-                "ECS_CLUSTER",
-                text,
-                "unset it; tasks run on Kubernetes (K8S_NAMESPACE) or on a Docker engine",
-            );
-        }
         (settings, reader.mistakes())
     }
 
@@ -259,7 +287,6 @@ mod tests {
             ("ALLOW_EMULATION", "yes"),
             ("MAX_RUNS", "0"),
             ("CONTROLLER_URL", "bakery.example.com"),
-            ("ECS_CAPACITY", "cheap"),
             ("RUST_LOG", "bakery_server=loud"),
         ])
         .unwrap_err();
@@ -272,10 +299,9 @@ mod tests {
             "DEFAULT_BUILD_MEMORY",
             "ALLOW_EMULATION",
             "RUST_LOG",
-            "ECS_CAPACITY",
         ];
         assert_eq!(names, expected, "{error}");
-        assert_eq!(error.to_string().matches("hint: ").count(), 8);
+        assert_eq!(error.to_string().matches("hint: ").count(), 7);
     }
 
     #[test]
@@ -315,11 +341,53 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_of_a_later_version_is_refused_among_the_other_mistakes() {
-        let vars = [("ECS_CLUSTER", "ovens"), ("MAX_RUNS", "0")];
-        let error = read(&vars).unwrap_err();
-        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
-        assert_eq!(names, ["MAX_RUNS", "ECS_CLUSTER"], "{error}");
+    fn ecs_is_on_where_a_cluster_is_named_and_says_what_else_it_needs() {
+        let names = |vars: &[(&str, &str)]| -> Vec<_> {
+            read(vars).err().map(|it| it.0.iter().map(|mistake| mistake.name).collect()).unwrap_or_default()
+        };
+        let cluster = ("ECS_CLUSTER", "ovens");
+        let missing = [
+            "AWS_REGION",
+            "ECS_SUBNETS",
+            "ECS_SECURITY_GROUPS",
+            "ECS_EXEC_ROLE_ARN",
+            "ECS_TASK_ROLE_ARN",
+            "CONTROLLER_URL",
+            "AGENT_IMAGE",
+        ];
+        assert_eq!(names(&[cluster, ("S3_BUCKET", "contexts"), ("S3_REGION", "r")]), missing);
+        let good = [
+            cluster,
+            ("AWS_REGION", "ap-northeast-2"),
+            ("ECS_SUBNETS", "subnet-1, subnet-2,subnet-3"),
+            ("ECS_SECURITY_GROUPS", "sg-1"),
+            ("ECS_EXEC_ROLE_ARN", "arn:aws:iam::123456789012:role/bakery-agent-execution"),
+            ("CONTROLLER_URL", "https://bakery.example.com"),
+            ("AGENT_IMAGE", "reg.test/agent:1"),
+        ];
+        let ecs = read(&good).unwrap().ecs.unwrap();
+        assert_eq!((ecs.subnets.len(), ecs.capacity.as_str(), ecs.public_ip), (3, "fargate", true));
+        assert_eq!((ecs.family.as_str(), ecs.clean_up, ecs.storage), ("bakery-agent", false, None));
+        for (name, value) in [
+            ("ECS_CAPACITY", "cheap"),
+            ("ECS_EPHEMERAL_STORAGE", "20"),
+            ("ECS_EXEC_ROLE_ARN", "bakery-agent-execution"),
+            ("AGENT_TASK_FAMILY", "with blank"),
+            ("AGENT_IMAGE_SECRET_NAME", "pull"),
+        ] {
+            assert!(
+                names(&[&good[..], &[(name, value)]].concat()).iter().any(|it| it.starts_with(&name[..9])),
+                "{name}"
+            );
+        }
+        let login = [
+            ("AGENT_IMAGE_SECRET_NAME", "pull"),
+            ("AGENT_IMAGE_SECRET_USERNAME", "me"),
+            ("AGENT_IMAGE_SECRET_PASSWORD", "crumbs"),
+        ];
+        let settings = read(&[&good[..], &login].concat()).unwrap();
+        assert!(settings.ecs.as_ref().unwrap().secret_login.is_some());
+        assert!(!format!("{settings:?}").contains("crumbs"));
     }
 
     #[test]

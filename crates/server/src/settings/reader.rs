@@ -12,7 +12,7 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
-use super::{K8sSettings, Limits, Mistake};
+use super::{EcsSettings, K8sSettings, Limits, Mistake};
 
 /// Proxy variables in both spellings that programs look for.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -152,7 +152,113 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Kubernetes, and what its agents cannot do without.
+    /// What agents that run elsewhere cannot do without.
+    pub(super) fn remote(&mut self) {
+        let url = (
+            "CONTROLLER_URL",
+            "is not set, and agents that run elsewhere need a way back",
+            "the URL by which they reach this server",
+        );
+        let image = (
+            "AGENT_IMAGE",
+            "is not set, and whoever runs agents has to pull it",
+            "for example docker.io/rayshoo/bakery-agent:v1.0.2",
+        );
+        for (name, text, hint) in [url, image] {
+            self.needed(name, text, hint);
+        }
+    }
+
+    fn needed(&mut self, name: &'static str, text: &str, hint: &str) -> String {
+        let value = self.text(name);
+        if value.is_none() {
+            self.say(name, text, hint);
+        }
+        value.unwrap_or_default()
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn arn(&mut self, name: &'static str, what: &str) -> Option<String> {
+        let hint =
+            "an ARN begins with arn:, for example arn:aws:iam::123456789012:role/bakery-agent-execution";
+        self.value(name, what, hint, |text| {
+            (text.starts_with("arn:") && text.matches(':').count() >= 5).then(|| text.to_owned())
+        })
+    }
+
+    /// AWS ECS. With contexts in S3 its agents need a role to read them with.
+    pub(super) fn ecs(&mut self, s3: bool) -> Option<EcsSettings> {
+        let cluster = self.text("ECS_CLUSTER")?;
+        let why = "is not set, and ECS_CLUSTER asks for the platform ecs";
+        let region = self.needed("AWS_REGION", why, "the region of the cluster, for example ap-northeast-2");
+        let subnets = "subnets with a way out to S3, registries and this server, comma-separated";
+        self.needed("ECS_SUBNETS", why, subnets);
+        let groups = "security groups that let everything out and nothing in, comma-separated";
+        self.needed("ECS_SECURITY_GROUPS", why, groups);
+        let execution_role = self.arn("ECS_EXEC_ROLE_ARN", "a role's ARN");
+        if self.text("ECS_EXEC_ROLE_ARN").is_none() {
+            self.say("ECS_EXEC_ROLE_ARN", why, "the role with which ECS pulls the agent image");
+        }
+        let task_role = self.arn("ECS_TASK_ROLE_ARN", "a role's ARN");
+        if s3 && self.text("ECS_TASK_ROLE_ARN").is_none() {
+            let text = "is not set, and agents on ECS read contexts from S3_BUCKET with it";
+            self.say("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket; or unset S3_BUCKET");
+        }
+        let storage = |text: &str| text.parse().ok().filter(|gib| (21..=200).contains(gib));
+        let family = |text: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            (text.len() <= 200 && text.chars().all(plain)).then(|| text.to_owned())
+        };
+        Some(EcsSettings {
+            region,
+            cluster,
+            subnets: self.list("ECS_SUBNETS"),
+            security_groups: self.list("ECS_SECURITY_GROUPS"),
+            execution_role: execution_role.unwrap_or_default(),
+            task_role,
+            log_group: self.text("ECS_LOG_GROUP"),
+            capacity: self
+                .one_of("ECS_CAPACITY", &["fargate", "spot", "spot-then-fargate"])
+                .unwrap_or_else(|| "fargate".to_owned()),
+            public_ip: self.text("ECS_PUBLIC_IP").is_none() || self.flag("ECS_PUBLIC_IP"),
+            storage: self.value(
+                "ECS_EPHEMERAL_STORAGE",
+                "a number of GiB from 21 to 200",
+                "unset it for 20 GiB",
+                storage,
+            ),
+            family: self
+                .value("AGENT_TASK_FAMILY", "a family's name", "letters, digits, - and _", family)
+                .unwrap_or_else(|| "bakery-agent".to_owned()),
+            clean_up: self.flag("CLEANUP_ECS_TASK_DEFINITIONS"),
+            secret_arn: self.arn("AGENT_IMAGE_SECRET_ARN", "a secret's ARN"),
+            secret_login: self.secret_login(),
+        })
+    }
+
+    /// A secret to create: all of it or nothing.
+    fn secret_login(&mut self) -> Option<(String, String, Secret)> {
+        const NAMES: [&str; 3] =
+            ["AGENT_IMAGE_SECRET_NAME", "AGENT_IMAGE_SECRET_USERNAME", "AGENT_IMAGE_SECRET_PASSWORD"];
+        let given = NAMES.map(|name| self.text(name));
+        if given.iter().any(Option::is_some) {
+            for (name, _) in NAMES.into_iter().zip(&given).filter(|(_, value)| value.is_none()) {
+                self.say(
+                    name,
+                    "is not set, and its companions are",
+                    "set all three, or AGENT_IMAGE_SECRET_ARN alone",
+                );
+            }
+        }
+        let [name, username, password] = given;
+        Some((name?, username?, Secret::new(password?)))
+    }
+
+    /// Kubernetes.
     pub(super) fn k8s(&mut self) -> Option<K8sSettings> {
         let hint = "lower-case letters, digits and `-`, at most 63 characters: for example bakery";
         let namespace = self.value("K8S_NAMESPACE", "a namespace's name", hint, |text| {
@@ -160,22 +266,6 @@ impl<'a> Reader<'a> {
             let named = text.len() <= 63 && text.starts_with(ends) && text.ends_with(ends);
             (named && text.chars().all(|c| ends(c) || c == '-')).then(|| text.to_owned())
         })?;
-        for (name, text, hint) in [
-            (
-                "CONTROLLER_URL",
-                "is not set, and agents on Kubernetes need a way back",
-                "the URL by which pods reach this server",
-            ),
-            (
-                "AGENT_IMAGE",
-                "is not set, and nodes have to pull the agent image",
-                "for example docker.io/rayshoo/bakery-agent:v1.0.2",
-            ),
-        ] {
-            if self.text(name).is_none() {
-                self.say(name, text, hint);
-            }
-        }
         Some(K8sSettings { namespace, pods: self.text("K8S_CONFIG_PATH").map(PathBuf::from) })
     }
 

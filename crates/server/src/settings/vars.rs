@@ -116,7 +116,7 @@ pub const SERVER: &[VarDoc] = &[
         "DOCKER_HOST",
         "a Docker or Podman socket, found by itself",
         "",
-        "The engine of the Docker platform. A server with K8S_NAMESPACE has that platform only where this is set.",
+        "The engine of the Docker platform. A server with ECS_CLUSTER or K8S_NAMESPACE has that platform only where this is set.",
     ),
     var(
         "BAKERY_AGENT_LISTEN",
@@ -145,6 +145,7 @@ pub const SERVER: &[VarDoc] = &[
     var("ECS_LOG_GROUP", "none = off", "", "CloudWatch group for agent logs."),
     var("ECS_CAPACITY", "fargate", "", "fargate, spot or spot-then-fargate."),
     var("ECS_PUBLIC_IP", "true", "", "Assign a public IP (subnets without NAT)."),
+    var("ECS_EPHEMERAL_STORAGE", "Fargate's 20", "", "GiB of disk of a task, 21 to 200."),
     var("CLEANUP_ECS_TASK_DEFINITIONS", "false", "", "Remove old task definitions at start."),
     var("AGENT_TASK_FAMILY", "bakery-agent", "", "Prefix of task definition families."),
     var(

@@ -28,6 +28,7 @@ use crate::environment;
 use crate::http::{Bounds, Doors, Rooms, crowd_warning, serve};
 use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
+use crate::platform::ecs::EcsError;
 use crate::platform::k8s::K8sError;
 use crate::registry::{Registry, RegistrySettings, docker_config};
 use crate::settings::{BadSettings, Settings};
@@ -67,6 +68,9 @@ pub enum StartError {
     /// No Docker platform, where there should be one.
     #[error(transparent)]
     Docker(#[from] DockerError),
+    /// No ECS, where there should be.
+    #[error(transparent)]
+    Ecs(#[from] EcsError),
     /// No cluster, where there should be one.
     #[error(transparent)]
     K8s(#[from] K8sError),

@@ -14,9 +14,10 @@ use super::{StartError, agents_door, pods};
 use crate::builds::PlatformSettings;
 use crate::platform::Launcher;
 use crate::platform::docker::{DockerPlatform, DockerSettings, Engine, default_agent_image};
+use crate::platform::ecs::{Capacity, EcsPlatform, EcsSettings, PullSecret};
 use crate::platform::k8s::{Cluster, K8sPlatform, K8sSettings};
 use crate::registry::Registry;
-use crate::settings::Settings;
+use crate::settings::{EcsSettings as Ecs, Settings};
 
 /// `MAX_RUNS` where tasks run on machines of others and the operator names none.
 const MAX_REMOTE_RUNS: usize = 100;
@@ -42,10 +43,15 @@ pub async fn find(
     registry: &Registry,
 ) -> Result<Platforms, StartError> {
     let mut platforms = Platforms::default();
+    // A named URL is what these platforms ask for: without one the settings are refused.
+    let remote_url = settings.controller_url.clone().unwrap_or_default();
+    if let Some(ecs) = &settings.ecs {
+        let ecs =
+            EcsPlatform::prepare(ecs_settings(ecs, settings, installation)?, &settings.data_dir).await?;
+        platforms.add(Platform::Ecs, Arc::new(ecs), settings, MAX_REMOTE_RUNS, remote_url.clone());
+    }
     if let Some(cluster) = k8s(settings, vars, installation).await? {
-        // A named URL is what `K8S_NAMESPACE` asks for: without one the settings are refused.
-        let agent_url = settings.controller_url.clone().unwrap_or_default();
-        platforms.add(Platform::K8s, Arc::new(cluster), settings, MAX_REMOTE_RUNS, agent_url);
+        platforms.add(Platform::K8s, Arc::new(cluster), settings, MAX_REMOTE_RUNS, remote_url);
     }
     if has_docker(settings, vars) {
         let engine = Engine::find(vars).await?;
@@ -68,12 +74,44 @@ pub async fn find(
 /// A server that runs tasks elsewhere has a Docker platform only where one is named: what happens to listen on its
 /// machine is not meant.
 pub(crate) fn has_docker(settings: &Settings, vars: &dyn Vars) -> bool {
-    settings.k8s.is_none() || vars.setting("DOCKER_HOST").is_some()
+    (settings.ecs.is_none() && settings.k8s.is_none()) || vars.setting("DOCKER_HOST").is_some()
 }
 
 /// Runs whose agents come by the public door.
 pub(crate) fn remote_runs(settings: &Settings) -> usize {
-    settings.k8s.as_ref().map_or(0, |_| settings.limits.max_runs.unwrap_or(MAX_REMOTE_RUNS))
+    let platforms = usize::from(settings.ecs.is_some()) + usize::from(settings.k8s.is_some());
+    platforms * settings.limits.max_runs.unwrap_or(MAX_REMOTE_RUNS)
+}
+
+/// What the platform `ecs` is told.
+fn ecs_settings(ecs: &Ecs, settings: &Settings, installation: &str) -> Result<EcsSettings, StartError> {
+    let login = |(name, username, password)| PullSecret::Login { name, username, password };
+    Ok(EcsSettings {
+        installation: installation.to_owned(),
+        region: ecs.region.clone(),
+        cluster: ecs.cluster.clone(),
+        subnets: ecs.subnets.clone(),
+        security_groups: ecs.security_groups.clone(),
+        execution_role: ecs.execution_role.clone(),
+        task_role: ecs.task_role.clone(),
+        log_group: ecs.log_group.clone(),
+        capacity: match ecs.capacity.as_str() {
+            "spot" => Capacity::Spot,
+            "spot-then-fargate" => Capacity::SpotThenFargate,
+            _ => Capacity::Fargate,
+        },
+        public_ip: ecs.public_ip,
+        storage: ecs.storage,
+        family: ecs.family.clone(),
+        agent_image: agent_image(settings)?,
+        // A secret that exists comes before one that would have to be made.
+        pull_secret: ecs
+            .secret_arn
+            .clone()
+            .map(PullSecret::Arn)
+            .or_else(|| ecs.secret_login.clone().map(login)),
+        clean_up: ecs.clean_up,
+    })
 }
 
 /// The platform `k8s`, where it is switched on. Its cluster is not asked for anything yet.

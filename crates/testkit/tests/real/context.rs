@@ -2,14 +2,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use bakery_testkit::client::Client;
 use bakery_testkit::parts::Parts;
-use bakery_testkit::process::{Running, free_port, until};
 use bakery_testkit::project::{Project, single};
 use bakery_testkit::registry::Registry;
+use bakery_testkit::s3::S3;
 use bakery_testkit::server::Server;
 use bakery_testkit::tap::{Tap, Upstream};
 use tokio::process::Command;
@@ -69,78 +68,10 @@ async fn a_fresh_clone_sends_nothing_to_the_servers_store() -> Result<()> {
     Ok(())
 }
 
-/// A real S3 server (`weed`).
-struct S3 {
-    host: String,
-    _process: Running,
-    _folder: tempfile::TempDir,
-}
-
-const KEY: &str = "bakerytest";
-const SECRET: &str = "bakerytest-secret";
-const BUCKET: &str = "contexts";
-
-impl S3 {
-    async fn start(parts: &Parts) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let config = folder.path().join("s3.json");
-        let identity = serde_json::json!({ "identities": [{
-            "name": "test", "credentials": [{ "accessKey": KEY, "secretKey": SECRET }],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"] }] });
-        std::fs::write(&config, identity.to_string())?;
-        let ip = parts.gateway.as_str();
-        let s3 = free_port(ip)?;
-        let mut command = Command::new(&parts.weed);
-        command.arg("server").arg(format!("-dir={}", folder.path().display())).arg(format!("-ip={ip}"));
-        command.arg(format!("-ip.bind={ip}")).arg("-s3").arg(format!("-s3.port={}", s3.port()));
-        command.arg(format!("-s3.config={}", config.display())).arg("-volume.max=20");
-        // Every port of its own, so that nothing of the machine is in the way; gRPC ports follow from these.
-        for (flag, port) in [("master", 0), ("volume", 1), ("filer", 2)] {
-            let base = 18000 + free_port(ip)?.port() % 8000 + port;
-            command.arg(format!("-{flag}.port={base}")).arg(format!("-{flag}.port.grpc={}", base + 10000));
-        }
-        command.arg(format!("-s3.port.grpc={}", free_port(ip)?.port()));
-        let log = folder.path().join("weed.log");
-        let mut process = Running::start("weed", command, &log)?;
-        let host = s3.to_string();
-        let url = format!("http://{host}/");
-        let up = async || reqwest::get(&url).await.is_ok();
-        if let Err(slow) = until("the S3 server", Duration::from_secs(30), up).await {
-            process.check().with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
-            return Err(slow);
-        }
-        Ok(Self { host, _process: process, _folder: folder })
-    }
-
-    fn vars(&self) -> Vec<(&str, &str)> {
-        vec![
-            ("S3_ENDPOINT", &self.host),
-            ("S3_SSL", "false"),
-            ("S3_BUCKET", BUCKET),
-            ("S3_REGION", "us-east-1"),
-            ("S3_ACCESS_KEY", KEY),
-            ("S3_SECRET_KEY", SECRET),
-        ]
-    }
-
-    /// Makes the bucket with a third party's signature code: curl.
-    async fn make_bucket(&self) -> Result<()> {
-        let url = format!("http://{}/{BUCKET}", self.host);
-        let user = format!("{KEY}:{SECRET}");
-        let made = async || {
-            let mut curl = Command::new("curl");
-            curl.args(["-sf", "-X", "PUT", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &user, &url]);
-            curl.status().await.is_ok_and(|status| status.success())
-        };
-        until("the bucket", Duration::from_secs(30), made).await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn through_s3_a_known_context_is_not_sent_and_an_unknown_one_is_answered_412() -> Result<()> {
     let parts = Parts::required();
     let s3 = S3::start(&parts).await?;
-    s3.make_bucket().await?;
     let registry = Registry::start(&parts).await?;
     // The client's way to S3 goes through a tap; agents and server go there directly.
     let (tap, addr) = Tap::tcp("127.0.0.1:0", Upstream::Tcp(s3.host.clone())).await?;

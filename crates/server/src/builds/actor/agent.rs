@@ -33,6 +33,7 @@ impl Actor {
             (TaskState::Launching { .. }, None) => {
                 self.take_with(Event::of_run(run, TaskEvent::AgentSeen), Some((run, hash))).await?;
                 self.sessions.insert(run, hash);
+                self.heard(run);
                 let bound = Bound::new(hash, self.context.clone(), Stage::Prepare, false);
                 self.shared.sessions.add(run, bound, self.inbox.clone());
                 let text = format!("the agent (version {}) has its order", short(&request.agent_version));

@@ -34,6 +34,7 @@ impl Actor {
                 _ => Stage::Prepare,
             };
             let bound = Bound::new(sha256, self.context.clone(), stage, !self.is_current(run));
+            self.heard(run);
             self.shared.sessions.add(run, bound, self.inbox.clone());
         }
         for (place, record) in self.state.tasks.iter().enumerate() {
@@ -47,6 +48,13 @@ impl Actor {
                 // What an owner that was lost has queued or been granted; the queue is joined anew.
                 self.shared.places.free(run);
             }
+        }
+    }
+
+    /// Tells the platform that a run's agent has spoken.
+    pub(super) fn heard(&self, run: RunName) {
+        if let Some(launcher) = self.shared.launchers.get(&self.platform(run)) {
+            launcher.heard(&run);
         }
     }
 
@@ -176,15 +184,15 @@ impl Actor {
         drop(self.shared.tasks.spawn("ask", async move {
             let answer = tokio::select! {
                 () = shared.stopping.cancelled() => return,
-                answer = launcher.list() => answer,
+                answer = launcher.holds(&run) => answer,
             };
             match answer {
-                Ok(held) if !held.contains(&run) => {
+                Ok(false) => {
                     let cause = Cause::new(Reason::AgentLost, "the platform no longer has the container");
                     shared.places.free(run);
                     inbox.tell(Message::Happens(Event::of_run(run, TaskEvent::Gone(cause))));
                 }
-                Ok(_) => {
+                Ok(true) => {
                     inbox.tell(Message::StillThere(run, words));
                 }
                 Err(error) => {

@@ -1,0 +1,163 @@
+//! Which task is a run's: kept in a file of the data folder, since nothing but its ARN leads to a task without rights beyond
+//! the baseline. A line a change, `+ RUN ARN` or `- RUN`, made shorter at each start.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bakery_core::names::RunName;
+use tokio::time::Instant;
+
+/// The tasks that are known and whose end has not been told.
+#[derive(Debug)]
+pub(super) struct Book {
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    file: File,
+    tasks: BTreeMap<RunName, Entry>,
+}
+
+/// One task.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) arn: String,
+    /// When this process first knew of it.
+    pub(super) since: Instant,
+    /// Its agent has spoken: until it falls silent nobody needs to ask AWS.
+    pub(super) speaks: bool,
+    /// It is to end, and somebody waits for that.
+    pub(super) leaving: bool,
+    /// Its agent has fallen silent: AWS is to be asked once whether it lives.
+    pub(super) doubted: bool,
+    /// What AWS said of it last.
+    pub(super) status: Option<String>,
+}
+
+impl Entry {
+    fn new(arn: String) -> Self {
+        Self { arn, since: Instant::now(), speaks: false, leaving: false, doubted: false, status: None }
+    }
+
+    /// Whether somebody waits to hear of it: for its start, for its end, or because its agent is silent.
+    pub(super) const fn is_due(&self) -> bool {
+        !self.speaks || self.leaving || self.doubted
+    }
+}
+
+impl Book {
+    /// Reads the book, or begins one. A line that was cut by a crash is no line.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let mut tasks = BTreeMap::new();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for line in whole.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["+", run, arn] => drop(
+                    run.parse()
+                        .ok()
+                        .and_then(|run: RunName| tasks.insert(run, Entry::new((*arn).to_owned()))),
+                ),
+                ["-", run] => drop(run.parse().ok().and_then(|run: RunName| tasks.remove(&run))),
+                _ => {}
+            }
+        }
+        // Whole or not at all: the file is replaced.
+        let new: PathBuf = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        for (run, entry) in &tasks {
+            writeln!(file, "+ {run} {}", entry.arn)?;
+        }
+        file.sync_data()?;
+        std::fs::rename(&new, path)?;
+        let file = OpenOptions::new().append(true).open(path)?;
+        Ok(Self { pages: Mutex::new(Pages { file, tasks }) })
+    }
+
+    /// Takes note of a task. A note that cannot be written is lost with this process alone.
+    pub(super) fn add(&self, run: RunName, arn: &str) {
+        let mut pages = self.lock();
+        if pages.tasks.get(&run).is_some_and(|known| known.arn == arn) {
+            return;
+        }
+        pages.tasks.insert(run, Entry::new(arn.to_owned()));
+        pages.write(&format!("+ {run} {arn}\n"));
+    }
+
+    /// Nothing is left of a task.
+    pub(super) fn remove(&self, run: RunName) {
+        let mut pages = self.lock();
+        if pages.tasks.remove(&run).is_some() {
+            pages.write(&format!("- {run}\n"));
+        }
+    }
+
+    pub(super) fn get(&self, run: RunName) -> Option<Entry> {
+        self.lock().tasks.get(&run).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<(RunName, Entry)> {
+        self.lock().tasks.iter().map(|(run, entry)| (*run, entry.clone())).collect()
+    }
+
+    /// Changes what is known of a task, where it is.
+    pub(super) fn with(&self, run: RunName, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.lock().tasks.get_mut(&run) {
+            change(entry);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pages {
+    fn write(&mut self, line: &str) {
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            tracing::error!(%error, "the book of ECS tasks cannot be written: a restart will not find them by itself");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bakery_core::names::{BuildId, TaskId};
+
+    use super::*;
+
+    fn run(index: u16) -> RunName {
+        RunName { task: TaskId { build: BuildId::new(1, 1), index }, attempt: 1 }
+    }
+
+    #[tokio::test]
+    async fn a_book_survives_its_writer_and_a_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ecs-tasks");
+        let book = Book::open(&path).unwrap();
+        for index in 0..3 {
+            book.add(run(index), &format!("arn:aws:ecs:r:1:task/c/{index}"));
+            book.add(run(index), &format!("arn:aws:ecs:r:1:task/c/{index}"));
+        }
+        book.remove(run(1));
+        drop(book);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 4, "{text}");
+        text += "- ";
+        text += &run(0).to_string();
+        std::fs::write(&path, text).unwrap();
+        let book = Book::open(&path).unwrap();
+        let runs: Vec<_> = book.all().into_iter().map(|(run, _)| run).collect();
+        assert_eq!(runs, [run(0), run(2)]);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+        assert_eq!(book.get(run(2)).unwrap().arn, "arn:aws:ecs:r:1:task/c/2");
+    }
+}

@@ -1,0 +1,143 @@
+//! Calling AWS: one client for each service, and what a refusal means.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use bakery_core::reason::Reason;
+
+use super::super::LaunchError;
+
+/// How often a call is made that AWS throttles or fails on its side; the SDK waits longer each time.
+const ATTEMPTS: u32 = 6;
+/// How long AWS may take to answer once.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// What every client is made of: AWS's usual chain of credentials, and the endpoints that its standard variables name
+/// (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_ECS`, ...).
+pub(super) async fn config(region: &str) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(ANSWER)
+        .build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region.to_owned()))
+        .retry_config(
+            RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(10)),
+        )
+        .timeout_config(timeouts)
+        .load()
+        .await
+}
+
+/// A call that came to nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    /// AWS's word for it; empty where it did not answer.
+    pub(super) code: String,
+    /// AWS's sentence, or what came back instead.
+    pub(super) said: String,
+    doing: String,
+}
+
+impl Refused {
+    /// What an error of the SDK says.
+    pub(super) fn of<E, R>(doing: impl Into<String>, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
+    {
+        let (code, message) = match error.as_service_error() {
+            Some(service) => (
+                service.code().unwrap_or("an error without a name").to_owned(),
+                service.message().map(str::to_owned),
+            ),
+            None => (String::new(), None),
+        };
+        let said = match message {
+            Some(message) => format!("{code}: {message}"),
+            None if !code.is_empty() => code.clone(),
+            None => unanswered(error),
+        };
+        Self { code, said, doing: doing.into() }
+    }
+
+    /// Whether AWS denied it.
+    pub(super) fn is_denied(&self) -> bool {
+        self.code.starts_with("AccessDenied") || self.code == "UnauthorizedOperation"
+    }
+
+    /// The action that AWS says is denied, where it names one.
+    pub(super) fn denied_action(&self) -> Option<&str> {
+        let (_, rest) = self.said.split_once("not authorized to perform: ")?;
+        rest.split_whitespace().next()
+    }
+
+    /// What it means for a launch.
+    pub(super) fn error(&self) -> LaunchError {
+        let Self { code, said, doing } = self;
+        let throttled =
+            code.contains("Throttl") || code == "LimitExceededException" || code == "RequestLimitExceeded";
+        let (reason, retryable, hint) = match code.as_str() {
+            _ if self.is_denied() => (Reason::LaunchRefused, false, self.denied_hint()),
+            "ClusterNotFoundException" => (
+                Reason::LaunchRefused,
+                false,
+                "ECS_CLUSTER names no cluster of this account and region".to_owned(),
+            ),
+            "PlatformTaskDefinitionIncompatibilityException" | "PlatformUnknownException" => {
+                (Reason::LaunchRefused, false, "Fargate in this region does not take such a task".to_owned())
+            }
+            "InvalidParameterException" | "ClientException" | "UnsupportedFeatureException" => (
+                Reason::LaunchRefused,
+                false,
+                "check the ECS_ settings: roles, subnets, security groups, log group".to_owned(),
+            ),
+            "ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException" => (
+                Reason::LaunchRefused,
+                false,
+                "the server's AWS credentials are not valid any more".to_owned(),
+            ),
+            _ if throttled => (
+                Reason::PlatformUnreachable,
+                true,
+                "AWS throttles; lower MAX_RUNS if it keeps doing so".to_owned(),
+            ),
+            _ => (Reason::PlatformUnreachable, true, String::new()),
+        };
+        let hint = if hint.is_empty() { hint } else { format!("\nhint: {hint}") };
+        LaunchError { retryable, reason, text: format!("{doing}: {said}{hint}") }
+    }
+
+    fn denied_hint(&self) -> String {
+        match self.denied_action() {
+            Some(action) => format!("the server's role lacks {action}; docs/aws.md lists what it needs"),
+            None => "the server's role lacks a permission; docs/aws.md lists what it needs".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.doing, self.said)
+    }
+}
+
+fn unanswered<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    let said = match error {
+        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        other => DisplayErrorContext(other).to_string(),
+    };
+    // The SDK's context repeats itself in Debug form behind a bracket.
+    let said = said.split(" (").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("AWS does not answer ({said})")
+}
+
+#[cfg(test)]
+mod tests;

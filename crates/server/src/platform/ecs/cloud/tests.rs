@@ -1,0 +1,41 @@
+use super::*;
+
+fn refused(code: &str, said: &str) -> Refused {
+    Refused {
+        code: code.to_owned(),
+        said: format!("{code}: {said}"),
+        doing: "starting the task bk-1".to_owned(),
+    }
+}
+
+#[test]
+fn a_denial_names_the_action_that_is_missing() {
+    let said = "User: arn:aws:sts::123456789012:assumed-role/bakery/x is not authorized to perform: ecs:RunTask on resource: \
+                arn:aws:ecs:r:123456789012:task-definition/f because no identity-based policy allows the ecs:RunTask action";
+    let denied = refused("AccessDeniedException", said);
+    assert_eq!((denied.is_denied(), denied.denied_action()), (true, Some("ecs:RunTask")));
+    let error = denied.error();
+    assert_eq!((error.reason, error.retryable), (Reason::LaunchRefused, false));
+    assert!(
+        error.text.ends_with("\nhint: the server's role lacks ecs:RunTask; docs/aws.md lists what it needs"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_may_pass_is_tried_again() {
+    for (code, retryable) in [
+        ("ThrottlingException", true),
+        ("ServerException", true),
+        ("", true),
+        ("ClusterNotFoundException", false),
+        ("InvalidParameterException", false),
+        ("ClientException", false),
+        ("ExpiredTokenException", false),
+    ] {
+        let error = refused(code, "why").error();
+        assert_eq!(error.retryable, retryable, "{code}");
+        assert!(error.text.starts_with("starting the task bk-1: "), "{error}");
+    }
+    assert!(refused("ClusterNotFoundException", "x").error().text.contains("ECS_CLUSTER"));
+}

@@ -1,0 +1,140 @@
+//! The pure half of task definitions: one for each architecture and size.
+
+use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionInputBuilder;
+use aws_sdk_ecs::types::{
+    Compatibility, ContainerDefinition, CpuArchitecture, EphemeralStorage, KernelCapabilities,
+    LinuxParameters, LogConfiguration, LogDriver, NetworkMode, OsFamily, RepositoryCredentials,
+    RuntimePlatform, TaskDefinition,
+};
+use bakery_core::names::Arch;
+
+use super::size::Size;
+
+/// The one container of a task.
+pub(super) const CONTAINER: &str = "agent";
+/// Prefix of the agents' log streams.
+const STREAM_PREFIX: &str = "agent";
+/// Seconds between SIGTERM and SIGKILL, the most that Fargate gives: a Spot task has two minutes to say what it can.
+const STOP_SECONDS: i32 = 120;
+/// What Kaniko does without of the set that a container has by itself. Dropping all of it would leave Fargate nothing:
+/// the only one that it adds is another.
+const DROPPED: [&str; 6] = ["AUDIT_WRITE", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETPCAP", "SYS_CHROOT"];
+
+/// What every task definition of this server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    /// `AGENT_TASK_FAMILY`.
+    pub(super) family: String,
+    /// `AGENT_IMAGE`.
+    pub(super) image: String,
+    /// `ECS_EXEC_ROLE_ARN`.
+    pub(super) execution_role: String,
+    /// `ECS_TASK_ROLE_ARN`.
+    pub(super) task_role: Option<String>,
+    /// `ECS_LOG_GROUP`, in this region.
+    pub(super) log_group: Option<(String, String)>,
+    /// The secret with which the image is pulled.
+    pub(super) pull_secret: Option<String>,
+    /// `ECS_EPHEMERAL_STORAGE`, in GiB.
+    pub(super) storage: Option<i32>,
+}
+
+impl Template {
+    /// The family of an architecture and a size: `bakery-agent-arm64-1024-2048`.
+    pub(super) fn family(&self, arch: Arch, size: Size) -> String {
+        format!("{}-{arch}-{}-{}", self.family, size.cpu, size.memory)
+    }
+
+    /// Whether a family is one that [`Template::family`] makes.
+    pub(super) fn makes(&self, family: &str) -> bool {
+        let Some(rest) = family.strip_prefix(&self.family).and_then(|rest| rest.strip_prefix('-')) else {
+            return false;
+        };
+        let mut parts = rest.split('-');
+        let arch = parts.next().is_some_and(|arch| arch.parse::<Arch>().is_ok());
+        let numbers = parts.clone().count() == 2 && parts.all(|part| part.parse::<u32>().is_ok());
+        arch && numbers
+    }
+
+    /// What is registered.
+    pub(super) fn input(&self, arch: Arch, size: Size) -> RegisterTaskDefinitionInputBuilder {
+        let storage =
+            self.storage.and_then(|gib| EphemeralStorage::builder().size_in_gib(gib).build().into());
+        aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput::builder()
+            .family(self.family(arch, size))
+            .network_mode(NetworkMode::Awsvpc)
+            .requires_compatibilities(Compatibility::Fargate)
+            .cpu(size.cpu.to_string())
+            .memory(size.memory.to_string())
+            .runtime_platform(
+                RuntimePlatform::builder()
+                    .operating_system_family(OsFamily::Linux)
+                    .cpu_architecture(cpu_architecture(arch))
+                    .build(),
+            )
+            .execution_role_arn(&self.execution_role)
+            .set_task_role_arn(self.task_role.clone())
+            .set_ephemeral_storage(storage)
+            .container_definitions(self.container())
+    }
+
+    fn container(&self) -> ContainerDefinition {
+        let dropped =
+            KernelCapabilities::builder().set_drop(Some(DROPPED.map(str::to_owned).to_vec())).build();
+        let log = self.log_group.as_ref().and_then(|(group, region)| {
+            LogConfiguration::builder()
+                .log_driver(LogDriver::Awslogs)
+                .options("awslogs-group", group)
+                .options("awslogs-region", region)
+                .options("awslogs-stream-prefix", STREAM_PREFIX)
+                .build()
+                .ok()
+        });
+        let pull = self.pull_secret.as_ref();
+        let pull =
+            pull.and_then(|arn| RepositoryCredentials::builder().credentials_parameter(arn).build().ok());
+        ContainerDefinition::builder()
+            .name(CONTAINER)
+            .image(&self.image)
+            .essential(true)
+            .stop_timeout(STOP_SECONDS)
+            .linux_parameters(LinuxParameters::builder().capabilities(dropped).build())
+            .set_log_configuration(log)
+            .set_repository_credentials(pull)
+            .build()
+    }
+
+    /// Whether a registered definition is what would be registered now. AWS adds fields of its own; ours must be there.
+    pub(super) fn matches(&self, found: &TaskDefinition, arch: Arch, size: Size) -> bool {
+        let [container] = found.container_definitions() else { return false };
+        let wanted = self.container();
+        let platform = found.runtime_platform();
+        let storage = found.ephemeral_storage().map(EphemeralStorage::size_in_gib);
+        let stated = |list: &[Compatibility]| list.contains(&Compatibility::Fargate);
+        found.cpu() == Some(size.cpu.to_string().as_str())
+            && found.memory() == Some(size.memory.to_string().as_str())
+            && found.network_mode() == Some(&NetworkMode::Awsvpc)
+            && stated(found.requires_compatibilities())
+            && platform.and_then(RuntimePlatform::cpu_architecture) == Some(&cpu_architecture(arch))
+            && found.execution_role_arn() == Some(self.execution_role.as_str())
+            && found.task_role_arn().filter(|arn| !arn.is_empty()) == self.task_role.as_deref()
+            && storage == self.storage
+            && container.name() == wanted.name()
+            && container.image() == wanted.image()
+            && container.stop_timeout() == wanted.stop_timeout()
+            && container.linux_parameters().and_then(LinuxParameters::capabilities)
+                == wanted.linux_parameters().and_then(LinuxParameters::capabilities)
+            && container.log_configuration() == wanted.log_configuration()
+            && container.repository_credentials() == wanted.repository_credentials()
+    }
+}
+
+fn cpu_architecture(arch: Arch) -> CpuArchitecture {
+    match arch {
+        Arch::Amd64 => CpuArchitecture::X8664,
+        Arch::Arm64 => CpuArchitecture::Arm64,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+
+fn template() -> Template {
+    Template {
+        family: "bakery-agent".to_owned(),
+        image: "docker.io/me/agent:1".to_owned(),
+        execution_role: "arn:aws:iam::123456789012:role/bakery-agent-execution".to_owned(),
+        task_role: Some("arn:aws:iam::123456789012:role/bakery-agent-task".to_owned()),
+        log_group: Some(("/bakery/agents".to_owned(), "ap-northeast-2".to_owned())),
+        pull_secret: Some("arn:aws:secretsmanager:ap-northeast-2:123456789012:secret:pull".to_owned()),
+        storage: Some(50),
+    }
+}
+
+const SIZE: Size = Size { cpu: 512, memory: 2048 };
+
+/// What AWS would answer: what was registered, and fields of its own.
+fn registered(template: &Template, arch: Arch) -> TaskDefinition {
+    let input = template.input(arch, SIZE).build().unwrap();
+    TaskDefinition::builder()
+        .set_family(input.family)
+        .set_cpu(input.cpu)
+        .set_memory(input.memory)
+        .set_network_mode(input.network_mode)
+        .set_requires_compatibilities(input.requires_compatibilities)
+        .set_runtime_platform(input.runtime_platform)
+        .set_execution_role_arn(input.execution_role_arn)
+        .set_task_role_arn(input.task_role_arn)
+        .set_ephemeral_storage(input.ephemeral_storage)
+        .set_container_definitions(input.container_definitions)
+        .revision(7)
+        .build()
+}
+
+#[test]
+fn a_definition_is_all_that_fargate_takes() {
+    insta::assert_debug_snapshot!(template().input(Arch::Arm64, SIZE).build().unwrap());
+}
+
+#[test]
+fn what_is_registered_is_found_again_until_a_setting_changes() {
+    let template = template();
+    let found = registered(&template, Arch::Amd64);
+    assert!(template.matches(&found, Arch::Amd64, SIZE));
+    assert!(!template.matches(&found, Arch::Arm64, SIZE));
+    assert!(!template.matches(&found, Arch::Amd64, Size { cpu: 1024, ..SIZE }));
+    let changes: [fn(&mut Template); 6] = [
+        |it| it.image.push('2'),
+        |it| it.execution_role.push('2'),
+        |it| it.task_role = None,
+        |it| it.log_group = None,
+        |it| it.pull_secret = None,
+        |it| it.storage = None,
+    ];
+    for change in changes {
+        let mut other = template.clone();
+        change(&mut other);
+        assert!(!other.matches(&found, Arch::Amd64, SIZE), "{other:?}");
+    }
+}
+
+#[test]
+fn a_family_is_ours_by_its_whole_name() {
+    let template = template();
+    assert_eq!(template.family(Arch::Arm64, SIZE), "bakery-agent-arm64-512-2048");
+    assert!(template.makes("bakery-agent-arm64-512-2048"));
+    for other in [
+        "bakery-agent",
+        "bakery-agent-of-a-colleague",
+        "bakery-agent-arm64-512",
+        "bakery-agent-x86-1-2",
+        "web-amd64-512-2048",
+    ] {
+        assert!(!template.makes(other), "{other}");
+    }
+}

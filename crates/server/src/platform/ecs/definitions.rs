@@ -1,0 +1,123 @@
+//! Task definitions: looked up first, made where there is none or another, and tidied up at start.
+
+use std::collections::HashSet;
+
+use aws_sdk_ecs::Client;
+use aws_sdk_ecs::types::{SortOrder, TaskDefinition, TaskDefinitionFamilyStatus, TaskDefinitionStatus};
+use bakery_core::names::Arch;
+use tokio::sync::Mutex;
+
+use super::cloud::Refused;
+use super::definition::Template;
+use super::size::Size;
+
+/// The definitions of this server.
+#[derive(Debug)]
+pub(super) struct Definitions {
+    ecs: Client,
+    template: Template,
+    /// Those that are known to be as they should; held while one is looked up or made.
+    ready: Mutex<HashSet<(Arch, Size)>>,
+}
+
+impl Definitions {
+    pub(super) fn new(ecs: Client, template: Template) -> Self {
+        Self { ecs, template, ready: Mutex::default() }
+    }
+
+    /// The family whose newest definition is the one for this architecture and size.
+    pub(super) async fn family(&self, arch: Arch, size: Size) -> Result<String, Refused> {
+        let family = self.template.family(arch, size);
+        let mut ready = self.ready.lock().await;
+        if ready.contains(&(arch, size)) {
+            return Ok(family);
+        }
+        let found = self.newest(&family).await?;
+        if !found.is_some_and(|found| self.template.matches(&found, arch, size)) {
+            self.register(arch, size).await?;
+        }
+        ready.insert((arch, size));
+        Ok(family)
+    }
+
+    /// Somebody has taken the definition away: it is looked up anew.
+    pub(super) async fn forget(&self, arch: Arch, size: Size) {
+        self.ready.lock().await.remove(&(arch, size));
+    }
+
+    async fn newest(&self, family: &str) -> Result<Option<TaskDefinition>, Refused> {
+        match self.ecs.describe_task_definition().task_definition(family).send().await {
+            Ok(answer) => {
+                let active = |it: &TaskDefinition| it.status() == Some(&TaskDefinitionStatus::Active);
+                Ok(answer.task_definition.filter(active))
+            }
+            Err(error) => {
+                let refused = Refused::of(format!("looking for the task definition {family}"), &error);
+                // How AWS says that there is none.
+                if refused.code == "ClientException" { Ok(None) } else { Err(refused) }
+            }
+        }
+    }
+
+    async fn register(&self, arch: Arch, size: Size) -> Result<(), Refused> {
+        let family = self.template.family(arch, size);
+        let registered = self.template.input(arch, size).send_with(&self.ecs).await;
+        let answer = registered
+            .map_err(|error| Refused::of(format!("registering the task definition {family}"), &error))?;
+        let revision = answer.task_definition.map(|it| it.revision()).unwrap_or_default();
+        tracing::info!(family, revision, "a task definition was registered");
+        Ok(())
+    }
+
+    /// Deregisters what this server has made before and no longer uses: all but the newest of each family. `used` are the
+    /// definitions of tasks that live. Says how many went.
+    pub(super) async fn clean_up(&self, used: &HashSet<String>) -> Result<usize, Refused> {
+        let mut gone = 0;
+        for family in self.families().await? {
+            let definitions = self.definitions(&family).await?;
+            for arn in definitions.iter().skip(1).filter(|arn| !used.contains(*arn)) {
+                let call = self.ecs.deregister_task_definition().task_definition(arn).send();
+                call.await.map_err(|error| Refused::of(format!("deregistering {arn}"), &error))?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn families(&self) -> Result<Vec<String>, Refused> {
+        let mut pages = self
+            .ecs
+            .list_task_definition_families()
+            .family_prefix(&self.template.family)
+            .status(TaskDefinitionFamilyStatus::Active)
+            .into_paginator()
+            .send();
+        let mut families = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| Refused::of("listing task definition families", &error))?;
+            families.extend(page.families.unwrap_or_default());
+        }
+        // A prefix is also that of others: `bakery-agent` is one of `bakery-agent-of-a-colleague`.
+        families.retain(|family| self.template.makes(family));
+        Ok(families)
+    }
+
+    /// Newest first.
+    async fn definitions(&self, family: &str) -> Result<Vec<String>, Refused> {
+        let mut pages = self
+            .ecs
+            .list_task_definitions()
+            .family_prefix(family)
+            .status(TaskDefinitionStatus::Active)
+            .sort(SortOrder::Desc)
+            .into_paginator()
+            .send();
+        let mut arns = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page =
+                page.map_err(|error| Refused::of(format!("listing task definitions of {family}"), &error))?;
+            arns.extend(page.task_definition_arns.unwrap_or_default());
+        }
+        Ok(arns)
+    }
+}

@@ -1,0 +1,247 @@
+//! What happens to a call, from its head to its answer.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::call::{Call, Service};
+use super::door::Scissors;
+use super::fault::{Fault, hide};
+use super::record::{Outcome, Recorded, redacted};
+use super::rights::definition;
+use super::signature::leave_session;
+use super::state::Shared;
+use super::token::Known;
+
+/// More than any JSON call of AWS's may have.
+const LARGEST: usize = 1 << 20;
+
+/// Headers that belong to one connection.
+const HOP: [HeaderName; 4] =
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::EXPECT, HeaderName::from_static("keep-alive")];
+
+/// What a call comes to: an answer that was read whole, or one that streams.
+enum Done {
+    Whole(Answer, Outcome),
+    Stream(Response<Body>),
+    /// No answer at all.
+    Cut,
+}
+
+impl Shared {
+    /// Passes a JSON call on and reads the answer.
+    async fn pass(&self, head: &Parts, call: &Call, raw: Bytes) -> Answer {
+        let sent = self.send(&self.emulator, head, reqwest::Body::from(raw)).await;
+        let read = async {
+            let answer = sent?;
+            let (status, bytes) = (answer.status(), answer.bytes().await?);
+            Ok::<_, reqwest::Error>((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        };
+        match read.await {
+            Ok((status, mut body)) => {
+                if status.is_success() {
+                    self.learn(&call.action, &body);
+                    if call.action == "ecs:DescribeTasks" {
+                        self.disguise(&mut body);
+                    }
+                }
+                Answer::read(status, body)
+            }
+            Err(error) => {
+                let body =
+                    json!({ "__type": "ServerException", "message": format!("the emulator: {error}") });
+                Answer::read(StatusCode::INTERNAL_SERVER_ERROR, body)
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        to: &str,
+        head: &Parts,
+        body: reqwest::Body,
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        let path = head.uri.path_and_query().map_or("/", axum::http::uri::PathAndQuery::as_str);
+        let mut headers = head.headers.clone();
+        for name in HOP {
+            headers.remove(name);
+        }
+        // The host stays what the caller has signed.
+        self.client
+            .request(head.method.clone(), format!("{to}{path}"))
+            .headers(headers)
+            .body(body)
+            .send()
+            .await
+    }
+
+    /// `RunTask`: what the emulator does not know of it, around what it does.
+    async fn launch(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+        let token = call.text("clientToken");
+        if token.is_empty() {
+            return self.place(head, call, raw).await;
+        }
+        let mut used = self.tokens.of(token).await;
+        match used.knows(&call.body) {
+            Known::Again(answer) => (Answer::json(answer), Outcome::Remembered),
+            Known::Conflict(tasks) => (Answer::conflict(call, tasks), Outcome::Remembered),
+            Known::New => {
+                let (answer, outcome) = self.place(head, call, raw).await;
+                used.keep(&call.body, &answer.body);
+                (answer, outcome)
+            }
+        }
+    }
+
+    async fn place(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+        if self.state().inactive.contains(&definition(call, &self.account)) {
+            let answer = Answer::error(call, StatusCode::OK, "ClientException", "TaskDefinition is inactive");
+            return (answer, Outcome::Remembered);
+        }
+        (self.pass(head, call, raw).await, Outcome::Forwarded)
+    }
+
+    async fn json(&self, head: &Parts, call: &Call, raw: Bytes) -> Done {
+        let fault = self.state().faults.take(&call.action);
+        let whole = |answer| Done::Whole(answer, Outcome::Injected);
+        match &fault {
+            Some(Fault::Throttle) => return whole(Answer::throttled(call)),
+            Some(Fault::Error(name, message)) => {
+                return whole(Answer::error(call, StatusCode::OK, name, message));
+            }
+            Some(Fault::Failure(reason)) => {
+                return whole(Answer::json(json!({ "tasks": [], "failures": [{ "reason": reason }] })));
+            }
+            Some(Fault::Cut) => return Done::Cut,
+            Some(Fault::Missing | Fault::Lost) | None => {}
+        }
+        if let Some(answer) = self.refuse(call).await {
+            return Done::Whole(answer, Outcome::Refused);
+        }
+        let (mut answer, outcome) = match call.action.as_str() {
+            "ecs:RunTask" => self.launch(head, call, raw).await,
+            _ => (self.pass(head, call, raw).await, Outcome::Forwarded),
+        };
+        match fault {
+            Some(Fault::Lost) => Done::Cut,
+            Some(Fault::Missing) => {
+                hide(&mut answer.body, &|_| true);
+                whole(answer)
+            }
+            _ => Done::Whole(answer, outcome),
+        }
+    }
+
+    async fn s3(&self, head: &Parts, call: &Call, body: Body) -> Done {
+        let fault = self.state().faults.take(&call.action);
+        match &fault {
+            Some(Fault::Throttle) => return Done::Whole(Answer::throttled(call), Outcome::Injected),
+            Some(Fault::Error(name, message)) => {
+                let answer = Answer::error(call, StatusCode::BAD_REQUEST, name, message);
+                return Done::Whole(answer, Outcome::Injected);
+            }
+            Some(Fault::Cut) => return Done::Cut,
+            _ => {}
+        }
+        if let Some(answer) = self.refuse(call).await {
+            return Done::Whole(answer, Outcome::Refused);
+        }
+        let mut head = head.clone();
+        let session = self.state().sessions.get(call.key.as_deref().unwrap_or_default()).cloned();
+        if let Some((secret, token)) = session
+            && let Err(name) = leave_session(&mut head, &secret, &token)
+        {
+            return Done::Whole(Answer::unbelieved(call, name), Outcome::Refused);
+        }
+        let Some(s3) = &self.s3 else {
+            let answer =
+                Answer::error(call, StatusCode::BAD_GATEWAY, "NoServer", "the test has no S3 server");
+            return Done::Whole(answer, Outcome::Injected);
+        };
+        let sent = self.send(s3, &head, reqwest::Body::wrap_stream(body.into_data_stream())).await;
+        match sent {
+            Err(_) => Done::Cut,
+            Ok(_) if fault == Some(Fault::Lost) => Done::Cut,
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND && self.conceals(call) => {
+                let answer = Answer::error(call, StatusCode::FORBIDDEN, "AccessDenied", "Access Denied");
+                Done::Whole(answer, Outcome::Refused)
+            }
+            Ok(answer) => {
+                let (status, headers) = (answer.status(), answer.headers().clone());
+                let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
+                *response.status_mut() = status;
+                *response.headers_mut() = without(headers);
+                Done::Stream(response)
+            }
+        }
+    }
+}
+
+pub(super) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    request: Request,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let mut call = Call::read(&head);
+    let mut raw = format!("{} {}\n", head.method, head.uri);
+    for (name, value) in &head.headers {
+        raw = raw + name.as_str() + ": " + &String::from_utf8_lossy(value.as_bytes()) + "\n";
+    }
+    let announced =
+        head.headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
+    let (bytes, stream) = match call.service {
+        Service::Json => {
+            let bytes = to_bytes(body, LARGEST).await.unwrap_or_default();
+            call.body = serde_json::from_slice(&bytes).unwrap_or_default();
+            raw += &String::from_utf8_lossy(&bytes);
+            (bytes, Body::empty())
+        }
+        Service::S3 { .. } => (Bytes::new(), body),
+    };
+    let principal =
+        shared.state().principals.get(call.key.as_deref().unwrap_or_default()).map(|(name, _)| name.clone());
+    let principal = principal.or_else(|| call.key.clone()).unwrap_or_else(|| "nobody".to_owned());
+    let mut record = Recorded::begin(principal, call.action.clone(), &call.body, raw);
+    record.size = announced.unwrap_or(bytes.len() as u64);
+    let done = match call.service {
+        Service::Json => shared.json(&head, &call, bytes).await,
+        Service::S3 { .. } => shared.s3(&head, &call, stream).await,
+    };
+    record.took = record.at.elapsed();
+    let response = match done {
+        Done::Whole(answer, outcome) => {
+            record.outcome = outcome;
+            record.status = answer.status.as_u16();
+            record.answer = redacted(&answer.body);
+            let mut response = answer.response();
+            if head.method == Method::HEAD {
+                *response.body_mut() = Body::empty();
+            }
+            Some(response)
+        }
+        Done::Stream(response) => {
+            record.outcome = Outcome::Forwarded;
+            record.status = response.status().as_u16();
+            Some(response)
+        }
+        Done::Cut => None,
+    };
+    shared.state().calls.push(record);
+    match response {
+        Some(response) => response,
+        None => scissors.cut().await,
+    }
+}
+
+fn without(mut headers: HeaderMap) -> HeaderMap {
+    for name in HOP {
+        headers.remove(name);
+    }
+    headers
+}

@@ -1,0 +1,112 @@
+//! A real S3 server: `weed`.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::parts::Parts;
+use crate::process::{Running, free_port, until};
+
+/// Keys that the server checks signatures with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Access key id.
+    pub id: String,
+    /// Secret access key.
+    pub secret: String,
+}
+
+impl Keys {
+    /// A pair.
+    pub fn new(id: &str, secret: &str) -> Self {
+        Self { id: id.to_owned(), secret: secret.to_owned() }
+    }
+}
+
+/// A server of the test's own with one bucket. Every key may do everything: who may do what is for [`crate::aws`].
+#[derive(Debug)]
+pub struct S3 {
+    /// `host:port`.
+    pub host: String,
+    /// The name of the bucket.
+    pub bucket: String,
+    keys: Vec<Keys>,
+    _process: Running,
+    _folder: TempDir,
+}
+
+impl S3 {
+    /// A server on the gateway's address, which this machine and containers of every bridge reach, with one pair of keys.
+    pub async fn start(parts: &Parts) -> Result<Self> {
+        Self::listening(parts, &parts.gateway, &[Keys::new("bakerytest", "bakerytest-secret")]).await
+    }
+
+    /// A server on `ip` that knows `keys`, of which the first makes the bucket.
+    ///
+    /// # Panics
+    /// Without keys.
+    pub async fn listening(parts: &Parts, ip: &str, keys: &[Keys]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("s3.json");
+        let identities = keys.iter().map(|keys| {
+            json!({
+                "name": keys.id,
+                "credentials": [{ "accessKey": keys.id, "secretKey": keys.secret }],
+                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            })
+        });
+        let identities = json!({ "identities": identities.collect::<Vec<_>>() });
+        std::fs::write(&config, identities.to_string())?;
+        let s3 = free_port(ip)?;
+        let mut command = Command::new(&parts.weed);
+        command.arg("server").arg(format!("-dir={}", folder.path().display())).arg(format!("-ip={ip}"));
+        command.arg(format!("-ip.bind={ip}")).arg("-s3").arg(format!("-s3.port={}", s3.port()));
+        command.arg(format!("-s3.config={}", config.display())).arg("-volume.max=20");
+        // Every port of its own, so that nothing of the machine is in the way; gRPC ports follow from these.
+        for (flag, port) in [("master", 0), ("volume", 1), ("filer", 2)] {
+            let base = 18000 + free_port(ip)?.port() % 8000 + port;
+            command.arg(format!("-{flag}.port={base}")).arg(format!("-{flag}.port.grpc={}", base + 10000));
+        }
+        command.arg(format!("-s3.port.grpc={}", free_port(ip)?.port()));
+        let log = folder.path().join("weed.log");
+        let mut process = Running::start("weed", command, &log)?;
+        let host = s3.to_string();
+        let url = format!("http://{host}/");
+        let up = async || reqwest::get(&url).await.is_ok();
+        if let Err(slow) = until("the S3 server", Duration::from_secs(30), up).await {
+            process.check().with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
+            return Err(slow);
+        }
+        let bucket = "contexts".to_owned();
+        let server = Self { host, bucket, keys: keys.to_vec(), _process: process, _folder: folder };
+        server.make_bucket().await?;
+        Ok(server)
+    }
+
+    /// What server and client are told of it, with the first pair of keys.
+    pub fn vars(&self) -> Vec<(&str, &str)> {
+        vec![
+            ("S3_ENDPOINT", &self.host),
+            ("S3_SSL", "false"),
+            ("S3_BUCKET", &self.bucket),
+            ("S3_REGION", "us-east-1"),
+            ("S3_ACCESS_KEY", &self.keys[0].id),
+            ("S3_SECRET_KEY", &self.keys[0].secret),
+        ]
+    }
+
+    /// Makes the bucket with a third party's signature code: curl.
+    async fn make_bucket(&self) -> Result<()> {
+        let url = format!("http://{}/{}", self.host, self.bucket);
+        let user = format!("{}:{}", self.keys[0].id, self.keys[0].secret);
+        let made = async || {
+            let mut curl = Command::new("curl");
+            curl.args(["-sf", "-X", "PUT", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &user, &url]);
+            curl.status().await.is_ok_and(|status| status.success())
+        };
+        until("the bucket", Duration::from_secs(30), made).await
+    }
+}

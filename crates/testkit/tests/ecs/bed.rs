@@ -1,0 +1,197 @@
+//! What the bed itself promises, by plain calls: tasks are real containers, and calls are seen and judged.
+
+use anyhow::{Result, ensure};
+use bakery_testkit::aws::{Outcome, Policy};
+use bakery_testkit::registry::{LOGIN, Registry, basic_auth};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::table::{SERVER, Table};
+
+/// What a container must find: its override, its architecture, its role's keys, and nothing that Fargate does not give.
+const LOOK: &str = r#"
+[ "$WORD" = flour ] || exit 2
+[ "$(uname -m)" = "$MACHINE" ] || exit 3
+[ -z "$AWS_ENDPOINT_URL$AWS_CONTAINER_AUTHORIZATION_TOKEN" ] || exit 4
+printf 'GET %s HTTP/1.0\r\n\r\n' "$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" | nc 169.254.170.2 80 >/tmp/keys
+grep -q "$KEY" /tmp/keys && grep -q SecretAccessKey /tmp/keys || exit 5
+exit 7"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_a_real_container_of_its_architecture_with_its_roles_keys() -> Result<()> {
+    let table = Table::laid("real").await?;
+    let mut tasks = Vec::new();
+    for (arch, machine) in [("X86_64", "x86_64"), ("ARM64", "aarch64")] {
+        let definition = table.define(arch, LOOK).await?;
+        let mut launch = table.launch(&definition);
+        let variables = [("WORD", "flour"), ("MACHINE", machine), ("KEY", &table.bed.task.id)]
+            .map(|(name, value)| json!({ "name": name, "value": value }));
+        launch["overrides"]["containerOverrides"] = json!([{ "name": "agent", "environment": variables }]);
+        tasks.push(table.run(&launch).await?);
+    }
+    for task in &tasks {
+        let ended = table.exits(task, 7).await?;
+        assert_eq!(ended["stopCode"], "EssentialContainerExited");
+    }
+    // The image's own program, which says what it misses.
+    let definition = table.define_container("X86_64", json!({})).await?;
+    let task = table.run(&table.launch(&definition)).await?;
+    table.exits(&task, 1).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kaniko_in_a_task_pushes_to_a_registry_of_this_machine() -> Result<()> {
+    let table = Table::laid("push").await?;
+    let registry = Registry::start(&table.parts).await?;
+    let mut tasks = Vec::new();
+    for arch in ["X86_64", "ARM64"] {
+        let image = format!("{}/bed/{}:1", registry.host, arch.to_lowercase());
+        let script = format!(
+            "mkdir /kaniko/ctx && printf 'FROM {}\\nRUN echo flour >/x\\n' >/kaniko/ctx/Dockerfile && \
+             /kaniko/executor --context=dir:///kaniko/ctx --insecure --insecure-pull --destination={image}",
+            table.parts.base_image
+        );
+        tasks.push((image, table.run(&table.launch(&table.define(arch, &script).await?)).await?));
+    }
+    for ((image, task), arch) in tasks.iter().zip(["amd64", "arm64"]) {
+        table.exits(task, 0).await?;
+        let args =
+            ["inspect", "--tls-verify=false", "--format={{.Architecture}}", &format!("docker://{image}")];
+        let output = Command::new(&table.parts.skopeo).args(args).output().await?;
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), arch);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_token_starts_one_task_however_often_it_is_sent() -> Result<()> {
+    let table = Table::laid("token").await?;
+    let definition = table.define("X86_64", "sleep 60").await?;
+    let mut launch = table.launch(&definition);
+    launch["clientToken"] = "bk-one".into();
+    launch["startedBy"] = "bk-one".into();
+    let (first, second) = tokio::join!(table.run(&launch), table.run(&launch));
+    let (first, second) = (first?, second?);
+    assert_eq!(first, second);
+    launch["startedBy"] = "somebody".into();
+    let (status, answer) = table.ask("ecs:RunTask", &launch).await?;
+    assert_eq!((status, answer["__type"].as_str()), (400, Some("ConflictException")));
+    assert_eq!(answer["resourceIds"], json!([first]));
+    let calls = table.proxy.calls_of("ecs:RunTask");
+    let count = |outcome| calls.iter().filter(|call| call.outcome == outcome).count();
+    assert_eq!((count(Outcome::Forwarded), count(Outcome::Remembered)), (1, 2));
+    assert_eq!(table.proxy.tasks().len(), 1);
+    let stop = json!({ "cluster": table.names.cluster, "task": first });
+    table.proxy.emulator("ecs:StopTask", &stop).await?;
+    Ok(())
+}
+
+async fn refused(table: &Table, action: &str, body: &Value) -> Result<String> {
+    let (status, answer) = table.ask(action, body).await?;
+    ensure!((status, answer["__type"].as_str()) == (400, Some("AccessDeniedException")), "{status} {answer}");
+    Ok(answer["message"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
+    let table = Table::laid("rights").await?;
+    let definition = table.define("X86_64", "exit 0").await?;
+    let launch = table.launch(&definition);
+
+    // Beyond the baseline: stopping, tagging, another cluster.
+    let stop = json!({ "cluster": table.names.cluster, "task": "t" });
+    let said = refused(&table, "ecs:StopTask", &stop).await?;
+    let task = format!("arn:aws:ecs:us-east-1:123456789012:task/{}/t", table.names.cluster);
+    assert_eq!(
+        said,
+        format!(
+            "User: arn:aws:sts::123456789012:assumed-role/bakery-server/bakery is not authorized to perform: \
+             ecs:StopTask on resource: {task} because no identity-based policy allows the ecs:StopTask action"
+        )
+    );
+    let mut tagged = launch.clone();
+    tagged["tags"] = json!([{ "key": "bakery", "value": "1" }]);
+    assert!(refused(&table, "ecs:RunTask", &tagged).await?.contains("perform: ecs:TagResource on"));
+    let mut elsewhere = launch.clone();
+    elsewhere["cluster"] = "production".into();
+    assert!(refused(&table, "ecs:RunTask", &elsewhere).await?.contains("perform: ecs:RunTask on"));
+
+    // With the extras it may; without one of the baseline it may not.
+    let policy = Policy::example("server", &table.names)?;
+    let extras = Policy::example("server-extras", &table.names)?;
+    table.proxy.grant("server", SERVER, policy.clone().and(extras));
+    let started = table.run(&tagged).await?;
+    table.exits(&started, 0).await?;
+    table.proxy.grant("server", SERVER, policy.without("iam:PassRole"));
+    assert!(refused(&table, "ecs:RunTask", &launch).await?.contains("perform: iam:PassRole on"));
+    table.proxy.deny("ecs:DescribeTasks");
+    let describe = json!({ "cluster": table.names.cluster, "tasks": [started] });
+    assert!(refused(&table, "ecs:DescribeTasks", &describe).await?.contains("perform: ecs:DescribeTasks on"));
+    table.proxy.allow("ecs:DescribeTasks");
+    table.describe(&started).await?;
+
+    let calls = table.proxy.calls_of("ecs:StopTask");
+    assert_eq!(
+        (calls[0].principal.as_str(), calls[0].status, calls[0].outcome),
+        ("server", 400, Outcome::Refused)
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_in_no_record_but_that_of_its_making() -> Result<()> {
+    let table = Table::laid("secret").await?;
+    let value = json!({ "username": "baker", "password": "crumbs-4411" }).to_string();
+    let create = json!({ "Name": table.names.secret_name, "SecretString": value });
+    let made = table.done("secretsmanager:CreateSecret", &create).await?;
+    let (status, again) = table.ask("secretsmanager:CreateSecret", &create).await?;
+    assert_eq!((status, again["__type"].as_str()), (400, Some("ResourceExistsException")));
+    let named = json!({ "SecretId": table.names.secret_name });
+    assert_eq!(table.done("secretsmanager:DescribeSecret", &named).await?["ARN"], made["ARN"]);
+    assert!(refused(&table, "secretsmanager:GetSecretValue", &named).await?.contains("GetSecretValue"));
+    let holding = table.proxy.calls_with("crumbs-4411");
+    assert!(holding.iter().all(|call| call.action == "secretsmanager:CreateSecret"));
+    assert_eq!(holding.len(), 2);
+    assert!(!format!("{:?}", table.proxy.calls()).contains("crumbs-4411"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pull_secret_of_a_definition_is_used() -> Result<()> {
+    let table = Table::laid("pull").await?;
+    // The engine speaks plain HTTP to loopback only.
+    let registry = Registry::guarded(&table.parts.registry_bin, basic_auth).await?;
+    let (user, password) = LOGIN;
+    let image = format!("{}/private/agent:1", registry.host);
+    let source = format!("docker://{}", table.parts.agent_index);
+    let to = format!("docker://{image}");
+    let login = format!("{user}:{password}");
+    let args = [
+        "copy",
+        "-q",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        "--dest-creds",
+        &login,
+        &source,
+        &to,
+    ];
+    ensure!(Command::new(&table.parts.skopeo).args(args).status().await?.success(), "skopeo copy");
+    let value = json!({ "username": user, "password": password }).to_string();
+    let create = json!({ "Name": table.names.secret_name, "SecretString": value });
+    let secret = table.done("secretsmanager:CreateSecret", &create).await?["ARN"].clone();
+    let shell = json!({ "image": image, "entryPoint": ["/kaniko/bin/sh", "-c"], "command": ["exit 9"] });
+    let stranger = table.run(&table.launch(&table.define_container("X86_64", shell.clone()).await?)).await?;
+    let ended = table.reaches(&stranger, "STOPPED").await?;
+    assert_eq!(ended["stopCode"], "TaskFailedToStart");
+    assert!(
+        ended["stoppedReason"].as_str().unwrap_or_default().starts_with("CannotPullContainerError"),
+        "{ended}"
+    );
+    let mut known = shell;
+    known["repositoryCredentials"] = json!({ "credentialsParameter": secret });
+    let task = table.run(&table.launch(&table.define_container("X86_64", known).await?)).await?;
+    table.exits(&task, 9).await?;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The platform `ecs` over the wire of AWS, put through the contract of all launchers.
+
+use anyhow::{Result, anyhow};
+use async_trait::async_trait;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ecs::config::Credentials;
+use bakery_core::names::{Arch, RunName};
+use bakery_server::platform::contract::{self, Part, Stage};
+use bakery_server::platform::ecs::{Capacity, EcsPlatform, EcsSettings};
+use bakery_server::platform::{LaunchOrder, Launcher};
+use bakery_testkit::aws::Policy;
+use bakery_testkit::stage::{Orders, shell_image};
+
+use crate::table::{SERVER, Table};
+
+/// A platform whose "agent" is a shell that does what its order's environment says.
+struct Workshop {
+    platform: EcsPlatform,
+    table: Table,
+    image: String,
+    orders: Orders,
+    _data: tempfile::TempDir,
+}
+
+impl Workshop {
+    async fn open(name: &str) -> Result<Self> {
+        let table = Table::laid(name).await?;
+        let extras = Policy::example("server-extras", &table.names)?;
+        table.proxy.grant("server", SERVER, Policy::example("server", &table.names)?.and(extras));
+        let image = format!("bakery.test/{name}-{}:1", std::process::id());
+        shell_image(&table.engine, &table.parts, name, &image).await?;
+        let data = tempfile::tempdir()?;
+        let platform =
+            EcsPlatform::with(&config(&table).await, settings(&table, &image)?, data.path()).await?;
+        Ok(Self { platform, table, image, orders: Orders::of(name, 250, 512), _data: data })
+    }
+
+    async fn close(self) -> Result<()> {
+        self.table.engine.docker(&["rmi", "-f", &self.image]).await.map(drop)
+    }
+}
+
+async fn config(table: &Table) -> SdkConfig {
+    let keys = Credentials::new(SERVER, "server-secret", None, None, "test");
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new(table.names.region.clone()))
+        .endpoint_url(table.proxy.url())
+        .credentials_provider(keys)
+        .load()
+        .await
+}
+
+fn settings(table: &Table, image: &str) -> Result<EcsSettings> {
+    let names = &table.names;
+    Ok(EcsSettings {
+        installation: names.cluster.clone(),
+        region: names.region.clone(),
+        cluster: names.cluster.clone(),
+        subnets: vec!["subnet-1".to_owned()],
+        security_groups: vec!["sg-1".to_owned()],
+        execution_role: names.execution_role_arn.clone(),
+        task_role: Some(names.task_role_arn.clone()),
+        log_group: None,
+        capacity: Capacity::Fargate,
+        public_ip: true,
+        storage: None,
+        family: names.family.clone(),
+        agent_image: image.parse()?,
+        pull_secret: None,
+        clean_up: false,
+    })
+}
+
+#[async_trait]
+impl Stage for Workshop {
+    fn launcher(&self) -> &dyn Launcher {
+        &self.platform
+    }
+    fn arch(&self) -> Arch {
+        Arch::Amd64
+    }
+    fn order(&self, part: Part) -> LaunchOrder {
+        self.orders.playing(Arch::Amd64, part)
+    }
+    async fn play(&self, _run: RunName, _part: Part) {}
+    /// Tasks that the emulator has started for the run: answers of `RunTask` that the proxy did not give by itself.
+    async fn starts(&self, run: RunName) -> usize {
+        let started: std::collections::BTreeSet<String> = self
+            .table
+            .proxy
+            .calls_of("ecs:RunTask")
+            .iter()
+            .filter(|call| call.request["clientToken"] == run.to_string())
+            .filter_map(|call| call.answer["tasks"][0]["taskArn"].as_str().map(str::to_owned))
+            .collect();
+        started.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ecs_platform_keeps_the_contract() -> Result<()> {
+    let stage = Workshop::open("contract").await?;
+    let kept = contract::keep(&stage).await;
+    let closed = stage.close().await;
+    kept.map_err(|why| anyhow!(why)).and(closed)
+}

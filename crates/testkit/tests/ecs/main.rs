@@ -1,0 +1,11 @@
+//! Builds on ECS: an emulator that starts real containers, behind a proxy that records, refuses and fails.
+//!
+//! `make test-ecs` brings the parts; see `bakery_testkit::aws` for what is whose.
+
+mod bake;
+mod bed;
+mod contract;
+mod faults;
+mod objects;
+mod shop;
+mod table;

@@ -1,0 +1,114 @@
+//! What tests of whole builds begin with: a server that bakes on ECS, whose calls go through a table's proxy.
+
+use anyhow::{Context as _, Result};
+use bakery_testkit::client::{Client, Ended};
+use bakery_testkit::process::free_port;
+use bakery_testkit::project::Project;
+use bakery_testkit::registry::Registry;
+use bakery_testkit::server::Server;
+use serde_json::Value;
+
+use crate::table::{CLIENT, SERVER, Table};
+
+/// Fields are dropped in order: the server first.
+pub(crate) struct Shop {
+    pub(crate) server: Server,
+    pub(crate) table: Table,
+    pub(crate) registry: Registry,
+}
+
+impl Shop {
+    /// A server that is up. `vars` go on top of what every test wants.
+    pub(crate) async fn open(table: Table, vars: &[(&str, &str)]) -> Result<Self> {
+        let mut shop = Self::closed(table, vars).await?;
+        shop.server.run().await?;
+        Ok(shop)
+    }
+
+    /// The same before its server has started.
+    pub(crate) async fn closed(table: Table, vars: &[(&str, &str)]) -> Result<Self> {
+        let registry = Registry::start(&table.parts).await?;
+        let listen = free_port(&table.bed.host)?.to_string();
+        let own = [
+            ("BAKERY_LISTEN", listen.clone()),
+            ("BAKERY_OPEN", "true".to_owned()),
+            ("CONTROLLER_URL", format!("http://{listen}")),
+            ("DOCKER_HOST", String::new()),
+            ("AWS_REGION", table.names.region.clone()),
+            ("AWS_ENDPOINT_URL_ECS", table.proxy.url()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", table.proxy.url()),
+            ("AWS_ACCESS_KEY_ID", SERVER.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "server-secret".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("ECS_CLUSTER", table.names.cluster.clone()),
+            ("ECS_SUBNETS", "subnet-1,subnet-2".to_owned()),
+            ("ECS_SECURITY_GROUPS", "sg-1".to_owned()),
+            ("ECS_EXEC_ROLE_ARN", table.names.execution_role_arn.clone()),
+            ("ECS_TASK_ROLE_ARN", table.names.task_role_arn.clone()),
+            ("AGENT_TASK_FAMILY", table.names.family.clone()),
+        ];
+        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+        let all: Vec<_> = own.chain(vars.iter().copied()).collect();
+        let server = Server::new(&table.parts, &[&registry.host], &all)?;
+        Ok(Self { server, table, registry })
+    }
+
+    pub(crate) fn client(&self, project: &Project) -> Client {
+        Client::new(&self.table.parts, project.path(), &self.server.url)
+    }
+
+    /// A name in the registry of this shop.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.registry.host)
+    }
+
+    /// What skopeo, a third party, prints about an image.
+    pub(crate) async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
+        let mut command = tokio::process::Command::new(&self.table.parts.skopeo);
+        command.arg("inspect").args(args).args(["--tls-verify=false", &format!("docker://{image}")]);
+        let output = command.output().await.context("skopeo")?;
+        anyhow::ensure!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Everything that a failed assertion should show.
+    pub(crate) fn story(&self, ended: &Ended) -> String {
+        let calls: Vec<String> = self.table.proxy.calls().iter().map(|call| format!("{call:?}")).collect();
+        format!(
+            "client: {:?}\n{}\n{}\nserver:\n{}\ncalls:\n{}",
+            ended.code,
+            ended.out,
+            ended.err,
+            self.server.log(),
+            calls.join("\n")
+        )
+    }
+
+    /// The tasks that were started, in order, each with the call that did so.
+    pub(crate) fn started(&self) -> Vec<(String, Value)> {
+        let mut started: Vec<(String, Value)> = Vec::new();
+        for call in self.table.proxy.calls_of("ecs:RunTask") {
+            let Some(arn) = call.answer["tasks"][0]["taskArn"].as_str() else { continue };
+            if started.iter().all(|(known, _)| known != arn) {
+                started.push((arn.to_owned(), call.request.clone()));
+            }
+        }
+        started
+    }
+
+    /// The S3 variables of a client with keys of its own.
+    pub(crate) fn with_bucket(&self, client: Client) -> Client {
+        client
+            .with("S3_ENDPOINT", &self.table.proxy.host_on(&self.table.bed.host))
+            .with("S3_SSL", "false")
+            .with("S3_BUCKET", &self.table.names.bucket)
+            .with("S3_REGION", &self.table.names.region)
+            .with("S3_ACCESS_KEY", CLIENT)
+            .with("S3_SECRET_KEY", "client-secret")
+    }
+}
+
+/// A config with one amd64 task.
+pub(crate) fn single(destination: &str) -> String {
+    bakery_testkit::project::single(destination).replace("global:\n", "global:\n  platform: ecs\n")
+}

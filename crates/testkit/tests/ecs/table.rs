@@ -1,0 +1,152 @@
+//! What the tests of the bed begin with: a proxy of their own, a family and a cluster of their own, plain calls.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::aws::{Bed, Names, Policy, Proxy};
+use bakery_testkit::engine::Engine;
+use bakery_testkit::parts::Parts;
+use bakery_testkit::process::until;
+use bakery_testkit::s3::{Keys, S3};
+use serde_json::{Value, json};
+
+pub(crate) const SERVER: &str = "AKIASERVEROFTESTS001";
+pub(crate) const CLIENT: &str = "AKIACLIENTOFTESTS001";
+
+pub(crate) struct Table {
+    pub(crate) parts: Parts,
+    pub(crate) bed: Bed,
+    pub(crate) engine: Engine,
+    pub(crate) names: Names,
+    pub(crate) proxy: Proxy,
+    _s3: Option<S3>,
+}
+
+impl Table {
+    /// The server has the baseline alone.
+    pub(crate) async fn laid(name: &str) -> Result<Self> {
+        Self::with(name, None).await
+    }
+
+    /// The same with an S3 server behind the proxy, for client and task role.
+    pub(crate) async fn with_s3(name: &str) -> Result<Self> {
+        let (parts, bed) = (Parts::required(), Bed::required());
+        let keys = [Keys::new(CLIENT, "client-secret"), bed.task.clone()];
+        let s3 = S3::listening(&parts, &parts.gateway, &keys).await?;
+        Self::with(name, Some(s3)).await
+    }
+
+    async fn with(name: &str, s3: Option<S3>) -> Result<Self> {
+        let (parts, bed) = (Parts::required(), Bed::required());
+        let name = format!("{name}-{}", std::process::id());
+        let role = |role: &str| format!("arn:aws:iam::{}:role/{role}", bed.account);
+        let names = Names {
+            region: bed.region.clone(),
+            account: bed.account.clone(),
+            cluster: name.clone(),
+            bucket: s3.as_ref().map_or("none", |s3| &s3.bucket).to_owned(),
+            family: name.clone(),
+            execution_role_arn: role("exec"),
+            task_role_arn: role("task"),
+            secret_name: format!("{name}/pull"),
+            log_group: format!("/{name}"),
+        };
+        let host = s3.as_ref().map(|s3| s3.host.as_str());
+        let proxy = Proxy::start(&bed, host, &["127.0.0.1", &bed.host]).await?;
+        proxy.grant("server", SERVER, Policy::example("server", &names)?);
+        proxy.grant("client", CLIENT, Policy::example("client", &names)?);
+        proxy.grant("agent", &bed.task.id, Policy::example("task-role", &names)?);
+        Ok(Self { engine: Engine::new(&parts), parts, bed, names, proxy, _s3: s3 })
+    }
+
+    /// What the server asks; the status and the answer.
+    pub(crate) async fn ask(&self, action: &str, body: &Value) -> Result<(u16, Value)> {
+        let (service, name) = action.split_once(':').context("service:Action")?;
+        let target = if service == "ecs" { "AmazonEC2ContainerServiceV20141113" } else { service };
+        let region = &self.bed.region;
+        let signed = format!("AWS4-HMAC-SHA256 Credential={SERVER}/20260101/{region}/{service}/aws4_request");
+        let request = reqwest::Client::new().post(self.proxy.url()).header("authorization", signed);
+        let request = request.header("x-amz-target", format!("{target}.{name}")).body(body.to_string());
+        let answer = request.send().await?;
+        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        Ok((status, serde_json::from_str(&text).context(text)?))
+    }
+
+    /// The same where only success will do.
+    pub(crate) async fn done(&self, action: &str, body: &Value) -> Result<Value> {
+        let (status, answer) = self.ask(action, body).await?;
+        ensure!(status == 200, "{action}: {status} {answer}");
+        Ok(answer)
+    }
+
+    /// Registers a definition of the agent image that runs a script of its shell; gives the ARN.
+    pub(crate) async fn define(&self, arch: &str, script: &str) -> Result<String> {
+        let container = json!({ "entryPoint": ["/kaniko/bin/sh", "-c"], "command": [script] });
+        self.define_container(arch, container).await
+    }
+
+    /// The same with the container's own members on top. The bed takes from the image's index what the architecture is.
+    pub(crate) async fn define_container(&self, arch: &str, own: Value) -> Result<String> {
+        let mut container = json!({ "name": "agent", "image": self.parts.agent_index, "essential": true });
+        container
+            .as_object_mut()
+            .context("an object")?
+            .extend(own.as_object().cloned().context("an object")?);
+        let definition = json!({
+            "family": format!("{}-{arch}", self.names.family).to_lowercase(),
+            "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512",
+            "runtimePlatform": { "cpuArchitecture": arch, "operatingSystemFamily": "LINUX" },
+            "executionRoleArn": self.names.execution_role_arn, "taskRoleArn": self.names.task_role_arn,
+            "containerDefinitions": [container],
+        });
+        let answer = self.done("ecs:RegisterTaskDefinition", &definition).await?;
+        Ok(answer["taskDefinition"]["taskDefinitionArn"].as_str().context("no ARN")?.to_owned())
+    }
+
+    pub(crate) fn launch(&self, definition: &str) -> Value {
+        json!({
+            "cluster": self.names.cluster, "taskDefinition": definition, "launchType": "FARGATE", "count": 1,
+            "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-1"], "assignPublicIp": "ENABLED" } },
+        })
+    }
+
+    /// Starts a task; gives its ARN.
+    pub(crate) async fn run(&self, launch: &Value) -> Result<String> {
+        let answer = self.done("ecs:RunTask", launch).await?;
+        Ok(answer["tasks"][0]["taskArn"].as_str().with_context(|| answer.to_string())?.to_owned())
+    }
+
+    pub(crate) async fn describe(&self, task: &str) -> Result<Value> {
+        let body = json!({ "cluster": self.names.cluster, "tasks": [task] });
+        self.done("ecs:DescribeTasks", &body).await
+    }
+
+    /// Waits for a status; gives the task.
+    pub(crate) async fn reaches(&self, task: &str, status: &str) -> Result<Value> {
+        let mut seen = Value::Null;
+        let reached = async || {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            seen = self.describe(task).await.map(|mut answer| answer["tasks"][0].take()).unwrap_or_default();
+            seen["lastStatus"] == status || seen["lastStatus"] == "STOPPED"
+        };
+        until(status, Duration::from_mins(2), reached).await?;
+        ensure!(seen["lastStatus"] == status, "{seen}");
+        Ok(seen)
+    }
+
+    /// The name of a task's container in the engine.
+    pub(crate) fn container(task: &str) -> String {
+        let id = task.rsplit('/').next().unwrap_or_default();
+        format!("ministack-ecs-{}-agent", &id[..8])
+    }
+
+    /// Waits for a task's end and gives its exit code; any other is shown with the container's log.
+    pub(crate) async fn exits(&self, task: &str, code: i64) -> Result<Value> {
+        let ended = self.reaches(task, "STOPPED").await?;
+        if ended["containers"][0]["exitCode"] != code {
+            let log = self.engine.docker(&["logs", &Self::container(task)]).await.unwrap_or_default();
+            anyhow::bail!("{ended}\n{log}");
+        }
+        Ok(ended)
+    }
+}
