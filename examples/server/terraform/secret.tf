@@ -1,0 +1,61 @@
+# Neither value lands in a plan or in the state: what Terraform is given is ephemeral, and `secret_string_wo` is write-only.
+# Hence Terraform cannot see that a value has changed: a higher version number writes it again.
+
+# --- Login for pulling the agent image ---
+
+resource "aws_secretsmanager_secret" "agent_image" {
+  # checkov:skip=CKV_AWS_149: A key of your own asks for kms:Decrypt in the execution role.
+  # checkov:skip=CKV2_AWS_57: It is a registry's password: AWS cannot rotate it. agent_image_login_version does.
+  count = var.pull_secret == "create" ? 1 : 0
+
+  name        = local.secret_name
+  description = "Login for the image of Bakery's agents"
+
+  # Gone at once on destroy: the registry still knows it, and the name is free for the next apply.
+  recovery_window_in_days = 0
+}
+
+resource "aws_secretsmanager_secret_version" "agent_image" {
+  count = var.pull_secret == "create" ? 1 : 0
+
+  secret_id = aws_secretsmanager_secret.agent_image[0].id
+  secret_string_wo = jsonencode({
+    username = var.agent_image_username
+    password = var.agent_image_password
+  })
+  secret_string_wo_version = var.agent_image_login_version
+}
+
+# --- BAKERY_TOKEN ---
+
+locals {
+  make_token   = var.run_server && var.bakery_token_secret_arn == null
+  token_in_ssm = var.bakery_token_secret_arn != null && can(regex("^arn:aws:ssm:", var.bakery_token_secret_arn))
+  token_arn    = local.make_token ? aws_secretsmanager_secret.token[0].arn : var.bakery_token_secret_arn
+}
+
+# A new one at every run, thrown away unless the version below asks for it.
+ephemeral "aws_secretsmanager_random_password" "token" {
+  count = local.make_token ? 1 : 0
+
+  password_length     = 64
+  exclude_punctuation = true
+}
+
+resource "aws_secretsmanager_secret" "token" {
+  # checkov:skip=CKV_AWS_149: A key of your own asks for kms:Decrypt in the server's execution role.
+  # checkov:skip=CKV2_AWS_57: Clients hold it as well: it changes when you change it, by bakery_token_version.
+  count = local.make_token ? 1 : 0
+
+  name                    = "${var.name}-token"
+  description             = "BAKERY_TOKEN: what clients show to the server"
+  recovery_window_in_days = 0
+}
+
+resource "aws_secretsmanager_secret_version" "token" {
+  count = local.make_token ? 1 : 0
+
+  secret_id                = aws_secretsmanager_secret.token[0].id
+  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.token[0].random_password
+  secret_string_wo_version = var.bakery_token_version
+}

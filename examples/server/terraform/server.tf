@@ -1,0 +1,260 @@
+locals {
+  server_subnets = var.server_subnet_ids == null ? var.agent_subnet_ids : var.server_subnet_ids
+  data_dir       = "/var/lib/bakery"
+
+  pull_secret_arn = (
+    var.pull_secret == "create"
+    ? one(aws_secretsmanager_secret.agent_image[*].arn)
+    : var.agent_image_secret_arn
+  )
+
+  # What a server needs to know of all this, wherever it runs: outputs.tf hands out the same. What is not there is left out by
+  # what was asked for, not by its value, which a first plan does not know.
+  settings = merge(
+    {
+      S3_BUCKET                    = aws_s3_bucket.contexts.bucket
+      S3_REGION                    = var.region
+      AWS_REGION                   = var.region
+      ECS_CLUSTER                  = aws_ecs_cluster.this.name
+      ECS_SUBNETS                  = join(",", var.agent_subnet_ids)
+      ECS_SECURITY_GROUPS          = aws_security_group.agents.id
+      ECS_EXEC_ROLE_ARN            = aws_iam_role.agent_execution.arn
+      ECS_TASK_ROLE_ARN            = aws_iam_role.agent_task.arn
+      ECS_CAPACITY                 = var.agent_capacity
+      ECS_PUBLIC_IP                = tostring(var.agent_public_ip)
+      CLEANUP_ECS_TASK_DEFINITIONS = tostring(var.cleanup_task_definitions)
+      AGENT_TASK_FAMILY            = local.family
+      AGENT_IMAGE                  = var.agent_image
+    },
+    var.controller_url == null ? {} : { CONTROLLER_URL = var.controller_url },
+    var.agent_logs ? { ECS_LOG_GROUP = aws_cloudwatch_log_group.agents[0].name } : {},
+    contains(["create", "existing"], var.pull_secret) ? { AGENT_IMAGE_SECRET_ARN = local.pull_secret_arn } : {},
+    var.pull_secret == "by-server" ? { AGENT_IMAGE_SECRET_NAME = local.secret_name } : {},
+  )
+
+  server_environment = merge(
+    local.settings,
+    # TLS ends at the load balancer, and from there to the task it is plain HTTP inside the VPC. That is meant: this takes
+    # away the server's warning at start, and changes nothing else.
+    var.server_target_group_arn == null ? {} : { BAKERY_INSECURE = "true" },
+    var.server_environment,
+    {
+      BAKERY_LISTEN   = "0.0.0.0:${local.server_port}"
+      BAKERY_DATA_DIR = local.data_dir
+      # The root filesystem is read-only, and the image has no /tmp: SQLite puts what a large statement spills here.
+      SQLITE_TMPDIR = local.data_dir
+    },
+  )
+}
+
+# --- Data folder: ledger, logs, the key that seals secrets ---
+
+# Fargate offers a service two kinds of disk: one that goes with the task (its own, or an EBS volume), and EFS. Only EFS is
+# there again for the next task. One task mounts it, and a lock in the data folder turns a second one away.
+resource "aws_efs_file_system" "data" {
+  # checkov:skip=CKV_AWS_184: Encrypted with AWS's key; a key of yours needs a policy for EFS.
+  # No backup: losing it loses logs and running builds, and no image. Back it up if the logs are dear to you.
+  count = var.run_server ? 1 : 0
+
+  encrypted        = true
+  performance_mode = "generalPurpose"
+  throughput_mode  = "elastic"
+
+  tags = { Name = "${var.name}-data" }
+}
+
+# With this policy a mount needs the server's role, TLS and the mount target; without one everybody in reach could mount.
+resource "aws_efs_file_system_policy" "data" {
+  count = var.run_server ? 1 : 0
+
+  file_system_id = aws_efs_file_system.data[0].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "Server"
+        Effect    = "Allow"
+        Principal = { AWS = aws_iam_role.server[0].arn }
+        Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+        Resource  = aws_efs_file_system.data[0].arn
+        Condition = {
+          Bool         = { "elasticfilesystem:AccessedViaMountTarget" = "true" }
+          StringEquals = { "elasticfilesystem:AccessPointArn" = aws_efs_access_point.data[0].arn }
+        }
+      },
+      {
+        Sid       = "TlsOnly"
+        Effect    = "Deny"
+        Principal = { AWS = "*" }
+        Action    = "*"
+        Resource  = aws_efs_file_system.data[0].arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ]
+  })
+}
+
+# The server is user 65532 in its image, and nothing else on the file system is its business.
+resource "aws_efs_access_point" "data" {
+  count = var.run_server ? 1 : 0
+
+  file_system_id = aws_efs_file_system.data[0].id
+
+  posix_user {
+    uid = 65532
+    gid = 65532
+  }
+
+  root_directory {
+    path = "/bakery"
+
+    creation_info {
+      owner_uid   = 65532
+      owner_gid   = 65532
+      permissions = "0700"
+    }
+  }
+}
+
+resource "aws_efs_mount_target" "data" {
+  for_each = var.run_server ? toset(local.server_subnets) : []
+
+  file_system_id  = aws_efs_file_system.data[0].id
+  subnet_id       = each.value
+  security_groups = [aws_security_group.data[0].id]
+}
+
+# --- The service ---
+
+resource "aws_ecs_task_definition" "server" {
+  count = var.run_server ? 1 : 0
+
+  # Not below the agents' prefix: the clean-up of task definitions must never meet it.
+  family                   = "${var.name}-server"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = var.server_cpu
+  memory                   = var.server_memory
+  execution_role_arn       = aws_iam_role.server_execution[0].arn
+  task_role_arn            = aws_iam_role.server[0].arn
+
+  runtime_platform {
+    operating_system_family = "LINUX"
+    cpu_architecture        = var.server_architecture
+  }
+
+  volume {
+    name = "data"
+
+    efs_volume_configuration {
+      file_system_id     = aws_efs_file_system.data[0].id
+      transit_encryption = "ENABLED"
+
+      authorization_config {
+        access_point_id = aws_efs_access_point.data[0].id
+        iam             = "ENABLED"
+      }
+    }
+  }
+
+  container_definitions = jsonencode([{
+    name      = "server"
+    image     = var.server_image
+    essential = true
+    user      = "65532:65532"
+
+    readonlyRootFilesystem = true
+    linuxParameters        = { capabilities = { drop = ["ALL"] } }
+
+    portMappings = [{ containerPort = local.server_port, protocol = "tcp" }]
+    mountPoints  = [{ sourceVolume = "data", containerPath = local.data_dir, readOnly = false }]
+
+    environment = [for name, value in local.server_environment : { name = name, value = value }]
+    secrets     = [{ name = "BAKERY_TOKEN", valueFrom = local.token_arn }]
+
+    # A stop commits what is in flight and syncs the logs: a few seconds, bounded by 15 s for each of its steps.
+    stopTimeout = 60
+
+    logConfiguration = {
+      logDriver = "awslogs"
+      options = {
+        awslogs-group         = aws_cloudwatch_log_group.server[0].name
+        awslogs-region        = var.region
+        awslogs-stream-prefix = "server"
+      }
+    }
+  }])
+
+  lifecycle {
+    precondition {
+      condition     = !startswith("${var.name}-server", local.family)
+      error_message = "agent_task_family must not be a prefix of the server's own family: the server would clean itself up."
+    }
+  }
+}
+
+resource "aws_ecs_service" "server" {
+  # checkov:skip=CKV_AWS_333: A public IP is the way out of subnets without NAT (server_public_ip); the security group lets nobody in by it.
+  count = var.run_server ? 1 : 0
+
+  name            = "${var.name}-server"
+  cluster         = aws_ecs_cluster.this.id
+  task_definition = aws_ecs_task_definition.server[0].arn
+  launch_type     = "FARGATE"
+  propagate_tags  = "SERVICE"
+
+  # The ledger has one owner: the old task ends before the new one starts, in a roll-out and otherwise. Builds go on
+  # while there is none.
+  desired_count                      = 1
+  deployment_minimum_healthy_percent = 0
+  deployment_maximum_percent         = 100
+  availability_zone_rebalancing      = "DISABLED"
+
+  # A start takes up every open build before the doors open.
+  health_check_grace_period_seconds = var.server_target_group_arn == null ? null : 300
+
+  network_configuration {
+    subnets          = local.server_subnets
+    security_groups  = [aws_security_group.server[0].id]
+    assign_public_ip = var.server_public_ip
+  }
+
+  dynamic "load_balancer" {
+    for_each = var.server_target_group_arn[*]
+
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = "server"
+      container_port   = local.server_port
+    }
+  }
+
+  dynamic "service_registries" {
+    for_each = var.server_registry_arn[*]
+
+    content {
+      registry_arn = service_registries.value
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(var.server_ingress_security_group_ids) + length(var.server_ingress_cidrs) > 0 || var.server_registry_arn != null
+      error_message = "Nobody could reach the server: name the load balancer's group in server_ingress_security_group_ids, or blocks in server_ingress_cidrs."
+    }
+  }
+
+  # What a first task needs before it starts.
+  depends_on = [
+    aws_efs_mount_target.data,
+    aws_efs_file_system_policy.data,
+    aws_secretsmanager_secret_version.token,
+    aws_iam_role_policy_attachment.server,
+    aws_iam_role_policy_attachment.server_execution,
+    aws_iam_role_policy.server_execution_token,
+    aws_vpc_security_group_egress_rule.server,
+    aws_vpc_security_group_egress_rule.server_data,
+    aws_vpc_security_group_ingress_rule.data,
+  ]
+}
