@@ -11,9 +11,10 @@ use crate::builds::ledger::Ledger;
 use crate::environment;
 use crate::http::crowd_warning;
 use crate::platform::docker::{DockerError, Engine, own_copies};
+use crate::platform::ecs::{self, Finding};
 use crate::platform::k8s::K8sPlatform;
-use crate::settings::{Settings, vars};
-use crate::wiring::{agent_image, check_addresses, has_docker, k8s, registry, remote_runs};
+use crate::settings::{EcsSettings, Settings, vars};
+use crate::wiring::{agent_image, check_addresses, ecs_settings, has_docker, k8s, registry, remote_runs};
 
 /// How long the registry of the agent image may take.
 const LOOKUP: Duration = Duration::from_secs(15);
@@ -61,6 +62,9 @@ fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
 /// Tries what can be tried without leaving anything behind. What a start does without is a warning.
 pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
     let mut found = Findings { text: String::new(), good: true };
+    if let Some(ecs) = &settings.ecs {
+        found.aws(ecs, settings).await;
+    }
     match k8s(settings, vars, "check").await {
         Ok(None) => {}
         Ok(Some(platform)) => found.cluster(&platform, settings).await,
@@ -110,6 +114,20 @@ impl Findings {
 
     fn warn(&mut self, text: &str) {
         let _ = writeln!(self.text, "WARNING  {}", text.replace('\n', "\n         "));
+    }
+
+    /// Whether AWS answers, and gives the server the rights that can be tried.
+    async fn aws(&mut self, ecs: &EcsSettings, settings: &Settings) {
+        // An agent image that is none is said below.
+        let Ok(platform) = ecs_settings(ecs, settings, "check") else { return };
+        let limits = &settings.limits;
+        for finding in ecs::check(platform, limits.cpu_millis, limits.memory_mib).await {
+            match finding {
+                Finding::Good(said) => self.good(&said),
+                Finding::Warning(said) => self.warn(&said),
+                Finding::Missing(said) => self.bad(&said),
+            }
+        }
     }
 
     /// Whether the cluster answers, gives the server its rights, and would take its Jobs.

@@ -201,7 +201,7 @@ impl Settings {
             None
         });
         let controller_url = reader.url("CONTROLLER_URL");
-        let ecs = reader.ecs(s3.is_some());
+        let ecs = reader.ecs(s3.as_ref().is_some_and(|s3| s3.keys.is_none()));
         let k8s = reader.k8s();
         if ecs.is_some() || k8s.is_some() {
             reader.remote();
@@ -355,7 +355,10 @@ mod tests {
             "CONTROLLER_URL",
             "AGENT_IMAGE",
         ];
-        assert_eq!(names(&[cluster, ("S3_BUCKET", "contexts"), ("S3_REGION", "r")]), missing);
+        let bucket = [cluster, ("S3_BUCKET", "contexts"), ("S3_REGION", "r")];
+        assert_eq!(names(&bucket), missing);
+        let keys = [&bucket[..], &[("S3_ACCESS_KEY", "k"), ("S3_SECRET_KEY", "s")]].concat();
+        assert!(!names(&keys).contains(&"ECS_TASK_ROLE_ARN"), "then agents read by a URL");
         let good = [
             cluster,
             ("AWS_REGION", "ap-northeast-2"),

@@ -190,8 +190,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// AWS ECS. With contexts in S3 its agents need a role to read them with.
-    pub(super) fn ecs(&mut self, s3: bool) -> Option<EcsSettings> {
+    /// AWS ECS. `role`: its agents read contexts from S3 themselves, with a role.
+    pub(super) fn ecs(&mut self, role: bool) -> Option<EcsSettings> {
         let cluster = self.text("ECS_CLUSTER")?;
         let why = "is not set, and ECS_CLUSTER asks for the platform ecs";
         let region = self.needed("AWS_REGION", why, "the region of the cluster, for example ap-northeast-2");
@@ -204,9 +204,9 @@ impl<'a> Reader<'a> {
             self.say("ECS_EXEC_ROLE_ARN", why, "the role with which ECS pulls the agent image");
         }
         let task_role = self.arn("ECS_TASK_ROLE_ARN", "a role's ARN");
-        if s3 && self.text("ECS_TASK_ROLE_ARN").is_none() {
+        if role && self.text("ECS_TASK_ROLE_ARN").is_none() {
             let text = "is not set, and agents on ECS read contexts from S3_BUCKET with it";
-            self.say("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket; or unset S3_BUCKET");
+            self.say("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket, or S3_ACCESS_KEY and S3_SECRET_KEY for URLs that the server signs");
         }
         let storage = |text: &str| text.parse().ok().filter(|gib| (21..=200).contains(gib));
         let family = |text: &str| {

@@ -35,7 +35,7 @@ use crate::settings::{BadSettings, Settings};
 use crate::spawn::Tasks;
 
 pub use platforms::{Platforms, find as find_platforms};
-pub(crate) use platforms::{agent_image, has_docker, k8s, remote_runs};
+pub(crate) use platforms::{agent_image, ecs_settings, has_docker, k8s, remote_runs};
 pub use preflight::settle;
 use shelf::Shelf;
 

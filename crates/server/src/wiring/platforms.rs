@@ -84,7 +84,11 @@ pub(crate) fn remote_runs(settings: &Settings) -> usize {
 }
 
 /// What the platform `ecs` is told.
-fn ecs_settings(ecs: &Ecs, settings: &Settings, installation: &str) -> Result<EcsSettings, StartError> {
+pub(crate) fn ecs_settings(
+    ecs: &Ecs,
+    settings: &Settings,
+    installation: &str,
+) -> Result<EcsSettings, StartError> {
     let login = |(name, username, password)| PullSecret::Login { name, username, password };
     Ok(EcsSettings {
         installation: installation.to_owned(),

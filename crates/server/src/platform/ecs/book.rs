@@ -28,24 +28,59 @@ pub(super) struct Entry {
     pub(super) arn: String,
     /// When this process first knew of it.
     pub(super) since: Instant,
-    /// Its agent has spoken: until it falls silent nobody needs to ask AWS.
-    pub(super) speaks: bool,
-    /// It is to end, and somebody waits for that.
-    pub(super) leaving: bool,
-    /// Its agent has fallen silent: AWS is to be asked once whether it lives.
-    pub(super) doubted: bool,
+    /// Why anybody would ask what becomes of it.
+    pub(super) interest: Interest,
     /// What AWS said of it last.
     pub(super) status: Option<String>,
 }
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interest {
+    /// Its start: its agent has not spoken yet.
+    Start,
+    /// Nothing: its agent speaks.
+    None,
+    /// A sign of life: its agent has fallen silent.
+    Life,
+    /// Its end.
+    End {
+        /// AWS has denied to stop it, and that was said.
+        denied: bool,
+    },
+}
+
 impl Entry {
     fn new(arn: String) -> Self {
-        Self { arn, since: Instant::now(), speaks: false, leaving: false, doubted: false, status: None }
+        Self { arn, since: Instant::now(), interest: Interest::Start, status: None }
     }
 
-    /// Whether somebody waits to hear of it: for its start, for its end, or because its agent is silent.
-    pub(super) const fn is_due(&self) -> bool {
-        !self.speaks || self.leaving || self.doubted
+    /// Its agent has spoken, or AWS says that it lives.
+    pub(super) fn lives(&mut self, spoken: bool) {
+        if self.interest == Interest::Life || spoken && self.interest == Interest::Start {
+            self.interest = Interest::None;
+        }
+    }
+
+    /// Its agent has fallen silent.
+    pub(super) fn doubt(&mut self) {
+        if self.interest == Interest::None {
+            self.interest = Interest::Life;
+        }
+    }
+
+    /// It is to end.
+    pub(super) fn leave(&mut self) {
+        if !matches!(self.interest, Interest::End { .. }) {
+            self.interest = Interest::End { denied: false };
+        }
+    }
+
+    /// AWS denies to stop it; true the first time.
+    pub(super) fn deny(&mut self) -> bool {
+        let first = self.interest != Interest::End { denied: true };
+        self.interest = Interest::End { denied: true };
+        first
     }
 }
 
@@ -109,10 +144,8 @@ impl Book {
     }
 
     /// Changes what is known of a task, where it is.
-    pub(super) fn with(&self, run: RunName, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.lock().tasks.get_mut(&run) {
-            change(entry);
-        }
+    pub(super) fn with<T>(&self, run: RunName, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.lock().tasks.get_mut(&run).map(change)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pages> {

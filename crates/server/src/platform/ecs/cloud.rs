@@ -10,14 +10,14 @@ use bakery_core::reason::Reason;
 
 use super::super::LaunchError;
 
-/// How often a call is made that AWS throttles or fails on its side; the SDK waits longer each time.
-const ATTEMPTS: u32 = 6;
+/// How often a call of a build is made that AWS throttles or fails on its side; the SDK waits longer each time.
+pub(super) const ATTEMPTS: u32 = 6;
 /// How long AWS may take to answer once.
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// What every client is made of: AWS's usual chain of credentials, and the endpoints that its standard variables name
 /// (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_ECS`, ...).
-pub(super) async fn config(region: &str) -> SdkConfig {
+pub(super) async fn config(region: &str, attempts: u32) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
         .operation_attempt_timeout(ANSWER)
@@ -25,7 +25,7 @@ pub(super) async fn config(region: &str) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(region.to_owned()))
         .retry_config(
-            RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(10)),
+            RetryConfig::standard().with_max_attempts(attempts).with_max_backoff(Duration::from_secs(10)),
         )
         .timeout_config(timeouts)
         .load()
@@ -75,13 +75,29 @@ impl Refused {
         rest.split_whitespace().next()
     }
 
+    /// Whether AWS has had too many calls of ours.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.code.contains("Throttl")
+            || ["LimitExceededException", "RequestLimitExceeded"].contains(&self.code.as_str())
+    }
+
+    /// Whether there is no such task definition, or none that is active.
+    pub(super) fn lacks_definition(&self) -> bool {
+        self.code == "ClientException" && self.said.contains("ask definition")
+            || self.said.contains("TaskDefinition is inactive")
+    }
+
     /// What it means for a launch.
     pub(super) fn error(&self) -> LaunchError {
         let Self { code, said, doing } = self;
-        let throttled =
-            code.contains("Throttl") || code == "LimitExceededException" || code == "RequestLimitExceeded";
         let (reason, retryable, hint) = match code.as_str() {
             _ if self.is_denied() => (Reason::LaunchRefused, false, self.denied_hint()),
+            // AWS says it by a ClientException, as it says that a setting is wrong.
+            _ if said.contains("reached the limit on the number of") => (
+                Reason::NoCapacity,
+                true,
+                "raise the account's quota (Service Quotas, Fargate), or keep MAX_RUNS below it".to_owned(),
+            ),
             "ClusterNotFoundException" => (
                 Reason::LaunchRefused,
                 false,
@@ -100,7 +116,7 @@ impl Refused {
                 false,
                 "the server's AWS credentials are not valid any more".to_owned(),
             ),
-            _ if throttled => (
+            _ if self.is_throttled() => (
                 Reason::PlatformUnreachable,
                 true,
                 "AWS throttles; lower MAX_RUNS if it keeps doing so".to_owned(),

@@ -32,8 +32,7 @@ impl Definitions {
         if ready.contains(&(arch, size)) {
             return Ok(family);
         }
-        let found = self.newest(&family).await?;
-        if !found.is_some_and(|found| self.template.matches(&found, arch, size)) {
+        if !self.is_registered(arch, size).await? {
             self.register(arch, size).await?;
         }
         ready.insert((arch, size));
@@ -69,19 +68,31 @@ impl Definitions {
         Ok(())
     }
 
-    /// Deregisters what this server has made before and no longer uses: all but the newest of each family. `used` are the
-    /// definitions of tasks that live. Says how many went.
+    /// Whether there is a definition as it should be.
+    pub(super) async fn is_registered(&self, arch: Arch, size: Size) -> Result<bool, Refused> {
+        let found = self.newest(&self.template.family(arch, size)).await?;
+        Ok(found.is_some_and(|found| self.template.matches(&found, arch, size)))
+    }
+
+    /// Deregisters what is [outdated](Self::outdated). Says how many went.
     pub(super) async fn clean_up(&self, used: &HashSet<String>) -> Result<usize, Refused> {
-        let mut gone = 0;
+        let outdated = self.outdated(used).await?;
+        for arn in &outdated {
+            let call = self.ecs.deregister_task_definition().task_definition(arn).send();
+            call.await.map_err(|error| Refused::of(format!("deregistering {arn}"), &error))?;
+        }
+        Ok(outdated.len())
+    }
+
+    /// What this server has registered before and no longer uses: all but the newest of each family. `used` are the
+    /// definitions of tasks that live.
+    pub(super) async fn outdated(&self, used: &HashSet<String>) -> Result<Vec<String>, Refused> {
+        let mut outdated = Vec::new();
         for family in self.families().await? {
             let definitions = self.definitions(&family).await?;
-            for arn in definitions.iter().skip(1).filter(|arn| !used.contains(*arn)) {
-                let call = self.ecs.deregister_task_definition().task_definition(arn).send();
-                call.await.map_err(|error| Refused::of(format!("deregistering {arn}"), &error))?;
-                gone += 1;
-            }
+            outdated.extend(definitions.into_iter().skip(1).filter(|arn| !used.contains(arn)));
         }
-        Ok(gone)
+        Ok(outdated)
     }
 
     async fn families(&self) -> Result<Vec<String>, Refused> {

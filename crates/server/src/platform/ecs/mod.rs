@@ -1,7 +1,7 @@
 //! Tasks on AWS ECS, on Fargate or Fargate Spot.
 //!
-//! `size`, `definition`, `run` and `seen` are the pure half; `cloud`, `definitions`, `secret`, `tasks` and `watch` call
-//! AWS; `book` keeps which task is a run's. The permissions that a build needs are the baseline of docs/aws.md; what goes beyond it
+//! `size`, `definition`, `run` and `seen` are the pure half; `check`, `cloud`, `definitions`, `secret`, `tasks` and
+//! `watch` call AWS; `book` keeps which task is a run's. The permissions that a build needs are the baseline of docs/aws.md; what goes beyond it
 //! (stopping, tags, listing) is done without where it is denied, and said.
 
 use std::collections::HashSet;
@@ -18,9 +18,10 @@ use bakery_core::image::ImageRef;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use futures_util::stream::BoxStream;
-use tokio::sync::{Notify, watch as latest};
+use tokio::sync::{Notify, Semaphore, watch as latest};
 
 mod book;
+mod check;
 mod cloud;
 mod definition;
 mod definitions;
@@ -30,18 +31,22 @@ mod seen;
 mod size;
 mod tasks;
 mod watch;
+#[cfg(test)]
+mod wire_tests;
 
+pub use check::{Finding, check};
 pub use run::Capacity;
 pub use secret::PullSecret;
 pub use size::Size;
 
 use super::runs::Runs;
 use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence};
-use book::Book;
+use book::{Book, Entry};
 use definition::Template;
 use definitions::Definitions;
 use run::House;
 use seen::Standing;
+use tasks::TURNS;
 
 /// The book's name in the data folder.
 const BOOK: &str = "ecs-tasks";
@@ -114,6 +119,8 @@ struct Core {
     book: Book,
     silence: Silence,
     runs: Runs,
+    /// Launches that may ask AWS now.
+    turns: Semaphore,
     /// Wakes the watch before its time.
     hurry: Notify,
     /// AWS has denied tags: tasks are started without.
@@ -125,7 +132,7 @@ struct Core {
 impl EcsPlatform {
     /// Makes ready what launches need, with AWS's usual chain of credentials: see [`EcsPlatform::with`].
     pub async fn prepare(settings: EcsSettings, data: &Path) -> Result<Self, EcsError> {
-        let config = cloud::config(&settings.region).await;
+        let config = cloud::config(&settings.region, cloud::ATTEMPTS).await;
         Self::with(&config, settings, data).await
     }
 
@@ -140,15 +147,7 @@ impl EcsPlatform {
             None => None,
         };
         let ecs = Client::new(config);
-        let template = Template {
-            family: settings.family,
-            image: settings.agent_image.to_string(),
-            execution_role: settings.execution_role,
-            task_role: settings.task_role,
-            log_group: settings.log_group.map(|group| (group, settings.region)),
-            pull_secret,
-            storage: settings.storage,
-        };
+        let template = template_of(&settings, pull_secret);
         let house = House {
             installation: settings.installation,
             cluster: settings.cluster,
@@ -164,6 +163,7 @@ impl EcsPlatform {
             book: Book::open(&data.join(BOOK))?,
             silence: Silence::default(),
             runs: Runs::default(),
+            turns: Semaphore::new(TURNS),
             hurry: Notify::new(),
             untagged: AtomicBool::new(false),
             unseen: Mutex::default(),
@@ -175,6 +175,18 @@ impl EcsPlatform {
     }
 }
 
+fn template_of(settings: &EcsSettings, pull_secret: Option<String>) -> Template {
+    Template {
+        family: settings.family.clone(),
+        image: settings.agent_image.to_string(),
+        execution_role: settings.execution_role.clone(),
+        task_role: settings.task_role.clone(),
+        log_group: settings.log_group.clone().map(|group| (group, settings.region.clone())),
+        pull_secret,
+        storage: settings.storage,
+    }
+}
+
 #[async_trait]
 impl Launcher for EcsPlatform {
     /// Fargate has both.
@@ -183,24 +195,17 @@ impl Launcher for EcsPlatform {
     }
 
     fn fit(&self, cpu_millis: u32, memory_mib: u32) -> Result<Option<String>, String> {
-        match Size::fitting(cpu_millis, memory_mib) {
-            Some(size) => Ok(size.notice(cpu_millis, memory_mib)),
-            None => Err(format!(
-                "{cpu_millis}m cpu and {memory_mib} MiB are more than a Fargate task can have\nhint: at most {}, and \
-                 docs/aws.md lists how much memory goes with how much cpu",
-                Size::LARGEST
-            )),
-        }
+        Size::of(cpu_millis, memory_mib).map(|size| size.notice(cpu_millis, memory_mib))
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let (core, run) = (&*self.core, order.run);
         let Some(_launching) = core.runs.launch(run) else { return Ok(()) };
         if core.book.get(run).is_none() {
-            let size = Size::fitting(order.cpu_millis, order.memory_mib).ok_or_else(|| LaunchError {
+            let size = Size::of(order.cpu_millis, order.memory_mib).map_err(|text| LaunchError {
                 retryable: false,
                 reason: Reason::LaunchRefused,
-                text: format!("no Fargate task has {}m cpu and {} MiB", order.cpu_millis, order.memory_mib),
+                text,
             })?;
             core.start(order, size).await?;
         }
@@ -224,7 +229,7 @@ impl Launcher for EcsPlatform {
         if core.book.get(run).is_none() && !core.lives(run).await? {
             return if core.is_unseen(run) { Err(cannot_be_found(run)) } else { Ok(()) };
         }
-        core.book.with(run, |entry| entry.leaving = true);
+        core.book.with(run, Entry::leave);
         core.hurry.notify_one();
         if tokio::time::timeout(BY_ITSELF, core.runs.removal(run)).await.is_ok() {
             return Ok(());
@@ -246,12 +251,12 @@ impl Launcher for EcsPlatform {
     }
 
     fn heard(&self, run: &RunName) {
-        self.core.book.with(*run, |entry| entry.speaks = true);
+        self.core.book.with(*run, |entry| entry.lives(true));
     }
 
     async fn holds(&self, run: &RunName) -> Result<bool, LaunchError> {
         // The watch asks AWS, and tells the end with its cause if it is over.
-        self.core.book.with(*run, |entry| entry.doubted = true);
+        self.core.book.with(*run, Entry::doubt);
         self.core.hurry.notify_one();
         Ok(self.core.is_unseen(*run) || self.core.book.get(*run).is_some())
     }

@@ -32,17 +32,27 @@ impl PullSecret {
         let body = serde_json::json!({ "username": username, "password": password.expose() }).to_string();
         let made = client.create_secret().name(name).secret_string(body).send().await;
         let (arn, what) = match made {
-            Ok(answer) => (answer.arn, "made"),
+            Ok(answer) => (answer.arn, "created"),
             Err(error) if error.code() == Some("ResourceExistsException") => {
-                let found = client.describe_secret().secret_id(name).send().await;
-                let found =
-                    found.map_err(|error| Refused::of(format!("looking at the secret {name}"), &error))?;
-                (found.arn, "found")
+                (self.found(client).await?, "found")
             }
             Err(error) => return Err(Refused::of(format!("creating the secret {name}"), &error)),
         };
         let arn = arn.unwrap_or_else(|| name.clone());
         tracing::info!(arn, "the secret for pulling the agent image was {what}");
         Ok(arn)
+    }
+
+    /// The ARN of one that exists; changes nothing.
+    pub(super) async fn found(&self, client: &Client) -> Result<Option<String>, Refused> {
+        let name = match self {
+            Self::Arn(arn) => arn,
+            Self::Login { name, .. } => name,
+        };
+        match client.describe_secret().secret_id(name).send().await {
+            Ok(answer) => Ok(answer.arn),
+            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
+            Err(error) => Err(Refused::of(format!("looking at the secret {name}"), &error)),
+        }
     }
 }

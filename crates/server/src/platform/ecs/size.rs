@@ -44,6 +44,17 @@ impl Size {
         )
     }
 
+    /// The same where none is a mistake, for people.
+    pub(super) fn of(cpu_millis: u32, memory_mib: u32) -> Result<Self, String> {
+        Self::fitting(cpu_millis, memory_mib).ok_or_else(|| {
+            format!(
+                "{cpu_millis}m cpu and {memory_mib} MiB are more than a Fargate task can have\nhint: at most {}, and \
+                 docs/aws.md lists how much memory goes with how much cpu",
+                Self::LARGEST
+            )
+        })
+    }
+
     /// The largest.
     pub const LARGEST: Self = Self { cpu: 16_384, memory: 122_880 };
 

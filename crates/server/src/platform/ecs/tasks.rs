@@ -3,17 +3,24 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_ecs::types::{DesiredStatus, Task};
 use bakery_core::names::RunName;
 
 use super::super::{LaunchError, LaunchOrder, Observation};
+use super::book::Entry;
 use super::cloud::Refused;
 use super::size::Size;
 use super::{Core, seen};
 
 /// Tasks in one `DescribeTasks`: AWS's bound.
 pub(super) const BATCH: usize = 100;
+/// Launches at once. AWS starts 20 Fargate tasks a second and throttles whoever asks for more.
+pub(super) const TURNS: usize = 20;
+/// Between two launches of a run that AWS throttles, beyond the SDK's own patience; doubled up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Core {
     /// Old task definitions go; what cannot be done is no reason not to start.
@@ -37,43 +44,60 @@ impl Core {
         self.runs.tell(Observation::Progress { run, reason: None, text });
     }
 
-    /// Starts the task of an order, or finds the one that was started before.
+    /// Starts the task of an order, or finds the one that was started before. AWS that throttles is waited for as long as
+    /// anybody wants the run.
     pub(super) async fn start(&self, order: &LaunchOrder, size: Size) -> Result<(), LaunchError> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let turn = self.turns.acquire().await;
+            self.runs.check(order.run)?;
+            let refused = match self.ask(order, size).await {
+                Ok(answered) => return answered,
+                Err(refused) if refused.is_throttled() => refused,
+                Err(refused) => return Err(refused.error()),
+            };
+            drop(turn);
+            if wait == FIRST_WAIT {
+                self.progress(order.run, format!("{refused}; waiting"));
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Asks for the task of an order; what AWS answers, or that it refuses to.
+    async fn ask(&self, order: &LaunchOrder, size: Size) -> Result<Result<(), LaunchError>, Refused> {
         let doing = format!("starting the task {} on the cluster {}", order.run, self.house.cluster);
         let mut again = true;
         loop {
-            let family =
-                self.definitions.family(order.arch, size).await.map_err(|refused| refused.error())?;
+            let family = self.definitions.family(order.arch, size).await?;
             let tagged = !self.untagged.load(Ordering::Relaxed);
             let answer = match self.house.input(order, &family, tagged).send_with(&self.ecs).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     let refused = Refused::of(&doing, &error);
-                    let taken_away = refused.code == "ClientException"
-                        && refused.said.contains("ask definition")
-                        || refused.said.contains("TaskDefinition is inactive");
                     if refused.code == "ConflictException" {
-                        return self.started_before(order.run).await;
+                        return Ok(self.started_before(order.run).await);
                     } else if tagged && refused.denied_action() == Some("ecs:TagResource") {
                         self.untagged.store(true, Ordering::Relaxed);
                         self.progress(order.run, "ecs:TagResource is denied: tasks carry no tags".to_owned());
                         continue;
-                    } else if taken_away && std::mem::take(&mut again) {
+                    } else if refused.lacks_definition() && std::mem::take(&mut again) {
                         self.definitions.forget(order.arch, size).await;
                         continue;
                     }
-                    return Err(refused.error());
+                    return Err(refused);
                 }
             };
             let started = answer.tasks().first().and_then(Task::task_arn);
-            return match started {
+            return Ok(match started {
                 Some(arn) => {
                     self.book.add(order.run, arn);
                     self.hurry.notify_one();
                     Ok(())
                 }
                 None => Err(seen::refused(&doing, answer.failures())),
-            };
+            });
         }
     }
 
@@ -138,10 +162,10 @@ impl Core {
         let Err(error) = call.send().await else { return Ok(()) };
         let refused = Refused::of(format!("stopping the task {run}"), &error);
         if refused.is_denied() {
-            self.progress(
-                run,
-                format!("{refused}\nhint: without ecs:StopTask the task runs into its own deadline"),
-            );
+            if self.book.with(run, Entry::deny) == Some(true) {
+                let hint = "without ecs:StopTask the task runs into its own deadline";
+                self.progress(run, format!("{refused}\nhint: {hint}"));
+            }
         } else if refused.said.contains("was not found") {
             return Ok(());
         }

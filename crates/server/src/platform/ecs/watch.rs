@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::super::telling::{self, Telling, stream_of};
 use super::super::{Exit, Observation};
 use super::Core;
-use super::book::Entry;
+use super::book::{Entry, Interest};
 use super::seen::{self, Standing};
 use super::tasks::BATCH;
 
@@ -78,7 +78,7 @@ impl Watch {
     async fn round(&mut self) {
         self.next = Instant::now() + TICK;
         let mut due: Vec<(RunName, Entry)> =
-            self.core.book.all().into_iter().filter(|(_, entry)| entry.is_due()).collect();
+            self.core.book.all().into_iter().filter(|(_, entry)| entry.interest != Interest::None).collect();
         if Instant::now() >= self.patrol {
             self.patrol = Instant::now() + PATROL;
             due.extend(self.patrolled());
@@ -104,7 +104,7 @@ impl Watch {
     /// The next batch of those whose agents speak, in turn.
     fn patrolled(&mut self) -> Vec<(RunName, Entry)> {
         let speaking: Vec<_> =
-            self.core.book.all().into_iter().filter(|(_, entry)| !entry.is_due()).collect();
+            self.core.book.all().into_iter().filter(|(_, entry)| entry.interest == Interest::None).collect();
         let from = speaking.partition_point(|(run, _)| self.after.is_some_and(|after| *run <= after));
         let from = if from == speaking.len() { 0 } else { from };
         let batch: Vec<_> = speaking.into_iter().skip(from).take(BATCH).collect();
@@ -130,10 +130,10 @@ impl Watch {
     }
 
     fn status(&mut self, run: RunName, entry: &Entry, status: &str) {
-        self.core.book.with(run, |entry| entry.doubted = false);
+        self.core.book.with(run, |entry| entry.lives(false));
         if entry.status.as_deref() != Some(status) {
             self.core.book.with(run, |entry| entry.status = Some(status.to_owned()));
-            if !entry.speaks {
+            if entry.interest == Interest::Start {
                 let text = format!("the task is {status}");
                 self.telling.ready.push_back(Observation::Progress { run, reason: None, text });
             }

@@ -39,3 +39,11 @@ fn what_may_pass_is_tried_again() {
     }
     assert!(refused("ClusterNotFoundException", "x").error().text.contains("ECS_CLUSTER"));
 }
+
+#[test]
+fn a_quota_that_is_used_up_is_want_of_capacity() {
+    let said = "You've reached the limit on the number of vCPUs you can run concurrently";
+    let error = refused("ClientException", said).error();
+    assert_eq!((error.reason, error.retryable), (Reason::NoCapacity, true));
+    assert!(error.text.contains("MAX_RUNS"), "{error}");
+}

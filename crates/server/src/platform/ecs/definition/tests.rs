@@ -1,3 +1,4 @@
+use super::super::wire_tests::bodies;
 use super::*;
 
 fn template() -> Template {
@@ -32,9 +33,12 @@ fn registered(template: &Template, arch: Arch) -> TaskDefinition {
         .build()
 }
 
-#[test]
-fn a_definition_is_all_that_fargate_takes() {
-    insta::assert_debug_snapshot!(template().input(Arch::Arm64, SIZE).build().unwrap());
+#[tokio::test]
+async fn a_definition_is_all_that_fargate_takes() {
+    let sent = bodies(async |ecs| {
+        template().input(Arch::Arm64, SIZE).send_with(&ecs).await.unwrap();
+    });
+    insta::assert_snapshot!(serde_json::to_string_pretty(&sent.await[0]).unwrap());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use bakery_core::names::{Arch, BuildId, TaskId};
+use serde_json::Value;
 
+use super::super::wire_tests::bodies;
 use super::*;
 
 fn order(attempt: u8) -> LaunchOrder {
@@ -32,24 +34,31 @@ fn house(capacity: Capacity) -> House {
     }
 }
 
-#[test]
-fn an_order_becomes_a_task() {
-    let input =
-        house(Capacity::Fargate).input(&order(1), "bakery-agent-arm64-512-2048", true).build().unwrap();
-    insta::assert_debug_snapshot!(input);
+/// What `RunTask` is asked, tagged and not.
+async fn sent(house: House) -> [Value; 2] {
+    let sent = bodies(async |ecs| {
+        for tagged in [true, false] {
+            house.input(&order(1), "bakery-agent-arm64-512-2048", tagged).send_with(&ecs).await.unwrap();
+        }
+    });
+    sent.await.try_into().unwrap()
 }
 
-#[test]
-fn the_same_order_gives_the_same_bytes_and_tags_are_all_that_may_be_missing() {
-    let house = house(Capacity::SpotThenFargate);
-    let input = |tagged| house.input(&order(1), "family", tagged).build().unwrap();
-    assert_eq!(input(true), input(true));
-    let mut untagged = input(true);
-    untagged.tags = None;
-    assert_eq!(untagged, input(false));
-    let token = input(true).client_token.unwrap();
-    assert!(token.len() <= 64, "{token}");
-    assert!(input(true).started_by.unwrap().len() <= 128);
+#[tokio::test]
+async fn an_order_becomes_a_task() {
+    let [tagged, _] = sent(house(Capacity::Fargate)).await;
+    insta::assert_snapshot!(serde_json::to_string_pretty(&tagged).unwrap());
+}
+
+#[tokio::test]
+async fn the_same_order_gives_the_same_bytes_and_tags_are_all_that_may_be_missing() {
+    let [mut tagged, untagged] = sent(house(Capacity::SpotThenFargate)).await;
+    assert_eq!(sent(house(Capacity::SpotThenFargate)).await[0], tagged);
+    assert!(tagged.as_object_mut().unwrap().remove("tags").is_some());
+    assert_eq!(tagged, untagged);
+    // AWS's bounds.
+    assert!(tagged["clientToken"].as_str().unwrap().len() <= 64, "{tagged}");
+    assert!(tagged["startedBy"].as_str().unwrap().len() <= 128, "{tagged}");
 }
 
 #[test]

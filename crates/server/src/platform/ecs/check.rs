@@ -1,0 +1,101 @@
+//! What `bakery-server check` tries on AWS: calls that find something or nothing, and leave nothing behind.
+
+use std::collections::HashSet;
+
+use aws_sdk_ecs::Client;
+use bakery_core::names::Arch;
+
+use super::cloud::{self, Refused};
+use super::definitions::Definitions;
+use super::secret::PullSecret;
+use super::size::Size;
+use super::{EcsSettings, template_of};
+
+/// Calls that AWS does not answer are made so often: who asks is waiting.
+const ATTEMPTS: u32 = 2;
+/// A task that is nobody's: what AWS says of it shows the cluster and the rights.
+const NOBODYS: &str = "00000000000000000000000000000000";
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is as it should be.
+    Good(String),
+    /// A build does without.
+    Warning(String),
+    /// No build ends well without.
+    Missing(String),
+}
+
+/// Tries what can be tried. The size is that of tasks which ask for none.
+pub async fn check(settings: EcsSettings, cpu_millis: u32, memory_mib: u32) -> Vec<Finding> {
+    let config = cloud::config(&settings.region, ATTEMPTS).await;
+    let ecs = Client::new(&config);
+    let definitions = Definitions::new(ecs.clone(), template_of(&settings, None));
+    let mut found = Vec::new();
+    match Size::of(cpu_millis, memory_mib) {
+        Err(why) => found.push(Finding::Missing(format!("a task that asks for no size: {why}"))),
+        Ok(size) => match definition(&definitions, size).await {
+            Ok(said) => found.push(Finding::Good(said)),
+            Err(refused) if refused.code.is_empty() => return vec![missing(&refused)],
+            Err(refused) => found.push(missing(&refused)),
+        },
+    }
+    found.push(match cluster(&ecs, &settings.cluster).await {
+        Ok(said) => Finding::Good(said),
+        Err(refused) => missing(&refused),
+    });
+    if let Some(secret) = &settings.pull_secret {
+        let client = aws_sdk_secretsmanager::Client::new(&config);
+        found.push(match pull_secret(secret, &client).await {
+            Ok(said) => Finding::Good(said),
+            Err(refused) => missing(&refused),
+        });
+    }
+    let stop = ecs.stop_task().cluster(&settings.cluster).task(NOBODYS).send().await;
+    let stop = stop.map(drop).map_err(|error| Refused::of("trying to stop a task that is nobody's", &error));
+    found.extend(denied(stop, "without it a cancelled task runs into its own deadline"));
+    let list = ecs.list_tasks().cluster(&settings.cluster).max_results(1).send().await;
+    let list = list.map(drop).map_err(|error| Refused::of("listing tasks", &error));
+    found.extend(denied(list, "without it tasks that no build knows of are not looked for"));
+    if settings.clean_up {
+        let tidy = definitions.outdated(&HashSet::default()).await.map(drop);
+        found.extend(denied(tidy, "without it old task definitions stay"));
+    }
+    found
+}
+
+async fn definition(definitions: &Definitions, size: Size) -> Result<String, Refused> {
+    let there = definitions.is_registered(Arch::Amd64, size).await?;
+    let state = if there { "is registered" } else { "is registered by the first build" };
+    Ok(format!("a task definition for {size}: {state}"))
+}
+
+async fn cluster(ecs: &Client, name: &str) -> Result<String, Refused> {
+    let answer = ecs.describe_tasks().cluster(name).tasks(NOBODYS).send().await;
+    answer.map_err(|error| Refused::of(format!("looking at the cluster {name}"), &error))?;
+    Ok(format!("ECS cluster {name}; whether it starts tasks a build has to show: AWS rehearses no launch"))
+}
+
+async fn pull_secret(
+    secret: &PullSecret,
+    client: &aws_sdk_secretsmanager::Client,
+) -> Result<String, Refused> {
+    Ok(match secret {
+        PullSecret::Arn(arn) => format!("the agent image is pulled with the secret {arn}"),
+        PullSecret::Login { name, .. } => match secret.found(client).await? {
+            Some(arn) => format!("the secret {name} is there and is used as it is: {arn}"),
+            None => format!("the secret {name} is created at the first start"),
+        },
+    })
+}
+
+fn missing(refused: &Refused) -> Finding {
+    Finding::Missing(refused.error().text)
+}
+
+/// What a build does without. Any other refusal is an answer too: nothing of the sort is there.
+fn denied(tried: Result<(), Refused>, loss: &str) -> Option<Finding> {
+    let refused = tried.err().filter(Refused::is_denied)?;
+    Some(Finding::Warning(format!("{refused}\nhint: {loss}")))
+}
