@@ -23,6 +23,13 @@ impl Project {
         Ok(project)
     }
 
+    /// A copy of `examples/demo`, a Compose file and a config.yaml.
+    pub fn demo() -> Result<Self> {
+        let project = Self { folder: tempfile::tempdir()? };
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo"), project.path())?;
+        Ok(project)
+    }
+
     /// Writes one file, with its folders.
     pub fn write(&self, path: &str, text: &str) -> Result<()> {
         let path = self.path().join(path);

@@ -10,6 +10,9 @@ use tokio::process::Command;
 use crate::parts::Parts;
 use crate::process::{Running, free_port, until};
 
+/// From a port of `SeaweedFS` to its gRPC port.
+const GRPC: u16 = 10_000;
+
 /// Keys that the server checks signatures with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -65,10 +68,10 @@ impl S3 {
         command.arg("server").arg(format!("-dir={}", folder.path().display())).arg(format!("-ip={ip}"));
         command.arg(format!("-ip.bind={ip}")).arg("-s3").arg(format!("-s3.port={}", s3.port()));
         command.arg(format!("-s3.config={}", config.display())).arg("-volume.max=20");
-        // Every port of its own, so that nothing of the machine is in the way; gRPC ports follow from these.
-        for (flag, port) in [("master", 0), ("volume", 1), ("filer", 2)] {
-            let base = 18000 + free_port(ip)?.port() % 8000 + port;
-            command.arg(format!("-{flag}.port={base}")).arg(format!("-{flag}.port.grpc={}", base + 10000));
+        // Every port of its own, so that nothing of the machine is in the way.
+        for flag in ["master", "volume", "filer"] {
+            let port = free_pair(ip)?;
+            command.arg(format!("-{flag}.port={port}")).arg(format!("-{flag}.port.grpc={}", port + GRPC));
         }
         command.arg(format!("-s3.port.grpc={}", free_port(ip)?.port()));
         let log = folder.path().join("weed.log");
@@ -109,4 +112,15 @@ impl S3 {
         };
         until("the bucket", Duration::from_secs(30), made).await
     }
+}
+
+/// A port that is free together with its gRPC port.
+fn free_pair(ip: &str) -> Result<u16> {
+    for _ in 0..100 {
+        let port = 18_000 + free_port(ip)?.port() % 8_000;
+        if [port, port + GRPC].iter().all(|port| std::net::TcpListener::bind((ip, *port)).is_ok()) {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no two ports {GRPC} apart are free on {ip}")
 }

@@ -96,6 +96,14 @@ impl Server {
         Ok(())
     }
 
+    /// What `bakery-server check` prints with its variables. A server that runs holds the address meanwhile.
+    pub async fn check(&self) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.arg("check").env_clear().envs(&self.vars).current_dir(self.folder.path());
+        let output = command.output().await?;
+        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// SIGKILL.
     pub async fn kill(&mut self) -> Result<()> {
         match self.process.take() {

@@ -8,7 +8,6 @@ use bakery_core::names::{Arch, RunName};
 use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::ecs::{Capacity, EcsPlatform, EcsSettings};
 use bakery_server::platform::{LaunchOrder, Launcher};
-use bakery_testkit::aws::Policy;
 use bakery_testkit::stage::{Orders, shell_image};
 
 use crate::table::{SERVER, Table};
@@ -25,8 +24,7 @@ struct Workshop {
 impl Workshop {
     async fn open(name: &str) -> Result<Self> {
         let table = Table::laid(name).await?;
-        let extras = Policy::example("server-extras", &table.names)?;
-        table.proxy.grant("server", SERVER, Policy::example("server", &table.names)?.and(extras));
+        table.with_extras()?;
         let image = format!("bakery.test/{name}-{}:1", std::process::id());
         shell_image(&table.engine, &table.parts, name, &image).await?;
         let data = tempfile::tempdir()?;

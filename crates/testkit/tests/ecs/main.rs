@@ -7,5 +7,8 @@ mod bed;
 mod contract;
 mod faults;
 mod objects;
+mod rights;
+mod secrets;
 mod shop;
 mod table;
+mod trouble;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use bakery_testkit::client::{Client, Ended};
 use bakery_testkit::process::free_port;
 use bakery_testkit::project::Project;
-use bakery_testkit::registry::Registry;
+use bakery_testkit::registry::{LOGIN, Registry};
 use bakery_testkit::server::Server;
 use serde_json::Value;
 
@@ -19,14 +19,14 @@ pub(crate) struct Shop {
 
 impl Shop {
     /// A server that is up. `vars` go on top of what every test wants.
-    pub(crate) async fn open(table: Table, vars: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) async fn open(table: Table, vars: &[(&str, String)]) -> Result<Self> {
         let mut shop = Self::closed(table, vars).await?;
         shop.server.run().await?;
         Ok(shop)
     }
 
     /// The same before its server has started.
-    pub(crate) async fn closed(table: Table, vars: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) async fn closed(table: Table, vars: &[(&str, String)]) -> Result<Self> {
         let registry = Registry::start(&table.parts).await?;
         let listen = free_port(&table.bed.host)?.to_string();
         let own = [
@@ -47,14 +47,20 @@ impl Shop {
             ("ECS_TASK_ROLE_ARN", table.names.task_role_arn.clone()),
             ("AGENT_TASK_FAMILY", table.names.family.clone()),
         ];
-        let own = own.iter().map(|(name, value)| (*name, value.as_str()));
-        let all: Vec<_> = own.chain(vars.iter().copied()).collect();
+        let all: Vec<_> = own.iter().chain(vars).map(|(name, value)| (*name, value.as_str())).collect();
         let server = Server::new(&table.parts, &[&registry.host], &all)?;
         Ok(Self { server, table, registry })
     }
 
     pub(crate) fn client(&self, project: &Project) -> Client {
         Client::new(&self.table.parts, project.path(), &self.server.url)
+    }
+
+    /// Why the last build failed, in a word.
+    pub(crate) async fn reason(&self, project: &Project) -> Result<String> {
+        let listed = self.client(project).run(&["ps", "--json"]).await?;
+        let answer: Value = serde_json::from_str(&listed.out)?;
+        Ok(answer["builds"][0]["reason"].as_str().unwrap_or_default().to_owned())
     }
 
     /// A name in the registry of this shop.
@@ -96,15 +102,31 @@ impl Shop {
         started
     }
 
+    /// The server's variables for contexts in this table's bucket.
+    pub(crate) fn bucket(table: &Table) -> [(&'static str, String); 4] {
+        [
+            ("S3_ENDPOINT", table.proxy.host_on(&table.bed.host)),
+            ("S3_SSL", "false".to_owned()),
+            ("S3_BUCKET", table.names.bucket.clone()),
+            ("S3_REGION", table.names.region.clone()),
+        ]
+    }
+
+    /// The variables of a secret to create for the agent image.
+    pub(crate) fn pull_secret(table: &Table) -> [(&'static str, String); 3] {
+        let (user, password) = LOGIN;
+        [
+            ("AGENT_IMAGE_SECRET_NAME", table.names.secret_name.clone()),
+            ("AGENT_IMAGE_SECRET_USERNAME", user.to_owned()),
+            ("AGENT_IMAGE_SECRET_PASSWORD", password.to_owned()),
+        ]
+    }
+
     /// The S3 variables of a client with keys of its own.
     pub(crate) fn with_bucket(&self, client: Client) -> Client {
-        client
-            .with("S3_ENDPOINT", &self.table.proxy.host_on(&self.table.bed.host))
-            .with("S3_SSL", "false")
-            .with("S3_BUCKET", &self.table.names.bucket)
-            .with("S3_REGION", &self.table.names.region)
-            .with("S3_ACCESS_KEY", CLIENT)
-            .with("S3_SECRET_KEY", "client-secret")
+        let bucket = Self::bucket(&self.table);
+        let client = bucket.iter().fold(client, |client, (name, value)| client.with(name, value));
+        client.with("S3_ACCESS_KEY", CLIENT).with("S3_SECRET_KEY", "client-secret")
     }
 }
 

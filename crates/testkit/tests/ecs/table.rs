@@ -31,7 +31,7 @@ impl Table {
     /// The same with an S3 server behind the proxy, for client and task role.
     pub(crate) async fn with_s3(name: &str) -> Result<Self> {
         let (parts, bed) = (Parts::required(), Bed::required());
-        let keys = [Keys::new(CLIENT, "client-secret"), bed.task.clone()];
+        let keys = [Keys::new(CLIENT, "client-secret"), Keys::new(SERVER, "server-secret"), bed.task.clone()];
         let s3 = S3::listening(&parts, &parts.gateway, &keys).await?;
         Self::with(name, Some(s3)).await
     }
@@ -57,6 +57,13 @@ impl Table {
         proxy.grant("client", CLIENT, Policy::example("client", &names)?);
         proxy.grant("agent", &bed.task.id, Policy::example("task-role", &names)?);
         Ok(Self { engine: Engine::new(&parts), parts, bed, names, proxy, _s3: s3 })
+    }
+
+    /// Gives the server what goes beyond the baseline.
+    pub(crate) fn with_extras(&self) -> Result<()> {
+        let extras = Policy::example("server-extras", &self.names)?;
+        self.proxy.grant("server", SERVER, Policy::example("server", &self.names)?.and(extras));
+        Ok(())
     }
 
     /// What the server asks; the status and the answer.

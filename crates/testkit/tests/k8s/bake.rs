@@ -1,36 +1,26 @@
 //! Builds that end well.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::client::Client;
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::{Parts, required};
-use bakery_testkit::project::{Project, copy};
+use bakery_testkit::project::Project;
 
 use bakery_testkit::kitchen::Kitchen;
-
-/// The demo's folder, with its services for amd64 alone.
-fn demo(into: &Path) -> Result<()> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo");
-    copy(&source, into)?;
-    let file = into.join("compose.yaml");
-    let text = fs::read_to_string(&file)?;
-    let amd64 = text.replace("[linux/amd64, linux/arm64]", "[linux/amd64]");
-    ensure!(amd64 != text, "the demo's Compose file does not read as expected");
-    Ok(fs::write(file, amd64)?)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_bake_the_demos_images() -> Result<()> {
     let kitchen = Kitchen::open("demo", &[]).await?;
-    let folder = tempfile::tempdir()?;
-    demo(folder.path())?;
-    let client = Client::new(&kitchen.parts, folder.path(), &kitchen.server.url)
-        .with("REGISTRY", &kitchen.registry.host)
-        .with("BASE_IMAGE", &kitchen.parts.base_image);
+    let project = Project::demo()?;
+    // This cluster has one architecture.
+    let compose = fs::read_to_string(project.path().join("compose.yaml"))?;
+    let amd64 = compose.replace("[linux/amd64, linux/arm64]", "[linux/amd64]");
+    ensure!(amd64 != compose, "the demo's Compose file does not read as expected");
+    project.write("compose.yaml", &amd64)?;
+    let client = kitchen.client(&project).with("REGISTRY", &kitchen.registry.host);
+    let client = client.with("BASE_IMAGE", &kitchen.parts.base_image);
     let ended = client.run(&["--compose", "compose.yaml", "--config", "config.yaml"]).await?;
     ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
     for name in ["demo/shop:1", "demo/worker:1"] {

@@ -11,7 +11,6 @@ use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::stage::Orders;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::contract::platform;
 
@@ -162,7 +161,7 @@ async fn every_right_is_needed_and_no_other() -> Result<()> {
     for right in RIGHTS {
         let rest: Vec<_> = RIGHTS.iter().filter(|other| *other != right).collect();
         give(&kitchen, &rest).await?;
-        let checked = check(&kitchen).await?;
+        let checked = kitchen.server.check().await?;
         ensure!(checked.matches("MISSING").count() >= 1 && checked.contains(&right.to_string()), "{checked}");
         kitchen.server.run_alive().await?;
         let deed = deed(right);
@@ -181,17 +180,8 @@ async fn every_right_is_needed_and_no_other() -> Result<()> {
         attempt(&kitchen, deed).await.with_context(|| format!("{deed:?} with every right"))?;
     }
     kitchen.space.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
-    let checked = check(&kitchen).await?;
+    let checked = kitchen.server.check().await?;
     ensure!(checked.contains("would take an agent's Job") && !checked.contains("right:"), "{checked}");
     println!("{checked}");
     kitchen.gone(Duration::from_secs(20)).await
-}
-
-/// What `bakery-server check` prints.
-async fn check(kitchen: &Kitchen) -> Result<String> {
-    let mut command = Command::new(kitchen.parts.bin_dir.join("bakery-server"));
-    command.arg("check").env_clear().envs(kitchen.server.vars());
-    // A server that runs holds the address.
-    let output = command.current_dir(kitchen.server.scratch()).output().await?;
-    Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }
