@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::aws::Proxy;
 use bakery_testkit::client::{Log, finish};
 use bakery_testkit::project::{Project, numbered};
 
@@ -93,7 +94,7 @@ async fn a_cancel_stops_the_task() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_definitions_go_at_start_and_the_newest_stays() -> Result<()> {
+async fn definitions_that_are_old_or_unlike_the_settings_go_at_start() -> Result<()> {
     let mut shop = Shop::open(Table::laid("tidy").await?, &[]).await?;
     let project = Project::new(&shop.table.parts, "RUN true", &single(&shop.image("tidy/app:1")))?;
     for storage in ["", "30"] {
@@ -112,8 +113,15 @@ async fn old_definitions_go_at_start_and_the_newest_stays() -> Result<()> {
     shop.server.kill().await?;
     shop.server.set("CLEANUP_ECS_TASK_DEFINITIONS", "true");
     shop.server.run().await?;
-    let gone = proxy.calls_of("ecs:DeregisterTaskDefinition");
-    let arns: Vec<_> = gone.iter().filter_map(|call| call.request["taskDefinition"].as_str()).collect();
-    ensure!(arns.len() == 1 && arns[0].ends_with("-amd64-512-2048:1"), "{arns:?}\n{}", shop.server.log());
+    let gone = |proxy: &Proxy| -> Vec<String> {
+        let calls = proxy.calls_of("ecs:DeregisterTaskDefinition");
+        let arns = calls.iter().filter_map(|call| call.request["taskDefinition"].as_str());
+        arns.filter_map(|arn| Some(arn.rsplit_once('-')?.1.to_owned())).collect()
+    };
+    ensure!(gone(proxy) == ["2048:1"], "the newest stays: {:?}\n{}", gone(proxy), shop.server.log());
+    shop.server.kill().await?;
+    shop.server.set("ECS_EPHEMERAL_STORAGE", "40");
+    shop.server.run().await?;
+    ensure!(gone(&shop.table.proxy) == ["2048:1", "2048:2"], "{:?}", gone(&shop.table.proxy));
     Ok(())
 }

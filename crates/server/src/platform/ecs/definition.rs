@@ -45,15 +45,12 @@ impl Template {
         format!("{}-{arch}-{}-{}", self.family, size.cpu, size.memory)
     }
 
-    /// Whether a family is one that [`Template::family`] makes.
-    pub(super) fn makes(&self, family: &str) -> bool {
-        let Some(rest) = family.strip_prefix(&self.family).and_then(|rest| rest.strip_prefix('-')) else {
-            return false;
-        };
-        let mut parts = rest.split('-');
-        let arch = parts.next().is_some_and(|arch| arch.parse::<Arch>().is_ok());
-        let numbers = parts.clone().count() == 2 && parts.all(|part| part.parse::<u32>().is_ok());
-        arch && numbers
+    /// Architecture and size of a family that [`Template::family`] makes.
+    pub(super) fn made(&self, family: &str) -> Option<(Arch, Size)> {
+        let rest = family.strip_prefix(&self.family)?.strip_prefix('-')?;
+        let parts: Vec<&str> = rest.split('-').collect();
+        let [arch, cpu, memory] = parts.as_slice() else { return None };
+        Some((arch.parse().ok()?, Size { cpu: cpu.parse().ok()?, memory: memory.parse().ok()? }))
     }
 
     /// What is registered.

@@ -84,13 +84,16 @@ impl Definitions {
         Ok(outdated.len())
     }
 
-    /// What this server has registered before and no longer uses: all but the newest of each family. `used` are the
-    /// definitions of tasks that live.
+    /// What this server has registered before and no longer uses: all but the newest of each family, and that one where
+    /// the settings have changed since. `used` are the definitions of tasks that live.
     pub(super) async fn outdated(&self, used: &HashSet<String>) -> Result<Vec<String>, Refused> {
         let mut outdated = Vec::new();
         for family in self.families().await? {
+            // A prefix is also that of others: `bakery-agent` is one of `bakery-agent-of-a-colleague`.
+            let Some((arch, size)) = self.template.made(&family) else { continue };
+            let kept = usize::from(self.is_registered(arch, size).await?);
             let definitions = self.definitions(&family).await?;
-            outdated.extend(definitions.into_iter().skip(1).filter(|arn| !used.contains(arn)));
+            outdated.extend(definitions.into_iter().skip(kept).filter(|arn| !used.contains(arn)));
         }
         Ok(outdated)
     }
@@ -108,8 +111,6 @@ impl Definitions {
             let page = page.map_err(|error| Refused::of("listing task definition families", &error))?;
             families.extend(page.families.unwrap_or_default());
         }
-        // A prefix is also that of others: `bakery-agent` is one of `bakery-agent-of-a-colleague`.
-        families.retain(|family| self.template.makes(family));
         Ok(families)
     }
 

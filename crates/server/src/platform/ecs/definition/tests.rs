@@ -67,7 +67,7 @@ fn what_is_registered_is_found_again_until_a_setting_changes() {
 fn a_family_is_ours_by_its_whole_name() {
     let template = template();
     assert_eq!(template.family(Arch::Arm64, SIZE), "bakery-agent-arm64-512-2048");
-    assert!(template.makes("bakery-agent-arm64-512-2048"));
+    assert_eq!(template.made("bakery-agent-arm64-512-2048"), Some((Arch::Arm64, SIZE)));
     for other in [
         "bakery-agent",
         "bakery-agent-of-a-colleague",
@@ -75,6 +75,6 @@ fn a_family_is_ours_by_its_whole_name() {
         "bakery-agent-x86-1-2",
         "web-amd64-512-2048",
     ] {
-        assert!(!template.makes(other), "{other}");
+        assert_eq!(template.made(other), None, "{other}");
     }
 }
