@@ -84,6 +84,13 @@ musl_target() { case $1 in amd64) echo x86_64-unknown-linux-musl ;; arm64) echo 
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' "$REPO/Cargo.toml"; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
+go_build() { # go_build FOLDER LDFLAGS FILE PACKAGE: from the modules that the folder pins; GOARCH counts
+  "$REPO/scripts/need" go
+  # readonly: go.sum is whole, so a module that differs by one byte is refused. Niced: others wait for the same cores.
+  (cd "$1" && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly nice -n 10 "$CACHE/bin/go" build -trimpath -buildvcs=false \
+    -ldflags "-s -w $2" -o "$3" "$4" 9>&-) 2>&1 | { grep -v '^go: downloading' >&2 || true; }
+}
+
 # Debian packages for any architecture, unpacked beside the system: nothing is installed, no architecture added, no service known.
 deb() { # deb PACKAGE ARCH: prints the folder that holds its files
   local dir=$CACHE/deb/$1-$2 apt=$CACHE/apt tmp
