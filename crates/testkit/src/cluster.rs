@@ -1,6 +1,6 @@
 //! A Kubernetes cluster as its own command line sees it, and namespaces in it that never outlive their tests.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::parts::required;
+use crate::repository;
 
 /// The files of the example deployment that a namespace is made with.
 const FILES: [&str; 4] = ["namespace.yaml", "sa.yaml", "role.yaml", "rolebinding.yaml"];
@@ -193,5 +194,5 @@ impl Drop for Namespace {
 
 /// A file of `examples/server/k8s`.
 pub fn example(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/server/k8s").join(file)
+    repository::path("examples/server/k8s").join(file)
 }

@@ -17,6 +17,7 @@ pub mod parts;
 pub mod process;
 pub mod project;
 pub mod registry;
+pub mod repository;
 pub mod s3;
 pub mod server;
 pub mod stage;

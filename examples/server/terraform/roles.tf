@@ -86,7 +86,7 @@ resource "aws_iam_policy" "server_extras" {
   count = var.server_extras ? 1 : 0
 
   name        = "${var.name}-server-extras"
-  description = "bakery-server: stop, tag, sweep, objects of the bucket"
+  description = "bakery-server: stop, tag, sweep, URLs of contexts"
   policy      = templatefile("${path.module}/policies/server-extras.json", local.placeholders)
 }
 

@@ -116,7 +116,7 @@ variable "log_retention_days" {
 # --- Permissions ---
 
 variable "server_extras" {
-  description = "true: the server also gets policies/server-extras.json: stop tasks, tag them, sweep, and objects of the bucket. false: builds end well all the same; docs/aws.md says what is missing then."
+  description = "true: the server also gets policies/server-extras.json: stop tasks, tag them, sweep, and sign URLs of contexts. false: builds end well all the same; docs/aws.md says what is missing then."
   type        = bool
   default     = true
 }

@@ -2,10 +2,10 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value};
+
+use crate::repository;
 
 /// Statements with such a `Sid` are features beyond the baseline.
 const EXTRA: &str = "Extra";
@@ -140,9 +140,7 @@ impl Policy {
 
     /// Reads `examples/server/terraform/policies/NAME.json` and fills it.
     pub fn example(name: &str, names: &Names) -> Result<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/server/terraform/policies");
-        let text =
-            std::fs::read_to_string(folder.join(name).with_extension("json")).context(name.to_owned())?;
+        let text = repository::read(&format!("examples/server/terraform/policies/{name}.json"))?;
         Self::parse(&names.fill(&text)?).context(name.to_owned())
     }
 
@@ -345,11 +343,12 @@ mod tests {
         assert_eq!(client.clone().baseline().judge(&abort), Verdict::Ungranted);
         assert_eq!(client.clone().without("s3:PutObject").judge(&put), Verdict::Ungranted);
         assert_eq!(client.baseline().actions(), ["s3:PutObject"]);
+        let get = Right::new("s3:GetObject", "arn:aws:s3:::contexts/a/b");
         let server = Policy::example("server", &names)?;
-        assert_eq!(server.judge(&put), Verdict::Ungranted);
+        assert_eq!(server.judge(&get), Verdict::Ungranted);
         let all = server.and(Policy::example("server-extras", &names)?);
-        assert_eq!(all.judge(&put), Verdict::Granted);
-        assert_eq!(all.baseline().judge(&put), Verdict::Ungranted);
+        assert_eq!((all.judge(&get), all.judge(&put)), (Verdict::Granted, Verdict::Ungranted));
+        assert_eq!(all.baseline().judge(&get), Verdict::Ungranted);
         Ok(())
     }
 

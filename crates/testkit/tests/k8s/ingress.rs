@@ -9,6 +9,7 @@ use bakery_testkit::client::Log;
 use bakery_testkit::parts::required;
 use bakery_testkit::process::{Running, free_port, until};
 use bakery_testkit::project::{Project, numbered};
+use bakery_testkit::repository;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -50,8 +51,7 @@ impl Nginx {
 
 /// The block that the page gives, for this server.
 fn documented(server: &str) -> Result<String> {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kubernetes.md");
-    let text = std::fs::read_to_string(page)?;
+    let text = repository::read("docs/kubernetes.md")?;
     let (_, rest) = text.split_once("```nginx\n").context("no nginx block in docs/kubernetes.md")?;
     let (block, _) = rest.split_once("```").context("the block has no end")?;
     ensure!(block.contains("http://127.0.0.1:3000"), "{block}");
