@@ -6,7 +6,7 @@ help: ## what there is to make
 demo: ## bakes examples/demo on this machine, on real parts: everything is installed, started and ended for you (root or sudo)
 	@scripts/demo
 
-test: ## the whole ladder: format, lints, laws, rooms, programs, then the real world, Kubernetes, AWS and the demo
+test: ## the whole ladder: format, lints, examples, laws, rooms, programs, then the real world, Kubernetes, AWS and the demo
 	@scripts/test
 
 test-k8s: ## the Kubernetes rung alone, on a cluster of its own or on KUBECONFIG's
@@ -18,5 +18,5 @@ test-ecs: ## the AWS rung alone, on an emulator of ECS and Secrets Manager that 
 bench: ## ratios against named peers, 20 interleaved pairs each, release profile
 	@scripts/bench
 
-check: ## format and lints only
-	@scripts/test format lints
+check: ## format, lints and examples only
+	@scripts/test format lints examples

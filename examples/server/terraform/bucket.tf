@@ -8,9 +8,9 @@ locals {
 resource "aws_s3_bucket" "contexts" {
   # checkov:skip=CKV_AWS_18: Access logs want a bucket of their own; add them where your rules ask for it.
   # checkov:skip=CKV_AWS_21: A context is named by its content and is gone in a week: an older version of it cannot exist.
-  # checkov:skip=CKV_AWS_144: The same: nothing here is worth a copy in another region.
-  # checkov:skip=CKV_AWS_145: A key of your own asks for kms:Decrypt in the task role and kms:GenerateDataKey in the client's.
-  # checkov:skip=CKV2_AWS_62: Nobody waits for events.
+  # checkov:skip=CKV_AWS_144: A client can upload it again: nothing here is worth a copy in another region.
+  # checkov:skip=CKV_AWS_145: Encrypted with S3's key. One of yours asks for kms:Decrypt in the task role, and for that and kms:GenerateDataKey in the client's.
+  # checkov:skip=CKV2_AWS_62: The server learns of an upload from the client: nobody waits for events.
   bucket        = local.bucket
   force_destroy = var.bucket_force_destroy
 }

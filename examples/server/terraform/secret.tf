@@ -4,7 +4,7 @@
 # --- Login for pulling the agent image ---
 
 resource "aws_secretsmanager_secret" "agent_image" {
-  # checkov:skip=CKV_AWS_149: A key of your own asks for kms:Decrypt in the execution role.
+  # checkov:skip=CKV_AWS_149: Encrypted with AWS's key. One of yours asks for kms:Decrypt in the execution role.
   # checkov:skip=CKV2_AWS_57: It is a registry's password: AWS cannot rotate it. agent_image_login_version does.
   count = var.pull_secret == "create" ? 1 : 0
 
@@ -43,7 +43,7 @@ ephemeral "aws_secretsmanager_random_password" "token" {
 }
 
 resource "aws_secretsmanager_secret" "token" {
-  # checkov:skip=CKV_AWS_149: A key of your own asks for kms:Decrypt in the server's execution role.
+  # checkov:skip=CKV_AWS_149: Encrypted with AWS's key. One of yours asks for kms:Decrypt in the server's execution role.
   # checkov:skip=CKV2_AWS_57: Clients hold it as well: it changes when you change it, by bakery_token_version.
   count = local.make_token ? 1 : 0
 
