@@ -8,8 +8,10 @@ use bakery_core::compose::gather_dotenv;
 use bakery_core::report::{Findings, Place, Report};
 use bakery_core::vars::{Layered, Vars};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::prelude::*;
 
 /// What [`read`] gives.
 pub type Environment = Layered<BTreeMap<String, String>, BTreeMap<String, String>>;
@@ -51,9 +53,13 @@ pub fn raise_open_files() -> u64 {
 }
 
 /// Sends the server's own log to stderr from now on, as loud as `filter` says, which is spelled as in `RUST_LOG`.
+///
+/// `trace` is for our own rooms: libraries trace what they send and receive, and secrets are in it.
 pub fn trace(vars: &dyn Vars, filter: &str) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(filter)?;
+    let ours = filter_fn(|it| *it.level() != Level::TRACE || it.target().starts_with("bakery_"));
     let ansi = std::io::stderr().is_terminal() && vars.setting("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(ours)).init();
     Ok(())
 }

@@ -22,7 +22,7 @@ pub(super) struct Runs {
     known: Mutex<Known>,
     /// To whoever watches; nobody may.
     tell: broadcast::Sender<Observation>,
-    /// Woken when the platform holds nothing of a run any more.
+    /// Woken when a launch is over, or the platform holds nothing of a run any more.
     cleared: Notify,
 }
 
@@ -34,8 +34,8 @@ impl Default for Runs {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Launches under way: the platform may not list them yet.
-    launching: HashSet<RunName>,
+    /// Launches under way, and how many of each: the platform may not list them yet.
+    launching: HashMap<RunName, usize>,
     /// Runs that were stopped or have ended; the exit once it is known.
     past: HashMap<RunName, Option<Exit>>,
     /// Those of `past` that the platform was told to remove ...
@@ -51,14 +51,20 @@ pub(super) struct Launching<'a>(&'a Runs, RunName);
 
 impl Drop for Launching<'_> {
     fn drop(&mut self) {
-        self.0.lock().launching.remove(&self.1);
+        if let Entry::Occupied(mut entry) = self.0.lock().launching.entry(self.1) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+        self.0.cleared.notify_waiters();
     }
 }
 
 impl Runs {
     /// A launch begins; `None` where the run is over already, so that the order is answered and starts nothing.
     pub(super) fn launch(&self, run: RunName) -> Option<Launching<'_>> {
-        self.lock().launching.insert(run);
+        *self.lock().launching.entry(run).or_default() += 1;
         let launching = Launching(self, run);
         if let Some(exit) = self.past(run) {
             // The watcher may have missed it.
@@ -80,7 +86,7 @@ impl Runs {
 
     /// The launches under way.
     pub(super) fn launching(&self) -> HashSet<RunName> {
-        self.lock().launching.clone()
+        self.lock().launching.keys().copied().collect()
     }
 
     /// The run is over: stopped (`None`), or ended like this.
@@ -130,11 +136,20 @@ impl Runs {
 
     /// Waits until [`Runs::is_removed`].
     pub(super) async fn removal(&self, run: RunName) {
+        self.until(|known| known.removed.contains(&run)).await;
+    }
+
+    /// Waits until no launch of the run is under way.
+    pub(super) async fn launched(&self, run: RunName) {
+        self.until(|known| !known.launching.contains_key(&run)).await;
+    }
+
+    async fn until(&self, so: impl Fn(&Known) -> bool) {
         loop {
             // Listening before looking: what is cleared in between is not missed.
             let mut cleared = pin!(self.cleared.notified());
             cleared.as_mut().enable();
-            if self.is_removed(run) {
+            if so(&self.lock()) {
                 return;
             }
             cleared.await;

@@ -122,7 +122,7 @@ impl Server {
             .map_err(|error| folder("contexts", error))?;
         let registry = Arc::new(registry(settings, vars));
         let Platforms { launchers, rooms, agents, docker } =
-            find_platforms(settings, vars, ledger.installation(), &registry).await?;
+            find_platforms(settings, vars, ledger.installation(), &registry, &tasks).await?;
         let keeper = {
             let last = Tasks::new();
             let keep = logs.clone().keep(last.stopping().clone());

@@ -18,6 +18,7 @@ use crate::platform::ecs::{Capacity, EcsPlatform, EcsSettings, PullSecret};
 use crate::platform::k8s::{Cluster, K8sPlatform, K8sSettings};
 use crate::registry::Registry;
 use crate::settings::{EcsSettings as Ecs, Settings};
+use crate::spawn::Tasks;
 
 /// `MAX_RUNS` where tasks run on machines of others and the operator names none.
 const MAX_REMOTE_RUNS: usize = 100;
@@ -41,13 +42,14 @@ pub async fn find(
     vars: &dyn Vars,
     installation: &str,
     registry: &Registry,
+    tasks: &Tasks,
 ) -> Result<Platforms, StartError> {
     let mut platforms = Platforms::default();
     // A named URL is what these platforms ask for: without one the settings are refused.
     let remote_url = settings.controller_url.clone().unwrap_or_default();
     if let Some(ecs) = &settings.ecs {
-        let ecs =
-            EcsPlatform::prepare(ecs_settings(ecs, settings, installation)?, &settings.data_dir).await?;
+        let ecs = EcsPlatform::prepare(ecs_settings(ecs, settings, installation)?, &settings.data_dir, tasks)
+            .await?;
         platforms.add(Platform::Ecs, Arc::new(ecs), settings, MAX_REMOTE_RUNS, remote_url.clone());
     }
     if let Some(cluster) = k8s(settings, vars, installation).await? {

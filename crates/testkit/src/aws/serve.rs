@@ -100,7 +100,12 @@ impl Shared {
 
     async fn place(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
         if self.state().inactive.contains(&definition(call, &self.account)) {
-            let answer = Answer::error(call, StatusCode::OK, "ClientException", "TaskDefinition is inactive");
+            let said = if call.text("taskDefinition").contains(':') {
+                "TaskDefinition is inactive"
+            } else {
+                "TaskDefinition not found."
+            };
+            let answer = Answer::error(call, StatusCode::OK, "ClientException", said);
             return (answer, Outcome::Remembered);
         }
         (self.pass(head, call, raw).await, Outcome::Forwarded)

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::aws::Proxy;
 use bakery_testkit::client::{Log, finish};
+use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 
 use crate::shop::{Shop, single};
@@ -93,6 +93,16 @@ async fn a_cancel_stops_the_task() -> Result<()> {
     Ok(())
 }
 
+/// Waits until the clean-up has taken these away, by size and revision.
+async fn deregistered(shop: &Shop, wanted: &[&str]) -> Result<()> {
+    let so = async || {
+        let calls = shop.table.proxy.calls_of("ecs:DeregisterTaskDefinition");
+        let arns = calls.iter().filter_map(|call| call.request["taskDefinition"].as_str());
+        arns.filter_map(|arn| Some(arn.rsplit_once('-')?.1)).eq(wanted.iter().copied())
+    };
+    until("the clean-up", Duration::from_secs(30), so).await.with_context(|| shop.server.log())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_that_are_old_or_unlike_the_settings_go_at_start() -> Result<()> {
     let mut shop = Shop::open(Table::laid("tidy").await?, &[]).await?;
@@ -113,15 +123,10 @@ async fn definitions_that_are_old_or_unlike_the_settings_go_at_start() -> Result
     shop.server.kill().await?;
     shop.server.set("CLEANUP_ECS_TASK_DEFINITIONS", "true");
     shop.server.run().await?;
-    let gone = |proxy: &Proxy| -> Vec<String> {
-        let calls = proxy.calls_of("ecs:DeregisterTaskDefinition");
-        let arns = calls.iter().filter_map(|call| call.request["taskDefinition"].as_str());
-        arns.filter_map(|arn| Some(arn.rsplit_once('-')?.1.to_owned())).collect()
-    };
-    ensure!(gone(proxy) == ["2048:1"], "the newest stays: {:?}\n{}", gone(proxy), shop.server.log());
+    deregistered(&shop, &["2048:1"]).await?;
     shop.server.kill().await?;
     shop.server.set("ECS_EPHEMERAL_STORAGE", "40");
     shop.server.run().await?;
-    ensure!(gone(&shop.table.proxy) == ["2048:1", "2048:2"], "{:?}", gone(&shop.table.proxy));
+    deregistered(&shop, &["2048:1", "2048:2"]).await?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use bakery_core::names::{Arch, RunName};
 use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::ecs::{Capacity, EcsPlatform, EcsSettings};
 use bakery_server::platform::{LaunchOrder, Launcher};
+use bakery_server::spawn::Tasks;
 use bakery_testkit::stage::{Orders, shell_image};
 
 use crate::table::{SERVER, Table};
@@ -29,7 +30,8 @@ impl Workshop {
         shell_image(&table.engine, &table.parts, name, &image).await?;
         let data = tempfile::tempdir()?;
         let platform =
-            EcsPlatform::with(&config(&table).await, settings(&table, &image)?, data.path()).await?;
+            EcsPlatform::with(&config(&table).await, settings(&table, &image)?, data.path(), &Tasks::new())
+                .await?;
         Ok(Self { platform, table, image, orders: Orders::of(name, 250, 512), _data: data })
     }
 

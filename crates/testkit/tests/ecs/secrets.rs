@@ -26,6 +26,7 @@ async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soo
         ("AGENT_IMAGE_SECRET_NAME", table.names.secret_name.clone()),
         ("AGENT_IMAGE_SECRET_USERNAME", "puller".to_owned()),
         ("AGENT_IMAGE_SECRET_PASSWORD", "pulled-sugar-77".to_owned()),
+        ("RUST_LOG", "trace".to_owned()),
         ("BAKERY_OPEN", "false".to_owned()),
         ("BAKERY_TOKEN", TOKEN.to_owned()),
         ("BAKERY_INSECURE", "true".to_owned()),
@@ -81,6 +82,12 @@ async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soo
         for form in [secret.to_owned(), STANDARD.encode(secret)] {
             ensure!(carriers(&form).is_empty(), "{:?} carry a secret", carriers(&form));
         }
+    }
+    // However loud the server's own log is.
+    let log = shop.server.log();
+    ensure!(log.contains("TRACE") && log.contains(&build), "it is loud");
+    for secret in [password, TOKEN, "pulled-sugar-77", "server-secret", token.as_str()] {
+        ensure!(!log.contains(secret), "the log shows a secret");
     }
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! Which task is a run's: kept in a file of the data folder, since nothing but its ARN leads to a task without rights beyond
 //! the baseline. A line a change, `+ RUN ARN` or `- RUN`, made shorter at each start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bakery_core::names::RunName;
 use tokio::time::Instant;
+
+/// AWS may not know yet of a task that it has just started, and its answers may be behind one another.
+pub(super) const LAG: Duration = Duration::from_mins(1);
 
 /// The tasks that are known and whose end has not been told.
 #[derive(Debug)]
@@ -20,18 +24,20 @@ pub(super) struct Book {
 struct Pages {
     file: File,
     tasks: BTreeMap<RunName, Entry>,
+    /// Runs whose agents have spoken before their tasks were known.
+    early: HashSet<RunName>,
 }
 
 /// One task.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) arn: String,
-    /// When this process first knew of it.
-    pub(super) since: Instant,
     /// Why anybody would ask what becomes of it.
     pub(super) interest: Interest,
     /// What AWS said of it last.
     pub(super) status: Option<String>,
+    /// Since when AWS says that it knows nothing of it.
+    missing: Option<Instant>,
 }
 
 /// What is waited for.
@@ -52,12 +58,17 @@ pub(super) enum Interest {
 
 impl Entry {
     fn new(arn: String) -> Self {
-        Self { arn, since: Instant::now(), interest: Interest::Start, status: None }
+        Self { arn, interest: Interest::Start, status: None, missing: None }
     }
 
-    /// Its agent has spoken, or AWS says that it lives.
-    pub(super) fn lives(&mut self, spoken: bool) {
-        if self.interest == Interest::Life || spoken && self.interest == Interest::Start {
+    /// The cluster that it is in, which need not be the one of today's settings.
+    pub(super) fn cluster(&self) -> Option<&str> {
+        self.arn.split_once(":task/")?.1.split_once('/').map(|(cluster, _)| cluster)
+    }
+
+    /// Its agent has spoken.
+    pub(super) fn speaks(&mut self) {
+        if matches!(self.interest, Interest::Start | Interest::Life) {
             self.interest = Interest::None;
         }
     }
@@ -81,6 +92,22 @@ impl Entry {
         let first = self.interest != Interest::End { denied: true };
         self.interest = Interest::End { denied: true };
         first
+    }
+
+    /// AWS has shown it with this status; true where that is another than before.
+    pub(super) fn found(&mut self, status: &str) -> bool {
+        self.missing = None;
+        if self.interest == Interest::Life && status == "running" {
+            self.interest = Interest::None;
+        }
+        let new = self.status.as_deref() != Some(status);
+        self.status = Some(status.to_owned());
+        new
+    }
+
+    /// AWS says that it knows nothing of it; true once it has said so for long enough to be believed.
+    pub(super) fn misses(&mut self) -> bool {
+        self.missing.get_or_insert_with(Instant::now).elapsed() > LAG
     }
 }
 
@@ -113,25 +140,42 @@ impl Book {
         }
         file.sync_data()?;
         std::fs::rename(&new, path)?;
+        if let Some(folder) = path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
         let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Self { pages: Mutex::new(Pages { file, tasks }) })
+        Ok(Self { pages: Mutex::new(Pages { file, tasks, early: HashSet::new() }) })
     }
 
-    /// Takes note of a task. A note that cannot be written is lost with this process alone.
+    /// Takes note of a task, on the disk before anything else happens: a server that has lost it would start another. A note
+    /// that cannot be written is lost with this process alone.
     pub(super) fn add(&self, run: RunName, arn: &str) {
         let mut pages = self.lock();
         if pages.tasks.get(&run).is_some_and(|known| known.arn == arn) {
             return;
         }
-        pages.tasks.insert(run, Entry::new(arn.to_owned()));
-        pages.write(&format!("+ {run} {arn}\n"));
+        let mut entry = Entry::new(arn.to_owned());
+        if pages.early.remove(&run) {
+            entry.speaks();
+        }
+        pages.tasks.insert(run, entry);
+        pages.write(&format!("+ {run} {arn}\n"), true);
     }
 
     /// Nothing is left of a task.
     pub(super) fn remove(&self, run: RunName) {
         let mut pages = self.lock();
         if pages.tasks.remove(&run).is_some() {
-            pages.write(&format!("- {run}\n"));
+            pages.write(&format!("- {run}\n"), false);
+        }
+    }
+
+    /// The run's agent has spoken.
+    pub(super) fn heard(&self, run: RunName) {
+        let mut pages = self.lock();
+        match pages.tasks.get_mut(&run) {
+            Some(entry) => entry.speaks(),
+            None => drop(pages.early.insert(run)),
         }
     }
 
@@ -154,8 +198,10 @@ impl Book {
 }
 
 impl Pages {
-    fn write(&mut self, line: &str) {
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
+    fn write(&mut self, line: &str, sync: bool) {
+        let written = self.file.write_all(line.as_bytes());
+        let written = written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
             tracing::error!(%error, "the book of ECS tasks cannot be written: a restart will not find them by itself");
         }
     }
@@ -192,5 +238,37 @@ mod tests {
         assert_eq!(runs, [run(0), run(2)]);
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
         assert_eq!(book.get(run(2)).unwrap().arn, "arn:aws:ecs:r:1:task/c/2");
+    }
+
+    #[test]
+    fn an_entry_is_asked_about_while_somebody_waits() {
+        let mut entry = Entry::new("arn:aws:ecs:r:1:task/ovens/1".to_owned());
+        assert_eq!((entry.interest, entry.cluster()), (Interest::Start, Some("ovens")));
+        assert!(entry.found("pending") && !entry.found("pending") && entry.found("running"));
+        entry.doubt();
+        assert_eq!(entry.interest, Interest::Start, "its start is waited for already");
+        entry.speaks();
+        entry.doubt();
+        entry.found("deprovisioning");
+        assert_eq!(entry.interest, Interest::Life, "that is no sign of life");
+        entry.found("running");
+        assert_eq!(entry.interest, Interest::None);
+        entry.leave();
+        entry.speaks();
+        assert!(entry.deny() && !entry.deny());
+        entry.leave();
+        assert_eq!(entry.interest, Interest::End { denied: true });
+        assert!(!entry.misses(), "one answer is not believed");
+    }
+
+    #[test]
+    fn an_agent_that_speaks_before_its_task_is_known_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let book = Book::open(&folder.path().join("ecs-tasks")).unwrap();
+        book.heard(run(1));
+        book.add(run(1), "arn:aws:ecs:r:1:task/ovens/1");
+        book.add(run(2), "arn:aws:ecs:r:1:task/ovens/2");
+        let interest = |index| book.get(run(index)).unwrap().interest;
+        assert_eq!((interest(1), interest(2)), (Interest::None, Interest::Start));
     }
 }

@@ -9,12 +9,10 @@ use super::cloud::{self, Refused};
 use super::definitions::Definitions;
 use super::secret::PullSecret;
 use super::size::Size;
-use super::{EcsSettings, template_of};
+use super::{EcsSettings, NOBODYS, template_of};
 
 /// Calls that AWS does not answer are made so often: who asks is waiting.
 const ATTEMPTS: u32 = 2;
-/// A task that is nobody's: what AWS says of it shows the cluster and the rights.
-const NOBODYS: &str = "00000000000000000000000000000000";
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +29,18 @@ pub enum Finding {
 pub async fn check(settings: EcsSettings, cpu_millis: u32, memory_mib: u32) -> Vec<Finding> {
     let config = cloud::config(&settings.region, ATTEMPTS).await;
     let ecs = Client::new(&config);
-    let definitions = Definitions::new(ecs.clone(), template_of(&settings, None));
     let mut found = Vec::new();
+    let secrets = aws_sdk_secretsmanager::Client::new(&config);
+    let secret = match pull_secret(settings.pull_secret.as_ref(), &secrets).await {
+        Ok(secret) => secret,
+        Err(refused) if refused.code.is_empty() => return vec![missing(&refused)],
+        Err(refused) => {
+            found.push(missing(&refused));
+            PullsWith::default()
+        }
+    };
+    found.extend(secret.said.map(Finding::Good));
+    let definitions = Definitions::new(ecs.clone(), template_of(&settings, secret.arn));
     match Size::of(cpu_millis, memory_mib) {
         Err(why) => found.push(Finding::Missing(format!("a task that asks for no size: {why}"))),
         Ok(size) => match definition(&definitions, size).await {
@@ -45,13 +53,6 @@ pub async fn check(settings: EcsSettings, cpu_millis: u32, memory_mib: u32) -> V
         Ok(said) => Finding::Good(said),
         Err(refused) => missing(&refused),
     });
-    if let Some(secret) = &settings.pull_secret {
-        let client = aws_sdk_secretsmanager::Client::new(&config);
-        found.push(match pull_secret(secret, &client).await {
-            Ok(said) => Finding::Good(said),
-            Err(refused) => missing(&refused),
-        });
-    }
     let stop = ecs.stop_task().cluster(&settings.cluster).task(NOBODYS).send().await;
     let stop = stop.map(drop).map_err(|error| Refused::of("trying to stop a task that is nobody's", &error));
     found.extend(denied(stop, "without it a cancelled task runs into its own deadline"));
@@ -66,9 +67,15 @@ pub async fn check(settings: EcsSettings, cpu_millis: u32, memory_mib: u32) -> V
 }
 
 async fn definition(definitions: &Definitions, size: Size) -> Result<String, Refused> {
-    let there = definitions.is_registered(Arch::Amd64, size).await?;
-    let state = if there { "is registered" } else { "is registered by the first build" };
-    Ok(format!("a task definition for {size}: {state}"))
+    let mut there = Vec::new();
+    for arch in Arch::ALL {
+        let registered = definitions.is_registered(arch, size).await?;
+        there.push(format!(
+            "{arch} {}",
+            if registered { "is registered" } else { "is registered by the first build" }
+        ));
+    }
+    Ok(format!("task definitions for {size}: {}", there.join(", ")))
 }
 
 async fn cluster(ecs: &Client, name: &str) -> Result<String, Refused> {
@@ -77,17 +84,31 @@ async fn cluster(ecs: &Client, name: &str) -> Result<String, Refused> {
     Ok(format!("ECS cluster {name}; whether it starts tasks a build has to show: AWS rehearses no launch"))
 }
 
+/// With what the agent image is pulled.
+#[derive(Default)]
+struct PullsWith {
+    arn: Option<String>,
+    said: Option<String>,
+}
+
 async fn pull_secret(
-    secret: &PullSecret,
+    secret: Option<&PullSecret>,
     client: &aws_sdk_secretsmanager::Client,
-) -> Result<String, Refused> {
-    Ok(match secret {
-        PullSecret::Arn(arn) => format!("the agent image is pulled with the secret {arn}"),
+) -> Result<PullsWith, Refused> {
+    let Some(secret) = secret else { return Ok(PullsWith::default()) };
+    let (arn, said) = match secret {
+        PullSecret::Arn(arn) => {
+            (Some(arn.clone()), format!("the agent image is pulled with the secret {arn}"))
+        }
         PullSecret::Login { name, .. } => match secret.found(client).await? {
-            Some(arn) => format!("the secret {name} is there and is used as it is: {arn}"),
-            None => format!("the secret {name} is created at the first start"),
+            Some(arn) => {
+                let said = format!("the secret {name} is there and is used as it is: {arn}");
+                (Some(arn), said)
+            }
+            None => (None, format!("the secret {name} is created at the first start")),
         },
-    })
+    };
+    Ok(PullsWith { arn, said: Some(said) })
 }
 
 fn missing(refused: &Refused) -> Finding {

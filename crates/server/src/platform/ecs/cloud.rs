@@ -9,9 +9,15 @@ use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use bakery_core::reason::Reason;
 
 use super::super::LaunchError;
+use super::meaning::{self, hinted};
 
 /// How often a call of a build is made that AWS throttles or fails on its side; the SDK waits longer each time.
 pub(super) const ATTEMPTS: u32 = 6;
+/// What may be wrong where AWS does not like a call.
+const SETTINGS: &str = "check the ECS_ settings: roles, subnets, security groups, log group";
+/// What may be wrong where the SDK finds no credentials.
+const CREDENTIALS: &str = "give the server a role, a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment \
+                           of its process: AWS's SDK does not read the server's .env";
 /// How long AWS may take to answer once.
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -79,52 +85,74 @@ impl Refused {
     pub(super) fn is_throttled(&self) -> bool {
         self.code.contains("Throttl")
             || ["LimitExceededException", "RequestLimitExceeded"].contains(&self.code.as_str())
+            // Of two servers that register the same family at once.
+            || self.said.contains("Too many concurrent attempts")
+    }
+
+    /// Whether AWS may have done it all the same.
+    pub(super) fn is_doubtful(&self) -> bool {
+        (self.code.is_empty() && !self.lacks_credentials()) || self.code == "ServerException"
+    }
+
+    /// Whether the same call may succeed later.
+    pub(super) fn may_pass(&self) -> bool {
+        self.is_throttled() || self.is_doubtful() || self.error().retryable
     }
 
     /// Whether there is no such task definition, or none that is active.
     pub(super) fn lacks_definition(&self) -> bool {
-        self.code == "ClientException" && self.said.contains("ask definition")
-            || self.said.contains("TaskDefinition is inactive")
+        let said = self.said.to_lowercase();
+        self.code == "ClientException"
+            && (said.contains("taskdefinition") || said.contains("task definition"))
+    }
+
+    /// Whether the SDK has found nobody to be.
+    fn lacks_credentials(&self) -> bool {
+        self.code.is_empty() && self.said.to_lowercase().contains("credentials")
     }
 
     /// What it means for a launch.
     pub(super) fn error(&self) -> LaunchError {
         let Self { code, said, doing } = self;
+        let hint = |text: &str| text.to_owned();
         let (reason, retryable, hint) = match code.as_str() {
             _ if self.is_denied() => (Reason::LaunchRefused, false, self.denied_hint()),
-            // AWS says it by a ClientException, as it says that a setting is wrong.
-            _ if said.contains("reached the limit on the number of") => (
-                Reason::NoCapacity,
+            _ if self.is_throttled() => (
+                Reason::PlatformUnreachable,
                 true,
-                "raise the account's quota (Service Quotas, Fargate), or keep MAX_RUNS below it".to_owned(),
+                hint("AWS throttles; lower MAX_RUNS if it keeps doing so"),
             ),
             "ClusterNotFoundException" => (
                 Reason::LaunchRefused,
                 false,
-                "ECS_CLUSTER names no cluster of this account and region".to_owned(),
+                hint("ECS_CLUSTER names no cluster of this account and region"),
             ),
             "PlatformTaskDefinitionIncompatibilityException" | "PlatformUnknownException" => {
-                (Reason::LaunchRefused, false, "Fargate in this region does not take such a task".to_owned())
+                (Reason::LaunchRefused, false, hint("Fargate in this region does not take such a task"))
             }
-            "InvalidParameterException" | "ClientException" | "UnsupportedFeatureException" => (
+            "InvalidParameterException" | "ClientException" | "UnsupportedFeatureException" => {
+                // A quota that is used up is told by the same word as a setting that is wrong.
+                let (reason, said) = meaning::of(said).unwrap_or((Reason::LaunchRefused, SETTINGS));
+                (reason, reason.retryable(), hint(said))
+            }
+            "ExpiredTokenException"
+            | "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationTokenException"
+            | "IncompleteSignatureException" => (
                 Reason::LaunchRefused,
                 false,
-                "check the ECS_ settings: roles, subnets, security groups, log group".to_owned(),
+                hint("the server's AWS credentials are not valid, or not any more"),
             ),
-            "ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException" => (
-                Reason::LaunchRefused,
-                false,
-                "the server's AWS credentials are not valid any more".to_owned(),
-            ),
-            _ if self.is_throttled() => (
+            _ if self.lacks_credentials() => (Reason::PlatformUnreachable, true, hint(CREDENTIALS)),
+            "" => (
                 Reason::PlatformUnreachable,
                 true,
-                "AWS throttles; lower MAX_RUNS if it keeps doing so".to_owned(),
+                hint("check AWS_REGION, and the server's way to AWS on port 443"),
             ),
             _ => (Reason::PlatformUnreachable, true, String::new()),
         };
-        let hint = if hint.is_empty() { hint } else { format!("\nhint: {hint}") };
-        LaunchError { retryable, reason, text: format!("{doing}: {said}{hint}") }
+        LaunchError { retryable, reason, text: hinted(format!("{doing}: {said}"), &hint) }
     }
 
     fn denied_hint(&self) -> String {

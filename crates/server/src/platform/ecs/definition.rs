@@ -1,5 +1,7 @@
 //! The pure half of task definitions: one for each architecture and size.
 
+use std::collections::{BTreeSet, HashMap};
+
 use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionInputBuilder;
 use aws_sdk_ecs::types::{
     Compatibility, ContainerDefinition, CpuArchitecture, EphemeralStorage, KernelCapabilities,
@@ -55,8 +57,7 @@ impl Template {
 
     /// What is registered.
     pub(super) fn input(&self, arch: Arch, size: Size) -> RegisterTaskDefinitionInputBuilder {
-        let storage =
-            self.storage.and_then(|gib| EphemeralStorage::builder().size_in_gib(gib).build().into());
+        let storage = self.storage.map(|gib| EphemeralStorage::builder().size_in_gib(gib).build());
         aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput::builder()
             .family(self.family(arch, size))
             .network_mode(NetworkMode::Awsvpc)
@@ -119,11 +120,24 @@ impl Template {
             && container.name() == wanted.name()
             && container.image() == wanted.image()
             && container.stop_timeout() == wanted.stop_timeout()
-            && container.linux_parameters().and_then(LinuxParameters::capabilities)
-                == wanted.linux_parameters().and_then(LinuxParameters::capabilities)
-            && container.log_configuration() == wanted.log_configuration()
-            && container.repository_credentials() == wanted.repository_credentials()
+            && dropped(container) == dropped(&wanted)
+            && logged(container) == logged(&wanted)
+            && pulled(container) == pulled(&wanted)
     }
+}
+
+/// Ours of a container's settings: AWS may add empty lists beside them.
+fn dropped(container: &ContainerDefinition) -> BTreeSet<&str> {
+    let capabilities = container.linux_parameters().and_then(LinuxParameters::capabilities);
+    capabilities.map_or(&[][..], KernelCapabilities::drop).iter().map(String::as_str).collect()
+}
+
+fn logged(container: &ContainerDefinition) -> Option<(&LogDriver, Option<&HashMap<String, String>>)> {
+    container.log_configuration().map(|log| (log.log_driver(), log.options()))
+}
+
+fn pulled(container: &ContainerDefinition) -> Option<&str> {
+    container.repository_credentials().map(RepositoryCredentials::credentials_parameter)
 }
 
 fn cpu_architecture(arch: Arch) -> CpuArchitecture {

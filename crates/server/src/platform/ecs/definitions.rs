@@ -1,11 +1,11 @@
 //! Task definitions: looked up first, made where there is none or another, and tidied up at start.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{SortOrder, TaskDefinition, TaskDefinitionFamilyStatus, TaskDefinitionStatus};
 use bakery_core::names::Arch;
-use tokio::sync::Mutex;
 
 use super::cloud::Refused;
 use super::definition::Template;
@@ -16,9 +16,11 @@ use super::size::Size;
 pub(super) struct Definitions {
     ecs: Client,
     template: Template,
-    /// Those that are known to be as they should; held while one is looked up or made.
-    ready: Mutex<HashSet<(Arch, Size)>>,
+    /// Whether one is known to be as it should; held while it is looked up or made.
+    ready: Mutex<HashMap<(Arch, Size), Ready>>,
 }
+
+type Ready = Arc<tokio::sync::Mutex<bool>>;
 
 impl Definitions {
     pub(super) fn new(ecs: Client, template: Template) -> Self {
@@ -27,21 +29,25 @@ impl Definitions {
 
     /// The family whose newest definition is the one for this architecture and size.
     pub(super) async fn family(&self, arch: Arch, size: Size) -> Result<String, Refused> {
-        let family = self.template.family(arch, size);
-        let mut ready = self.ready.lock().await;
-        if ready.contains(&(arch, size)) {
-            return Ok(family);
+        let ready = self.ready(arch, size);
+        let mut ready = ready.lock().await;
+        if !*ready {
+            if !self.is_registered(arch, size).await? {
+                self.register(arch, size).await?;
+            }
+            *ready = true;
         }
-        if !self.is_registered(arch, size).await? {
-            self.register(arch, size).await?;
-        }
-        ready.insert((arch, size));
-        Ok(family)
+        Ok(self.template.family(arch, size))
     }
 
     /// Somebody has taken the definition away: it is looked up anew.
     pub(super) async fn forget(&self, arch: Arch, size: Size) {
-        self.ready.lock().await.remove(&(arch, size));
+        *self.ready(arch, size).lock().await = false;
+    }
+
+    fn ready(&self, arch: Arch, size: Size) -> Ready {
+        let mut all = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry((arch, size)).or_default())
     }
 
     async fn newest(&self, family: &str) -> Result<Option<TaskDefinition>, Refused> {
@@ -53,7 +59,7 @@ impl Definitions {
             Err(error) => {
                 let refused = Refused::of(format!("looking for the task definition {family}"), &error);
                 // How AWS says that there is none.
-                if refused.code == "ClientException" { Ok(None) } else { Err(refused) }
+                if refused.lacks_definition() { Ok(None) } else { Err(refused) }
             }
         }
     }
@@ -74,14 +80,16 @@ impl Definitions {
         Ok(found.is_some_and(|found| self.template.matches(&found, arch, size)))
     }
 
-    /// Deregisters what is [outdated](Self::outdated). Says how many went.
+    /// Deregisters what is [outdated](Self::outdated), as much of it as AWS lets us. Says how many went.
     pub(super) async fn clean_up(&self, used: &HashSet<String>) -> Result<usize, Refused> {
-        let outdated = self.outdated(used).await?;
-        for arn in &outdated {
-            let call = self.ecs.deregister_task_definition().task_definition(arn).send();
-            call.await.map_err(|error| Refused::of(format!("deregistering {arn}"), &error))?;
+        let (mut gone, mut kept) = (0, Ok(()));
+        for arn in self.outdated(used).await? {
+            match self.ecs.deregister_task_definition().task_definition(&arn).send().await {
+                Ok(_) => gone += 1,
+                Err(error) => kept = Err(Refused::of(format!("deregistering {arn}"), &error)),
+            }
         }
-        Ok(outdated.len())
+        kept.map(|()| gone)
     }
 
     /// What this server has registered before and no longer uses: all but the newest of each family, and that one where
@@ -91,8 +99,9 @@ impl Definitions {
         for family in self.families().await? {
             // A prefix is also that of others: `bakery-agent` is one of `bakery-agent-of-a-colleague`.
             let Some((arch, size)) = self.template.made(&family) else { continue };
-            let kept = usize::from(self.is_registered(arch, size).await?);
+            // In this order, a definition that is registered meanwhile is not among them.
             let definitions = self.definitions(&family).await?;
+            let kept = usize::from(self.is_registered(arch, size).await?);
             outdated.extend(definitions.into_iter().skip(kept).filter(|arn| !used.contains(arn)));
         }
         Ok(outdated)

@@ -1,11 +1,12 @@
 //! Tasks on AWS ECS, on Fargate or Fargate Spot.
 //!
-//! `size`, `definition`, `run` and `seen` are the pure half; `check`, `cloud`, `definitions`, `secret`, `tasks` and
-//! `watch` call AWS; `book` keeps which task is a run's. The permissions that a build needs are the baseline of docs/aws.md; what goes beyond it
+//! `size`, `definition`, `run`, `seen` and `meaning` are the pure half; `check`, `cloud`, `definitions`, `launch`, `secret`,
+//! `tasks` and `watch` call AWS; `book` keeps which task is a run's. The permissions that a build needs are the baseline of docs/aws.md; what goes beyond it
 //! (stopping, tags, listing) is done without where it is denied, and said.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +14,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::DesiredStatus;
 use bakery_core::image::ImageRef;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
@@ -25,11 +25,15 @@ mod check;
 mod cloud;
 mod definition;
 mod definitions;
+mod launch;
+mod meaning;
 mod run;
 mod secret;
 mod seen;
 mod size;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod watch;
 #[cfg(test)]
 mod wire_tests;
@@ -41,19 +45,19 @@ pub use size::Size;
 
 use super::runs::Runs;
 use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence};
-use book::{Book, Entry};
+use crate::spawn::Tasks;
+use book::{Book, Entry, Interest};
 use definition::Template;
 use definitions::Definitions;
+use launch::{Doubt, TURNS};
 use run::House;
-use seen::Standing;
-use tasks::TURNS;
 
 /// The book's name in the data folder.
 const BOOK: &str = "ecs-tasks";
-/// How long a task whose end is due may still be seen to end by itself before it is stopped.
-const BY_ITSELF: Duration = Duration::from_secs(3);
-/// How long the watch may take to see the end of a task that was stopped.
-const LOOK: Duration = Duration::from_secs(5);
+/// A task that is nobody's: whatever AWS says of it, it has answered.
+const NOBODYS: &str = "00000000000000000000000000000000";
+/// How long AWS may take to say whether a task lives.
+const ASKED: Duration = Duration::from_secs(30);
 
 /// What the operator decides about this platform.
 #[derive(Debug, Clone)]
@@ -109,6 +113,7 @@ pub enum EcsError {
 #[derive(Debug, Clone)]
 pub struct EcsPlatform {
     core: Arc<Core>,
+    tasks: Tasks,
 }
 
 #[derive(Debug)]
@@ -123,22 +128,29 @@ struct Core {
     turns: Semaphore,
     /// Wakes the watch before its time.
     hurry: Notify,
+    /// The watch has asked AWS.
+    asked: Notify,
     /// AWS has denied tags: tasks are started without.
     untagged: AtomicBool,
-    /// Runs that AWS has started and whose task cannot be found.
-    unseen: Mutex<HashSet<RunName>>,
+    /// Runs that AWS may have started, and whose tasks are not known.
+    doubts: Mutex<HashMap<RunName, Doubt>>,
 }
 
 impl EcsPlatform {
     /// Makes ready what launches need, with AWS's usual chain of credentials: see [`EcsPlatform::with`].
-    pub async fn prepare(settings: EcsSettings, data: &Path) -> Result<Self, EcsError> {
+    pub async fn prepare(settings: EcsSettings, data: &Path, tasks: &Tasks) -> Result<Self, EcsError> {
         let config = cloud::config(&settings.region, cloud::ATTEMPTS).await;
-        Self::with(&config, settings, data).await
+        Self::with(&config, settings, data, tasks).await
     }
 
-    /// Makes ready what launches need: the secret for the image, and tidy task definitions. Starts nothing. `data` is the
-    /// folder in which the platform keeps which task is a run's.
-    pub async fn with(config: &SdkConfig, settings: EcsSettings, data: &Path) -> Result<Self, EcsError> {
+    /// Makes ready what launches need: the secret for the image. Starts nothing; old definitions go beside what follows.
+    /// `data` is the folder in which the platform keeps which task is a run's.
+    pub async fn with(
+        config: &SdkConfig,
+        settings: EcsSettings,
+        data: &Path,
+        tasks: &Tasks,
+    ) -> Result<Self, EcsError> {
         let pull_secret = match &settings.pull_secret {
             Some(secret) => {
                 let client = aws_sdk_secretsmanager::Client::new(config);
@@ -165,13 +177,17 @@ impl EcsPlatform {
             runs: Runs::default(),
             turns: Semaphore::new(TURNS),
             hurry: Notify::new(),
+            asked: Notify::new(),
             untagged: AtomicBool::new(false),
-            unseen: Mutex::default(),
+            doubts: Mutex::default(),
         };
+        let (core, tasks) = (Arc::new(core), tasks.clone());
         if settings.clean_up {
-            core.tidy().await;
+            let (tidy, stopping) = (Arc::clone(&core), tasks.stopping().clone());
+            let tidy = async move { stopping.run_until_cancelled(tidy.tidy()).await };
+            drop(tasks.spawn("clean-up of task definitions", tidy));
         }
-        Ok(Self { core: Arc::new(core) })
+        Ok(Self { core, tasks })
     }
 }
 
@@ -199,24 +215,13 @@ impl Launcher for EcsPlatform {
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
-        let (core, run) = (&*self.core, order.run);
-        let Some(_launching) = core.runs.launch(run) else { return Ok(()) };
-        if core.book.get(run).is_none() {
-            let size = Size::of(order.cpu_millis, order.memory_mib).map_err(|text| LaunchError {
-                retryable: false,
-                reason: Reason::LaunchRefused,
-                text,
-            })?;
-            core.start(order, size).await?;
-        }
-        // A stop may have come meanwhile, and have found no task.
-        if let Err(stopped) = core.runs.check(run) {
-            if let Some(entry) = core.book.get(run) {
-                core.end(run, &entry.arn).await?;
-            }
-            return Err(stopped);
-        }
-        Ok(())
+        // A caller that gives up must not lose the answer: nothing but its ARN leads to a task.
+        let (core, order, stopping) = (Arc::clone(&self.core), order.clone(), self.tasks.stopping().clone());
+        let launch = async move { stopping.run_until_cancelled(Box::pin(core.launch(&order))).await };
+        self.tasks.spawn("launch", launch).await.ok().flatten().unwrap_or_else(|| {
+            let text = "the server stops".to_owned();
+            Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text })
+        })
     }
 
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
@@ -226,39 +231,47 @@ impl Launcher for EcsPlatform {
         }
         // First of all, so that a launch under way sees it.
         core.runs.remember(run, None);
-        if core.book.get(run).is_none() && !core.lives(run).await? {
-            return if core.is_unseen(run) { Err(cannot_be_found(run)) } else { Ok(()) };
-        }
-        core.book.with(run, Entry::leave);
-        core.hurry.notify_one();
-        if tokio::time::timeout(BY_ITSELF, core.runs.removal(run)).await.is_ok() {
-            return Ok(());
-        }
-        let Some(entry) = core.book.get(run) else { return Ok(()) };
-        core.end(run, &entry.arn).await?;
-        // The watch sees the end. Where nobody watches AWS is asked from time to time.
-        while tokio::time::timeout(LOOK, core.runs.removal(run)).await.is_err() {
-            let tasks = core.describe(vec![entry.arn.clone()]).await.map_err(|refused| refused.error())?;
-            if let Some(Standing::Over(exit)) = tasks.first().map(seen::task) {
-                core.runs.remember(run, Some(exit.clone()));
-                core.book.remove(run);
-                core.runs.removed(run);
-                core.runs.tell(Observation::Gone { run, exit });
-                break;
-            }
-        }
-        Ok(())
+        core.runs.launched(run).await;
+        if core.locate(run).await? { core.conclude(run).await } else { Ok(()) }
     }
 
     fn heard(&self, run: &RunName) {
-        self.core.book.with(*run, |entry| entry.lives(true));
+        if self.core.runs.past(*run).is_none() {
+            self.core.book.heard(*run);
+        }
     }
 
+    /// Asks with the watch's next round, and not by itself: many agents fall silent at once. An end is told by the watch,
+    /// with its cause.
     async fn holds(&self, run: &RunName) -> Result<bool, LaunchError> {
-        // The watch asks AWS, and tells the end with its cause if it is over.
-        self.core.book.with(*run, Entry::doubt);
-        self.core.hurry.notify_one();
-        Ok(self.core.is_unseen(*run) || self.core.book.get(*run).is_some())
+        let (core, run) = (&*self.core, *run);
+        if core.book.get(run).is_none() {
+            match core.find(run).await {
+                Ok(found) if !found && !core.may_live(run, true) => return Ok(false),
+                Ok(_) => {}
+                // Nobody can say that it is not.
+                Err(refused) if refused.is_denied() => return Ok(true),
+                Err(refused) => return Err(refused.error()),
+            }
+        }
+        core.book.with(run, Entry::doubt);
+        let asked = async {
+            loop {
+                // Listening before looking: what is asked in between is not missed.
+                let mut asked = pin!(core.asked.notified());
+                asked.as_mut().enable();
+                if core.book.get(run).is_none_or(|entry| entry.interest != Interest::Life) {
+                    return;
+                }
+                core.hurry.notify_one();
+                asked.await;
+            }
+        };
+        tokio::time::timeout(ASKED, asked).await.map(|()| true).map_err(|_| LaunchError {
+            retryable: true,
+            reason: Reason::PlatformUnreachable,
+            text: "AWS has not said yet whether the task lives".to_owned(),
+        })
     }
 
     fn silence(&self) -> latest::Receiver<Option<String>> {
@@ -271,7 +284,7 @@ impl Launcher for EcsPlatform {
 
     async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
         let core = &self.core;
-        match core.find_all(DesiredStatus::Running).await {
+        match core.find_all().await {
             Ok(()) => {}
             Err(refused) if refused.is_denied() => {
                 tracing::info!(%refused, "tasks that no build knows of are not looked for");
@@ -280,9 +293,4 @@ impl Launcher for EcsPlatform {
         }
         Ok(core.book.all().into_iter().map(|(run, _)| run).collect())
     }
-}
-
-fn cannot_be_found(run: RunName) -> LaunchError {
-    let text = format!("the task {run} cannot be stopped: it cannot be found without ecs:ListTasks");
-    LaunchError { retryable: true, reason: Reason::LaunchRefused, text }
 }

@@ -6,6 +6,7 @@ use bakery_core::reason::Reason;
 use super::super::exit::End;
 use super::super::{Exit, LaunchError};
 use super::definition::CONTAINER;
+use super::meaning::{self, hinted};
 
 /// What AWS says where the agent ended by itself: nothing that its exit code does not say.
 const ENDED_BY_ITSELF: &str = "Essential container in task exited";
@@ -13,62 +14,57 @@ const ENDED_BY_ITSELF: &str = "Essential container in task exited";
 /// What a task has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Not over; its status, for people.
+    /// Not over, and nobody has asked it to end; its status, for people.
     Open(String),
+    /// On its way to its end.
+    Ending(String),
     /// Over, and how.
     Over(Exit),
 }
 
-/// What ECS shows of a task.
+/// What ECS shows of a task. It is over with its container: Fargate takes half a minute more to put the rest away.
 pub(super) fn task(task: &Task) -> Standing {
     let status = task.last_status().unwrap_or_default();
-    if status == "STOPPED" { Standing::Over(ended(task)) } else { Standing::Open(status.to_lowercase()) }
-}
-
-fn ended(task: &Task) -> Exit {
-    let agent = task.containers().iter().find(|container| container.name() == Some(CONTAINER));
-    let said = [task.stopped_reason(), agent.and_then(Container::reason)].into_iter().flatten();
-    let said = said.filter(|said| *said != ENDED_BY_ITSELF).collect::<Vec<_>>().join("; ");
-    let reason = of_code(task.stop_code(), &said).or_else(|| of_words(&said));
-    Exit::of(&End {
-        code: agent.and_then(Container::exit_code),
-        reason,
-        said: Some(&said),
-        arch_hint: "AGENT_IMAGE must be an index with both architectures",
-        ..End::default()
-    })
-}
-
-fn of_code(code: Option<&TaskStopCode>, said: &str) -> Option<Reason> {
-    match code? {
-        TaskStopCode::SpotInterruption => Some(Reason::SpotReclaimed),
-        TaskStopCode::TerminationNotice => Some(Reason::Evicted),
-        TaskStopCode::TaskFailedToStart => of_words(said).or(Some(Reason::LaunchRefused)),
-        _ => None,
+    let agent = agent(task);
+    let exited =
+        agent.is_some_and(|agent| agent.last_status() == Some("STOPPED") && agent.exit_code().is_some());
+    if status == "STOPPED" || exited && task.stop_code().is_some() {
+        Standing::Over(ended(task))
+    } else if task.desired_status() == Some("STOPPED") {
+        Standing::Ending(status.to_lowercase())
+    } else {
+        Standing::Open(status.to_lowercase())
     }
 }
 
-/// The reasons that AWS gives as sentences only. Source: AWS, "Amazon ECS stopped tasks error messages".
-fn of_words(said: &str) -> Option<Reason> {
-    let has = |words: &str| said.contains(words);
-    if has("OutOfMemory") {
-        Some(Reason::OutOfMemory)
-    } else if has("CannotPull") || has("pull image") || has("image Manifest does not contain") {
-        Some(Reason::ImagePull)
-    } else if has("exec format error") {
-        Some(Reason::NoSuchArch)
-    } else if has("Capacity is unavailable")
-        || has("RESOURCE:")
-        || has("Timeout waiting for network interface")
-    {
-        Some(Reason::NoCapacity)
-    } else if has("Spot") && has("interrupted") {
-        Some(Reason::SpotReclaimed)
-    } else if has("no space left on device") || has("CannotCreateContainerError: API error (500): devmapper")
-    {
-        Some(Reason::DiskFull)
-    } else {
-        None
+fn agent(task: &Task) -> Option<&Container> {
+    task.containers().iter().find(|container| container.name() == Some(CONTAINER))
+}
+
+fn ended(task: &Task) -> Exit {
+    let agent = agent(task);
+    let said = [task.stopped_reason(), agent.and_then(Container::reason)].into_iter().flatten();
+    let said = said.filter(|said| *said != ENDED_BY_ITSELF).collect::<Vec<_>>().join("; ");
+    let meaning = meaning::of(&said);
+    let reason = of_code(task.stop_code(), meaning.map(|(reason, _)| reason));
+    let hint = meaning.map_or("", |(_, hint)| hint);
+    let exit = Exit::of(&End {
+        code: agent.and_then(Container::exit_code),
+        reason,
+        said: Some(&said),
+        arch_hint: hint,
+        ..End::default()
+    });
+    let hint = if exit.reason == Some(Reason::NoSuchArch) { "" } else { hint };
+    Exit { text: hinted(exit.text, hint), ..exit }
+}
+
+fn of_code(code: Option<&TaskStopCode>, meant: Option<Reason>) -> Option<Reason> {
+    match code {
+        Some(TaskStopCode::SpotInterruption) => Some(Reason::SpotReclaimed),
+        Some(TaskStopCode::TerminationNotice) => Some(Reason::Evicted),
+        Some(TaskStopCode::TaskFailedToStart) => meant.or(Some(Reason::LaunchRefused)),
+        _ => meant,
     }
 }
 
@@ -80,13 +76,8 @@ pub(super) fn refused(doing: &str, failures: &[Failure]) -> LaunchError {
     };
     let said = failures.iter().map(words).collect::<Vec<_>>().join("; ");
     let said = if said.is_empty() { "ECS started no task and gave no reason".to_owned() } else { said };
-    let reason = of_words(&said).unwrap_or(Reason::NoCapacity);
-    let hint = if reason == Reason::NoCapacity {
-        "\nhint: name subnets of several availability zones in ECS_SUBNETS; ECS_CAPACITY=spot-then-fargate tries on demand after Spot"
-    } else {
-        ""
-    };
-    LaunchError { retryable: reason.retryable(), reason, text: format!("{doing}: {said}{hint}") }
+    let (reason, hint) = meaning::of(&said).unwrap_or((Reason::NoCapacity, ""));
+    LaunchError { retryable: reason.retryable(), reason, text: hinted(format!("{doing}: {said}"), hint) }
 }
 
 #[cfg(test)]

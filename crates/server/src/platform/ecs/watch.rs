@@ -12,33 +12,51 @@ use tokio::time::Instant;
 
 use super::super::telling::{self, Telling, stream_of};
 use super::super::{Exit, Observation};
-use super::Core;
 use super::book::{Entry, Interest};
+use super::cloud::Refused;
 use super::seen::{self, Standing};
-use super::tasks::BATCH;
+use super::tasks::forgotten;
+use super::{Core, NOBODYS};
 
 /// Between two rounds over the tasks that somebody waits for.
 const TICK: Duration = Duration::from_secs(2);
+/// The least between two rounds, however much somebody hurries.
+const SPACE: Duration = Duration::from_millis(500);
 /// Between two calls about tasks whose agents speak: at most 0.1 a second, however many there are.
 const PATROL: Duration = Duration::from_secs(10);
-/// AWS may not know yet of a task that it has just started.
-const LAG: Duration = Duration::from_mins(1);
+/// Tasks of one such call.
+const SQUAD: usize = 100;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 struct Watch {
     core: Arc<Core>,
     telling: Telling,
     begun: bool,
+    last: Instant,
     next: Instant,
     patrol: Instant,
     /// Where the patrol goes on.
     after: Option<RunName>,
-    wait: Duration,
+    /// Until AWS is asked again after it did not answer; `None` while it does.
+    wait: Option<Duration>,
+    /// Clusters of other days whose tasks cannot be asked about, and that was said.
+    strange: HashSet<String>,
 }
 
 pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
     let (telling, now) = (Telling::of(&core.runs), Instant::now());
-    stream_of(Watch { core, telling, begun: false, next: now, patrol: now, after: None, wait: TICK })
+    let watch = Watch {
+        core,
+        telling,
+        begun: false,
+        last: now,
+        next: now,
+        patrol: now,
+        after: None,
+        wait: None,
+        strange: HashSet::new(),
+    };
+    stream_of(watch)
 }
 
 impl telling::Watch for Watch {
@@ -54,8 +72,14 @@ impl telling::Watch for Watch {
             return;
         }
         tokio::select! {
-            () = tokio::time::sleep_until(self.next) => self.round().await,
-            () = self.core.hurry.notified() => self.round().await,
+            () = tokio::time::sleep_until(self.next) => {
+                self.round().await;
+                self.core.asked.notify_waiters();
+            }
+            // AWS that throttles is not hurried.
+            () = self.core.hurry.notified(), if self.wait.is_none() => {
+                self.next = self.next.min(self.last + SPACE);
+            }
             () = self.telling.hear() => {}
         }
     }
@@ -76,53 +100,78 @@ impl Watch {
 
     /// Asks about everything that is due.
     async fn round(&mut self) {
-        self.next = Instant::now() + TICK;
-        let mut due: Vec<(RunName, Entry)> =
-            self.core.book.all().into_iter().filter(|(_, entry)| entry.interest != Interest::None).collect();
-        if Instant::now() >= self.patrol {
-            self.patrol = Instant::now() + PATROL;
+        self.last = Instant::now();
+        self.next = self.last + TICK;
+        let mut due = self.entries(|interest| interest != Interest::None);
+        if self.last >= self.patrol {
+            self.patrol = self.last + PATROL;
             due.extend(self.patrolled());
         }
-        for batch in due.chunks(BATCH) {
-            match self.core.describe(batch.iter().map(|(_, entry)| entry.arn.clone()).collect()).await {
-                Ok(tasks) => {
-                    self.wait = TICK;
-                    self.core.silence.found(None);
-                    self.take(batch, &tasks);
-                }
-                Err(refused) => {
-                    tracing::warn!(%refused, "AWS cannot be asked about tasks; trying again");
-                    self.core.silence.found(Some(refused.to_string()));
-                    self.next = Instant::now() + self.wait;
-                    self.wait = (self.wait * 2).min(LONGEST_WAIT);
-                    return;
-                }
+        match self.ask(&due).await {
+            Ok(false) => {}
+            Ok(true) => {
+                self.wait = None;
+                self.core.silence.found(None);
+            }
+            Err(refused) => {
+                tracing::warn!(%refused, "AWS cannot be asked about tasks; trying again");
+                self.core.silence.found(Some(refused.to_string()));
+                let wait = self.wait.unwrap_or(TICK);
+                self.next = Instant::now() + wait;
+                self.wait = Some((wait * 2).min(LONGEST_WAIT));
             }
         }
     }
 
+    /// Asks AWS about tasks; whether it was asked about our own cluster.
+    async fn ask(&mut self, due: &[(RunName, Entry)]) -> Result<bool, Refused> {
+        let core = Arc::clone(&self.core);
+        let own = core.house.cluster.as_str();
+        let mut asked = false;
+        for (cluster, batch) in core.batches(due) {
+            let arns = batch.iter().map(|(_, entry)| entry.arn.clone()).collect();
+            match core.describe(cluster, arns).await {
+                Ok(tasks) => self.take(&batch, &tasks),
+                Err(refused) if cluster == own || refused.may_pass() => return Err(refused),
+                Err(refused) => {
+                    if self.strange.insert(cluster.to_owned()) {
+                        tracing::warn!(%refused, cluster, "tasks of another cluster cannot be asked about");
+                    }
+                }
+            }
+            asked |= cluster == own;
+        }
+        if !asked && self.wait.is_some() {
+            // Nothing is left to ask about, and whether AWS answers again has to be found out.
+            core.describe(own, vec![NOBODYS.to_owned()]).await?;
+            asked = true;
+        }
+        Ok(asked)
+    }
+
+    fn entries(&self, which: impl Fn(Interest) -> bool) -> Vec<(RunName, Entry)> {
+        self.core.book.all().into_iter().filter(|(_, entry)| which(entry.interest)).collect()
+    }
+
     /// The next batch of those whose agents speak, in turn.
     fn patrolled(&mut self) -> Vec<(RunName, Entry)> {
-        let speaking: Vec<_> =
-            self.core.book.all().into_iter().filter(|(_, entry)| entry.interest == Interest::None).collect();
+        let speaking = self.entries(|interest| interest == Interest::None);
         let from = speaking.partition_point(|(run, _)| self.after.is_some_and(|after| *run <= after));
         let from = if from == speaking.len() { 0 } else { from };
-        let batch: Vec<_> = speaking.into_iter().skip(from).take(BATCH).collect();
+        let batch: Vec<_> = speaking.into_iter().skip(from).take(SQUAD).collect();
         self.after = batch.last().map(|(run, _)| *run);
         batch
     }
 
-    fn take(&mut self, batch: &[(RunName, Entry)], tasks: &[Task]) {
+    fn take(&mut self, batch: &[&(RunName, Entry)], tasks: &[Task]) {
         let found: HashMap<&str, &Task> =
             tasks.iter().filter_map(|task| Some((task.task_arn()?, task))).collect();
         for (run, entry) in batch {
             match found.get(entry.arn.as_str()).map(|task| seen::task(task)) {
                 Some(Standing::Over(exit)) => self.gone(*run, exit),
-                Some(Standing::Open(status)) => self.status(*run, entry, &status),
-                // AWS forgets a task an hour after its end, and knows nothing of one that has just been started.
-                None if entry.since.elapsed() > LAG || entry.status.is_some() => {
-                    let text = "ECS knows nothing of the task any more".to_owned();
-                    self.gone(*run, Exit { code: None, reason: None, text });
+                Some(Standing::Open(status) | Standing::Ending(status)) => self.status(*run, entry, &status),
+                None if self.core.book.with(*run, Entry::misses) == Some(true) => {
+                    self.gone(*run, forgotten());
                 }
                 None => {}
             }
@@ -130,13 +179,10 @@ impl Watch {
     }
 
     fn status(&mut self, run: RunName, entry: &Entry, status: &str) {
-        self.core.book.with(run, |entry| entry.lives(false));
-        if entry.status.as_deref() != Some(status) {
-            self.core.book.with(run, |entry| entry.status = Some(status.to_owned()));
-            if entry.interest == Interest::Start {
-                let text = format!("the task is {status}");
-                self.telling.ready.push_back(Observation::Progress { run, reason: None, text });
-            }
+        let new = self.core.book.with(run, |entry| entry.found(status)) == Some(true);
+        if new && entry.interest == Interest::Start {
+            let text = format!("the task is {status}");
+            self.telling.ready.push_back(Observation::Progress { run, reason: None, text });
         }
     }
 

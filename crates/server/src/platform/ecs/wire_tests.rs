@@ -1,35 +1,63 @@
-//! What goes over the wire, for tests of the pure half: the body that AWS would read.
+//! What goes over the wire, for tests: an AWS that answers as it is told, and what it was asked.
 
-use aws_config::{BehaviorVersion, Region};
+use std::sync::{Arc, Mutex};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::config::{Config, Credentials};
+use aws_sdk_ecs::config::Credentials;
 use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 
-/// The bodies that a caller sends.
-pub(super) async fn bodies(call: impl AsyncFnOnce(Client)) -> Vec<Value> {
-    let (sender, mut sent) = mpsc::unbounded_channel();
-    let keep = async move |body: String| {
-        let _ = sender.send(serde_json::from_str(&body).unwrap());
-        "{}"
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let aws = axum::serve(listener, Router::new().fallback(keep));
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new("ap-northeast-2"))
-        .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
-        .endpoint_url(url);
-    tokio::select! {
-        ended = aws => panic!("{ended:?}"),
-        () = call(Client::from_conf(config.build())) => {}
+use crate::spawn::Tasks;
+
+/// Answers of a script, one a call; an error is one with a member `__type`.
+pub(super) struct Aws {
+    pub(super) config: SdkConfig,
+    calls: Arc<Mutex<Vec<(String, Value)>>>,
+    _tasks: Tasks,
+}
+
+impl Aws {
+    pub(super) async fn answering<F, A>(script: F) -> Self
+    where
+        F: Fn(String, Value) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Value> + Send,
+    {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&calls);
+        let answer = async move |headers: HeaderMap, body: String| {
+            let target = headers["x-amz-target"].to_str().unwrap_or_default();
+            let action = target.rsplit('.').next().unwrap_or_default().to_owned();
+            let body: Value = serde_json::from_str(&body).unwrap();
+            heard.lock().unwrap().push((action.clone(), body.clone()));
+            let answer = script(action, body).await;
+            let status = if answer["__type"].is_string() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+            (status, answer.to_string())
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let tasks = Tasks::new();
+        let router = Router::new().fallback(answer);
+        drop(tasks.spawn("AWS", async move { axum::serve(listener, router).await }));
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region(Region::new("ap-northeast-2"))
+            .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+            .endpoint_url(url);
+        Self { config: config.load().await, calls, _tasks: tasks }
     }
-    let mut bodies = Vec::new();
-    while let Ok(body) = sent.try_recv() {
-        bodies.push(body);
+
+    /// The bodies of an action's calls.
+    pub(super) fn calls(&self, action: &str) -> Vec<Value> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|(called, _)| called == action).map(|(_, body)| body.clone()).collect()
     }
-    bodies
+}
+
+/// The bodies that a caller of one action sends.
+pub(super) async fn bodies(action: &str, call: impl AsyncFnOnce(Client)) -> Vec<Value> {
+    let aws = Aws::answering(|_, _| async { serde_json::json!({}) }).await;
+    call(Client::new(&aws.config)).await;
+    aws.calls(action)
 }

@@ -47,3 +47,25 @@ fn a_quota_that_is_used_up_is_want_of_capacity() {
     assert_eq!((error.reason, error.retryable), (Reason::NoCapacity, true));
     assert!(error.text.contains("MAX_RUNS"), "{error}");
 }
+
+#[test]
+fn a_definition_that_is_gone_is_told_from_other_mistakes() {
+    for said in
+        ["TaskDefinition not found.", "TaskDefinition is inactive", "Unable to describe task definition."]
+    {
+        assert!(refused("ClientException", said).lacks_definition(), "{said}");
+    }
+    assert!(!refused("ClientException", "ECS was unable to assume the role").lacks_definition());
+    assert!(!refused("InvalidParameterException", "TaskDefinition not found.").lacks_definition());
+}
+
+#[test]
+fn what_aws_may_have_done_is_told_from_what_it_has_refused() {
+    assert!(refused("", "no answer in time").is_doubtful());
+    assert!(refused("ServerException", "x").is_doubtful());
+    for code in ["ThrottlingException", "ClientException", "AccessDeniedException"] {
+        assert!(!refused(code, "x").is_doubtful(), "{code}");
+    }
+    let nobody = refused("", "the credential provider was not enabled: no credentials");
+    assert!(!nobody.is_doubtful() && nobody.error().text.contains("AWS_ACCESS_KEY_ID"), "{}", nobody.error());
+}

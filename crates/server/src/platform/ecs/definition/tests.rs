@@ -35,7 +35,7 @@ fn registered(template: &Template, arch: Arch) -> TaskDefinition {
 
 #[tokio::test]
 async fn a_definition_is_all_that_fargate_takes() {
-    let sent = bodies(async |ecs| {
+    let sent = bodies("RegisterTaskDefinition", async |ecs| {
         template().input(Arch::Arm64, SIZE).send_with(&ecs).await.unwrap();
     });
     insta::assert_snapshot!(serde_json::to_string_pretty(&sent.await[0]).unwrap());

@@ -36,7 +36,7 @@ fn house(capacity: Capacity) -> House {
 
 /// What `RunTask` is asked, tagged and not.
 async fn sent(house: House) -> [Value; 2] {
-    let sent = bodies(async |ecs| {
+    let sent = bodies("RunTask", async |ecs| {
         for tagged in [true, false] {
             house.input(&order(1), "bakery-agent-arm64-512-2048", tagged).send_with(&ecs).await.unwrap();
         }

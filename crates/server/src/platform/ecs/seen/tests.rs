@@ -11,7 +11,7 @@ fn stopped(code: Option<TaskStopCode>, said: &str, exit: Option<i32>, container:
         .build();
     match super::task(&task) {
         Standing::Over(exit) => exit,
-        Standing::Open(status) => panic!("{status}"),
+        Standing::Open(status) | Standing::Ending(status) => panic!("{status}"),
     }
 }
 
@@ -42,7 +42,7 @@ fn a_stop_becomes_a_reason() {
             "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'",
             None,
             None,
-            Some(Reason::ImagePull),
+            Some(Reason::NoSuchArch),
         ),
         (
             TaskFailedToStart,
@@ -84,10 +84,41 @@ fn a_task_that_lives_shows_its_status() {
 }
 
 #[test]
+fn a_task_is_over_with_its_container_and_ending_before_that() {
+    let container = |status: &str, exit| {
+        Container::builder().name(CONTAINER).last_status(status).set_exit_code(exit).build()
+    };
+    let ending = Task::builder().last_status("RUNNING").desired_status("STOPPED");
+    let stopping = ending.clone().containers(container("RUNNING", None)).build();
+    assert_eq!(super::task(&stopping), Standing::Ending("running".to_owned()));
+    let ending = Task::builder().last_status("DEPROVISIONING").desired_status("STOPPED");
+    let ending = ending.stop_code(TaskStopCode::EssentialContainerExited);
+    let over = super::task(&ending.clone().containers(container("STOPPED", Some(0))).build());
+    assert!(matches!(&over, Standing::Over(Exit { code: Some(0), .. })), "{over:?}");
+    let unknown = super::task(&ending.containers(container("STOPPED", None)).build());
+    assert_eq!(unknown, Standing::Ending("deprovisioning".to_owned()), "its code is still to come");
+}
+
+#[test]
 fn what_run_task_could_not_start_is_said() {
-    let failure = |reason: &str| Failure::builder().arn("arn:x").reason(reason).build();
-    let full = refused("starting", &[failure("RESOURCE:MEMORY")]);
-    assert_eq!((full.reason, full.retryable), (Reason::NoCapacity, true));
-    assert!(full.text.starts_with("starting: RESOURCE:MEMORY\nhint: name subnets"), "{}", full.text);
-    assert!(refused("starting", &[]).text.contains("gave no reason"));
+    let refused =
+        |reason: &str| refused("starting", &[Failure::builder().arn("arn:x").reason(reason).build()]);
+    for (said, reason, retryable, hint) in [
+        ("RESOURCE:MEMORY", Reason::NoCapacity, true, "name subnets"),
+        ("Capacity is unavailable at this time.", Reason::NoCapacity, true, "name subnets"),
+        (
+            "You’ve reached the limit on the number of vCPUs you can run concurrently",
+            Reason::NoCapacity,
+            true,
+            "MAX_RUNS",
+        ),
+        ("The requested CPU configuration is above your limit", Reason::LaunchRefused, false, "quota"),
+    ] {
+        let error = refused(said);
+        assert_eq!((error.reason, error.retryable), (reason, retryable), "{said}");
+        let (text, hinted) = error.text.split_once("\nhint: ").unwrap();
+        assert_eq!(text, format!("starting: {said}"));
+        assert!(hinted.contains(hint), "{hinted}");
+    }
+    assert!(super::refused("starting", &[]).text.contains("gave no reason"));
 }
