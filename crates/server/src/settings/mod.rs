@@ -1,5 +1,6 @@
 //! What the operator set: every variable read once, checked at start, all mistakes in one report.
 
+mod ecs;
 mod reader;
 pub mod vars;
 
@@ -12,6 +13,7 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::{VarDoc, Vars};
 use thiserror::Error;
 
+pub use self::ecs::{Capacity, EcsSettings, SecretLogin};
 use self::reader::Reader;
 
 /// The port of the public door where none is named.
@@ -80,39 +82,6 @@ pub struct DockerSettings {
     pub agent_listen: Option<SocketAddr>,
     /// The URL of that door as agents reach it; `None` = from where it listens.
     pub agent_url: Option<String>,
-}
-
-/// AWS ECS.
-#[derive(Debug, Clone)]
-pub struct EcsSettings {
-    /// Where the cluster and the secrets are.
-    pub region: String,
-    /// The cluster's name.
-    pub cluster: String,
-    /// The subnets of tasks.
-    pub subnets: Vec<String>,
-    /// The security groups of tasks.
-    pub security_groups: Vec<String>,
-    /// Execution role of the task definition.
-    pub execution_role: String,
-    /// Role of the agents.
-    pub task_role: Option<String>,
-    /// `CloudWatch` group for agents' own logs.
-    pub log_group: Option<String>,
-    /// `fargate`, `spot`, `spot-then-fargate`.
-    pub capacity: String,
-    /// Assign a public IP.
-    pub public_ip: bool,
-    /// GiB of disk of a task; `None` = Fargate's 20.
-    pub storage: Option<i32>,
-    /// Prefix of task definition families.
-    pub family: String,
-    /// Remove old task definitions at start.
-    pub clean_up: bool,
-    /// ARN of the secret for pulling the agent image.
-    pub secret_arn: Option<String>,
-    /// Name, user name and password of one to create.
-    pub secret_login: Option<(String, String, Secret)>,
 }
 
 /// Kubernetes.
@@ -255,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    fn read(vars: &[(&str, &str)]) -> Result<Settings, BadSettings> {
+    pub(super) fn read(vars: &[(&str, &str)]) -> Result<Settings, BadSettings> {
         let mut all = BTreeMap::from([("HOME".to_owned(), "/home/baker".to_owned())]);
         all.extend(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Settings::read(&all, false)
@@ -338,59 +307,6 @@ mod tests {
             assert!(said.contains(wrong), "{wrong}: {said}");
         }
         assert!(!said.contains("`reg.test`"), "{said}");
-    }
-
-    #[test]
-    fn ecs_is_on_where_a_cluster_is_named_and_says_what_else_it_needs() {
-        let names = |vars: &[(&str, &str)]| -> Vec<_> {
-            read(vars).err().map(|it| it.0.iter().map(|mistake| mistake.name).collect()).unwrap_or_default()
-        };
-        let cluster = ("ECS_CLUSTER", "ovens");
-        let missing = [
-            "AWS_REGION",
-            "ECS_SUBNETS",
-            "ECS_SECURITY_GROUPS",
-            "ECS_EXEC_ROLE_ARN",
-            "ECS_TASK_ROLE_ARN",
-            "CONTROLLER_URL",
-            "AGENT_IMAGE",
-        ];
-        let bucket = [cluster, ("S3_BUCKET", "contexts"), ("S3_REGION", "r")];
-        assert_eq!(names(&bucket), missing);
-        let keys = [&bucket[..], &[("S3_ACCESS_KEY", "k"), ("S3_SECRET_KEY", "s")]].concat();
-        assert!(!names(&keys).contains(&"ECS_TASK_ROLE_ARN"), "then agents read by a URL");
-        let good = [
-            cluster,
-            ("AWS_REGION", "ap-northeast-2"),
-            ("ECS_SUBNETS", "subnet-1, subnet-2,subnet-3"),
-            ("ECS_SECURITY_GROUPS", "sg-1"),
-            ("ECS_EXEC_ROLE_ARN", "arn:aws:iam::123456789012:role/bakery-agent-execution"),
-            ("CONTROLLER_URL", "https://bakery.example.com"),
-            ("AGENT_IMAGE", "reg.test/agent:1"),
-        ];
-        let ecs = read(&good).unwrap().ecs.unwrap();
-        assert_eq!((ecs.subnets.len(), ecs.capacity.as_str(), ecs.public_ip), (3, "fargate", true));
-        assert_eq!((ecs.family.as_str(), ecs.clean_up, ecs.storage), ("bakery-agent", false, None));
-        for (name, value) in [
-            ("ECS_CAPACITY", "cheap"),
-            ("ECS_EPHEMERAL_STORAGE", "20"),
-            ("ECS_EXEC_ROLE_ARN", "bakery-agent-execution"),
-            ("AGENT_TASK_FAMILY", "with blank"),
-            ("AGENT_IMAGE_SECRET_NAME", "pull"),
-        ] {
-            assert!(
-                names(&[&good[..], &[(name, value)]].concat()).iter().any(|it| it.starts_with(&name[..9])),
-                "{name}"
-            );
-        }
-        let login = [
-            ("AGENT_IMAGE_SECRET_NAME", "pull"),
-            ("AGENT_IMAGE_SECRET_USERNAME", "me"),
-            ("AGENT_IMAGE_SECRET_PASSWORD", "crumbs"),
-        ];
-        let settings = read(&[&good[..], &login].concat()).unwrap();
-        assert!(settings.ecs.as_ref().unwrap().secret_login.is_some());
-        assert!(!format!("{settings:?}").contains("crumbs"));
     }
 
     #[test]

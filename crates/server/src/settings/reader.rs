@@ -12,7 +12,7 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
-use super::{EcsSettings, K8sSettings, Limits, Mistake};
+use super::{K8sSettings, Limits, Mistake};
 
 /// Proxy variables in both spellings that programs look for.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -52,7 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A value that `parse` understands; everything else is a mistake and reads as unset.
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         name: &'static str,
         expected: &str,
@@ -87,11 +87,6 @@ impl<'a> Reader<'a> {
     pub(super) fn flag(&mut self, name: &'static str) -> bool {
         let parse = |text: &str| text.parse().ok();
         self.value(name, "true or false", "write true or false", parse).unwrap_or(false)
-    }
-
-    pub(super) fn one_of(&mut self, name: &'static str, words: &[&str]) -> Option<String> {
-        let expected = format!("one of {}", words.join(", "));
-        self.value(name, &expected, "see .env.example", |text| words.contains(&text).then(|| text.to_owned()))
     }
 
     pub(super) fn image(&mut self, name: &'static str) -> Option<String> {
@@ -169,93 +164,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn needed(&mut self, name: &'static str, text: &str, hint: &str) -> String {
+    pub(super) fn needed(&mut self, name: &'static str, text: &str, hint: &str) -> String {
         let value = self.text(name);
         if value.is_none() {
             self.say(name, text, hint);
         }
         value.unwrap_or_default()
-    }
-
-    fn list(&self, name: &str) -> Vec<String> {
-        let text = self.text(name).unwrap_or_default();
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
-    }
-
-    fn arn(&mut self, name: &'static str, what: &str) -> Option<String> {
-        let hint =
-            "an ARN begins with arn:, for example arn:aws:iam::123456789012:role/bakery-agent-execution";
-        self.value(name, what, hint, |text| {
-            (text.starts_with("arn:") && text.matches(':').count() >= 5).then(|| text.to_owned())
-        })
-    }
-
-    /// AWS ECS. `role`: its agents read contexts from S3 themselves, with a role.
-    pub(super) fn ecs(&mut self, role: bool) -> Option<EcsSettings> {
-        let cluster = self.text("ECS_CLUSTER")?;
-        let why = "is not set, and ECS_CLUSTER asks for the platform ecs";
-        let region = self.needed("AWS_REGION", why, "the region of the cluster, for example ap-northeast-2");
-        let subnets = "subnets with a way out to S3, registries and this server, comma-separated";
-        self.needed("ECS_SUBNETS", why, subnets);
-        let groups = "security groups that let everything out and nothing in, comma-separated";
-        self.needed("ECS_SECURITY_GROUPS", why, groups);
-        let execution_role = self.arn("ECS_EXEC_ROLE_ARN", "a role's ARN");
-        if self.text("ECS_EXEC_ROLE_ARN").is_none() {
-            self.say("ECS_EXEC_ROLE_ARN", why, "the role with which ECS pulls the agent image");
-        }
-        let task_role = self.arn("ECS_TASK_ROLE_ARN", "a role's ARN");
-        if role && self.text("ECS_TASK_ROLE_ARN").is_none() {
-            let text = "is not set, and agents on ECS read contexts from S3_BUCKET with it";
-            self.say("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket, or S3_ACCESS_KEY and S3_SECRET_KEY for URLs that the server signs");
-        }
-        let storage = |text: &str| text.parse().ok().filter(|gib| (21..=200).contains(gib));
-        let family = |text: &str| {
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            (text.len() <= 200 && text.chars().all(plain)).then(|| text.to_owned())
-        };
-        Some(EcsSettings {
-            region,
-            cluster,
-            subnets: self.list("ECS_SUBNETS"),
-            security_groups: self.list("ECS_SECURITY_GROUPS"),
-            execution_role: execution_role.unwrap_or_default(),
-            task_role,
-            log_group: self.text("ECS_LOG_GROUP"),
-            capacity: self
-                .one_of("ECS_CAPACITY", &["fargate", "spot", "spot-then-fargate"])
-                .unwrap_or_else(|| "fargate".to_owned()),
-            public_ip: self.text("ECS_PUBLIC_IP").is_none() || self.flag("ECS_PUBLIC_IP"),
-            storage: self.value(
-                "ECS_EPHEMERAL_STORAGE",
-                "a number of GiB from 21 to 200",
-                "unset it for 20 GiB",
-                storage,
-            ),
-            family: self
-                .value("AGENT_TASK_FAMILY", "a family's name", "letters, digits, - and _", family)
-                .unwrap_or_else(|| "bakery-agent".to_owned()),
-            clean_up: self.flag("CLEANUP_ECS_TASK_DEFINITIONS"),
-            secret_arn: self.arn("AGENT_IMAGE_SECRET_ARN", "a secret's ARN"),
-            secret_login: self.secret_login(),
-        })
-    }
-
-    /// A secret to create: all of it or nothing.
-    fn secret_login(&mut self) -> Option<(String, String, Secret)> {
-        const NAMES: [&str; 3] =
-            ["AGENT_IMAGE_SECRET_NAME", "AGENT_IMAGE_SECRET_USERNAME", "AGENT_IMAGE_SECRET_PASSWORD"];
-        let given = NAMES.map(|name| self.text(name));
-        if given.iter().any(Option::is_some) {
-            for (name, _) in NAMES.into_iter().zip(&given).filter(|(_, value)| value.is_none()) {
-                self.say(
-                    name,
-                    "is not set, and its companions are",
-                    "set all three, or AGENT_IMAGE_SECRET_ARN alone",
-                );
-            }
-        }
-        let [name, username, password] = given;
-        Some((name?, username?, Secret::new(password?)))
     }
 
     /// Kubernetes.

@@ -17,7 +17,7 @@ use crate::platform::docker::{DockerPlatform, DockerSettings, Engine, default_ag
 use crate::platform::ecs::{Capacity, EcsPlatform, EcsSettings, PullSecret};
 use crate::platform::k8s::{Cluster, K8sPlatform, K8sSettings};
 use crate::registry::Registry;
-use crate::settings::{EcsSettings as Ecs, Settings};
+use crate::settings::{self, EcsSettings as Ecs, SecretLogin, Settings};
 use crate::spawn::Tasks;
 
 /// `MAX_RUNS` where tasks run on machines of others and the operator names none.
@@ -91,7 +91,7 @@ pub(crate) fn ecs_settings(
     settings: &Settings,
     installation: &str,
 ) -> Result<EcsSettings, StartError> {
-    let login = |(name, username, password)| PullSecret::Login { name, username, password };
+    let login = |SecretLogin { name, username, password }| PullSecret::Login { name, username, password };
     Ok(EcsSettings {
         installation: installation.to_owned(),
         region: ecs.region.clone(),
@@ -101,10 +101,10 @@ pub(crate) fn ecs_settings(
         execution_role: ecs.execution_role.clone(),
         task_role: ecs.task_role.clone(),
         log_group: ecs.log_group.clone(),
-        capacity: match ecs.capacity.as_str() {
-            "spot" => Capacity::Spot,
-            "spot-then-fargate" => Capacity::SpotThenFargate,
-            _ => Capacity::Fargate,
+        capacity: match ecs.capacity {
+            settings::Capacity::Fargate => Capacity::Fargate,
+            settings::Capacity::Spot => Capacity::Spot,
+            settings::Capacity::SpotThenFargate => Capacity::SpotThenFargate,
         },
         public_ip: ecs.public_ip,
         storage: ecs.storage,

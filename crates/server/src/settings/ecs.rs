@@ -1,0 +1,223 @@
+//! AWS ECS: what switches it on, and what it needs.
+
+use bakery_core::secret::Secret;
+
+use super::reader::Reader;
+
+/// Why a variable is asked for that is not set.
+const WHY: &str = "is not set, and ECS_CLUSTER asks for the platform ecs";
+
+/// AWS ECS.
+#[derive(Debug, Clone)]
+pub struct EcsSettings {
+    /// Where the cluster and the secrets are.
+    pub region: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The subnets of tasks.
+    pub subnets: Vec<String>,
+    /// The security groups of tasks.
+    pub security_groups: Vec<String>,
+    /// Execution role of the task definition.
+    pub execution_role: String,
+    /// Role of the agents.
+    pub task_role: Option<String>,
+    /// `CloudWatch` group for agents' own logs.
+    pub log_group: Option<String>,
+    /// On what tasks run.
+    pub capacity: Capacity,
+    /// Assign a public IP.
+    pub public_ip: bool,
+    /// GiB of disk of a task; `None` = Fargate's 20.
+    pub storage: Option<i32>,
+    /// Prefix of task definition families.
+    pub family: String,
+    /// Remove old task definitions at start.
+    pub clean_up: bool,
+    /// ARN of the secret for pulling the agent image.
+    pub secret_arn: Option<String>,
+    /// One to create.
+    pub secret_login: Option<SecretLogin>,
+}
+
+/// `ECS_CAPACITY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capacity {
+    /// `fargate`
+    Fargate,
+    /// `spot`
+    Spot,
+    /// `spot-then-fargate`
+    SpotThenFargate,
+}
+
+/// `AGENT_IMAGE_SECRET_NAME` and its companions.
+#[derive(Debug, Clone)]
+pub struct SecretLogin {
+    /// The secret's name.
+    pub name: String,
+    /// Who pulls.
+    pub username: String,
+    /// With which password.
+    pub password: Secret,
+}
+
+impl Reader<'_> {
+    /// Names between commas, of which there has to be one and may be `most`.
+    fn names(&mut self, name: &'static str, most: usize, hint: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        let names = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        if names.is_empty() {
+            self.say(name, WHY, hint);
+        } else if names.len() > most {
+            self.say(name, &format!("names {}, and AWS takes {most} at most", names.len()), hint);
+        }
+        names
+    }
+
+    fn arn(&mut self, name: &'static str, what: &str) -> Option<String> {
+        let hint =
+            "an ARN begins with arn:, for example arn:aws:iam::123456789012:role/bakery-agent-execution";
+        self.value(name, what, hint, |text| {
+            (text.starts_with("arn:") && text.matches(':').count() >= 5).then(|| text.to_owned())
+        })
+    }
+
+    /// AWS ECS. `role`: its agents read contexts from S3 themselves, with a role.
+    pub(super) fn ecs(&mut self, role: bool) -> Option<EcsSettings> {
+        let cluster = self.text("ECS_CLUSTER")?;
+        let region = self.needed("AWS_REGION", WHY, "the region of the cluster, for example ap-northeast-2");
+        let subnets = "subnets with a way out to S3, registries and this server, comma-separated";
+        let subnets = self.names("ECS_SUBNETS", 16, subnets);
+        let groups = "security groups that let everything out and nothing in, comma-separated";
+        let security_groups = self.names("ECS_SECURITY_GROUPS", 5, groups);
+        let execution_role = self.arn("ECS_EXEC_ROLE_ARN", "a role's ARN");
+        if self.text("ECS_EXEC_ROLE_ARN").is_none() {
+            self.say("ECS_EXEC_ROLE_ARN", WHY, "the role with which ECS pulls the agent image");
+        }
+        let task_role = self.arn("ECS_TASK_ROLE_ARN", "a role's ARN");
+        if role && self.text("ECS_TASK_ROLE_ARN").is_none() {
+            let text = "is not set, and agents on ECS read contexts from S3_BUCKET with it";
+            self.say("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket, or S3_ACCESS_KEY and S3_SECRET_KEY for URLs that the server signs");
+        }
+        let storage = |text: &str| text.parse().ok().filter(|gib| (21..=200).contains(gib));
+        let family = |text: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            (text.len() <= 200 && text.chars().all(plain)).then(|| text.to_owned())
+        };
+        Some(EcsSettings {
+            region,
+            cluster,
+            subnets,
+            security_groups,
+            execution_role: execution_role.unwrap_or_default(),
+            task_role,
+            log_group: self.text("ECS_LOG_GROUP"),
+            capacity: self.capacity(),
+            public_ip: self.text("ECS_PUBLIC_IP").is_none() || self.flag("ECS_PUBLIC_IP"),
+            storage: self.value(
+                "ECS_EPHEMERAL_STORAGE",
+                "a number of GiB from 21 to 200",
+                "unset it for 20 GiB",
+                storage,
+            ),
+            family: self
+                .value("AGENT_TASK_FAMILY", "a family's name", "letters, digits, - and _", family)
+                .unwrap_or_else(|| "bakery-agent".to_owned()),
+            clean_up: self.flag("CLEANUP_ECS_TASK_DEFINITIONS"),
+            secret_arn: self.arn("AGENT_IMAGE_SECRET_ARN", "a secret's ARN"),
+            secret_login: self.secret_login(),
+        })
+    }
+
+    fn capacity(&mut self) -> Capacity {
+        let one = |text: &str| match text {
+            "fargate" => Some(Capacity::Fargate),
+            "spot" => Some(Capacity::Spot),
+            "spot-then-fargate" => Some(Capacity::SpotThenFargate),
+            _ => None,
+        };
+        let hint = "one of fargate, spot, spot-then-fargate";
+        self.value("ECS_CAPACITY", "a kind of capacity", hint, one).unwrap_or(Capacity::Fargate)
+    }
+
+    /// A secret to create: all of it or nothing.
+    fn secret_login(&mut self) -> Option<SecretLogin> {
+        const NAMES: [&str; 3] =
+            ["AGENT_IMAGE_SECRET_NAME", "AGENT_IMAGE_SECRET_USERNAME", "AGENT_IMAGE_SECRET_PASSWORD"];
+        let given = NAMES.map(|name| self.text(name));
+        if given.iter().any(Option::is_some) {
+            for (name, _) in NAMES.into_iter().zip(&given).filter(|(_, value)| value.is_none()) {
+                self.say(
+                    name,
+                    "is not set, and its companions are",
+                    "set all three, or AGENT_IMAGE_SECRET_ARN alone",
+                );
+            }
+        }
+        let [name, username, password] = given;
+        Some(SecretLogin { name: name?, username: username?, password: Secret::new(password?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::read;
+    use super::*;
+
+    #[test]
+    fn ecs_is_on_where_a_cluster_is_named_and_says_what_else_it_needs() {
+        let names = |vars: &[(&str, &str)]| -> Vec<_> {
+            read(vars).err().map(|it| it.0.iter().map(|mistake| mistake.name).collect()).unwrap_or_default()
+        };
+        let cluster = ("ECS_CLUSTER", "ovens");
+        let missing = [
+            "AWS_REGION",
+            "ECS_SUBNETS",
+            "ECS_SECURITY_GROUPS",
+            "ECS_EXEC_ROLE_ARN",
+            "ECS_TASK_ROLE_ARN",
+            "CONTROLLER_URL",
+            "AGENT_IMAGE",
+        ];
+        let bucket = [cluster, ("S3_BUCKET", "contexts"), ("S3_REGION", "r")];
+        assert_eq!(names(&bucket), missing);
+        let keys = [&bucket[..], &[("S3_ACCESS_KEY", "k"), ("S3_SECRET_KEY", "s")]].concat();
+        assert!(!names(&keys).contains(&"ECS_TASK_ROLE_ARN"), "then agents read by a URL");
+        let good = [
+            cluster,
+            ("AWS_REGION", "ap-northeast-2"),
+            ("ECS_SUBNETS", "subnet-1, subnet-2,subnet-3"),
+            ("ECS_SECURITY_GROUPS", "sg-1"),
+            ("ECS_EXEC_ROLE_ARN", "arn:aws:iam::123456789012:role/bakery-agent-execution"),
+            ("CONTROLLER_URL", "https://bakery.example.com"),
+            ("AGENT_IMAGE", "reg.test/agent:1"),
+        ];
+        let ecs = read(&good).unwrap().ecs.unwrap();
+        assert_eq!((ecs.subnets.len(), ecs.capacity, ecs.public_ip), (3, Capacity::Fargate, true));
+        assert_eq!((ecs.family.as_str(), ecs.clean_up, ecs.storage), ("bakery-agent", false, None));
+        for (name, value) in [
+            ("ECS_CAPACITY", "cheap"),
+            ("ECS_SUBNETS", " , "),
+            ("ECS_SECURITY_GROUPS", "a,b,c,d,e,f"),
+            ("ECS_EPHEMERAL_STORAGE", "20"),
+            ("ECS_EXEC_ROLE_ARN", "bakery-agent-execution"),
+            ("AGENT_TASK_FAMILY", "with blank"),
+            ("AGENT_IMAGE_SECRET_NAME", "pull"),
+        ] {
+            assert!(
+                names(&[&good[..], &[(name, value)]].concat()).iter().any(|it| it.starts_with(&name[..9])),
+                "{name}"
+            );
+        }
+        let login = [
+            ("AGENT_IMAGE_SECRET_NAME", "pull"),
+            ("AGENT_IMAGE_SECRET_USERNAME", "me"),
+            ("AGENT_IMAGE_SECRET_PASSWORD", "crumbs"),
+        ];
+        let settings = read(&[&good[..], &login].concat()).unwrap();
+        assert!(settings.ecs.as_ref().unwrap().secret_login.is_some());
+        assert!(!format!("{settings:?}").contains("crumbs"));
+    }
+}
