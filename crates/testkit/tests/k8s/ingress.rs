@@ -30,8 +30,9 @@ impl Nginx {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("  {name}_temp_path {at}/{name};\n"))
             .concat();
+        // One process: a worker would outlive a master that is killed.
         let text = format!(
-            "daemon off;\nworker_processes 1;\npid {at}/pid;\nuser root;\nevents {{ worker_connections 256; }}\n\
+            "daemon off;\nmaster_process off;\npid {at}/pid;\nuser root;\nevents {{ worker_connections 256; }}\n\
              http {{\n  access_log off;\n{temporary}  server {{\n    listen {listen};\n{location}\n  }}\n}}\n"
         );
         let file = folder.path().join("nginx.conf");
