@@ -153,6 +153,13 @@ impl Namespace {
         Ok(self.get(kinds).await?.into_iter().filter(mine).collect())
     }
 
+    /// Runs whose pods were ever made, by the events of their Jobs.
+    pub async fn made(&self) -> Result<Vec<String>> {
+        let events = self.get("events").await?;
+        let made = events.iter().filter(|event| event["reason"] == "SuccessfulCreate");
+        Ok(made.filter_map(|event| event["involvedObject"]["name"].as_str().map(str::to_owned)).collect())
+    }
+
     /// Applies a manifest.
     pub async fn apply(&self, manifest: &Value) -> Result<()> {
         let file = self.folder.path().join("manifest.json");

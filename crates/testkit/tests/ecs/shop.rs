@@ -8,7 +8,7 @@ use bakery_testkit::registry::{LOGIN, Registry};
 use bakery_testkit::server::Server;
 use serde_json::Value;
 
-use crate::table::{CLIENT, SERVER, Table};
+use crate::table::{CLIENT, Table};
 
 /// Fields are dropped in order: the server first.
 pub(crate) struct Shop {
@@ -34,20 +34,10 @@ impl Shop {
             ("BAKERY_OPEN", "true".to_owned()),
             ("CONTROLLER_URL", format!("http://{listen}")),
             ("DOCKER_HOST", String::new()),
-            ("AWS_REGION", table.names.region.clone()),
-            ("AWS_ENDPOINT_URL_ECS", table.proxy.url()),
-            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", table.proxy.url()),
-            ("AWS_ACCESS_KEY_ID", SERVER.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "server-secret".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("ECS_CLUSTER", table.names.cluster.clone()),
-            ("ECS_SUBNETS", "subnet-1,subnet-2".to_owned()),
-            ("ECS_SECURITY_GROUPS", "sg-1".to_owned()),
-            ("ECS_EXEC_ROLE_ARN", table.names.execution_role_arn.clone()),
-            ("ECS_TASK_ROLE_ARN", table.names.task_role_arn.clone()),
-            ("AGENT_TASK_FAMILY", table.names.family.clone()),
         ];
-        let all: Vec<_> = own.iter().chain(vars).map(|(name, value)| (*name, value.as_str())).collect();
+        let aws = table.vars();
+        let all = own.iter().chain(&aws).chain(vars).map(|(name, value)| (*name, value.as_str()));
+        let all: Vec<_> = all.collect();
         let server = Server::new(&table.parts, &[&registry.host], &all)?;
         Ok(Self { server, table, registry })
     }

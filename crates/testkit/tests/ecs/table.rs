@@ -66,6 +66,24 @@ impl Table {
         Ok(())
     }
 
+    /// The variables of a server that runs its tasks here.
+    pub(crate) fn vars(&self) -> [(&'static str, String); 12] {
+        [
+            ("AWS_REGION", self.names.region.clone()),
+            ("AWS_ENDPOINT_URL_ECS", self.proxy.url()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.proxy.url()),
+            ("AWS_ACCESS_KEY_ID", SERVER.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "server-secret".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("ECS_CLUSTER", self.names.cluster.clone()),
+            ("ECS_SUBNETS", "subnet-1,subnet-2".to_owned()),
+            ("ECS_SECURITY_GROUPS", "sg-1".to_owned()),
+            ("ECS_EXEC_ROLE_ARN", self.names.execution_role_arn.clone()),
+            ("ECS_TASK_ROLE_ARN", self.names.task_role_arn.clone()),
+            ("AGENT_TASK_FAMILY", self.names.family.clone()),
+        ]
+    }
+
     /// What the server asks; the status and the answer.
     pub(crate) async fn ask(&self, action: &str, body: &Value) -> Result<(u16, Value)> {
         let (service, name) = action.split_once(':').context("service:Action")?;

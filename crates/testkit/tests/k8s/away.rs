@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::{Log, finish};
-use bakery_testkit::cluster::{Cluster, Namespace};
+use bakery_testkit::cluster::Cluster;
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::server::Server;
@@ -31,13 +31,6 @@ async fn ready(server: &Server, wanted: bool) -> Result<()> {
         .await
 }
 
-/// Runs of a namespace whose Jobs were ever made, by the Jobs' events.
-async fn made(space: &Namespace) -> Result<Vec<String>> {
-    let events = space.get("events").await?;
-    let made = events.iter().filter(|event| event["reason"] == "SuccessfulCreate");
-    Ok(made.filter_map(|event| event["involvedObject"]["name"].as_str().map(str::to_owned)).collect())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_goes_on_while_the_api_server_is_away_for_half_a_minute() -> Result<()> {
     let (kitchen, wire) = wired("away").await?;
@@ -56,7 +49,8 @@ async fn a_build_goes_on_while_the_api_server_is_away_for_half_a_minute() -> Res
     ensure!(child.wait().await?.code() == Some(0), "{}", kitchen.server.log());
     let ended = client.run(&["logs", &build]).await?;
     ensure!(ended.numbers("line")? == (1..=80).collect::<Vec<_>>(), "{}", kitchen.story(&ended));
-    ensure!(made(&kitchen.space).await?.len() == 1, "one Job: {:?}", made(&kitchen.space).await?);
+    let made = kitchen.space.made().await?;
+    ensure!(made.len() == 1, "one Job: {made:?}");
     kitchen.gone(Duration::from_secs(20)).await
 }
 
