@@ -1,4 +1,4 @@
-.PHONY: help demo test test-k8s test-ecs bench check
+.PHONY: help demo test test-k8s test-ecs test-both bench check
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -14,6 +14,9 @@ test-k8s: ## the Kubernetes rung alone, on a cluster of its own or on KUBECONFIG
 
 test-ecs: ## the AWS rung alone, on an emulator of ECS and Secrets Manager that starts real containers
 	@scripts/test ecs
+
+test-both: ## the rung of both alone: one server with ECS and Kubernetes, builds with an entry on each
+	@scripts/test both
 
 bench: ## ratios against named peers, 20 interleaved pairs each, release profile
 	@scripts/bench

@@ -14,6 +14,8 @@ LAWS = {"bakery-core", "bakery-context", "bakery-link"}
 
 
 def rung(package, needs):
+    if {"ecs", "k8s"} <= set(needs):
+        return "both"
     for feature in ("ecs", "k8s"):
         if feature in needs:
             return feature

@@ -3,7 +3,7 @@
 //! The real rung (feature `real`) runs the built programs against a real Docker engine, the real Kaniko executor, a real
 //! registry and a real S3 server. `make test` brings these parts and names them in variables ([`parts::Parts`]); a
 //! part that is missing fails the test, it never skips it. The rungs above it have a Kubernetes cluster too (feature
-//! `k8s`), or what stands for AWS (feature `ecs`).
+//! `k8s`), or what stands for AWS (feature `ecs`), or both at once.
 
 pub mod agent;
 pub mod aws;

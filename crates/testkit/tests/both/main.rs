@@ -1,0 +1,12 @@
+//! One server with ECS and Kubernetes at once, and builds that have an entry on each.
+//!
+//! `make test-both` brings the parts: those of the rungs `ecs` and `k8s`. The machine has one architecture, so the half
+//! for arm64 runs on ECS, whose emulator starts it under emulation; a node takes what it is labelled with alone.
+
+mod bake;
+mod failures;
+mod lost_server;
+mod pair;
+#[path = "../ecs/table.rs"]
+#[expect(dead_code, reason = "here it is the server that asks AWS, there the tests do it by hand as well")]
+mod table;

@@ -1,0 +1,69 @@
+//! What these tests begin with: a server that bakes in a namespace of Kubernetes and on a cluster of ECS.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Ended;
+use bakery_testkit::kitchen::Kitchen;
+use serde_json::Value;
+
+use crate::table::Table;
+
+/// Fields are dropped in order: the server first.
+pub(crate) struct Pair {
+    pub(crate) kitchen: Kitchen,
+    pub(crate) table: Table,
+}
+
+impl Pair {
+    /// A server that is up. Its `CONTROLLER_URL` has the address by which pods reach this machine; tasks reach them all.
+    pub(crate) async fn open(name: &str) -> Result<Self> {
+        let table = Table::laid(name).await?;
+        let aws = table.vars();
+        let vars: Vec<_> = aws.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let kitchen = Kitchen::open(name, &vars).await?;
+        Ok(Self { kitchen, table })
+    }
+
+    /// The one task that ECS was made to start.
+    pub(crate) fn task(&self) -> Result<String> {
+        let tasks = self.table.proxy.tasks();
+        ensure!(tasks.len() == 1, "one task: {tasks:?}");
+        Ok(tasks[0]["taskArn"].as_str().context("no ARN")?.to_owned())
+    }
+
+    /// One task was started, and pods for one Job.
+    pub(crate) async fn started_once(&self) -> Result<()> {
+        self.task()?;
+        let made = self.kitchen.space.made().await?;
+        ensure!(made.len() == 1, "one Job: {made:?}");
+        Ok(())
+    }
+
+    /// Waits until nothing of ours is left on either platform.
+    pub(crate) async fn gone(&self) -> Result<()> {
+        self.kitchen.gone(Duration::from_secs(20)).await?;
+        for task in self.table.proxy.tasks() {
+            self.table.reaches(task["taskArn"].as_str().context("no ARN")?, "STOPPED").await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that a failed assertion should show.
+    pub(crate) fn story(&self, ended: &Ended) -> String {
+        format!("{}\ncalls:\n{:#?}", self.kitchen.story(ended), self.table.proxy.calls())
+    }
+}
+
+/// A config with one image and an entry on each platform.
+pub(crate) fn halves(image: &str) -> String {
+    format!(
+        "global:\n  kaniko: {{ destination: \"{image}\" }}\nbake:\n- {{ arch: amd64, platform: k8s }}\n\
+         - {{ arch: arm64, platform: ecs }}\n"
+    )
+}
+
+/// One member of each task of a build, in the order of the config.
+pub(crate) fn of_tasks<'a>(view: &'a Value, member: &str) -> Vec<&'a Value> {
+    view["targets"][0]["tasks"].as_array().into_iter().flatten().map(|task| &task[member]).collect()
+}
