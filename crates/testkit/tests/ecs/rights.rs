@@ -45,6 +45,9 @@ async fn each_denied_action_of_a_launch_is_named() -> Result<()> {
     shop.table.proxy.deny("ecs:DescribeTasks");
     let blind = shop.client(&project).run(&[]).await?;
     ensure!(blind.code == Some(0), "{}", shop.story(&blind));
+    let words = "not authorized to perform: ecs:DescribeTasks";
+    until("a word of the denial", Duration::from_secs(30), async || shop.server.log().contains(words))
+        .await?;
     said(&shop, "ecs:DescribeTasks")?;
     let ready = reqwest::get(format!("{}/readyz", shop.server.url)).await?;
     ensure!(ready.status() == 503, "{}", ready.status());
@@ -63,7 +66,7 @@ fn said(shop: &Shop, action: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_may_not_have_its_pull_secret_names_the_action() -> Result<()> {
-    let table = Table::laid("pull").await?;
+    let table = Table::laid("unpulled").await?;
     let vars = Shop::pull_secret(&table);
     let mut shop = Shop::closed(table, &vars).await?;
     for action in ["secretsmanager:CreateSecret", "secretsmanager:DescribeSecret"] {

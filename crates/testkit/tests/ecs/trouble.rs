@@ -95,7 +95,7 @@ async fn a_task_larger_than_fargate_has_is_refused_before_anything_starts() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_stops_before_its_agent_speaks_says_why() -> Result<()> {
-    let table = Table::laid("pull").await?;
+    let table = Table::laid("nowhere").await?;
     let image = format!("{}/bakery/no-such-agent:1", table.parts.base_registry());
     let shop = Shop::open(table, &[("AGENT_IMAGE", image)]).await?;
     let project = Project::new(&shop.table.parts, "RUN true", &single(&shop.image("pull/app:1")))?;
