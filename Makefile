@@ -18,7 +18,7 @@ test-ecs: ## the AWS rung alone, on an emulator of ECS and Secrets Manager that 
 test-both: ## the rung of both alone: one server with ECS and Kubernetes, builds with an entry on each
 	@scripts/test both
 
-bench: ## ratios against named peers, 20 interleaved pairs each, release profile
+bench: ## ratios against named peers, 20 interleaved pairs each, and what a thousand tasks ask of Kubernetes and of AWS; release profile
 	@scripts/bench
 
 check: ## format, lints and examples only

@@ -1,6 +1,7 @@
 //! An agent without Kaniko: the real log, spool and shipper, with lines that the test makes up.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,19 @@ impl Acting {
     /// Begins to deliver what is written, and what will be.
     pub fn ship(&self) -> Shipper {
         Shipper::start(self.runs.clone(), self.run, Arc::clone(&self.spool))
+    }
+
+    /// Lives as an agent does: writes a line every so often until it is over, and ends well.
+    pub async fn live(self, pause: Duration, over: impl Future<Output = ()>) -> Result<()> {
+        let shipper = self.ship();
+        let mut writer = self.writer();
+        let mut over = pin!(over);
+        let mut line = 0;
+        while tokio::time::timeout(pause, &mut over).await.is_err() {
+            line += 1;
+            writer.push(format!("line {line} of {}\n", self.run).as_bytes(), |_| {});
+        }
+        self.end(shipper).await
     }
 
     /// Delivers the rest, and reports that it is baked.

@@ -20,6 +20,7 @@ pub mod registry;
 pub mod repository;
 pub mod s3;
 pub mod server;
+pub mod shop;
 pub mod stage;
 pub mod tap;
 pub mod wire;

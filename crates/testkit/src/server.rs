@@ -117,6 +117,14 @@ impl Server {
         self.process.as_ref().and_then(Running::id)
     }
 
+    /// A line of its `/proc/PID/status`, in KiB: `VmRSS` is what it has now, `VmHWM` the most that it had.
+    pub fn memory(&self, line: &str) -> Result<u64> {
+        let pid = self.pid().context("the server is gone")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let value = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
+        Ok(value.context("no such line")?.trim().trim_end_matches(" kB").parse()?)
+    }
+
     /// Where its own log goes.
     pub fn log_file(&self) -> PathBuf {
         self.folder.path().join("server.log")

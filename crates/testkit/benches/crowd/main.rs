@@ -25,10 +25,10 @@ use tokio::task::JoinSet;
 /// Builds, and tasks of each.
 const BUILDS: usize = 20;
 const TASKS: usize = 50;
-/// Lines of one task, one every ...
-const LINES: u32 = 60;
-/// ... so long: a task lives for a minute after it has begun.
+/// Between two lines of a task.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a task lives after it has begun.
+const LIFE: Duration = Duration::from_mins(1);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
     let api = Api::of(&kitchen).await?;
     let log = required("BAKERY_TEST_K8S_AUDIT_LOG");
     let seen = audit::position(Path::new(&log))?;
-    let idle = memory(&kitchen, "VmRSS")?;
+    let idle = kitchen.server.memory("VmRSS")?;
 
     let config = format!(
         "global:\n  platform: k8s\n  kaniko: {{ no-push: true }}\nbake:\n{}",
@@ -65,12 +65,12 @@ async fn main() -> Result<()> {
     }
     let took = begin.elapsed();
     kitchen.gone(Duration::from_mins(2)).await?;
-    let peak = memory(&kitchen, "VmHWM")?;
+    let peak = kitchen.server.memory("VmHWM")?;
     let who = format!("system:serviceaccount:{}:bakery", kitchen.space.name);
     let calls = audit::calls(Path::new(&log), seen, &who)?;
     let tasks = BUILDS * TASKS;
     println!(
-        "{tasks} tasks in {BUILDS} builds, {LINES} lines each, all ended well: {took:.0?}; most agents at once: {}",
+        "{tasks} tasks in {BUILDS} builds, a line every {PAUSE:?} for {LIFE:?}, all ended well: {took:.0?}; most agents at once: {}",
         baked.most
     );
     println!("calls of the server's account to the API server, from its audit log:");
@@ -173,23 +173,9 @@ impl Api {
 
 async fn play(http: reqwest::Client, url: String, run: RunName, token: String, pod: String) -> Result<()> {
     let agent = Acting::bind(&url, run, &token).await?;
-    let shipper = agent.ship();
-    let mut writer = agent.writer();
-    for line in 0..LINES {
-        writer.push(format!("line {line} of {run}\n").as_bytes(), |_| {});
-        tokio::time::sleep(PAUSE).await;
-    }
-    agent.end(shipper).await?;
+    agent.live(PAUSE, tokio::time::sleep(LIFE)).await?;
     let done = json!({ "metadata": { "annotations": { "bakery.test/done": "true" } } });
     let patch = http.patch(pod).header("content-type", "application/merge-patch+json").body(done.to_string());
     patch.send().await?.error_for_status()?;
     Ok(())
-}
-
-/// A line of the server's `/proc/PID/status`, in KiB.
-fn memory(kitchen: &Kitchen, line: &str) -> Result<u64> {
-    let pid = kitchen.server.pid().context("the server is gone")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
-    Ok(value.context("no such line")?.trim().trim_end_matches(" kB").parse()?)
 }

@@ -8,6 +8,8 @@
 //! Who calls is told by the access key alone; signatures are checked by the S3 server and by nobody else. A session's
 //! calls of S3 are the exception: that server knows no sessions, so the proxy checks token and signature, and signs the
 //! call again without the token.
+//!
+//! More tasks than a machine can run are a stub's, named as one: [`Proxy::stub`].
 
 mod answer;
 mod bed;
@@ -21,6 +23,8 @@ mod rights;
 mod serve;
 mod signature;
 mod state;
+mod stub;
+mod table;
 mod token;
 
 pub use bed::Bed;
@@ -28,3 +32,5 @@ pub use fault::{Ending, Fault};
 pub use policy::{Names, Policy, Right, Verdict};
 pub use proxy::Proxy;
 pub use record::{Outcome, Recorded};
+pub use stub::Launch;
+pub use table::{CLIENT, SERVER, Table};

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::bed::Bed;
@@ -19,6 +19,7 @@ use super::policy::Policy;
 use super::record::Recorded;
 use super::serve::serve;
 use super::state::{Inner, Shared};
+use super::stub::Launch;
 use super::token::Tokens;
 use crate::process::until;
 use crate::s3::Keys;
@@ -51,6 +52,7 @@ impl Proxy {
             account: account.to_owned(),
             s3: s3.map(|host| format!("http://{host}")),
             tokens: Tokens::default(),
+            stub: Arc::default(),
             state: Mutex::default(),
         });
         let open = watch::Sender::new(true);
@@ -131,6 +133,13 @@ impl Proxy {
         self.emulator("ecs:StopTask", &stop).await.map(drop)
     }
 
+    /// From now on the tasks of a family are the stub's: it answers `RunTask`, `DescribeTasks` and `StopTask` about them
+    /// itself, and no container starts. What it is asked to start comes out here. All else goes where it went before:
+    /// permissions, tokens and definitions hold for them too, and `ListTasks` does not know them.
+    pub fn stub(&self, family: &str) -> mpsc::UnboundedReceiver<Launch> {
+        self.shared.stub.take(family)
+    }
+
     /// Deregisters a definition behind everybody's back.
     pub async fn deregister(&self, definition: &str) -> Result<()> {
         let gone =
@@ -167,6 +176,11 @@ impl Proxy {
     /// Every call so far, in the order in which they were answered.
     pub fn calls(&self) -> Vec<Recorded> {
         self.state().calls.clone()
+    }
+
+    /// What one sees of each call, in the same order: of many thousands no copy is made.
+    pub fn each<T>(&self, see: impl FnMut(&Recorded) -> T) -> Vec<T> {
+        self.state().calls.iter().map(see).collect()
     }
 
     /// The calls of one action.

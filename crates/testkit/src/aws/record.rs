@@ -23,6 +23,8 @@ pub enum Outcome {
     Refused,
     /// The test had asked for this answer.
     Injected,
+    /// The stub has answered, and no container is behind it.
+    Stubbed,
     /// What the proxy remembers answered: a `clientToken` that was used, a definition that was deregistered.
     Remembered,
 }

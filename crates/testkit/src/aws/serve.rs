@@ -108,7 +108,35 @@ impl Shared {
             let answer = Answer::error(call, StatusCode::OK, "ClientException", said);
             return (answer, Outcome::Remembered);
         }
+        if let Some(answer) = self.stub.start(call, &self.account) {
+            return (Answer::json(answer), Outcome::Stubbed);
+        }
         (self.pass(head, call, raw).await, Outcome::Forwarded)
+    }
+
+    /// `DescribeTasks`: the stub shows its own, the emulator what is left.
+    async fn describe(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+        let (shown, others) = self.stub.describe(&call.body);
+        if shown.is_empty() {
+            return (self.pass(head, call, raw).await, Outcome::Forwarded);
+        } else if others.is_empty() {
+            return (Answer::json(json!({ "tasks": shown, "failures": [] })), Outcome::Stubbed);
+        }
+        let (mut head, mut body) = (head.clone(), call.body.clone());
+        head.headers.remove(header::CONTENT_LENGTH);
+        body["tasks"] = others.into();
+        let mut answer = self.pass(&head, call, body.to_string().into()).await;
+        if let Some(tasks) = answer.body["tasks"].as_array_mut() {
+            tasks.extend(shown);
+        }
+        (answer, Outcome::Forwarded)
+    }
+
+    async fn stop(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+        match self.stub.stop(call) {
+            Some(answer) => (Answer::json(answer), Outcome::Stubbed),
+            None => (self.pass(head, call, raw).await, Outcome::Forwarded),
+        }
     }
 
     async fn json(&self, head: &Parts, call: &Call, raw: Bytes) -> Done {
@@ -130,6 +158,8 @@ impl Shared {
         }
         let (mut answer, outcome) = match call.action.as_str() {
             "ecs:RunTask" => self.launch(head, call, raw).await,
+            "ecs:DescribeTasks" => self.describe(head, call, raw).await,
+            "ecs:StopTask" => self.stop(head, call, raw).await,
             _ => (self.pass(head, call, raw).await, Outcome::Forwarded),
         };
         match fault {

@@ -1,7 +1,7 @@
 //! What all requests share, what is learned from them, and what is refused.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use axum::http::header;
@@ -13,6 +13,7 @@ use super::fault::{Ending, Faults, hide};
 use super::policy::{Policy, Right, Verdict};
 use super::record::Recorded;
 use super::rights::{definition, rights, roles_of};
+use super::stub::Stub;
 use super::token::Tokens;
 
 /// What all requests share.
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) account: String,
     pub(super) s3: Option<String>,
     pub(super) tokens: Tokens,
+    pub(super) stub: Arc<Stub>,
     pub(super) state: Mutex<Inner>,
 }
 

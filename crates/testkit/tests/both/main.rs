@@ -7,6 +7,3 @@ mod bake;
 mod failures;
 mod lost_server;
 mod pair;
-#[path = "../ecs/table.rs"]
-#[expect(dead_code, reason = "here it is the server that asks AWS, there the tests do it by hand as well")]
-mod table;

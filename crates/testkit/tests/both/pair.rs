@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::aws::Table;
 use bakery_testkit::client::Ended;
 use bakery_testkit::kitchen::Kitchen;
 use serde_json::Value;
-
-use crate::table::Table;
 
 /// Fields are dropped in order: the server first.
 pub(crate) struct Pair {

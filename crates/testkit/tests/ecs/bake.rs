@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::aws::{SERVER, Table};
 use bakery_testkit::client::{Log, finish};
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
-
-use crate::shop::{Shop, single};
-use crate::table::{SERVER, Table};
+use bakery_testkit::shop::{Shop, single};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_is_baked_for_two_architectures_with_the_baseline_rights_alone() -> Result<()> {

@@ -1,12 +1,10 @@
 //! What the bed itself promises, by plain calls: tasks are real containers, and calls are seen and judged.
 
 use anyhow::{Result, ensure};
-use bakery_testkit::aws::{Outcome, Policy};
+use bakery_testkit::aws::{Outcome, Policy, SERVER, Table};
 use bakery_testkit::registry::{LOGIN, Registry, basic_auth};
 use serde_json::{Value, json};
 use tokio::process::Command;
-
-use crate::table::{SERVER, Table};
 
 /// What a container must find: its override, its architecture, its role's keys, and nothing that Fargate does not give.
 const LOOK: &str = r#"

@@ -9,9 +9,8 @@ use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::ecs::{Capacity, EcsPlatform, EcsSettings};
 use bakery_server::platform::{LaunchOrder, Launcher};
 use bakery_server::spawn::Tasks;
+use bakery_testkit::aws::{SERVER, Table};
 use bakery_testkit::stage::{Orders, shell_image};
-
-use crate::table::{SERVER, Table};
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
 struct Workshop {

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use bakery_testkit::aws::{Ending, Fault, Outcome};
+use bakery_testkit::aws::{Ending, Fault, Outcome, Table};
 use bakery_testkit::process::until;
 use serde_json::{Value, json};
-
-use crate::table::Table;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_come_once_and_then_the_call_goes_through() -> Result<()> {

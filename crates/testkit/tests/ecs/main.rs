@@ -9,6 +9,4 @@ mod faults;
 mod objects;
 mod rights;
 mod secrets;
-mod shop;
-mod table;
 mod trouble;

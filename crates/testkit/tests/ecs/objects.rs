@@ -1,10 +1,9 @@
 //! The S3 server behind the proxy, by a third party's signatures: curl's.
 
 use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::aws::{CLIENT, Table};
 use bakery_testkit::s3::Keys;
 use tokio::process::Command;
-
-use crate::table::{CLIENT, Table};
 
 /// The status, and what came.
 async fn curl(table: &Table, keys: &Keys, args: &[&str], object: &str) -> Result<(u16, String)> {

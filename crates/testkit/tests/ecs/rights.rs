@@ -10,8 +10,8 @@ use bakery_testkit::client::{Log, finish};
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 
-use crate::shop::{Shop, single};
-use crate::table::Table;
+use bakery_testkit::aws::Table;
+use bakery_testkit::shop::{Shop, single};
 
 /// Rights of the policies that no call of ours shows.
 const UNSEEN: [(&str, &str); 7] = [

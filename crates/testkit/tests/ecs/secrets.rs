@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::shop::{Shop, single};
-use crate::table::Table;
+use bakery_testkit::aws::Table;
+use bakery_testkit::shop::{Shop, single};
 
 /// The server's own, which agents have no business with.
 const TOKEN: &str = "rye-and-caraway-0451";

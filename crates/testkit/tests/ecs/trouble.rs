@@ -7,8 +7,8 @@ use bakery_testkit::aws::{Ending, Fault};
 use bakery_testkit::client::{Log, finish};
 use bakery_testkit::project::{Project, numbered};
 
-use crate::shop::{Shop, single};
-use crate::table::Table;
+use bakery_testkit::aws::Table;
+use bakery_testkit::shop::{Shop, single};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn throttling_and_an_answer_that_is_lost_cost_time_alone() -> Result<()> {

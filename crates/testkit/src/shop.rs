@@ -1,32 +1,36 @@
 //! What tests of whole builds begin with: a server that bakes on ECS, whose calls go through a table's proxy.
 
 use anyhow::{Context as _, Result};
-use bakery_testkit::client::{Client, Ended};
-use bakery_testkit::process::free_port;
-use bakery_testkit::project::Project;
-use bakery_testkit::registry::{LOGIN, Registry};
-use bakery_testkit::server::Server;
 use serde_json::Value;
 
-use crate::table::{CLIENT, Table};
+use crate::aws::{CLIENT, Table};
+use crate::client::{Client, Ended};
+use crate::process::free_port;
+use crate::project::Project;
+use crate::registry::{LOGIN, Registry};
+use crate::server::Server;
 
-/// Fields are dropped in order: the server first.
-pub(crate) struct Shop {
-    pub(crate) server: Server,
-    pub(crate) table: Table,
-    pub(crate) registry: Registry,
+/// A server that bakes on ECS, with a registry of its own. Fields are dropped in order: the server first.
+#[derive(Debug)]
+pub struct Shop {
+    /// The server.
+    pub server: Server,
+    /// Its AWS.
+    pub table: Table,
+    /// Where its images go.
+    pub registry: Registry,
 }
 
 impl Shop {
     /// A server that is up. `vars` go on top of what every test wants.
-    pub(crate) async fn open(table: Table, vars: &[(&str, String)]) -> Result<Self> {
+    pub async fn open(table: Table, vars: &[(&str, String)]) -> Result<Self> {
         let mut shop = Self::closed(table, vars).await?;
         shop.server.run().await?;
         Ok(shop)
     }
 
     /// The same before its server has started.
-    pub(crate) async fn closed(table: Table, vars: &[(&str, String)]) -> Result<Self> {
+    pub async fn closed(table: Table, vars: &[(&str, String)]) -> Result<Self> {
         let registry = Registry::start(&table.parts).await?;
         let listen = free_port(&table.bed.host)?.to_string();
         let own = [
@@ -42,24 +46,25 @@ impl Shop {
         Ok(Self { server, table, registry })
     }
 
-    pub(crate) fn client(&self, project: &Project) -> Client {
+    /// A client in a project's folder.
+    pub fn client(&self, project: &Project) -> Client {
         Client::new(&self.table.parts, project.path(), &self.server.url)
     }
 
     /// Why the last build failed, in a word.
-    pub(crate) async fn reason(&self, project: &Project) -> Result<String> {
+    pub async fn reason(&self, project: &Project) -> Result<String> {
         let listed = self.client(project).run(&["ps", "--json"]).await?;
         let answer: Value = serde_json::from_str(&listed.out)?;
         Ok(answer["builds"][0]["reason"].as_str().unwrap_or_default().to_owned())
     }
 
     /// A name in the registry of this shop.
-    pub(crate) fn image(&self, name: &str) -> String {
+    pub fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host)
     }
 
     /// What skopeo, a third party, prints about an image.
-    pub(crate) async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
+    pub async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
         let mut command = tokio::process::Command::new(&self.table.parts.skopeo);
         command.arg("inspect").args(args).args(["--tls-verify=false", &format!("docker://{image}")]);
         let output = command.output().await.context("skopeo")?;
@@ -68,7 +73,7 @@ impl Shop {
     }
 
     /// Everything that a failed assertion should show.
-    pub(crate) fn story(&self, ended: &Ended) -> String {
+    pub fn story(&self, ended: &Ended) -> String {
         let calls: Vec<String> = self.table.proxy.calls().iter().map(|call| format!("{call:?}")).collect();
         format!(
             "client: {:?}\n{}\n{}\nserver:\n{}\ncalls:\n{}",
@@ -81,7 +86,7 @@ impl Shop {
     }
 
     /// The tasks that were started, in order, each with the call that did so.
-    pub(crate) fn started(&self) -> Vec<(String, Value)> {
+    pub fn started(&self) -> Vec<(String, Value)> {
         let mut started: Vec<(String, Value)> = Vec::new();
         for call in self.table.proxy.calls_of("ecs:RunTask") {
             let Some(arn) = call.answer["tasks"][0]["taskArn"].as_str() else { continue };
@@ -93,7 +98,7 @@ impl Shop {
     }
 
     /// The server's variables for contexts in this table's bucket.
-    pub(crate) fn bucket(table: &Table) -> [(&'static str, String); 4] {
+    pub fn bucket(table: &Table) -> [(&'static str, String); 4] {
         [
             ("S3_ENDPOINT", table.proxy.host_on(&table.bed.host)),
             ("S3_SSL", "false".to_owned()),
@@ -103,7 +108,7 @@ impl Shop {
     }
 
     /// The variables of a secret to create for the agent image.
-    pub(crate) fn pull_secret(table: &Table) -> [(&'static str, String); 3] {
+    pub fn pull_secret(table: &Table) -> [(&'static str, String); 3] {
         let (user, password) = LOGIN;
         [
             ("AGENT_IMAGE_SECRET_NAME", table.names.secret_name.clone()),
@@ -113,7 +118,7 @@ impl Shop {
     }
 
     /// The S3 variables of a client with keys of its own.
-    pub(crate) fn with_bucket(&self, client: Client) -> Client {
+    pub fn with_bucket(&self, client: Client) -> Client {
         let bucket = Self::bucket(&self.table);
         let client = bucket.iter().fold(client, |client, (name, value)| client.with(name, value));
         client.with("S3_ACCESS_KEY", CLIENT).with("S3_SECRET_KEY", "client-secret")
@@ -121,6 +126,6 @@ impl Shop {
 }
 
 /// A config with one amd64 task.
-pub(crate) fn single(destination: &str) -> String {
-    bakery_testkit::project::single(destination).replace("global:\n", "global:\n  platform: ecs\n")
+pub fn single(destination: &str) -> String {
+    crate::project::single(destination).replace("global:\n", "global:\n  platform: ecs\n")
 }

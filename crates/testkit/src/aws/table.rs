@@ -1,35 +1,45 @@
-//! What the tests of the bed begin with: a proxy of their own, a family and a cluster of their own, plain calls.
+//! What tests of the bed begin with: a proxy of their own, a family and a cluster of their own, plain calls.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::aws::{Bed, Names, Policy, Proxy};
-use bakery_testkit::engine::Engine;
-use bakery_testkit::parts::Parts;
-use bakery_testkit::process::until;
-use bakery_testkit::s3::{Keys, S3};
 use serde_json::{Value, json};
 
-pub(crate) const SERVER: &str = "AKIASERVEROFTESTS001";
-pub(crate) const CLIENT: &str = "AKIACLIENTOFTESTS001";
+use super::{Bed, Names, Policy, Proxy};
+use crate::engine::Engine;
+use crate::parts::Parts;
+use crate::process::until;
+use crate::s3::{Keys, S3};
 
-pub(crate) struct Table {
-    pub(crate) parts: Parts,
-    pub(crate) bed: Bed,
-    pub(crate) engine: Engine,
-    pub(crate) names: Names,
-    pub(crate) proxy: Proxy,
+/// The access key of the server.
+pub const SERVER: &str = "AKIASERVEROFTESTS001";
+/// The access key of the client.
+pub const CLIENT: &str = "AKIACLIENTOFTESTS001";
+
+/// What a test has of AWS for itself.
+#[derive(Debug)]
+pub struct Table {
+    /// The real parts.
+    pub parts: Parts,
+    /// The emulator.
+    pub bed: Bed,
+    /// The engine on which it starts containers.
+    pub engine: Engine,
+    /// What the policies name.
+    pub names: Names,
+    /// The proxy before the emulator.
+    pub proxy: Proxy,
     _s3: Option<S3>,
 }
 
 impl Table {
     /// The server has the baseline alone.
-    pub(crate) async fn laid(name: &str) -> Result<Self> {
+    pub async fn laid(name: &str) -> Result<Self> {
         Self::with(name, None).await
     }
 
     /// The same with an S3 server behind the proxy, for client and task role.
-    pub(crate) async fn with_s3(name: &str) -> Result<Self> {
+    pub async fn with_s3(name: &str) -> Result<Self> {
         let (parts, bed) = (Parts::required(), Bed::required());
         let keys = [Keys::new(CLIENT, "client-secret"), Keys::new(SERVER, "server-secret"), bed.task.clone()];
         let s3 = S3::listening(&parts, &parts.gateway, &keys).await?;
@@ -60,14 +70,14 @@ impl Table {
     }
 
     /// Gives the server what goes beyond the baseline.
-    pub(crate) fn with_extras(&self) -> Result<()> {
+    pub fn with_extras(&self) -> Result<()> {
         let extras = Policy::example("server-extras", &self.names)?;
         self.proxy.grant("server", SERVER, Policy::example("server", &self.names)?.and(extras));
         Ok(())
     }
 
     /// The variables of a server that runs its tasks here.
-    pub(crate) fn vars(&self) -> [(&'static str, String); 12] {
+    pub fn vars(&self) -> [(&'static str, String); 12] {
         [
             ("AWS_REGION", self.names.region.clone()),
             ("AWS_ENDPOINT_URL_ECS", self.proxy.url()),
@@ -85,7 +95,7 @@ impl Table {
     }
 
     /// What the server asks; the status and the answer.
-    pub(crate) async fn ask(&self, action: &str, body: &Value) -> Result<(u16, Value)> {
+    pub async fn ask(&self, action: &str, body: &Value) -> Result<(u16, Value)> {
         let (service, name) = action.split_once(':').context("service:Action")?;
         let target = if service == "ecs" { "AmazonEC2ContainerServiceV20141113" } else { service };
         let region = &self.bed.region;
@@ -98,20 +108,20 @@ impl Table {
     }
 
     /// The same where only success will do.
-    pub(crate) async fn done(&self, action: &str, body: &Value) -> Result<Value> {
+    pub async fn done(&self, action: &str, body: &Value) -> Result<Value> {
         let (status, answer) = self.ask(action, body).await?;
         ensure!(status == 200, "{action}: {status} {answer}");
         Ok(answer)
     }
 
     /// Registers a definition of the agent image that runs a script of its shell; gives the ARN.
-    pub(crate) async fn define(&self, arch: &str, script: &str) -> Result<String> {
+    pub async fn define(&self, arch: &str, script: &str) -> Result<String> {
         let container = json!({ "entryPoint": ["/kaniko/bin/sh", "-c"], "command": [script] });
         self.define_container(arch, container).await
     }
 
     /// The same with the container's own members on top. The bed takes from the image's index what the architecture is.
-    pub(crate) async fn define_container(&self, arch: &str, own: Value) -> Result<String> {
+    pub async fn define_container(&self, arch: &str, own: Value) -> Result<String> {
         let mut container = json!({ "name": "agent", "image": self.parts.agent_index, "essential": true });
         container
             .as_object_mut()
@@ -128,7 +138,8 @@ impl Table {
         Ok(answer["taskDefinition"]["taskDefinitionArn"].as_str().context("no ARN")?.to_owned())
     }
 
-    pub(crate) fn launch(&self, definition: &str) -> Value {
+    /// What `RunTask` is asked for a task of a definition.
+    pub fn launch(&self, definition: &str) -> Value {
         json!({
             "cluster": self.names.cluster, "taskDefinition": definition, "launchType": "FARGATE", "count": 1,
             "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-1"], "assignPublicIp": "ENABLED" } },
@@ -136,18 +147,19 @@ impl Table {
     }
 
     /// Starts a task; gives its ARN.
-    pub(crate) async fn run(&self, launch: &Value) -> Result<String> {
+    pub async fn run(&self, launch: &Value) -> Result<String> {
         let answer = self.done("ecs:RunTask", launch).await?;
         Ok(answer["tasks"][0]["taskArn"].as_str().with_context(|| answer.to_string())?.to_owned())
     }
 
-    pub(crate) async fn describe(&self, task: &str) -> Result<Value> {
+    /// What `DescribeTasks` answers about a task.
+    pub async fn describe(&self, task: &str) -> Result<Value> {
         let body = json!({ "cluster": self.names.cluster, "tasks": [task] });
         self.done("ecs:DescribeTasks", &body).await
     }
 
     /// Waits for a status; gives the task.
-    pub(crate) async fn reaches(&self, task: &str, status: &str) -> Result<Value> {
+    pub async fn reaches(&self, task: &str, status: &str) -> Result<Value> {
         let mut seen = Value::Null;
         let reached = async || {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -160,13 +172,13 @@ impl Table {
     }
 
     /// The name of a task's container in the engine.
-    pub(crate) fn container(task: &str) -> String {
+    pub fn container(task: &str) -> String {
         let id = task.rsplit('/').next().unwrap_or_default();
         format!("ministack-ecs-{}-agent", &id[..8])
     }
 
     /// Waits for a task's end and gives its exit code; any other is shown with the container's log.
-    pub(crate) async fn exits(&self, task: &str, code: i64) -> Result<Value> {
+    pub async fn exits(&self, task: &str, code: i64) -> Result<Value> {
         let ended = self.reaches(task, "STOPPED").await?;
         if ended["containers"][0]["exitCode"] != code {
             let log = self.engine.docker(&["logs", &Self::container(task)]).await.unwrap_or_default();

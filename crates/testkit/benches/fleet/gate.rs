@@ -1,0 +1,54 @@
+//! Where tasks wait until the benchmark has measured what it came for.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Clones are handles to the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Gate {
+    open: Arc<watch::Sender<bool>>,
+    came: Arc<watch::Sender<usize>>,
+}
+
+/// A page that is answered once the gate is open; ends with its owner.
+pub(crate) struct Page {
+    pub(crate) url: String,
+    _server: JoinSet<()>,
+}
+
+impl Gate {
+    /// Comes to the gate, and waits there.
+    pub(crate) async fn pass(self) {
+        self.came.send_modify(|came| *came += 1);
+        // A gate that is gone keeps nobody.
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+
+    /// Waits until so many have come.
+    pub(crate) async fn came(&self, all: usize) {
+        let _ = self.came.subscribe().wait_for(|came| *came >= all).await;
+    }
+
+    /// Lets everybody through.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// For those who come by HTTP, to a port on `ip`.
+    pub(crate) async fn page(&self, ip: &str) -> Result<Page> {
+        let listener = TcpListener::bind((ip, 0)).await?;
+        let url = format!("http://{}/", listener.local_addr()?);
+        let gate = self.clone();
+        let router = Router::new().fallback(move || gate.clone().pass());
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Page { url, _server: server })
+    }
+}

@@ -1,0 +1,160 @@
+//! A thousand tasks at once on ECS, and real containers beside them: what one server asks of AWS about all of them.
+//!
+//! A stub, named so, answers for the thousand (`bakery_testkit::aws`, `Proxy::stub`); their agents are the real shipper
+//! without Kaniko, and get their launch tokens from the launches that the stub saw. The emulator runs the others in real
+//! containers, with the real agent and the real Kaniko. All write a line a second and live until all have been measured.
+//!
+//! Reports the server's calls from the proxy's record, and the server's memory for each task.
+
+mod gate;
+mod report;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bakery_core::wire::run::launch_env;
+use bakery_testkit::agent::Acting;
+use bakery_testkit::aws::{Launch, Outcome, Table};
+use bakery_testkit::client::Ended;
+use bakery_testkit::process::until;
+use bakery_testkit::project::Project;
+use bakery_testkit::shop::Shop;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+
+use crate::gate::Gate;
+use crate::report::Report;
+
+/// Builds of the stub, and tasks of each.
+const STUBBED: (usize, usize) = (20, 50);
+/// Builds in real containers, which start one after another, and tasks of each.
+const REAL: (usize, usize) = (5, 10);
+const TASKS: usize = STUBBED.0 * STUBBED.1 + REAL.0 * REAL.1;
+/// Between two lines of a task.
+const PAUSE: Duration = Duration::from_secs(1);
+/// After the last task has begun, until what was asked about its beginning is answered.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long all of them are watched while nothing begins and nothing ends.
+const STEADY: Duration = Duration::from_mins(2);
+/// How long a build may take to begin.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let table = Table::laid("fleet").await?;
+    table.with_extras()?;
+    // A cpu and 2 GiB are the stub's; a task that asks for nothing is smaller.
+    let launches = table.proxy.stub(&format!("{}-amd64-1024-2048", table.names.family));
+    let shop = Shop::open(table, &[("MAX_RUNS", TASKS.to_string()), ("RUST_LOG", "warn".to_owned())]).await?;
+    let idle = shop.server.memory("VmRSS")?;
+    let gate = Gate::default();
+    let page = gate.page(&shop.table.bed.host).await?;
+    let mut crew = Crew { shop: &shop, builds: JoinSet::new(), players: JoinSet::new() };
+    let mut report = Report::begin();
+
+    let wait = format!("RUN while sleep 1; do echo warm; done & wget -q -O - {} && kill $!", page.url);
+    let real = Project::new(&shop.table.parts, &wait, &config("", REAL.1))?;
+    for build in 1..=REAL.0 {
+        crew.bake(&real);
+        crew.meanwhile(gate.came(build * REAL.1)).await?;
+    }
+    report.part("real begin");
+    let stubbed = Project::new(&shop.table.parts, "RUN true", &config("  cpu: 1\n", STUBBED.1))?;
+    crew.players.spawn(play(launches, shop.server.url.clone(), gate.clone()));
+    for _ in 0..STUBBED.0 {
+        crew.bake(&stubbed);
+    }
+    crew.meanwhile(gate.came(TASKS)).await?;
+    crew.meanwhile(tokio::time::sleep(SETTLE)).await?;
+    report.part("others begin");
+    crew.meanwhile(tokio::time::sleep(STEADY)).await?;
+    report.part("steady");
+    gate.open();
+    crew.end().await?;
+    let proxy = &shop.table.proxy;
+    let quiet = async || proxy.each(|call| call.at).last().is_none_or(|at| at.elapsed() > SETTLE);
+    until("the last call", PATIENCE, quiet).await?;
+    report.part("end");
+
+    report.read(proxy);
+    println!(
+        "{} builds of {} tasks that a stub answers for, {} builds of {} in real containers, all at once, all ended well",
+        STUBBED.0, STUBBED.1, REAL.0, REAL.1
+    );
+    println!("calls of the server to AWS, from the proxy's record:");
+    print!("{}", report.table(TASKS));
+    let (count, span, rate) = report.rate("ecs:DescribeTasks", "steady");
+    println!(
+        "steady state, {TASKS} tasks whose agents speak: {count} DescribeTasks in {span:.0?}, {rate:.3} a second   bar: <= 0.1"
+    );
+    println!(
+        "longest answer: {:.0?} of the stub, {:.0?} of the emulator",
+        report.longest(Outcome::Stubbed),
+        report.longest(Outcome::Forwarded)
+    );
+    let peak = shop.server.memory("VmHWM")?;
+    let each = (peak - idle) / u64::try_from(TASKS)?;
+    println!("the server's memory: {idle} KiB idle, {peak} KiB at its peak: {each} KiB a task");
+    Ok(())
+}
+
+/// A build of so many tasks on ECS that keeps its image.
+fn config(size: &str, tasks: usize) -> String {
+    let entries = "- arch: amd64\n".repeat(tasks);
+    format!("global:\n  platform: ecs\n{size}  kaniko: {{ no-push: true }}\nbake:\n{entries}")
+}
+
+/// What goes on beside the measuring.
+struct Crew<'a> {
+    shop: &'a Shop,
+    builds: JoinSet<Result<Ended>>,
+    players: JoinSet<Result<()>>,
+}
+
+impl Crew<'_> {
+    fn bake(&mut self, project: &Project) {
+        let client = self.shop.client(project);
+        self.builds.spawn(async move { client.run(&[]).await });
+    }
+
+    /// Waits for something while everything lives.
+    async fn meanwhile(&mut self, wait: impl Future<Output = ()>) -> Result<()> {
+        tokio::select! {
+            waited = tokio::time::timeout(PATIENCE, wait) => waited.context("not all tasks have begun in time"),
+            Some(ended) = self.builds.join_next() => {
+                bail!("a build has ended before its time: {}", self.shop.story(&ended??))
+            }
+            Some(ended) = self.players.join_next() => ended?,
+        }
+    }
+
+    /// Waits until every build has ended, and has ended well.
+    async fn end(&mut self) -> Result<()> {
+        while let Some(ended) = self.builds.join_next().await {
+            let ended = ended??;
+            ensure!(ended.code == Some(0), "{}", self.shop.story(&ended));
+        }
+        Ok(())
+    }
+}
+
+/// Plays the agents of all launches, until one fails.
+async fn play(mut launches: UnboundedReceiver<Launch>, url: String, gate: Gate) -> Result<()> {
+    let mut agents: JoinSet<Result<()>> = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(launch) = launches.recv() => {
+                let (url, gate) = (url.clone(), gate.clone());
+                agents.spawn(async move {
+                    launch.runs().await;
+                    let var = |name: &str| launch.env.get(name).with_context(|| format!("a launch without {name}"));
+                    let agent = Acting::bind(&url, var(launch_env::RUN)?.parse()?, var(launch_env::TOKEN)?).await?;
+                    agent.live(PAUSE, gate.pass()).await?;
+                    launch.exits(0);
+                    Ok(())
+                });
+            }
+            Some(ended) = agents.join_next() => ended??,
+        }
+    }
+}

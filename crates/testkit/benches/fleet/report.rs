@@ -1,0 +1,109 @@
+//! What the server asked of AWS, from the proxy's record.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use bakery_testkit::aws::{Outcome, Proxy};
+
+/// One call.
+struct Call {
+    action: String,
+    at: Instant,
+    took: Duration,
+    outcome: Outcome,
+}
+
+/// All calls, and the parts of the run that they fell into.
+pub(crate) struct Report {
+    calls: Vec<Call>,
+    begun: Instant,
+    /// Name and end of each; one begins where the one before it ends.
+    parts: Vec<(&'static str, Instant)>,
+}
+
+impl Report {
+    pub(crate) fn begin() -> Self {
+        Self { calls: Vec::new(), begun: Instant::now(), parts: Vec::new() }
+    }
+
+    /// A part of the run ends now.
+    pub(crate) fn part(&mut self, name: &'static str) {
+        self.parts.push((name, Instant::now()));
+    }
+
+    pub(crate) fn read(&mut self, proxy: &Proxy) {
+        self.calls = proxy.each(|call| Call {
+            action: call.action.clone(),
+            at: call.at,
+            took: call.took,
+            outcome: call.outcome,
+        });
+    }
+
+    /// Calls of an action in a part, and how many a second that is.
+    pub(crate) fn rate(&self, action: &str, part: &str) -> (usize, Duration, f64) {
+        let (from, to) =
+            self.spans().find(|(name, _)| *name == part).map_or((self.begun, self.begun), |it| it.1);
+        let count = self.times(action).filter(|at| (from..to).contains(at)).count();
+        (count, to - from, per_second(count, to - from))
+    }
+
+    /// For people: each action by part, by task and by minute.
+    pub(crate) fn table(&self, tasks: usize) -> String {
+        let actions: BTreeSet<&str> = self.calls.iter().map(|call| call.action.as_str()).collect();
+        let mut text = format!("  {:<28}", "");
+        for (name, (from, to)) in self.spans() {
+            let _ = write!(text, "{:>16}", format!("{name} {:.0?}", to - from));
+        }
+        let _ = writeln!(text, "{:>8}{:>9}{:>10}{:>18}", "all", "a task", "a minute", "most in a second");
+        let whole = self.spans().last().map_or(Duration::ZERO, |(_, (_, to))| to - self.begun);
+        for action in actions {
+            let _ = write!(text, "  {action:<28}");
+            for (name, _) in self.spans() {
+                let _ = write!(text, "{:>16}", self.rate(action, name).0);
+            }
+            let all = self.times(action).count();
+            let (each, minute) = (number(all) / number(tasks), per_second(all, whole) * 60.0);
+            let _ = writeln!(text, "{all:>8}{each:>9.3}{minute:>10.1}{:>18}", self.most(action));
+        }
+        text
+    }
+
+    /// The longest answer among those that one gave.
+    pub(crate) fn longest(&self, outcome: Outcome) -> Duration {
+        self.calls
+            .iter()
+            .filter(|call| call.outcome == outcome)
+            .map(|call| call.took)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// The most calls of an action within one second.
+    fn most(&self, action: &str) -> usize {
+        let times: Vec<_> = self.times(action).collect();
+        let within = |first: &Instant| {
+            let second = *first..*first + Duration::from_secs(1);
+            times.iter().filter(|at| second.contains(*at)).count()
+        };
+        times.iter().map(within).max().unwrap_or_default()
+    }
+
+    fn times(&self, action: &str) -> impl Iterator<Item = Instant> {
+        self.calls.iter().filter(move |call| call.action == action).map(|call| call.at)
+    }
+
+    fn spans(&self) -> impl Iterator<Item = (&'static str, (Instant, Instant))> {
+        let from = std::iter::once(self.begun).chain(self.parts.iter().map(|(_, to)| *to));
+        self.parts.iter().zip(from).map(|((name, to), from)| (*name, (from, *to)))
+    }
+}
+
+fn per_second(count: usize, span: Duration) -> f64 {
+    number(count) / span.as_secs_f64()
+}
+
+fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
