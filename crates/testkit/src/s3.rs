@@ -73,8 +73,8 @@ impl S3 {
             let port = free_pair(ip)?;
             command.arg(format!("-{flag}.port={port}")).arg(format!("-{flag}.port.grpc={}", port + GRPC));
         }
-        // Its port is one for all, and nobody asks for it.
-        command.arg("-s3.port.iceberg=0");
+        // Their ports are the same for all servers; and what is tested is told to nobody.
+        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
         command.arg(format!("-s3.port.grpc={}", free_port(ip)?.port()));
         let log = folder.path().join("weed.log");
         let mut process = Running::start("weed", command, &log)?;
