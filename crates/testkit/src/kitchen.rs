@@ -9,9 +9,9 @@ use crate::process::{free_port, until};
 use crate::project::Project;
 use crate::registry::Registry;
 use crate::server::Server;
-use anyhow::{Context as _, Result, ensure};
+use crate::skopeo;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
-use tokio::process::Command;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 /// Held to write by a test that disturbs the whole cluster, to read by every other.
@@ -96,11 +96,7 @@ impl Kitchen {
 
     /// What skopeo, a third party, prints about an image.
     pub async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
-        let mut command = Command::new(&self.parts.skopeo);
-        command.arg("inspect").args(args).args(["--tls-verify=false", &format!("docker://{image}")]);
-        let output = command.output().await.context("skopeo")?;
-        ensure!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(serde_json::from_slice(&output.stdout)?)
+        skopeo::inspect(&self.parts, image, args).await
     }
 
     /// The build as `bakery-client ps --json` shows it.

@@ -21,6 +21,7 @@ pub mod repository;
 pub mod s3;
 pub mod server;
 pub mod shop;
+pub mod skopeo;
 pub mod stage;
 pub mod tap;
 pub mod wire;

@@ -1,6 +1,6 @@
 //! What tests of whole builds begin with: a server that bakes on ECS, whose calls go through a table's proxy.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::aws::{CLIENT, Table};
@@ -9,6 +9,7 @@ use crate::process::free_port;
 use crate::project::Project;
 use crate::registry::{LOGIN, Registry};
 use crate::server::Server;
+use crate::skopeo;
 
 /// A server that bakes on ECS, with a registry of its own. Fields are dropped in order: the server first.
 #[derive(Debug)]
@@ -65,11 +66,7 @@ impl Shop {
 
     /// What skopeo, a third party, prints about an image.
     pub async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
-        let mut command = tokio::process::Command::new(&self.table.parts.skopeo);
-        command.arg("inspect").args(args).args(["--tls-verify=false", &format!("docker://{image}")]);
-        let output = command.output().await.context("skopeo")?;
-        anyhow::ensure!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(serde_json::from_slice(&output.stdout)?)
+        skopeo::inspect(&self.table.parts, image, args).await
     }
 
     /// Everything that a failed assertion should show.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::project::{Project, single};
+use bakery_testkit::skopeo::architectures;
 
 use crate::pair::{Pair, halves, of_tasks};
 
@@ -15,9 +16,7 @@ async fn an_entry_on_each_platform_becomes_one_index() -> Result<()> {
     ensure!(ended.code == Some(0), "{}", pair.story(&ended));
 
     let index = kitchen.inspect(&image, &["--raw"]).await?;
-    let members = index["manifests"].as_array().context("an index")?;
-    let archs: Vec<_> = members.iter().map(|member| member["platform"]["architecture"].as_str()).collect();
-    ensure!(archs == [Some("amd64"), Some("arm64")], "{index}");
+    ensure!(architectures(&index)? == [Some("amd64"), Some("arm64")], "{index}");
     for arch in ["amd64", "arm64"] {
         let config = kitchen.inspect(&format!("{image}_{arch}"), &["--config"]).await?;
         ensure!(config["architecture"] == arch, "{arch}: {config}");

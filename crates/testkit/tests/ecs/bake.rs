@@ -8,6 +8,7 @@ use bakery_testkit::client::{Log, finish};
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::shop::{Shop, single};
+use bakery_testkit::skopeo::architectures;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_is_baked_for_two_architectures_with_the_baseline_rights_alone() -> Result<()> {
@@ -20,9 +21,7 @@ async fn the_demo_is_baked_for_two_architectures_with_the_baseline_rights_alone(
     let baked = client.run(&["--compose", "compose.yaml", "--config", "config.yaml"]).await?;
     ensure!(baked.code == Some(0), "{}", shop.story(&baked));
     let index = shop.inspect(&shop.image("demo/shop:1"), &["--raw"]).await?;
-    let members = index["manifests"].as_array().context("an index")?;
-    let archs: Vec<_> = members.iter().map(|member| member["platform"]["architecture"].as_str()).collect();
-    ensure!(archs == [Some("amd64"), Some("arm64")], "{index}");
+    ensure!(architectures(&index)? == [Some("amd64"), Some("arm64")], "{index}");
     let worker = shop.inspect(&shop.image("demo/worker:1"), &["--config"]).await?;
     ensure!(worker["architecture"] == "amd64", "{worker}");
     // The size that Fargate has, and what was asked for.

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use bakery_testkit::aws::{Outcome, Policy, SERVER, Table};
 use bakery_testkit::registry::{LOGIN, Registry, basic_auth};
+use bakery_testkit::skopeo::{inspect, skopeo};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 /// What a container must find: its override, its architecture, its role's keys, and nothing that Fargate does not give.
 const LOOK: &str = r#"
@@ -54,10 +54,7 @@ async fn kaniko_in_a_task_pushes_to_a_registry_of_this_machine() -> Result<()> {
     }
     for ((image, task), arch) in tasks.iter().zip(["amd64", "arm64"]) {
         table.exits(task, 0).await?;
-        let args =
-            ["inspect", "--tls-verify=false", "--format={{.Architecture}}", &format!("docker://{image}")];
-        let output = Command::new(&table.parts.skopeo).args(args).output().await?;
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), arch);
+        assert_eq!(inspect(&table.parts, image, &["--config"]).await?["architecture"], arch);
     }
     Ok(())
 }
@@ -174,7 +171,7 @@ async fn the_pull_secret_of_a_definition_is_used() -> Result<()> {
         &source,
         &to,
     ];
-    ensure!(Command::new(&table.parts.skopeo).args(args).status().await?.success(), "skopeo copy");
+    skopeo(&table.parts, &args).await?;
     let value = json!({ "username": user, "password": password }).to_string();
     let create = json!({ "Name": table.names.secret_name, "SecretString": value });
     let secret = table.done("secretsmanager:CreateSecret", &create).await?["ARN"].clone();

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::engine::Engine;
 use bakery_testkit::parts::{Parts, required};
 use bakery_testkit::project::Project;
+use bakery_testkit::skopeo::architectures;
 
 use bakery_testkit::kitchen::Kitchen;
 
@@ -58,9 +59,7 @@ async fn both(kitchen: &Kitchen) -> Result<()> {
     let ended = kitchen.client(&project).run(&[]).await?;
     ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
     let index = kitchen.inspect(&image, &["--raw"]).await?;
-    let members = index["manifests"].as_array().context("an index")?;
-    let archs: Vec<_> = members.iter().map(|member| member["platform"]["architecture"].as_str()).collect();
-    ensure!(archs == [Some("amd64"), Some("arm64")], "{index}");
+    ensure!(architectures(&index)? == [Some("amd64"), Some("arm64")], "{index}");
     let view = kitchen.view(&project, &ended.build()?).await?;
     let tasks = view["targets"][0]["tasks"].as_array().context("tasks")?;
     let platforms: Vec<_> = tasks.iter().map(|task| task["platform"].as_str()).collect();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bakery_testkit::project::Project;
+use bakery_testkit::skopeo::architectures;
 use serde_json::Value;
 
 use crate::world::World;
@@ -21,10 +22,7 @@ async fn two_architectures_become_one_index() -> Result<()> {
     assert_eq!(ended.code, Some(0), "{}\n{}\n{}", ended.out, ended.err, world.server.log());
 
     let index = world.manifest(&image).await?;
-    let members = index["manifests"].as_array().context("an index")?;
-    let platforms: Vec<_> =
-        members.iter().map(|member| member["platform"]["architecture"].as_str()).collect();
-    assert_eq!(platforms, [Some("amd64"), Some("arm64")]);
+    assert_eq!(architectures(&index)?, [Some("amd64"), Some("arm64")]);
     for (arch, machine) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
         let own = world.manifest(&format!("{image}_{arch}")).await?;
         assert!(own["layers"].is_array(), "each architecture has a tag of its own");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use bakery_testkit::client::Client;
 pub(crate) use bakery_testkit::client::Log;
 use bakery_testkit::engine::Engine;
@@ -11,6 +11,7 @@ use bakery_testkit::process::until;
 use bakery_testkit::project::Project;
 use bakery_testkit::registry::Registry;
 use bakery_testkit::server::Server;
+use bakery_testkit::skopeo;
 use tokio::process::Command;
 
 /// A server with a registry of its own.
@@ -46,16 +47,12 @@ impl World {
 
     /// What skopeo, a third party, prints about an image of this world.
     pub(crate) async fn skopeo(&self, args: &[&str]) -> Result<String> {
-        let output = Command::new(&self.parts.skopeo).args(args).output().await.context("skopeo")?;
-        ensure!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        skopeo::skopeo(&self.parts, args).await
     }
 
     /// The raw manifest of an image.
     pub(crate) async fn manifest(&self, image: &str) -> Result<serde_json::Value> {
-        let name = format!("docker://{image}");
-        let text = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &name]).await?;
-        Ok(serde_json::from_str(&text)?)
+        skopeo::inspect(&self.parts, image, &["--raw"]).await
     }
 }
 

@@ -96,7 +96,7 @@ impl Refused {
 
     /// Whether the same call may succeed later.
     pub(super) fn may_pass(&self) -> bool {
-        self.is_throttled() || self.is_doubtful() || self.error().retryable
+        self.error().retryable
     }
 
     /// Whether there is no such task definition, or none that is active.

@@ -14,7 +14,7 @@ use super::cloud::Refused;
 use super::seen::{self, Standing};
 
 /// Tasks in one `DescribeTasks`: AWS's bound.
-const BATCH: usize = 100;
+pub(super) const BATCH: usize = 100;
 /// How long a task whose end is due may still be seen to end by itself before it is looked at and stopped.
 const BY_ITSELF: Duration = Duration::from_secs(3);
 /// How long the watch may take to see the end of a task before AWS is asked here.

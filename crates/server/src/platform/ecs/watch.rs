@@ -15,7 +15,7 @@ use super::super::{Exit, Observation};
 use super::book::{Entry, Interest};
 use super::cloud::Refused;
 use super::seen::{self, Standing};
-use super::tasks::forgotten;
+use super::tasks::{BATCH, forgotten};
 use super::{Core, NOBODYS};
 
 /// Between two rounds over the tasks that somebody waits for.
@@ -24,8 +24,6 @@ const TICK: Duration = Duration::from_secs(2);
 const SPACE: Duration = Duration::from_millis(500);
 /// Between two calls about tasks whose agents speak: at most 0.1 a second, however many there are.
 const PATROL: Duration = Duration::from_secs(10);
-/// Tasks of one such call.
-const SQUAD: usize = 100;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 struct Watch {
@@ -158,7 +156,7 @@ impl Watch {
         let speaking = self.entries(|interest| interest == Interest::None);
         let from = speaking.partition_point(|(run, _)| self.after.is_some_and(|after| *run <= after));
         let from = if from == speaking.len() { 0 } else { from };
-        let batch: Vec<_> = speaking.into_iter().skip(from).take(SQUAD).collect();
+        let batch: Vec<_> = speaking.into_iter().skip(from).take(BATCH).collect();
         self.after = batch.last().map(|(run, _)| *run);
         batch
     }
