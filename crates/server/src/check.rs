@@ -11,9 +11,9 @@ use crate::builds::ledger::Ledger;
 use crate::environment;
 use crate::http::crowd_warning;
 use crate::platform::docker::{DockerError, Engine, own_copies};
-use crate::platform::ecs::{self, Finding};
+use crate::platform::ecs::{self, Account, Finding};
 use crate::platform::k8s::K8sPlatform;
-use crate::settings::{EcsSettings, Settings, vars};
+use crate::settings::{Settings, vars};
 use crate::wiring::{agent_image, check_addresses, ecs_settings, has_docker, k8s, registry, remote_runs};
 
 /// How long the registry of the agent image may take.
@@ -117,11 +117,11 @@ impl Findings {
     }
 
     /// Whether AWS answers, and gives the server the rights that can be tried.
-    async fn aws(&mut self, ecs: &EcsSettings, settings: &Settings) {
+    async fn aws(&mut self, account: &Account, settings: &Settings) {
         // An agent image that is none is said below.
-        let Ok(platform) = ecs_settings(ecs, settings, "check") else { return };
+        let Ok(platform) = ecs_settings(account, settings, "check") else { return };
         let limits = &settings.limits;
-        for finding in ecs::check(platform, limits.cpu_millis, limits.memory_mib).await {
+        for finding in ecs::check(&platform, limits.cpu_millis, limits.memory_mib).await {
             match finding {
                 Finding::Good(said) => self.good(&said),
                 Finding::Warning(said) => self.warn(&said),

@@ -3,64 +3,10 @@
 use bakery_core::secret::Secret;
 
 use super::reader::Reader;
+use crate::platform::ecs::{Account, Capacity, PullSecret};
 
 /// Why a variable is asked for that is not set.
 const WHY: &str = "is not set, and ECS_CLUSTER asks for the platform ecs";
-
-/// AWS ECS.
-#[derive(Debug, Clone)]
-pub struct EcsSettings {
-    /// Where the cluster and the secrets are.
-    pub region: String,
-    /// The cluster's name.
-    pub cluster: String,
-    /// The subnets of tasks.
-    pub subnets: Vec<String>,
-    /// The security groups of tasks.
-    pub security_groups: Vec<String>,
-    /// Execution role of the task definition.
-    pub execution_role: String,
-    /// Role of the agents.
-    pub task_role: Option<String>,
-    /// `CloudWatch` group for agents' own logs.
-    pub log_group: Option<String>,
-    /// On what tasks run.
-    pub capacity: Capacity,
-    /// Assign a public IP.
-    pub public_ip: bool,
-    /// GiB of disk of a task; `None` = Fargate's 20.
-    pub storage: Option<i32>,
-    /// Prefix of task definition families.
-    pub family: String,
-    /// Remove old task definitions at start.
-    pub clean_up: bool,
-    /// ARN of the secret for pulling the agent image.
-    pub secret_arn: Option<String>,
-    /// One to create.
-    pub secret_login: Option<SecretLogin>,
-}
-
-/// `ECS_CAPACITY`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Capacity {
-    /// `fargate`
-    Fargate,
-    /// `spot`
-    Spot,
-    /// `spot-then-fargate`
-    SpotThenFargate,
-}
-
-/// `AGENT_IMAGE_SECRET_NAME` and its companions.
-#[derive(Debug, Clone)]
-pub struct SecretLogin {
-    /// The secret's name.
-    pub name: String,
-    /// Who pulls.
-    pub username: String,
-    /// With which password.
-    pub password: Secret,
-}
 
 impl Reader<'_> {
     /// Names between commas, of which there has to be one and may be `most`.
@@ -85,7 +31,7 @@ impl Reader<'_> {
     }
 
     /// AWS ECS. `role`: its agents read contexts from S3 themselves, with a role.
-    pub(super) fn ecs(&mut self, role: bool) -> Option<EcsSettings> {
+    pub(super) fn ecs(&mut self, role: bool) -> Option<Account> {
         let cluster = self.text("ECS_CLUSTER")?;
         let region = self.needed("AWS_REGION", WHY, "the region of the cluster, for example ap-northeast-2");
         let subnets = "subnets with a way out to S3, registries and this server, comma-separated";
@@ -106,7 +52,7 @@ impl Reader<'_> {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             (text.len() <= 200 && text.chars().all(plain)).then(|| text.to_owned())
         };
-        Some(EcsSettings {
+        Some(Account {
             region,
             cluster,
             subnets,
@@ -126,8 +72,7 @@ impl Reader<'_> {
                 .value("AGENT_TASK_FAMILY", "a family's name", "letters, digits, - and _", family)
                 .unwrap_or_else(|| "bakery-agent".to_owned()),
             clean_up: self.flag("CLEANUP_ECS_TASK_DEFINITIONS"),
-            secret_arn: self.arn("AGENT_IMAGE_SECRET_ARN", "a secret's ARN"),
-            secret_login: self.secret_login(),
+            pull_secret: self.pull_secret(),
         })
     }
 
@@ -142,8 +87,14 @@ impl Reader<'_> {
         self.value("ECS_CAPACITY", "a kind of capacity", hint, one).unwrap_or(Capacity::Fargate)
     }
 
+    /// One that exists comes before one that would have to be created.
+    fn pull_secret(&mut self) -> Option<PullSecret> {
+        let (arn, login) = (self.arn("AGENT_IMAGE_SECRET_ARN", "a secret's ARN"), self.secret_login());
+        arn.map(PullSecret::Arn).or(login)
+    }
+
     /// A secret to create: all of it or nothing.
-    fn secret_login(&mut self) -> Option<SecretLogin> {
+    fn secret_login(&mut self) -> Option<PullSecret> {
         const NAMES: [&str; 3] =
             ["AGENT_IMAGE_SECRET_NAME", "AGENT_IMAGE_SECRET_USERNAME", "AGENT_IMAGE_SECRET_PASSWORD"];
         let given = NAMES.map(|name| self.text(name));
@@ -157,7 +108,7 @@ impl Reader<'_> {
             }
         }
         let [name, username, password] = given;
-        Some(SecretLogin { name: name?, username: username?, password: Secret::new(password?) })
+        Some(PullSecret::Login { name: name?, username: username?, password: Secret::new(password?) })
     }
 }
 
@@ -217,7 +168,8 @@ mod tests {
             ("AGENT_IMAGE_SECRET_PASSWORD", "crumbs"),
         ];
         let settings = read(&[&good[..], &login].concat()).unwrap();
-        assert!(settings.ecs.as_ref().unwrap().secret_login.is_some());
+        let secret = &settings.ecs.as_ref().unwrap().pull_secret;
+        assert!(matches!(secret, Some(PullSecret::Login { .. })), "{secret:?}");
         assert!(!format!("{settings:?}").contains("crumbs"));
     }
 }

@@ -13,8 +13,8 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::{VarDoc, Vars};
 use thiserror::Error;
 
-pub use self::ecs::{Capacity, EcsSettings, SecretLogin};
 use self::reader::Reader;
+use crate::platform::ecs::Account;
 
 /// The port of the public door where none is named.
 pub const PORT: u16 = 3000;
@@ -41,7 +41,7 @@ pub struct Settings {
     /// The Docker platform.
     pub docker: DockerSettings,
     /// AWS ECS, where `ECS_CLUSTER` switches it on.
-    pub ecs: Option<EcsSettings>,
+    pub ecs: Option<Account>,
     /// Kubernetes, where `K8S_NAMESPACE` switches it on.
     pub k8s: Option<K8sSettings>,
     /// Registries.

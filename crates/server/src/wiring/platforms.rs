@@ -14,10 +14,10 @@ use super::{StartError, agents_door, pods};
 use crate::builds::PlatformSettings;
 use crate::platform::Launcher;
 use crate::platform::docker::{DockerPlatform, DockerSettings, Engine, default_agent_image};
-use crate::platform::ecs::{Capacity, EcsPlatform, EcsSettings, PullSecret};
+use crate::platform::ecs::{Account, EcsPlatform, EcsSettings};
 use crate::platform::k8s::{Cluster, K8sPlatform, K8sSettings};
 use crate::registry::Registry;
-use crate::settings::{self, EcsSettings as Ecs, SecretLogin, Settings};
+use crate::settings::Settings;
 use crate::spawn::Tasks;
 
 /// `MAX_RUNS` where tasks run on machines of others and the operator names none.
@@ -87,36 +87,14 @@ pub(crate) fn remote_runs(settings: &Settings) -> usize {
 
 /// What the platform `ecs` is told.
 pub(crate) fn ecs_settings(
-    ecs: &Ecs,
+    account: &Account,
     settings: &Settings,
     installation: &str,
 ) -> Result<EcsSettings, StartError> {
-    let login = |SecretLogin { name, username, password }| PullSecret::Login { name, username, password };
     Ok(EcsSettings {
         installation: installation.to_owned(),
-        region: ecs.region.clone(),
-        cluster: ecs.cluster.clone(),
-        subnets: ecs.subnets.clone(),
-        security_groups: ecs.security_groups.clone(),
-        execution_role: ecs.execution_role.clone(),
-        task_role: ecs.task_role.clone(),
-        log_group: ecs.log_group.clone(),
-        capacity: match ecs.capacity {
-            settings::Capacity::Fargate => Capacity::Fargate,
-            settings::Capacity::Spot => Capacity::Spot,
-            settings::Capacity::SpotThenFargate => Capacity::SpotThenFargate,
-        },
-        public_ip: ecs.public_ip,
-        storage: ecs.storage,
-        family: ecs.family.clone(),
         agent_image: agent_image(settings)?,
-        // A secret that exists comes before one that would have to be made.
-        pull_secret: ecs
-            .secret_arn
-            .clone()
-            .map(PullSecret::Arn)
-            .or_else(|| ecs.secret_login.clone().map(login)),
-        clean_up: ecs.clean_up,
+        account: account.clone(),
     })
 }
 

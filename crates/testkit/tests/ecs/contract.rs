@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::config::Credentials;
 use bakery_core::names::{Arch, RunName};
 use bakery_server::platform::contract::{self, Part, Stage};
-use bakery_server::platform::ecs::{Capacity, EcsPlatform, EcsSettings};
+use bakery_server::platform::ecs::{Account, Capacity, EcsPlatform, EcsSettings};
 use bakery_server::platform::{LaunchOrder, Launcher};
 use bakery_server::spawn::Tasks;
 use bakery_testkit::aws::{SERVER, Table};
@@ -29,7 +29,7 @@ impl Workshop {
         shell_image(&table.engine, &table.parts, name, &image).await?;
         let data = tempfile::tempdir()?;
         let platform =
-            EcsPlatform::with(&config(&table).await, settings(&table, &image)?, data.path(), &Tasks::new())
+            EcsPlatform::with(&config(&table).await, &settings(&table, &image)?, data.path(), &Tasks::new())
                 .await?;
         Ok(Self { platform, table, image, orders: Orders::of(name, 250, 512), _data: data })
     }
@@ -53,20 +53,22 @@ fn settings(table: &Table, image: &str) -> Result<EcsSettings> {
     let names = &table.names;
     Ok(EcsSettings {
         installation: names.cluster.clone(),
-        region: names.region.clone(),
-        cluster: names.cluster.clone(),
-        subnets: vec!["subnet-1".to_owned()],
-        security_groups: vec!["sg-1".to_owned()],
-        execution_role: names.execution_role_arn.clone(),
-        task_role: Some(names.task_role_arn.clone()),
-        log_group: None,
-        capacity: Capacity::Fargate,
-        public_ip: true,
-        storage: None,
-        family: names.family.clone(),
         agent_image: image.parse()?,
-        pull_secret: None,
-        clean_up: false,
+        account: Account {
+            region: names.region.clone(),
+            cluster: names.cluster.clone(),
+            subnets: vec!["subnet-1".to_owned()],
+            security_groups: vec!["sg-1".to_owned()],
+            execution_role: names.execution_role_arn.clone(),
+            task_role: Some(names.task_role_arn.clone()),
+            log_group: None,
+            capacity: Capacity::Fargate,
+            public_ip: true,
+            storage: None,
+            family: names.family.clone(),
+            pull_secret: None,
+            clean_up: false,
+        },
     })
 }
 

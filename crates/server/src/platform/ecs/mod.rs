@@ -14,12 +14,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_ecs::Client;
-use bakery_core::image::ImageRef;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use futures_util::stream::BoxStream;
 use tokio::sync::{Notify, Semaphore, watch as latest};
 
+mod account;
 mod book;
 mod check;
 mod cloud;
@@ -38,6 +38,7 @@ mod watch;
 #[cfg(test)]
 mod wire_tests;
 
+pub use account::{Account, EcsSettings};
 pub use check::{Finding, check};
 pub use run::Capacity;
 pub use secret::PullSecret;
@@ -58,41 +59,6 @@ const BOOK: &str = "ecs-tasks";
 const NOBODYS: &str = "00000000000000000000000000000000";
 /// How long AWS may take to say whether a task lives.
 const ASKED: Duration = Duration::from_secs(30);
-
-/// What the operator decides about this platform.
-#[derive(Debug, Clone)]
-pub struct EcsSettings {
-    /// The installation's UUID: what carries it is ours.
-    pub installation: String,
-    /// `AWS_REGION`.
-    pub region: String,
-    /// `ECS_CLUSTER`.
-    pub cluster: String,
-    /// `ECS_SUBNETS`.
-    pub subnets: Vec<String>,
-    /// `ECS_SECURITY_GROUPS`.
-    pub security_groups: Vec<String>,
-    /// `ECS_EXEC_ROLE_ARN`.
-    pub execution_role: String,
-    /// `ECS_TASK_ROLE_ARN`.
-    pub task_role: Option<String>,
-    /// `ECS_LOG_GROUP`.
-    pub log_group: Option<String>,
-    /// `ECS_CAPACITY`.
-    pub capacity: Capacity,
-    /// `ECS_PUBLIC_IP`.
-    pub public_ip: bool,
-    /// `ECS_EPHEMERAL_STORAGE`, in GiB.
-    pub storage: Option<i32>,
-    /// `AGENT_TASK_FAMILY`.
-    pub family: String,
-    /// `AGENT_IMAGE`.
-    pub agent_image: ImageRef,
-    /// With what it is pulled.
-    pub pull_secret: Option<PullSecret>,
-    /// `CLEANUP_ECS_TASK_DEFINITIONS`.
-    pub clean_up: bool,
-}
 
 /// Why there is no platform `ecs`.
 #[derive(Debug, thiserror::Error)]
@@ -139,19 +105,20 @@ struct Core {
 impl EcsPlatform {
     /// Makes ready what launches need, with AWS's usual chain of credentials: see [`EcsPlatform::with`].
     pub async fn prepare(settings: EcsSettings, data: &Path, tasks: &Tasks) -> Result<Self, EcsError> {
-        let config = cloud::config(&settings.region, cloud::ATTEMPTS).await;
-        Self::with(&config, settings, data, tasks).await
+        let config = cloud::config(&settings.account.region, cloud::ATTEMPTS).await;
+        Self::with(&config, &settings, data, tasks).await
     }
 
     /// Makes ready what launches need: the secret for the image. Starts nothing; old definitions go beside what follows.
     /// `data` is the folder in which the platform keeps which task is a run's.
     pub async fn with(
         config: &SdkConfig,
-        settings: EcsSettings,
+        settings: &EcsSettings,
         data: &Path,
         tasks: &Tasks,
     ) -> Result<Self, EcsError> {
-        let pull_secret = match &settings.pull_secret {
+        let account = &settings.account;
+        let pull_secret = match &account.pull_secret {
             Some(secret) => {
                 let client = aws_sdk_secretsmanager::Client::new(config);
                 Some(secret.arn(&client).await.map_err(|refused| EcsError::Secret(refused.to_string()))?)
@@ -159,14 +126,14 @@ impl EcsPlatform {
             None => None,
         };
         let ecs = Client::new(config);
-        let template = template_of(&settings, pull_secret);
+        let template = template_of(settings, pull_secret);
         let house = House {
-            installation: settings.installation,
-            cluster: settings.cluster,
-            subnets: settings.subnets,
-            security_groups: settings.security_groups,
-            public_ip: settings.public_ip,
-            capacity: settings.capacity,
+            installation: settings.installation.clone(),
+            cluster: account.cluster.clone(),
+            subnets: account.subnets.clone(),
+            security_groups: account.security_groups.clone(),
+            public_ip: account.public_ip,
+            capacity: account.capacity,
         };
         let core = Core {
             definitions: Definitions::new(ecs.clone(), template),
@@ -182,7 +149,7 @@ impl EcsPlatform {
             doubts: Mutex::default(),
         };
         let (core, tasks) = (Arc::new(core), tasks.clone());
-        if settings.clean_up {
+        if account.clean_up {
             let (tidy, stopping) = (Arc::clone(&core), tasks.stopping().clone());
             let tidy = async move { stopping.run_until_cancelled(tidy.tidy()).await };
             drop(tasks.spawn("clean-up of task definitions", tidy));
@@ -192,14 +159,15 @@ impl EcsPlatform {
 }
 
 fn template_of(settings: &EcsSettings, pull_secret: Option<String>) -> Template {
+    let account = &settings.account;
     Template {
-        family: settings.family.clone(),
+        family: account.family.clone(),
         image: settings.agent_image.to_string(),
-        execution_role: settings.execution_role.clone(),
-        task_role: settings.task_role.clone(),
-        log_group: settings.log_group.clone().map(|group| (group, settings.region.clone())),
+        execution_role: account.execution_role.clone(),
+        task_role: account.task_role.clone(),
+        log_group: account.log_group.clone().map(|group| (group, account.region.clone())),
         pull_secret,
-        storage: settings.storage,
+        storage: account.storage,
     }
 }
 
