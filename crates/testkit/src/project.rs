@@ -7,6 +7,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::parts::Parts;
+use crate::repository;
 
 /// A folder with a Dockerfile and a config.yaml, made for one test.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Project {
     /// A copy of `examples/demo`, a Compose file and a config.yaml.
     pub fn demo() -> Result<Self> {
         let project = Self { folder: tempfile::tempdir()? };
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo"), project.path())?;
+        copy(&repository::path("examples/demo"), project.path())?;
         Ok(project)
     }
 

@@ -139,22 +139,27 @@ impl Shared {
         }
     }
 
+    /// What keeps a call from arriving: a fault that answers for it, or a right that is missing.
+    async fn forestall(&self, fault: Option<&Fault>, call: &Call) -> Option<Done> {
+        let answer = match fault {
+            Some(Fault::Throttle) => Answer::throttled(call),
+            Some(Fault::Error(name, message)) => Answer::error(call, StatusCode::BAD_REQUEST, name, message),
+            Some(Fault::Failure(reason)) if call.service == Service::Json => {
+                Answer::json(json!({ "tasks": [], "failures": [{ "reason": reason }] }))
+            }
+            Some(Fault::Cut) => return Some(Done::Cut),
+            Some(Fault::Failure(_) | Fault::Missing | Fault::Lost) | None => {
+                let refused = self.refuse(call).await?;
+                return Some(Done::Whole(refused, Outcome::Refused));
+            }
+        };
+        Some(Done::Whole(answer, Outcome::Injected))
+    }
+
     async fn json(&self, head: &Parts, call: &Call, raw: Bytes) -> Done {
         let fault = self.state().faults.take(&call.action);
-        let whole = |answer| Done::Whole(answer, Outcome::Injected);
-        match &fault {
-            Some(Fault::Throttle) => return whole(Answer::throttled(call)),
-            Some(Fault::Error(name, message)) => {
-                return whole(Answer::error(call, StatusCode::OK, name, message));
-            }
-            Some(Fault::Failure(reason)) => {
-                return whole(Answer::json(json!({ "tasks": [], "failures": [{ "reason": reason }] })));
-            }
-            Some(Fault::Cut) => return Done::Cut,
-            Some(Fault::Missing | Fault::Lost) | None => {}
-        }
-        if let Some(answer) = self.refuse(call).await {
-            return Done::Whole(answer, Outcome::Refused);
+        if let Some(done) = self.forestall(fault.as_ref(), call).await {
+            return done;
         }
         let (mut answer, outcome) = match call.action.as_str() {
             "ecs:RunTask" => self.launch(head, call, raw).await,
@@ -166,7 +171,7 @@ impl Shared {
             Some(Fault::Lost) => Done::Cut,
             Some(Fault::Missing) => {
                 hide(&mut answer.body, &|_| true);
-                whole(answer)
+                Done::Whole(answer, Outcome::Injected)
             }
             _ => Done::Whole(answer, outcome),
         }
@@ -174,17 +179,8 @@ impl Shared {
 
     async fn s3(&self, head: &Parts, call: &Call, body: Body) -> Done {
         let fault = self.state().faults.take(&call.action);
-        match &fault {
-            Some(Fault::Throttle) => return Done::Whole(Answer::throttled(call), Outcome::Injected),
-            Some(Fault::Error(name, message)) => {
-                let answer = Answer::error(call, StatusCode::BAD_REQUEST, name, message);
-                return Done::Whole(answer, Outcome::Injected);
-            }
-            Some(Fault::Cut) => return Done::Cut,
-            _ => {}
-        }
-        if let Some(answer) = self.refuse(call).await {
-            return Done::Whole(answer, Outcome::Refused);
+        if let Some(done) = self.forestall(fault.as_ref(), call).await {
+            return done;
         }
         let mut head = head.clone();
         let session = self.state().sessions.get(call.key.as_deref().unwrap_or_default()).cloned();
