@@ -22,13 +22,13 @@ pub(super) struct Runs {
     known: Mutex<Known>,
     /// To whoever watches; nobody may.
     tell: broadcast::Sender<Observation>,
-    /// Woken when a launch is over, or the platform holds nothing of a run any more.
-    cleared: Notify,
+    /// Woken when a launch or a run is over, or the platform holds nothing of a run any more.
+    changed: Notify,
 }
 
 impl Default for Runs {
     fn default() -> Self {
-        Self { known: Mutex::default(), tell: broadcast::Sender::new(TOLD), cleared: Notify::new() }
+        Self { known: Mutex::default(), tell: broadcast::Sender::new(TOLD), changed: Notify::new() }
     }
 }
 
@@ -57,7 +57,7 @@ impl Drop for Launching<'_> {
                 entry.remove();
             }
         }
-        self.0.cleared.notify_waiters();
+        self.0.changed.notify_waiters();
     }
 }
 
@@ -109,6 +109,8 @@ impl Runs {
             known.leaving.remove(&oldest);
             known.removed.remove(&oldest);
         }
+        drop(known);
+        self.changed.notify_waiters();
     }
 
     /// The platform was told to remove what it holds of a run that is over.
@@ -131,7 +133,7 @@ impl Runs {
             known.removed.insert(run);
         }
         drop(known);
-        self.cleared.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// Waits until [`Runs::is_removed`].
@@ -144,15 +146,20 @@ impl Runs {
         self.until(|known| !known.launching.contains_key(&run)).await;
     }
 
+    /// Waits until the run is over: stopped, or ended.
+    pub(super) async fn over(&self, run: RunName) {
+        self.until(|known| known.past.contains_key(&run)).await;
+    }
+
     async fn until(&self, so: impl Fn(&Known) -> bool) {
         loop {
-            // Listening before looking: what is cleared in between is not missed.
-            let mut cleared = pin!(self.cleared.notified());
-            cleared.as_mut().enable();
+            // Listening before looking: what changes in between is not missed.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
             if so(&self.lock()) {
                 return;
             }
-            cleared.await;
+            changed.await;
         }
     }
 

@@ -13,7 +13,7 @@ use bakery_testkit::shop::{Shop, single};
 #[tokio::test(flavor = "multi_thread")]
 async fn throttling_and_an_answer_that_is_lost_cost_time_alone() -> Result<()> {
     let shop = Shop::open(Table::laid("slow").await?, &[]).await?;
-    shop.table.proxy.inject("ecs:RunTask", Fault::Throttle, 8);
+    shop.table.proxy.inject("ecs:RunTask", Fault::Throttle, 5);
     shop.table.proxy.inject("ecs:RunTask", Fault::Lost, 1);
     shop.table.proxy.inject("ecs:DescribeTasks", Fault::Throttle, 3);
     shop.table.proxy.lag(1);

@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) interest: Interest,
     /// What AWS said of it last.
     pub(super) status: Option<String>,
+    /// When AWS has shown it last, and whether it was on its way to its end.
+    seen: Option<(Instant, bool)>,
     /// Since when AWS says that it knows nothing of it.
     missing: Option<Instant>,
 }
@@ -58,12 +60,17 @@ pub(super) enum Interest {
 
 impl Entry {
     fn new(arn: String) -> Self {
-        Self { arn, interest: Interest::Start, status: None, missing: None }
+        Self { arn, interest: Interest::Start, status: None, seen: None, missing: None }
     }
 
-    /// The cluster that it is in, which need not be the one of today's settings.
-    pub(super) fn cluster(&self) -> Option<&str> {
-        self.arn.split_once(":task/")?.1.split_once('/').map(|(cluster, _)| cluster)
+    /// Region, account and cluster, which need not be those of today's settings: its ARN without its own id.
+    pub(super) fn place(&self) -> &str {
+        self.arn.rsplit_once('/').map_or("", |(place, _)| place)
+    }
+
+    /// The cluster that it is in.
+    pub(super) fn cluster(&self) -> &str {
+        self.place().rsplit('/').next().unwrap_or_default()
     }
 
     /// Its agent has spoken.
@@ -95,14 +102,20 @@ impl Entry {
     }
 
     /// AWS has shown it with this status; true where that is another than before.
-    pub(super) fn found(&mut self, status: &str) -> bool {
+    pub(super) fn found(&mut self, status: &str, ending: bool) -> bool {
         self.missing = None;
+        self.seen = Some((Instant::now(), ending));
         if self.interest == Interest::Life && status == "running" {
             self.interest = Interest::None;
         }
         let new = self.status.as_deref() != Some(status);
         self.status = Some(status.to_owned());
         new
+    }
+
+    /// Whether it was on its way to its end when AWS has shown it, not longer ago than this.
+    pub(super) fn was_ending(&self, within: Duration) -> Option<bool> {
+        self.seen.filter(|(at, _)| at.elapsed() <= within).map(|(_, ending)| ending)
     }
 
     /// AWS says that it knows nothing of it; true once it has said so for long enough to be believed.
@@ -165,6 +178,7 @@ impl Book {
     /// Nothing is left of a task.
     pub(super) fn remove(&self, run: RunName) {
         let mut pages = self.lock();
+        pages.early.remove(&run);
         if pages.tasks.remove(&run).is_some() {
             pages.write(&format!("- {run}\n"), false);
         }
@@ -243,15 +257,17 @@ mod tests {
     #[test]
     fn an_entry_is_asked_about_while_somebody_waits() {
         let mut entry = Entry::new("arn:aws:ecs:r:1:task/ovens/1".to_owned());
-        assert_eq!((entry.interest, entry.cluster()), (Interest::Start, Some("ovens")));
-        assert!(entry.found("pending") && !entry.found("pending") && entry.found("running"));
+        assert_eq!((entry.interest, entry.cluster()), (Interest::Start, "ovens"));
+        assert!(
+            entry.found("pending", false) && !entry.found("pending", false) && entry.found("running", false)
+        );
         entry.doubt();
         assert_eq!(entry.interest, Interest::Start, "its start is waited for already");
         entry.speaks();
         entry.doubt();
-        entry.found("deprovisioning");
+        entry.found("deprovisioning", true);
         assert_eq!(entry.interest, Interest::Life, "that is no sign of life");
-        entry.found("running");
+        entry.found("running", false);
         assert_eq!(entry.interest, Interest::None);
         entry.leave();
         entry.speaks();

@@ -94,9 +94,9 @@ impl Refused {
         (self.code.is_empty() && !self.lacks_credentials()) || self.code == "ServerException"
     }
 
-    /// Whether the same call may succeed later.
-    pub(super) fn may_pass(&self) -> bool {
-        self.error().retryable
+    /// Whether a launch asks again: everything else is told to whoever has asked for it.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.is_throttled() || self.is_doubtful() || self.lacks_credentials()
     }
 
     /// Whether there is no such task definition, or none that is active.

@@ -11,7 +11,7 @@ use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
 use tokio::time::Instant;
 
-use super::super::{LaunchError, LaunchOrder};
+use super::super::{LaunchError, LaunchOrder, Observation};
 use super::book::LAG;
 use super::cloud::Refused;
 use super::size::Size;
@@ -19,10 +19,9 @@ use super::{Core, seen};
 
 /// Launches at once. AWS starts 20 Fargate tasks a second and throttles whoever asks for more.
 pub(super) const TURNS: usize = 20;
-/// Between two launches of a run that AWS throttles or does not answer, beyond the SDK's own patience; doubled up to the
-/// longest.
-const FIRST_WAIT: Duration = Duration::from_secs(2);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Between two launches of a run that AWS throttles or does not answer; doubled up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// A run that AWS may have started, and whose task is not known.
 #[derive(Debug, Clone, Copy)]
@@ -58,20 +57,28 @@ impl Core {
     /// Starts the task of an order, or finds the one that was started before. AWS that throttles or does not answer is
     /// waited for as long as anybody wants the run: the same order again is answered by the same task, another would not be.
     async fn start(&self, order: &LaunchOrder, size: Size) -> Result<(), LaunchError> {
-        let mut wait = FIRST_WAIT;
+        let (run, mut wait, mut told) = (order.run, FIRST_WAIT, None);
         loop {
-            let turn = self.turns.acquire().await;
-            self.runs.check(order.run)?;
+            let turn = tokio::select! {
+                turn = self.turns.acquire() => Some(turn),
+                () = self.runs.over(run) => None,
+            };
+            self.runs.check(run)?;
             let refused = match self.ask(order, size).await {
                 Ok(answered) => return answered,
-                Err(refused) if refused.may_pass() => refused.error(),
+                Err(refused) if refused.is_waited_for() => refused,
                 Err(refused) => return Err(refused.error()),
             };
             drop(turn);
-            if wait == FIRST_WAIT {
-                self.progress(order.run, refused.text);
+            if told.as_ref() != Some(&refused.code) {
+                let LaunchError { reason, text, .. } = refused.error();
+                self.runs.tell(Observation::Progress { run, reason: Some(reason), text });
+                told = Some(refused.code);
             }
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.runs.over(run) => {}
+            }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
@@ -83,50 +90,58 @@ impl Core {
         loop {
             let family = self.definitions.family(order.arch, size).await?;
             let tagged = !self.untagged.load(Ordering::Relaxed);
-            let answer = match self.house.input(order, &family, tagged).send_with(&self.ecs).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    if let Some(RunTaskError::ConflictException(conflict)) = error.as_service_error() {
-                        self.started_before(order, conflict.resource_ids());
+            // Before anything is sent: whatever becomes of us, the run may live from now on.
+            let before = self.doubt(order);
+            let error = match self.house.input(order, &family, tagged).send_with(&self.starter).await {
+                Ok(answer) => {
+                    if let Some(arn) = answer.tasks().first().and_then(Task::task_arn) {
+                        self.started(order.run, arn);
                         return Ok(Ok(()));
                     }
-                    let refused = Refused::of(&doing, &error);
-                    if tagged && refused.denied_action() == Some("ecs:TagResource") {
-                        self.untagged.store(true, Ordering::Relaxed);
-                        self.progress(order.run, "ecs:TagResource is denied: tasks carry no tags".to_owned());
-                        continue;
-                    } else if refused.lacks_definition() && std::mem::take(&mut again) {
-                        self.definitions.forget(order.arch, size).await;
-                        continue;
-                    } else if refused.is_doubtful() {
-                        self.doubt(order);
-                    }
-                    return Err(refused);
+                    self.settle(order.run, before);
+                    return Ok(Err(seen::refused(&doing, answer.failures())));
                 }
+                Err(error) => error,
             };
-            self.doubts().remove(&order.run);
-            return Ok(match answer.tasks().first().and_then(Task::task_arn) {
-                Some(arn) => {
-                    self.book.add(order.run, arn);
-                    Ok(())
+            if let Some(RunTaskError::ConflictException(conflict)) = error.as_service_error() {
+                if let Some(arn) = conflict.resource_ids().first() {
+                    self.started(order.run, arn);
                 }
-                None => Err(seen::refused(&doing, answer.failures())),
-            });
+                let text = "the task was started before, with other settings of the server";
+                self.progress(order.run, text.to_owned());
+                return Ok(Ok(()));
+            }
+            let refused = Refused::of(&doing, &error);
+            if !refused.is_doubtful() {
+                self.settle(order.run, before);
+            }
+            if tagged && refused.denied_action() == Some("ecs:TagResource") {
+                self.untagged.store(true, Ordering::Relaxed);
+                self.progress(order.run, "ecs:TagResource is denied: tasks carry no tags".to_owned());
+            } else if refused.lacks_definition() && std::mem::take(&mut again) {
+                self.definitions.forget(order.arch, size).await;
+            } else {
+                return Err(refused);
+            }
         }
     }
 
-    /// The same order was started before with other words, by a server with other settings.
-    fn started_before(&self, order: &LaunchOrder, tasks: &[String]) {
-        match tasks.first() {
-            Some(arn) => self.book.add(order.run, arn),
-            None => self.doubt(order),
-        }
-        self.progress(order.run, "the task was started before, with other settings of the server".to_owned());
+    fn started(&self, run: RunName, arn: &str) {
+        self.book.add(run, arn);
+        self.settle(run, None);
     }
 
-    fn doubt(&self, order: &LaunchOrder) {
-        let doubt = Doubt { since: Instant::now(), deadline: order.deadline };
-        self.doubts().entry(order.run).or_insert(doubt);
+    /// From now on the run may live; gives what was so before.
+    fn doubt(&self, order: &LaunchOrder) -> Option<Doubt> {
+        self.doubts().insert(order.run, Doubt { since: Instant::now(), deadline: order.deadline })
+    }
+
+    /// The last call has started nothing, or what is known; an earlier one may have.
+    fn settle(&self, run: RunName, before: Option<Doubt>) {
+        match before {
+            Some(doubt) => self.doubts().insert(run, doubt),
+            None => self.doubts().remove(&run),
+        };
     }
 
     /// Whether a run's task may live although it is not known; `listed`: AWS lists tasks to us, and this one is not among

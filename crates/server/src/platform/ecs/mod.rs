@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
 use aws_sdk_ecs::Client;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
@@ -85,6 +86,8 @@ pub struct EcsPlatform {
 #[derive(Debug)]
 struct Core {
     ecs: Client,
+    /// The same for launches, each call of which is to be known by its own answer.
+    starter: Client,
     house: House,
     definitions: Definitions,
     book: Book,
@@ -126,9 +129,11 @@ impl EcsPlatform {
             None => None,
         };
         let ecs = Client::new(config);
+        let once = aws_sdk_ecs::config::Builder::from(config).retry_config(RetryConfig::disabled());
         let template = template_of(settings, pull_secret);
         let house = House {
             installation: settings.installation.clone(),
+            region: account.region.clone(),
             cluster: account.cluster.clone(),
             subnets: account.subnets.clone(),
             security_groups: account.security_groups.clone(),
@@ -137,6 +142,7 @@ impl EcsPlatform {
         };
         let core = Core {
             definitions: Definitions::new(ecs.clone(), template),
+            starter: Client::from_conf(once.build()),
             ecs,
             house,
             book: Book::open(&data.join(BOOK))?,

@@ -38,6 +38,7 @@ impl Capacity {
 #[derive(Debug, Clone)]
 pub(super) struct House {
     pub(super) installation: String,
+    pub(super) region: String,
     pub(super) cluster: String,
     pub(super) subnets: Vec<String>,
     pub(super) security_groups: Vec<String>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_ecs::types::{DesiredStatus, Task};
 use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
+use tokio::time::Instant;
 
 use super::super::{Exit, LaunchError, Observation};
 use super::Core;
@@ -17,8 +18,27 @@ use super::seen::{self, Standing};
 pub(super) const BATCH: usize = 100;
 /// How long a task whose end is due may still be seen to end by itself before it is looked at and stopped.
 const BY_ITSELF: Duration = Duration::from_secs(3);
-/// How long the watch may take to see the end of a task before AWS is asked here.
+/// Between two looks at what the watch has seen of it.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long nothing may be seen of a task that is to end before it is looked at here.
+const UNWATCHED: Duration = Duration::from_secs(10);
+/// How long an end may take before whoever has asked for it asks again.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Entries of one cluster, at most [`BATCH`].
+pub(super) struct Batch<'e> {
+    /// Region, account and cluster.
+    pub(super) place: &'e str,
+    /// It is not where today's settings start tasks.
+    pub(super) strange: bool,
+    pub(super) entries: Vec<&'e (RunName, Entry)>,
+}
+
+impl Batch<'_> {
+    pub(super) fn arns(&self) -> Vec<String> {
+        self.entries.iter().map(|(_, entry)| entry.arn.clone()).collect()
+    }
+}
 
 impl Core {
     pub(super) fn progress(&self, run: RunName, text: String) {
@@ -56,15 +76,27 @@ impl Core {
         Ok(found.is_some())
     }
 
-    /// Sees to it that a known task ends, and waits for that.
+    /// Sees to it that a known task ends, and waits for that. What the watch has seen of it counts; where nobody watches
+    /// AWS is asked here.
     pub(super) async fn conclude(&self, run: RunName) -> Result<(), LaunchError> {
         self.book.with(run, Entry::leave);
         self.hurry.notify_one();
-        let (mut pause, mut stopped) = (BY_ITSELF, false);
+        let (begun, mut pause, mut stopped) = (Instant::now(), BY_ITSELF, false);
         while tokio::time::timeout(pause, self.runs.removal(run)).await.is_err() {
             pause = LOOK;
             let Some(entry) = self.book.get(run) else { return Ok(()) };
-            match self.look(run, &entry).await? {
+            if begun.elapsed() > PATIENCE {
+                let text = format!("the task {run} has not ended yet");
+                return Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text });
+            }
+            let silent = self.silence.subscribe().borrow().is_some();
+            let standing = match entry.was_ending(LOOK) {
+                Some(true) => Standing::Ending(String::new()),
+                Some(false) => Standing::Open(String::new()),
+                None if silent || begun.elapsed() < UNWATCHED => continue,
+                None => self.look(run, &entry).await?,
+            };
+            match standing {
                 Standing::Over(exit) => {
                     self.runs.remember(run, Some(exit.clone()));
                     self.book.remove(run);
@@ -83,9 +115,10 @@ impl Core {
     }
 
     async fn look(&self, run: RunName, entry: &Entry) -> Result<Standing, LaunchError> {
-        let cluster = entry.cluster().unwrap_or(&self.house.cluster);
-        let tasks =
-            self.describe(cluster, vec![entry.arn.clone()]).await.map_err(|refused| refused.error())?;
+        let tasks = self
+            .describe(entry.cluster(), vec![entry.arn.clone()])
+            .await
+            .map_err(|refused| refused.error())?;
         Ok(match tasks.first() {
             Some(task) => seen::task(task),
             None if self.book.with(run, Entry::misses) == Some(true) => Standing::Over(forgotten()),
@@ -95,8 +128,8 @@ impl Core {
 
     /// Stops a task. One that AWS does not know any more is stopped.
     pub(super) async fn end(&self, run: RunName, entry: &Entry) -> Result<(), LaunchError> {
-        let cluster = entry.cluster().unwrap_or(&self.house.cluster);
-        let call = self.ecs.stop_task().cluster(cluster).task(&entry.arn).reason("stopped by bakery-server");
+        let call =
+            self.ecs.stop_task().cluster(entry.cluster()).task(&entry.arn).reason("stopped by bakery-server");
         let Err(error) = call.send().await else { return Ok(()) };
         let refused = Refused::of(format!("stopping the task {run}"), &error);
         if refused.is_denied() {
@@ -132,19 +165,23 @@ impl Core {
         Ok(())
     }
 
-    /// Entries that one call can ask about, each with the cluster: AWS refuses tasks of two clusters in one call.
-    pub(super) fn batches<'e>(
-        &'e self,
-        entries: &'e [(RunName, Entry)],
-    ) -> Vec<(&'e str, Vec<&'e (RunName, Entry)>)> {
-        let mut clusters = BTreeMap::<&str, Vec<_>>::new();
+    /// Entries that one call can ask about, ours first: AWS refuses tasks of two clusters in one call.
+    pub(super) fn batches<'e>(&self, entries: &'e [(RunName, Entry)]) -> Vec<Batch<'e>> {
+        let mut places = BTreeMap::<_, Vec<_>>::new();
         for entry in entries {
-            clusters.entry(entry.1.cluster().unwrap_or(&self.house.cluster)).or_default().push(entry);
+            places.entry((!self.is_ours(&entry.1), entry.1.place())).or_default().push(entry);
         }
-        let batches = clusters.into_iter().flat_map(|(cluster, entries)| {
-            entries.chunks(BATCH).map(|batch| (cluster, batch.to_vec())).collect::<Vec<_>>()
+        let batches = places.into_iter().flat_map(|((strange, place), entries)| {
+            let batch = |batch: &[&'e (RunName, Entry)]| Batch { place, strange, entries: batch.to_vec() };
+            entries.chunks(BATCH).map(batch).collect::<Vec<_>>()
         });
         batches.collect()
+    }
+
+    /// Whether a task is where today's settings start tasks.
+    fn is_ours(&self, entry: &Entry) -> bool {
+        let region = entry.arn.split(':').nth(3);
+        entry.cluster() == self.house.cluster && region == Some(self.house.region.as_str())
     }
 
     /// What AWS knows of at most [`BATCH`] tasks; one that it does not know is left out.
@@ -159,9 +196,8 @@ impl Core {
         let entries = self.book.all();
         let work = async {
             let mut used = HashSet::new();
-            for (cluster, batch) in self.batches(&entries) {
-                let arns = batch.iter().map(|(_, entry)| entry.arn.clone()).collect();
-                let tasks = self.describe(cluster, arns).await?;
+            for batch in self.batches(&entries).into_iter().filter(|batch| !batch.strange) {
+                let tasks = self.describe(&self.house.cluster, batch.arns()).await?;
                 used.extend(tasks.into_iter().filter_map(|task| task.task_definition_arn));
             }
             self.definitions.clean_up(&used).await

@@ -126,18 +126,21 @@ impl Watch {
         let core = Arc::clone(&self.core);
         let own = core.house.cluster.as_str();
         let mut asked = false;
-        for (cluster, batch) in core.batches(due) {
-            let arns = batch.iter().map(|(_, entry)| entry.arn.clone()).collect();
-            match core.describe(cluster, arns).await {
-                Ok(tasks) => self.take(&batch, &tasks),
-                Err(refused) if cluster == own || refused.may_pass() => return Err(refused),
+        for batch in core.batches(due) {
+            let cluster = batch.entries[0].1.cluster();
+            match core.describe(cluster, batch.arns()).await {
+                Ok(tasks) => self.take(&batch.entries, &tasks),
+                Err(refused) if !batch.strange => return Err(refused),
+                // It is gone with all that was in it.
+                Err(refused) if refused.code == "ClusterNotFoundException" => self.take(&batch.entries, &[]),
                 Err(refused) => {
-                    if self.strange.insert(cluster.to_owned()) {
-                        tracing::warn!(%refused, cluster, "tasks of another cluster cannot be asked about");
+                    if self.strange.insert(batch.place.to_owned()) {
+                        let place = batch.place;
+                        tracing::warn!(%refused, place, "tasks of another cluster cannot be asked about");
                     }
                 }
             }
-            asked |= cluster == own;
+            asked |= !batch.strange;
         }
         if !asked && self.wait.is_some() {
             // Nothing is left to ask about, and whether AWS answers again has to be found out.
@@ -167,7 +170,8 @@ impl Watch {
         for (run, entry) in batch {
             match found.get(entry.arn.as_str()).map(|task| seen::task(task)) {
                 Some(Standing::Over(exit)) => self.gone(*run, exit),
-                Some(Standing::Open(status) | Standing::Ending(status)) => self.status(*run, entry, &status),
+                Some(Standing::Open(status)) => self.status(*run, entry, &status, false),
+                Some(Standing::Ending(status)) => self.status(*run, entry, &status, true),
                 None if self.core.book.with(*run, Entry::misses) == Some(true) => {
                     self.gone(*run, forgotten());
                 }
@@ -176,8 +180,8 @@ impl Watch {
         }
     }
 
-    fn status(&mut self, run: RunName, entry: &Entry, status: &str) {
-        let new = self.core.book.with(run, |entry| entry.found(status)) == Some(true);
+    fn status(&mut self, run: RunName, entry: &Entry, status: &str, ending: bool) {
+        let new = self.core.book.with(run, |entry| entry.found(status, ending)) == Some(true);
         if new && entry.interest == Interest::Start {
             let text = format!("the task is {status}");
             self.telling.ready.push_back(Observation::Progress { run, reason: None, text });

@@ -26,6 +26,7 @@ fn order(attempt: u8) -> LaunchOrder {
 fn house(capacity: Capacity) -> House {
     House {
         installation: "0191a2b3-c4d5-7e6f-8a9b-0c1d2e3f4a5b".to_owned(),
+        region: "ap-northeast-2".to_owned(),
         cluster: "bakery-cluster".to_owned(),
         subnets: vec!["subnet-1".to_owned(), "subnet-2".to_owned()],
         security_groups: vec!["sg-1".to_owned()],
