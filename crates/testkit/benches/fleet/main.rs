@@ -70,7 +70,7 @@ async fn main() -> Result<()> {
     crew.meanwhile(tokio::time::sleep(STEADY)).await?;
     report.part("steady");
     gate.open();
-    crew.end().await?;
+    let silences = crew.end().await?;
     let proxy = &shop.table.proxy;
     let quiet = async || proxy.each(|call| call.at).last().is_none_or(|at| at.elapsed() > SETTLE);
     until("the last call", PATIENCE, quiet).await?;
@@ -87,6 +87,10 @@ async fn main() -> Result<()> {
     println!(
         "steady state, {TASKS} tasks whose agents speak: {count} DescribeTasks in {span:.0?}, {rate:.3} a second   bar: <= 0.1"
     );
+    for (tasks, calls) in report.sizes("ecs:DescribeTasks", "steady") {
+        println!("  {calls} of them about {tasks} tasks");
+    }
+    println!("agents that had fallen silent: {silences}");
     println!(
         "longest answer: {:.0?} of the stub, {:.0?} of the emulator",
         report.longest(Outcome::Stubbed),
@@ -128,13 +132,15 @@ impl Crew<'_> {
         }
     }
 
-    /// Waits until every build has ended, and has ended well.
-    async fn end(&mut self) -> Result<()> {
+    /// Waits until every build has ended, and has ended well. How often an agent had fallen silent: then AWS is asked.
+    async fn end(&mut self) -> Result<usize> {
+        let mut silences = 0;
         while let Some(ended) = self.builds.join_next().await {
             let ended = ended??;
             ensure!(ended.code == Some(0), "{}", self.shop.story(&ended));
+            silences += ended.out.matches("the agent has not spoken for").count();
         }
-        Ok(())
+        Ok(silences)
     }
 }
 

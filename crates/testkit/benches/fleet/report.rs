@@ -1,6 +1,6 @@
 //! What the server asked of AWS, from the proxy's record.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ struct Call {
     at: Instant,
     took: Duration,
     outcome: Outcome,
+    /// How many tasks it asks about.
+    tasks: usize,
 }
 
 /// All calls, and the parts of the run that they fell into.
@@ -38,13 +40,23 @@ impl Report {
             at: call.at,
             took: call.took,
             outcome: call.outcome,
+            tasks: call.request["tasks"].as_array().map_or(0, Vec::len),
         });
+    }
+
+    /// How many tasks each call of an action in a part asks about: so many, in so many calls.
+    pub(crate) fn sizes(&self, action: &str, part: &str) -> BTreeMap<usize, usize> {
+        let (from, to) = self.span(part);
+        let mut sizes = BTreeMap::new();
+        for call in self.calls.iter().filter(|call| call.action == action && (from..to).contains(&call.at)) {
+            *sizes.entry(call.tasks).or_default() += 1;
+        }
+        sizes
     }
 
     /// Calls of an action in a part, and how many a second that is.
     pub(crate) fn rate(&self, action: &str, part: &str) -> (usize, Duration, f64) {
-        let (from, to) =
-            self.spans().find(|(name, _)| *name == part).map_or((self.begun, self.begun), |it| it.1);
+        let (from, to) = self.span(part);
         let count = self.times(action).filter(|at| (from..to).contains(at)).count();
         (count, to - from, per_second(count, to - from))
     }
@@ -92,6 +104,10 @@ impl Report {
 
     fn times(&self, action: &str) -> impl Iterator<Item = Instant> {
         self.calls.iter().filter(move |call| call.action == action).map(|call| call.at)
+    }
+
+    fn span(&self, part: &str) -> (Instant, Instant) {
+        self.spans().find(|(name, _)| *name == part).map_or((self.begun, self.begun), |it| it.1)
     }
 
     fn spans(&self) -> impl Iterator<Item = (&'static str, (Instant, Instant))> {

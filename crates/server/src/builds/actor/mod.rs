@@ -160,7 +160,8 @@ impl Actor {
                     None => return Ok(()),
                 },
                 () = sleep_until(due.map(|(at, ..)| at)) => {
-                    if let Some((_, place, due)) = due {
+                    // Agents speak without waking anybody: what was due when the wait began need not be any more.
+                    if let Some((at, place, due)) = self.next_due() && at <= Instant::now() {
                         self.fire(place, due).await?;
                     }
                 }

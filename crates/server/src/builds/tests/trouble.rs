@@ -343,6 +343,45 @@ fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
 }
 
 #[test]
+fn an_agent_that_speaks_is_never_called_silent() {
+    let mut world = World::new();
+    world.settings.patience.agent_silent = Duration::from_millis(500);
+    world.life(async |server| {
+        let build = server.submit(multi()).await;
+        let (speaks, silent) = (run(build, 0, 1), run(build, 1, 1));
+        for run in [speaks, silent] {
+            server.launched(run).await;
+            server.bind(run).await.unwrap();
+        }
+        let session = server.builds.session(speaks, &session_of(speaks)).await.unwrap();
+        let speaking = async {
+            loop {
+                session.heard(Stage::Bake);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let asked_twice = async {
+            let mut frames = server.logs.follow(build, Cursor::default(), true).await.unwrap();
+            let mut seen = String::new();
+            while seen.matches("the platform still has its container").count() < 2 {
+                seen.push_str(&String::from_utf8_lossy(&frames.next().await.unwrap().unwrap()));
+            }
+        };
+        tokio::select! {
+            () = speaking => {}
+            () = asked_twice => {}
+        }
+        server.bake(speaks).await;
+        server.bake(silent).await;
+        server.ended(build).await;
+        let log = server.log(build).await;
+        let asked = log.iter().filter(|(_, lines)| lines.iter().any(|line| line.msg.contains("still has")));
+        let of = |frame: &Frame| matches!(frame, Frame::Note { run: Some(run), .. } if *run == silent);
+        assert!(asked.map(|(frame, _)| of(frame)).all(|silent| silent));
+    });
+}
+
+#[test]
 fn what_vanished_while_the_watch_was_cut_is_gone() {
     World::new().life(async |server| {
         let build = server.submit(single()).await;
