@@ -22,8 +22,8 @@ use super::{Core, NOBODYS};
 const TICK: Duration = Duration::from_secs(2);
 /// The least between two rounds, however much somebody hurries.
 const SPACE: Duration = Duration::from_millis(500);
-/// Between two calls about tasks whose agents speak: at most 0.1 a second, however many there are.
-const PATROL: Duration = Duration::from_secs(10);
+/// Between two calls about tasks whose agents speak: fewer than 0.1 a second, however many there are.
+const PATROL: Duration = Duration::from_secs(12);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 struct Watch {
