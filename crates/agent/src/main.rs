@@ -1,4 +1,5 @@
 //! The entry point of the agent's container. Exit code 0: the report is delivered, whatever it says; 1: it is not.
+//! `--version` is all that it takes by word; what it has to do it is told by its environment.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,6 +8,10 @@ use std::process::ExitCode;
 use bakery_agent::{AgentError, Layout, start};
 
 fn main() -> ExitCode {
+    if std::env::args_os().skip(1).eq(["--version"]) {
+        println!(concat!("bakery-agent ", env!("BAKERY_VERSION")));
+        return ExitCode::SUCCESS;
+    }
     // Before anything else: what comes after may start processes of others.
     let done = start::protect().map_err(AgentError::from).and_then(|()| work());
     match done {

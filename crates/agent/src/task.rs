@@ -203,7 +203,7 @@ struct Task {
 impl Task {
     async fn work(&self) -> Result<Digest, Stop> {
         let Self { order, layout, env, log, stages, processes, .. } = self;
-        let version = env!("CARGO_PKG_VERSION");
+        let version = env!("BAKERY_VERSION");
         log.say(Level::Info, &format!("bakery-agent {version}: {} on linux/{}", order.run, order.arch));
         push::check(order)?;
         // The executor says what it is while the context arrives.

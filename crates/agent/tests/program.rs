@@ -12,3 +12,10 @@ fn started_by_hand_it_says_what_it_wants_and_fails() {
         assert!(said.contains(word), "{word} in {said}");
     }
 }
+
+#[test]
+fn it_knows_its_version() {
+    let program = Command::new(env!("CARGO_BIN_EXE_bakery-agent")).arg("--version").output().unwrap();
+    let said = String::from_utf8(program.stdout).unwrap();
+    assert_eq!(said, concat!("bakery-agent ", env!("BAKERY_VERSION"), "\n"));
+}

@@ -25,7 +25,7 @@ Ctrl-C cancels the build and waits for its end; a second Ctrl-C leaves at once."
 ///
 /// Without a command it builds: packs the source folder, sends it, and shows the log until the images are published.
 #[derive(Debug, Parser)]
-#[command(name = "bakery-client", version, after_help = AFTER, max_term_width = 100)]
+#[command(name = "bakery-client", version = env!("BAKERY_VERSION"), after_help = AFTER, max_term_width = 100)]
 #[command(override_usage = "bakery-client [OPTIONS]\n       bakery-client <COMMAND>")]
 pub struct Cli {
     /// What to build.

@@ -19,7 +19,7 @@ const EXITS: &str = "Exit codes:
 ///
 /// Settings come from environment variables and from `.env` in the working directory; see `.env.example`.
 #[derive(Parser)]
-#[command(name = "bakery-server", version, after_help = EXITS)]
+#[command(name = "bakery-server", version = env!("BAKERY_VERSION"), after_help = EXITS)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

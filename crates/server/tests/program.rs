@@ -158,5 +158,5 @@ fn what_a_start_cannot_use_check_finds_in_the_same_words() {
 fn it_knows_its_version() {
     let folder = TempDir::new().unwrap();
     let output = run(folder.path(), &["--version"], &[]).unwrap();
-    assert_eq!(text(&output.stdout), concat!("bakery-server ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(text(&output.stdout), concat!("bakery-server ", env!("BAKERY_VERSION"), "\n"));
 }

@@ -89,7 +89,7 @@ async fn a_task_is_prepared_scripted_baked_pushed_and_reported() {
     let text = seen.text();
     let source = oven.root.path().join("bakery/ctx");
     for line in [
-        "agent| bakery-agent 0.1.0: bk-",
+        concat!("agent| bakery-agent ", env!("BAKERY_VERSION"), ": bk-"),
         "agent| context ",
         "pre-script| .dockerignore\npre-script| Dockerfile\npre-script| a.txt\n",
         &format!("pre-script| {}\n", source.display()),

@@ -221,7 +221,7 @@ pub struct PublishedImage {
 /// `GET /info`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Info {
-    /// The server's version.
+    /// The server's version, with the commit that it is made of where that is known.
     pub version: String,
     /// Protocol versions that it speaks.
     pub protocols: Vec<u32>,

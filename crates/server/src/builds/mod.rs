@@ -263,7 +263,7 @@ impl Builds {
         };
         let platforms = &self.shared.launchers;
         Info {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: env!("BAKERY_VERSION").to_owned(),
             protocols: PROTOCOLS.to_vec(),
             platforms: platforms.iter().map(|(name, launcher)| (name.to_string(), archs(launcher))).collect(),
             bucket: self.shared.settings.bucket.clone(),

@@ -153,7 +153,7 @@ impl Server {
         let (router, own) = (doors.public(), tasks.clone());
         let bounds = Bounds::public(files, remote_runs(settings));
         drop(tasks.spawn("public door", async move { serve(listener, router, bounds, &own).await }));
-        tracing::info!(%public, agents = agents.map(tracing::field::display), data = %data.display(), "the server is ready");
+        tracing::info!(version = env!("BAKERY_VERSION"), %public, agents = agents.map(tracing::field::display), data = %data.display(), "the server is ready");
         Ok(Self { public, agents, builds, tasks, keeper, docker })
     }
 
