@@ -11,6 +11,7 @@ pub mod check;
 pub mod clock;
 pub mod contexts;
 pub mod environment;
+pub mod health;
 pub mod http;
 pub mod logs;
 pub mod platform;

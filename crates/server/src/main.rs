@@ -3,7 +3,9 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use bakery_server::{check, environment, wiring};
+use bakery_core::vars::Vars;
+use bakery_server::settings::Settings;
+use bakery_server::{check, environment, health, wiring};
 use clap::{Parser, Subcommand};
 
 /// A mistake in the settings, or in the call.
@@ -11,9 +13,9 @@ const SETTINGS: u8 = 2;
 /// Something that the settings name is not there, or failed.
 const ENVIRONMENT: u8 = 4;
 const EXITS: &str = "Exit codes:
-  0  stopped as asked, or everything that a start needs is there
+  0  stopped as asked; or everything that a start needs is there; or the server is ready
   2  mistakes in the settings or the call
-  4  what the settings name is not there, or the server failed";
+  4  what the settings name is not there, or the server failed, or is not ready";
 
 /// Takes builds, runs them where there are ovens, relays their logs and publishes what they baked.
 ///
@@ -29,11 +31,16 @@ struct Cli {
 enum Command {
     /// Print the effective settings, and try what they name.
     Check,
+    /// Ask the server that runs on this machine whether it is ready; of all settings only its address is read.
+    Health,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let (vars, unread) = environment::read();
+    if let Some(Command::Health) = cli.command {
+        return health(&vars);
+    }
     let settings = match (wiring::settle(&vars, environment::is_root()), unread) {
         (Ok(settings), None) => settings,
         (settled, unread) => {
@@ -51,6 +58,21 @@ fn main() -> anyhow::Result<ExitCode> {
     runtime
         .block_on(wiring::run(&settings, &vars))
         .map_or_else(|error| Ok(failed(&error)), |()| Ok(ExitCode::SUCCESS))
+}
+
+fn health(vars: &dyn Vars) -> anyhow::Result<ExitCode> {
+    let listen = match Settings::listen(vars) {
+        Ok(listen) => listen,
+        Err(bad) => return Ok(mistakes(&[Some(bad.to_string())])),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(match runtime.block_on(health::ask(listen)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("not ready: {why}");
+            ExitCode::from(ENVIRONMENT)
+        }
+    })
 }
 
 /// Prints to standard output. A reader that has gone away, as `head` does, has read what it wanted.

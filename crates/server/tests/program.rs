@@ -160,3 +160,44 @@ fn it_knows_its_version() {
     let output = run(folder.path(), &["--version"], &[]).unwrap();
     assert_eq!(text(&output.stdout), concat!("bakery-server ", env!("BAKERY_VERSION"), "\n"));
 }
+
+#[test]
+fn health_needs_nothing_but_the_address_and_says_why_it_is_not_ready() {
+    let folder = TempDir::new().unwrap();
+    let health = |listen: &str| {
+        let vars = [("BAKERY_LISTEN", listen), ("MAX_RUNS", "many"), ("HTTP_PROXY", "http://127.0.0.1:1")];
+        let output = run(folder.path(), &["health"], &vars).unwrap();
+        assert!(output.stdout.is_empty());
+        (output.status.code(), text(&output.stderr))
+    };
+    let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = door.local_addr().unwrap();
+    let everywhere = format!("0.0.0.0:{}", address.port());
+    // Somebody who gives the next two callers these answers.
+    let problem =
+        r#"{"type":"t","title":"t","status":503,"detail":"the platform k8s does not answer","hint":"wait"}"#;
+    let answers = [("200 OK", "ready\n"), ("503 Service Unavailable", problem)];
+    let server = std::thread::spawn(move || {
+        for (status, body) in answers {
+            let mut caller = door.accept().unwrap().0;
+            let mut head = [0; 4096];
+            let got = std::io::Read::read(&mut caller, &mut head).unwrap();
+            assert!(head[..got].starts_with(b"GET /readyz HTTP/1.1"));
+            let length = body.len();
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            std::io::Write::write_all(&mut caller, answer.as_bytes()).unwrap();
+        }
+    });
+    assert_eq!(health(&everywhere), (Some(0), String::new()));
+    let said = (Some(4), "not ready: the platform k8s does not answer\nhint: wait\n".to_owned());
+    assert_eq!(health(&everywhere), said);
+    server.join().unwrap();
+    let (code, said) = health(&everywhere);
+    assert!(code == Some(4) && said.contains("Connection refused"), "{said}");
+    let (code, said) = health("here");
+    assert!(
+        code == Some(2) && said.contains("BAKERY_LISTEN: `here`") && !said.contains("MAX_RUNS"),
+        "{said}"
+    );
+}

@@ -146,11 +146,17 @@ impl Settings {
         BadSettings::unless_none(mistakes).map(|()| settings)
     }
 
+    /// Reads where the public door listens, and nothing else.
+    pub fn listen(vars: &dyn Vars) -> Result<SocketAddr, BadSettings> {
+        let mut reader = Reader::new(vars);
+        let listen = reader.listen();
+        BadSettings::unless_none(reader.mistakes()).map(|()| listen)
+    }
+
     /// Reads them all, and everything that is wrong with them; what is wrong reads as unset.
     pub fn gather(vars: &dyn Vars, root: bool) -> (Self, Vec<Mistake>) {
         let mut reader = Reader::new(vars);
-        let listen =
-            reader.address("BAKERY_LISTEN").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)));
+        let listen = reader.listen();
         let token = reader.token("BAKERY_TOKEN");
         let open = reader.flag("BAKERY_OPEN");
         if !listen.ip().is_loopback() && token.is_none() && !open {

@@ -12,7 +12,7 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
-use super::{K8sSettings, Limits, Mistake};
+use super::{K8sSettings, Limits, Mistake, PORT};
 
 /// Proxy variables in both spellings that programs look for.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -69,6 +69,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn address(&mut self, name: &'static str) -> Option<SocketAddr> {
         self.value(name, "an address with a port", "for example 127.0.0.1:3000", |text| text.parse().ok())
+    }
+
+    /// The public door's.
+    pub(super) fn listen(&mut self) -> SocketAddr {
+        self.address("BAKERY_LISTEN").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)))
     }
 
     pub(super) fn url(&mut self, name: &'static str) -> Option<String> {
