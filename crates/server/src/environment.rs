@@ -13,6 +13,12 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::prelude::*;
 
+mod json;
+
+use crate::clock::Clock;
+use crate::settings::{LogFormat, LogSettings};
+use json::Json;
+
 /// What [`read`] gives.
 pub type Environment = Layered<BTreeMap<String, String>, BTreeMap<String, String>>;
 
@@ -52,14 +58,23 @@ pub fn raise_open_files() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// Sends the server's own log to stderr from now on, as loud as `filter` says, which is spelled as in `RUST_LOG`.
+/// Sends the server's own log to stderr from now on, and in JSON also what a panic says.
 ///
 /// `trace` is for our own rooms: libraries trace what they send and receive, and secrets are in it.
-pub fn trace(vars: &dyn Vars, filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
+pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(&log.filter)?;
     let ours = filter_fn(|it| *it.level() != Level::TRACE || it.target().starts_with("bakery_"));
-    let ansi = std::io::stderr().is_terminal() && vars.setting("NO_COLOR").is_none();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match log.format {
+        LogFormat::Text => {
+            let ansi = std::io::stderr().is_terminal() && vars.setting("NO_COLOR").is_none();
+            layer.with_ansi(ansi).boxed()
+        }
+        LogFormat::Json => {
+            std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a panic")));
+            layer.event_format(Json { clock: Clock::system() }).boxed()
+        }
+    };
     tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(ours)).init();
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! The controller's program.
 
+use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use bakery_core::vars::Vars;
-use bakery_server::settings::Settings;
+use bakery_server::settings::{LogFormat, Settings};
 use bakery_server::{check, environment, health, wiring};
 use clap::{Parser, Subcommand};
 
@@ -57,7 +58,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     runtime
         .block_on(wiring::run(&settings, &vars))
-        .map_or_else(|error| Ok(failed(&error)), |()| Ok(ExitCode::SUCCESS))
+        .map_or_else(|error| Ok(failed(&error, settings.log.format)), |()| Ok(ExitCode::SUCCESS))
 }
 
 fn health(vars: &dyn Vars) -> anyhow::Result<ExitCode> {
@@ -91,10 +92,16 @@ fn mistakes(reports: &[Option<String>]) -> ExitCode {
     ExitCode::from(SETTINGS)
 }
 
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("error: {error}");
-    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
-        eprintln!("  caused by: {cause}");
+/// The last word: with its hint and its causes in lines of their own for people, in the log for who reads that alone.
+fn failed(error: &(dyn Error + 'static), format: LogFormat) -> ExitCode {
+    match format {
+        LogFormat::Json => tracing::error!(error, "the server has failed"),
+        LogFormat::Text => {
+            eprintln!("error: {error}");
+            for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
+                eprintln!("  caused by: {cause}");
+            }
+        }
     }
     ExitCode::from(ENVIRONMENT)
 }

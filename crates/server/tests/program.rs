@@ -201,3 +201,29 @@ fn health_needs_nothing_but_the_address_and_says_why_it_is_not_ready() {
         "{said}"
     );
 }
+
+#[test]
+fn a_log_in_json_is_json_to_the_last_word() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let vars = [
+        NO_ENGINE,
+        ("BAKERY_LISTEN", "127.0.0.1:0"),
+        ("BAKERY_DATA_DIR", &data),
+        ("BAKERY_LOG_FORMAT", "json"),
+        ("RUST_LOG", "debug"),
+    ];
+    let output = run(folder.path(), &[], &vars).unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let said = text(&output.stderr);
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    for line in &lines {
+        for key in ["ts", "level", "target", "message"] {
+            assert!(line[key].is_string(), "{key}: {line}");
+        }
+    }
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "error");
+    assert!(last["error"].as_str().unwrap().contains("DOCKER_HOST is"), "{last}");
+}

@@ -46,8 +46,8 @@ pub struct Settings {
     pub k8s: Option<K8sSettings>,
     /// Registries.
     pub registries: RegistrySettings,
-    /// What the server's own log says, as `RUST_LOG` spells it.
-    pub log: String,
+    /// The server's own log.
+    pub log: LogSettings,
     /// Proxy variables that are handed to agents, as they were given.
     pub proxies: Vec<(String, String)>,
 }
@@ -82,6 +82,24 @@ pub struct DockerSettings {
     pub agent_listen: Option<SocketAddr>,
     /// The URL of that door as agents reach it; `None` = from where it listens.
     pub agent_url: Option<String>,
+}
+
+/// The server's own log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// What it says, as `RUST_LOG` spells it.
+    pub filter: String,
+    /// How its lines look.
+    pub format: LogFormat,
+}
+
+/// How lines of the server's own log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For log systems: one object a line.
+    Json,
 }
 
 /// Kubernetes.
@@ -263,6 +281,7 @@ mod tests {
             ("MAX_RUNS", "0"),
             ("CONTROLLER_URL", "bakery.example.com"),
             ("RUST_LOG", "bakery_server=loud"),
+            ("BAKERY_LOG_FORMAT", "simple"),
         ])
         .unwrap_err();
         let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
@@ -274,9 +293,10 @@ mod tests {
             "DEFAULT_BUILD_MEMORY",
             "ALLOW_EMULATION",
             "RUST_LOG",
+            "BAKERY_LOG_FORMAT",
         ];
         assert_eq!(names, expected, "{error}");
-        assert_eq!(error.to_string().matches("hint: ").count(), 7);
+        assert_eq!(error.to_string().matches("hint: ").count(), 8);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
-use super::{K8sSettings, Limits, Mistake, PORT};
+use super::{K8sSettings, Limits, LogFormat, LogSettings, Mistake, PORT};
 
 /// Proxy variables in both spellings that programs look for.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -124,10 +124,20 @@ impl<'a> Reader<'a> {
         good
     }
 
-    pub(super) fn log(&mut self) -> String {
+    pub(super) fn log(&mut self) -> LogSettings {
         let hint = "for example debug, or bakery_server=debug,info";
         let parse = |text: &str| EnvFilter::try_new(text).is_ok().then(|| text.to_owned());
-        self.value("RUST_LOG", "what a log can be told", hint, parse).unwrap_or_else(|| "info".to_owned())
+        let filter = self.value("RUST_LOG", "what a log can be told", hint, parse);
+        let format =
+            self.value("BAKERY_LOG_FORMAT", "text or json", "write text or json", |text| match text {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            });
+        LogSettings {
+            filter: filter.unwrap_or_else(|| "info".to_owned()),
+            format: format.unwrap_or(LogFormat::Text),
+        }
     }
 
     fn duration(&mut self, name: &'static str, default: Duration) -> Duration {

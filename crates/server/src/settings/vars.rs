@@ -136,6 +136,12 @@ pub const SERVER: &[VarDoc] = &[
         "",
         "How much the server's own log on stderr says: error, warn, info, debug, or bakery_server=debug,info.",
     ),
+    var(
+        "BAKERY_LOG_FORMAT",
+        "text",
+        "",
+        "text, or json: that log as one JSON object a line, always with ts (RFC 3339, UTC), level, target and message, and the event's own fields beside them. Mistakes in the settings are said as text before there is a log.",
+    ),
     var("AWS_REGION", "none", "ecs", "Region for ECS and Secrets Manager."),
     var("ECS_CLUSTER", "none", "ecs", "Cluster name; its presence switches ECS on."),
     var("ECS_SUBNETS", "none", "ecs", "Subnets, comma-separated."),

@@ -1,0 +1,126 @@
+//! The server's own log as one JSON object a line, with the keys that the client's log has: `ts`, `level`, `message`.
+//!
+//! An event's fields stand beside them under their own names, an error as its text with the texts of its causes: the
+//! formatter of `tracing-subscriber` leaves the causes out, and they are what an operator looks for.
+
+use std::error::Error;
+use std::fmt;
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::Clock;
+
+/// Formats events; see the module.
+pub(super) struct Json {
+    pub(super) clock: Clock,
+}
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let meta = event.metadata();
+        let mut line = Line(Map::new());
+        event.record(&mut line);
+        // Last, so that no field of an event can pass for one of these.
+        line.put("ts", self.clock.now().to_string());
+        line.put("level", meta.level().as_str().to_ascii_lowercase());
+        line.put("target", meta.target());
+        line.0.entry("message").or_insert_with(|| meta.name().into());
+        writeln!(out, "{}", Value::Object(line.0))
+    }
+}
+
+struct Line(Map<String, Value>);
+
+impl Line {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        // `r#type` is called `type`.
+        self.0.insert(name.trim_start_matches("r#").to_owned(), value.into());
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let causes = std::iter::successors(value.source(), |cause| (*cause).source());
+        let text = causes.fold(value.to_string(), |text, cause| format!("{text}: {cause}"));
+        self.put(field.name(), text);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field.name(), format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use bakery_core::names::Platform;
+    use jiff::Timestamp;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the oven is cold")]
+    struct Cold(#[source] io::Error);
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_object_with_every_field_and_every_cause() {
+        let (paper, clock) = (Paper::default(), Clock::standing_at(Timestamp::UNIX_EPOCH));
+        let out = paper.clone();
+        let layer =
+            tracing_subscriber::fmt::layer().event_format(Json { clock }).with_writer(move || out.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let error = Cold(io::Error::other("no \"gas\"\nat all"));
+            let platform = Platform::K8s;
+            tracing::error!(%platform, tries = 3_u64, level = "loud", error = &error as &dyn Error, "not baked");
+        });
+        let said = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        insta::assert_snapshot!(said.trim_end(), @r#"{"error":"the oven is cold: no \"gas\"\nat all","level":"error","message":"not baked","platform":"k8s","target":"bakery_server::environment::json::tests","tries":3,"ts":"1970-01-01T00:00:00Z"}"#);
+        assert_eq!(said.lines().count(), 1);
+    }
+}
