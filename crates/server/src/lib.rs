@@ -2,7 +2,7 @@
 //!
 //! The rooms and who may call whom: `http` -> {`builds`, `logs`, `contexts`}; `builds` -> {`platform`, `registry`,
 //! `logs`, `contexts`}. The four back rooms know the core's words and their own settings, never each other, never
-//! HTTP. `wiring` is the one place that names concrete backends.
+//! HTTP. `metrics` asks `builds` and `logs` for their numbers. `wiring` is the one place that names concrete backends.
 
 #![deny(missing_docs)]
 
@@ -14,6 +14,7 @@ pub mod environment;
 pub mod health;
 pub mod http;
 pub mod logs;
+pub mod metrics;
 pub mod platform;
 pub mod registry;
 pub mod settings;

@@ -28,6 +28,9 @@ pub const LIVEZ: &str = "/livez";
 /// The process can take work.
 pub const READYZ: &str = "/readyz";
 
+/// What the server tells of itself in numbers.
+pub const METRICS: &str = "/metrics";
+
 /// [`CONTEXT`] of one context; `id` is the hex of its identity.
 pub fn context(id: &str) -> String {
     format!("{CONTEXTS}/{id}")

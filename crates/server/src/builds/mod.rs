@@ -33,6 +33,7 @@ mod falls;
 mod gc;
 pub mod keys;
 pub mod ledger;
+mod metrics;
 mod owners;
 mod places;
 mod publish;
@@ -49,6 +50,7 @@ use actor::{Handle, Message, complain};
 use duties::Duties;
 pub use error::{BuildError, InternalError, NotReady, RunError, SubmitError};
 use ledger::{Ledger, LedgerError};
+use metrics::Counts;
 use places::Places;
 pub use sessions::RunSession;
 use sessions::{Bound, Sessions};
@@ -81,6 +83,7 @@ struct Shared {
     owners: TaskTracker,
     accepting: AtomicBool,
     places: Places,
+    counts: Counts,
     duties: Duties,
     sessions: Sessions,
     open: Mutex<HashMap<BuildId, Handle>>,
@@ -95,6 +98,7 @@ impl Builds {
         let (duties, words) = Duties::new();
         let shared = Arc::new(Shared {
             places: Places::new(places),
+            counts: Counts::new(parts.launchers.keys().copied()),
             ledger: parts.ledger,
             logs: parts.logs,
             contexts: parts.contexts,

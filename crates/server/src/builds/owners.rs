@@ -138,8 +138,10 @@ impl Shared {
             return Ok(());
         }
         if let Some(before) = self.ledger.state(build).await?.filter(|state| state.outcome.is_none()) {
-            let (after, change) = lost(&before, self.clock.now());
+            let now = self.clock.now();
+            let (after, change) = lost(&before, now);
             self.ledger.commit(&after, &change).await?;
+            self.counts.step(&before, &after, &change.frames, now);
             for place in 0..before.tasks.len() {
                 if matches!(before.tasks[place].task.state, TaskState::Planned { .. }) {
                     self.places.free(before.run(place));

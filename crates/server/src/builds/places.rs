@@ -23,6 +23,14 @@ struct Room {
     waiting: VecDeque<(RunName, Inbox)>,
 }
 
+/// How one platform's places are taken.
+pub(super) struct Taken {
+    pub(super) platform: Platform,
+    pub(super) max: usize,
+    pub(super) held: usize,
+    pub(super) waiting: usize,
+}
+
 impl Places {
     pub(super) fn new(max: impl IntoIterator<Item = (Platform, usize)>) -> Self {
         let room = |max: usize| Room { max: max.max(1), held: HashSet::new(), waiting: VecDeque::new() };
@@ -82,6 +90,17 @@ impl Places {
         let place =
             rooms.values().find_map(|room| room.waiting.iter().position(|(other, _)| *other == run))?;
         u32::try_from(place).ok()
+    }
+
+    /// How the places are taken now.
+    pub(super) fn taken(&self) -> Vec<Taken> {
+        let taken = |(&platform, room): (&Platform, &Room)| Taken {
+            platform,
+            max: room.max,
+            held: room.held.len(),
+            waiting: room.waiting.len(),
+        };
+        self.lock().iter().map(taken).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Platform, Room>> {

@@ -207,7 +207,7 @@ impl BuildState {
         }
     }
 
-    fn phase(&self) -> BuildPhase {
+    pub(super) fn phase(&self) -> BuildPhase {
         if self.outcome.is_some() {
             return BuildPhase::Ended;
         }

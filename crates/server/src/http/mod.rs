@@ -29,15 +29,17 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::middleware;
+use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use bakery_core::names::{BadName, BuildId, RunName};
 use bakery_core::secret::Secret;
 use bakery_core::wire::route;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Method, Uri};
 use tokio_util::sync::CancellationToken;
 
-use self::auth::Lock;
+use self::auth::{Lock, Owner};
 use self::body::Pieces;
 pub use self::crowd::{Bounds, warning as crowd_warning};
 use self::problem::{Kind, Refusal};
@@ -45,6 +47,7 @@ pub use self::serve::serve;
 use crate::builds::{Builds, NotReady};
 use crate::contexts::Contexts;
 use crate::logs::Logs;
+use crate::metrics;
 use crate::spawn::Tasks;
 
 /// What lies behind the doors.
@@ -92,6 +95,7 @@ impl Doors {
         let routes = Router::new()
             .route(route::LIVEZ, get(async || "alive\n"))
             .route(route::READYZ, get(ready))
+            .route(route::METRICS, get(metrics))
             .route(route::CONTEXTS, post(contexts::offer))
             .route(route::CONTEXT, put(contexts::put))
             .route(route::BUILDS, post(builds::submit).get(builds::list))
@@ -163,6 +167,12 @@ async fn ready(State(front): State<Front>) -> Result<&'static str, Refusal> {
         }
     })?;
     Ok("ready\n")
+}
+
+/// What the server tells of itself in numbers: how much is built, and of what it fails, is not for everybody.
+async fn metrics(_: Owner, State(front): State<Front>) -> impl IntoResponse {
+    let text = metrics::text(&front.rooms.builds, &front.rooms.logs).await;
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
 async fn nothing_here(uri: Uri) -> Refusal {

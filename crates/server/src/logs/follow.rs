@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bakery_core::wire::log::{self, Frame, FrameHeader};
@@ -26,6 +27,8 @@ struct Reader {
     at: u64,
     /// Where to stop; `None` = follow.
     until: Option<u64>,
+    /// The place again, where it counts as a follower's.
+    shown: Option<Arc<AtomicU64>>,
     /// A beat after this much quiet.
     beat: Duration,
     /// When it has last woken up.
@@ -41,7 +44,8 @@ pub(super) fn stream(
 ) -> impl Stream<Item = Result<Bytes, LogError>> {
     let tip = log.watch();
     let until = (!follow).then(|| log.tip().end);
-    let reader = Some(Reader { log, tip, at, until, beat, woken: None });
+    let shown = follow.then(|| log.follower(at));
+    let reader = Some(Reader { log, tip, at, until, shown, beat, woken: None });
     stream::unfold(reader, |reader| async {
         let mut reader = reader?;
         match reader.next().await {
@@ -60,6 +64,10 @@ impl Reader {
             if self.at < end {
                 let chunk = self.read(end).await?;
                 self.at += chunk.len() as u64;
+                self.log.traffic.sent(chunk.len());
+                if let Some(shown) = &self.shown {
+                    shown.store(self.at, Ordering::Relaxed);
+                }
                 return Ok(Some(chunk));
             }
             if self.until.is_some() || tip.ended {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bakery_core::names::{BuildId, RunName};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::recent::Recent;
 use super::stored::{self, Epochs};
+use super::traffic::Traffic;
 use super::writer::{Request, Writer};
 use super::{LogError, lock};
 
@@ -49,18 +50,21 @@ pub(super) struct Log {
     pub build: BuildId,
     pub file: File,
     pub epochs: Epochs,
+    pub traffic: Traffic,
     writer: Arc<tokio::sync::Mutex<Writer>>,
     /// What is to be appended once the writer is free.
     inbox: Mutex<VecDeque<Request>>,
     shared: Mutex<Shared>,
     tip: watch::Sender<Tip>,
+    /// The places of those who follow; dead where they have left.
+    followers: Mutex<Vec<Weak<AtomicU64>>>,
     dirty: AtomicBool,
     touched: Mutex<Instant>,
 }
 
 impl Log {
     /// Opens a log that is there.
-    pub(super) fn open(build: BuildId, path: &Path, bound: u64) -> io::Result<Self> {
+    pub(super) fn open(build: BuildId, path: &Path, bound: u64, traffic: Traffic) -> io::Result<Self> {
         let mut shared = Shared::default();
         let mut writer = Writer::new(bound);
         let (file, end, next, epochs) = stored::open(path, &mut |at, header| {
@@ -72,10 +76,12 @@ impl Log {
             build,
             file,
             epochs,
+            traffic,
             writer: Arc::new(tokio::sync::Mutex::new(writer)),
             inbox: Mutex::default(),
             shared: Mutex::new(shared),
             tip: watch::Sender::new(tip),
+            followers: Mutex::default(),
             dirty: AtomicBool::new(false),
             touched: Mutex::new(Instant::now()),
         })
@@ -146,6 +152,22 @@ impl Log {
 
     pub(super) fn tip(&self) -> Tip {
         *self.tip.borrow()
+    }
+
+    /// Somebody follows from `at` on, and keeps its place here until it is dropped.
+    pub(super) fn follower(&self, at: u64) -> Arc<AtomicU64> {
+        let place = Arc::new(AtomicU64::new(at));
+        let mut followers = lock(&self.followers);
+        followers.retain(|other| other.strong_count() > 0);
+        followers.push(Arc::downgrade(&place));
+        place
+    }
+
+    /// How many bytes each follower is behind the log's end.
+    pub(super) fn behind(&self) -> Vec<u64> {
+        let end = self.tip().end;
+        let places = lock(&self.followers).iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        places.into_iter().map(|place| end.saturating_sub(place.load(Ordering::Relaxed))).collect()
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Tip> {

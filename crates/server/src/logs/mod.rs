@@ -34,9 +34,11 @@ mod stored;
 mod tests;
 #[cfg(test)]
 mod torn;
+mod traffic;
 mod writer;
 
 use log::Log;
+use traffic::Traffic;
 use writer::Writer;
 
 /// Dirty files are synced this often.
@@ -79,13 +81,19 @@ pub struct Logs {
     folder: Arc<Path>,
     open: Arc<Mutex<HashMap<BuildId, Cell>>>,
     kept_per_run: u64,
+    traffic: Traffic,
 }
 
 impl Logs {
     /// Opens the folder, making it where it is not there. Files are opened when they are needed.
     pub fn open(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.into(), open: Arc::default(), kept_per_run: limits::TASK_LOG_BYTES })
+        Ok(Self {
+            folder: folder.into(),
+            open: Arc::default(),
+            kept_per_run: limits::TASK_LOG_BYTES,
+            traffic: Traffic::default(),
+        })
     }
 
     /// The same with another bound than [`limits::TASK_LOG_BYTES`] on what is kept of one attempt.
@@ -251,10 +259,10 @@ impl Logs {
 
     async fn log(&self, build: BuildId) -> Result<Arc<Log>, LogError> {
         let cell = Arc::clone(lock(&self.open).entry(build).or_default());
-        let (path, bound) = (self.path(build), self.kept_per_run);
+        let (path, bound, traffic) = (self.path(build), self.kept_per_run, self.traffic.clone());
         let opened = cell
             .get_or_try_init(|| async {
-                blocking(build, "opened", move || Log::open(build, &path, bound).map(Arc::new)).await
+                blocking(build, "opened", move || Log::open(build, &path, bound, traffic).map(Arc::new)).await
             })
             .await
             .cloned();

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::LogError;
 use super::log::Log;
 use super::stored::count_lines;
+use super::traffic::Taken;
 
 /// Dropped lines are told of at the first one, and then each time they are this many more and as many as all told
 /// before: an agent that counts up lines it never had fills no disk, it gets some 50 frames at most.
@@ -72,6 +73,7 @@ struct Batch {
     at: u64,
     next: u64,
     ended: bool,
+    taken: Taken,
 }
 
 impl Batch {
@@ -83,6 +85,7 @@ impl Batch {
             at: tip.end,
             next: tip.next,
             ended: tip.ended,
+            taken: Taken::default(),
         }
     }
 
@@ -141,8 +144,10 @@ impl Writer {
             let lines = runs.entry(run).or_insert_with(|| self.runs.get(&run).copied().unwrap_or_default());
             answers.push((reply, self.stage(run, lines, &blocks, &mut batch)));
         }
+        let taken = batch.taken;
         let failed = self.commit(log, batch).err();
         if failed.is_none() {
+            log.traffic.took(taken);
             self.runs.extend(runs);
         }
         for (reply, answer) in answers {
@@ -179,12 +184,15 @@ impl Writer {
             let (fresh, payload) = skip(payload, known, header.lines);
             let first = lines.next;
             lines.next += u64::from(fresh);
+            batch.taken.lines += u64::from(fresh);
+            batch.taken.bytes += payload.len() as u64;
             if self.ended {
                 continue;
             }
             let size = (payload.len() + HEADER_ROOM) as u64;
             if lines.full || header.is_gap() || lines.kept + size > self.bound {
                 lines.untold += u64::from(fresh);
+                batch.taken.dropped += u64::from(fresh);
                 if !lines.full || lines.untold >= GAP_EVERY.max(lines.told) {
                     lines.tell(run, batch);
                 }

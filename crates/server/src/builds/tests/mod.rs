@@ -14,7 +14,7 @@ use bakery_core::secret::Secret;
 use bakery_core::spec::{BuildSpec, Credential, KanikoSpec, Order, ServiceSpec, TaskSpec};
 use bakery_core::wire::build::{BuildPhase, BuildView, SubmitBuild, TaskPhase};
 use bakery_core::wire::context::{ContextRef, Place};
-use bakery_core::wire::log::{Cursor, Decoder, Frame, FrameHeader, LogLine};
+use bakery_core::wire::log::{BlockHeader, Cursor, Decoder, Frame, FrameHeader, LogLine};
 use bakery_core::wire::run::{
     ContextSource, OrderRequest, Stage, TaskOrder, TaskReport, TaskResult, launch_env,
 };
@@ -30,6 +30,7 @@ use crate::registry::{Member, RegistryError};
 mod doors;
 mod fakes;
 mod flow;
+mod metrics;
 mod owners;
 mod restart;
 mod trouble;

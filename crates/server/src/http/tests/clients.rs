@@ -147,3 +147,26 @@ async fn a_config_is_submitted_as_it_is() {
     let builds: BuildList = good(world.call("GET", route::BUILDS)).await.json().await.unwrap();
     assert_eq!(builds.builds.len(), 1);
 }
+
+#[tokio::test]
+async fn numbers_are_told_to_who_has_the_token() {
+    let world = World::open(Some("flour")).await;
+    let url = format!("http://{}{}", world.public, route::METRICS);
+    refused(world.http.get(&url), 401, "unauthorized").await;
+    refused(world.http.get(&url).bearer_auth("sugar"), 401, "unauthorized").await;
+    let told = good(world.call("GET", route::METRICS)).await;
+    assert_eq!(told.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = told.text().await.unwrap();
+    assert!(
+        text.contains("bakery_ready 1\n") && text.contains("bakery_platform_up{platform=\"docker\"} 1\n"),
+        "{text}"
+    );
+    world.platform.silent(Some("the engine does not answer"));
+    let text = good(world.call("GET", route::METRICS)).await.text().await.unwrap();
+    assert!(
+        text.contains("bakery_ready 0\n") && text.contains("bakery_platform_up{platform=\"docker\"} 0\n"),
+        "{text}"
+    );
+    let agents = format!("http://{}{}", world.agents, route::METRICS);
+    refused(world.http.get(agents).bearer_auth("flour"), 404, "no-such-route").await;
+}

@@ -1,0 +1,212 @@
+//! What the living room tells of itself in numbers: what it has counted in this life of the process, and where things stand.
+//!
+//! Where things stand is read from the state when somebody asks, and kept nowhere. Labels have few values: no build, image or
+//! owner is ever one.
+
+use bakery_core::lifecycle::TaskState;
+use bakery_core::names::Platform;
+use bakery_core::reason::{Fault, Reason};
+use bakery_core::wire::build::{BuildPhase, PublishState, TaskPhase, Verdict};
+use bakery_core::wire::log::Frame;
+use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+
+use super::Builds;
+use super::places::Taken;
+use super::state::{BuildState, verdict_of_publish, verdict_of_task};
+
+/// Upper bounds of a launch, in seconds: a warm engine takes one, a new node minutes.
+const LAUNCH: [f64; 11] = [1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0];
+/// Upper bounds of a build, in seconds.
+const BUILD: [f64; 11] = [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0];
+
+const OUTCOMES: [Verdict; 4] = [Verdict::Baked, Verdict::Failed, Verdict::Lost, Verdict::Cancelled];
+const OPEN_BUILDS: [BuildPhase; 3] = [BuildPhase::Queued, BuildPhase::Baking, BuildPhase::Publishing];
+const OPEN_TASKS: [TaskPhase; 4] =
+    [TaskPhase::Planned, TaskPhase::Launching, TaskPhase::Running, TaskPhase::Closing];
+/// Why an index is not published, as registries and our own side give it.
+const UNPUBLISHED: [Reason; 5] = [
+    Reason::CredentialsRefused,
+    Reason::Internal,
+    Reason::PushRefused,
+    Reason::RegistryUnreachable,
+    Reason::WrongArch,
+];
+
+type Labels<const N: usize> = [(&'static str, String); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
+
+/// What has been counted. Every series that an alert waits for is there from the start, at 0: of one that begins with 1 nobody
+/// could see the increase.
+pub(super) struct Counts {
+    ended: Counters<2>,
+    lasted: Histograms<1>,
+    launches: Histograms<1>,
+    retries: Counters<2>,
+    unpublished: Counters<1>,
+}
+
+impl Counts {
+    pub(super) fn new(platforms: impl IntoIterator<Item = Platform>) -> Self {
+        let counts = Self {
+            ended: Family::default(),
+            lasted: Family::new_with_constructor(|| Histogram::new(BUILD)),
+            launches: Family::new_with_constructor(|| Histogram::new(LAUNCH)),
+            retries: Family::default(),
+            unpublished: Family::default(),
+        };
+        for outcome in OUTCOMES {
+            drop(counts.lasted.get_or_create(&of_outcome(outcome)));
+        }
+        drop(counts.ended.get_or_create(&of_end(Verdict::Baked, None)));
+        // The first cause of a build is never that another part of it has failed.
+        for &reason in Reason::ALL.iter().filter(|reason| **reason != Reason::SiblingFailed) {
+            drop(counts.ended.get_or_create(&of_end(verdict_of_task(reason), Some(reason))));
+        }
+        for reason in UNPUBLISHED {
+            drop(counts.ended.get_or_create(&of_end(verdict_of_publish(reason), Some(reason))));
+            drop(counts.unpublished.get_or_create(&[("reason", word(reason))]));
+        }
+        for platform in platforms {
+            drop(counts.launches.get_or_create(&of_platform(platform)));
+            for &reason in Reason::ALL.iter().filter(|reason| reason.retryable()) {
+                drop(counts.retries.get_or_create(&of_retry(platform, reason)));
+            }
+        }
+        counts
+    }
+
+    /// Takes one committed step of a build into account.
+    pub(super) fn step(&self, before: &BuildState, after: &BuildState, frames: &[Frame], now: Timestamp) {
+        let records = before.tasks.iter().zip(&after.tasks).zip(&after.blueprint.tasks);
+        for ((old, new), print) in records {
+            if new.task.attempt > old.task.attempt {
+                let reason = new.task.cause().map_or(Reason::Unknown, |cause| cause.reason);
+                self.retries.get_or_create(&of_retry(print.platform, reason)).inc();
+            }
+            let spoken = matches!(old.task.state, TaskState::Launching { .. })
+                && matches!(new.task.state, TaskState::Running { .. });
+            if let (true, Some(launched)) = (spoken, old.launched) {
+                let launches = self.launches.get_or_create(&of_platform(print.platform));
+                launches.observe(seconds(launched, now));
+            }
+        }
+        for frame in frames {
+            // One that was withdrawn did as it was told.
+            if let Frame::Published { publish } = frame
+                && let PublishState::Failed { reason, .. } = publish.state
+                && reason.fault() != Fault::Asked
+            {
+                self.unpublished.get_or_create(&[("reason", word(reason))]).inc();
+            }
+        }
+        if let (None, Some(outcome)) = (&before.outcome, &after.outcome) {
+            self.ended.get_or_create(&of_end(outcome.verdict, outcome.reason)).inc();
+            let lasted = self.lasted.get_or_create(&of_outcome(outcome.verdict));
+            lasted.observe(seconds(after.created, now));
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let text = "Builds that have ended, by outcome and first cause (none where all went well)";
+        registry.register("builds_ended", text, self.ended.clone());
+        let text = "Seconds from the submission of a build to its end, time in the queue included";
+        registry.register("build_duration_seconds", text, self.lasted.clone());
+        let text = "Seconds from the order to the platform to the agent's first word";
+        registry.register("launch_duration_seconds", text, self.launches.clone());
+        let text = "Second attempts at a task, by what ended the first";
+        registry.register("task_retries", text, self.retries.clone());
+        let text = "Indexes that could not be published, by cause";
+        registry.register("publish_failures", text, self.unpublished.clone());
+    }
+}
+
+impl Builds {
+    /// Registers what builds have counted in this life of the process, and where they stand now.
+    pub fn measure(&self, registry: &mut Registry) {
+        self.shared.counts.register(registry);
+        self.stand(registry);
+    }
+
+    fn stand(&self, registry: &mut Registry) {
+        let shared = &self.shared;
+        let (builds, tasks) = (gauges(), gauges());
+        let (up, queued, held, places) = (gauges(), gauges(), gauges(), gauges());
+        for phase in OPEN_BUILDS {
+            drop(builds.get_or_create(&[("state", word(phase))]));
+        }
+        for (&platform, launcher) in &shared.launchers {
+            for phase in OPEN_TASKS {
+                drop(tasks.get_or_create(&of_task(platform, phase)));
+            }
+            let answers = launcher.silence().borrow().is_none();
+            up.get_or_create(&of_platform(platform)).set(i64::from(answers));
+        }
+        let open: Vec<_> = shared.lock().values().map(|handle| handle.state.borrow().clone()).collect();
+        for state in open.iter().filter(|state| state.outcome.is_none()) {
+            builds.get_or_create(&[("state", word(state.phase()))]).inc();
+            for (record, print) in state.tasks.iter().zip(&state.blueprint.tasks) {
+                if record.task.ending().is_none() {
+                    tasks.get_or_create(&of_task(print.platform, record.task.phase())).inc();
+                }
+            }
+        }
+        for Taken { platform, max, held: taken, waiting } in shared.places.taken() {
+            let labels = of_platform(platform);
+            places.get_or_create(&labels).set(count(max));
+            held.get_or_create(&labels).set(count(taken));
+            queued.get_or_create(&labels).set(count(waiting));
+        }
+        registry.register("builds_open", "Builds that have not ended, by state", builds);
+        registry.register("tasks_open", "Tasks of open builds that are not settled, by state", tasks);
+        registry.register("platform_up", "1 while the platform answers its watch; else 0", up);
+        registry.register("queued_tasks", "Tasks that wait for a place on the platform", queued);
+        registry.register("places_held", "Places whose containers may live", held);
+        registry.register("places", "Places on the platform: MAX_RUNS or its default", places);
+    }
+}
+
+fn gauges<const N: usize>() -> Family<Labels<N>, Gauge> {
+    Family::default()
+}
+
+fn of_platform(platform: Platform) -> Labels<1> {
+    [("platform", platform.to_string())]
+}
+
+fn of_task(platform: Platform, phase: TaskPhase) -> Labels<2> {
+    [("platform", platform.to_string()), ("state", word(phase))]
+}
+
+fn of_retry(platform: Platform, reason: Reason) -> Labels<2> {
+    [("platform", platform.to_string()), ("reason", word(reason))]
+}
+
+fn of_outcome(outcome: Verdict) -> Labels<1> {
+    [("outcome", word(outcome))]
+}
+
+fn of_end(outcome: Verdict, reason: Option<Reason>) -> Labels<2> {
+    [("outcome", word(outcome)), ("reason", reason.map_or("none".to_owned(), word))]
+}
+
+/// The wire's word for it.
+fn word(of: impl Serialize) -> String {
+    let value = serde_json::to_value(of).ok();
+    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn count(things: usize) -> i64 {
+    i64::try_from(things).unwrap_or(i64::MAX)
+}
+
+/// A clock that was set back makes no negative time.
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}

@@ -1,0 +1,122 @@
+//! What a scrape shows, and that the pages and rules that speak of it speak of what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::metrics;
+
+/// Type, label names and help of one family.
+type Family = (String, BTreeSet<String>, String);
+
+/// The scrape of a server on which a build has ended well, one was cancelled, and one is at work.
+fn scrape() -> String {
+    let mut world = World::new();
+    world.clock = Clock::standing_at(jiff::Timestamp::UNIX_EPOCH);
+    world.settings.platforms.get_mut(&Platform::Docker).unwrap().max_runs = 2;
+    world.life(async |server| {
+        let clock = &server.world.clock;
+        let first = server.submit(multi()).await;
+        let (amd64, arm64) = (run(first, 0, 1), run(first, 1, 1));
+        server.launched(amd64).await;
+        server.launched(arm64).await;
+        clock.advance(Duration::from_secs(4));
+        server.bind(amd64).await.unwrap();
+        server.bind(arm64).await.unwrap();
+        clock.advance(Duration::from_secs(40));
+        for run in [amd64, arm64] {
+            assert!(server.report(run, baked(run)).await);
+            server.world.platform.exit(run, 0);
+        }
+        server.ended(first).await;
+
+        let submit = async |key: &str| server.builds.submit(OWNER, request(single(), key)).await.unwrap().id;
+        let second = submit("key of the second build").await;
+        let lost = run(second, 0, 1);
+        server.launched(lost).await;
+        server.bind(lost).await.unwrap();
+        server.report_from(Stage::Prepare, lost, failed(Reason::SpotReclaimed)).await;
+        server.phase(run(second, 0, 2), TaskPhase::Launching).await;
+        server.builds.cancel(OWNER, second).await.unwrap();
+        server.ended(second).await;
+        server.builds.shared.places.vacated(second).await;
+
+        let third = submit("key of the third build").await;
+        let at_work = run(third, 0, 1);
+        server.launched(at_work).await;
+        server.bind(at_work).await.unwrap();
+        server.launched(run(submit("key of the fourth build").await, 0, 1)).await;
+        submit("key of the fifth build").await;
+        let lines = bytes::Bytes::from_static(b"{\"msg\":\"flour\"}\n{\"msg\":\"water\"}\n");
+        let header = BlockHeader { run: at_work, first: 1, lines: 2, len: 32 };
+        for _ in 0..2 {
+            let sent = server.logs.append(third, header, lines.clone()).await;
+            assert_eq!(sent.unwrap(), 3, "the second time nothing is new");
+        }
+        let all = server.logs.follow(third, Cursor::default(), true).await.unwrap();
+        let mut follower = server.logs.follow(third, Cursor::default(), true).await.unwrap();
+        follower.next().await.unwrap().unwrap();
+        let text = metrics::text(&server.builds, &server.logs).await;
+        drop(all);
+        text
+    })
+}
+
+fn families(text: &str) -> BTreeMap<String, Family> {
+    let mut families = BTreeMap::<String, Family>::new();
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name), Some(help)) => {
+                families.entry(name.to_owned()).or_default().2 = help.trim_end_matches('.').to_owned();
+            }
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                families.entry(name.to_owned()).or_default().0 = kind.to_owned();
+            }
+            _ => {
+                let (name, labels) = line.split_once('{').unwrap_or_default();
+                let name = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|end| name.strip_suffix(end))
+                    .unwrap_or(name);
+                let Some(family) = families.get_mut(name) else { continue };
+                let names = labels.split("\",").filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+                family.1.extend(names.filter(|name| name != "le"));
+            }
+        }
+    }
+    families
+}
+
+#[test]
+fn a_scrape_tells_what_was_counted_and_where_things_stand() {
+    let text = scrape();
+    // What is still at 0, and the bounds in between, would hide the rest.
+    let mut told: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("_bucket") && !line.ends_with(" 0"))
+        .map(|line| if line.starts_with("bakery_build_info") { "bakery_build_info{..} 1" } else { line })
+        // The length of the server's own frames is not what this is about.
+        .filter(|line| !line.starts_with("bakery_relay_sent_bytes_total"))
+        .filter(|line| !line.starts_with("bakery_follower_lag_bytes"))
+        .collect();
+    told.sort_unstable();
+    insta::assert_snapshot!(told.join("\n"));
+    for line in ["bakery_relay_sent_bytes_total ", "bakery_follower_lag_bytes "] {
+        let value = text.lines().find_map(|it| it.strip_prefix(line)).unwrap();
+        assert!(value.parse::<u64>().unwrap() >= 32, "{line}{value}");
+    }
+    let within =
+        text.lines().find(|line| line.contains("launch_duration") && line.contains("le=\"2.5\"")).unwrap();
+    assert!(within.ends_with("} 2"), "two of the four took no time: {within}");
+}
+
+#[test]
+fn names_follow_the_rules_and_labels_are_few() {
+    let families = families(&scrape());
+    for (name, (kind, labels, help)) in &families {
+        assert!(name.starts_with("bakery_") && !help.is_empty(), "{name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name}: {kind}");
+        let known = ["outcome", "reason", "state", "platform", "version", "commit"];
+        assert!(labels.iter().all(|label| known.contains(&label.as_str())), "{name}: {labels:?}");
+    }
+}
