@@ -120,3 +120,25 @@ fn names_follow_the_rules_and_labels_are_few() {
         assert!(labels.iter().all(|label| known.contains(&label.as_str())), "{name}: {labels:?}");
     }
 }
+
+const ALERTS: &str = include_str!("../../../../../examples/server/prometheus/alerts.yaml");
+const ALERTS_TEST: &str = include_str!("../../../../../examples/server/prometheus/alerts.test.yaml");
+
+#[test]
+fn the_alerts_speak_of_what_is_there_and_each_is_tested() {
+    let families = families(&scrape());
+    for text in [ALERTS, ALERTS_TEST] {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for word in words.filter(|word| word.starts_with("bakery_")) {
+            let parts = ["_bucket", "_sum", "_count"].iter().filter_map(|end| word.strip_suffix(end));
+            let histogram = parts.filter_map(|name| families.get(name)).any(|(kind, ..)| kind == "histogram");
+            assert!(histogram || families.contains_key(word), "{word} is no metric of ours");
+        }
+    }
+    let names: Vec<_> = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let fires = format!("alertname: {name}\n    exp_alerts:\n    - exp_labels: {{ severity");
+        assert!(ALERTS_TEST.contains(&fires), "no test has {name} go off");
+    }
+}
