@@ -7,6 +7,7 @@ mod context;
 mod failures;
 mod lost_client;
 mod lost_server;
+mod metrics;
 mod multi_arch;
 mod secrets;
 mod world;
