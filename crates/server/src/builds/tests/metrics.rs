@@ -121,11 +121,26 @@ fn names_follow_the_rules_and_labels_are_few() {
     }
 }
 
+const PAGE: &str = include_str!("../../../../../docs/operations.md");
 const ALERTS: &str = include_str!("../../../../../examples/server/prometheus/alerts.yaml");
 const ALERTS_TEST: &str = include_str!("../../../../../examples/server/prometheus/alerts.test.yaml");
 
 #[test]
-fn the_alerts_speak_of_what_is_there_and_each_is_tested() {
+fn the_page_of_operations_has_the_table_of_what_is_there() {
+    let rows: Vec<_> = families(&scrape())
+        .into_iter()
+        .map(|(name, (kind, labels, help))| {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+            format!("| `{name}` | {kind} | {labels} | {help} |\n")
+        })
+        .collect();
+    let table = format!("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n{}\n", rows.concat());
+    assert!(PAGE.contains(&table), "docs/operations.md should hold:\n{table}");
+}
+
+#[test]
+fn the_alerts_speak_of_what_is_there_and_each_is_tested_and_explained() {
     let families = families(&scrape());
     for text in [ALERTS, ALERTS_TEST] {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
@@ -138,6 +153,7 @@ fn the_alerts_speak_of_what_is_there_and_each_is_tested() {
     let names: Vec<_> = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(names.len() > 5, "{names:?}");
     for name in names {
+        assert!(PAGE.contains(&format!("| `{name}` |")), "docs/operations.md says nothing of {name}");
         let fires = format!("alertname: {name}\n    exp_alerts:\n    - exp_labels: {{ severity");
         assert!(ALERTS_TEST.contains(&fires), "no test has {name} go off");
     }
