@@ -46,8 +46,13 @@ impl Registry {
 
     /// Basic access for [`LOGIN`] alone.
     pub async fn with_login(parts: &Parts) -> Result<Self> {
+        Self::with_users(parts, HTPASSWD).await
+    }
+
+    /// Basic access for the users of an htpasswd file, as `htpasswd -B` writes it.
+    pub async fn with_users(parts: &Parts, htpasswd: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let auth = basic_auth(folder.path())?;
+        let auth = auth(folder.path(), htpasswd)?;
         Self::configured(&parts.registry_bin, &parts.gateway, folder, &auth).await
     }
 
@@ -80,7 +85,11 @@ impl Registry {
 
 /// The section `auth` of a registry that knows [`LOGIN`] alone.
 pub fn basic_auth(folder: &Path) -> Result<String> {
-    let htpasswd = folder.join("htpasswd");
-    std::fs::write(&htpasswd, HTPASSWD)?;
-    Ok(format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", htpasswd.display()))
+    auth(folder, HTPASSWD)
+}
+
+fn auth(folder: &Path, htpasswd: &str) -> Result<String> {
+    let file = folder.join("htpasswd");
+    std::fs::write(&file, htpasswd)?;
+    Ok(format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", file.display()))
 }
