@@ -1,5 +1,6 @@
 //! A real S3 server: `weed`.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -63,22 +64,21 @@ impl S3 {
         });
         let identities = json!({ "identities": identities.collect::<Vec<_>>() });
         std::fs::write(&config, identities.to_string())?;
-        let s3 = free_port(ip)?;
+        let flags = ["s3", "master", "volume", "filer"];
+        let drawn = free_pairs(ip, flags.len())?;
         let mut command = Command::new(&parts.weed);
         command.arg("server").arg(format!("-dir={}", folder.path().display())).arg(format!("-ip={ip}"));
-        command.arg(format!("-ip.bind={ip}")).arg("-s3").arg(format!("-s3.port={}", s3.port()));
+        command.arg(format!("-ip.bind={ip}")).arg("-s3");
         command.arg(format!("-s3.config={}", config.display())).arg("-volume.max=20");
         // Every port of its own, so that nothing of the machine is in the way.
-        for flag in ["master", "volume", "filer"] {
-            let port = free_pair(ip)?;
+        for (flag, port) in flags.iter().zip(&drawn) {
             command.arg(format!("-{flag}.port={port}")).arg(format!("-{flag}.port.grpc={}", port + GRPC));
         }
         // Their ports are the same for all servers; and what is tested is told to nobody.
         command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
-        command.arg(format!("-s3.port.grpc={}", free_port(ip)?.port()));
         let log = folder.path().join("weed.log");
         let mut process = Running::start("weed", command, &log)?;
-        let host = s3.to_string();
+        let host = format!("{ip}:{}", drawn[0]);
         let url = format!("http://{host}/");
         let up = async || reqwest::get(&url).await.is_ok();
         if let Err(slow) = until("the S3 server", Duration::from_secs(30), up).await {
@@ -116,13 +116,19 @@ impl S3 {
     }
 }
 
-/// A port that is free together with its gRPC port.
-fn free_pair(ip: &str) -> Result<u16> {
+/// Ports that are free together with their gRPC ports. All of them are below those that the kernel gives to outgoing
+/// connections (32768 and up), so that none is taken before the server has started.
+fn free_pairs(ip: &str, count: usize) -> Result<Vec<u16>> {
+    let (mut ports, mut held) = (Vec::new(), Vec::new());
     for _ in 0..100 {
-        let port = 18_000 + free_port(ip)?.port() % 8_000;
-        if [port, port + GRPC].iter().all(|port| std::net::TcpListener::bind((ip, *port)).is_ok()) {
-            return Ok(port);
+        let port = 12_000 + free_port(ip)?.port() % 8_000;
+        if let [Ok(own), Ok(grpc)] = [port, port + GRPC].map(|port| TcpListener::bind((ip, port))) {
+            ports.push(port);
+            held.push([own, grpc]);
+        }
+        if ports.len() == count {
+            return Ok(ports);
         }
     }
-    anyhow::bail!("no two ports {GRPC} apart are free on {ip}")
+    anyhow::bail!("no {count} pairs of ports {GRPC} apart are free on {ip}")
 }
