@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const VERSION_TIME: Duration = Duration::from_secs(20);
 const VERSION_BYTES: u64 = 1 << 20;
 /// What Kaniko says when it begins to push the image, and only then.
 const PUSHES: &str = "Pushing image to ";
+/// What Kaniko says where it leaves out what a Dockerfile copies into its own folder.
+const SKIPS: &str = "Skipping copy targeting kaniko directory";
 
 /// Asks the executor what it is. An executor that does not say in time counts as the pinned one.
 pub async fn facts(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> ExecutorFacts {
@@ -111,10 +114,15 @@ pub async fn run(
         source: Source::Kaniko,
     };
     let pushes = order.push_to.is_some() && !order.kaniko.no_push;
+    let skipped = Arc::new(AtomicBool::new(false));
+    let skips = Arc::clone(&skipped);
     let outcome = processes
         .run(job, move |line| {
             if pushes && line.contains(PUSHES) {
                 stage.enter(Stage::Push);
+            }
+            if line.contains(SKIPS) {
+                skips.store(true, Ordering::Relaxed);
             }
             lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         })
@@ -131,6 +139,13 @@ pub async fn run(
                 let text =
                     format!("while Kaniko ran, the kernel ended processes for want of memory: {kills}");
                 log.say(Level::Warn, &text);
+            }
+            if skipped.load(Ordering::Relaxed) {
+                let here = layout.root.display();
+                let text = format!(
+                    "the image lacks what its Dockerfile copies below {here}, where Kaniko itself lives"
+                );
+                log.say(Level::Warn, &format!("{text} (hint: name another folder as `kaniko.dir`)"));
             }
             Ok(())
         }

@@ -1,14 +1,17 @@
-//! Where everything lies. All that the agent owns is below `/kaniko`: Kaniko wipes the rest between stages.
+//! Where everything lies. All that the agent owns is in one folder with Kaniko, `/kaniko` in the agent's image: Kaniko
+//! wipes the rest between stages.
 
 use std::path::{Path, PathBuf};
 
-use bakery_core::kaniko::{EXECUTOR, Paths};
+use bakery_core::kaniko::{DIR, Paths};
 
 use crate::tree::Scope;
 
 /// The places of one agent.
 #[derive(Debug, Clone)]
 pub struct Layout {
+    /// The folder that Kaniko and the agent share.
+    pub root: PathBuf,
     /// The Kaniko executor.
     pub executor: PathBuf,
     /// tini, where the image has it.
@@ -31,18 +34,28 @@ impl Layout {
     /// The agent's image.
     pub fn image() -> Self {
         Self {
-            executor: PathBuf::from(EXECUTOR),
-            path: "/kaniko/bin:/kaniko:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-                .to_owned(),
             cgroups: PathBuf::from("/sys/fs/cgroup"),
             scope: Scope::All,
-            ..Self::below(Path::new("/kaniko"))
+            ..Self::with_tools(Path::new(DIR))
         }
+    }
+
+    /// The same in another folder, where everything has been moved.
+    pub fn moved(&self, to: &Path) -> Self {
+        Self { cgroups: self.cgroups.clone(), scope: self.scope, ..Self::with_tools(to) }
+    }
+
+    /// With the shell that lies beside Kaniko.
+    fn with_tools(root: &Path) -> Self {
+        let (here, machine) =
+            (root.display(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        Self { path: format!("{here}/bin:{here}:{machine}"), ..Self::below(root) }
     }
 
     /// The same under another root, with the machine's own shell, for an agent that shares its process with others.
     pub fn below(root: &Path) -> Self {
         Self {
+            root: root.to_owned(),
             executor: root.join("executor"),
             tini: root.join("tini"),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
@@ -81,12 +94,6 @@ impl Layout {
 
     /// The paths as Kaniko's command line names them.
     pub fn kaniko(&self) -> Paths {
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        Paths {
-            source: text(self.source()),
-            digest: text(self.digest()),
-            oci_layout: text(self.home.join("oci")),
-            tar: text(self.home.join("image.tar")),
-        }
+        Paths::below(&self.home.to_string_lossy())
     }
 }

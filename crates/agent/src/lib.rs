@@ -15,6 +15,7 @@ pub mod layout;
 pub mod lines;
 pub mod log;
 pub mod mask;
+pub mod moved;
 pub mod prepare;
 pub mod process;
 pub mod push;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::spawn::spawn;
 use crate::stages::Stages;
 use crate::start::{self, BadLaunch, Launch};
 use crate::tree::{Scope, Tree};
-use crate::{bake, push, report};
+use crate::{bake, moved, push, report};
 
 /// What the log leaves of the time for the report, or a quarter of it: where its lines cannot be delivered the outcome
 /// still can, and the server gives the run no more time than that.
@@ -89,6 +90,12 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     }
     tracing::info!(arch = %order.arch, "bound");
 
+    let root = layout.root.clone();
+    let moved = order.kaniko.dir.as_deref().map(Path::new).filter(|dir| *dir != root);
+    let layout = match moved.map_or_else(|| Ok(layout.clone()), |dir| moved::bring(&layout, dir)) {
+        Ok(layout) => layout,
+        Err(failure) => return hopeless(&runs, &order, failure).await,
+    };
     let (spool, masker) = match ground(&layout, &order, &launch, &session) {
         Ok(ground) => ground,
         Err(failure) => return hopeless(&runs, &order, failure).await,
@@ -100,6 +107,7 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
         stages: Arc::new(Stages::new(bound, shipper.stage().clone())),
         processes: Processes::new(Arc::clone(&tree), log.clone(), ends.clone()),
         env: start::child_env(&layout, &launch.inherited, &order.env),
+        left: (layout.root != root).then_some(root),
         layout,
         order,
         runs: runs.clone(),
@@ -191,6 +199,8 @@ async fn hopeless(runs: &Runs, order: &TaskOrder, failure: Failure) -> Result<Ta
 struct Task {
     order: TaskOrder,
     layout: Layout,
+    /// The folder that everything was moved from.
+    left: Option<PathBuf>,
     env: BTreeMap<String, String>,
     runs: Runs,
     log: Log,
@@ -215,6 +225,13 @@ impl Task {
         if let Some(text) = &order.pre_script {
             stages.enter(Stage::PreScript);
             script::run(Script::Pre, text, layout, env, processes).await?;
+        }
+        if let Some(old) = &self.left {
+            log.say(
+                Level::Info,
+                &format!("Kaniko has moved from {} to {}", old.display(), layout.root.display()),
+            );
+            moved::leave(old);
         }
         stages.enter(Stage::Bake);
         bake::run(order, layout, env, &facts, stages, processes, log).await?;

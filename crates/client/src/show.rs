@@ -57,6 +57,7 @@ struct ShownTask {
     /// Where this task's own image is pushed.
     push_to: Option<String>,
     /// The executor's arguments.
+    program: String,
     argv: Vec<String>,
 }
 
@@ -129,7 +130,7 @@ fn shown_task(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<S
         push_to: task.push_to.as_ref(),
         push: Push::ByKaniko,
         insecure_registries: &[],
-        paths: &Paths::default(),
+        paths: &Paths::of(spec.kaniko.dir.as_deref()),
     };
     let (argv, left_out) = kaniko::argv(&spec.kaniko, &input, &ExecutorFacts::pinned());
     for notice in left_out {
@@ -157,6 +158,7 @@ fn shown_task(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<S
             })
             .collect(),
         push_to: task.push_to.as_ref().map(|image| mask.reference(&image.to_string())),
+        program: format!("{}/executor", spec.kaniko.dir.as_deref().unwrap_or(kaniko::DIR)),
         argv: mask.arguments(&argv),
     }
 }
@@ -207,7 +209,7 @@ impl fmt::Display for ShownTask {
                 writeln!(f, "    {what}  {line}")?;
             }
         }
-        writeln!(f, "    {}", kaniko::EXECUTOR)?;
+        writeln!(f, "    {}", self.program)?;
         for arg in &self.argv {
             writeln!(f, "      {arg}")?;
         }
@@ -329,7 +331,7 @@ bake:
         };
         insta::assert_snapshot!(keys(&value), @"executor order targets");
         insta::assert_snapshot!(keys(&value["targets"][0]), @"after destination index name service tasks");
-        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials env index memory_mib name platform post_script pre_script push_to");
+        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials env index memory_mib name platform post_script pre_script program push_to");
         assert!(value["targets"][0]["tasks"][1]["platform"].is_null());
     }
 }

@@ -42,6 +42,9 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
     if let Some(wrong) = task.kaniko.custom_platform.as_deref().and_then(custom_platform) {
         say("kaniko.custom-platform", wrong);
     }
+    if let Some(wrong) = task.kaniko.dir.as_deref().and_then(kaniko_dir) {
+        say("kaniko.dir", wrong);
+    }
     registries(task, &mut say);
     output(task, &mut say);
     broken
@@ -52,7 +55,7 @@ type Wrong = (String, String);
 /// Why a variable of this name may not be set for the agent's container, and what to do instead.
 pub fn env_name(name: &str) -> Option<Wrong> {
     let hint = match name {
-        "KANIKO_DIR" => "the agent lives in that folder: leave it out",
+        "KANIKO_DIR" => "use `kaniko.dir`: the agent moves along",
         "DOCKER_CONFIG" | "DOCKER_AUTH_CONFIG" => "put logins into `kaniko-credentials`",
         "BUILDER_OUTPUT" => "Bakery reads Kaniko's output itself: leave it out",
         "PATH" => "call programs by their full path, or set it inside the script",
@@ -88,6 +91,21 @@ pub fn custom_platform(text: &str) -> Option<Wrong> {
     let legal = legal && (variant.is_none() || word(variant)) && parts.next().is_none();
     (!legal).then(|| {
         ("not a platform that Kaniko bakes".to_owned(), "as `linux/arm64` or `linux/arm64/v8`".to_owned())
+    })
+}
+
+/// Why Kaniko and the agent cannot live in this folder.
+pub fn kaniko_dir(text: &str) -> Option<Wrong> {
+    let plain = |part: &str| {
+        !part.starts_with('.')
+            && !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let legal = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
+    let inside = text.strip_prefix(kaniko::DIR).is_some_and(|rest| rest.starts_with('/'));
+    (!legal || inside).then(|| {
+        let hint = "an absolute path that the image does not have, not below /kaniko, as `/kaniko2`";
+        ("not a folder that Kaniko can move to".to_owned(), hint.to_owned())
     })
 }
 

@@ -8,8 +8,8 @@ use crate::path;
 use crate::spec::{CacheSpec, KanikoSpec};
 use crate::wire::run::Push;
 
-/// The executor inside the agent's container.
-pub const EXECUTOR: &str = "/kaniko/executor";
+/// Where the agent's image has Kaniko and the agent.
+pub const DIR: &str = "/kaniko";
 
 /// The executor that Bakery is built and tested with; what `plan` prints is its command line.
 pub const PINNED_VERSION: &str = "v1.27.5";
@@ -93,7 +93,7 @@ const RESERVED: &[(&str, Option<char>, &str)] = &[
     ("tar-path", None, "use `kaniko.destination`, or `kaniko.no-push: true`"),
     ("tarPath", None, "use `kaniko.destination`, or `kaniko.no-push: true`"),
     ("no-push", None, "use `kaniko.no-push: true`"),
-    ("kaniko-dir", None, "the agent lives in that folder: leave it out"),
+    ("kaniko-dir", None, "use `kaniko.dir`: the agent moves along"),
     ("log-format", None, "set LOG_FORMAT for the client instead"),
     ("help", Some('h'), "it would end Kaniko before the build: leave it out"),
 ];
@@ -102,8 +102,8 @@ const RESERVED: &[(&str, Option<char>, &str)] = &[
 /// agent must hear it.
 const LEVELS: [&str; 3] = ["info", "debug", "trace"];
 
-/// Where the agent keeps what Kaniko reads and writes. Kaniko wipes everything outside `/kaniko` between stages, so
-/// all of it lies below `/kaniko/bakery`.
+/// Where the agent keeps what Kaniko reads and writes. Kaniko wipes everything outside its own folder between stages, so
+/// all of it lies in there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// The unpacked source root.
@@ -117,13 +117,19 @@ pub struct Paths {
     pub tar: String,
 }
 
-impl Default for Paths {
-    fn default() -> Self {
+impl Paths {
+    /// Those of a task whose Kaniko lives in `dir`; `None` = in [`DIR`].
+    pub fn of(dir: Option<&str>) -> Self {
+        Self::below(&format!("{}/bakery", dir.unwrap_or(DIR)))
+    }
+
+    /// Those in the folder `home` of the agent's own.
+    pub fn below(home: &str) -> Self {
         Self {
-            source: "/kaniko/bakery/ctx".to_owned(),
-            digest: "/kaniko/bakery/digest".to_owned(),
-            oci_layout: "/kaniko/bakery/oci".to_owned(),
-            tar: "/kaniko/bakery/image.tar".to_owned(),
+            source: format!("{home}/ctx"),
+            digest: format!("{home}/digest"),
+            oci_layout: format!("{home}/oci"),
+            tar: format!("{home}/image.tar"),
         }
     }
 }

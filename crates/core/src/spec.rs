@@ -104,6 +104,10 @@ pub struct KanikoSpec {
     pub no_push: bool,
     /// `--custom-platform`; `None` = from `arch`.
     pub custom_platform: Option<String>,
+    /// Where Kaniko and the agent live while they bake; `None` = where the agent's image has them. Left out where it is not
+    /// set: programs of a version that does not know it refuse it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
     /// `--ignore-path`, each.
     pub ignore_path: Vec<String>,
     /// Extra flags, already split; they go last.
@@ -123,6 +127,7 @@ impl Default for KanikoSpec {
             cleanup: false,
             no_push: false,
             custom_platform: None,
+            dir: None,
             ignore_path: Vec::new(),
             extra_flags: Vec::new(),
         }

@@ -6,7 +6,8 @@ use crate::check;
 use crate::config::ConfigFile;
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::values::{
-    Wrong, boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, memory, ttl,
+    Wrong, boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
+    memory, ttl,
 };
 use crate::decode::{Field, refuse_tags, section};
 use crate::image;
@@ -39,6 +40,7 @@ const KANIKO: &[&str] = &[
     "cleanup",
     "no-push",
     "custom-platform",
+    "dir",
     "ignore-path",
     "extra-flags",
 ];
@@ -142,6 +144,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "cleanup" => layer.cleanup = single(&field, findings, boolean),
             "no-push" => layer.no_push = single(&field, findings, boolean),
             "custom-platform" => layer.custom_platform = single(&field, findings, custom_platform),
+            "dir" => layer.dir = single(&field, findings, kaniko_dir),
             "ignore-path" => layer.ignore_path = ignore_path(&field, findings),
             _ => layer.extra_flags = extra_flags(&field, findings),
         }

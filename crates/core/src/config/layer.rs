@@ -130,6 +130,8 @@ pub struct KanikoLayer {
     pub no_push: Key<bool>,
     /// `kaniko.custom-platform`
     pub custom_platform: Key<String>,
+    /// `kaniko.dir`
+    pub dir: Key<String>,
     /// `kaniko.ignore-path`
     pub ignore_path: Key<Vec<String>>,
     /// `kaniko.extra-flags`, split

@@ -34,6 +34,7 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         cleanup: lower.cleanup.under(upper.cleanup),
         no_push: lower.no_push.under(upper.no_push),
         custom_platform: lower.custom_platform.under(upper.custom_platform),
+        dir: lower.dir.under(upper.dir),
         ignore_path: lower.ignore_path.under(upper.ignore_path),
         extra_flags: lower.extra_flags.under(upper.extra_flags),
     }

@@ -274,7 +274,7 @@ fn the_example_means_what_it_says() {
             push_to: task.push_to.as_ref(),
             push: crate::wire::run::Push::ByKaniko,
             insecure_registries: &[],
-            paths: &kaniko::Paths::default(),
+            paths: &kaniko::Paths::of(None),
         };
         let (_, left_out) = kaniko::argv(&task.spec.kaniko, &input, &kaniko::ExecutorFacts::pinned());
         assert!(left_out.is_empty());
@@ -290,7 +290,7 @@ fn the_example_shows_every_key() {
         .filter_map(|line| line.split_once("one of "))
         .flat_map(|(_, keys)| keys.split(", "))
         .collect();
-    assert_eq!(keys.len(), 27);
+    assert_eq!(keys.len(), 28);
     for key in keys {
         assert!(text.contains(&format!(" {key}:")), "{key}");
     }

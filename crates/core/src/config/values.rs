@@ -72,6 +72,10 @@ pub(super) fn custom_platform(text: &str) -> Result<String, Wrong> {
     check::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
+pub(super) fn kaniko_dir(text: &str) -> Result<String, Wrong> {
+    check::kaniko_dir(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
 pub(super) fn flags(text: &str) -> Result<Vec<String>, Wrong> {
     let flags = words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
     match flags.first().filter(|first| !first.starts_with('-')) {

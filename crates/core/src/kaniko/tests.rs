@@ -11,7 +11,7 @@ fn run(kaniko: &KanikoSpec, push: Push, facts: &ExecutorFacts) -> (String, Vec<S
         push_to: (!kaniko.no_push).then_some(&image),
         push,
         insecure_registries: &insecure,
-        paths: &Paths::default(),
+        paths: &Paths::of(None),
     };
     let (args, notices) = argv(kaniko, &input, facts);
     (args.join("\n"), notices)

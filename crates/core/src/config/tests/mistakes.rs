@@ -27,6 +27,7 @@ global:
     cache: { enable: yes, ttl: 1d, repo: cache }
     snapshot-mode: fast
     custom-platform: windows/amd64
+    dir: /kaniko/mine
     extra-flags: --label 'x --destination=y
 bake:
 - arch: x86_64
@@ -50,7 +51,7 @@ bake:
     config.yaml:7:3: global.dockerfile: unknown key
       hint: it belongs below `kaniko`
     config.yaml:9:17: global.env.KANIKO_DIR: the variable `KANIKO_DIR` is reserved
-      hint: the agent lives in that folder: leave it out
+      hint: use `kaniko.dir`: the agent moves along
     config.yaml:10:17: global.env.LD_PRELOAD: the variable `LD_PRELOAD` is reserved
       hint: set it inside the script that needs it
     config.yaml:11:9: global.env.9A: not the name of a variable
@@ -81,25 +82,27 @@ bake:
       hint: one of full, redo, time
     config.yaml:23:22: global.kaniko.custom-platform: not a platform that Kaniko bakes
       hint: as `linux/arm64` or `linux/arm64/v8`
-    config.yaml:24:18: global.kaniko.extra-flags: a single quote is not closed
+    config.yaml:24:10: global.kaniko.dir: not a folder that Kaniko can move to
+      hint: an absolute path that the image does not have, not below /kaniko, as `/kaniko2`
+    config.yaml:25:18: global.kaniko.extra-flags: a single quote is not closed
       hint: close it, or escape it
-    config.yaml:26:9: bake[0].arch: `x86_64` is not known here
+    config.yaml:27:9: bake[0].arch: `x86_64` is not known here
       hint: did you mean `amd64`?
-    config.yaml:28:17: bake[0].kaniko.dockerfile: an absolute path is not in the archive
+    config.yaml:29:17: bake[0].kaniko.dockerfile: an absolute path is not in the archive
       hint: write it relative to the source root (--repo)
-    config.yaml:29:18: bake[0].kaniko.extra-flags: the flag `--destination` is reserved
+    config.yaml:30:18: bake[0].kaniko.extra-flags: the flag `--destination` is reserved
       hint: use `kaniko.destination`
-    config.yaml:29:18: bake[0].kaniko.extra-flags: the flag `--no-push` is reserved
+    config.yaml:30:18: bake[0].kaniko.extra-flags: the flag `--no-push` is reserved
       hint: use `kaniko.no-push: true`
-    config.yaml:29:18: bake[0].kaniko.extra-flags: the flag `--tar-path` is reserved
+    config.yaml:30:18: bake[0].kaniko.extra-flags: the flag `--tar-path` is reserved
       hint: use `kaniko.destination`, or `kaniko.no-push: true`
-    config.yaml:29:18: bake[0].kaniko.extra-flags: `--verbosity` must be one of info, debug, trace
+    config.yaml:30:18: bake[0].kaniko.extra-flags: `--verbosity` must be one of info, debug, trace
       hint: as `--verbosity=debug`, in one word: on a quieter Kaniko nobody sees when its push begins
-    config.yaml:30:3: bake[1].arch: no architecture is named
+    config.yaml:31:3: bake[1].arch: no architecture is named
       hint: set `arch` here or in `global` (config.yaml:3:3)
-    config.yaml:30:26: bake[1].kaniko.destination: `Reg/A` is not an image reference
+    config.yaml:31:26: bake[1].kaniko.destination: `Reg/A` is not an image reference
       hint: image names are lower case
-    config.yaml:31:3: bake[2]: expected a mapping, found a list
+    config.yaml:32:3: bake[2]: expected a mapping, found a list
     ");
 }
 
