@@ -16,6 +16,7 @@ pub mod kitchen;
 pub mod parts;
 pub mod process;
 pub mod project;
+pub mod reference;
 pub mod registry;
 pub mod repository;
 pub mod s3;
