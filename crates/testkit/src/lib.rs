@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod engine;
 pub mod issuer;
 pub mod kitchen;
+pub mod pages;
 pub mod parts;
 pub mod process;
 pub mod project;
