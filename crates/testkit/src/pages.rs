@@ -21,7 +21,7 @@ pub struct Block {
     pub language: String,
     /// What stands in it, without the indentation of its fence.
     pub text: String,
-    /// True where nothing but blank lines is between it and the block before.
+    /// True where nothing but blank lines and tags, as those that fold a block, is between it and the block before.
     pub follows: bool,
 }
 
@@ -43,7 +43,10 @@ pub fn pages() -> Result<BTreeSet<String>> {
             let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
             if entry.file_type()?.is_dir() {
                 folders.push(name);
-            } else if name.ends_with("/README.md") || (name.starts_with("docs/") && name.ends_with(".md")) {
+                continue;
+            }
+            let page = entry.path().extension().is_some_and(|it| it == "md") && name.starts_with("docs/");
+            if page || name.ends_with("/README.md") {
                 pages.insert(name);
             }
         }
@@ -75,7 +78,7 @@ pub fn blocks(page: &str, text: &str) -> Result<Vec<Block>> {
                     let block = Block { page, line: number, language, text: String::new(), follows };
                     open = Some((indent, block));
                 }
-                None if line.trim().is_empty() => {}
+                None if line.trim().is_empty() || line.starts_with('<') => {}
                 None => {
                     ensure!(indent < 4, "{page}:{number}: indented code: put it into a fence");
                     follows = false;
@@ -126,13 +129,14 @@ mod tests {
 
     #[test]
     fn blocks_are_found_with_their_margin_taken_off() {
-        let text = "a\n\n```sh\nb\n  c\n```\n\n```text\nd\n```\n\n1. e\n\n   ```yaml\n   f: 1\n   ```\n";
+        let text =
+            "a\n\n```sh\nb\n  c\n```\n\n<details>\n```text\nd\n```\n\n1. e\n\n   ```yaml\n   f: 1\n   ```\n";
         let blocks = blocks("P.md", text).unwrap();
         let seen: Vec<_> =
             blocks.iter().map(|it| (it.line, it.language.as_str(), it.text.as_str(), it.follows)).collect();
         assert_eq!(
             seen,
-            [(3, "sh", "b\n  c\n", false), (8, "text", "d\n", true), (14, "yaml", "f: 1\n", false)]
+            [(3, "sh", "b\n  c\n", false), (9, "text", "d\n", true), (15, "yaml", "f: 1\n", false)]
         );
     }
 

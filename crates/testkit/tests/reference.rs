@@ -10,7 +10,6 @@ use bakery_testkit::repository::{path, read};
 const RENEW: &str = "BAKERY_RENEW";
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "whoever runs the test says what it is for")]
 fn every_page_is_what_the_code_says() -> Result<()> {
     let renew = std::env::var_os(RENEW).is_some();
     let mut stale = Vec::new();

@@ -136,15 +136,12 @@ async fn every_block_of_every_page_is_run_or_an_exception() -> Result<()> {
             let name = format!("{page}:{} {}", block.line, block.name());
             let exception = EXCEPTIONS.iter().find(|it| (it.page, it.first) == (&page, block.name()));
             let done = match (block.language.as_str(), exception) {
-                ("text", None) => {
-                    // What stands right below commands is what they print.
-                    if let Some(output) = said.take().filter(|_| block.follows)
-                        && output.stdout != block.text.as_bytes()
-                    {
-                        let _ = writeln!(wrong, "{name}: the commands above print\n{}", shown(&output));
-                    }
-                    continue;
-                }
+                // What stands right below commands is what they print.
+                ("text", None) => match said.take().filter(|_| block.follows) {
+                    None => continue,
+                    Some(output) if output.stdout == block.text.as_bytes() => Ok("what the commands print"),
+                    Some(output) => Err(anyhow::anyhow!("the commands above print\n{}", shown(&output))),
+                },
                 (_, Some(exception)) => {
                     println!("exception  {name}: {}", exception.why);
                     excepted.push((exception.page, exception.first));
