@@ -1,4 +1,4 @@
-.PHONY: help demo test test-k8s test-ecs test-both bench check
+.PHONY: help demo test test-k8s test-ecs test-both bench check reference
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -23,3 +23,6 @@ bench: ## ratios against named peers, 20 interleaved pairs each, and what a thou
 
 check: ## format, lints and examples only
 	@scripts/test format lints examples
+
+reference: ## the pages that are made of the code: .env.example and docs/reference
+	@BAKERY_RENEW=1 cargo test --locked -q -p bakery-testkit --test reference

@@ -16,7 +16,7 @@ LAWS = {"bakery-core", "bakery-context", "bakery-link"}
 def rung(package, needs):
     if {"ecs", "k8s"} <= set(needs):
         return "both"
-    for feature in ("ecs", "k8s", "ship"):
+    for feature in ("ecs", "k8s", "ship", "docs"):
         if feature in needs:
             return feature
     if "real" in needs:

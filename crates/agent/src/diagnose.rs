@@ -3,7 +3,7 @@
 
 use bakery_core::reason::Reason;
 
-use crate::failure::{DISK_HINT, Failure};
+use crate::failure::Failure;
 use crate::process::Exit;
 
 /// How Kaniko ended, and what it said.
@@ -47,9 +47,9 @@ pub fn executor(evidence: &Evidence<'_>) -> Failure {
 /// What a failure of a script is called. `reason` says which script.
 pub fn script(reason: Reason, evidence: &Evidence<'_>) -> Failure {
     let (reason, hint) = if evidence.oom_kills > 0 {
-        (Reason::OutOfMemory, Some(MEMORY_HINT.to_owned()))
+        (Reason::OutOfMemory, Some(Reason::OutOfMemory.hint().to_owned()))
     } else if evidence.tail.iter().any(|line| line.contains(NO_SPACE)) {
-        (Reason::DiskFull, Some(DISK_HINT.to_owned()))
+        (Reason::DiskFull, Some(Reason::DiskFull.hint().to_owned()))
     } else {
         (reason, None)
     };
@@ -63,8 +63,6 @@ pub fn script(reason: Reason, evidence: &Evidence<'_>) -> Failure {
 }
 
 const NO_SPACE: &str = "No space left on device";
-const MEMORY_HINT: &str =
-    "give the task more `memory`; with a layer cache, `kaniko.cache.compressed: false` needs less";
 const LOCAL_HINT: &str =
     "inside the task `localhost` is the task itself: name the registry's host as other machines reach it";
 
@@ -109,11 +107,11 @@ const MISSING: [&str; 5] = [
 
 fn classify(evidence: &Evidence<'_>, tail: &[String], verdict: Option<&str>) -> (Reason, Option<String>) {
     if evidence.oom_kills > 0 {
-        return (Reason::OutOfMemory, Some(MEMORY_HINT.to_owned()));
+        return (Reason::OutOfMemory, Some(Reason::OutOfMemory.hint().to_owned()));
     }
     // What a RUN prints about its own lack of space counts as well: nobody else's disk is near.
     if tail.iter().any(|line| line.to_ascii_lowercase().contains("no space left on device")) {
-        return (Reason::DiskFull, Some(DISK_HINT.to_owned()));
+        return (Reason::DiskFull, Some(Reason::DiskFull.hint().to_owned()));
     }
     // Only Kaniko's own last words count for the rest: a RUN may print `connection refused` about anything.
     let Some(verdict) = verdict else { return (Reason::ExecutorFailed, None) };
@@ -129,24 +127,18 @@ fn classify(evidence: &Evidence<'_>, tail: &[String], verdict: Option<&str>) -> 
         return (Reason::ExecutorFailed, Some("the `RUN` above failed: its own lines say why".to_owned()));
     }
     if says(&REFUSED) {
-        let hint = "check `kaniko-credentials`: registry, username, and that they may push there";
-        return (Reason::CredentialsRefused, Some(hint.to_owned()));
+        return (Reason::CredentialsRefused, Some(Reason::CredentialsRefused.hint().to_owned()));
     }
     if says(&UNTRUSTED) {
         let hint = "a registry that speaks plain HTTP must be named in INSECURE_REGISTRIES of the server";
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
     if says(&SILENT) {
-        let hint = if dialled || named {
-            LOCAL_HINT
-        } else {
-            "check the registry's name, and that tasks can reach it"
-        };
+        let hint = if dialled || named { LOCAL_HINT } else { Reason::RegistryUnreachable.hint() };
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
     if says(&MISSING) {
-        let hint = "check the path, `kaniko.context-path`, and whether an ignore file drops it";
-        return (Reason::ContextIncomplete, Some(hint.to_owned()));
+        return (Reason::ContextIncomplete, Some(Reason::ContextIncomplete.hint().to_owned()));
     }
     if says(&["manifest_unknown", "manifest unknown", "name_unknown", "name unknown"]) {
         let hint = "a base image, or its tag, is not in that registry".to_owned();

@@ -52,7 +52,7 @@ impl Failure {
     pub fn disk(path: &Path, error: &std::io::Error) -> Self {
         let text = format!("`{}`: {error}", path.display());
         if error.kind() == std::io::ErrorKind::StorageFull {
-            return Self::new(Reason::DiskFull, text).hint(DISK_HINT);
+            return Self::new(Reason::DiskFull, text).hint(Reason::DiskFull.hint());
         }
         Self::new(Reason::Internal, text)
     }
@@ -71,9 +71,6 @@ impl From<Failure> for Stop {
         Self::Failed(failure)
     }
 }
-
-/// What to do where the disk is full.
-pub const DISK_HINT: &str = "give the task a larger disk, or let the build write less";
 
 /// The last lines of one process. The help that a command of Kaniko's kind prints behind its error is left out: it is
 /// longer than all that is kept, and the error would be lost behind it.

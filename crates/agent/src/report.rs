@@ -36,7 +36,7 @@ pub fn ended(cause: &Cause, stage: Stage) -> Failure {
         Cause::Cancelled => Failure::new(Reason::Cancelled, format!("cancelled in stage {stage}")),
         Cause::Deadline(limit) => {
             let text = format!("the task ran into its limit of {} s in stage {stage}", limit.as_secs());
-            Failure::new(Reason::TaskTimeout, text).hint("BUILD_TASK_TIMEOUT of the server sets the limit")
+            Failure::new(Reason::TaskTimeout, text).hint(Reason::TaskTimeout.hint())
         }
         Cause::Terminated => {
             let text = format!("the platform took the container away (SIGTERM) in stage {stage}");

@@ -33,7 +33,7 @@ pub struct BadLaunch(pub Vec<String>);
 
 /// What children see of the agent's own environment: proxies, and the identity that the platform gave to the container.
 /// Neither is a secret of Bakery's, and Kaniko's registry helpers need both.
-const INHERITED: [&str; 23] = [
+pub const INHERITED: [&str; 23] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",

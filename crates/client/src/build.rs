@@ -153,7 +153,7 @@ impl Viewer<'_> {
             talk::say(&sentence);
             return Ok(exit);
         }
-        Err(Failure { exit, text: sentence, hint: None })
+        Err(Failure { exit, text: sentence, hint: exit::hint(&outcome, exit) })
     }
 
     /// Lets `followed` run; signals cancel the build, or leave it.

@@ -144,6 +144,13 @@ pub fn why(outcome: &BuildOutcome) -> String {
     reason_and_text(outcome.reason.as_ref().map(|reason| reason.text()), outcome.text.as_deref())
 }
 
+/// What to do about a bad end, unless its words say so already, or it is what was asked for.
+pub fn hint(outcome: &BuildOutcome, exit: Exit) -> Option<String> {
+    let said = outcome.text.as_deref().is_some_and(|text| text.contains("hint: "));
+    let reason = outcome.reason.filter(|_| !said && exit != Exit::Interrupted)?;
+    Some(reason.hint().to_owned())
+}
+
 /// Joins a machine's reason and a person's text, unless one says the other already.
 pub fn reason_and_text(reason: Option<&str>, text: Option<&str>) -> String {
     match (reason, text.filter(|text| !text.is_empty())) {
@@ -187,6 +194,14 @@ mod tests {
             Failure::from(LinkError::Refused(Box::new(problem))).exit.code()
         };
         assert_eq!([400, 401, 404, 413, 422, 429, 500, 503].map(code), [2, 2, 2, 2, 2, 4, 4, 4]);
+    }
+
+    #[test]
+    fn a_bad_end_has_a_hint_unless_its_words_have_one() {
+        let hint = |text, exit| hint(&outcome(Verdict::Failed, Some(Reason::DiskFull), text), exit);
+        assert_eq!(hint(Some("full"), Exit::Failed).as_deref(), Some(Reason::DiskFull.hint()));
+        assert_eq!(hint(Some("full (hint: write less)"), Exit::Failed), None);
+        assert_eq!(hint(None, Exit::Interrupted), None);
     }
 
     #[test]

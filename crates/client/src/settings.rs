@@ -7,7 +7,7 @@ use std::path::Path;
 use bakery_context::s3::S3Settings;
 use bakery_core::compose;
 use bakery_core::secret::Secret;
-use bakery_core::vars::{Layered, VarDoc, Vars};
+use bakery_core::vars::{Layered, Vars};
 use bakery_link::{Controller, Options};
 
 use crate::exit::{Exit, Failure};
@@ -15,40 +15,6 @@ use crate::render::LogFormat;
 
 /// Where the server is unless a setting says otherwise.
 const LOCAL: &str = "http://127.0.0.1:3000";
-
-/// Every variable that only the client, or the client too, reads; S3's are declared by bakery-context.
-pub const VARS: &[VarDoc] = &[
-    VarDoc {
-        name: "CONTROLLER_URL",
-        default: LOCAL,
-        meaning: "Where to submit builds: the server's public URL.",
-        required: "always, unless the server is on this machine",
-    },
-    VarDoc {
-        name: "BAKERY_TOKEN",
-        default: "none",
-        meaning: "The operator token, sent with every request.",
-        required: "the server wants one",
-    },
-    VarDoc {
-        name: "BAKERY_INSECURE",
-        default: "false",
-        meaning: "`true` = tokens and credentials may travel over plain HTTP to another machine.",
-        required: "",
-    },
-    VarDoc {
-        name: "LOG_FORMAT",
-        default: "simple",
-        meaning: "The form of the log: `simple` (colours), `plain` (no escapes) or `json` (one object a line).",
-        required: "",
-    },
-    VarDoc {
-        name: "NO_COLOR",
-        default: "none",
-        meaning: "Any value takes the colours from `LOG_FORMAT=simple`.",
-        required: "",
-    },
-];
 
 /// The settings of one call.
 #[derive(Debug)]

@@ -17,12 +17,12 @@ pub enum Fault {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $fault:ident, retry: $retry:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $fault:ident, retry: $retry:literal, hint: $hint:literal;)*) => {
         /// A machine's word for what went wrong. Unknown words of a newer peer are read as [`Reason::Unknown`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Reason {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
             /// A word that this version does not know.
             #[serde(other)]
             Unknown,
@@ -35,6 +35,22 @@ macro_rules! reasons {
             /// The reason in words, as the middle of a sentence.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* Self::Unknown => "unknown reason" }
+            }
+
+            /// What has happened, in whole sentences: the words that stand beside its declaration.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),*).trim_ascii(),)*
+                    Self::Unknown => "A word that this version does not know.",
+                }
+            }
+
+            /// What to do about it, for whoever can; every hint for a reason is drawn from here.
+            pub const fn hint(self) -> &'static str {
+                match self {
+                    $(Self::$name => $hint,)*
+                    Self::Unknown => "use a client of the server's version",
+                }
             }
 
             /// Whose fault it is.
@@ -52,61 +68,89 @@ macro_rules! reasons {
 
 reasons! {
     /// The kernel ended a process for want of memory.
-    OutOfMemory = "out of memory", Build, retry: false;
+    OutOfMemory = "out of memory", Build, retry: false,
+        hint: "give the task more `memory`; with a layer cache, `kaniko.cache.compressed: false` needs less";
     /// The disk of the task is full.
-    DiskFull = "disk full", Build, retry: false;
+    DiskFull = "disk full", Build, retry: false,
+        hint: "give the task a larger disk, or let the build write less";
     /// Spot capacity was taken back.
-    SpotReclaimed = "spot capacity was reclaimed", Platform, retry: true;
+    SpotReclaimed = "spot capacity was reclaimed", Platform, retry: true,
+        hint: "ECS_CAPACITY=spot-then-fargate makes the second attempt on demand; `fargate` suits long builds";
     /// The agent image cannot be pulled.
-    ImagePull = "the agent image cannot be pulled", Platform, retry: false;
-    /// The platform has no room.
-    NoCapacity = "the platform has no capacity", Platform, retry: true;
-    /// The platform evicted the task.
-    Evicted = "evicted by the platform", Platform, retry: true;
+    ImagePull = "the agent image cannot be pulled", Platform, retry: false,
+        hint: "check AGENT_IMAGE, the login for it, and that the platform reaches its registry";
+    /// The platform has no room: no machine for this size, or a quota is used up.
+    NoCapacity = "the platform has no capacity", Platform, retry: true,
+        hint: "ask for less `cpu` and `memory`, give the platform more room, or lower MAX_RUNS to its quota";
+    /// The platform took the task away: a drained node, a retired host, want of memory on the machine, or somebody who deleted it.
+    Evicted = "evicted by the platform", Platform, retry: true,
+        hint: "build again; see why the platform took the task away";
     /// The machine under the task is gone.
-    NodeLost = "the machine under the task was lost", Platform, retry: true;
-    /// No node or engine of this architecture.
-    NoSuchArch = "nothing here runs this architecture", Build, retry: false;
+    NodeLost = "the machine under the task was lost", Platform, retry: true,
+        hint: "build again; see what became of the machine";
+    /// The platform has no machine of this architecture, and nothing is emulated unless the operator says so.
+    NoSuchArch = "nothing here runs this architecture", Build, retry: false,
+        hint: "give the platform a machine of this architecture, or name another `arch` or `platform`";
     /// The platform is not configured on this server.
-    NoSuchPlatform = "this server has no such platform", Build, retry: false;
+    NoSuchPlatform = "this server has no such platform", Build, retry: false,
+        hint: "set `platform` to one that the server has, or set the server up for this one";
     /// The platform refused the launch for good.
-    LaunchRefused = "the platform refused the launch", Platform, retry: false;
+    LaunchRefused = "the platform refused the launch", Platform, retry: false,
+        hint: "see the platform's words in the log: a right, a role, a subnet or a quota; `bakery-server check` tries them";
     /// The platform did not answer, or failed on its side.
-    PlatformUnreachable = "the platform did not answer", Platform, retry: true;
+    PlatformUnreachable = "the platform did not answer", Platform, retry: true,
+        hint: "see that the server reaches the platform: `bakery-server check`, /readyz";
     /// The agent did not say its first word in time.
-    ProvisionTimeout = "the agent did not start in time", Platform, retry: true;
+    ProvisionTimeout = "the agent did not start in time", Platform, retry: true,
+        hint: "see that tasks reach CONTROLLER_URL; BUILD_PROVISION_TIMEOUT of the server sets the limit";
     /// The task exceeded `BUILD_TASK_TIMEOUT`.
-    TaskTimeout = "the task ran into its time limit", Build, retry: false;
+    TaskTimeout = "the task ran into its time limit", Build, retry: false,
+        hint: "BUILD_TASK_TIMEOUT of the server sets the limit";
     /// The container ended and no report came.
-    AgentLost = "the agent ended without a report", Platform, retry: true;
-    /// A second agent tried to bind the run.
-    SecondBinder = "a second agent tried to take over the run", Platform, retry: false;
+    AgentLost = "the agent ended without a report", Platform, retry: true,
+        hint: "see the container's end in the platform's own records, then build again";
+    /// A second agent tried to bind the run: a launch token is good for one.
+    SecondBinder = "a second agent tried to take over the run", Platform, retry: false,
+        hint: "build again; if it comes back, see who else may read launch tokens on the platform";
     /// The context could not be read, or is not what its name says.
-    ContextBroken = "the context cannot be read", Platform, retry: false;
+    ContextBroken = "the context cannot be read", Platform, retry: false,
+        hint: "see that tasks may read the bucket or reach the server, then build again";
     /// The context, Dockerfile or target that the config names is not in the archive.
-    ContextIncomplete = "a path that the config names is not in the context", Build, retry: false;
+    ContextIncomplete = "a path that the config names is not in the context", Build, retry: false,
+        hint: "check the path, `kaniko.context-path`, and whether an ignore file drops it";
     /// The pre-script failed.
-    PreScriptFailed = "the pre-script failed", Build, retry: false;
-    /// Kaniko failed.
-    ExecutorFailed = "Kaniko failed", Build, retry: false;
+    PreScriptFailed = "the pre-script failed", Build, retry: false,
+        hint: "the script's own lines say why; it runs under `sh -e` in the source root";
+    /// Kaniko failed: a RUN, a Dockerfile that it does not understand, or a base image that is not there.
+    ExecutorFailed = "Kaniko failed", Build, retry: false,
+        hint: "Kaniko's own lines say why";
     /// The post-script failed.
-    PostScriptFailed = "the post-script failed", Build, retry: false;
+    PostScriptFailed = "the post-script failed", Build, retry: false,
+        hint: "the script's own lines say why; the image may have been pushed already";
     /// Kaniko ended with 0 but no digest for the destination was found.
-    NoDigest = "Kaniko reported no digest for the destination", Platform, retry: false;
+    NoDigest = "Kaniko reported no digest for the destination", Platform, retry: false,
+        hint: "see Kaniko's last lines; build again";
     /// A registry refused the credentials.
-    CredentialsRefused = "the registry refused the credentials", Build, retry: false;
-    /// A registry did not answer.
-    RegistryUnreachable = "the registry did not answer", Build, retry: false;
+    CredentialsRefused = "the registry refused the credentials", Build, retry: false,
+        hint: "check `kaniko-credentials`: registry, username, and that they may push there";
+    /// A registry did not answer, or speaks plain HTTP without being named in `INSECURE_REGISTRIES`.
+    RegistryUnreachable = "the registry did not answer", Build, retry: false,
+        hint: "check the registry's name, and that tasks can reach it";
     /// A registry refused what was pushed.
-    PushRefused = "the registry refused the push", Build, retry: false;
+    PushRefused = "the registry refused the push", Build, retry: false,
+        hint: "see the registry's words in the log: a quota, a rule for tags, or a repository that is not there";
     /// A pushed image is not for the architecture that was asked for.
-    WrongArch = "an image has the wrong architecture", Build, retry: false;
-    /// Another task or target of the build failed.
-    SiblingFailed = "another part of the build failed", Build, retry: false;
+    WrongArch = "an image has the wrong architecture", Build, retry: false,
+        hint: "check `FROM --platform` in the Dockerfile and `kaniko.custom-platform`";
+    /// Another task or target of the build failed, and this one was ended for it.
+    SiblingFailed = "another part of the build failed", Build, retry: false,
+        hint: "see the part that failed first";
     /// Somebody cancelled the build.
-    Cancelled = "cancelled", Asked, retry: false;
-    /// The server failed on its own side.
-    Internal = "the server failed", Platform, retry: false;
+    Cancelled = "cancelled", Asked, retry: false,
+        hint: "build again if that was not meant";
+    /// The server failed on its own side, or the agent image is not what it should be.
+    Internal = "the server failed", Platform, retry: false,
+        hint: "see the server's own log; report it";
 }
 
 impl fmt::Display for Reason {
@@ -118,6 +162,18 @@ impl fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_has_a_meaning_and_a_hint() {
+        for reason in Reason::ALL {
+            let (meaning, hint) = (reason.meaning(), reason.hint());
+            assert!(
+                meaning.starts_with(char::is_uppercase) && meaning.ends_with('.'),
+                "{reason:?}: {meaning}"
+            );
+            assert!(!hint.is_empty() && !hint.ends_with('.'), "{reason:?}: {hint}");
+        }
+    }
 
     #[test]
     fn a_newer_peers_reason_is_read_as_unknown() {

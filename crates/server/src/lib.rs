@@ -8,6 +8,7 @@
 
 pub mod builds;
 pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod contexts;
 pub mod environment;

@@ -5,37 +5,15 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use bakery_core::vars::Vars;
+use bakery_server::cli::{Cli, Command};
 use bakery_server::settings::{LogFormat, Settings};
 use bakery_server::{check, environment, health, wiring};
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 
 /// A mistake in the settings, or in the call.
 const SETTINGS: u8 = 2;
 /// Something that the settings name is not there, or failed.
 const ENVIRONMENT: u8 = 4;
-const EXITS: &str = "Exit codes:
-  0  stopped as asked; or everything that a start needs is there; or the server is ready
-  2  mistakes in the settings or the call
-  4  what the settings name is not there, or the server failed, or is not ready";
-
-/// Takes builds, runs them where there are ovens, relays their logs and publishes what they baked.
-///
-/// Settings come from environment variables and from `.env` in the working directory; see `.env.example`.
-#[derive(Parser)]
-#[command(name = "bakery-server", version = env!("BAKERY_VERSION"), after_help = EXITS)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Print the effective settings, and try what they name.
-    Check,
-    /// Ask the server that runs on this machine whether it is ready; of all settings only its address is read.
-    Health,
-}
-
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let (vars, unread) = environment::read();

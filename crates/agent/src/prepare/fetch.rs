@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::AWAY;
-use crate::failure::{DISK_HINT, Failure};
+use crate::failure::Failure;
 
 mod outside;
 #[cfg(test)]
@@ -167,7 +167,7 @@ fn refused(error: &UnpackError) -> Failure {
     if let UnpackError::Write { cause, .. } = error
         && cause.kind() == io::ErrorKind::StorageFull
     {
-        return Failure::new(Reason::DiskFull, error.to_string()).hint(DISK_HINT);
+        return Failure::new(Reason::DiskFull, error.to_string()).hint(Reason::DiskFull.hint());
     }
     broken(error.to_string()).hint(error.hint())
 }

@@ -7,3 +7,4 @@ mod exposed;
 mod fake;
 mod files;
 mod follow;
+mod readme;

@@ -2,6 +2,7 @@
 
 use crate::check;
 use crate::compose::Request;
+use crate::compose::attributes::{BUILD, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
 use crate::compose::scalar::{Scalars, platform};
 use crate::config::destination;
 use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
@@ -22,49 +23,6 @@ pub(super) struct Service {
     pub(super) flags: Vec<String>,
 }
 
-/// Keys of the current Compose specification.
-const BUILD: &[&str] = &[
-    "context",
-    "dockerfile",
-    "dockerfile_inline",
-    "args",
-    "target",
-    "labels",
-    "platforms",
-    "tags",
-    "cache_from",
-    "cache_to",
-    "no_cache",
-    "no_cache_filter",
-    "pull",
-    "network",
-    "shm_size",
-    "additional_contexts",
-    "extra_hosts",
-    "secrets",
-    "ssh",
-    "privileged",
-    "entitlements",
-    "isolation",
-    "ulimits",
-    "provenance",
-    "sbom",
-];
-
-const X_BAKE: &[&str] = &[
-    "platforms",
-    "tags",
-    "cache-from",
-    "cache-to",
-    "secret",
-    "ssh",
-    "output",
-    "pull",
-    "no-cache",
-    "no-cache-filter",
-    "contexts",
-];
-
 /// Reads a service that has a `build`. `None` where nothing can be said of it.
 pub(super) fn service(
     field: &Field<'_>,
@@ -77,17 +35,13 @@ pub(super) fn service(
         findings.mistake(field.place.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
     }
     let mut reader = Reader { request, scalars, findings, service: Service::default() };
-    for (key, value) in field.entries() {
-        match key {
-            "extends" if !value.node.is_null() => {
-                let hint = "write what the build needs into the service itself";
-                reader.findings.mistake(value.place, "not supported yet", hint);
+    for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
+        match fate(&SERVICE, key) {
+            Some(Fate::Refused { message, hint }) => reader.findings.mistake(value.place, message, hint),
+            Some(Fate::Ignored(hint)) => {
+                reader.findings.notice(value.place, "stands beside `build` and is not read", hint);
             }
-            "x-bake" => {
-                let message = "stands beside `build` and is not read";
-                reader.findings.notice(value.place, message, "it belongs below `build`");
-            }
-            _ => {}
+            Some(Fate::Taken(_)) | None => {}
         }
     }
     for key in ["build", "image", "platform"] {
@@ -119,7 +73,7 @@ struct Reader<'a, 'f> {
 impl Reader<'_, '_> {
     fn build(&mut self, build: &Field<'_>) {
         for (key, field) in build.entries() {
-            if field.node.is_null() && BUILD.contains(&key) {
+            if field.node.is_null() && fate(&BUILD, key).is_some() {
                 continue;
             }
             match key {
@@ -159,53 +113,23 @@ impl Reader<'_, '_> {
             Value::Scalar { text, .. } => text.as_str(),
             _ => "",
         };
-        match (key, value) {
-            _ if off && BUILD.contains(&key) => {}
-            ("isolation" | "network", "default") => {}
-            ("network", "none") => {
-                let hint = "Kaniko's RUN always has the task's network: leave it out only if that is no harm";
-                self.findings.mistake(field.place.clone(), "builds without a network are not possible", hint);
-            }
-            ("privileged" | "entitlements", _) => {
-                let hint = "Kaniko builds without privileges: leave it out";
-                self.findings.mistake(field.place.clone(), "cannot be granted", hint);
-            }
-            ("ssh", _) => {
-                let hint = "Kaniko has no SSH mounts: fetch in the `pre-script`";
-                self.findings.mistake(field.place.clone(), "cannot be carried out", hint);
-            }
-            (
-                "dockerfile_inline"
-                | "secrets"
-                | "additional_contexts"
-                | "extra_hosts"
-                | "provenance"
-                | "sbom",
-                _,
-            ) => {
-                let hint = match key {
-                    "dockerfile_inline" => "write it to a file and name that with `dockerfile`",
-                    _ => "without it the build would be another one: leave it out if that is no harm",
-                };
-                self.findings.mistake(field.place.clone(), "not supported yet", hint);
-            }
-            ("tags", _) => self.ignored(field, "only `image` is pushed"),
-            ("cache_from" | "cache_to", _) => {
-                self.ignored(
-                    field,
-                    "set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache",
-                );
-            }
-            _ if BUILD.contains(&key) => self.ignored(field, ""),
-            _ => {
-                let hint = did_you_mean(key, BUILD);
+        match fate(&BUILD, key) {
+            None => {
+                let hint = did_you_mean(key, &names(&BUILD));
                 self.findings.mistake(field.place.clone(), "unknown key", hint);
             }
+            Some(_) if off || matches!((key, value), ("isolation" | "network", "default")) => {}
+            Some(_) if (key, value) == ("network", NO_NETWORK.0) => self.fated(field, NO_NETWORK.1),
+            Some(fate) => self.fated(field, fate),
         }
     }
 
-    fn ignored(&mut self, field: &Field<'_>, hint: &str) {
-        self.findings.notice(field.place.clone(), "has no effect here", hint);
+    fn fated(&mut self, field: &Field<'_>, fate: Fate) {
+        match fate {
+            Fate::Taken(_) => {}
+            Fate::Refused { message, hint } => self.findings.mistake(field.place.clone(), message, hint),
+            Fate::Ignored(hint) => self.findings.notice(field.place.clone(), "has no effect here", hint),
+        }
     }
 
     fn x_bake(&mut self, field: &Field<'_>) {
@@ -213,19 +137,19 @@ impl Reader<'_, '_> {
             field.expected("a mapping", self.findings);
         }
         for (key, value) in field.entries() {
-            match key {
-                "platforms" => {}
+            match fate(&X_BAKE, key) {
                 _ if value.node.is_null() || value.clears() => {}
-                "output" | "ssh" | "secret" | "contexts" => {
-                    let hint = "without it the build would be another one: leave it out if that is no harm";
-                    self.findings.mistake(value.place, "not supported yet", hint);
-                }
-                _ if X_BAKE.contains(&key) => self.ignored(&value, ""),
+                Some(fate) => self.fated(&value, fate),
                 // A slip of `platforms` would bake for other machines; what other tools put here is theirs.
-                _ if nearest(key, X_BAKE).is_some() => {
-                    self.findings.mistake(value.place, "unknown key", did_you_mean(key, X_BAKE));
+                None => {
+                    let known = names(&X_BAKE);
+                    let hint = did_you_mean(key, &known);
+                    if nearest(key, &known).is_some() {
+                        self.findings.mistake(value.place, "unknown key", hint);
+                    } else {
+                        self.findings.notice(value.place, "unknown key: not read", hint);
+                    }
                 }
-                _ => self.findings.notice(value.place, "unknown key: not read", did_you_mean(key, X_BAKE)),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! then [`ComposeFile::resolve`] it, with a config.yaml as the base or without. Nothing here touches a file or an
 //! environment: what a step needs is handed in with [`Request`].
 
+mod attributes;
 mod build;
 mod depends;
 mod dotenv;
@@ -19,6 +20,7 @@ use crate::spec::{BuildSpec, Order};
 use crate::vars::Vars;
 use crate::yaml::{self, Node, Value};
 
+pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
 pub use interpolate::{Fault, Filled, interpolate};
 

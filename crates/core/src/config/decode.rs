@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::check;
 use crate::config::ConfigFile;
+use crate::config::keys::{self, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::values::{
     Wrong, boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
@@ -18,33 +19,10 @@ use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
 use crate::yaml::Value;
 
-const TASK: &[&str] = &[
-    "platform",
-    "arch",
-    "cpu",
-    "memory",
-    "env",
-    "pre-script",
-    "post-script",
-    "kaniko-credentials",
-    "kaniko",
-];
-const KANIKO: &[&str] = &[
-    "context-path",
-    "dockerfile",
-    "destination",
-    "build-args",
-    "cache",
-    "snapshot-mode",
-    "use-new-run",
-    "cleanup",
-    "no-push",
-    "custom-platform",
-    "dir",
-    "ignore-path",
-    "extra-flags",
-];
-const CACHE: &[&str] = &["enable", "repo", "ttl", "copy-layers", "run-layers", "compressed"];
+const TOP: [&str; 2] = names(&keys::TOP);
+const TASK: [&str; 9] = names(&keys::TASK);
+const KANIKO: [&str; 13] = names(&keys::KANIKO);
+const CACHE: [&str; 6] = names(&keys::CACHE);
 
 pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
     let findings = &mut findings;
@@ -60,7 +38,7 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
             (TASK.contains(&key) || KANIKO.contains(&key))
                 .then(|| "it belongs below `global`, or into an entry of `bake`".to_owned())
         };
-        for (key, field) in section(root, &["global", "bake"], elsewhere, findings).unwrap_or_default() {
+        for (key, field) in section(root, &TOP, elsewhere, findings).unwrap_or_default() {
             if key == "global" {
                 global_place = field.place.clone();
                 global = task(&field, findings);
@@ -87,7 +65,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
         let cache = CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned());
         KANIKO.contains(&key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
     };
-    let Some(fields) = section(field, TASK, elsewhere, findings) else {
+    let Some(fields) = section(field, &TASK, elsewhere, findings) else {
         return unknown(&field.place);
     };
     for (key, field) in fields {
@@ -129,7 +107,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
         let up = TASK.contains(&key).then(|| "it belongs beside `kaniko`, one level up".to_owned());
         CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned()).or(up)
     };
-    for (key, field) in section(field, KANIKO, elsewhere, findings).unwrap_or_default() {
+    for (key, field) in section(field, &KANIKO, elsewhere, findings).unwrap_or_default() {
         match key {
             "context-path" => layer.context_path = single(&field, findings, inner_path),
             "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
@@ -156,7 +134,7 @@ fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
     let mut layer = CacheLayer::default();
     let elsewhere =
         |key: &str| KANIKO.contains(&key).then(|| "it belongs beside `cache`, one level up".to_owned());
-    for (key, field) in section(field, CACHE, elsewhere, findings).unwrap_or_default() {
+    for (key, field) in section(field, &CACHE, elsewhere, findings).unwrap_or_default() {
         match key {
             "enable" => layer.enable = single(&field, findings, boolean),
             "repo" => layer.repo = single(&field, findings, cache_repo),
@@ -270,7 +248,7 @@ fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential
 }
 
 fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> {
-    let known = ["registry", "username", "password"];
+    let known = names(&keys::CREDENTIAL);
     let fields = section(field, &known, |_| None, findings)?;
     let [registry, username, password] = known.map(|key| {
         let Some((_, value)) = fields.iter().find(|(name, _)| *name == key) else {

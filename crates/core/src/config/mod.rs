@@ -3,6 +3,7 @@
 //! `read` one text, then `resolve` it; or take its `global` layer as the base of a Compose file
 //! ([`crate::compose::ComposeFile::resolve`]). Mistakes of the file are kept until then, so that one report says all.
 
+pub mod keys;
 pub mod layer;
 pub mod resources;
 

@@ -13,12 +13,25 @@ use crate::wire::context::ContextRef;
 
 /// The three variables that an agent is launched with, and nothing else of ours.
 pub mod launch_env {
+    use crate::vars::VarDoc;
+
     /// URL of the server's agents' door, without a path.
     pub const URL: &str = "BAKERY_URL";
     /// The run's name.
     pub const RUN: &str = "BAKERY_RUN";
     /// The one-use launch token.
     pub const TOKEN: &str = "BAKERY_LAUNCH_TOKEN";
+
+    /// Their declarations.
+    pub const VARS: [VarDoc; 3] = [
+        var(URL, "The server's door for agents: CONTROLLER_URL, on Docker the door of its bridge."),
+        var(RUN, "The name of the run: build, task and attempt."),
+        var(TOKEN, "The launch token, good for one agent: it is traded for the order."),
+    ];
+
+    const fn var(name: &'static str, meaning: &'static str) -> VarDoc {
+        VarDoc { name, default: "none", meaning, required: "always: the server sets it" }
+    }
 }
 
 /// `POST /runs/{run}/order`, with the launch token as bearer: binds the run to this session.

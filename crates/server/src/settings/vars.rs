@@ -1,4 +1,4 @@
-//! The declaration of every variable, once: `.env.example` and the reference are held against these tables by a test.
+//! The declaration of every variable, once: `.env.example` and docs/reference/variables.md are made of these tables.
 
 use bakery_core::vars::VarDoc;
 
@@ -193,36 +193,3 @@ pub const IMAGES: &[VarDoc] = &[
 /// The groups in the order in which `.env.example` shows them.
 pub const GROUPS: &[(&str, &[VarDoc])] =
     &[("Common (server and client)", COMMON), ("Server", SERVER), ("Client", CLIENT), ("Images", IMAGES)];
-
-/// The text of `.env.example`.
-pub fn example() -> String {
-    use std::fmt::Write as _;
-    let mut text = String::from(
-        "# Copy to `.env` and edit. Server and client both read `.env` in their working directory; the process environment wins,\n\
-         # and an empty value counts as unset. Durations are 90s, 10m, 1h30m; lists are comma-separated.\n",
-    );
-    for (group, vars) in GROUPS {
-        let _ = write!(text, "\n# --- {group} ---\n");
-        for var in *vars {
-            let required = if var.required.is_empty() {
-                String::new()
-            } else {
-                format!(" Needed when: {}.", var.required)
-            };
-            let _ =
-                write!(text, "\n# {}{required}\n# Default: {}.\n{}=\n", var.meaning, var.default, var.name);
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_file_is_made_of_the_tables() {
-        let file = include_str!("../../../../.env.example");
-        assert!(file == example(), "`.env.example` should read:\n{}", example());
-    }
-}

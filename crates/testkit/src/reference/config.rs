@@ -1,0 +1,28 @@
+//! Every key of a config file.
+
+use bakery_core::config::keys::{CACHE, CREDENTIAL, KANIKO, KeyDoc, TASK, TOP};
+
+use super::{code, head, table};
+
+pub(super) fn text() -> String {
+    let about = "What `bakery-client --config FILE` reads; without `--config`, `config.yaml` in the working directory. An entry of `bake` \
+                 starts from `global`, and what it names wins: the mappings `env` and `build-args` unite key by key, `kaniko` and \
+                 `kaniko.cache` are sections whose other keys stay, all other values and all lists are replaced. `''` or `[]` clears what is \
+                 inherited. Unknown keys are mistakes. [client-config.yaml.example](../../client-config.yaml.example) is a whole file.";
+    let mut text = head("config.yaml", about);
+    for (title, prefix, keys) in [
+        ("Top", "", &TOP[..]),
+        ("`global`, and each entry of `bake`", "", &TASK),
+        ("Each of `kaniko-credentials`", "", &CREDENTIAL),
+        ("`kaniko`", "kaniko.", &KANIKO),
+        ("`kaniko.cache`", "kaniko.cache.", &CACHE),
+    ] {
+        let row = |key: &KeyDoc| {
+            let name = code(&format!("{prefix}{}", key.name));
+            [name, key.form.to_owned(), key.default.to_owned(), key.meaning.to_owned()]
+        };
+        let rows: Vec<_> = keys.iter().map(row).collect();
+        table(&mut text, title, ["Key", "Value", "Default", "Meaning"], &rows);
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! The pages that are made of the code's own tables: what the programs read is what people read.
+
+mod cli;
+mod compose;
+mod config;
+mod dotenv;
+mod limits;
+mod reasons;
+mod variables;
+
+use std::fmt::Write as _;
+
+/// Said at the top of each page.
+const MADE: &str = "Made from the code; `make reference` makes it anew.";
+
+/// A file of the repository, named from its root, and what it should hold.
+#[derive(Debug)]
+pub struct Page {
+    /// Where it lies.
+    pub path: &'static str,
+    /// The text.
+    pub text: String,
+}
+
+/// All of them.
+pub fn pages() -> Vec<Page> {
+    let page = |path, text| Page { path, text };
+    vec![
+        page(".env.example", dotenv::text()),
+        page("docs/reference/variables.md", variables::text()),
+        page("docs/reference/config.md", config::text()),
+        page("docs/reference/compose.md", compose::text()),
+        page("docs/reference/cli.md", cli::text()),
+        page("docs/reference/reasons.md", reasons::text()),
+        page("docs/reference/limits.md", limits::text()),
+    ]
+}
+
+/// The head of a page.
+fn head(title: &str, about: &str) -> String {
+    format!("# {title}\n\n{about}\n\n{MADE}\n")
+}
+
+/// A section with a table.
+fn table<const N: usize>(text: &mut String, title: &str, columns: [&str; N], rows: &[[String; N]]) {
+    if !title.is_empty() {
+        let _ = write!(text, "\n## {title}\n");
+    }
+    let _ = write!(text, "\n| {} |\n|{}\n", columns.join(" | "), "---|".repeat(N));
+    for row in rows {
+        // A bar would end the cell.
+        let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+}
+
+/// As code.
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}

@@ -1,0 +1,37 @@
+//! Every reason for a bad end.
+
+use std::fmt::Write as _;
+
+use bakery_core::reason::{Fault, Reason};
+
+use super::{code, head};
+
+pub(super) fn text() -> String {
+    let about = "Why a build or a task did not end well, by the word that `bakery-client ps --json` shows as `reason`. The client's last lines say \
+                 the same in words, with the hint. Exit codes are the client's: 1 where the build as described cannot succeed, 4 where Bakery \
+                 or the platform failed it, 130 where this client asked for it. *Tried again* means one second attempt at the task, \
+                 unless something has been pushed or a post-script has run. More, by what one sees: \
+                 [troubleshooting](../troubleshooting.md).";
+    let mut text = head("Reasons", about);
+    for reason in Reason::ALL {
+        let (whose, exit) = match reason.fault() {
+            Fault::Build => ("the build's", "1"),
+            Fault::Platform => ("Bakery's or the platform's", "4"),
+            Fault::Asked => ("nobody's: somebody asked", "130, or 1 where somebody else did"),
+        };
+        let again = if reason.retryable() { "yes" } else { "no" };
+        let _ = write!(
+            text,
+            "\n## {}\n\n{}\n\n- In words: {}.\n- Fault: {whose}. Exit code: {exit}. Tried again: {again}.\n- To do: {}.\n",
+            word(*reason),
+            reason.meaning(),
+            code(reason.text()),
+            reason.hint(),
+        );
+    }
+    text
+}
+
+fn word(reason: Reason) -> String {
+    serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,69 @@
+//! The blocks that are not run here, each with the reason, and where what it shows is run instead.
+
+/// A block, by its page and its first line.
+pub(crate) struct Exception {
+    pub(crate) page: &'static str,
+    pub(crate) first: &'static str,
+    pub(crate) why: &'static str,
+}
+
+const fn but(page: &'static str, first: &'static str, why: &'static str) -> Exception {
+    Exception { page, first, why }
+}
+
+const LADDER: &str = "the ladder itself, or what runs as long: rungs format to demo, and bench";
+const AWS: &str = "an account of AWS: never run; the files are held by the rungs examples and rooms";
+const ON_ECS: &str = "a server on ECS with a bucket: rung ecs, tests/ecs/bake.rs";
+const CLUSTER: &str = "a cluster: rung k8s, tests/k8s/deploy.rs";
+const CLUSTER_EYE: &str =
+    "for a person's eye, in a cluster of theirs: what they show is asserted by rung k8s, tests/k8s";
+
+pub(crate) const EXCEPTIONS: &[Exception] = &[
+    but(
+        "README.md",
+        "make demo     # bakes examples/demo with the real Kaniko into a real registry, on this machine",
+        "rung demo",
+    ),
+    but("README.md", "kubectl apply -k examples/server/k8s/", CLUSTER),
+    but(
+        "README.md",
+        "cargo build --release",
+        "compiles all of it: the ladder's own build, scripts/images of every rung with real parts, and the server and client of this rung",
+    ),
+    but("CONTRIBUTING.md", "make check        # format, lints and examples", LADDER),
+    but("CONTRIBUTING.md", "cargo test -p bakery-core", "rung laws"),
+    but("docs/aws.md", "cd examples/server/terraform", AWS),
+    but("docs/aws.md", "curl https://bakery.example.com/readyz", ON_ECS),
+    but("docs/aws.md", "bakery-server check", AWS),
+    but("docs/kubernetes.md", "kubectl apply -f examples/server/k8s/namespace.yaml", CLUSTER),
+    but("docs/kubernetes.md", "kubectl apply -k examples/server/k8s/", CLUSTER),
+    but("docs/kubernetes.md", "curl https://bakery.example.com/readyz", CLUSTER),
+    but(
+        "docs/kubernetes.md",
+        "kubectl -n bakery auth can-i --list --as=system:serviceaccount:bakery:bakery",
+        "a cluster: rung k8s, tests/k8s/rights.rs asks for each right",
+    ),
+    but(
+        "docs/kubernetes.md",
+        "location / {",
+        "rung k8s, tests/k8s/ingress.rs takes the block out of the page and runs nginx with it",
+    ),
+    but(
+        "docs/kubernetes.md",
+        "# newTag in kustomization.yaml and AGENT_IMAGE in .env, both; then",
+        "a cluster: `apply` is run by rung k8s, tests/k8s/deploy.rs; `diff` is not run",
+    ),
+    but("docs/kubernetes.md", "kubectl -n bakery logs deploy/bakery", CLUSTER_EYE),
+    but(
+        "docs/operations.md",
+        "promtool test rules examples/server/prometheus/alerts.test.yaml",
+        "rung examples",
+    ),
+    but("examples/server/terraform/README.md", "terraform init", AWS),
+    but(
+        "examples/server/terraform/README.md",
+        "aws secretsmanager get-secret-value --secret-id \"$(terraform output -raw bakery_token_secret_arn)\" --query SecretString --output text",
+        AWS,
+    ),
+    but("examples/server/terraform/README.md", "terraform destroy", AWS),
+];

@@ -1,0 +1,40 @@
+//! What can be said of the pages without running what they show: blocks are blocks, and links lead somewhere.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::pages::{anchors, blocks, links, pages};
+use bakery_testkit::repository::{path, read};
+
+#[test]
+fn every_block_is_one_that_the_rung_docs_looks_at() -> Result<()> {
+    let mut wrong = Vec::new();
+    for page in pages()? {
+        wrong.extend(blocks(&page, &read(&page)?).err().map(|error| error.to_string()));
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn every_link_leads_somewhere() -> Result<()> {
+    let mut dead = Vec::new();
+    for page in pages()? {
+        let text = read(&page)?;
+        let folder = Path::new(&page).parent().context("a page lies in a folder")?;
+        for (target, anchor) in links(&text) {
+            let there = if target.is_empty() { page.clone().into() } else { folder.join(&target) };
+            let name = there.to_str().context("a name")?;
+            let found = path(name).exists();
+            let anchored = |anchor: &str| read(name).is_ok_and(|text| anchors(&text).contains(anchor));
+            if !found || anchor.as_deref().is_some_and(|anchor| !anchored(anchor)) {
+                dead.push(format!(
+                    "{page}: {target}{}",
+                    anchor.map(|it| format!("#{it}")).unwrap_or_default()
+                ));
+            }
+        }
+    }
+    ensure!(dead.is_empty(), "these lead nowhere:\n{}", dead.join("\n"));
+    Ok(())
+}
