@@ -198,7 +198,9 @@ impl Core {
             let mut used = HashSet::new();
             for batch in self.batches(&entries).into_iter().filter(|batch| !batch.strange) {
                 let tasks = self.describe(&self.house.cluster, batch.arns()).await?;
-                used.extend(tasks.into_iter().filter_map(|task| task.task_definition_arn));
+                // One that has ended uses nothing, also where nobody has seen its end yet.
+                let live = tasks.into_iter().filter(|task| !matches!(seen::task(task), Standing::Over(_)));
+                used.extend(live.filter_map(|task| task.task_definition_arn));
             }
             self.definitions.clean_up(&used).await
         };
