@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bakery_core::image::ImageRef;
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, PINNED_VERSION};
 use bakery_core::mask::Mask;
 use bakery_core::reason::Reason;
@@ -29,7 +30,7 @@ use crate::tree::Tree;
 const VERSION_TIME: Duration = Duration::from_secs(20);
 /// Bytes of an answer that are read.
 const VERSION_BYTES: u64 = 1 << 20;
-/// What Kaniko says when it begins to push the image, and only then.
+/// What Kaniko says when it begins to push the image, and before each layer that it pushes into the cache.
 const PUSHES: &str = "Pushing image to ";
 /// What Kaniko says where it leaves out what a Dockerfile copies into its own folder.
 const SKIPS: &str = "Skipping copy targeting kaniko directory";
@@ -113,12 +114,12 @@ pub async fn run(
         env: env.into_iter().collect(),
         source: Source::Kaniko,
     };
-    let pushes = order.push_to.is_some() && !order.kaniko.no_push;
+    let pushed = order.push_to.as_ref().filter(|_| !order.kaniko.no_push).map(pushed);
     let skipped = Arc::new(AtomicBool::new(false));
     let skips = Arc::clone(&skipped);
     let outcome = processes
         .run(job, move |line| {
-            if pushes && line.contains(PUSHES) {
+            if pushed.as_ref().is_some_and(|image| line.contains(PUSHES) && line.contains(image)) {
                 stage.enter(Stage::Push);
             }
             if line.contains(SKIPS) {
@@ -155,6 +156,11 @@ pub async fn run(
             Err(diagnose::executor(&Evidence { exit, tail: &tail, oom_kills: kills, registry }).into())
         }
     }
+}
+
+/// How Kaniko's words name the image, whatever they call its registry: Docker Hub has several names.
+fn pushed(image: &ImageRef) -> String {
+    format!("/{}:{}", image.repository, image.tag_or_latest())
 }
 
 /// Says which of the paths that the config names is not there, before Kaniko says it in its own words.

@@ -146,6 +146,14 @@ async fn a_failing_dockerfile_is_a_result_with_its_code_and_last_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_goes_into_the_cache_is_no_push_of_the_image() {
+    let cached = "echo 'INFO[0001] Pushing image to reg.test/shop/cart/cache:0123abcd'; exit 3";
+    assert_eq!(Oven::new(cached).await.report().await.stage, Stage::Bake);
+    let pushed = format!("{PUSHES} exit 3");
+    assert_eq!(Oven::new(&pushed).await.report().await.stage, Stage::Push);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exit_code_0_without_our_digest_is_no_success() {
     let other = PUSHES.replace("\"reg.test/shop/cart:7_amd64\"", "\"reg.test/shop/cart/cache:1\"");
     for executor in ["true", other.as_str()] {
