@@ -1,10 +1,16 @@
-.PHONY: help demo test test-k8s test-ecs test-both bench check reference
+.PHONY: help demo test test-k8s test-ecs test-both bench check reference bake dist
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
 
 demo: ## bakes examples/demo on this machine, on real parts: everything is installed, started and ended for you (root or sudo)
 	@scripts/demo
+
+bake: ## builds and pushes the three images for both architectures: IMAGE_NAME, IMAGE_TAG; WITH=buildx or WITH=bakery
+	@scripts/bake $(WITH)
+
+dist: ## the three programs as static ones for both architectures, with checksums, in dist/
+	@scripts/dist
 
 test: ## the whole ladder: format, lints, examples, laws, rooms, programs, then the real world, Kubernetes, AWS and the demo
 	@scripts/test

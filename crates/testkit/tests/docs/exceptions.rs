@@ -27,6 +27,11 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     but("README.md", "kubectl apply -k examples/server/k8s/", CLUSTER),
     but(
         "README.md",
+        "make bake IMAGE_NAME=registry.example.com/bakery IMAGE_TAG=0.1.0",
+        "rung ship, with a registry of the ladder's own",
+    ),
+    but(
+        "README.md",
         "cargo build --release",
         "compiles all of it: the ladder's own build, scripts/images of every rung with real parts, and the server and client of this rung",
     ),

@@ -197,7 +197,7 @@ async fn a_secret_that_is_missing_is_named() -> Result<()> {
 #[test]
 fn the_examples_run_in_the_client_image_of_this_version() -> Result<()> {
     for system in [System::GitHub, System::GitLab] {
-        let image = concat!("docker.io/rayshoo/bakery-client:v", env!("CARGO_PKG_VERSION"));
+        let image = concat!("docker.io/rayshoo/bakery-client:", env!("CARGO_PKG_VERSION"));
         assert_eq!(system.image(&system.example()?)?, image, "{}", system.path());
     }
     Ok(())

@@ -4,3 +4,4 @@
 
 mod ci_examples;
 mod ci_job;
+mod images;

@@ -1,0 +1,62 @@
+//! The three Dockerfiles say the same where they must, and name the versions that the repository names elsewhere.
+
+use std::fs;
+
+use bakery_core::kaniko::PINNED_VERSION;
+use bakery_testkit::repository;
+
+const PROGRAMS: [&str; 3] = ["server", "client", "agent"];
+
+fn dockerfile(program: &str) -> String {
+    repository::read(&format!("Dockerfile.{program}")).unwrap()
+}
+
+/// The value that a Dockerfile gives an argument before its first stage.
+fn default(text: &str, argument: &str) -> Option<String> {
+    let prefix = format!("ARG {argument}=");
+    text.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::to_owned)
+}
+
+#[test]
+fn the_stage_that_compiles_is_the_same_in_all() {
+    let stages = PROGRAMS.map(|program| {
+        let text = dockerfile(program);
+        let begin = text.find("FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build").unwrap();
+        let last = text.find("compile program").unwrap();
+        text[begin..last].replace(&format!("bakery-{program}"), "bakery-PROGRAM")
+    });
+    assert_eq!(stages[0], stages[1]);
+    assert_eq!(stages[0], stages[2]);
+}
+
+#[test]
+fn dependencies_are_compiled_from_the_manifest_of_every_crate_but_the_tests() {
+    let text = dockerfile("server");
+    for crate_folder in fs::read_dir(repository::path("crates")).unwrap() {
+        let crate_folder = crate_folder.unwrap();
+        let name = crate_folder.file_name().into_string().unwrap();
+        if crate_folder.path().is_dir() && name != "testkit" {
+            let line = format!("COPY crates/{name}/Cargo.toml crates/{name}/\n");
+            assert!(text.contains(&line), "the Dockerfiles lack {line}");
+        }
+    }
+}
+
+#[test]
+fn base_images_are_of_the_versions_that_the_repository_names() {
+    let toolchain = repository::read("rust-toolchain.toml").unwrap();
+    let compose = repository::read("compose.yaml").unwrap();
+    for program in PROGRAMS {
+        let text = dockerfile(program);
+        let rust = default(&text, "RUST_IMAGE").unwrap();
+        let version = rust.split(':').next_back().and_then(|tag| tag.split('-').next()).unwrap();
+        assert!(toolchain.contains(&format!("channel = \"{version}.")), "{rust}");
+        for argument in ["RUST_IMAGE", "BASE_IMAGE", "KANIKO_IMAGE"] {
+            if let Some(image) = default(&text, argument) {
+                assert!(compose.contains(&format!("${{{argument}:-{image}}}")), "compose.yaml: {argument}");
+            }
+        }
+    }
+    let kaniko = default(&dockerfile("agent"), "KANIKO_IMAGE").unwrap();
+    assert!(kaniko.ends_with(&format!(":{PINNED_VERSION}-debug")), "{kaniko}");
+}

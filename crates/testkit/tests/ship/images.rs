@@ -1,0 +1,198 @@
+//! The three images that Bakery has just baked of itself, by digest, as the engine of this machine runs them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::engine::Engine;
+use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::process::{free_port, until};
+use bakery_testkit::project::Project;
+use bakery_testkit::registry::Registry;
+use bakery_testkit::skopeo::{architectures, inspect};
+use serde_json::Value;
+
+const PARTS: [&str; 3] = ["server", "client", "agent"];
+const ARCHES: [&str; 2] = ["amd64", "arm64"];
+
+/// By whom the images were made: variables that name them as this machine does, since the engine takes plain HTTP from
+/// loopback alone.
+const BAKERY: &str = "BAKERY_TEST_SHIPPED";
+const BUILDKIT: &str = "BAKERY_TEST_BUILDKIT";
+
+/// The name and the tag of one of the three.
+fn image(made: &str, part: &str) -> (String, String) {
+    (format!("{}-{part}", required(made)), required("BAKERY_TEST_SHIPPED_TAG"))
+}
+
+/// One architecture of it: an engine keeps one architecture a tag, so it is named by digest.
+async fn member(parts: &Parts, made: &str, part: &str, arch: &str) -> Result<(String, Value)> {
+    let (name, tag) = image(made, part);
+    let index = inspect(parts, &format!("{name}:{tag}"), &["--raw"]).await?;
+    let members = index["manifests"].as_array().context("an index")?;
+    let member = members.iter().find(|member| member["platform"]["architecture"] == arch);
+    let digest = member.and_then(|member| member["digest"].as_str()).context("a digest")?;
+    let reference = format!("{name}@{digest}");
+    let manifest = inspect(parts, &reference, &["--raw"]).await?;
+    Ok((reference, manifest))
+}
+
+/// A container that is removed whatever becomes of the test.
+struct Container<'a> {
+    name: String,
+    host: &'a str,
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("docker")
+            .env("DOCKER_HOST", self.host)
+            .args(["rm", "-f", &self.name])
+            .output();
+    }
+}
+
+#[tokio::test]
+async fn every_image_is_an_index_of_both_architectures_whose_program_runs_and_says_its_version() -> Result<()>
+{
+    let parts = Parts::required();
+    let engine = Engine::new(&parts);
+    for (made, part) in [BAKERY, BUILDKIT].into_iter().flat_map(|made| PARTS.map(|part| (made, part))) {
+        let (name, tag) = image(made, part);
+        let index = inspect(&parts, &format!("{name}:{tag}"), &["--raw"]).await?;
+        ensure!(architectures(&index)? == ARCHES.map(Some), "{index}");
+        for arch in ARCHES {
+            let (reference, manifest) = member(&parts, made, part, arch).await?;
+            engine.docker(&["pull", "-q", "--platform", &format!("linux/{arch}"), &reference]).await?;
+            let program =
+                if part == "client" { vec!["bakery-client", "--version"] } else { vec!["--version"] };
+            let run = ["run", "--rm", "--platform", &format!("linux/{arch}"), &reference];
+            let began = Instant::now();
+            let said = engine.docker(&[&run[..], &program].concat()).await?;
+            let took = began.elapsed();
+            let version = env!("CARGO_PKG_VERSION");
+            ensure!(said.starts_with(&format!("bakery-{part} {version} (commit ")), "{part} {arch}: {said}");
+            let layers = manifest["layers"].as_array().context("layers")?;
+            let size: u64 = layers.iter().filter_map(|layer| layer["size"].as_u64()).sum();
+            let (size, layers, said) = (megabytes(size), layers.len(), said.trim());
+            println!("{name} {arch}: {size:.1} MB compressed in {layers} layers; `{said}` in {took:.1?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_images_are_what_their_dockerfiles_promise() -> Result<()> {
+    let parts = Parts::required();
+    let promised = [
+        ("server", Some("65532:65532"), Some("/usr/local/bin/bakery-server"), true),
+        ("client", None, None, false),
+        ("agent", None, Some("/kaniko/bakery-agent"), false),
+    ];
+    for (made, (part, user, entry, health)) in
+        [BAKERY, BUILDKIT].into_iter().flat_map(|made| promised.map(|it| (made, it)))
+    {
+        let (reference, _) = member(&parts, made, part, "amd64").await?;
+        let config = inspect(&parts, &reference, &["--config"]).await?["config"].take();
+        // CI systems run steps of their own in the client's, and Kaniko needs root.
+        ensure!(config["User"].as_str().filter(|user| !user.is_empty()) == user, "{part}: {config}");
+        ensure!(config["Entrypoint"][0].as_str() == entry, "{part}: {config}");
+        ensure!(config["Healthcheck"].is_object() == health, "{part}: {config}");
+        let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].as_str();
+        ensure!(label("title") == Some(&format!("bakery-{part}")), "{part}: {config}");
+        ensure!(label("version") == Some(&required("BAKERY_TEST_SHIPPED_TAG")), "{part}: {config}");
+        ensure!(label("revision").is_some_and(|commit| commit.len() >= 12), "{part}: {config}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
+    let parts = Parts::required();
+    let engine = Engine::new(&parts);
+    let registry = Registry::start(&parts).await?;
+    let (server, _) = member(&parts, BAKERY, "server", "amd64").await?;
+    let (client, _) = member(&parts, BAKERY, "client", "amd64").await?;
+    let (agent, tag) = image(BAKERY, "agent");
+    let url = format!("http://{}", free_port("127.0.0.1")?);
+    let name = format!("bakery-ship-{}", std::process::id());
+    let socket = parts.docker_host.strip_prefix("unix://").context("a socket")?;
+    let insecure = format!("INSECURE_REGISTRIES={},{}", registry.host, parts.base_registry());
+    let container = Container { name, host: &parts.docker_host };
+    let began = Instant::now();
+    // Root, for the engine's socket; the host's network, for the agents' door on a bridge of its own.
+    engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            &container.name,
+            "--network=host",
+            "--user=0:0",
+            "-v",
+            &format!("{socket}:/var/run/docker.sock"),
+            "-e",
+            &format!("BAKERY_LISTEN={}", &url["http://".len()..]),
+            "-e",
+            &format!("AGENT_IMAGE={agent}:{tag}"),
+            "-e",
+            "ALLOW_EMULATION=true",
+            "-e",
+            &insecure,
+            "--health-interval=1s",
+            &server,
+        ])
+        .await?;
+    let story = async || engine.docker(&["logs", &container.name]).await.unwrap_or_default();
+    let healthy = async || {
+        let state = engine.docker(&["inspect", "-f", "{{.State.Health.Status}}", &container.name]).await;
+        state.is_ok_and(|state| state.trim() == "healthy")
+    };
+    let ready =
+        async || reqwest::get(format!("{url}/readyz")).await.is_ok_and(|answer| answer.status().is_success());
+    if let Err(error) = until("the server", Duration::from_mins(1), ready).await {
+        anyhow::bail!("{error}\n{}", story().await);
+    }
+    println!("server: ready {:.1?} after docker run", began.elapsed());
+    until("its health check", Duration::from_secs(30), healthy).await?;
+
+    let destination = format!("{}/shipped/app", registry.host);
+    let config = format!(
+        "global:\n  kaniko: {{ destination: '{destination}:1' }}\nbake:\n- arch: amd64\n- arch: arm64\n"
+    );
+    let project = Project::new(&parts, "RUN uname -m >/machine", &config)?;
+    let source = format!("{}:/source", Path::display(project.path()));
+    let began = Instant::now();
+    let said = engine
+        .docker(&[
+            "run",
+            "--rm",
+            "--network=host",
+            "-v",
+            &source,
+            "-w",
+            "/source",
+            "-e",
+            &format!("CONTROLLER_URL={url}"),
+            "-e",
+            "LOG_FORMAT=plain",
+            &client,
+            "bakery-client",
+        ])
+        .await;
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => anyhow::bail!("{error}\nserver:\n{}", story().await),
+    };
+    println!("a build of two architectures, client to index: {:.1?}", began.elapsed());
+    for arch in ARCHES {
+        ensure!(said.contains(&format!("on linux/{arch}")), "{said}");
+    }
+    let index = inspect(&parts, &format!("{destination}:1"), &["--raw"]).await?;
+    ensure!(architectures(&index)? == ARCHES.map(Some), "{index}");
+    Ok(())
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    u32::try_from(bytes / 100_000).map_or(f64::INFINITY, |tenths| f64::from(tenths) / 10.0)
+}
