@@ -58,6 +58,16 @@ spawn() { # spawn FILE LOG COMMAND...: in the background, a group of its own, aw
   remember $! >"$file"
 }
 
+ready() { # ready SECONDS NAME COMMAND...: asks until the command succeeds; what was spawned as $RUN/NAME.pid with NAME.log has failed where it ends before
+  local until=$((SECONDS + $1)) name=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    alive "$RUN/$name.pid" || die "$name ended: $(tail -20 "$RUN/$name.log")"
+    [ $SECONDS -lt $until ] || die "$name does not answer in time: $(tail -20 "$RUN/$name.log")"
+    sleep 0.1
+  done
+}
+
 # Parts that several callers share (the engine, the emulation) end with their last holder: a living process, or a person ("by-hand").
 hold() { # hold FOLDER PID|by-hand
   mkdir -p "$1"

@@ -114,12 +114,12 @@ pub async fn run(
         env: env.into_iter().collect(),
         source: Source::Kaniko,
     };
-    let pushed = order.push_to.as_ref().filter(|_| !order.kaniko.no_push).map(pushed);
+    let ours = order.push_to.clone().filter(|_| !order.kaniko.no_push);
     let skipped = Arc::new(AtomicBool::new(false));
     let skips = Arc::clone(&skipped);
     let outcome = processes
         .run(job, move |line| {
-            if pushed.as_ref().is_some_and(|image| line.contains(PUSHES) && line.contains(image)) {
+            if ours.as_ref().is_some_and(|image| begins_to_push(line, image)) {
                 stage.enter(Stage::Push);
             }
             if line.contains(SKIPS) {
@@ -158,9 +158,11 @@ pub async fn run(
     }
 }
 
-/// How Kaniko's words name the image, whatever they call its registry: Docker Hub has several names.
-fn pushed(image: &ImageRef) -> String {
-    format!("/{}:{}", image.repository, image.tag_or_latest())
+/// Whether Kaniko says here that it begins to push the image. Names are compared as registries understand them.
+fn begins_to_push(line: &str, image: &ImageRef) -> bool {
+    let word = line.split_once(PUSHES).and_then(|(_, rest)| rest.split_whitespace().next());
+    word.and_then(|word| word.parse::<ImageRef>().ok())
+        .is_some_and(|it| it.name() == image.name() && it.tag_or_latest() == image.tag_or_latest())
 }
 
 /// Says which of the paths that the config names is not there, before Kaniko says it in its own words.

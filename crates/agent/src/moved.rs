@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bakery_core::reason::Reason;
@@ -25,11 +26,15 @@ pub fn bring(layout: &Layout, to: &Path) -> Result<Layout, Failure> {
     Ok(moved)
 }
 
-/// Removes the old folder. What is mounted there stays, and is empty: Kaniko takes no mount into an image either.
-pub fn leave(old: &Path) {
-    empty(old).unwrap_or_else(|error| {
-        tracing::warn!(old = %old.display(), %error, "not all of the old folder is gone");
-    });
+/// Empties the old folder, and says what is left in it: what is mounted there is not ours to remove, and nothing uses it
+/// any more.
+pub fn leave(old: &Path) -> Vec<PathBuf> {
+    let mut left = Vec::new();
+    match fs::symlink_metadata(old) {
+        Ok(folder) => empty(old, folder.dev(), &mut left),
+        Err(_) => left.push(old.to_owned()),
+    }
+    left
 }
 
 fn copy(from: &Path, to: &Path, but: &Path) -> io::Result<()> {
@@ -51,18 +56,24 @@ fn copy(from: &Path, to: &Path, but: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn empty(folder: &Path) -> io::Result<()> {
-    let paths: Vec<PathBuf> =
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    for path in paths {
-        let folder = fs::symlink_metadata(&path)?.is_dir();
-        match if folder { empty(&path).and_then(|()| fs::remove_dir(&path)) } else { fs::remove_file(&path) }
-        {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
-            done => done?,
+fn empty(folder: &Path, device: u64, left: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return left.push(folder.to_owned()) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let before = left.len();
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(it) if it.is_dir() && it.dev() == device => {
+                empty(&path, device, left);
+                // A folder that holds what is left stays, and is not named beside it.
+                if left.len() > before { Ok(()) } else { fs::remove_dir(&path) }
+            }
+            Ok(it) if it.is_dir() => Err(io::ErrorKind::ResourceBusy.into()),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        if removed.is_err() {
+            left.push(path);
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -89,8 +100,10 @@ mod tests {
         assert!(!new.join("bakery").exists());
         assert!(old.join("bin/busybox").exists(), "it is needed until the build begins");
 
-        leave(&old);
+        assert!(leave(&old).is_empty());
         assert_eq!(fs::read_dir(&old).unwrap().count(), 0);
+        let gone = machine.path().join("gone");
+        assert_eq!(leave(&gone), [gone.clone()]);
     }
 
     #[test]

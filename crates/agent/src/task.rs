@@ -231,7 +231,14 @@ impl Task {
                 Level::Info,
                 &format!("Kaniko has moved from {} to {}", old.display(), layout.root.display()),
             );
-            moved::leave(old);
+            for path in moved::leave(old) {
+                let text = format!(
+                    "{} is left, and not used: everything lies in {}",
+                    path.display(),
+                    layout.root.display()
+                );
+                log.say(Level::Warn, &text);
+            }
         }
         stages.enter(Stage::Bake);
         bake::run(order, layout, env, &facts, stages, processes, log).await?;

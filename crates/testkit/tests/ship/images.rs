@@ -106,6 +106,65 @@ async fn the_images_are_what_their_dockerfiles_promise() -> Result<()> {
     Ok(())
 }
 
+/// Every file of an image, as `tar -tv` shows it.
+async fn files(engine: &Engine, parts: &Parts, image: &str) -> Result<String> {
+    let id = engine.docker(&["create", "--platform=linux/amd64", image, "-"]).await?;
+    let container = Container { name: id.trim().to_owned(), host: &parts.docker_host };
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("image.tar").display().to_string();
+    engine.docker(&["export", "-o", &archive, &container.name]).await?;
+    let listed =
+        tokio::process::Command::new("tar").args(["--numeric-owner", "-tvf", &archive]).output().await?;
+    Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
+}
+
+#[tokio::test]
+async fn each_image_holds_what_it_needs_and_the_server_nothing_else() -> Result<()> {
+    let parts = Parts::required();
+    let engine = Engine::new(&parts);
+    let needed: [(&str, &[&str]); 3] = [
+        (
+            "server",
+            &[
+                "0/0 usr/local/bin/bakery-server",
+                "0/0 etc/ssl/certs/ca-certificates.crt",
+                "65532/65532 var/lib/bakery/",
+            ],
+        ),
+        (
+            "client",
+            &["0/0 usr/local/bin/bakery-client", "0/0 etc/ssl/certs/ca-certificates.crt", "0/0 bin/sh"],
+        ),
+        (
+            "agent",
+            &[
+                "0/0 kaniko/bakery-agent",
+                "0/0 kaniko/executor",
+                "0/0 kaniko/tini",
+                "0/0 kaniko/bin/sh",
+                "0/0 kaniko/ssl/certs/ca-certificates.crt",
+            ],
+        ),
+    ];
+    for (made, (part, needed)) in [BAKERY, BUILDKIT].into_iter().flat_map(|made| needed.map(|it| (made, it)))
+    {
+        let (reference, _) = member(&parts, made, part, "amd64").await?;
+        engine.docker(&["pull", "-q", "--platform=linux/amd64", &reference]).await?;
+        let files = files(&engine, &parts, &reference).await?;
+        // Mode, owner, size, date, time, name and, for a link, where it leads.
+        let there = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            Some(format!("{} {}", words.get(1)?, words.get(5)?))
+        };
+        let there: Vec<String> = files.lines().filter_map(there).collect();
+        for file in needed {
+            ensure!(there.iter().any(|it| it == file), "{made} {part} lacks {file}:\n{files}");
+        }
+        ensure!(part != "server" || !files.contains("bin/sh"), "{made}: the server has a shell");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
     let parts = Parts::required();
