@@ -38,7 +38,7 @@ remember() { printf '%s %s\n' "$1" "$(born "$1")"; }
 alive() { # alive FILE: is the process that remember wrote down still there?
   local pid start
   read -r pid start 2>/dev/null <"$1" || return 1
-  [ -n "$start" ] && [ "$(born "$pid" || true)" = "$start" ] && [ "$(sed 's/.*) //' "/proc/$pid/stat" | cut -c1)" != Z ]
+  [ -n "$start" ] && [ "$(born "$pid" || true)" = "$start" ] && [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" != Z ]
 }
 end() { # end FILE [SECONDS [group]]: ends that process (and its group) and no other; asks first, insists later
   local pid until=$((SECONDS + ${2:-10}))
