@@ -12,6 +12,8 @@ fn main() -> ExitCode {
         println!(concat!("bakery-agent ", env!("BAKERY_VERSION")));
         return ExitCode::SUCCESS;
     }
+    // The container's own log: few lines, for whoever runs the platform. The build's log goes to the server.
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_target(false).init();
     // Before anything else: what comes after may start processes of others.
     let done = start::protect().map_err(AgentError::from).and_then(|()| work());
     match done {
@@ -24,8 +26,6 @@ fn main() -> ExitCode {
 }
 
 fn work() -> Result<(), AgentError> {
-    // The container's own log: few lines, for whoever runs the platform. The build's log goes to the server.
-    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_target(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let vars = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

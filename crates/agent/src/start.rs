@@ -8,7 +8,10 @@ use bakery_core::names::RunName;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use bakery_core::wire::run::launch_env;
-use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, dumpable_behavior, getpid, set_child_subreaper, set_dumpable_behavior,
+};
 use thiserror::Error;
 
 use crate::layout::Layout;
@@ -65,11 +68,20 @@ const RESERVED: [&str; 5] = ["PATH", "KANIKO_DIR", "DOCKER_CONFIG", "DOCKER_AUTH
 /// Closes the process against its own children, which may be root, and takes in the orphans of all of them.
 ///
 /// Comes before anything else: from here on no other process without `CAP_SYS_PTRACE` reads this one's memory or
-/// environment, the launch token in it included.
+/// environment, the launch token in it included. An emulator refuses the call, which Linux does not: that is for
+/// [`is_closed`] to tell.
 pub fn protect() -> io::Result<()> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        Err(Errno::INVAL) => {}
+        done => done?,
+    }
     set_child_subreaper(Some(getpid()))?;
     Ok(())
+}
+
+/// Whether the process is closed against its children.
+pub fn is_closed() -> bool {
+    matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable))
 }
 
 impl Launch {

@@ -215,6 +215,11 @@ impl Task {
         let Self { order, layout, env, log, stages, processes, .. } = self;
         let version = env!("BAKERY_VERSION");
         log.say(Level::Info, &format!("bakery-agent {version}: {} on linux/{}", order.run, order.arch));
+        if layout.scope == Scope::All && !start::is_closed() {
+            let text =
+                "this agent runs under an emulator, which does not close its memory: a RUN step can read it";
+            log.say(Level::Warn, text);
+        }
         push::check(order)?;
         // The executor says what it is while the context arrives.
         let prepared = async { tokio::join!(self.prepare(), bake::facts(layout, env, &self.tree)) };
