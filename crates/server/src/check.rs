@@ -1,20 +1,24 @@
 //! `bakery-server check`: the effective settings, and whether what they name is there.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bakery_core::mask::Mask;
 use bakery_core::names::Arch;
 use bakery_core::vars::Vars;
 
-use crate::builds::ledger::Ledger;
+use crate::builds::ledger::{Ledger, LedgerError};
 use crate::environment;
+use crate::health;
 use crate::http::crowd_warning;
 use crate::platform::docker::{DockerError, Engine, own_copies};
 use crate::platform::ecs::{self, Account, Finding};
 use crate::platform::k8s::K8sPlatform;
 use crate::settings::{Settings, vars};
-use crate::wiring::{agent_image, check_addresses, ecs_settings, has_docker, k8s, registry, remote_runs};
+use crate::wiring::{
+    StartError, agent_image, check_addresses, ecs_settings, has_docker, k8s, registry, remote_runs,
+};
 
 /// How long the registry of the agent image may take.
 const LOOKUP: Duration = Duration::from_secs(15);
@@ -80,14 +84,21 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
         Some(Err(error)) => found.bad(&error.to_string()),
     }
     found.agent_image(settings, vars, engine.as_ref()).await;
+    let ledger = Ledger::check(&settings.data_dir, settings.data_key.as_ref()).await;
+    // Both hold: another program has no such lock, and another data folder's server is in the way.
+    let runs = matches!(ledger, Err(LedgerError::Locked(_))) && health::is_bakery(settings.listen).await;
     for (address, checked) in check_addresses(settings).await {
         match checked {
             Ok(()) => found.good(&format!("{address} can be listened on")),
+            Err(StartError::Listen { error, .. }) if runs && error.kind() == ErrorKind::AddrInUse => {
+                found.good(&format!("{address}: a bakery-server runs here"));
+            }
             Err(error) => found.bad(&error.to_string()),
         }
     }
     let data = settings.data_dir.display();
-    match Ledger::check(&settings.data_dir, settings.data_key.as_ref()).await {
+    match ledger {
+        Err(_) if runs => found.good(&format!("data folder {data}: a bakery-server runs here")),
         Err(error) => found.bad(&error.to_string()),
         Ok(()) if settings.data_dir.exists() => found.good(&format!("data folder {data}")),
         Ok(()) => found.good(&format!("data folder {data} is made at the first start")),

@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 
 const EXITS: &str = "Exit codes:
-  0  stopped as asked; or everything that a start needs is there; or the server is ready
+  0  stopped as asked; or everything that a start needs is there; or the server is ready (--live: answers)
   2  mistakes in the settings or the call
-  4  what the settings name is not there, or the server failed, or is not ready";
+  4  what the settings name is not there, or the server failed, or is not ready (--live: does not answer)";
 
 /// Takes builds, runs them where there are ovens, relays their logs and publishes what they baked.
 ///
@@ -24,5 +24,9 @@ pub enum Command {
     /// Print the effective settings, and try what they name.
     Check,
     /// Ask the server that runs on this machine whether it is ready; of all settings only its address is read.
-    Health,
+    Health {
+        /// Ask whether it answers at all (/livez), whatever its platforms do: for checks that restart what fails them.
+        #[arg(long)]
+        live: bool,
+    },
 }

@@ -1,7 +1,8 @@
 //! What the process is given: its environment over the `.env` file of the working directory, and where its log goes.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IsTerminal as _};
+use std::error::Error;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use bakery_core::compose::gather_dotenv;
@@ -58,7 +59,7 @@ pub fn raise_open_files() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// Sends the server's own log to stderr from now on, and in JSON also what a panic says.
+/// Sends the server's own log to stderr from now on, and in JSON also what a panic says, whatever the filter.
 ///
 /// `trace` is for our own rooms: libraries trace what they send and receive, and secrets are in it.
 pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
@@ -71,10 +72,49 @@ pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
             layer.with_ansi(ansi).boxed()
         }
         LogFormat::Json => {
-            std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a panic")));
+            std::panic::set_hook(Box::new(|panic| say("a panic", "panic", panic.to_string())));
             layer.event_format(Json { clock: Clock::system() }).boxed()
         }
     };
     tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(ours)).init();
     Ok(())
+}
+
+/// The last word of a server that has failed, as a line of its JSON log that `RUST_LOG` cannot keep back.
+pub fn last_word(error: &(dyn Error + 'static)) {
+    say("the server has failed", "error", json::with_causes(error));
+}
+
+/// Straight to stderr. Where nobody reads that there is nobody left to tell.
+fn say(message: &str, key: &str, text: String) {
+    let line = json::last_word(&Clock::system(), message, key, text);
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set where this test's own process is the one that panics.
+    const PANICS: &str = "BAKERY_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_one_line_of_json_also_where_the_log_is_off() {
+        let name = "environment::tests::a_panic_is_one_line_of_json_also_where_the_log_is_off";
+        if std::env::var_os(PANICS).is_some() {
+            let log = LogSettings { filter: "off".to_owned(), format: LogFormat::Json };
+            trace(&BTreeMap::<String, String>::new(), &log).unwrap();
+            panic!("the oven\nis cold");
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", name, "--nocapture"]).env(PANICS, "yes").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{said}"));
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&line["level"], &line["message"]), (&"error".into(), &"a panic".into()));
+        assert!(line["panic"].as_str().unwrap().contains("the oven\nis cold"), "{line}");
+        assert!(line["ts"].is_string() && line["target"] == "bakery_server", "{line}");
+    }
 }

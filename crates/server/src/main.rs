@@ -17,8 +17,8 @@ const ENVIRONMENT: u8 = 4;
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let (vars, unread) = environment::read();
-    if let Some(Command::Health) = cli.command {
-        return health(&vars);
+    if let Some(Command::Health { live }) = cli.command {
+        return health(&vars, if live { health::Asked::Live } else { health::Asked::Ready });
     }
     let settings = match (wiring::settle(&vars, environment::is_root()), unread) {
         (Ok(settings), None) => settings,
@@ -39,16 +39,16 @@ fn main() -> anyhow::Result<ExitCode> {
         .map_or_else(|error| Ok(failed(&error, settings.log.format)), |()| Ok(ExitCode::SUCCESS))
 }
 
-fn health(vars: &dyn Vars) -> anyhow::Result<ExitCode> {
+fn health(vars: &dyn Vars, asked: health::Asked) -> anyhow::Result<ExitCode> {
     let listen = match Settings::listen(vars) {
         Ok(listen) => listen,
         Err(bad) => return Ok(mistakes(&[Some(bad.to_string())])),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(match runtime.block_on(health::ask(listen)) {
+    Ok(match runtime.block_on(health::ask(listen, asked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("not ready: {why}");
+            eprintln!("not {asked}: {why}");
             ExitCode::from(ENVIRONMENT)
         }
     })
@@ -73,7 +73,7 @@ fn mistakes(reports: &[Option<String>]) -> ExitCode {
 /// The last word: with its hint and its causes in lines of their own for people, in the log for who reads that alone.
 fn failed(error: &(dyn Error + 'static), format: LogFormat) -> ExitCode {
     match format {
-        LogFormat::Json => tracing::error!(error, "the server has failed"),
+        LogFormat::Json => environment::last_word(error),
         LogFormat::Text => {
             eprintln!("error: {error}");
             for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {

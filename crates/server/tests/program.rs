@@ -155,6 +155,43 @@ fn what_a_start_cannot_use_check_finds_in_the_same_words() {
 }
 
 #[test]
+fn check_beside_a_running_server_takes_its_address_and_its_lock_for_what_they_are() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    std::fs::create_dir(&data).unwrap();
+    let lock = std::fs::File::create(folder.path().join("data/lock")).unwrap();
+    lock.lock().unwrap();
+    let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = door.local_addr().unwrap().to_string();
+    // One program that answers, then a server.
+    let headers = ["x-other: 1".to_owned(), format!("{}: 1", bakery_core::wire::PROTOCOL_HEADER)];
+    let server = std::thread::spawn(move || {
+        for header in headers {
+            let mut caller = door.accept().unwrap().0;
+            let mut head = [0; 4096];
+            let got = std::io::Read::read(&mut caller, &mut head).unwrap();
+            assert!(head[..got].starts_with(b"GET /livez HTTP/1.1"));
+            let answer =
+                format!("HTTP/1.1 200 OK\r\n{header}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            std::io::Write::write_all(&mut caller, answer.as_bytes()).unwrap();
+        }
+        door
+    });
+    let vars = [NO_ENGINE, NO_REGISTRY, ("BAKERY_LISTEN", &*address), ("BAKERY_DATA_DIR", &*data)];
+    let check = || text(&run(folder.path(), &["check"], &vars).unwrap().stdout);
+    let other = check();
+    assert!(
+        other.contains("MISSING  BAKERY_LISTEN") && other.contains("MISSING  the data folder"),
+        "{other}"
+    );
+    let beside = check();
+    for line in [&address, &format!("data folder {data}")] {
+        assert!(beside.contains(&format!("ok       {line}: a bakery-server runs here\n")), "{beside}");
+    }
+    drop(server.join().unwrap());
+}
+
+#[test]
 fn it_knows_its_version() {
     let folder = TempDir::new().unwrap();
     let output = run(folder.path(), &["--version"], &[]).unwrap();
@@ -226,4 +263,14 @@ fn a_log_in_json_is_json_to_the_last_word() {
     let last = lines.last().unwrap();
     assert_eq!(last["level"], "error");
     assert!(last["error"].as_str().unwrap().contains("DOCKER_HOST is"), "{last}");
+
+    let mut quiet = vars;
+    quiet[4] = ("RUST_LOG", "off");
+    let output = run(folder.path(), &[], &quiet).unwrap();
+    let said = text(&output.stderr);
+    let alone: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    for key in ["level", "target", "message", "error"] {
+        assert_eq!(alone[key], last[key], "{key}: {said}");
+    }
+    assert!(alone["ts"].is_string(), "{said}");
 }

@@ -173,6 +173,16 @@ resource "aws_ecs_task_definition" "server" {
     environment = [for name, value in local.server_environment : { name = name, value = value }]
     secrets     = [{ name = "BAKERY_TOKEN", valueFrom = local.token_arn }]
 
+    # Whether it answers, not whether it is ready: no restart mends a platform that is silent. A start takes up every open build
+    # before the doors open; ECS allows it no more than these 300 s.
+    healthCheck = {
+      command     = ["CMD", "/usr/local/bin/bakery-server", "health", "--live"]
+      interval    = 30
+      timeout     = 5
+      retries     = 3
+      startPeriod = 300
+    }
+
     # A stop commits what is in flight and syncs the logs: a few seconds, bounded by 15 s for each of its steps.
     stopTimeout = 60
 

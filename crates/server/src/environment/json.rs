@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -29,18 +29,36 @@ where
         let meta = event.metadata();
         let mut line = Line(Map::new());
         event.record(&mut line);
-        // Last, so that no field of an event can pass for one of these.
-        line.put("ts", self.clock.now().to_string());
-        line.put("level", meta.level().as_str().to_ascii_lowercase());
-        line.put("target", meta.target());
         line.0.entry("message").or_insert_with(|| meta.name().into());
-        writeln!(out, "{}", Value::Object(line.0))
+        writeln!(out, "{}", line.stamped(&self.clock, *meta.level(), meta.target()))
     }
+}
+
+/// The line of an error that no filter of the log may keep back: what happened, and its text under a key of its own.
+pub(super) fn last_word(clock: &Clock, message: &str, key: &str, text: String) -> Value {
+    let mut line = Line(Map::new());
+    line.put(key, text);
+    line.put("message", message);
+    line.stamped(clock, Level::ERROR, env!("CARGO_CRATE_NAME"))
+}
+
+/// An error with all its causes.
+pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 struct Line(Map<String, Value>);
 
 impl Line {
+    /// Last, so that no field of an event can pass for one of these.
+    fn stamped(mut self, clock: &Clock, level: Level, target: &str) -> Value {
+        self.put("ts", clock.now().to_string());
+        self.put("level", level.as_str().to_ascii_lowercase());
+        self.put("target", target);
+        Value::Object(self.0)
+    }
+
     fn put(&mut self, name: &str, value: impl Into<Value>) {
         // `r#type` is called `type`.
         self.0.insert(name.trim_start_matches("r#").to_owned(), value.into());
@@ -69,9 +87,7 @@ impl Visit for Line {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let causes = std::iter::successors(value.source(), |cause| (*cause).source());
-        let text = causes.fold(value.to_string(), |text, cause| format!("{text}: {cause}"));
-        self.put(field.name(), text);
+        self.put(field.name(), with_causes(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
