@@ -10,9 +10,18 @@ use std::process::Command;
 /// Hexadecimal digits of a commit that are shown.
 const SHOWN: usize = 12;
 
-/// What a program is made of besides its own sources, seen from its folder. A change there has the program built anew anyhow.
-const SOURCES: [&str; 6] =
-    ["src", "../core/src", "../context/src", "../link/src", "../../Cargo.toml", "../../Cargo.lock"];
+/// What a program is made of, seen from its folder; not every program has all of it. A change there has the program built anew
+/// anyhow.
+const SOURCES: [&str; 8] = [
+    "src",
+    "migrations",
+    "Cargo.toml",
+    "../core/src",
+    "../context/src",
+    "../link/src",
+    "../../Cargo.toml",
+    "../../Cargo.lock",
+];
 
 fn main() {
     println!("cargo::rerun-if-env-changed=BAKERY_COMMIT");
@@ -57,7 +66,8 @@ fn of_git() -> Option<String> {
             println!("cargo::rerun-if-changed={path}");
         }
     }
-    for path in SOURCES {
+    // What is not there would have the script run each time.
+    for path in SOURCES.into_iter().filter(|path| Path::new(path).exists()) {
         println!("cargo::rerun-if-changed={path}");
     }
     let changes = [&["status", "--porcelain", "--untracked-files=no", "--"][..], &SOURCES].concat();

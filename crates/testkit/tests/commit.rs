@@ -6,6 +6,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
+/// A program that keeps a database has such.
+const MIGRATION: &str = "crates/agent/migrations/0001_first.sql";
+
 /// The compiled script, and a tree like ours around a program's folder.
 struct Bench {
     folder: TempDir,
@@ -24,7 +27,8 @@ impl Bench {
             std::fs::create_dir_all(tree.join("crates").join(name).join("src"))?;
             std::fs::write(tree.join("crates").join(name).join("src/lib.rs"), "")?;
         }
-        for name in ["Cargo.toml", "Cargo.lock", "README.md"] {
+        std::fs::create_dir(tree.join("crates/agent/migrations"))?;
+        for name in ["Cargo.toml", "Cargo.lock", "README.md", "crates/agent/Cargo.toml", MIGRATION] {
             std::fs::write(tree.join(name), "")?;
         }
         Ok(Self { folder })
@@ -106,8 +110,20 @@ fn in_a_repository_it_is_the_commit_and_whether_the_programs_sources_differ() ->
 
     std::fs::write(tree.join("README.md"), "words")?;
     assert_eq!(version(&bench.says("tree", None)?), clean, "no program is made of it");
-    std::fs::write(tree.join("crates/core/src/lib.rs"), "fn x() {}")?;
-    assert_eq!(version(&bench.says("tree", None)?), format!("1.2.3 (commit {}-dirty)", &head[..12]));
+    for path in ["crates/core/src/lib.rs", "crates/agent/Cargo.toml", MIGRATION] {
+        std::fs::write(tree.join(path), "// x")?;
+        assert_eq!(
+            version(&bench.says("tree", None)?),
+            format!("1.2.3 (commit {}-dirty)", &head[..12]),
+            "{path}"
+        );
+        bench.git(&["checkout", "-q", "--", path])?;
+    }
+    std::fs::remove_dir_all(tree.join("crates/agent/migrations"))?;
+    let said = bench.says("tree", None)?;
+    assert_eq!(version(&said), format!("1.2.3 (commit {}-dirty)", &head[..12]), "one that is gone");
+    watched(&said, &tree)?;
+    bench.git(&["checkout", "-q", "--", "."])?;
 
     // Another worktree, on a branch whose name lies packed.
     bench.git(&["worktree", "add", "-q", "../other", "-b", "other"])?;

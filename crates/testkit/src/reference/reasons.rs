@@ -15,6 +15,10 @@ pub(super) fn text() -> String {
     let mut text = head("Reasons", about);
     for reason in Reason::ALL {
         let (whose, exit) = match reason.fault() {
+            // The server's `verdict_of_publish`: this registry has just taken the images.
+            _ if *reason == Reason::RegistryUnreachable => {
+                ("the build's, or Bakery's where an index is published", "1 for a task, 4 for an index")
+            }
             Fault::Build => ("the build's", "1"),
             Fault::Platform => ("Bakery's or the platform's", "4"),
             Fault::Asked => ("nobody's: somebody asked", "130, or 1 where somebody else did"),
