@@ -2,13 +2,14 @@
 
 use std::fs;
 
+use anyhow::{Context as _, Result, ensure};
 use bakery_core::kaniko::PINNED_VERSION;
 use bakery_testkit::repository;
 
 const PROGRAMS: [&str; 3] = ["server", "client", "agent"];
 
-fn dockerfile(program: &str) -> String {
-    repository::read(&format!("Dockerfile.{program}")).unwrap()
+fn dockerfile(program: &str) -> Result<String> {
+    repository::read(&format!("Dockerfile.{program}"))
 }
 
 /// The value that a Dockerfile gives an argument before its first stage.
@@ -18,45 +19,50 @@ fn default(text: &str, argument: &str) -> Option<String> {
 }
 
 #[test]
-fn the_stage_that_compiles_is_the_same_in_all() {
-    let stages = PROGRAMS.map(|program| {
-        let text = dockerfile(program);
-        let begin = text.find("FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build").unwrap();
-        let last = text.find("compile program").unwrap();
-        text[begin..last].replace(&format!("bakery-{program}"), "bakery-PROGRAM")
-    });
+fn the_stage_that_compiles_is_the_same_in_all() -> Result<()> {
+    let mut stages = Vec::new();
+    for program in PROGRAMS {
+        let text = dockerfile(program)?;
+        let begin =
+            text.find("FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build").context("its begin")?;
+        let last = text.find("compile program").context("its end")?;
+        stages.push(text[begin..last].replace(&format!("bakery-{program}"), "bakery-PROGRAM"));
+    }
     assert_eq!(stages[0], stages[1]);
     assert_eq!(stages[0], stages[2]);
+    Ok(())
 }
 
 #[test]
-fn dependencies_are_compiled_from_the_manifest_of_every_crate_but_the_tests() {
-    let text = dockerfile("server");
-    for crate_folder in fs::read_dir(repository::path("crates")).unwrap() {
-        let crate_folder = crate_folder.unwrap();
-        let name = crate_folder.file_name().into_string().unwrap();
-        if crate_folder.path().is_dir() && name != "testkit" {
+fn dependencies_are_compiled_from_the_manifest_of_every_crate_but_the_tests() -> Result<()> {
+    let text = dockerfile("server")?;
+    for folder in fs::read_dir(repository::path("crates"))? {
+        let folder = folder?;
+        let name = folder.file_name().to_string_lossy().into_owned();
+        if folder.path().is_dir() && name != "testkit" {
             let line = format!("COPY crates/{name}/Cargo.toml crates/{name}/\n");
-            assert!(text.contains(&line), "the Dockerfiles lack {line}");
+            ensure!(text.contains(&line), "the Dockerfiles lack {line}");
         }
     }
+    Ok(())
 }
 
 #[test]
-fn base_images_are_of_the_versions_that_the_repository_names() {
-    let toolchain = repository::read("rust-toolchain.toml").unwrap();
-    let compose = repository::read("compose.yaml").unwrap();
+fn base_images_are_of_the_versions_that_the_repository_names() -> Result<()> {
+    let toolchain = repository::read("rust-toolchain.toml")?;
+    let compose = repository::read("compose.yaml")?;
     for program in PROGRAMS {
-        let text = dockerfile(program);
-        let rust = default(&text, "RUST_IMAGE").unwrap();
-        let version = rust.split(':').next_back().and_then(|tag| tag.split('-').next()).unwrap();
-        assert!(toolchain.contains(&format!("channel = \"{version}.")), "{rust}");
+        let text = dockerfile(program)?;
+        let rust = default(&text, "RUST_IMAGE").context("RUST_IMAGE")?;
+        let version = rust.split(':').next_back().and_then(|tag| tag.split('-').next()).context("a tag")?;
+        ensure!(toolchain.contains(&format!("channel = \"{version}.")), "{rust}");
         for argument in ["RUST_IMAGE", "BASE_IMAGE", "KANIKO_IMAGE"] {
             if let Some(image) = default(&text, argument) {
-                assert!(compose.contains(&format!("${{{argument}:-{image}}}")), "compose.yaml: {argument}");
+                ensure!(compose.contains(&format!("${{{argument}:-{image}}}")), "compose.yaml: {argument}");
             }
         }
     }
-    let kaniko = default(&dockerfile("agent"), "KANIKO_IMAGE").unwrap();
-    assert!(kaniko.ends_with(&format!(":{PINNED_VERSION}-debug")), "{kaniko}");
+    let kaniko = default(&dockerfile("agent")?, "KANIKO_IMAGE").context("KANIKO_IMAGE")?;
+    ensure!(kaniko.ends_with(&format!(":{PINNED_VERSION}-debug")), "{kaniko}");
+    Ok(())
 }
