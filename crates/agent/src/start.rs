@@ -68,14 +68,15 @@ const RESERVED: [&str; 5] = ["PATH", "KANIKO_DIR", "DOCKER_CONFIG", "DOCKER_AUTH
 /// Closes the process against its own children, which may be root, and takes in the orphans of all of them.
 ///
 /// Comes before anything else: from here on no other process without `CAP_SYS_PTRACE` reads this one's memory or
-/// environment, the launch token in it included. An emulator refuses the call, which Linux does not: that is for
-/// [`is_closed`] to tell.
+/// environment, the launch token in it included. An emulator knows neither call, and Linux both: that is for [`is_closed`]
+/// to tell. Orphans come to the first process of a container also by themselves.
 pub fn protect() -> io::Result<()> {
-    match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        Err(Errno::INVAL) => {}
-        done => done?,
+    for done in [set_dumpable_behavior(DumpableBehavior::NotDumpable), set_child_subreaper(Some(getpid()))] {
+        match done {
+            Err(Errno::INVAL) => {}
+            done => done?,
+        }
     }
-    set_child_subreaper(Some(getpid()))?;
     Ok(())
 }
 

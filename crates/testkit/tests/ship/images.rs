@@ -166,7 +166,7 @@ async fn each_image_holds_what_it_needs_and_the_server_nothing_else() -> Result<
 }
 
 #[tokio::test]
-async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
+async fn the_three_images_bake_together() -> Result<()> {
     let parts = Parts::required();
     let engine = Engine::new(&parts);
     let registry = Registry::start(&parts).await?;
@@ -195,8 +195,6 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
             "-e",
             &format!("AGENT_IMAGE={agent}:{tag}"),
             "-e",
-            "ALLOW_EMULATION=true",
-            "-e",
             &insecure,
             "--health-interval=1s",
             &server,
@@ -216,9 +214,7 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
     until("its health check", Duration::from_secs(30), healthy).await?;
 
     let destination = format!("{}/shipped/app", registry.host);
-    let config = format!(
-        "global:\n  kaniko: {{ destination: '{destination}:1' }}\nbake:\n- arch: amd64\n- arch: arm64\n"
-    );
+    let config = format!("global:\n  arch: amd64\n  kaniko: {{ destination: '{destination}:1' }}\n");
     let project = Project::new(&parts, "RUN uname -m >/machine", &config)?;
     let source = format!("{}:/source", Path::display(project.path()));
     let began = Instant::now();
@@ -243,12 +239,10 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
         Ok(said) => said,
         Err(error) => anyhow::bail!("{error}\nserver:\n{}", story().await),
     };
-    println!("a build of two architectures, client to index: {:.1?}", began.elapsed());
-    for arch in ARCHES {
-        ensure!(said.contains(&format!("on linux/{arch}")), "{said}");
-    }
-    let index = inspect(&parts, &format!("{destination}:1"), &["--raw"]).await?;
-    ensure!(architectures(&index)? == ARCHES.map(Some), "{index}");
+    println!("a build, client to image: {:.1?}", began.elapsed());
+    ensure!(said.contains("on linux/amd64"), "{said}");
+    let built = inspect(&parts, &format!("{destination}:1"), &["--config"]).await?;
+    ensure!(built["architecture"] == "amd64", "{built}");
     Ok(())
 }
 
