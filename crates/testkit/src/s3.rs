@@ -1,6 +1,6 @@
 //! A real S3 server: `weed`.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -39,6 +39,7 @@ pub struct S3 {
     pub bucket: String,
     keys: Vec<Keys>,
     _process: Running,
+    _ports: Vec<Pair>,
     _folder: TempDir,
 }
 
@@ -65,20 +66,20 @@ impl S3 {
         let identities = json!({ "identities": identities.collect::<Vec<_>>() });
         std::fs::write(&config, identities.to_string())?;
         let flags = ["s3", "master", "volume", "filer"];
-        let drawn = free_pairs(ip, flags.len())?;
+        let pairs = Pair::several(ip, flags.len())?;
         let mut command = Command::new(&parts.weed);
         command.arg("server").arg(format!("-dir={}", folder.path().display())).arg(format!("-ip={ip}"));
         command.arg(format!("-ip.bind={ip}")).arg("-s3");
         command.arg(format!("-s3.config={}", config.display())).arg("-volume.max=20");
         // Every port of its own, so that nothing of the machine is in the way.
-        for (flag, port) in flags.iter().zip(&drawn) {
+        for (flag, Pair { port, .. }) in flags.iter().zip(&pairs) {
             command.arg(format!("-{flag}.port={port}")).arg(format!("-{flag}.port.grpc={}", port + GRPC));
         }
         // Their ports are the same for all servers; and what is tested is told to nobody.
         command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
         let log = folder.path().join("weed.log");
         let mut process = Running::start("weed", command, &log)?;
-        let host = format!("{ip}:{}", drawn[0]);
+        let host = format!("{ip}:{}", pairs[0].port);
         let url = format!("http://{host}/");
         let up = async || reqwest::get(&url).await.is_ok();
         if let Err(slow) = until("the S3 server", Duration::from_secs(30), up).await {
@@ -86,7 +87,8 @@ impl S3 {
             return Err(slow);
         }
         let bucket = "contexts".to_owned();
-        let server = Self { host, bucket, keys: keys.to_vec(), _process: process, _folder: folder };
+        let server =
+            Self { host, bucket, keys: keys.to_vec(), _process: process, _ports: pairs, _folder: folder };
         server.make_bucket().await?;
         Ok(server)
     }
@@ -116,19 +118,46 @@ impl S3 {
     }
 }
 
-/// Ports that are free together with their gRPC ports. All of them are below those that the kernel gives to outgoing
-/// connections (32768 and up), so that none is taken before the server has started.
-fn free_pairs(ip: &str, count: usize) -> Result<Vec<u16>> {
-    let (mut ports, mut held) = (Vec::new(), Vec::new());
-    for _ in 0..100 {
-        let port = 12_000 + free_port(ip)?.port() % 8_000;
-        if let [Ok(own), Ok(grpc)] = [port, port + GRPC].map(|port| TcpListener::bind((ip, port))) {
-            ports.push(port);
-            held.push([own, grpc]);
-        }
-        if ports.len() == count {
-            return Ok(ports);
-        }
+/// A port and its gRPC port, both free. They are below those that the kernel gives to outgoing connections (32768 and up), so
+/// that nothing of the machine takes them before the server has started, and no other server of ours does while this lives.
+#[derive(Debug)]
+struct Pair {
+    port: u16,
+    /// The server binds its ports only after seconds. Of UDP it needs none, so that whoever holds the same numbers there owns them.
+    _claims: [UdpSocket; 2],
+}
+
+impl Pair {
+    fn claim(ip: &str, port: u16) -> Option<Self> {
+        let [Ok(own), Ok(grpc)] = [port, port + GRPC].map(|port| {
+            let claim = UdpSocket::bind((ip, port))?;
+            TcpListener::bind((ip, port)).map(|_free| claim)
+        }) else {
+            return None;
+        };
+        Some(Self { port, _claims: [own, grpc] })
     }
-    anyhow::bail!("no {count} pairs of ports {GRPC} apart are free on {ip}")
+
+    fn several(ip: &str, count: usize) -> Result<Vec<Self>> {
+        let mut pairs = Vec::new();
+        for _ in 0..100 {
+            pairs.extend(Self::claim(ip, 12_000 + free_port(ip)?.port() % 8_000));
+            if pairs.len() == count {
+                return Ok(pairs);
+            }
+        }
+        anyhow::bail!("no {count} pairs of ports {GRPC} apart are free on {ip}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_that_is_claimed_is_nobody_elses_before_its_server_listens() {
+        let ours = Pair::several("127.0.0.1", 1).expect("a machine with free ports").remove(0);
+        assert!(Pair::claim("127.0.0.1", ours.port).is_none());
+        TcpListener::bind(("127.0.0.1", ours.port)).expect("its server can listen");
+    }
 }
