@@ -11,6 +11,8 @@ pub mod problem;
 pub mod route;
 pub mod run;
 
+use serde::Serialize;
+
 /// The protocol's version, sent in [`PROTOCOL_HEADER`]; a server speaks this one and the one before.
 pub const PROTOCOL: u32 = 1;
 
@@ -22,3 +24,9 @@ pub const CONTEXT_HEADER: &str = "bakery-context";
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// Media type of frame streams: log segments and followed logs.
 pub const FRAMES_TYPE: &str = "application/vnd.bakery.frames";
+
+/// A state, verdict or reason as JSON says it.
+pub fn word(of: impl Serialize) -> String {
+    let value = serde_json::to_value(of).ok();
+    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

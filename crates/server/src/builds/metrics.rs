@@ -7,14 +7,13 @@ use bakery_core::lifecycle::TaskState;
 use bakery_core::names::Platform;
 use bakery_core::reason::{Fault, Reason};
 use bakery_core::wire::build::{BuildPhase, PublishState, TaskPhase, Verdict};
-use bakery_core::wire::log::Frame;
+use bakery_core::wire::word;
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use serde::Serialize;
 
 use super::Builds;
 use super::places::Taken;
@@ -45,6 +44,8 @@ type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram
 /// What has been counted. Every series that an alert waits for is there from the start, at 0: of one that begins with 1 nobody
 /// could see the increase.
 pub(super) struct Counts {
+    /// When this life of the process began.
+    since: Timestamp,
     ended: Counters<2>,
     lasted: Histograms<1>,
     launches: Histograms<1>,
@@ -53,8 +54,9 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn new(platforms: impl IntoIterator<Item = Platform>) -> Self {
+    pub(super) fn new(since: Timestamp, platforms: impl IntoIterator<Item = Platform>) -> Self {
         let counts = Self {
+            since,
             ended: Family::default(),
             lasted: Family::new_with_constructor(|| Histogram::new(BUILD)),
             launches: Family::new_with_constructor(|| Histogram::new(LAUNCH)),
@@ -83,7 +85,7 @@ impl Counts {
     }
 
     /// Takes one committed step of a build into account.
-    pub(super) fn step(&self, before: &BuildState, after: &BuildState, frames: &[Frame], now: Timestamp) {
+    pub(super) fn step(&self, before: &BuildState, after: &BuildState, now: Timestamp) {
         let records = before.tasks.iter().zip(&after.tasks).zip(&after.blueprint.tasks);
         for ((old, new), print) in records {
             if new.task.attempt > old.task.attempt {
@@ -92,15 +94,18 @@ impl Counts {
             }
             let spoken = matches!(old.task.state, TaskState::Launching { .. })
                 && matches!(new.task.state, TaskState::Running { .. });
-            if let (true, Some(launched)) = (spoken, old.launched) {
+            // What was ordered by an earlier life of the process may have spoken while none lived to hear it.
+            if let (true, Some(launched)) = (spoken, old.launched.filter(|launched| *launched >= self.since))
+            {
                 let launches = self.launches.get_or_create(&of_platform(print.platform));
                 launches.observe(seconds(launched, now));
             }
         }
-        for frame in frames {
-            // One that was withdrawn did as it was told.
-            if let Frame::Published { publish } = frame
-                && let PublishState::Failed { reason, .. } = publish.state
+        for (target, (old, new)) in before.publishes.iter().zip(&after.publishes).enumerate() {
+            // Of a target that is not whole, or of one architecture, no index was ever tried; and one that was withdrawn did as it was told.
+            if let (Some(PublishState::Pending), Some(PublishState::Failed { reason, .. })) = (old, new)
+                && after.blueprint.targets[target].index
+                && after.baked(target)
                 && reason.fault() != Fault::Asked
             {
                 self.unpublished.get_or_create(&[("reason", word(reason))]).inc();
@@ -194,12 +199,6 @@ fn of_outcome(outcome: Verdict) -> Labels<1> {
 
 fn of_end(outcome: Verdict, reason: Option<Reason>) -> Labels<2> {
     [("outcome", word(outcome)), ("reason", reason.map_or("none".to_owned(), word))]
-}
-
-/// The wire's word for it.
-fn word(of: impl Serialize) -> String {
-    let value = serde_json::to_value(of).ok();
-    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn count(things: usize) -> i64 {

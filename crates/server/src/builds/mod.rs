@@ -98,7 +98,7 @@ impl Builds {
         let (duties, words) = Duties::new();
         let shared = Arc::new(Shared {
             places: Places::new(places),
-            counts: Counts::new(parts.launchers.keys().copied()),
+            counts: Counts::new(parts.clock.now(), parts.launchers.keys().copied()),
             ledger: parts.ledger,
             logs: parts.logs,
             contexts: parts.contexts,

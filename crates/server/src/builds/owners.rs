@@ -141,7 +141,7 @@ impl Shared {
             let now = self.clock.now();
             let (after, change) = lost(&before, now);
             self.ledger.commit(&after, &change).await?;
-            self.counts.step(&before, &after, &change.frames, now);
+            self.counts.step(&before, &after, now);
             for place in 0..before.tasks.len() {
                 if matches!(before.tasks[place].task.state, TaskState::Planned { .. }) {
                     self.places.free(before.run(place));

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bakery_core::reason::{Fault, Reason};
+use bakery_core::wire::word;
 
 use super::{code, head};
 
@@ -27,15 +28,11 @@ pub(super) fn text() -> String {
         let _ = write!(
             text,
             "\n## {}\n\n{}\n\n- In words: {}.\n- Fault: {whose}. Exit code: {exit}. Tried again: {again}.\n- To do: {}.\n",
-            word(*reason),
+            word(reason),
             reason.meaning(),
             code(reason.text()),
             reason.hint(),
         );
     }
     text
-}
-
-fn word(reason: Reason) -> String {
-    serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }

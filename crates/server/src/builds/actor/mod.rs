@@ -232,7 +232,7 @@ impl Actor {
     /// Everything that follows a commit.
     async fn tell(&mut self, mut step: Step) {
         let before = std::mem::replace(&mut self.state, step.state);
-        self.shared.counts.step(&before, &self.state, &step.frames, self.shared.clock.now());
+        self.shared.counts.step(&before, &self.state, self.shared.clock.now());
         self.shown.send_replace(Arc::new(self.state.clone()));
         for (place, record) in before.tasks.iter().enumerate() {
             let over =

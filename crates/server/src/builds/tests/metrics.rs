@@ -61,6 +61,13 @@ fn scrape() -> String {
     })
 }
 
+/// What of them has been counted, as `reason="..."} COUNT`.
+pub(super) async fn publish_failures(server: &Server<'_>) -> Vec<String> {
+    let text = metrics::text(&server.builds, &server.logs).await;
+    let counted = text.lines().filter_map(|line| line.strip_prefix("bakery_publish_failures_total{"));
+    counted.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
+}
+
 fn families(text: &str) -> BTreeMap<String, Family> {
     let mut families = BTreeMap::<String, Family>::new();
     for line in text.lines() {
@@ -108,6 +115,24 @@ fn a_scrape_tells_what_was_counted_and_where_things_stand() {
     let within =
         text.lines().find(|line| line.contains("launch_duration") && line.contains("le=\"2.5\"")).unwrap();
     assert!(within.ends_with("} 2"), "two of the four took no time: {within}");
+}
+
+#[test]
+fn a_launch_before_this_life_of_the_process_is_not_timed() {
+    let mut world = World::new();
+    world.clock = Clock::standing_at(jiff::Timestamp::UNIX_EPOCH);
+    let build = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.launched(run(build, 0, 1)).await;
+        build
+    });
+    world.clock.advance(Duration::from_secs(100));
+    world.life(async |server| {
+        server.bind(run(build, 0, 1)).await.unwrap();
+        server.phase(run(build, 0, 1), TaskPhase::Running).await;
+        let text = metrics::text(&server.builds, &server.logs).await;
+        assert!(text.contains("bakery_launch_duration_seconds_count{platform=\"docker\"} 0"), "{text}");
+    });
 }
 
 #[test]

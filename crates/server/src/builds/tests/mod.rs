@@ -32,6 +32,7 @@ mod fakes;
 mod flow;
 mod metrics;
 mod owners;
+mod publishing;
 mod restart;
 mod trouble;
 

@@ -1,7 +1,7 @@
 //! Builds that meet trouble: launches that fail, agents that die or fall silent, limits, cancels.
 
 use bakery_core::wire::build::TaskPhase::{Baked, Launching, Planned, Running};
-use bakery_core::wire::build::{PublishState, Verdict};
+use bakery_core::wire::build::Verdict;
 
 use super::*;
 use crate::platform::fake::Script;
@@ -393,47 +393,4 @@ fn what_vanished_while_the_watch_was_cut_is_gone() {
         server.bake(run(build, 0, 2)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
     });
-}
-
-#[test]
-fn a_cancel_is_heard_while_the_index_is_published() {
-    let world = World::new();
-    world.registry.script(None);
-    world.life(async |server| {
-        let build = server.submit(multi()).await;
-        server.bake(run(build, 0, 1)).await;
-        server.bake(run(build, 1, 1)).await;
-        server.world.registry.wait_calls(1).await;
-        server.builds.cancel(OWNER, build).await.unwrap();
-        let view = server.ended(build).await;
-        let outcome = view.outcome.unwrap();
-        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Cancelled, Some(Reason::Cancelled)));
-        assert_eq!(outcome.text.as_deref(), Some("cart: nothing was pushed"));
-        assert!(server.world.registry.published().is_empty());
-    });
-}
-
-#[test]
-fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
-    for (reason, verdict) in [
-        (Reason::CredentialsRefused, Verdict::Failed),
-        (Reason::WrongArch, Verdict::Failed),
-        (Reason::RegistryUnreachable, Verdict::Lost),
-    ] {
-        let world = World::new();
-        let hint = Some("look there".into());
-        world.registry.script(Some(RegistryError { reason, text: "no".into(), hint }));
-        world.life(async |server| {
-            let build = server.submit(multi()).await;
-            server.bake(run(build, 0, 1)).await;
-            server.bake(run(build, 1, 1)).await;
-            let view = server.ended(build).await;
-            let text = "no (hint: look there)".to_owned();
-            assert_eq!(
-                view.targets[0].publish.as_ref().unwrap().state,
-                PublishState::Failed { reason, text }
-            );
-            assert_eq!(view.outcome.unwrap().verdict, verdict);
-        });
-    }
 }
