@@ -70,6 +70,11 @@ impl Refused {
         Self { code, said, doing: doing.into() }
     }
 
+    /// What AWS answered, and what is of no use all the same.
+    pub(super) fn seen(doing: impl Into<String>, said: impl Into<String>) -> Self {
+        Self { code: "of no use".to_owned(), said: said.into(), doing: doing.into() }
+    }
+
     /// Whether AWS denied it.
     pub(super) fn is_denied(&self) -> bool {
         self.code.starts_with("AccessDenied") || self.code == "UnauthorizedOperation"

@@ -70,9 +70,7 @@ pub enum EcsError {
     )]
     Book(#[from] std::io::Error),
     /// The secret for the agent image.
-    #[error(
-        "{0}\nhint: name a secret that exists in AGENT_IMAGE_SECRET_ARN, or give the server's role this permission"
-    )]
+    #[error("{0}")]
     Secret(String),
 }
 
@@ -124,7 +122,12 @@ impl EcsPlatform {
         let pull_secret = match &account.pull_secret {
             Some(secret) => {
                 let client = aws_sdk_secretsmanager::Client::new(config);
-                Some(secret.arn(&client).await.map_err(|refused| EcsError::Secret(refused.to_string()))?)
+                Some(
+                    secret
+                        .arn(&client)
+                        .await
+                        .map_err(|refused| EcsError::Secret(secret::unusable(&refused)))?,
+                )
             }
             None => None,
         };

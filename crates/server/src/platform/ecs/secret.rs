@@ -5,6 +5,7 @@ use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use bakery_core::secret::Secret;
 
 use super::cloud::Refused;
+use super::meaning::hinted;
 
 /// Where it comes from.
 #[derive(Debug, Clone)]
@@ -50,9 +51,63 @@ impl PullSecret {
             Self::Login { name, .. } => name,
         };
         match client.describe_secret().secret_id(name).send().await {
+            // AWS gives its body to nobody any more, and shows it for days.
+            Ok(answer) if answer.deleted_date.is_some() => {
+                let said = "it is scheduled for deletion\nhint: restore it, or name another one";
+                Err(Refused::seen(format!("using the secret {name}"), said))
+            }
             Ok(answer) => Ok(answer.arn),
             Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
             Err(error) => Err(Refused::of(format!("looking at the secret {name}"), &error)),
         }
+    }
+}
+
+/// Why the server does not start with it.
+pub(super) fn unusable(refused: &Refused) -> String {
+    if refused.is_denied() {
+        let hint =
+            "name a secret that exists in AGENT_IMAGE_SECRET_ARN, or give the server's role this permission";
+        return hinted(refused.to_string(), hint);
+    }
+    refused.error().text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::wire_tests::Aws;
+    use super::*;
+
+    async fn found(answer: serde_json::Value) -> Result<Option<String>, String> {
+        let aws = Aws::answering(move |_, _| {
+            let answer = answer.clone();
+            async { answer }
+        })
+        .await;
+        let secret =
+            PullSecret::Login { name: "pull".into(), username: "ci".into(), password: Secret::new("word") };
+        secret.found(&Client::new(&aws.config)).await.map_err(|refused| unusable(&refused))
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_there_or_not_there_or_of_no_use() {
+        assert_eq!(found(json!({ "ARN": "arn:1" })).await, Ok(Some("arn:1".to_owned())));
+        assert_eq!(found(json!({ "__type": "ResourceNotFoundException" })).await, Ok(None));
+        let said = found(json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 })).await.unwrap_err();
+        assert_eq!(
+            said,
+            "using the secret pull: it is scheduled for deletion\nhint: restore it, or name another one"
+        );
+        let denied = json!({ "__type": "AccessDeniedException", "message": "not authorized to perform: x" });
+        let said = found(denied).await.unwrap_err();
+        assert!(
+            said.contains("looking at the secret pull") && said.contains("AGENT_IMAGE_SECRET_ARN"),
+            "{said}"
+        );
+        let invalid = json!({ "__type": "InvalidRequestException", "message": "no" });
+        let said = found(invalid).await.unwrap_err();
+        assert_eq!(said, "looking at the secret pull: InvalidRequestException: no");
     }
 }
