@@ -254,3 +254,30 @@ fn output(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kaniko_moves_to_a_plain_absolute_folder_that_is_not_its_own() {
+        for good in ["/kaniko2", "/opt/build_tools/kaniko-2.0", "/kaniko"] {
+            assert_eq!(kaniko_dir(good), None, "{good}");
+        }
+        for bad in [
+            "",
+            "/",
+            "kaniko2",
+            "/kaniko2/",
+            "//kaniko2",
+            "/kaniko/in",
+            "/a/../b",
+            "/.kaniko",
+            "/a b",
+            "/a:b",
+            "/ä",
+        ] {
+            assert!(kaniko_dir(bad).is_some(), "{bad}");
+        }
+    }
+}

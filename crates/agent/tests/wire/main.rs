@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
 mod fake;
+mod moves;
+mod oven;
 mod runs;
 mod shipper;

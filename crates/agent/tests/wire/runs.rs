@@ -1,76 +1,23 @@
-//! Whole runs, with a fake executor: a shell script.
+//! Whole runs.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use bakery_agent::tree::Scope;
-use bakery_agent::{AgentError, Layout, run, start};
+use bakery_agent::{AgentError, Layout, start};
 use bakery_core::image::Digest;
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
 use bakery_core::wire::log::Source;
-use bakery_core::wire::run::{Push, Stage, TaskReport, TaskResult, launch_env};
+use bakery_core::wire::run::{Push, Stage, TaskResult};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::process::Command;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::fake::{FakeController, LAUNCH_TOKEN, image, run_name};
-
-const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-/// What Kaniko says and leaves behind when it has pushed our image.
-const PUSHES: &str = r#"
-    echo 'INFO[0001] Pushing image to reg.test/shop/cart:7_amd64'
-    echo '{"name":"reg.test/shop/cart:7_amd64","digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}' >"$BUILDER_OUTPUT/images"
-"#;
-const FILES: &[(&str, &str)] =
-    &[("Dockerfile", "FROM scratch\n"), ("a.txt", "a"), ("drop.me", "x"), (".dockerignore", "*.me\n")];
-
-struct Oven {
-    controller: FakeController,
-    root: tempfile::TempDir,
-}
-
-impl Oven {
-    async fn new(executor: &str) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        image(root.path(), executor);
-        Self { controller: FakeController::start(FILES).await, root }
-    }
-
-    async fn run(&self) -> Result<TaskReport, AgentError> {
-        self.run_in(Layout::below(self.root.path())).await
-    }
-
-    async fn run_in(&self, layout: Layout) -> Result<TaskReport, AgentError> {
-        let vars = BTreeMap::from([
-            (launch_env::URL.to_owned(), self.controller.url.clone()),
-            (launch_env::RUN.to_owned(), run_name().to_string()),
-            (launch_env::TOKEN.to_owned(), LAUNCH_TOKEN.to_owned()),
-        ]);
-        timeout(Duration::from_mins(1), run(layout, &vars)).await.unwrap()
-    }
-
-    /// Runs to the report; it is the one that the controller has.
-    async fn report(&self) -> TaskReport {
-        let report = self.run().await.unwrap();
-        assert_eq!(self.controller.seen().reports.first(), Some(&report));
-        report
-    }
-
-    async fn failure(&self) -> (Reason, String, Option<i32>, Vec<String>) {
-        match self.report().await.result {
-            TaskResult::Failed { reason, text, exit_code, tail } => (reason, text, exit_code, tail),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn digest() -> Digest {
-    DIGEST.parse().unwrap()
-}
+use crate::fake::{FakeController, LAUNCH_TOKEN};
+use crate::oven::{DIGEST, Oven, PUSHES, digest};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_is_prepared_scripted_baked_pushed_and_reported() {
