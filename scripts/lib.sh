@@ -23,11 +23,12 @@ root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo "$@"; else die "root is needed for: $*" "run as root, or install sudo"; fi
 }
 
-await() { # await SECONDS WHAT COMMAND...: asks until the command succeeds
-  local until=$((SECONDS + $1)) what=$2
+await() { # await SECONDS WHAT COMMAND...: asks until the command succeeds. What was spawned as $RUN/WHAT.pid with WHAT.log must live as long
+  local until=$((SECONDS + $1)) what=$2 spawned=$RUN/$2
   shift 2
   until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $until ] || die "$what did not answer in time"
+    [ ! -e "$spawned.pid" ] || alive "$spawned.pid" || die "$what ended: $(tail -20 "$spawned.log")"
+    [ $SECONDS -lt $until ] || die "$what did not answer in time$([ ! -e "$spawned.log" ] || { echo : && tail -20 "$spawned.log"; })"
     sleep 0.1
   done
 }
@@ -56,16 +57,6 @@ spawn() { # spawn FILE LOG COMMAND...: in the background, a group of its own, aw
   shift 2
   setsid "$@" </dev/null >"$log" 2>&1 8>&- 9>&- &
   remember $! >"$file"
-}
-
-ready() { # ready SECONDS NAME COMMAND...: asks until the command succeeds; what was spawned as $RUN/NAME.pid with NAME.log has failed where it ends before
-  local until=$((SECONDS + $1)) name=$2
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    alive "$RUN/$name.pid" || die "$name ended: $(tail -20 "$RUN/$name.log")"
-    [ $SECONDS -lt $until ] || die "$name does not answer in time: $(tail -20 "$RUN/$name.log")"
-    sleep 0.1
-  done
 }
 
 # Parts that several callers share (the engine, the emulation) end with their last holder: a living process, or a person ("by-hand").
