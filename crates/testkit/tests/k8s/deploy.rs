@@ -78,7 +78,7 @@ async fn the_example_deployment_builds_for_a_client_outside() -> Result<()> {
     let registry = Registry::start(&parts).await?;
     let space = Namespace::create(&cluster, "deploy").await?;
     // No provisioner makes volumes in a cluster of our own.
-    cluster.script(&["volume", &space.name, "20Gi"]).await?;
+    cluster.script(&["volume", &space.name, "40Gi"]).await?;
     let folder = tempfile::tempdir()?;
     filled_in(folder.path(), &space, &registry, &parts)?;
     cluster.kubectl(&["apply", "-k", &folder.path().display().to_string()]).await?;
