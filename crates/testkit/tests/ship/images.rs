@@ -18,7 +18,7 @@ const ARCHES: [&str; 2] = ["amd64", "arm64"];
 /// By whom the images were made: variables that name them as this machine does, since the engine takes plain HTTP from
 /// loopback alone.
 const BAKERY: &str = "BAKERY_TEST_SHIPPED";
-const BUILDKIT: &str = "BAKERY_TEST_BUILDKIT";
+const BUILDX: &str = "BAKERY_TEST_BUILDX";
 
 /// The name and the tag of one of the three.
 fn image(made: &str, part: &str) -> (String, String) {
@@ -57,7 +57,7 @@ async fn every_image_is_an_index_of_both_architectures_whose_program_runs_and_sa
 {
     let parts = Parts::required();
     let engine = Engine::new(&parts);
-    for (made, part) in [BAKERY, BUILDKIT].into_iter().flat_map(|made| PARTS.map(|part| (made, part))) {
+    for (made, part) in [BAKERY, BUILDX].into_iter().flat_map(|made| PARTS.map(|part| (made, part))) {
         let (name, tag) = image(made, part);
         let index = inspect(&parts, &format!("{name}:{tag}"), &["--raw"]).await?;
         ensure!(architectures(&index)? == ARCHES.map(Some), "{index}");
@@ -90,7 +90,7 @@ async fn the_images_are_what_their_dockerfiles_promise() -> Result<()> {
         ("agent", None, Some("/kaniko/bakery-agent"), false),
     ];
     for (made, (part, user, entry, health)) in
-        [BAKERY, BUILDKIT].into_iter().flat_map(|made| promised.map(|it| (made, it)))
+        [BAKERY, BUILDX].into_iter().flat_map(|made| promised.map(|it| (made, it)))
     {
         let (reference, _) = member(&parts, made, part, "amd64").await?;
         let config = inspect(&parts, &reference, &["--config", "--raw"]).await?["config"].take();
@@ -146,8 +146,7 @@ async fn each_image_holds_what_it_needs_and_the_server_nothing_else() -> Result<
             ],
         ),
     ];
-    for (made, (part, needed)) in [BAKERY, BUILDKIT].into_iter().flat_map(|made| needed.map(|it| (made, it)))
-    {
+    for (made, (part, needed)) in [BAKERY, BUILDX].into_iter().flat_map(|made| needed.map(|it| (made, it))) {
         let (reference, _) = member(&parts, made, part, "amd64").await?;
         engine.docker(&["pull", "-q", "--platform=linux/amd64", &reference]).await?;
         let files = files(&engine, &parts, &reference).await?;
