@@ -31,13 +31,21 @@ impl PullSecret {
             Self::Login { name, username, password } => (name, username, password),
         };
         let body = serde_json::json!({ "username": username, "password": password.expose() }).to_string();
+        let creating = format!("creating the secret {name}");
         let made = client.create_secret().name(name).secret_string(body).send().await;
         let (arn, what) = match made {
             Ok(answer) => (answer.arn, "created"),
-            Err(error) if error.code() == Some("ResourceExistsException") => {
-                (self.found(client).await?, "found")
+            // The second is AWS's word for one that is scheduled for deletion, among others.
+            Err(error)
+                if ["ResourceExistsException", "InvalidRequestException"]
+                    .contains(&error.code().unwrap_or_default()) =>
+            {
+                let Some(arn) = self.found(client).await? else {
+                    return Err(Refused::of(creating, &error));
+                };
+                (Some(arn), "found")
             }
-            Err(error) => return Err(Refused::of(format!("creating the secret {name}"), &error)),
+            Err(error) => return Err(Refused::of(creating, &error)),
         };
         let arn = arn.unwrap_or_else(|| name.clone());
         tracing::info!(arn, "the secret for pulling the agent image was {what}");
@@ -75,31 +83,41 @@ pub(super) fn unusable(refused: &Refused) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::wire_tests::Aws;
     use super::*;
 
-    async fn found(answer: serde_json::Value) -> Result<Option<String>, String> {
-        let aws = Aws::answering(move |_, _| {
-            let answer = answer.clone();
-            async { answer }
+    const DELETED: &str =
+        "using the secret pull: it is scheduled for deletion\nhint: restore it, or name another one";
+
+    fn secret() -> PullSecret {
+        PullSecret::Login { name: "pull".into(), username: "ci".into(), password: Secret::new("word") }
+    }
+
+    async fn found(answer: Value) -> Result<Option<String>, String> {
+        let aws = Aws::answering(move |_, _| std::future::ready(answer.clone())).await;
+        secret().found(&Client::new(&aws.config)).await.map_err(|refused| unusable(&refused))
+    }
+
+    /// What a start gets where the secret is not made because of this, and is described so.
+    async fn start(made: &'static str, described: Value) -> Result<String, String> {
+        let aws = Aws::answering(move |action, _| {
+            std::future::ready(match &*action {
+                "CreateSecret" => json!({ "__type": made, "message": "no" }),
+                _ => described.clone(),
+            })
         })
         .await;
-        let secret =
-            PullSecret::Login { name: "pull".into(), username: "ci".into(), password: Secret::new("word") };
-        secret.found(&Client::new(&aws.config)).await.map_err(|refused| unusable(&refused))
+        secret().arn(&Client::new(&aws.config)).await.map_err(|refused| unusable(&refused))
     }
 
     #[tokio::test]
     async fn a_secret_is_there_or_not_there_or_of_no_use() {
         assert_eq!(found(json!({ "ARN": "arn:1" })).await, Ok(Some("arn:1".to_owned())));
         assert_eq!(found(json!({ "__type": "ResourceNotFoundException" })).await, Ok(None));
-        let said = found(json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 })).await.unwrap_err();
-        assert_eq!(
-            said,
-            "using the secret pull: it is scheduled for deletion\nhint: restore it, or name another one"
-        );
+        let deleted = json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 });
+        assert_eq!(found(deleted).await.unwrap_err(), DELETED);
         let denied = json!({ "__type": "AccessDeniedException", "message": "not authorized to perform: x" });
         let said = found(denied).await.unwrap_err();
         assert!(
@@ -109,5 +127,16 @@ mod tests {
         let invalid = json!({ "__type": "InvalidRequestException", "message": "no" });
         let said = found(invalid).await.unwrap_err();
         assert_eq!(said, "looking at the secret pull: InvalidRequestException: no");
+    }
+
+    #[tokio::test]
+    async fn a_start_takes_a_secret_that_exists_and_says_of_what_use_it_is_not() {
+        let there = json!({ "ARN": "arn:1" });
+        assert_eq!(start("ResourceExistsException", there).await, Ok("arn:1".to_owned()));
+        let deleted = json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 });
+        assert_eq!(start("InvalidRequestException", deleted).await.unwrap_err(), DELETED);
+        let nothing = json!({ "__type": "ResourceNotFoundException" });
+        let said = start("InvalidRequestException", nothing).await.unwrap_err();
+        assert_eq!(said, "creating the secret pull: InvalidRequestException: no");
     }
 }
