@@ -260,7 +260,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kaniko_moves_to_a_plain_absolute_folder_that_is_not_its_own() {
+    fn kaniko_moves_to_a_plain_absolute_folder_that_is_not_inside_its_own() {
+        // `/kaniko` itself means that it stays.
         for good in ["/kaniko2", "/opt/build_tools/kaniko-2.0", "/kaniko"] {
             assert_eq!(kaniko_dir(good), None, "{good}");
         }
