@@ -55,7 +55,7 @@ end() { # end FILE [SECONDS [group]]: ends that process (and its group) and no o
 spawn() { # spawn FILE LOG COMMAND...: in the background, a group of its own, away from the terminal's Ctrl-C
   local file=$1 log=$2
   shift 2
-  setsid "$@" </dev/null >"$log" 2>&1 8>&- 9>&- &
+  setsid "$@" </dev/null >"$log" 2>&1 7>&- 8>&- 9>&- &
   remember $! >"$file"
 }
 

@@ -1,6 +1,9 @@
 # shellcheck shell=bash disable=SC2034 # what is set here is used there
 # The real parts that the demo, the tests and the bench stand on, brought up for one run and ended with it. Source it after lib.sh.
 
+# Not what the published ones are called: a server prefers what its engine has by that name.
+OUR_IMAGES=bakery.local/dev
+
 world_begin() { # a folder for this run, and everything in it ended however the run ends
   mkdir -p "$CACHE"
   RUN=$(mktemp -d "$CACHE/run.XXXXXX")
@@ -15,7 +18,8 @@ world_end() {
   trap - EXIT
   trap '' INT TERM HUP # a second Ctrl-C must not leave half of it running
   for file in "$RUN"/*.pid; do [ ! -e "$file" ] || end "$file" 20 group; done
-  ! declare -F world_before_end >/dev/null || world_before_end || true
+  # What this run pulled from its own registry would be left in an engine that was here before.
+  [ -z "${REGISTRY_PORT:-}" ] || docker images -q --no-trunc --filter "reference=127.0.0.1:$REGISTRY_PORT/*/*" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true
   for file in "$RUN"/registry-*; do [ ! -e "$file" ] || "$REPO/scripts/registry" down "${file##*/registry-}" || true; done
   "$REPO/scripts/kubernetes/cluster" down $$ || true
   "$REPO/scripts/aws" down $$ || true
@@ -51,7 +55,7 @@ world_up() { # engine, emulation, registry, base image, agent images
   out=$("$REPO/scripts/registry" up world 127.0.0.1 "$BAKERY_GATEWAY") && eval "$out"
   out=$("$REPO/scripts/images" base "127.0.0.1:$REGISTRY_PORT/bakery/base:1" "$RUN/base") && eval "$out"
   BASE_IMAGE=$BAKERY_GATEWAY:$REGISTRY_PORT/bakery/base:1
-  out=$("$REPO/scripts/images" agent "127.0.0.1:$REGISTRY_PORT/bakery/agent:$(version)") && eval "$out"
+  out=$(IMAGE_NAME=$OUR_IMAGES "$REPO/scripts/images" agent "127.0.0.1:$REGISTRY_PORT/bakery/agent:$(version)") && eval "$out"
 }
 
 world_cluster() { # after world_up: a Kubernetes of our own, or the one that KUBECONFIG names; says to test programs where it is
