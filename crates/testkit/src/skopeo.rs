@@ -20,9 +20,8 @@ pub async fn inspect(parts: &Parts, image: &str, args: &[&str]) -> Result<Value>
     Ok(serde_json::from_str(&skopeo(parts, &args).await?)?)
 }
 
-/// The architectures of an index, in its order. BuildKit adds to each image what it knows of its making, as a member of none.
+/// The architectures of an index, in its order.
 pub fn architectures(index: &Value) -> Result<Vec<Option<&str>>> {
     let members = index["manifests"].as_array().with_context(|| format!("no index: {index}"))?;
-    let images = members.iter().filter(|member| member["annotations"]["vnd.docker.reference.type"].is_null());
-    Ok(images.map(|member| member["platform"]["architecture"].as_str()).collect())
+    Ok(members.iter().map(|member| member["platform"]["architecture"].as_str()).collect())
 }
