@@ -195,6 +195,8 @@ async fn the_three_images_bake_together() -> Result<()> {
             &format!("AGENT_IMAGE={agent}:{tag}"),
             "-e",
             &insecure,
+            "-e",
+            "ALLOW_EMULATION=true",
             "--health-interval=1s",
             &server,
         ])
@@ -213,7 +215,9 @@ async fn the_three_images_bake_together() -> Result<()> {
     until("its health check", Duration::from_secs(30), healthy).await?;
 
     let destination = format!("{}/shipped/app", registry.host);
-    let config = format!("global:\n  arch: amd64\n  kaniko: {{ destination: '{destination}:1' }}\n");
+    let config = format!(
+        "global:\n  kaniko: {{ destination: '{destination}:1' }}\nbake:\n- arch: amd64\n- arch: arm64\n"
+    );
     let project = Project::new(&parts, "RUN uname -m >/machine", &config)?;
     let source = format!("{}:/source", Path::display(project.path()));
     let began = Instant::now();
@@ -238,10 +242,15 @@ async fn the_three_images_bake_together() -> Result<()> {
         Ok(said) => said,
         Err(error) => anyhow::bail!("{error}\nserver:\n{}", story().await),
     };
-    println!("a build, client to image: {:.1?}", began.elapsed());
-    ensure!(said.contains("on linux/amd64"), "{said}");
-    let built = inspect(&parts, &format!("{destination}:1"), &["--config"]).await?;
-    ensure!(built["architecture"] == "amd64", "{built}");
+    println!(
+        "a build for both architectures, one of them emulated, client to index: {:.1?}",
+        began.elapsed()
+    );
+    let built = inspect(&parts, &format!("{destination}:1"), &["--raw"]).await?;
+    ensure!(architectures(&built)? == ARCHES.map(Some), "{built}\n{said}");
+    for arch in ARCHES {
+        ensure!(said.contains(&format!("on linux/{arch}")), "{said}");
+    }
     Ok(())
 }
 
