@@ -1,5 +1,5 @@
 //! The entry point of the agent's container. Exit code 0: the report is delivered, whatever it says; 1: it is not.
-//! `--version` is all that it takes by word; what it has to do it is told by its environment.
+//! `--help` and `--version` are all that it takes by word; what it has to do it is told by its environment.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,9 +7,24 @@ use std::process::ExitCode;
 
 use bakery_agent::{AgentError, Layout, start};
 
+const HELP: &str = "\
+Runs one task of a build: fetches the source, runs the pre-script, Kaniko and the post-script, and
+reports to the server.
+
+bakery-server starts it, in a container of the agent image, and sets BAKERY_URL, BAKERY_RUN and
+BAKERY_LAUNCH_TOKEN. There is nothing to start by hand.
+
+Usage: bakery-agent [--help | --version]";
+
 fn main() -> ExitCode {
-    if std::env::args_os().skip(1).eq(["--version"]) {
-        println!(concat!("bakery-agent ", env!("BAKERY_VERSION")));
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let said = match words.first().and_then(|word| word.to_str()) {
+        Some("--version") => Some(concat!("bakery-agent ", env!("BAKERY_VERSION"))),
+        Some("--help") => Some(HELP),
+        _ => None,
+    };
+    if let Some(said) = said {
+        println!("{said}");
         return ExitCode::SUCCESS;
     }
     // The container's own log: few lines, for whoever runs the platform. The build's log goes to the server.

@@ -14,6 +14,14 @@ fn started_by_hand_it_says_what_it_wants_and_fails() {
 }
 
 #[test]
+fn it_says_what_it_is_for() {
+    let program = Command::new(env!("CARGO_BIN_EXE_bakery-agent")).arg("--help").output().unwrap();
+    assert!(program.status.success());
+    let said = String::from_utf8(program.stdout).unwrap();
+    assert!(said.contains("bakery-server starts it") && said.contains("Usage: bakery-agent"), "{said}");
+}
+
+#[test]
 fn it_knows_its_version() {
     let program = Command::new(env!("CARGO_BIN_EXE_bakery-agent")).arg("--version").output().unwrap();
     let said = String::from_utf8(program.stdout).unwrap();
