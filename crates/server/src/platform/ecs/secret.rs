@@ -31,21 +31,18 @@ impl PullSecret {
             Self::Login { name, username, password } => (name, username, password),
         };
         let body = serde_json::json!({ "username": username, "password": password.expose() }).to_string();
-        let creating = format!("creating the secret {name}");
         let made = client.create_secret().name(name).secret_string(body).send().await;
         let (arn, what) = match made {
             Ok(answer) => (answer.arn, "created"),
-            // The second is AWS's word for one that is scheduled for deletion, among others.
-            Err(error)
-                if ["ResourceExistsException", "InvalidRequestException"]
-                    .contains(&error.code().unwrap_or_default()) =>
-            {
-                let Some(arn) = self.found(client).await? else {
-                    return Err(Refused::of(creating, &error));
+            Err(error) => {
+                let refused = Refused::of(format!("creating the secret {name}"), &error);
+                // The second is AWS's word for one that is scheduled for deletion, among others.
+                let there = match refused.code.as_str() {
+                    "ResourceExistsException" | "InvalidRequestException" => self.found(client).await?,
+                    _ => None,
                 };
-                (Some(arn), "found")
+                (Some(there.ok_or(refused)?), "found")
             }
-            Err(error) => return Err(Refused::of(creating, &error)),
         };
         let arn = arn.unwrap_or_else(|| name.clone());
         tracing::info!(arn, "the secret for pulling the agent image was {what}");
