@@ -2,6 +2,7 @@
 //! `--help` and `--version` are all that it takes by word; what it has to do it is told by its environment.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::process::ExitCode;
 
@@ -17,8 +18,7 @@ BAKERY_LAUNCH_TOKEN. There is nothing to start by hand.
 Usage: bakery-agent [--help | --version]";
 
 fn main() -> ExitCode {
-    let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let said = match words.first().and_then(|word| word.to_str()) {
+    let said = match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("--version") => Some(concat!("bakery-agent ", env!("BAKERY_VERSION"))),
         Some("--help") => Some(HELP),
         _ => None,
