@@ -167,7 +167,7 @@ async fn each_image_holds_what_it_needs_and_the_server_nothing_else() -> Result<
 }
 
 #[tokio::test]
-async fn the_three_images_bake_together() -> Result<()> {
+async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
     let parts = Parts::required();
     let engine = Engine::new(&parts);
     let registry = Registry::start(&parts).await?;
