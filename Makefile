@@ -1,7 +1,7 @@
-.PHONY: help demo test test-k8s test-ecs test-both bench check reference bake dist
+.PHONY: help demo test test-k8s test-ecs test-multi-platform bench check reference bake dist
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
 demo: ## bakes examples/demo on this machine, on real parts: everything is installed, started and ended for you (root or sudo)
 	@scripts/demo
@@ -12,17 +12,17 @@ bake: ## builds and pushes the three images for both architectures: IMAGE_NAME, 
 dist: ## the three programs as static ones for both architectures, with checksums, in dist/
 	@scripts/dist
 
-test: ## the whole ladder: format, lints, examples, laws, rooms, programs, then the real world, Kubernetes, AWS and the demo
+test: ## the whole ladder: format, lints, examples, unit, crates, e2e, docs, images, k8s, ecs, multi-platform, demo
 	@scripts/test
 
-test-k8s: ## the Kubernetes rung alone, on a cluster of its own or on KUBECONFIG's
+test-k8s: ## the rung k8s alone, on a cluster of its own or on KUBECONFIG's
 	@scripts/test k8s
 
-test-ecs: ## the AWS rung alone, on an emulator of ECS and Secrets Manager that starts real containers
+test-ecs: ## the rung ecs alone, on an emulator of ECS and Secrets Manager that starts real containers
 	@scripts/test ecs
 
-test-both: ## the rung of both alone: one server with ECS and Kubernetes, builds with an entry on each
-	@scripts/test both
+test-multi-platform: ## the rung multi-platform alone: one server with ECS and Kubernetes, builds with a task on each
+	@scripts/test multi-platform
 
 bench: ## ratios against named peers, 20 interleaved pairs each, and what a thousand tasks ask of Kubernetes and of AWS; release profile
 	@scripts/bench

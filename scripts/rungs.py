@@ -10,18 +10,18 @@ import json
 import pathlib
 import sys
 
-LAWS = {"bakery-core", "bakery-context", "bakery-link"}
+UNIT = {"bakery-core", "bakery-context", "bakery-link"}
 
 
 def rung(package, needs):
     if {"ecs", "k8s"} <= set(needs):
-        return "both"
-    for feature in ("ecs", "k8s", "ship", "docs"):
+        return "multi-platform"
+    for feature in ("ecs", "k8s", "images", "docs"):
         if feature in needs:
             return feature
-    if "real" in needs:
-        return "world"
-    return "laws" if package in LAWS else "rooms"
+    if "e2e" in needs:
+        return "e2e"
+    return "unit" if package in UNIT else "crates"
 
 
 def main(build, wanted):

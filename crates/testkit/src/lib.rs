@@ -1,9 +1,9 @@
 //! A small world around the real programs, and every test that needs two crates.
 //!
-//! The real rung (feature `real`) runs the built programs against a real Docker engine, the real Kaniko executor, a real
-//! registry and a real S3 server. `make test` brings these parts and names them in variables ([`parts::Parts`]); a
-//! part that is missing fails the test, it never skips it. The rungs above it have a Kubernetes cluster too (feature
-//! `k8s`), or what stands for AWS (feature `ecs`), or both at once.
+//! The rung `e2e` (feature `e2e`) runs the built programs against a real Docker engine, the real Kaniko executor, a real
+//! registry and a real S3 server. `make test` starts these parts and passes their addresses in variables
+//! ([`parts::Parts`]). A test whose part is missing fails; it is never skipped. The rungs above it also have a Kubernetes
+//! cluster (feature `k8s`), an emulator of AWS (feature `ecs`), or both (rung `multi-platform`).
 
 pub mod agent;
 pub mod aws;

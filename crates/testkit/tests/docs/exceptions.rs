@@ -12,7 +12,7 @@ const fn but(page: &'static str, first: &'static str, why: &'static str) -> Exce
 }
 
 const LADDER: &str = "the ladder itself, or what runs as long: rungs format to demo, and bench";
-const AWS: &str = "an account of AWS: never run; the files are held by the rungs examples and rooms";
+const AWS: &str = "an account of AWS: never run; the files are held by the rungs examples and crates";
 const ON_ECS: &str = "a server on ECS with a bucket: rung ecs, tests/ecs/bake.rs";
 const CLUSTER: &str = "a cluster: rung k8s, tests/k8s/deploy.rs";
 const CLUSTER_EYE: &str =
@@ -28,7 +28,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     but(
         "README.md",
         "make bake IMAGE_NAME=registry.example.com/bakery IMAGE_TAG=0.1.0",
-        "rung ship, with a registry of the ladder's own",
+        "rung images, with a registry of the ladder's own",
     ),
     but(
         "README.md",
@@ -36,7 +36,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         "compiles all of it: the ladder's own build, scripts/images of every rung with real parts, and the server and client of this rung",
     ),
     but("CONTRIBUTING.md", "make check        # format, lints and examples", LADDER),
-    but("CONTRIBUTING.md", "cargo test -p bakery-core", "rung laws"),
+    but("CONTRIBUTING.md", "cargo test -p bakery-core", "rung unit"),
     but("docs/aws.md", "cd examples/server/terraform", AWS),
     but("docs/aws.md", "curl https://bakery.example.com/readyz", ON_ECS),
     but("docs/aws.md", "bakery-server check", AWS),
