@@ -35,7 +35,6 @@
 
 #![deny(missing_docs)]
 
-pub mod check;
 pub mod compose;
 pub mod config;
 pub mod decode;
@@ -49,6 +48,7 @@ pub mod path;
 pub mod plan;
 pub mod reason;
 pub mod report;
+pub mod rules;
 pub mod secret;
 pub mod spec;
 pub mod vars;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::check;
 use crate::image::ImageRef;
 use crate::limits;
 use crate::names::ServiceName;
+use crate::rules;
 use crate::spec::{BuildSpec, Order, ServiceSpec, TaskSpec};
 
 /// A directed acyclic graph of targets. `--async` is an edge policy of this graph, so a client that is lost takes
@@ -144,7 +144,7 @@ fn targets(service: &ServiceSpec, index: &mut u16, problems: &mut Vec<PlanProble
     for (place, task) in service.tasks.iter().enumerate() {
         let pushed = task.kaniko.destination.as_ref().filter(|_| !task.kaniko.no_push);
         let destination = pushed.map(|image| image.with_tag(image.tag_or_latest()));
-        problems.extend(check::task(task).into_iter().map(|broken| PlanProblem {
+        problems.extend(rules::task(task).into_iter().map(|broken| PlanProblem {
             service: service.name.clone(),
             task: Some(place),
             key: Some(broken.key),

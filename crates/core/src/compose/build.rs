@@ -1,6 +1,5 @@
 //! The `build` section of one service.
 
-use crate::check;
 use crate::compose::Request;
 use crate::compose::attributes::{BUILD, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
 use crate::compose::scalar::{Scalars, platform};
@@ -10,6 +9,7 @@ use crate::decode::{Field, refuse_tags};
 use crate::names::Arch;
 use crate::path;
 use crate::report::{Findings, Place, did_you_mean, nearest, shown};
+use crate::rules;
 use crate::yaml::Value;
 
 /// What a service asks for.
@@ -218,7 +218,7 @@ impl Reader<'_, '_> {
                 self.findings.mistake(place.clone(), "a remote Dockerfile is not supported", "name a file");
                 Held::Bad
             }
-            Some(text) => match check::path_text(&text) {
+            Some(text) => match rules::path_text(&text) {
                 Some((message, hint)) => {
                     self.findings.mistake(place.clone(), message, hint);
                     Held::Bad
@@ -232,7 +232,7 @@ impl Reader<'_, '_> {
     fn args(&mut self, field: &Field<'_>) {
         let mut map = MapLayer::default();
         for (name, value, at) in self.scalars.pairs(field, self.findings) {
-            if let Some((message, hint)) = check::arg_name(&name) {
+            if let Some((message, hint)) = rules::arg_name(&name) {
                 self.findings.mistake(at.place, message, hint);
             } else if let Some(value) = value.or_else(|| self.request.vars.get(&name)) {
                 map.entries.insert(name, (value, at.place));

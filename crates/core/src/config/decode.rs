@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::check;
 use crate::config::ConfigFile;
 use crate::config::keys::{self, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
@@ -15,6 +14,7 @@ use crate::image;
 use crate::kaniko;
 use crate::names::{Arch, Platform};
 use crate::report::{Findings, Place, did_you_mean, shown};
+use crate::rules;
 use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
 use crate::yaml::Value;
@@ -78,7 +78,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             "cpu" => layer.cpu_millis = single(&field, findings, cpu),
             "memory" => layer.memory_mib = single(&field, findings, memory),
             "env" => {
-                let map = texts(&field, check::env_name, findings);
+                let map = texts(&field, rules::env_name, findings);
                 let secret = |(name, (text, place))| (name, (Secret::new(text), place));
                 layer.env =
                     MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() };
@@ -112,7 +112,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "context-path" => layer.context_path = single(&field, findings, inner_path),
             "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
             "destination" => layer.destination = single(&field, findings, destination),
-            "build-args" => layer.build_args = texts(&field, check::arg_name, findings),
+            "build-args" => layer.build_args = texts(&field, rules::arg_name, findings),
             "cache" => layer.cache = cache(&field, findings),
             "snapshot-mode" => {
                 let modes = [SnapshotMode::Full, SnapshotMode::Redo, SnapshotMode::Time];

@@ -10,8 +10,8 @@ pub mod resources;
 mod decode;
 mod overlay;
 mod resolve;
+mod shell_words;
 mod values;
-mod words;
 
 use crate::config::layer::TaskLayer;
 use crate::decode::Field;

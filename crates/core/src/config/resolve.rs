@@ -1,11 +1,11 @@
 //! Layers become a spec: defaults, what depends on several keys, and the rules that only the whole can break.
 
-use crate::check;
 use crate::config::ConfigFile;
 use crate::config::layer::{MapLayer, TaskLayer};
 use crate::names::{Arch, ServiceName};
 use crate::plan;
 use crate::report::{Findings, Notice, Place, Report};
+use crate::rules;
 use crate::secret::name_suggests_secret;
 use crate::spec::{BuildSpec, CacheSpec, KanikoSpec, Order, ServiceSpec, TaskSpec};
 
@@ -113,7 +113,7 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
             extra_flags: kaniko.extra_flags.or_default(),
         },
     };
-    for broken in check::task(&spec) {
+    for broken in rules::task(&spec) {
         // What has been reported where it is written is not reported again as missing.
         if !rests_on_a_mistake(layer, &spec, broken.key) {
             let at = place_of(layer, broken.key).cloned().unwrap_or_else(|| below(origin, broken.key));
@@ -144,7 +144,7 @@ fn cache(layer: &TaskLayer, findings: &mut Findings) -> CacheSpec {
 /// Kaniko would take a bare host for a repository of Docker Hub: it becomes `HOST/<destination's path>/cache`.
 fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
     let (text, place) = (layer.kaniko.cache.repo.value()?, layer.kaniko.cache.repo.place()?);
-    if !check::is_bare_host(text) {
+    if !rules::is_bare_host(text) {
         return Some(text.clone());
     }
     if layer.kaniko.destination.is_bad() {

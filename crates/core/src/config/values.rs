@@ -1,10 +1,10 @@
 //! The values of a config file: each text becomes what it stands for, or is refused with its hint.
 
-use crate::check;
-use crate::config::{resources, words};
+use crate::config::{resources, shell_words};
 use crate::image::ImageRef;
 use crate::path;
 use crate::report::shown;
+use crate::rules;
 
 /// A text that is wrong, and what to write instead.
 pub(super) type Wrong = (String, String);
@@ -36,16 +36,16 @@ pub(super) fn ttl(text: &str) -> Result<u64, Wrong> {
 /// A bare host is completed once the destination is known.
 pub(super) fn cache_repo(text: &str) -> Result<String, Wrong> {
     let text = text.strip_suffix('/').unwrap_or(text);
-    let wrong = if check::is_bare_host(text) { None } else { check::cache_repo(text) };
+    let wrong = if rules::is_bare_host(text) { None } else { rules::cache_repo(text) };
     wrong.map_or_else(|| Ok(text.to_owned()), Err)
 }
 
 pub(super) fn inner_path(text: &str) -> Result<String, Wrong> {
-    check::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
+    rules::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
 }
 
 pub(super) fn dockerfile(text: &str) -> Result<String, Wrong> {
-    check::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
+    rules::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
 }
 
 /// An image reference to push to, with the reason where it is none.
@@ -69,15 +69,16 @@ pub(crate) fn destination(text: &str) -> Result<ImageRef, Wrong> {
 }
 
 pub(super) fn custom_platform(text: &str) -> Result<String, Wrong> {
-    check::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
+    rules::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
 pub(super) fn kaniko_dir(text: &str) -> Result<String, Wrong> {
-    check::kaniko_dir(text).map_or_else(|| Ok(text.to_owned()), Err)
+    rules::kaniko_dir(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
 pub(super) fn flags(text: &str) -> Result<Vec<String>, Wrong> {
-    let flags = words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
+    let flags =
+        shell_words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
     match flags.first().filter(|first| !first.starts_with('-')) {
         Some(first) => Err((format!("`{}` is no flag", shown(first)), "flags begin with `--`".to_owned())),
         None => Ok(flags),

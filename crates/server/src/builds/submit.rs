@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bakery_core::check;
 use bakery_core::limits;
 use bakery_core::names::{BuildId, Platform};
 use bakery_core::plan::{BuildPlan, PlannedTask, plan};
+use bakery_core::rules;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::log::Cursor;
 
@@ -157,8 +157,8 @@ fn check_spec(request: &SubmitBuild) -> Result<BuildPlan, SubmitError> {
     for service in &request.spec.services {
         let name = service.name.as_ref().map(|name| format!("service {name}: ")).unwrap_or_default();
         for (place, task) in service.tasks.iter().enumerate() {
-            for broken in check::task(task) {
-                let check::Broken { key, text, hint } = broken;
+            for broken in rules::task(task) {
+                let rules::Broken { key, text, hint } = broken;
                 errors.push(format!("{name}entry {}: {key}: {text} (hint: {hint})", place + 1));
             }
         }
