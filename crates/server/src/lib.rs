@@ -1,7 +1,7 @@
 //! The controller: accepts builds, fans them out, watches them, relays their logs and publishes what they baked.
 //!
-//! The rooms and who may call whom: `http` -> {`builds`, `logs`, `contexts`}; `builds` -> {`platform`, `registry`,
-//! `logs`, `contexts`}. The four back rooms know the core's words and their own settings, never each other, never
+//! The rooms and who may call whom: `http` -> {`builds`, `logs`, `contexts`}; `builds` -> {`platform`, `logs`,
+//! `contexts`} and the crate `bakery-registry`. The three back rooms know the core's words and their own settings, never each other, never
 //! HTTP. `metrics` asks `builds` and `logs` for their numbers. `wiring` is the one place that names concrete backends.
 
 #![deny(missing_docs)]
@@ -17,7 +17,6 @@ pub mod http;
 pub mod logs;
 pub mod metrics;
 pub mod platform;
-pub mod registry;
 pub mod settings;
 pub mod spawn;
 pub mod wiring;

@@ -12,9 +12,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bakery-core", &[]),
     ("bakery-context", &["bakery-core"]),
     ("bakery-link", &["bakery-core"]),
+    ("bakery-registry", &["bakery-core"]),
     ("bakery-client", &["bakery-context", "bakery-core", "bakery-link"]),
     ("bakery-agent", &["bakery-context", "bakery-core", "bakery-link"]),
-    ("bakery-server", &["bakery-context", "bakery-core"]),
+    ("bakery-server", &["bakery-context", "bakery-core", "bakery-registry"]),
 ];
 
 /// What the pure core may use of others' crates: no async, no sockets, no files.

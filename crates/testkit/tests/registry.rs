@@ -8,7 +8,7 @@ use bakery_core::image::{Digest, ImageRef};
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
-use bakery_server::registry::{Member, Registry as Client, RegistryError, RegistrySettings};
+use bakery_registry::{Member, Registry as Client, RegistryError, RegistrySettings};
 use bakery_testkit::issuer::{Issuer, User};
 use bakery_testkit::parts::required;
 use bakery_testkit::registry::{LOGIN, Registry, basic_auth};

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::Publisher;
 use super::state::BuildState;
-use crate::registry::Member;
+use bakery_registry::Member;
 
 /// What has to be published for a target of which everything is baked.
 pub(super) struct Job {

@@ -18,8 +18,8 @@ use super::shelf::ContextShelf;
 use crate::clock::Clock;
 use crate::logs::Logs;
 use crate::platform::Launcher;
-use crate::registry::{Member, Registry, RegistryError};
 use crate::spawn::Tasks;
+use bakery_registry::{Member, Registry, RegistryError};
 
 /// What the operator decides about builds.
 #[derive(Debug, Clone)]

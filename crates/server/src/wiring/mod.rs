@@ -30,9 +30,9 @@ use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::platform::ecs::EcsError;
 use crate::platform::k8s::K8sError;
-use crate::registry::{Registry, RegistrySettings, docker_config};
 use crate::settings::{BadSettings, Settings};
 use crate::spawn::Tasks;
+use bakery_registry::{Registry, RegistrySettings, docker_config};
 
 pub use platforms::{Platforms, find as find_platforms};
 pub(crate) use platforms::{agent_image, ecs_settings, has_docker, k8s, remote_runs};
@@ -193,6 +193,7 @@ pub async fn run(settings: &Settings, vars: &dyn Vars) -> Result<(), StartError>
 /// The client for every registry, as these settings want it.
 pub(crate) fn registry(settings: &Settings, vars: &dyn Vars) -> Registry {
     Registry::new(RegistrySettings {
+        user_agent: concat!("bakery-server/", env!("CARGO_PKG_VERSION")).to_owned(),
         insecure: settings.registries.insecure.clone(),
         loopback_http: settings.registries.loopback,
         publish_allow: settings.registries.publish_allow.clone(),

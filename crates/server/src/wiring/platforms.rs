@@ -16,9 +16,9 @@ use crate::platform::Launcher;
 use crate::platform::docker::{DockerPlatform, DockerSettings, Engine, default_agent_image};
 use crate::platform::ecs::{Account, EcsPlatform, EcsSettings};
 use crate::platform::k8s::{Cluster, K8sPlatform, K8sSettings};
-use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::spawn::Tasks;
+use bakery_registry::Registry;
 
 /// `MAX_RUNS` where tasks run on machines of others and the operator names none.
 const MAX_REMOTE_RUNS: usize = 100;
@@ -160,7 +160,7 @@ pub(crate) fn agent_image(settings: &Settings) -> Result<ImageRef, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::RegistrySettings;
+    use bakery_registry::RegistrySettings;
 
     #[tokio::test]
     async fn the_agent_image_is_pulled_with_the_operators_own_login() {

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bakery_core::names::{Arch, Platform};
 use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::run::{ContextSource, launch_env};
+use bakery_registry::{Registry, RegistrySettings};
 use bakery_server::builds::ledger::Ledger;
 use bakery_server::builds::{
     Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, PlatformSettings,
@@ -20,7 +21,6 @@ use bakery_server::contexts::Contexts;
 use bakery_server::http::{Bounds, Doors, Rooms, serve as serve_door};
 use bakery_server::logs::Logs;
 use bakery_server::platform::fake::FakePlatform;
-use bakery_server::registry::{Registry, RegistrySettings};
 use bakery_server::spawn::Tasks;
 use tokio::net::TcpListener;
 

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use super::ledger::Ledger;
 use super::*;
 use crate::platform::fake::FakePlatform;
-use crate::registry::{Member, RegistryError};
+use bakery_registry::{Member, RegistryError};
 
 mod doors;
 mod fakes;

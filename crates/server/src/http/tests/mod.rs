@@ -37,8 +37,8 @@ use crate::clock::Clock;
 use crate::contexts::Contexts;
 use crate::logs::Logs;
 use crate::platform::fake::FakePlatform;
-use crate::registry::{Member, RegistryError};
 use crate::spawn::Tasks;
+use bakery_registry::{Member, RegistryError};
 
 mod baking;
 mod clients;

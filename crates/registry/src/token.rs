@@ -11,10 +11,10 @@ use http::{HeaderValue, Method, StatusCode};
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::challenge::Challenge;
-use super::guard::Guard;
-use super::login::Login;
-use super::transport::{Answer, Asker, Request, Trouble};
+use crate::challenge::Challenge;
+use crate::guard::Guard;
+use crate::login::Login;
+use crate::transport::{Answer, Asker, Request, Trouble};
 
 /// What a token is good for when its issuer does not say (the distribution project's rule).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -24,16 +24,16 @@ const CLIENT: &str = "bakery";
 
 /// What is asked of one repository by one login: tokens are never shared across these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Purpose {
-    pub(super) registry: String,
+pub(crate) struct Purpose {
+    pub(crate) registry: String,
     /// `repository:NAME:pull` or `repository:NAME:pull,push`.
-    pub(super) scope: String,
-    pub(super) login: Digest,
+    pub(crate) scope: String,
+    pub(crate) login: Digest,
 }
 
 /// Why there is no authorization.
 #[derive(Debug)]
-pub(super) enum Denied {
+pub(crate) enum Denied {
     /// The registry wants a login and none was given, or the issuer does not take it.
     Login(String),
     /// The registry names an issuer that is not asked.
@@ -44,7 +44,7 @@ pub(super) enum Denied {
 
 /// The token cache.
 #[derive(Debug, Default)]
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     held: Mutex<HashMap<Purpose, (HeaderValue, Option<Instant>)>>,
 }
 
@@ -60,14 +60,14 @@ struct Issued {
 
 impl Tokens {
     /// The authorization that was last good for this purpose.
-    pub(super) fn held(&self, purpose: &Purpose) -> Option<HeaderValue> {
+    pub(crate) fn held(&self, purpose: &Purpose) -> Option<HeaderValue> {
         let held = self.lock();
         let (header, until) = held.get(purpose)?;
         until.is_none_or(|until| Instant::now() < until).then(|| header.clone())
     }
 
     /// Answers a challenge, and keeps the answer for its time.
-    pub(super) async fn answer(
+    pub(crate) async fn answer(
         &self,
         asker: Asker<'_>,
         guard: &Guard,

@@ -7,7 +7,7 @@ use http::header::WWW_AUTHENTICATE;
 
 /// One way to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(crate) enum Challenge {
     /// User name and password with every request.
     Basic,
     /// A token, from somewhere else.
@@ -24,7 +24,7 @@ pub(super) enum Challenge {
 }
 
 /// The challenge to answer: a token where one is offered, else basic; `None` where nothing is understood.
-pub(super) fn read(headers: &HeaderMap) -> Option<Challenge> {
+pub(crate) fn read(headers: &HeaderMap) -> Option<Challenge> {
     let all = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     let challenges: Vec<_> = all.flat_map(parse).collect();
     let bearer = challenges.iter().find_map(|(scheme, params)| {

@@ -11,20 +11,20 @@ use reqwest::Url;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::challenge::{self, Challenge};
-use super::guard::{Guard, canonical};
-use super::login::Login;
-use super::manifest::{Config, Document, MANIFEST_TYPES};
-use super::token::{Denied, Purpose, Tokens};
-use super::transport::{Answer, Asker, Request, Transport, Trouble};
-use super::{RegistryError, RegistrySettings};
+use crate::challenge::{self, Challenge};
+use crate::guard::{Guard, canonical};
+use crate::login::Login;
+use crate::manifest::{Config, Document, MANIFEST_TYPES};
+use crate::token::{Denied, Purpose, Tokens};
+use crate::transport::{Answer, Asker, Request, Transport, Trouble};
+use crate::{RegistryError, RegistrySettings};
 
 /// Characters of a registry's own words that an error quotes.
 const QUOTE: usize = 300;
 
 /// What all repositories share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     guard: Arc<Guard>,
     transport: Result<Transport, String>,
     tokens: Tokens,
@@ -34,14 +34,14 @@ pub(super) struct Shared {
 
 /// What is going to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Actions {
+pub(crate) enum Actions {
     Pull,
     PullPush,
 }
 
 /// A repository.
 #[derive(Debug)]
-pub(super) struct Repository<'a> {
+pub(crate) struct Repository<'a> {
     shared: &'a Shared,
     transport: &'a Transport,
     image: &'a ImageRef,
@@ -53,16 +53,16 @@ pub(super) struct Repository<'a> {
 }
 
 impl Shared {
-    pub(super) fn new(settings: &RegistrySettings) -> Self {
+    pub(crate) fn new(settings: &RegistrySettings) -> Self {
         let guard = Arc::new(Guard::new(settings));
-        let transport =
-            Transport::new(Arc::clone(&guard), settings.patience.request).map_err(|error| error.to_string());
+        let transport = Transport::new(Arc::clone(&guard), &settings.user_agent, settings.patience.request)
+            .map_err(|error| error.to_string());
         Self { guard, transport, tokens: Tokens::default(), schemes: Mutex::default() }
     }
 
     /// The repository of `image`, where no request is repeated once it is `enough`. Finds out whether its registry
     /// speaks TLS, where both are allowed.
-    pub(super) async fn repository<'a>(
+    pub(crate) async fn repository<'a>(
         &'a self,
         image: &'a ImageRef,
         actions: Actions,
@@ -115,7 +115,7 @@ impl Shared {
 
 impl Repository<'_> {
     /// The manifest under a tag or digest; `None` where it is not there.
-    pub(super) async fn manifest(&self, reference: &str) -> Result<Option<Document>, RegistryError> {
+    pub(crate) async fn manifest(&self, reference: &str) -> Result<Option<Document>, RegistryError> {
         let what = format!("reading the manifest of {}", self.image);
         let answer =
             self.send(Method::GET, &["manifests", reference], Some(&MANIFEST_TYPES), None, &what).await?;
@@ -133,7 +133,7 @@ impl Repository<'_> {
     }
 
     /// The digest under a tag or digest; `None` where nothing is there.
-    pub(super) async fn digest(&self, reference: &str) -> Result<Option<Digest>, RegistryError> {
+    pub(crate) async fn digest(&self, reference: &str) -> Result<Option<Digest>, RegistryError> {
         let what = format!("asking for the digest of {}", self.image);
         let answer =
             self.send(Method::HEAD, &["manifests", reference], Some(&MANIFEST_TYPES), None, &what).await?;
@@ -149,7 +149,7 @@ impl Repository<'_> {
     }
 
     /// The platform that the config of an image names.
-    pub(super) async fn config(&self, digest: &str) -> Result<Config, RegistryError> {
+    pub(crate) async fn config(&self, digest: &str) -> Result<Config, RegistryError> {
         let what = format!("reading the config of {}", self.image);
         let answer = self.send(Method::GET, &["blobs", digest], None, None, &what).await?;
         self.expect_success(&answer, &what)?;
@@ -162,7 +162,7 @@ impl Repository<'_> {
     }
 
     /// Writes a manifest under a tag.
-    pub(super) async fn put(&self, tag: &str, media_type: &str, bytes: Bytes) -> Result<(), RegistryError> {
+    pub(crate) async fn put(&self, tag: &str, media_type: &str, bytes: Bytes) -> Result<(), RegistryError> {
         let what = format!("publishing {}", self.image);
         let digest = Digest::of(&bytes);
         let body = Some((media_type.to_owned(), bytes));
@@ -178,7 +178,7 @@ impl Repository<'_> {
     }
 
     /// An error about this repository. `what` was being done, `why` it did not work.
-    pub(super) fn error(&self, reason: Reason, what: &str, why: &str, hint: Option<String>) -> RegistryError {
+    pub(crate) fn error(&self, reason: Reason, what: &str, why: &str, hint: Option<String>) -> RegistryError {
         let text = format!("{what}: {why} (registry {}, {})", self.image.registry, self.login.whom());
         RegistryError { reason, text, hint }
     }

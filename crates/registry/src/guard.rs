@@ -11,7 +11,7 @@ use bakery_core::image::DOCKER_HUB;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::RegistrySettings;
+use crate::RegistrySettings;
 
 /// Where Docker Hub answers the registry protocol.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
@@ -27,15 +27,15 @@ const METADATA: [IpAddr; 4] = [
 /// An address that the server does not speak to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{host} {why}")]
-pub(super) struct Forbidden {
+pub(crate) struct Forbidden {
     host: String,
     why: &'static str,
-    pub(super) hint: &'static str,
+    pub(crate) hint: &'static str,
 }
 
 /// The operator's decisions, as questions.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     /// `host[:port]` as named in `INSECURE_REGISTRIES`.
     insecure: BTreeSet<String>,
     /// Hosts that the operator named anywhere, with the port where one was named.
@@ -45,7 +45,7 @@ pub(super) struct Guard {
 
 /// A registry's name as logins and settings are compared: without scheme, path and upper case, and one name for
 /// Docker Hub.
-pub(super) fn canonical(registry: &str) -> String {
+pub(crate) fn canonical(registry: &str) -> String {
     let lower = registry.trim().to_ascii_lowercase();
     let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")).unwrap_or(&lower);
     let host = rest.split('/').next().unwrap_or_default();
@@ -101,7 +101,7 @@ fn is_link_local(ip: IpAddr) -> bool {
 }
 
 impl Guard {
-    pub(super) fn new(settings: &RegistrySettings) -> Self {
+    pub(crate) fn new(settings: &RegistrySettings) -> Self {
         let insecure: BTreeSet<String> = settings.insecure.iter().map(|name| canonical(name)).collect();
         let allowed = settings.publish_allow.iter().map(|prefix| canonical(prefix));
         let named = |registry: String| {
@@ -113,20 +113,20 @@ impl Guard {
     }
 
     /// True where `registry` may be spoken to over plain HTTP.
-    pub(super) fn plain_http(&self, registry: &str) -> bool {
+    pub(crate) fn plain_http(&self, registry: &str) -> bool {
         let registry = canonical(registry);
         self.insecure.contains(&registry) || (self.loopback_http && is_loopback_name(host_of(&registry)))
     }
 
     /// The root of `registry`'s API under a scheme.
-    pub(super) fn base(registry: &str, scheme: &str) -> Option<Url> {
+    pub(crate) fn base(registry: &str, scheme: &str) -> Option<Url> {
         let registry = canonical(registry);
         let host = if registry == DOCKER_HUB { DOCKER_HUB_HOST } else { &registry };
         Url::parse(&format!("{scheme}://{host}/v2/")).ok()
     }
 
     /// Whether a URL may be asked; an address written in it is judged here, a name when it is resolved.
-    pub(super) fn check(&self, url: &Url) -> Result<(), Forbidden> {
+    pub(crate) fn check(&self, url: &Url) -> Result<(), Forbidden> {
         let host = bare_host(url);
         match host.parse() {
             Ok(ip) => self.check_address(host, ip, self.is_named(url)),
@@ -135,7 +135,7 @@ impl Guard {
     }
 
     /// Whether the operator named this URL's host and port; a host without a port is named for its scheme's own.
-    pub(super) fn is_named(&self, url: &Url) -> bool {
+    pub(crate) fn is_named(&self, url: &Url) -> bool {
         let host = bare_host(url);
         [url.port(), url.port_or_known_default()]
             .into_iter()
@@ -143,7 +143,7 @@ impl Guard {
     }
 
     /// Whether connections to loopback that this URL causes should bypass a proxy.
-    pub(super) fn is_direct(url: &Url) -> bool {
+    pub(crate) fn is_direct(url: &Url) -> bool {
         is_loopback_name(bare_host(url))
     }
 
@@ -167,10 +167,10 @@ impl Guard {
 }
 
 /// Resolves names as the system does, and drops the addresses that the guard forbids.
-pub(super) struct Resolver {
-    pub(super) guard: Arc<Guard>,
+pub(crate) struct Resolver {
+    pub(crate) guard: Arc<Guard>,
     /// Resolves for URLs that the operator named: a resolver hears of no port.
-    pub(super) named: bool,
+    pub(crate) named: bool,
 }
 
 impl Resolve for Resolver {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Url};
 use tokio_util::sync::CancellationToken;
 
-use super::guard::{Forbidden, Guard, Resolver};
+use crate::guard::{Forbidden, Guard, Resolver};
 
 /// The largest answer that is read: the bound that registries put on manifests.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -26,38 +26,38 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is asked.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) accept: Option<String>,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) accept: Option<String>,
     /// Content type and body.
-    pub(super) body: Option<(String, Bytes)>,
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) body: Option<(String, Bytes)>,
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl Request {
-    pub(super) fn get(url: Url) -> Self {
+    pub(crate) fn get(url: Url) -> Self {
         Self { method: Method::GET, url, accept: None, body: None, authorization: None }
     }
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
 /// Why nothing came back.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     #[error(transparent)]
     Forbidden(Forbidden),
     #[error("{0}")]
@@ -70,7 +70,7 @@ pub(super) enum Trouble {
 
 /// Connections to every registry.
 #[derive(Debug)]
-pub(super) struct Transport {
+pub(crate) struct Transport {
     guard: Arc<Guard>,
     /// For what the operator named.
     named: Clients,
@@ -88,16 +88,21 @@ struct Clients {
 
 /// Somebody who asks with patience, until it is enough.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asker<'a> {
-    pub(super) transport: &'a Transport,
-    pub(super) enough: &'a CancellationToken,
+pub(crate) struct Asker<'a> {
+    pub(crate) transport: &'a Transport,
+    pub(crate) enough: &'a CancellationToken,
 }
 
 impl Clients {
-    fn new(guard: &Arc<Guard>, within: Duration, named: bool) -> Result<Self, reqwest::Error> {
+    fn new(
+        guard: &Arc<Guard>,
+        user_agent: &str,
+        within: Duration,
+        named: bool,
+    ) -> Result<Self, reqwest::Error> {
         let builder = || {
             Client::builder()
-                .user_agent(concat!("bakery-server/", env!("CARGO_PKG_VERSION")))
+                .user_agent(user_agent)
                 .redirect(reqwest::redirect::Policy::none())
                 .dns_resolver(Arc::new(Resolver { guard: Arc::clone(guard), named }))
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -109,13 +114,14 @@ impl Clients {
 
 impl Transport {
     /// Each hop, answer included, has to be over `within` this time.
-    pub(super) fn new(guard: Arc<Guard>, within: Duration) -> Result<Self, reqwest::Error> {
-        let (named, others) = (Clients::new(&guard, within, true)?, Clients::new(&guard, within, false)?);
+    pub(crate) fn new(guard: Arc<Guard>, user_agent: &str, within: Duration) -> Result<Self, reqwest::Error> {
+        let clients = |named| Clients::new(&guard, user_agent, within, named);
+        let (named, others) = (clients(true)?, clients(false)?);
         Ok(Self { guard, named, others })
     }
 
     /// True where a server at this URL speaks HTTP at all.
-    pub(super) async fn speaks(&self, url: Url) -> bool {
+    pub(crate) async fn speaks(&self, url: Url) -> bool {
         let asked =
             tokio::time::timeout(PROBE_TIMEOUT, self.hop(&Request::get(url.clone()), &url, None)).await;
         matches!(asked, Ok(Ok(_) | Err(Trouble::TooLarge)))
@@ -183,7 +189,7 @@ impl Transport {
 impl Asker<'_> {
     /// Asks, and asks again on 429, on failures of the server's side and of the connection. Every request that we make
     /// may be repeated. Once it is `enough`, what is under way is waited for and not repeated.
-    pub(super) async fn ask(self, request: &Request) -> Result<Answer, Trouble> {
+    pub(crate) async fn ask(self, request: &Request) -> Result<Answer, Trouble> {
         let mut wait = FIRST_WAIT;
         for _ in 1..ATTEMPTS {
             let (pause, outcome) = match self.transport.follow(request).await {
@@ -206,7 +212,7 @@ impl Asker<'_> {
 }
 
 /// `host[:port]` of a URL.
-pub(super) fn authority(url: &Url) -> String {
+pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -7,8 +7,8 @@ use bakery_core::reason::Reason;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Patience, Registry, RegistryError, RegistrySettings};
 use super::stand_in::{Content, Seen, StandIn, members, never, ok, silence, status, two_images};
+use crate::{Patience, Registry, RegistryError, RegistrySettings};
 
 const PUBLISHING: Duration = Duration::from_secs(2);
 const REQUEST: Duration = Duration::from_millis(200);

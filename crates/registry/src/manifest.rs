@@ -9,7 +9,7 @@ use oci_spec::image::{
 use serde::Deserialize;
 
 /// Everything that may stand under a tag, in the order of preference.
-pub(super) const MANIFEST_TYPES: [&str; 4] = [
+pub(crate) const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -18,16 +18,16 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 
 /// A manifest or an index, with the bytes that its digest is made of.
 #[derive(Debug, Clone)]
-pub(super) struct Document {
-    pub(super) media_type: String,
-    pub(super) digest: Digest,
-    pub(super) size: u64,
-    pub(super) content: Content,
+pub(crate) struct Document {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) content: Content,
 }
 
 /// What a [`Document`] says.
 #[derive(Debug, Clone)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// One image.
     Image(Box<ImageManifest>),
     /// Several images.
@@ -36,26 +36,26 @@ pub(super) enum Content {
 
 /// The part of an image's config that names its platform.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Config {
+pub(crate) struct Config {
     #[serde(default)]
-    pub(super) os: String,
+    pub(crate) os: String,
     #[serde(default)]
-    pub(super) architecture: String,
+    pub(crate) architecture: String,
     #[serde(default)]
-    pub(super) variant: Option<String>,
+    pub(crate) variant: Option<String>,
 }
 
 /// One image of an index, read and checked.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) document: Document,
-    pub(super) arch: Arch,
-    pub(super) variant: Option<String>,
+pub(crate) struct Entry {
+    pub(crate) document: Document,
+    pub(crate) arch: Arch,
+    pub(crate) variant: Option<String>,
 }
 
 impl Document {
     /// Reads a manifest. `content_type` is what the registry said; the document's own word wins.
-    pub(super) fn read(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
             #[serde(default, rename = "mediaType")]
@@ -81,12 +81,12 @@ impl Document {
 }
 
 /// The architecture of a platform in the OCI specification's words, where it is one of ours.
-pub(super) fn arch_of(os: &str, architecture: &str) -> Option<Arch> {
+pub(crate) fn arch_of(os: &str, architecture: &str) -> Option<Arch> {
     architecture.parse().ok().filter(|_| os == "linux")
 }
 
 /// The first manifest of each architecture of ours in an index.
-pub(super) fn platforms(index: &ImageIndex) -> Vec<(Arch, Digest)> {
+pub(crate) fn platforms(index: &ImageIndex) -> Vec<(Arch, Digest)> {
     let mut found: Vec<(Arch, Digest)> = Vec::new();
     for descriptor in index.manifests() {
         let Some(platform) = descriptor.platform() else { continue };
@@ -105,7 +105,7 @@ pub(super) fn platforms(index: &ImageIndex) -> Vec<(Arch, Digest)> {
 ///
 /// It is a Docker manifest list where every image is Docker's, since old readers of those know nothing else; otherwise
 /// an OCI index. The type is always written down: without it some readers take an OCI index for a Docker list.
-pub(super) fn index(entries: &[Entry]) -> Result<(String, Vec<u8>), String> {
+pub(crate) fn index(entries: &[Entry]) -> Result<(String, Vec<u8>), String> {
     let docker_image = MediaType::ImageManifest.to_docker_v2s2().map_err(|error| error.to_string())?;
     let docker_list = MediaType::ImageIndex.to_docker_v2s2().map_err(|error| error.to_string())?;
     let all_docker = entries.iter().all(|entry| entry.document.media_type == docker_image);

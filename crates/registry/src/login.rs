@@ -11,16 +11,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use docker_credential::{CredentialRetrievalError as Unfound, DockerCredential};
 
-use super::guard::canonical;
+use crate::guard::canonical;
 
 /// The user name under which docker's own tools store identity tokens.
-pub(super) const IDENTITY_USER: &str = "<token>";
+pub(crate) const IDENTITY_USER: &str = "<token>";
 /// How long a credential helper may think.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A login, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Login {
+pub(crate) enum Login {
     Anonymous,
     Password {
         username: String,
@@ -32,7 +32,7 @@ pub(super) enum Login {
 
 impl Login {
     /// The login for `registry` among a build's credentials; of several the last one, as in a docker config.
-    pub(super) fn among(registry: &str, credentials: &[Credential]) -> Self {
+    pub(crate) fn among(registry: &str, credentials: &[Credential]) -> Self {
         let registry = canonical(registry);
         let ours = credentials.iter().rev().find(|credential| canonical(&credential.registry) == registry);
         ours.map_or(Self::Anonymous, |credential| {
@@ -49,7 +49,7 @@ impl Login {
     }
 
     /// Tells logins apart without holding them.
-    pub(super) fn mark(&self) -> Digest {
+    pub(crate) fn mark(&self) -> Digest {
         match self {
             Self::Anonymous => Digest::of(b""),
             Self::Password { username, password } => {
@@ -60,7 +60,7 @@ impl Login {
     }
 
     /// `user:password` in base64, as the basic scheme sends it.
-    pub(super) fn basic(&self) -> Option<Secret> {
+    pub(crate) fn basic(&self) -> Option<Secret> {
         match self {
             Self::Password { username, password } => {
                 Some(Secret::new(STANDARD.encode(format!("{username}:{}", password.expose()))))
@@ -70,7 +70,7 @@ impl Login {
     }
 
     /// As whom, as the end of a sentence.
-    pub(super) fn whom(&self) -> String {
+    pub(crate) fn whom(&self) -> String {
         match self {
             Self::Anonymous => "without a login".to_owned(),
             Self::Password { username, .. } => format!("as user `{username}`"),
@@ -79,7 +79,7 @@ impl Login {
     }
 
     /// Replaces this login's secrets in a text that came from outside.
-    pub(super) fn mask(&self, text: &str) -> String {
+    pub(crate) fn mask(&self, text: &str) -> String {
         let secret = match self {
             Self::Anonymous => return text.to_owned(),
             Self::Password { password: secret, .. } | Self::Identity(secret) => secret.expose(),
@@ -94,7 +94,7 @@ impl Login {
 }
 
 /// True where `image` lies below one of these prefixes (`registry`, `registry/path`; whole path components).
-pub(super) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
+pub(crate) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
     prefixes.iter().any(|prefix| {
         let rest =
             prefix.strip_prefix("https://").or_else(|| prefix.strip_prefix("http://")).unwrap_or(prefix);
@@ -111,7 +111,7 @@ pub(super) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
 
 /// The server's own login for `registry`, from its docker config, credential helpers included. `Err` holds why a login
 /// that is configured cannot be had.
-pub(super) async fn own(registry: &str, config: PathBuf) -> Result<Login, String> {
+pub(crate) async fn own(registry: &str, config: PathBuf) -> Result<Login, String> {
     let names = names_in_config(registry);
     let ask = tokio::task::spawn_blocking(move || {
         let text = match std::fs::read(&config) {

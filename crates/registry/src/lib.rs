@@ -1,8 +1,10 @@
-//! The final manifest: reads images in registries, and publishes one index for several architectures.
+//! A client for OCI registries: reads images, and publishes one index for several architectures.
 //!
-//! A thin client of our own for the few requests of the OCI distribution specification that this takes. `guard` decides
-//! whom it speaks to, `transport` asks one thing, `challenge`, `login` and `token` get in, `client` is one repository,
-//! `manifest` is what the bytes say.
+//! It implements the few requests of the OCI distribution specification that Bakery needs. `guard` decides which
+//! addresses are allowed, `transport` sends one request, `challenge`, `login` and `token` authenticate, `client` is one
+//! repository, `manifest` reads and writes manifests and indexes.
+
+#![deny(missing_docs)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,8 +37,10 @@ use manifest::{Content, Entry};
 const LAST_LOOK: Duration = Duration::from_secs(15);
 
 /// What the operator decides about registries.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RegistrySettings {
+    /// The header `User-Agent` of every request, as `PROGRAM/VERSION`.
+    pub user_agent: String,
     /// `INSECURE_REGISTRIES`: hosts (with their port) that may be spoken to over plain HTTP.
     pub insecure: Vec<String>,
     /// True in the single-machine default: registries on loopback are spoken to, over plain HTTP too. Otherwise
@@ -49,6 +53,19 @@ pub struct RegistrySettings {
     pub docker_config: Option<PathBuf>,
     /// How patient the client is.
     pub patience: Patience,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("bakery/", env!("CARGO_PKG_VERSION")).to_owned(),
+            insecure: Vec::new(),
+            loopback_http: false,
+            publish_allow: Vec::new(),
+            docker_config: None,
+            patience: Patience::default(),
+        }
+    }
 }
 
 /// Waiting times that are no settings of the operator's.

@@ -10,10 +10,10 @@ use axum::response::Response;
 use bakery_core::image::{Digest, ImageRef};
 use bakery_core::names::Arch;
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Member, Registry, RegistrySettings};
-use crate::spawn::Tasks;
+use crate::{Member, Registry, RegistrySettings};
 
 pub(super) const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -29,11 +29,11 @@ pub(super) struct Seen {
 
 type Answer = dyn Fn(&Seen, &[Seen]) -> Response + Send + Sync;
 
-/// The server. Ends with its tasks.
+/// The server. Ends when it is dropped.
 pub(super) struct StandIn {
     pub(super) addr: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
-    tasks: Tasks,
+    _task: JoinSet<()>,
 }
 
 impl StandIn {
@@ -69,9 +69,9 @@ impl StandIn {
                 response
             }
         });
-        let tasks = Tasks::new();
-        tasks.spawn("stand-in", async move { axum::serve(listener, app).await.unwrap() });
-        Self { addr, seen, tasks }
+        let mut task = JoinSet::new();
+        task.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { addr, seen, _task: task }
     }
 
     pub(super) fn image(&self, rest: &str) -> ImageRef {
@@ -85,12 +85,6 @@ impl StandIn {
 
     pub(super) fn count(&self, method: &str) -> usize {
         self.seen().iter().filter(|seen| seen.method == method).count()
-    }
-}
-
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.tasks.stop();
     }
 }
 
