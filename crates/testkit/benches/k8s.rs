@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::bench::{interleave, pairs};
-use bakery_testkit::kitchen::{Kitchen, single};
+use bakery_testkit::k8s_env::{K8sEnv, single};
 use bakery_testkit::process::until;
 use bakery_testkit::project::Project;
 use jiff::Timestamp;
@@ -19,38 +19,38 @@ const STEPS: &str = "COPY . /src\nRUN dd if=/dev/urandom of=/blob bs=1M count=12
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let kitchen = Kitchen::open("bench", &[]).await?;
-    let (space, cluster) = (&kitchen.space, &kitchen.space.cluster);
+    let env = K8sEnv::start("bench", &[]).await?;
+    let (namespace, cluster) = (&env.namespace, &env.namespace.cluster);
     // The peer's context is a folder of this machine: `baseline` admits none.
     let label = "pod-security.kubernetes.io/enforce=privileged";
-    cluster.kubectl(&["label", "--overwrite", "namespace", &space.name, label]).await?;
+    cluster.kubectl(&["label", "--overwrite", "namespace", &namespace.name, label]).await?;
     let proxy = cluster.proxy().await?;
-    let image = kitchen.image("bench/app:1");
+    let image = env.image("bench/app:1");
     let config = single(&image).replace("global:\n", "global:\n  cpu: 1\n  memory: 2G\n");
-    let project = Project::new(&kitchen.parts, STEPS, &config)?;
+    let project = Project::new(&env.parts, STEPS, &config)?;
     for n in 0..200 {
         project.write(&format!("src/{n}.txt"), &format!("{n}\n").repeat(500))?;
     }
-    let client = kitchen.client(&project);
+    let client = env.client(&project);
     let ours = async || {
-        kitchen.registry.clear()?;
+        env.registry.clear()?;
         let begin = now();
         let ended = client.run(&[]).await?;
-        ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+        ensure!(ended.code == Some(0), "{}", env.details(&ended));
         let lines = ended.lines()?;
         let last = lines.iter().rfind(|line| line.source.as_deref() == Some("kaniko"));
         let took = since(begin, &last.context("no line of Kaniko's")?.ts)?;
-        kitchen.gone(Duration::from_secs(20)).await?;
+        env.gone(Duration::from_secs(20)).await?;
         Ok(took)
     };
     let http = reqwest::Client::new();
-    let jobs = format!("{}/apis/batch/v1/namespaces/{}/jobs", proxy.url, space.name);
-    let pods = format!("{}/api/v1/namespaces/{}/pods", proxy.url, space.name);
-    let insecure = [&kitchen.registry.host, kitchen.parts.base_registry()]
-        .map(|host| format!("--insecure-registry={host}"));
+    let jobs = format!("{}/apis/batch/v1/namespaces/{}/jobs", proxy.url, namespace.name);
+    let pods = format!("{}/api/v1/namespaces/{}/pods", proxy.url, namespace.name);
+    let insecure =
+        [&env.registry.host, env.parts.base_registry()].map(|host| format!("--insecure-registry={host}"));
     let job = peer(&project.path().display().to_string(), &cluster.agent_image, &image, &insecure);
     let peer = async || {
-        kitchen.registry.clear()?;
+        env.registry.clear()?;
         let begin = now();
         let made: Value = http.post(&jobs).json(&job).send().await?.error_for_status()?.json().await?;
         let name = made["metadata"]["name"].as_str().context("a name")?.to_owned();

@@ -23,14 +23,14 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// An agent that has bound its run.
 #[derive(Debug)]
-pub struct Acting {
+pub struct TestAgent {
     runs: Runs,
     run: RunName,
     spool: Arc<Spool>,
     folder: TempDir,
 }
 
-impl Acting {
+impl TestAgent {
     /// Trades the launch token for the order.
     pub async fn bind(url: &str, run: RunName, token: &str) -> Result<Self> {
         let session = Secret::new(format!("{:064x}", u64::from(run.task.index) + 1));

@@ -76,7 +76,7 @@ impl Cluster {
     }
 
     /// A way to the API server over plain HTTP, with every right; ends when it is dropped.
-    pub async fn proxy(&self) -> Result<Proxy> {
+    pub async fn proxy(&self) -> Result<KubectlProxy> {
         let mut command = self.command(&["proxy", "--port=0"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().context("kubectl proxy")?;
@@ -84,7 +84,7 @@ impl Cluster {
         BufReader::new(child.stdout.as_mut().context("stdout")?).read_line(&mut line).await?;
         let address = line.trim().strip_prefix("Starting to serve on ");
         let address = address.with_context(|| format!("kubectl proxy said {line:?}"))?;
-        Ok(Proxy { url: format!("http://{address}"), _child: child })
+        Ok(KubectlProxy { url: format!("http://{address}"), _child: child })
     }
 
     /// The API server's `host:port`.
@@ -103,7 +103,7 @@ impl Cluster {
 
 /// `kubectl proxy`.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct KubectlProxy {
     /// `http://127.0.0.1:PORT`.
     pub url: String,
     _child: Child,
@@ -124,15 +124,15 @@ impl Namespace {
     pub async fn create(cluster: &Cluster, name: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let name = format!("bakery-{name}-{}", std::process::id());
-        let space = Self { name: name.clone(), cluster: cluster.clone(), folder };
+        let namespace = Self { name: name.clone(), cluster: cluster.clone(), folder };
         for file in FILES {
-            std::fs::copy(example(file), space.folder.path().join(file))?;
+            std::fs::copy(example(file), namespace.folder.path().join(file))?;
         }
         let resources = FILES.join(", ");
         let text = format!("namespace: {name}\nresources: [{resources}]\n");
-        std::fs::write(space.folder.path().join("kustomization.yaml"), text)?;
-        cluster.kubectl(&["apply", "-k", &space.folder.path().display().to_string()]).await?;
-        Ok(space)
+        std::fs::write(namespace.folder.path().join("kustomization.yaml"), text)?;
+        cluster.kubectl(&["apply", "-k", &namespace.folder.path().display().to_string()]).await?;
+        Ok(namespace)
     }
 
     /// Runs `kubectl -n NAMESPACE ARGS`.

@@ -49,21 +49,21 @@ impl User {
 #[derive(Debug)]
 pub struct Issuer {
     addr: SocketAddr,
-    desk: Arc<Desk>,
+    state: Arc<IssuerState>,
     certificate: Vec<u8>,
     task: tokio::task::JoinHandle<()>,
 }
 
-struct Desk {
+struct IssuerState {
     users: BTreeMap<String, User>,
     key: EncodingKey,
     key_id: String,
     asked: Mutex<Vec<String>>,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for IssuerState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").field("users", &self.users).finish_non_exhaustive()
+        f.debug_struct("IssuerState").field("users", &self.users).finish_non_exhaustive()
     }
 }
 
@@ -76,16 +76,16 @@ impl Issuer {
         let public = der::public_key(pair.public_key().as_ref());
         let certificate = der::certificate(&pair, &public)?;
         let key = EncodingKey::from_ec_der(pkcs8.as_ref());
-        let desk = Arc::new(Desk { users, key, key_id: key_id(&public), asked: Mutex::default() });
+        let state = Arc::new(IssuerState { users, key, key_id: key_id(&public), asked: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
-        let app = Router::new().route("/token", get(issue)).with_state(Arc::clone(&desk));
+        let app = Router::new().route("/token", get(issue)).with_state(Arc::clone(&state));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
                 eprintln!("the issuer ended: {error}");
             }
         });
-        Ok(Self { addr, desk, certificate, task })
+        Ok(Self { addr, state, certificate, task })
     }
 
     /// The `auth` section of a registry that trusts this issuer; its certificate is written into `folder`.
@@ -109,12 +109,12 @@ impl Issuer {
     /// A token as good as can be, for a test that sets the scene.
     pub fn token(&self, repository: &str) -> Result<String> {
         let access = json!([{ "type": "repository", "name": repository, "actions": ["pull", "push"] }]);
-        self.desk.sign("scene", SERVICE, 300, &access)
+        self.state.sign("scene", SERVICE, 300, &access)
     }
 
     /// The scopes that were asked for, in order.
     pub fn asked(&self) -> Vec<String> {
-        self.desk.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -124,7 +124,7 @@ impl Drop for Issuer {
     }
 }
 
-impl Desk {
+impl IssuerState {
     fn sign(&self, user: &str, audience: &str, seconds: i64, access: &Value) -> Result<String> {
         let now = now();
         let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::ES256) };
@@ -137,29 +137,29 @@ impl Desk {
 }
 
 async fn issue(
-    State(desk): State<Arc<Desk>>,
+    State(state): State<Arc<IssuerState>>,
     headers: HeaderMap,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, StatusCode> {
-    let (name, user) = who(&desk, &headers).ok_or(StatusCode::UNAUTHORIZED)?;
+    let (name, user) = who(&state, &headers).ok_or(StatusCode::UNAUTHORIZED)?;
     let scope = query.get("scope").ok_or(StatusCode::BAD_REQUEST)?;
-    desk.asked.lock().unwrap_or_else(PoisonError::into_inner).push(scope.clone());
+    state.asked.lock().unwrap_or_else(PoisonError::into_inner).push(scope.clone());
     let mut parts = scope.rsplitn(2, ':');
     let (actions, resource) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let (kind, repository) = resource.split_once(':').ok_or(StatusCode::BAD_REQUEST)?;
     let granted: Vec<&str> =
         actions.split(',').filter(|action| user.grants.iter().any(|grant| grant == action)).collect();
     let access = json!([{ "type": kind, "name": repository, "actions": granted }]);
-    let token = desk.sign(name, &user.audience, user.seconds, &access);
+    let token = state.sign(name, &user.audience, user.seconds, &access);
     let token = token.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(Json(json!({ "token": token, "expires_in": user.seconds.max(60) })))
 }
 
-fn who<'a>(desk: &'a Desk, headers: &HeaderMap) -> Option<(&'a str, &'a User)> {
+fn who<'a>(state: &'a IssuerState, headers: &HeaderMap) -> Option<(&'a str, &'a User)> {
     let sent = headers.get("authorization")?.to_str().ok()?.strip_prefix("Basic ")?;
     let pair = String::from_utf8(STANDARD.decode(sent).ok()?).ok()?;
     let (name, password) = pair.split_once(':')?;
-    let (name, user) = desk.users.get_key_value(name)?;
+    let (name, user) = state.users.get_key_value(name)?;
     (user.password == password).then_some((name.as_str(), user))
 }
 

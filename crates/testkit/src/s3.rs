@@ -39,7 +39,7 @@ pub struct S3 {
     pub bucket: String,
     keys: Vec<Keys>,
     _process: Running,
-    _ports: Vec<Pair>,
+    _ports: Vec<PortPair>,
     _folder: TempDir,
 }
 
@@ -66,13 +66,13 @@ impl S3 {
         let identities = json!({ "identities": identities.collect::<Vec<_>>() });
         std::fs::write(&config, identities.to_string())?;
         let flags = ["s3", "master", "volume", "filer"];
-        let pairs = Pair::several(ip, flags.len())?;
+        let pairs = PortPair::several(ip, flags.len())?;
         let mut command = Command::new(&parts.weed);
         command.arg("server").arg(format!("-dir={}", folder.path().display())).arg(format!("-ip={ip}"));
         command.arg(format!("-ip.bind={ip}")).arg("-s3");
         command.arg(format!("-s3.config={}", config.display())).arg("-volume.max=20");
         // Every port of its own, so that nothing of the machine is in the way.
-        for (flag, Pair { port, .. }) in flags.iter().zip(&pairs) {
+        for (flag, PortPair { port, .. }) in flags.iter().zip(&pairs) {
             command.arg(format!("-{flag}.port={port}")).arg(format!("-{flag}.port.grpc={}", port + GRPC));
         }
         // Their ports are the same for all servers; and what is tested is told to nobody.
@@ -121,13 +121,13 @@ impl S3 {
 /// A port and its gRPC port, both free. They are below those that the kernel gives to outgoing connections (32768 and up), so
 /// that nothing of the machine takes them before the server has started, and no other server of ours does while this lives.
 #[derive(Debug)]
-struct Pair {
+struct PortPair {
     port: u16,
     /// The server binds its ports only after seconds. Of UDP it needs none, so that whoever holds the same numbers there owns them.
     _claims: [UdpSocket; 2],
 }
 
-impl Pair {
+impl PortPair {
     fn claim(ip: &str, port: u16) -> Option<Self> {
         let [Ok(own), Ok(grpc)] = [port, port + GRPC].map(|port| {
             let claim = UdpSocket::bind((ip, port))?;
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_pair_that_is_claimed_is_nobody_elses_before_its_server_listens() {
-        let ours = Pair::several("127.0.0.1", 1).expect("a machine with free ports").remove(0);
-        assert!(Pair::claim("127.0.0.1", ours.port).is_none());
+        let ours = PortPair::several("127.0.0.1", 1).expect("a machine with free ports").remove(0);
+        assert!(PortPair::claim("127.0.0.1", ours.port).is_none());
         TcpListener::bind(("127.0.0.1", ours.port)).expect("its server can listen");
     }
 }

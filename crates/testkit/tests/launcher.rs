@@ -12,33 +12,33 @@ use bakery_registry::{Member, Registry as Client, RegistrySettings};
 use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::docker::{DockerPlatform, DockerSettings, Engine};
 use bakery_server::platform::{LaunchOrder, Launcher, Observation};
-use bakery_testkit::engine::Engine as Witness;
+use bakery_testkit::cuttable_link::CuttableLink;
+use bakery_testkit::engine::Engine as DockerCli;
+use bakery_testkit::launcher_fixture::{Orders, end_of, run_to_end, shell_image};
 use bakery_testkit::parts::{Parts, required};
 use bakery_testkit::registry::Registry;
-use bakery_testkit::stage::{Orders, end_of, ending, shell_image};
-use bakery_testkit::wire::Wire;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
-struct Workshop {
+struct DockerFixture {
     platform: DockerPlatform,
-    witness: Witness,
+    docker: DockerCli,
     installation: String,
     image: String,
     orders: Orders,
 }
 
-impl Workshop {
+impl DockerFixture {
     async fn open(name: &str) -> Result<Self> {
         let parts = Parts::required();
-        let witness = Witness::new(&parts);
+        let docker = DockerCli::new(&parts);
         // The process id keeps parallel test programs apart, the name the tests of this one.
         let installation = format!("{name}{}", std::process::id());
         let image = format!("bakery.test/{installation}:1");
-        shell_image(&witness, &parts, name, &image).await?;
+        shell_image(&docker, &parts, name, &image).await?;
         let platform = Self::platform(&parts, &installation, &image).await?;
-        Ok(Self { platform, witness, installation, image, orders: Orders::of(name, 500, 32) })
+        Ok(Self { platform, docker, installation, image, orders: Orders::of(name, 500, 32) })
     }
 
     async fn platform(parts: &Parts, installation: &str, image: &str) -> Result<DockerPlatform> {
@@ -53,17 +53,17 @@ impl Workshop {
         Ok(DockerPlatform::prepare(Engine::find(&vars).await?, settings, lookup).await?)
     }
 
-    fn acting(&self, script: &str) -> LaunchOrder {
-        self.orders.acting(self.platform.engine().arch, script)
+    fn running(&self, script: &str) -> LaunchOrder {
+        self.orders.running(self.platform.engine().arch, script)
     }
 
-    async fn ending(&self, order: &LaunchOrder) -> Result<bakery_server::platform::Exit> {
-        ending(&self.platform, order).await
+    async fn run_to_end(&self, order: &LaunchOrder) -> Result<bakery_server::platform::Exit> {
+        run_to_end(&self.platform, order).await
     }
 
-    /// Says whether anything was left; what a failing test leaves, goes with the workshop.
+    /// Says whether anything was left; what a failing test leaves, goes with the fixture.
     async fn close(self) -> Result<()> {
-        let left = self.witness.docker(&["ps", "-aq", "--filter", &self.label()]).await?;
+        let left = self.docker.docker(&["ps", "-aq", "--filter", &self.label()]).await?;
         ensure!(left.is_empty(), "containers were left: {left}");
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Workshop {
     }
 }
 
-impl Drop for Workshop {
+impl Drop for DockerFixture {
     fn drop(&mut self) {
         let docker = |args: &[&str]| {
             let host = &self.platform.engine().host;
@@ -91,7 +91,7 @@ impl Drop for Workshop {
 }
 
 #[async_trait]
-impl Stage for Workshop {
+impl Stage for DockerFixture {
     fn launcher(&self) -> &dyn Launcher {
         &self.platform
     }
@@ -99,72 +99,72 @@ impl Stage for Workshop {
         self.platform.engine().arch
     }
     fn order(&self, part: Part) -> LaunchOrder {
-        self.orders.playing(self.platform.engine().arch, part)
+        self.orders.for_part(self.platform.engine().arch, part)
     }
     async fn play(&self, _run: RunName, _part: Part) {}
     async fn starts(&self, run: RunName) -> usize {
-        let started = self.witness.started(&self.orders.build.to_string()).await.unwrap_or_default();
+        let started = self.docker.started(&self.orders.build.to_string()).await.unwrap_or_default();
         started.iter().filter(|name| **name == run.to_string()).count()
     }
 }
 
 #[tokio::test]
 async fn the_docker_platform_keeps_the_contract() -> Result<()> {
-    let stage = Workshop::open("contract").await?;
-    let kept = contract::keep(&stage).await;
-    let closed = stage.close().await;
+    let fixture = DockerFixture::open("contract").await?;
+    let kept = contract::keep(&fixture).await;
+    let closed = fixture.close().await;
     kept.map_err(|why| anyhow!(why)).and(closed)
 }
 
 #[tokio::test]
 async fn limits_hold_and_last_words_are_kept() -> Result<()> {
-    let shop = Workshop::open("limits").await?;
-    let hungry = shop.acting("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
-    let exit = shop.ending(&hungry).await?;
+    let fixture = DockerFixture::open("limits").await?;
+    let hungry = fixture.running("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+    let exit = fixture.run_to_end(&hungry).await?;
     ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
-    let crashed = shop.acting("echo early words; echo more >&2; exit 9");
-    let exit = shop.ending(&crashed).await?;
+    let crashed = fixture.running("echo early words; echo more >&2; exit 9");
+    let exit = fixture.run_to_end(&crashed).await?;
     ensure!(exit.code == Some(9), "{exit:?}");
     ensure!(exit.text.contains("early words") && exit.text.contains("more"), "{exit:?}");
-    let bare = shop.acting("[ $(env | grep -c ^BAKERY) = 0 ] && id -u && [ $(id -u) = 0 ]");
-    let exit = shop.ending(&bare).await?;
+    let bare = fixture.running("[ $(env | grep -c ^BAKERY) = 0 ] && id -u && [ $(id -u) = 0 ]");
+    let exit = fixture.run_to_end(&bare).await?;
     ensure!(exit.code == Some(0), "root, and no variable that the order does not hold: {exit:?}");
-    shop.close().await
+    fixture.close().await
 }
 
 #[tokio::test]
 async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
-    let shop = Workshop::open("heir").await?;
-    let (stays, left) = (shop.order(Part::Stay), shop.order(Part::Leave(4)));
-    shop.platform.launch(&stays).await?;
-    shop.platform.launch(&left).await?;
+    let fixture = DockerFixture::open("next").await?;
+    let (stays, left) = (fixture.order(Part::Stay), fixture.order(Part::Leave(4)));
+    fixture.platform.launch(&stays).await?;
+    fixture.platform.launch(&left).await?;
     // The old server watched nothing any more: both containers are still there, one of them ended.
-    let heir = Workshop::platform(&Parts::required(), &shop.installation, &shop.image).await?;
-    ensure!(heir.gateway == shop.platform.gateway, "the bridge is adopted");
-    let mut watch = heir.watch();
+    let next = DockerFixture::platform(&Parts::required(), &fixture.installation, &fixture.image).await?;
+    ensure!(next.gateway == fixture.platform.gateway, "the bridge is adopted");
+    let mut watch = next.watch();
     let Some(Observation::Synced { live }) = watch.next().await else { bail!("no resync") };
     ensure!(live.contains(&stays.run) && live.contains(&left.run), "{live:?}");
     let exit = end_of(&mut watch, left.run).await?;
     ensure!(exit.code == Some(4), "{exit:?}");
-    heir.launch(&stays).await?;
-    let starts = shop.starts(stays.run).await;
+    next.launch(&stays).await?;
+    let starts = fixture.starts(stays.run).await;
     ensure!(starts == 1, "a living container is adopted, not started {starts} times");
-    heir.stop(&stays.run).await?;
+    next.stop(&stays.run).await?;
     // The ended one goes when the watcher asks for what comes next: the stop.
     end_of(&mut watch, stays.run).await?;
-    ensure!(heir.list().await?.is_empty());
-    shop.close().await
+    ensure!(next.list().await?.is_empty());
+    fixture.close().await
 }
 
 #[tokio::test]
 async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() -> Result<()> {
-    let shop = Workshop::open("cut").await?;
-    let wire = Wire::to(&shop.platform.engine().host, "127.0.0.1").await?;
-    let parts = Parts { docker_host: format!("tcp://{}", wire.addr), ..Parts::required() };
-    let far = Workshop::platform(&parts, &shop.installation, &shop.image).await?;
+    let fixture = DockerFixture::open("cut").await?;
+    let link = CuttableLink::to(&fixture.platform.engine().host, "127.0.0.1").await?;
+    let parts = Parts { docker_host: format!("tcp://{}", link.addr), ..Parts::required() };
+    let far = DockerFixture::platform(&parts, &fixture.installation, &fixture.image).await?;
     let mut watch = far.watch();
     watch.next().await.context("no resync")?;
-    let (stays, leaves) = (shop.order(Part::Stay), shop.acting("sleep 3; exit 6"));
+    let (stays, leaves) = (fixture.order(Part::Stay), fixture.running("sleep 3; exit 6"));
     far.launch(&stays).await?;
     far.launch(&leaves).await?;
     // The stream is open once it has told of both starts.
@@ -173,11 +173,11 @@ async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() ->
         {
         }
     }
-    wire.cut();
+    link.cut();
     let name = leaves.run.to_string();
-    ensure!(far.list().await.is_err_and(|error| error.retryable), "the wire is cut");
-    ensure!(shop.witness.docker(&["wait", &name]).await?.trim() == "6");
-    wire.mend();
+    ensure!(far.list().await.is_err_and(|error| error.retryable), "the link is cut");
+    ensure!(fixture.docker.docker(&["wait", &name]).await?.trim() == "6");
+    link.mend();
     let mut live = Vec::new();
     let exit = loop {
         match watch.next().await.context("the watch ended")? {
@@ -190,12 +190,12 @@ async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() ->
     ensure!(exit.code == Some(6), "{exit:?}");
     far.stop(&stays.run).await?;
     far.stop(&leaves.run).await?;
-    shop.close().await
+    fixture.close().await
 }
 
 #[tokio::test]
 async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result<()> {
-    let shop = Workshop::open("index").await?;
+    let fixture = DockerFixture::open("index").await?;
     let registry = Registry::on_loopback(Path::new(&required("BAKERY_TEST_REGISTRY_BIN"))).await?;
     let client = Client::new(RegistrySettings { loopback_http: true, ..RegistrySettings::default() });
     let index: ImageRef = format!("{}/agent:1", registry.host).parse()?;
@@ -206,27 +206,27 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         // Pushed under other tags than those that the platform would take for its own copy.
         let image = index.with_tag(format!("source-{arch}"));
         let tag = image.to_string();
-        shop.witness.docker(&["tag", &required(name), &tag]).await?;
-        shop.witness.docker(&["push", &tag]).await?;
-        shop.witness.docker(&["rmi", &tag]).await?;
+        fixture.docker.docker(&["tag", &required(name), &tag]).await?;
+        fixture.docker.docker(&["push", &tag]).await?;
+        fixture.docker.docker(&["rmi", &tag]).await?;
         let digest = client.digest_of(&image, &[]).await?.context("nothing was pushed")?;
         members.push(Member { image, digest, arch });
     }
     client.publish_index(&index, &members, &[], &CancellationToken::new()).await?;
     let settings = |allow_emulation| DockerSettings {
-        installation: shop.installation.clone(),
+        installation: fixture.installation.clone(),
         agent_image: index.clone(),
         agent_login: None,
         allow_emulation,
     };
     let lookup =
         async |image: &ImageRef| client.platforms_of(image, &[]).await.map_err(|error| error.to_string());
-    let native = DockerPlatform::prepare(shop.platform.engine().clone(), settings(false), lookup).await?;
-    let both = DockerPlatform::prepare(shop.platform.engine().clone(), settings(true), lookup).await?;
+    let native = DockerPlatform::prepare(fixture.platform.engine().clone(), settings(false), lookup).await?;
+    let both = DockerPlatform::prepare(fixture.platform.engine().clone(), settings(true), lookup).await?;
     for member in &members {
-        ensure!(native.can_run(member.arch).is_ok() == (member.arch == shop.arch()));
+        ensure!(native.can_run(member.arch).is_ok() == (member.arch == fixture.arch()));
         both.can_run(member.arch).map_err(|reason| anyhow!("{}: {reason}", member.arch))?;
-        let order = LaunchOrder { arch: member.arch, ..shop.acting("") };
+        let order = LaunchOrder { arch: member.arch, ..fixture.running("") };
         let mut watch = both.watch();
         watch.next().await.context("no resync")?;
         both.launch(&order).await?;
@@ -236,31 +236,31 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         };
         ensure!(run == order.run && text.contains("pulling") && text.contains(&pinned), "{text}");
         let name = order.run.to_string();
-        let image = shop.witness.docker(&["inspect", "-f", "{{.Config.Image}}", &name]).await?;
+        let image = fixture.docker.docker(&["inspect", "-f", "{{.Config.Image}}", &name]).await?;
         ensure!(image.trim() == pinned, "{image}");
         let format = "{{.Architecture}}";
         ensure!(
-            shop.witness.docker(&["image", "inspect", "-f", format, &pinned]).await?.trim()
+            fixture.docker.docker(&["image", "inspect", "-f", format, &pinned]).await?.trim()
                 == member.arch.as_str()
         );
         both.stop(&order.run).await?;
-        shop.witness.docker(&["rmi", &pinned]).await?;
+        fixture.docker.docker(&["rmi", &pinned]).await?;
     }
-    shop.close().await
+    fixture.close().await
 }
 
 #[tokio::test]
 async fn what_cannot_run_here_is_said_before_a_launch() -> Result<()> {
-    let shop = Workshop::open("foreign").await?;
-    let own = shop.arch();
+    let fixture = DockerFixture::open("foreign").await?;
+    let own = fixture.arch();
     let other = Arch::ALL.into_iter().find(|arch| *arch != own).context("one architecture only")?;
-    ensure!(shop.platform.can_run(own).is_ok() && shop.platform.why_not(own).is_none());
-    ensure!(shop.platform.can_run(other) == Err(Reason::NoSuchArch));
-    let words = shop.platform.why_not(other).context("no words")?;
+    ensure!(fixture.platform.can_run(own).is_ok() && fixture.platform.why_not(own).is_none());
+    ensure!(fixture.platform.can_run(other) == Err(Reason::NoSuchArch));
+    let words = fixture.platform.why_not(other).context("no words")?;
     ensure!(words.contains("ALLOW_EMULATION") && words.contains("hint: "), "{words}");
-    let stopped = shop.order(Part::Stay);
-    shop.platform.stop(&stopped.run).await?;
-    shop.platform.launch(&stopped).await?;
-    ensure!(shop.starts(stopped.run).await == 0, "what was stopped before its launch is not started");
-    shop.close().await
+    let stopped = fixture.order(Part::Stay);
+    fixture.platform.stop(&stopped.run).await?;
+    fixture.platform.launch(&stopped).await?;
+    ensure!(fixture.starts(stopped.run).await == 0, "what was stopped before its launch is not started");
+    fixture.close().await
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const FOLDER: &str = "examples/server/terraform";
 
-type Names = BTreeSet<String>;
+type NameSet = BTreeSet<String>;
 
 /// All its files as one, as Terraform reads them.
 fn module() -> Result<hcl::Body> {
@@ -54,7 +54,7 @@ fn local(name: &str) -> Result<Expression> {
 }
 
 /// The keys of an object that is written down, in parts and upon conditions too.
-fn keys(expression: &Expression) -> Names {
+fn keys(expression: &Expression) -> NameSet {
     match expression {
         Expression::Object(object) => object
             .keys()
@@ -67,12 +67,12 @@ fn keys(expression: &Expression) -> Names {
         Expression::Conditional(either) => {
             keys(&either.true_expr).union(&keys(&either.false_expr)).cloned().collect()
         }
-        _ => Names::new(),
+        _ => NameSet::new(),
     }
 }
 
 /// The variables that are named between backticks; `_END` goes on where the first has its last `_`.
-fn variables(text: &str) -> Names {
+fn variables(text: &str) -> NameSet {
     let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     let stem = named.first().and_then(|first| first.rsplit_once('_')).map_or("", |(stem, _)| stem);
     named
@@ -158,7 +158,7 @@ fn each_role_holds_its_policy_file_and_no_other() -> Result<()> {
     let apart: BTreeMap<String, String> = resources(&tree, "aws_iam_policy")
         .filter_map(|(name, body)| Some((format!("${{aws_iam_policy.{name}.arn}}"), file(body)?)))
         .collect();
-    let mut held: BTreeMap<&str, Names> = BTreeMap::new();
+    let mut held: BTreeMap<&str, NameSet> = BTreeMap::new();
     let mut holds = |body, what| {
         let role = text(body, "role").trim_start_matches("${aws_iam_role.");
         held.entry(role.split(['.', '[']).next().unwrap_or_default()).or_default().insert(what);
@@ -176,8 +176,9 @@ fn each_role_holds_its_policy_file_and_no_other() -> Result<()> {
         ("server", &["server", "server-extras"]),
         ("server_execution", &["${local.execution_policy}", "server_execution_token"]),
     ];
-    let expected: BTreeMap<_, _> =
-        expected.map(|(role, what)| (role, what.iter().map(|it| (*it).to_owned()).collect::<Names>())).into();
+    let expected: BTreeMap<_, _> = expected
+        .map(|(role, what)| (role, what.iter().map(|it| (*it).to_owned()).collect::<NameSet>()))
+        .into();
     assert_eq!(held, expected);
     assert_eq!(
         local("execution_policy")?,
@@ -187,7 +188,7 @@ fn each_role_holds_its_policy_file_and_no_other() -> Result<()> {
     assert_eq!(tree["output"]["client_policy_arn"]["value"], "${aws_iam_policy.client.arn}");
 
     // No file that nobody holds, and no placeholder that nobody fills.
-    let used: Names = held.into_values().flatten().chain(apart.into_values()).collect();
+    let used: NameSet = held.into_values().flatten().chain(apart.into_values()).collect();
     let filled = keys(&local("placeholders")?);
     for file in std::fs::read_dir(repository::path(FOLDER).join("policies"))? {
         let path = file?.path();
@@ -208,17 +209,17 @@ fn every_variable_of_the_page_is_set_or_said_not_to_be() -> Result<()> {
     let (_, rest) = page.split_once("\n## Settings\n").context("no settings")?;
     let (section, _) = rest.split_once("\n## ").context("no end of the settings")?;
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
-    let documented: Names = rows.flat_map(|(cell, _)| variables(&format!("`{cell}"))).collect();
+    let documented: NameSet = rows.flat_map(|(cell, _)| variables(&format!("`{cell}"))).collect();
 
     let set = keys(&local("settings")?);
     let readme = repository::read(&format!("{FOLDER}/README.md"))?;
     let (_, left) = readme.split_once("\nNot set here: ").context("what is not set")?;
     let left = variables(left.split_once(';').context("where that ends")?.0);
-    assert_eq!(set.union(&left).cloned().collect::<Names>(), documented);
+    assert_eq!(set.union(&left).cloned().collect::<NameSet>(), documented);
     assert_eq!(set.intersection(&left).next(), None, "set, and said not to be");
 
     // Each is one that the server reads, and the page leaves out none of AWS's.
-    let known: Names =
+    let known: NameSet =
         [vars::COMMON, vars::SERVER].into_iter().flatten().map(|var| var.name.to_owned()).collect();
     assert_eq!(documented.difference(&known).next(), None, "not read by the server");
     let of_aws = |name: &&String| {
@@ -237,7 +238,7 @@ fn every_variable_of_the_page_is_set_or_said_not_to_be() -> Result<()> {
     };
     assert_eq!(environment.args.first().map(ToString::to_string).as_deref(), Some("local.settings"));
     let outputs = tree["output"].as_object().context("no outputs")?.keys();
-    let outputs: Names = outputs.filter(|name| name.chars().all(|c| !c.is_lowercase())).cloned().collect();
+    let outputs: NameSet = outputs.filter(|name| name.chars().all(|c| !c.is_lowercase())).cloned().collect();
     assert_eq!(outputs, set);
     Ok(())
 }

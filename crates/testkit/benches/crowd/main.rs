@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_core::names::RunName;
-use bakery_testkit::agent::Acting;
-use bakery_testkit::kitchen::Kitchen;
+use bakery_testkit::agent::TestAgent;
+use bakery_testkit::k8s_env::K8sEnv;
 use bakery_testkit::parts::required;
 use bakery_testkit::process::{Running, until};
 use bakery_testkit::project::Project;
@@ -40,33 +40,33 @@ async fn main() -> Result<()> {
     )?;
     let vars =
         [("K8S_CONFIG_PATH", &*file.display().to_string()), ("MAX_RUNS", "1000"), ("RUST_LOG", "warn")];
-    let kitchen = Kitchen::open("crowd", &vars).await?;
-    let _kwok = Kwok::start(&kitchen).await?;
-    let api = Api::of(&kitchen).await?;
+    let env = K8sEnv::start("crowd", &vars).await?;
+    let _kwok = Kwok::start(&env).await?;
+    let api = Api::of(&env).await?;
     let log = required("BAKERY_TEST_K8S_AUDIT_LOG");
     let seen = audit::position(Path::new(&log))?;
-    let idle = kitchen.server.memory("VmRSS")?;
+    let idle = env.server.memory("VmRSS")?;
 
     let config = format!(
         "global:\n  platform: k8s\n  kaniko: {{ no-push: true }}\nbake:\n{}",
         "- arch: amd64\n".repeat(TASKS)
     );
-    let project = Project::new(&kitchen.parts, "RUN true", &config)?;
+    let project = Project::new(&env.parts, "RUN true", &config)?;
     let begin = Instant::now();
     let mut builds = JoinSet::new();
     for _ in 0..BUILDS {
-        let client = kitchen.client(&project);
+        let client = env.client(&project);
         builds.spawn(async move { client.run(&[]).await });
     }
-    let baked = api.bake(&kitchen.server.url).await?;
+    let baked = api.bake(&env.server.url).await?;
     while let Some(ended) = builds.join_next().await {
         let ended = ended??;
-        ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+        ensure!(ended.code == Some(0), "{}", env.details(&ended));
     }
     let took = begin.elapsed();
-    kitchen.gone(Duration::from_mins(2)).await?;
-    let peak = kitchen.server.memory("VmHWM")?;
-    let who = format!("system:serviceaccount:{}:bakery", kitchen.space.name);
+    env.gone(Duration::from_mins(2)).await?;
+    let peak = env.server.memory("VmHWM")?;
+    let who = format!("system:serviceaccount:{}:bakery", env.namespace.name);
     let calls = audit::calls(Path::new(&log), seen, &who)?;
     let tasks = BUILDS * TASKS;
     println!(
@@ -86,7 +86,7 @@ struct Kwok {
 }
 
 impl Kwok {
-    async fn start(kitchen: &Kitchen) -> Result<Self> {
+    async fn start(env: &K8sEnv) -> Result<Self> {
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
             "metadata": { "name": "kwok", "annotations": { "kwok.x-k8s.io/node": "fake" },
@@ -95,19 +95,18 @@ impl Kwok {
             "status": { "allocatable": { "cpu": "4k", "memory": "16Ti", "pods": "2000", "ephemeral-storage": "100Ti" },
                         "capacity": { "cpu": "4k", "memory": "16Ti", "pods": "2000", "ephemeral-storage": "100Ti" } }
         });
-        kitchen.space.apply(&node).await?;
+        env.namespace.apply(&node).await?;
         let mut command = Command::new(required("BAKERY_TEST_KWOK"));
-        command.arg("--kubeconfig").arg(&kitchen.space.cluster.kubeconfig);
+        command.arg("--kubeconfig").arg(&env.namespace.cluster.kubeconfig);
         command.args([
             "--manage-all-nodes=false",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
         ]);
         command.args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/benches/crowd/stages.yaml")]);
-        let process = Running::start("kwok", command, &kitchen.server.scratch().join("kwok.log"))?;
+        let process = Running::start("kwok", command, &env.server.scratch().join("kwok.log"))?;
         until("kwok's node", Duration::from_mins(1), async || {
             let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-            kitchen
-                .space
+            env.namespace
                 .kubectl(&["get", "node", "kwok", "-o", ready])
                 .await
                 .is_ok_and(|said| said == "True")
@@ -120,8 +119,8 @@ impl Kwok {
 /// The API server as the benchmark itself sees it: not as the server's account.
 struct Api {
     http: reqwest::Client,
-    space: String,
-    _proxy: bakery_testkit::cluster::Proxy,
+    namespace: String,
+    _proxy: bakery_testkit::cluster::KubectlProxy,
 }
 
 struct Baked {
@@ -130,14 +129,14 @@ struct Baked {
 }
 
 impl Api {
-    async fn of(kitchen: &Kitchen) -> Result<Self> {
-        let proxy = kitchen.space.cluster.proxy().await?;
-        let space = format!("{}/api/v1/namespaces/{}", proxy.url, kitchen.space.name);
-        Ok(Self { http: reqwest::Client::new(), space, _proxy: proxy })
+    async fn of(env: &K8sEnv) -> Result<Self> {
+        let proxy = env.namespace.cluster.proxy().await?;
+        let namespace = format!("{}/api/v1/namespaces/{}", proxy.url, env.namespace.name);
+        Ok(Self { http: reqwest::Client::new(), namespace, _proxy: proxy })
     }
 
     async fn list(&self, kind: &str) -> Result<Vec<Value>> {
-        let list: Value = self.http.get(format!("{}/{kind}", self.space)).send().await?.json().await?;
+        let list: Value = self.http.get(format!("{}/{kind}", self.namespace)).send().await?.json().await?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
@@ -156,7 +155,7 @@ impl Api {
                         let token = secret["data"]["BAKERY_LAUNCH_TOKEN"].as_str().context("a token")?;
                         let token = String::from_utf8(STANDARD.decode(token)?)?;
                         let name = pod["metadata"]["name"].as_str().context("a name")?;
-                        let pod = format!("{}/pods/{name}", self.space);
+                        let pod = format!("{}/pods/{name}", self.namespace);
                         agents.spawn(play(self.http.clone(), url.to_owned(), run.parse()?, token, pod));
                     }
                 }
@@ -172,7 +171,7 @@ impl Api {
 }
 
 async fn play(http: reqwest::Client, url: String, run: RunName, token: String, pod: String) -> Result<()> {
-    let agent = Acting::bind(&url, run, &token).await?;
+    let agent = TestAgent::bind(&url, run, &token).await?;
     agent.live(PAUSE, tokio::time::sleep(LIFE)).await?;
     let done = json!({ "metadata": { "annotations": { "bakery.test/done": "true" } } });
     let patch = http.patch(pod).header("content-type", "application/merge-patch+json").body(done.to_string());

@@ -16,7 +16,7 @@ pub(crate) struct Gate {
 }
 
 /// A page that is answered once the gate is open; ends with its owner.
-pub(crate) struct Page {
+pub(crate) struct GatePage {
     pub(crate) url: String,
     _server: JoinSet<()>,
 }
@@ -40,7 +40,7 @@ impl Gate {
     }
 
     /// For those who come by HTTP, to a port on `ip`.
-    pub(crate) async fn page(&self, ip: &str) -> Result<Page> {
+    pub(crate) async fn page(&self, ip: &str) -> Result<GatePage> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let url = format!("http://{}/", listener.local_addr()?);
         let gate = self.clone();
@@ -49,6 +49,6 @@ impl Gate {
         server.spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Page { url, _server: server })
+        Ok(GatePage { url, _server: server })
     }
 }

@@ -1,6 +1,6 @@
 //! A thousand tasks at once on ECS, and real containers beside them: what one server asks of AWS about all of them.
 //!
-//! A stub, named so, answers for the thousand (`bakery_testkit::aws`, `Proxy::stub`); their agents are the real shipper
+//! A stub, named so, answers for the thousand (`bakery_testkit::aws`, `AwsProxy::stub`); their agents are the real shipper
 //! without Kaniko, and get their launch tokens from the launches that the stub saw. The emulator runs the others in real
 //! containers, with the real agent and the real Kaniko. All write a line a second and live until all have been measured.
 //!
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bakery_core::wire::run::launch_env;
-use bakery_testkit::agent::Acting;
-use bakery_testkit::aws::{Launch, Outcome, Table};
+use bakery_testkit::agent::TestAgent;
+use bakery_testkit::aws::{AwsEnv, Launch, Outcome};
 use bakery_testkit::client::Ended;
+use bakery_testkit::ecs_env::EcsEnv;
 use bakery_testkit::process::until;
 use bakery_testkit::project::Project;
-use bakery_testkit::shop::Shop;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
@@ -41,26 +41,26 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let table = Table::laid("fleet").await?;
-    table.with_extras()?;
+    let aws = AwsEnv::new("fleet").await?;
+    aws.with_extras()?;
     // A cpu and 2 GiB are the stub's; a task that asks for nothing is smaller.
-    let launches = table.proxy.stub(&format!("{}-amd64-1024-2048", table.names.family));
-    let shop = Shop::open(table, &[("MAX_RUNS", TASKS.to_string()), ("RUST_LOG", "warn".to_owned())]).await?;
-    let idle = shop.server.memory("VmRSS")?;
+    let launches = aws.proxy.stub(&format!("{}-amd64-1024-2048", aws.names.family));
+    let env = EcsEnv::start(aws, &[("MAX_RUNS", TASKS.to_string()), ("RUST_LOG", "warn".to_owned())]).await?;
+    let idle = env.server.memory("VmRSS")?;
     let gate = Gate::default();
-    let page = gate.page(&shop.table.bed.host).await?;
-    let mut crew = Crew { shop: &shop, builds: JoinSet::new(), players: JoinSet::new() };
+    let page = gate.page(&env.aws.emulator.host).await?;
+    let mut crew = Crew { env: &env, builds: JoinSet::new(), players: JoinSet::new() };
     let mut report = Report::begin();
 
     let wait = format!("RUN while sleep 1; do echo warm; done & wget -q -O - {} && kill $!", page.url);
-    let real = Project::new(&shop.table.parts, &wait, &config("", REAL.1))?;
+    let real = Project::new(&env.aws.parts, &wait, &config("", REAL.1))?;
     for build in 1..=REAL.0 {
         crew.bake(&real);
         crew.meanwhile(gate.came(build * REAL.1)).await?;
     }
     report.part("real begin");
-    let stubbed = Project::new(&shop.table.parts, "RUN true", &config("  cpu: 1\n", STUBBED.1))?;
-    crew.players.spawn(play(launches, shop.server.url.clone(), gate.clone()));
+    let stubbed = Project::new(&env.aws.parts, "RUN true", &config("  cpu: 1\n", STUBBED.1))?;
+    crew.players.spawn(play(launches, env.server.url.clone(), gate.clone()));
     for _ in 0..STUBBED.0 {
         crew.bake(&stubbed);
     }
@@ -71,7 +71,7 @@ async fn main() -> Result<()> {
     report.part("steady");
     gate.open();
     let silences = crew.end().await?;
-    let proxy = &shop.table.proxy;
+    let proxy = &env.aws.proxy;
     let quiet = async || proxy.each(|call| call.at).last().is_none_or(|at| at.elapsed() > SETTLE);
     until("the last call", PATIENCE, quiet).await?;
     report.part("end");
@@ -96,7 +96,7 @@ async fn main() -> Result<()> {
         report.longest(Outcome::Stubbed),
         report.longest(Outcome::Forwarded)
     );
-    let peak = shop.server.memory("VmHWM")?;
+    let peak = env.server.memory("VmHWM")?;
     let each = (peak - idle) / u64::try_from(TASKS)?;
     println!("the server's memory: {idle} KiB idle, {peak} KiB at its peak: {each} KiB a task");
     Ok(())
@@ -110,14 +110,14 @@ fn config(size: &str, tasks: usize) -> String {
 
 /// What goes on beside the measuring.
 struct Crew<'a> {
-    shop: &'a Shop,
+    env: &'a EcsEnv,
     builds: JoinSet<Result<Ended>>,
     players: JoinSet<Result<()>>,
 }
 
 impl Crew<'_> {
     fn bake(&mut self, project: &Project) {
-        let client = self.shop.client(project);
+        let client = self.env.client(project);
         self.builds.spawn(async move { client.run(&[]).await });
     }
 
@@ -126,7 +126,7 @@ impl Crew<'_> {
         tokio::select! {
             waited = tokio::time::timeout(PATIENCE, wait) => waited.context("not all tasks have begun in time"),
             Some(ended) = self.builds.join_next() => {
-                bail!("a build has ended before its time: {}", self.shop.story(&ended??))
+                bail!("a build has ended before its time: {}", self.env.details(&ended??))
             }
             Some(ended) = self.players.join_next() => ended?,
         }
@@ -137,7 +137,7 @@ impl Crew<'_> {
         let mut silences = 0;
         while let Some(ended) = self.builds.join_next().await {
             let ended = ended??;
-            ensure!(ended.code == Some(0), "{}", self.shop.story(&ended));
+            ensure!(ended.code == Some(0), "{}", self.env.details(&ended));
             silences += ended.out.matches("the agent has not spoken for").count();
         }
         Ok(silences)
@@ -154,7 +154,7 @@ async fn play(mut launches: UnboundedReceiver<Launch>, url: String, gate: Gate) 
                 agents.spawn(async move {
                     launch.runs().await;
                     let var = |name: &str| launch.env.get(name).with_context(|| format!("a launch without {name}"));
-                    let agent = Acting::bind(&url, var(launch_env::RUN)?.parse()?, var(launch_env::TOKEN)?).await?;
+                    let agent = TestAgent::bind(&url, var(launch_env::RUN)?.parse()?, var(launch_env::TOKEN)?).await?;
                     agent.live(PAUSE, gate.pass()).await?;
                     launch.exits(0);
                     Ok(())

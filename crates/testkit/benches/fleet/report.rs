@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use bakery_testkit::aws::{Outcome, Proxy};
+use bakery_testkit::aws::{AwsProxy, Outcome};
 
 /// One call.
-struct Call {
+struct CallRecord {
     action: String,
     at: Instant,
     took: Duration,
@@ -18,7 +18,7 @@ struct Call {
 
 /// All calls, and the parts of the run that they fell into.
 pub(crate) struct Report {
-    calls: Vec<Call>,
+    calls: Vec<CallRecord>,
     begun: Instant,
     /// Name and end of each; one begins where the one before it ends.
     parts: Vec<(&'static str, Instant)>,
@@ -34,8 +34,8 @@ impl Report {
         self.parts.push((name, Instant::now()));
     }
 
-    pub(crate) fn read(&mut self, proxy: &Proxy) {
-        self.calls = proxy.each(|call| Call {
+    pub(crate) fn read(&mut self, proxy: &AwsProxy) {
+        self.calls = proxy.each(|call| CallRecord {
             action: call.action.clone(),
             at: call.at,
             took: call.took,

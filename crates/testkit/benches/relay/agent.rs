@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use bakery_core::names::RunName;
-use bakery_testkit::agent::Acting;
+use bakery_testkit::agent::TestAgent;
 
 use crate::process::wait_for_go;
 use crate::raw::text;
 
 /// Fills a spool, says its size, waits for the word, ships it and reports.
 pub(crate) async fn ship(url: &str, run: RunName, token: &str, lines: u64) -> Result<()> {
-    let agent = Acting::bind(url, run, token).await?;
+    let agent = TestAgent::bind(url, run, token).await?;
     let mut writer = agent.writer();
     for line in 1..=lines {
         writer.push(text(line).as_bytes(), |_| {});

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::call::{Call, Service};
+use super::call::{AwsCall, Service};
 use super::policy::{Right, Verdict};
 use super::rights::shown;
 
@@ -23,7 +23,7 @@ impl Answer {
     }
 
     /// An error: status 400 of a JSON service, the given one of S3.
-    pub(super) fn error(call: &Call, s3: StatusCode, name: &str, message: &str) -> Self {
+    pub(super) fn error(call: &AwsCall, s3: StatusCode, name: &str, message: &str) -> Self {
         match call.service {
             Service::Json => {
                 let body = json!({ "__type": name, "message": message });
@@ -39,7 +39,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn throttled(call: &Call) -> Self {
+    pub(super) fn throttled(call: &AwsCall) -> Self {
         match call.service {
             Service::Json => Self::error(call, StatusCode::OK, "ThrottlingException", "Rate exceeded"),
             Service::S3 { .. } => Self::error(
@@ -52,7 +52,7 @@ impl Answer {
     }
 
     /// Nobody has this access key.
-    pub(super) fn stranger(call: &Call) -> Self {
+    pub(super) fn stranger(call: &AwsCall) -> Self {
         match (&call.service, &call.key) {
             (Service::Json, _) => {
                 let message = "The security token included in the request is invalid.";
@@ -69,13 +69,13 @@ impl Answer {
     }
 
     /// S3 does not believe who calls.
-    pub(super) fn unbelieved(call: &Call, name: &str) -> Self {
+    pub(super) fn unbelieved(call: &AwsCall, name: &str) -> Self {
         Self::error(call, StatusCode::FORBIDDEN, name, "The session is not what it claims to be.")
     }
 
     /// A right is missing.
     pub(super) fn denied(
-        call: &Call,
+        call: &AwsCall,
         account: &str,
         principal: &str,
         right: &Right,
@@ -101,7 +101,7 @@ impl Answer {
     }
 
     /// `RunTask`'s token was used for something else.
-    pub(super) fn conflict(call: &Call, tasks: Vec<String>) -> Self {
+    pub(super) fn conflict(call: &AwsCall, tasks: Vec<String>) -> Self {
         let message =
             "The provided clientToken is already in use: it was already used with different parameters.";
         let mut answer = Self::error(call, StatusCode::OK, "ConflictException", message);

@@ -15,7 +15,7 @@ pub(super) enum Service {
 
 /// A request whose head is understood.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
+pub(super) struct AwsCall {
     pub(super) service: Service,
     /// `service:Action`, as policies write it.
     pub(super) action: String,
@@ -26,7 +26,7 @@ pub(super) struct Call {
     pub(super) body: Value,
 }
 
-impl Call {
+impl AwsCall {
     /// Reads the head; a JSON call's body is to be put in.
     pub(super) fn read(head: &Parts) -> Self {
         let query = head.uri.query().unwrap_or_default();
@@ -112,10 +112,10 @@ mod tests {
 
     use super::*;
 
-    fn call(method: &str, uri: &str, headers: &[(&str, &str)]) -> Call {
+    fn call(method: &str, uri: &str, headers: &[(&str, &str)]) -> AwsCall {
         let request = Request::builder().method(method).uri(uri);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        Call::read(&request.body(Body::empty()).unwrap().into_parts().0)
+        AwsCall::read(&request.body(Body::empty()).unwrap().into_parts().0)
     }
 
     #[test]

@@ -9,13 +9,14 @@
 //! calls of S3 are the exception: that server knows no sessions, so the proxy checks token and signature, and signs the
 //! call again without the token.
 //!
-//! More tasks than a machine can run are a stub's, named as one: [`Proxy::stub`].
+//! More tasks than a machine can run are a stub's, named as one: [`AwsProxy::stub`].
 
 mod answer;
-mod bed;
 mod call;
-mod door;
+mod emulator;
+mod env;
 mod fault;
+mod listener;
 mod policy;
 mod proxy;
 mod record;
@@ -24,13 +25,12 @@ mod serve;
 mod signature;
 mod state;
 mod stub;
-mod table;
 mod token;
 
-pub use bed::Bed;
+pub use emulator::Emulator;
+pub use env::{AwsEnv, CLIENT, SERVER};
 pub use fault::{Ending, Fault};
-pub use policy::{Names, Policy, Right, Verdict};
-pub use proxy::Proxy;
+pub use policy::{Policy, PolicyNames, Right, Verdict};
+pub use proxy::AwsProxy;
 pub use record::{Outcome, Recorded};
 pub use stub::Launch;
-pub use table::{CLIENT, SERVER, Table};

@@ -47,7 +47,7 @@ pub enum Verdict {
 
 /// The values of the placeholders in the example's policy files.
 #[derive(Debug, Clone)]
-pub struct Names {
+pub struct PolicyNames {
     /// `${region}`
     pub region: String,
     /// `${account}`
@@ -68,7 +68,7 @@ pub struct Names {
     pub log_group: String,
 }
 
-impl Names {
+impl PolicyNames {
     /// Fills a template as Terraform's `templatefile` does. An unknown placeholder is an error.
     pub fn fill(&self, template: &str) -> Result<String> {
         let mut filled = String::new();
@@ -139,7 +139,7 @@ impl Policy {
     }
 
     /// Reads `examples/server/terraform/policies/NAME.json` and fills it.
-    pub fn example(name: &str, names: &Names) -> Result<Self> {
+    pub fn example(name: &str, names: &PolicyNames) -> Result<Self> {
         let text = repository::read(&format!("examples/server/terraform/policies/{name}.json"))?;
         Self::parse(&names.fill(&text)?).context(name.to_owned())
     }
@@ -273,8 +273,8 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
-    pub(crate) fn names() -> Names {
-        Names {
+    pub(crate) fn names() -> PolicyNames {
+        PolicyNames {
             region: "eu-west-1".to_owned(),
             account: "123456789012".to_owned(),
             cluster: "bakery".to_owned(),

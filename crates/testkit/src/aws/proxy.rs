@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::bed::Bed;
-use super::door::{Door, Scissors};
+use super::emulator::Emulator;
 use super::fault::{Ending, Fault};
+use super::listener::{ClosableListener, CutHandle};
 use super::policy::Policy;
 use super::record::Recorded;
 use super::serve::serve;
-use super::state::{Inner, Shared};
+use super::state::{ProxyShared, ProxyState};
 use super::stub::Launch;
 use super::token::Tokens;
 use crate::process::until;
@@ -26,18 +26,18 @@ use crate::s3::Keys;
 
 /// A running proxy; ends with its owner. See [`crate::aws`].
 #[derive(Debug)]
-pub struct Proxy {
-    shared: Arc<Shared>,
+pub struct AwsProxy {
+    shared: Arc<ProxyShared>,
     addrs: Vec<SocketAddr>,
     open: watch::Sender<bool>,
-    _doors: JoinSet<()>,
+    _listeners: JoinSet<()>,
 }
 
-impl Proxy {
+impl AwsProxy {
     /// A proxy before the emulator and, at `s3` (`host:port`), an S3 server. It listens on a port of each of `ips`.
-    pub async fn start(bed: &Bed, s3: Option<&str>, ips: &[&str]) -> Result<Self> {
-        let proxy = Self::between(&bed.endpoint, &bed.account, s3, ips).await?;
-        proxy.session(&bed.task, &bed.task_token);
+    pub async fn start(emulator: &Emulator, s3: Option<&str>, ips: &[&str]) -> Result<Self> {
+        let proxy = Self::between(&emulator.endpoint, &emulator.account, s3, ips).await?;
+        proxy.session(&emulator.task, &emulator.task_token);
         Ok(proxy)
     }
 
@@ -46,7 +46,7 @@ impl Proxy {
         // An idle connection is given up before the emulator gives it up.
         let client = reqwest::Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(30));
         let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyShared {
             client,
             emulator: emulator.trim_end_matches('/').to_owned(),
             account: account.to_owned(),
@@ -56,18 +56,20 @@ impl Proxy {
             state: Mutex::default(),
         });
         let open = watch::Sender::new(true);
-        let mut doors = JoinSet::new();
+        let mut listeners = JoinSet::new();
         let mut addrs = Vec::new();
         for ip in ips {
-            let door = Door::new(ip, open.subscribe()).await.with_context(|| format!("no port on {ip}"))?;
-            addrs.push(door.addr());
+            let listener = ClosableListener::new(ip, open.subscribe())
+                .await
+                .with_context(|| format!("no port on {ip}"))?;
+            addrs.push(listener.addr());
             let router = Router::new().fallback(serve).with_state(Arc::clone(&shared));
-            let service = router.into_make_service_with_connect_info::<Scissors>();
-            doors.spawn(async move {
-                let _ = axum::serve(door, service).await;
+            let service = router.into_make_service_with_connect_info::<CutHandle>();
+            listeners.spawn(async move {
+                let _ = axum::serve(listener, service).await;
             });
         }
-        Ok(Self { shared, addrs, open, _doors: doors })
+        Ok(Self { shared, addrs, open, _listeners: listeners })
     }
 
     /// `ip:port` on the first of its addresses.
@@ -104,7 +106,7 @@ impl Proxy {
         self.state().denied.insert(action.to_owned());
     }
 
-    /// Takes [`Proxy::deny`] back.
+    /// Takes [`AwsProxy::deny`] back.
     pub fn allow(&self, action: &str) {
         self.state().denied.remove(action);
     }
@@ -153,22 +155,22 @@ impl Proxy {
         self.shared.ask(action, body).await
     }
 
-    /// Closes every door: connections are cut, new ones refused, until [`Proxy::open`].
+    /// Closes every listener: connections are cut, new ones refused, until [`AwsProxy::open`].
     pub async fn close(&self) -> Result<()> {
         self.open.send_replace(false);
         for addr in &self.addrs {
             let refused = async || TcpStream::connect(addr).await.is_err();
-            until("a closed door", Duration::from_secs(5), refused).await?;
+            until("a closed listener", Duration::from_secs(5), refused).await?;
         }
         Ok(())
     }
 
-    /// Opens the doors again, at the same addresses.
+    /// Opens the listeners again, at the same addresses.
     pub async fn open(&self) -> Result<()> {
         self.open.send_replace(true);
         for addr in &self.addrs {
             let accepted = async || TcpStream::connect(addr).await.is_ok();
-            until("an open door", Duration::from_secs(5), accepted).await?;
+            until("an open listener", Duration::from_secs(5), accepted).await?;
         }
         Ok(())
     }
@@ -212,7 +214,7 @@ impl Proxy {
         self.state().tasks.clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, Inner> {
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.shared.state()
     }
 }

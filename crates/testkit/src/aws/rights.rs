@@ -4,11 +4,11 @@
 
 use serde_json::Value;
 
-use super::call::{Call, Service};
+use super::call::{AwsCall, Service};
 use super::policy::Right;
 
 /// The rights that a call needs, all of them. `roles`: those of the definition that `RunTask` names.
-pub(super) fn rights(call: &Call, account: &str, roles: &[String]) -> Vec<Right> {
+pub(super) fn rights(call: &AwsCall, account: &str, roles: &[String]) -> Vec<Right> {
     let action = call.action.as_str();
     if let Service::S3 { bucket, object } = &call.service {
         let bucket = format!("arn:aws:s3:::{bucket}");
@@ -77,7 +77,7 @@ pub(super) fn shown(right: &Right) -> &str {
 }
 
 /// The ARN of the definition that `RunTask` names; without a revision, of all of its family.
-pub(super) fn definition(call: &Call, account: &str) -> String {
+pub(super) fn definition(call: &AwsCall, account: &str) -> String {
     let named = call.text("taskDefinition");
     if named.starts_with("arn:") {
         return named.to_owned();
@@ -93,12 +93,12 @@ fn pass(roles: &[String]) -> impl Iterator<Item = Right> {
 }
 
 /// Tags that come with a new resource are a right of their own.
-fn tagging(call: &Call, creator: &str, resource: &str) -> Option<Right> {
+fn tagging(call: &AwsCall, creator: &str, resource: &str) -> Option<Right> {
     let tagged = call.body["tags"].as_array().is_some_and(|tags| !tags.is_empty());
     tagged.then(|| Right::new("ecs:TagResource", resource).when("ecs:CreateAction", creator))
 }
 
-fn secret(call: &Call, account: &str, named: &str, suffix: &str) -> String {
+fn secret(call: &AwsCall, account: &str, named: &str, suffix: &str) -> String {
     if named.starts_with("arn:") {
         return named.to_owned();
     }
@@ -133,7 +133,7 @@ mod tests {
     fn asked(action: &str, body: Value) -> Vec<Right> {
         let service = Service::Json;
         let call =
-            Call { service, action: action.to_owned(), key: None, region: "eu-west-1".to_owned(), body };
+            AwsCall { service, action: action.to_owned(), key: None, region: "eu-west-1".to_owned(), body };
         rights(&call, "123456789012", &["arn:role/a".to_owned()])
     }
 
@@ -183,7 +183,7 @@ mod tests {
     fn an_object_is_named_as_it_is() {
         let service = Service::S3 { bucket: "b".to_owned(), object: "a%20b/c%".to_owned() };
         let (action, region) = ("s3:GetObject".to_owned(), String::new());
-        let call = Call { service, action, key: None, region, body: Value::Null };
+        let call = AwsCall { service, action, key: None, region, body: Value::Null };
         assert_eq!(rights(&call, "1", &[]), [Right::new("s3:GetObject", "arn:aws:s3:::b/a b/c%")]);
     }
 }

@@ -9,13 +9,13 @@ use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::call::{Call, Service};
-use super::door::Scissors;
+use super::call::{AwsCall, Service};
 use super::fault::{Fault, hide};
+use super::listener::CutHandle;
 use super::record::{Outcome, Recorded, redacted};
 use super::rights::definition;
 use super::signature::leave_session;
-use super::state::Shared;
+use super::state::ProxyShared;
 use super::token::Known;
 
 /// More than any JSON call of AWS's may have.
@@ -33,9 +33,9 @@ enum Done {
     Cut,
 }
 
-impl Shared {
+impl ProxyShared {
     /// Passes a JSON call on and reads the answer.
-    async fn pass(&self, head: &Parts, call: &Call, raw: Bytes) -> Answer {
+    async fn pass(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> Answer {
         let sent = self.send(&self.emulator, head, reqwest::Body::from(raw)).await;
         let read = async {
             let answer = sent?;
@@ -81,7 +81,7 @@ impl Shared {
     }
 
     /// `RunTask`: what the emulator does not know of it, around what it does.
-    async fn launch(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+    async fn launch(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         let token = call.text("clientToken");
         if token.is_empty() {
             return self.place(head, call, raw).await;
@@ -98,7 +98,7 @@ impl Shared {
         }
     }
 
-    async fn place(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+    async fn place(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         if self.state().inactive.contains(&definition(call, &self.account)) {
             let said = if call.text("taskDefinition").contains(':') {
                 "TaskDefinition is inactive"
@@ -115,7 +115,7 @@ impl Shared {
     }
 
     /// `DescribeTasks`: the stub shows its own, the emulator what is left.
-    async fn describe(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+    async fn describe(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         let (shown, others) = self.stub.describe(&call.body);
         if shown.is_empty() {
             return (self.pass(head, call, raw).await, Outcome::Forwarded);
@@ -132,7 +132,7 @@ impl Shared {
         (answer, Outcome::Forwarded)
     }
 
-    async fn stop(&self, head: &Parts, call: &Call, raw: Bytes) -> (Answer, Outcome) {
+    async fn stop(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         match self.stub.stop(call) {
             Some(answer) => (Answer::json(answer), Outcome::Stubbed),
             None => (self.pass(head, call, raw).await, Outcome::Forwarded),
@@ -140,7 +140,7 @@ impl Shared {
     }
 
     /// What keeps a call from arriving: a fault that answers for it, or a right that is missing.
-    async fn forestall(&self, fault: Option<&Fault>, call: &Call) -> Option<Done> {
+    async fn forestall(&self, fault: Option<&Fault>, call: &AwsCall) -> Option<Done> {
         let answer = match fault {
             Some(Fault::Throttle) => Answer::throttled(call),
             Some(Fault::Error(name, message)) => Answer::error(call, StatusCode::BAD_REQUEST, name, message),
@@ -156,7 +156,7 @@ impl Shared {
         Some(Done::Whole(answer, Outcome::Injected))
     }
 
-    async fn json(&self, head: &Parts, call: &Call, raw: Bytes) -> Done {
+    async fn json(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> Done {
         let fault = self.state().faults.take(&call.action);
         if let Some(done) = self.forestall(fault.as_ref(), call).await {
             return done;
@@ -177,7 +177,7 @@ impl Shared {
         }
     }
 
-    async fn s3(&self, head: &Parts, call: &Call, body: Body) -> Done {
+    async fn s3(&self, head: &Parts, call: &AwsCall, body: Body) -> Done {
         let fault = self.state().faults.take(&call.action);
         if let Some(done) = self.forestall(fault.as_ref(), call).await {
             return done;
@@ -214,12 +214,12 @@ impl Shared {
 }
 
 pub(super) async fn serve(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    State(shared): State<Arc<ProxyShared>>,
+    ConnectInfo(scissors): ConnectInfo<CutHandle>,
     request: Request,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let mut call = Call::read(&head);
+    let mut call = AwsCall::read(&head);
     let mut raw = format!("{} {}\n", head.method, head.uri);
     for (name, value) in &head.headers {
         raw = raw + name.as_str() + ": " + &String::from_utf8_lossy(value.as_bytes()) + "\n";

@@ -8,7 +8,7 @@ use axum::http::header;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::call::{Call, Service};
+use super::call::{AwsCall, Service};
 use super::fault::{Ending, Faults, hide};
 use super::policy::{Policy, Right, Verdict};
 use super::record::Recorded;
@@ -18,18 +18,18 @@ use super::token::Tokens;
 
 /// What all requests share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct ProxyShared {
     pub(super) client: reqwest::Client,
     pub(super) emulator: String,
     pub(super) account: String,
     pub(super) s3: Option<String>,
     pub(super) tokens: Tokens,
     pub(super) stub: Arc<Stub>,
-    pub(super) state: Mutex<Inner>,
+    pub(super) state: Mutex<ProxyState>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Inner {
+pub(super) struct ProxyState {
     /// By access key: a principal's name, and what it may do.
     pub(super) principals: HashMap<String, (String, Policy)>,
     /// By access key, of those that are nothing without a token: secret and token.
@@ -47,8 +47,8 @@ pub(super) struct Inner {
     pub(super) calls: Vec<Recorded>,
 }
 
-impl Shared {
-    pub(super) fn state(&self) -> MutexGuard<'_, Inner> {
+impl ProxyShared {
+    pub(super) fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,7 +65,7 @@ impl Shared {
     }
 
     /// What is said before anybody else is asked; `None` lets the call through.
-    pub(super) async fn refuse(&self, call: &Call) -> Option<Answer> {
+    pub(super) async fn refuse(&self, call: &AwsCall) -> Option<Answer> {
         let principal = call.key.as_ref().and_then(|key| self.state().principals.get(key).cloned());
         let Some((name, policy)) = principal else { return Some(Answer::stranger(call)) };
         let roles = if call.action == "ecs:RunTask" { self.roles(call).await } else { Vec::new() };
@@ -79,7 +79,7 @@ impl Shared {
     }
 
     /// The roles that a launch passes on: its definition's, and those in its overrides.
-    async fn roles(&self, call: &Call) -> Vec<String> {
+    async fn roles(&self, call: &AwsCall) -> Vec<String> {
         let mut roles = roles_of(&call.body["overrides"]);
         let known = self.state().roles.get(&definition(call, &self.account)).cloned();
         if let Some(known) = known {
@@ -136,7 +136,7 @@ impl Shared {
     }
 
     /// Whoever may not list a bucket is not told that an object is missing.
-    pub(super) fn conceals(&self, call: &Call) -> bool {
+    pub(super) fn conceals(&self, call: &AwsCall) -> bool {
         let (Service::S3 { bucket, object }, Some(key)) = (&call.service, &call.key) else { return false };
         let list = Right::new("s3:ListBucket", format!("arn:aws:s3:::{bucket}"));
         let state = self.state();

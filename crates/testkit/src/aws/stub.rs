@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::call::Call;
+use super::call::AwsCall;
 use super::fault::Ending;
 use super::rights::definition;
 
@@ -86,7 +86,7 @@ impl Stub {
     }
 
     /// `RunTask` of one task; `None` where the family is not the stub's, or nobody plays agents any more.
-    pub(super) fn start(self: &Arc<Self>, call: &Call, account: &str) -> Option<Value> {
+    pub(super) fn start(self: &Arc<Self>, call: &AwsCall, account: &str) -> Option<Value> {
         let definition = definition(call, account);
         let family = definition.rsplit('/').next()?.split(':').next()?;
         let player = lock(&self.families).get(family)?.clone();
@@ -123,7 +123,7 @@ impl Stub {
     }
 
     /// `StopTask`; `None` where the task is not the stub's. Whoever plays its agent is not told.
-    pub(super) fn stop(&self, call: &Call) -> Option<Value> {
+    pub(super) fn stop(&self, call: &AwsCall) -> Option<Value> {
         let reason = call.text("reason").to_owned();
         let ending = Ending { code: "UserInitiated", reason, exit: Some(137), container: None };
         Some(json!({ "task": self.end(call.text("task"), ending)? }))
@@ -147,9 +147,9 @@ mod tests {
     use super::super::call::Service;
     use super::*;
 
-    fn call(body: Value) -> Call {
+    fn call(body: Value) -> AwsCall {
         let (action, region) = ("ecs:RunTask".to_owned(), "eu-west-1".to_owned());
-        Call { service: Service::Json, action, key: None, region, body }
+        AwsCall { service: Service::Json, action, key: None, region, body }
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
-use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// What a token was used for: the request, and the answer that named tasks.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) enum Known {
 
 /// All tokens.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(Mutex<HashMap<String, Arc<Gate<Used>>>>);
+pub(super) struct Tokens(Mutex<HashMap<String, Arc<AsyncMutex<Used>>>>);
 
 impl Tokens {
     /// One token, for one request at a time: a second one waits for what comes of the first.

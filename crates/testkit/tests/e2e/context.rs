@@ -5,12 +5,12 @@ use std::process::Stdio;
 
 use anyhow::{Result, ensure};
 use bakery_testkit::client::Client;
+use bakery_testkit::fault_proxy::{FaultProxy, Upstream};
 use bakery_testkit::parts::Parts;
 use bakery_testkit::project::{Project, single};
 use bakery_testkit::registry::Registry;
 use bakery_testkit::s3::S3;
 use bakery_testkit::server::Server;
-use bakery_testkit::tap::{Tap, Upstream};
 use tokio::process::Command;
 
 use crate::world::World;
@@ -37,12 +37,12 @@ async fn clone(project: &Project, into: &Path) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_clone_sends_nothing_to_the_servers_store() -> Result<()> {
     let mut world = World::start(&[]).await?;
-    // A tap between client and server counts the PUTs from outside.
+    // A proxy between client and server counts the PUTs from outside.
     let upstream = Upstream::Tcp(world.server.url.trim_start_matches("http://").to_owned());
-    let (tap, addr) = Tap::tcp("127.0.0.1:0", upstream).await?;
+    let (proxy, addr) = FaultProxy::tcp("127.0.0.1:0", upstream).await?;
     let project = Project::new(&world.parts, "COPY src /src", &single(&world.image("ctx/own:1")))?;
     project.write("src/deep/file.txt", "flour\n")?;
-    let puts = || tap.seen().iter().filter(|line| line.starts_with("PUT ")).count();
+    let puts = || proxy.seen().iter().filter(|line| line.starts_with("PUT ")).count();
     let url = format!("http://{addr}");
     let first = Client::new(&world.parts, project.path(), &url).run(&[]).await?;
     ensure!(first.code == Some(0), "{}\n{}", first.out, first.err);
@@ -73,9 +73,9 @@ async fn through_s3_a_known_context_is_not_sent_and_an_unknown_one_is_answered_4
     let parts = Parts::required();
     let s3 = S3::start(&parts).await?;
     let registry = Registry::start(&parts).await?;
-    // The client's way to S3 goes through a tap; agents and server go there directly.
-    let (tap, addr) = Tap::tcp("127.0.0.1:0", Upstream::Tcp(s3.host.clone())).await?;
-    let puts = || tap.seen().iter().filter(|line| line.starts_with("PUT ")).count();
+    // The client's way to S3 goes through a proxy; agents and server go there directly.
+    let (proxy, addr) = FaultProxy::tcp("127.0.0.1:0", Upstream::Tcp(s3.host.clone())).await?;
+    let puts = || proxy.seen().iter().filter(|line| line.starts_with("PUT ")).count();
     let server = Server::start(&parts, &[&registry.host], &s3.vars()).await?;
     let project = Project::new(&parts, "COPY src /src", &single(&format!("{}/ctx/s3:1", registry.host)))?;
     project.write("src/file.txt", "flour\n")?;
@@ -101,6 +101,6 @@ async fn through_s3_a_known_context_is_not_sent_and_an_unknown_one_is_answered_4
     let unknown = client(&other.url, folder.path()).run(&[]).await?;
     ensure!(unknown.code == Some(0), "{}\n{}", unknown.out, unknown.err);
     assert_eq!(puts(), 2);
-    assert_eq!(tap.answers("412").len(), 1, "one PUT, answered 412");
+    assert_eq!(proxy.answers("412").len(), 1, "one PUT, answered 412");
     Ok(())
 }

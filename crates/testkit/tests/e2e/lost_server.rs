@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::{Client, Ended, finish};
 use bakery_testkit::engine::Engine;
+use bakery_testkit::fault_proxy::{FaultProxy, Moment, Upstream};
 use bakery_testkit::parts::Parts;
 use bakery_testkit::process::{free_port, until};
 use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::registry::Registry;
 use bakery_testkit::server::Server;
-use bakery_testkit::tap::{Moment, Tap, Upstream};
 use tokio::time::timeout;
 
 use crate::world::Log;
@@ -23,9 +23,9 @@ const ROUNDS: u64 = 5;
 struct Tapped {
     parts: Parts,
     server: Server,
-    engine: Tap,
-    agents: Tap,
-    pushes: Tap,
+    engine: FaultProxy,
+    agents: FaultProxy,
+    pushes: FaultProxy,
     /// `host:port` under which server and agents know the registry.
     host: String,
     _registry: Registry,
@@ -37,13 +37,13 @@ impl Tapped {
         let parts = Parts::required();
         let registry = Registry::start(&parts).await?;
         let listen = format!("{}:0", parts.gateway);
-        let (pushes, host) = Tap::tcp(&listen, Upstream::Tcp(registry.host.clone())).await?;
+        let (pushes, host) = FaultProxy::tcp(&listen, Upstream::Tcp(registry.host.clone())).await?;
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("engine.sock");
         let real = parts.docker_host.trim_start_matches("unix://").into();
-        let engine = Tap::unix(&socket, Upstream::Unix(real))?;
+        let engine = FaultProxy::unix(&socket, Upstream::Unix(real))?;
         let door = free_port(&parts.gateway)?;
-        let (agents, agents_url) = Tap::tcp(&listen, Upstream::Tcp(door.to_string())).await?;
+        let (agents, agents_url) = FaultProxy::tcp(&listen, Upstream::Tcp(door.to_string())).await?;
         let vars = [
             ("DOCKER_HOST", format!("unix://{}", socket.display())),
             ("BAKERY_AGENT_LISTEN", door.to_string()),
@@ -59,8 +59,8 @@ impl Tapped {
     /// kill -9, cut what the traps hold, start again.
     async fn crash(&mut self) -> Result<()> {
         self.server.kill().await?;
-        for tap in [&self.engine, &self.agents, &self.pushes] {
-            tap.release();
+        for proxy in [&self.engine, &self.agents, &self.pushes] {
+            proxy.release();
         }
         self.server.run().await
     }
@@ -114,14 +114,14 @@ const TWO: &str = "bake: [{ arch: amd64 }, { arch: arm64 }]\n";
 /// Bakes with a trap set; crashes the server when it springs.
 async fn crash_at(
     world: &mut Tapped,
-    tap: fn(&Tapped) -> &Tap,
+    proxy: fn(&Tapped) -> &FaultProxy,
     pattern: &str,
     moment: Moment,
     bake: &str,
 ) -> Result<()> {
     let project = world.project(bake)?;
     let client = Client::new(&world.parts, project.path(), &world.server.url);
-    let sprung = tap(world).trap(pattern, moment);
+    let sprung = proxy(world).trap(pattern, moment);
     let child = client.spawn(&[])?;
     timeout(Duration::from_mins(2), sprung).await.context("the trap never sprang")??;
     world.crash().await?;

@@ -9,48 +9,48 @@ use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::ecs::{Account, Capacity, EcsPlatform, EcsSettings};
 use bakery_server::platform::{LaunchOrder, Launcher};
 use bakery_server::spawn::Tasks;
-use bakery_testkit::aws::{SERVER, Table};
-use bakery_testkit::stage::{Orders, shell_image};
+use bakery_testkit::aws::{AwsEnv, SERVER};
+use bakery_testkit::launcher_fixture::{Orders, shell_image};
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
-struct Workshop {
+struct EcsFixture {
     platform: EcsPlatform,
-    table: Table,
+    aws: AwsEnv,
     image: String,
     orders: Orders,
     _data: tempfile::TempDir,
 }
 
-impl Workshop {
+impl EcsFixture {
     async fn open(name: &str) -> Result<Self> {
-        let table = Table::laid(name).await?;
-        table.with_extras()?;
+        let aws = AwsEnv::new(name).await?;
+        aws.with_extras()?;
         let image = format!("bakery.test/{name}-{}:1", std::process::id());
-        shell_image(&table.engine, &table.parts, name, &image).await?;
+        shell_image(&aws.engine, &aws.parts, name, &image).await?;
         let data = tempfile::tempdir()?;
         let platform =
-            EcsPlatform::with(&config(&table).await, &settings(&table, &image)?, data.path(), &Tasks::new())
+            EcsPlatform::with(&config(&aws).await, &settings(&aws, &image)?, data.path(), &Tasks::new())
                 .await?;
-        Ok(Self { platform, table, image, orders: Orders::of(name, 250, 512), _data: data })
+        Ok(Self { platform, aws, image, orders: Orders::of(name, 250, 512), _data: data })
     }
 
     async fn close(self) -> Result<()> {
-        self.table.engine.docker(&["rmi", "-f", &self.image]).await.map(drop)
+        self.aws.engine.docker(&["rmi", "-f", &self.image]).await.map(drop)
     }
 }
 
-async fn config(table: &Table) -> SdkConfig {
+async fn config(aws: &AwsEnv) -> SdkConfig {
     let keys = Credentials::new(SERVER, "server-secret", None, None, "test");
     aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .region(Region::new(table.names.region.clone()))
-        .endpoint_url(table.proxy.url())
+        .region(Region::new(aws.names.region.clone()))
+        .endpoint_url(aws.proxy.url())
         .credentials_provider(keys)
         .load()
         .await
 }
 
-fn settings(table: &Table, image: &str) -> Result<EcsSettings> {
-    let names = &table.names;
+fn settings(aws: &AwsEnv, image: &str) -> Result<EcsSettings> {
+    let names = &aws.names;
     Ok(EcsSettings {
         installation: names.cluster.clone(),
         agent_image: image.parse()?,
@@ -73,7 +73,7 @@ fn settings(table: &Table, image: &str) -> Result<EcsSettings> {
 }
 
 #[async_trait]
-impl Stage for Workshop {
+impl Stage for EcsFixture {
     fn launcher(&self) -> &dyn Launcher {
         &self.platform
     }
@@ -81,13 +81,13 @@ impl Stage for Workshop {
         Arch::Amd64
     }
     fn order(&self, part: Part) -> LaunchOrder {
-        self.orders.playing(Arch::Amd64, part)
+        self.orders.for_part(Arch::Amd64, part)
     }
     async fn play(&self, _run: RunName, _part: Part) {}
     /// Tasks that the emulator has started for the run: answers of `RunTask` that the proxy did not give by itself.
     async fn starts(&self, run: RunName) -> usize {
         let started: std::collections::BTreeSet<String> = self
-            .table
+            .aws
             .proxy
             .calls_of("ecs:RunTask")
             .iter()
@@ -100,8 +100,8 @@ impl Stage for Workshop {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ecs_platform_keeps_the_contract() -> Result<()> {
-    let stage = Workshop::open("contract").await?;
-    let kept = contract::keep(&stage).await;
-    let closed = stage.close().await;
+    let fixture = EcsFixture::open("contract").await?;
+    let kept = contract::keep(&fixture).await;
+    let closed = fixture.close().await;
     kept.map_err(|why| anyhow!(why)).and(closed)
 }

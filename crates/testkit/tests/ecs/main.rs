@@ -3,10 +3,10 @@
 //! `make test-ecs` brings the parts; see `bakery_testkit::aws` for what is whose.
 
 mod bake;
-mod bed;
 mod contract;
+mod emulator;
+mod failures;
 mod faults;
 mod objects;
 mod rights;
 mod secrets;
-mod trouble;

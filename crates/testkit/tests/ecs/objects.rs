@@ -1,17 +1,17 @@
 //! The S3 server behind the proxy, by a third party's signatures: curl's.
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::aws::{CLIENT, Table};
+use bakery_testkit::aws::{AwsEnv, CLIENT};
 use bakery_testkit::s3::Keys;
 use tokio::process::Command;
 
 /// The status, and what came.
-async fn curl(table: &Table, keys: &Keys, args: &[&str], object: &str) -> Result<(u16, String)> {
-    let bucket = &table.names.bucket;
+async fn curl(aws: &AwsEnv, keys: &Keys, args: &[&str], object: &str) -> Result<(u16, String)> {
+    let bucket = &aws.names.bucket;
     let mut command = Command::new("curl");
     command.args(["-s", "-w", "\n%{http_code}", "--aws-sigv4", "aws:amz:us-east-1:s3"]);
     command.args(["--user", &format!("{}:{}", keys.id, keys.secret)]).args(args);
-    command.arg(format!("{}/{bucket}/{object}", table.proxy.url()));
+    command.arg(format!("{}/{bucket}/{object}", aws.proxy.url()));
     let output = command.output().await?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').context("no status")?;
@@ -20,36 +20,36 @@ async fn curl(table: &Table, keys: &Keys, args: &[&str], object: &str) -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_writes_the_task_role_reads_and_nobody_does_more() -> Result<()> {
-    let table = Table::with_s3("objects").await?;
-    let (client, task) = (Keys::new(CLIENT, "client-secret"), table.bed.task.clone());
+    let aws = AwsEnv::with_s3("objects").await?;
+    let (client, task) = (Keys::new(CLIENT, "client-secret"), aws.emulator.task.clone());
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), vec![b'x'; 3 << 20])?;
     let path = file.path().display().to_string();
 
-    let (status, said) = curl(&table, &client, &["-T", &path], "a/b").await?;
+    let (status, said) = curl(&aws, &client, &["-T", &path], "a/b").await?;
     ensure!(status == 200, "{status} {said}");
-    let (status, said) = curl(&table, &client, &[], "a/b").await?;
+    let (status, said) = curl(&aws, &client, &[], "a/b").await?;
     assert_eq!(status, 403);
     assert!(said.contains("<Code>AccessDenied</Code>") && said.contains("s3:GetObject"), "{said}");
-    let token = format!("x-amz-security-token: {}", table.bed.task_token);
+    let token = format!("x-amz-security-token: {}", aws.emulator.task_token);
     let session = ["-H", &token];
-    let (status, read) = curl(&table, &task, &session, "a/b").await?;
+    let (status, read) = curl(&aws, &task, &session, "a/b").await?;
     ensure!((status, read.len()) == (200, 3 << 20), "{status} {read:.200}");
-    let (status, said) = curl(&table, &task, &[], "a/b").await?;
+    let (status, said) = curl(&aws, &task, &[], "a/b").await?;
     assert!(
         status == 403 && said.contains("InvalidAccessKeyId"),
         "a session without its token: {status} {said}"
     );
-    assert_eq!(curl(&table, &task, &session, "a/none").await?.0, 404);
-    table.proxy.deny("s3:ListBucket");
-    assert_eq!(curl(&table, &task, &session, "a/none").await?.0, 403, "who may not list is told nothing");
-    assert_eq!(curl(&table, &task, &["-H", &token, "-X", "DELETE"], "a/b").await?.0, 403);
+    assert_eq!(curl(&aws, &task, &session, "a/none").await?.0, 404);
+    aws.proxy.deny("s3:ListBucket");
+    assert_eq!(curl(&aws, &task, &session, "a/none").await?.0, 403, "who may not list is told nothing");
+    assert_eq!(curl(&aws, &task, &["-H", &token, "-X", "DELETE"], "a/b").await?.0, 403);
     for (forged, args) in [(&task.id, session), (&client.id, ["-T", &path])] {
-        let (status, said) = curl(&table, &Keys::new(forged, "forged"), &args, "a/b").await?;
+        let (status, said) = curl(&aws, &Keys::new(forged, "forged"), &args, "a/b").await?;
         assert!(status == 403 && said.contains("SignatureDoesNotMatch"), "{status} {said}");
     }
 
-    let calls = table.proxy.calls_of("s3:PutObject");
+    let calls = aws.proxy.calls_of("s3:PutObject");
     assert_eq!((calls[0].principal.as_str(), calls[0].status, calls[0].size), ("client", 200, 3 << 20));
     Ok(())
 }

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use bakery_testkit::aws::Table;
-use bakery_testkit::shop::{Shop, single};
+use bakery_testkit::aws::AwsEnv;
+use bakery_testkit::ecs_env::{EcsEnv, single};
 
 /// The server's own, which agents have no business with.
 const TOKEN: &str = "rye-and-caraway-0451";
@@ -18,22 +18,22 @@ const TOKEN: &str = "rye-and-caraway-0451";
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soon_worth_nothing() -> Result<()>
 {
-    let table = Table::with_s3("secrets").await?;
-    let guarded = Registry::with_login(&table.parts).await?;
+    let aws = AwsEnv::with_s3("secrets").await?;
+    let guarded = Registry::with_login(&aws.parts).await?;
     let (user, password) = LOGIN;
-    let mut vars = Shop::bucket(&table).to_vec();
+    let mut vars = EcsEnv::bucket(&aws).to_vec();
     vars.extend([
-        ("AGENT_IMAGE_SECRET_NAME", table.names.secret_name.clone()),
+        ("AGENT_IMAGE_SECRET_NAME", aws.names.secret_name.clone()),
         ("AGENT_IMAGE_SECRET_USERNAME", "puller".to_owned()),
         ("AGENT_IMAGE_SECRET_PASSWORD", "pulled-sugar-77".to_owned()),
         ("RUST_LOG", "trace".to_owned()),
         ("BAKERY_OPEN", "false".to_owned()),
         ("BAKERY_TOKEN", TOKEN.to_owned()),
         ("BAKERY_INSECURE", "true".to_owned()),
-        ("INSECURE_REGISTRIES", format!("{},{}", table.parts.base_registry(), guarded.host)),
+        ("INSECURE_REGISTRIES", format!("{},{}", aws.parts.base_registry(), guarded.host)),
     ]);
-    let shop = Shop::open(table, &vars).await?;
-    let proxy = &shop.table.proxy;
+    let env = EcsEnv::start(aws, &vars).await?;
+    let proxy = &env.aws.proxy;
     let config = single(&format!("{}/secrets/app:1", guarded.host)).replace(
         "global:\n",
         &format!(
@@ -43,15 +43,15 @@ async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soo
             "x".repeat(20_000)
         ),
     );
-    let project = Project::new(&shop.table.parts, &numbered("tick", 40, 100), &config)?;
-    let client = shop.with_bucket(shop.client(&project));
+    let project = Project::new(&env.aws.parts, &numbered("tick", 40, 100), &config)?;
+    let client = env.with_bucket(env.client(&project));
     let client = client.with("BAKERY_TOKEN", TOKEN).with("BAKERY_INSECURE", "true");
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("tick 5").await?.build.context("build")?;
 
-    let (arn, _) = shop.started().pop().context("a task")?;
-    let seen = json!({ "cluster": shop.table.names.cluster, "tasks": [arn] });
+    let (arn, _) = env.started().pop().context("a task")?;
+    let seen = json!({ "cluster": env.aws.names.cluster, "tasks": [arn] });
     let seen = proxy.emulator("ecs:DescribeTasks", &seen).await?;
     let overrides = &seen["tasks"][0]["overrides"]["containerOverrides"][0]["environment"];
     let size = seen["tasks"][0]["overrides"].to_string().len();
@@ -62,13 +62,13 @@ async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soo
     let token = token["value"].as_str().context("a token")?.to_owned();
     ensure!(token.len() >= 32);
     // Who steals it is too late: the run is bound.
-    let theft = reqwest::Client::new().post(format!("{}/v1/runs/bk-{build}-0-1/order", shop.server.url));
+    let theft = reqwest::Client::new().post(format!("{}/v1/runs/bk-{build}-0-1/order", env.server.url));
     let body = json!({ "session": "0".repeat(64), "agent_version": "stolen" });
     let answer = theft.bearer_auth(&token).json(&body).send().await?;
     ensure!(answer.status().is_client_error(), "{}", answer.status());
     println!("a thief with the launch token gets {}", answer.status());
     let ended = finish(child).await?;
-    ensure!(ended.code == Some(4), "a second binder fails the run\n{}", shop.story(&ended));
+    ensure!(ended.code == Some(4), "a second binder fails the run\n{}", env.details(&ended));
 
     let carriers = |text: &str| {
         let mut actions: Vec<_> = proxy.calls_with(text).iter().map(|call| call.action.clone()).collect();
@@ -78,13 +78,13 @@ async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soo
     ensure!(carriers(&token) == ["ecs:RunTask"], "{:?}", carriers(&token));
     ensure!(carriers("pulled-sugar-77") == ["secretsmanager:CreateSecret"]);
     ensure!(!carriers(&build).is_empty(), "what may be seen is found");
-    for secret in [password, TOKEN, "client-secret", "server-secret", shop.table.bed.task.secret.as_str()] {
+    for secret in [password, TOKEN, "client-secret", "server-secret", env.aws.emulator.task.secret.as_str()] {
         for form in [secret.to_owned(), STANDARD.encode(secret)] {
             ensure!(carriers(&form).is_empty(), "{:?} carry a secret", carriers(&form));
         }
     }
     // However loud the server's own log is.
-    let log = shop.server.log();
+    let log = env.server.log();
     ensure!(log.contains("DEBUG"), "it is loud");
     for secret in [password, TOKEN, "pulled-sugar-77", "server-secret", token.as_str()] {
         ensure!(!log.contains(secret), "the log shows a secret");

@@ -89,7 +89,7 @@ impl Deployment {
         Ok(())
     }
 
-    fn story(&self, ended: &Ended) -> String {
+    fn details(&self, ended: &Ended) -> String {
         format!("{:?}\n{}\n{}\nserver:\n{}", ended.code, ended.out, ended.err, self.server.log())
     }
 }
@@ -116,14 +116,14 @@ async fn bakes(system: System, name: &str) -> Result<()> {
     let job = Job::new(&deployment.parts, system, name, &deployment.files(steps)).await?;
     for (to, tag) in [(Ref::Branch("feature/glaze"), COMMIT), (Ref::Tag("+v1.0/rc+1"), "_v1.0-rc-1")] {
         let ended = finish(job.start(to, &settings)?).await?;
-        assert_eq!(ended.code, Some(0), "{}", deployment.story(&ended));
+        assert_eq!(ended.code, Some(0), "{}", deployment.details(&ended));
         told_nothing(&ended, &settings);
         let lines = ended.lines()?;
         let listed = lines.iter().filter(|line| line.message.trim() == "in the context: Dockerfile menu.txt");
         // With the release the layer comes out of the cache that the commit has filled.
         let times = if tag == COMMIT { 2 } else { 0 };
         assert_eq!(listed.count(), times, "{}", ended.out);
-        deployment.has(tag).await.with_context(|| deployment.story(&ended))?;
+        deployment.has(tag).await.with_context(|| deployment.details(&ended))?;
         assert_eq!(job.left().await?, [""; 0], "files that the job has left");
         assert_eq!(job.sources()?, ["Dockerfile", "menu.txt"]);
         job.clear().await?;
@@ -142,16 +142,16 @@ async fn cancels(system: System, name: &str) -> Result<()> {
     if let Err(error) = log.until_contains("tick 3", Duration::from_mins(2)).await {
         drop(log);
         let ended = finish(script).await?;
-        return Err(error.context(deployment.story(&ended)));
+        return Err(error.context(deployment.details(&ended)));
     }
     assert_eq!(job.inside("stat -c %a:%u /tmp/*").await?.trim(), "600:0");
     job.cancel(&mut script).await?;
     let ended = finish(script).await?;
     told_nothing(&ended, &settings);
     if system == System::GitLab {
-        assert_eq!(ended.code, Some(130), "the client was waited for: {}", deployment.story(&ended));
+        assert_eq!(ended.code, Some(130), "the client was waited for: {}", deployment.details(&ended));
     }
-    assert_eq!(deployment.build().await?["state"], "cancelled", "{}", deployment.story(&ended));
+    assert_eq!(deployment.build().await?["state"], "cancelled", "{}", deployment.details(&ended));
     assert_eq!(job.left().await?, [""; 0], "files that the job has left");
     Ok(())
 }

@@ -9,62 +9,62 @@ use bakery_testkit::parts::{Parts, required};
 use bakery_testkit::project::Project;
 use bakery_testkit::skopeo::architectures;
 
-use bakery_testkit::kitchen::Kitchen;
+use bakery_testkit::k8s_env::K8sEnv;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_bake_the_demos_images() -> Result<()> {
-    let kitchen = Kitchen::open("demo", &[]).await?;
+    let env = K8sEnv::start("demo", &[]).await?;
     let project = Project::demo()?;
     // This cluster has one architecture.
     let compose = fs::read_to_string(project.path().join("compose.yaml"))?;
     let amd64 = compose.replace("[linux/amd64, linux/arm64]", "[linux/amd64]");
     ensure!(amd64 != compose, "the demo's Compose file does not read as expected");
     project.write("compose.yaml", &amd64)?;
-    let client = kitchen.client(&project).with("REGISTRY", &kitchen.registry.host);
-    let client = client.with("BASE_IMAGE", &kitchen.parts.base_image);
+    let client = env.client(&project).with("REGISTRY", &env.registry.host);
+    let client = client.with("BASE_IMAGE", &env.parts.base_image);
     let ended = client.run(&["--compose", "compose.yaml", "--config", "config.yaml"]).await?;
-    ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
+    ensure!(ended.code == Some(0), "{}", env.details(&ended));
     for name in ["demo/shop:1", "demo/worker:1"] {
-        let config = kitchen.inspect(&kitchen.image(name), &["--config"]).await?;
+        let config = env.inspect(&env.image(name), &["--config"]).await?;
         ensure!(config["architecture"] == "amd64", "{name}: {config}");
     }
     ensure!(ended.out.contains("the pod is on node "), "{}", ended.out);
-    kitchen.gone(Duration::from_secs(20)).await
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_on_the_cluster_and_one_on_an_engine_become_one_index() -> Result<()> {
     let parts = Parts::required();
     let vars = [("DOCKER_HOST", parts.docker_host.as_str()), ("ALLOW_EMULATION", "true")];
-    let mut kitchen = Kitchen::closed("both", &vars).await?;
+    let mut env = K8sEnv::stopped("both", &vars).await?;
     // An engine speaks plain HTTP to loopback alone: it has its own copy under the name that nodes pull by.
     let engine = Engine::new(&parts);
-    let copy = format!("{}_arm64", kitchen.space.cluster.agent_image);
+    let copy = format!("{}_arm64", env.namespace.cluster.agent_image);
     engine.docker(&["tag", &required("BAKERY_TEST_AGENT_IMAGE_ARM64"), &copy]).await?;
-    let baked = match kitchen.server.run().await {
-        Ok(()) => both(&kitchen).await,
+    let baked = match env.server.run().await {
+        Ok(()) => both(&env).await,
         Err(error) => Err(error),
     };
     engine.docker(&["rmi", &copy]).await?;
     baked
 }
 
-async fn both(kitchen: &Kitchen) -> Result<()> {
-    let image = kitchen.image("both/app:1");
+async fn both(env: &K8sEnv) -> Result<()> {
+    let image = env.image("both/app:1");
     let config = format!(
         "global:\n  kaniko: {{ destination: \"{image}\" }}\nbake:\n- {{ arch: amd64, platform: k8s }}\n\
          - {{ arch: arm64, platform: docker }}\n"
     );
-    let project = Project::new(&kitchen.parts, "RUN uname -m > /machine", &config)?;
-    let ended = kitchen.client(&project).run(&[]).await?;
-    ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
-    let index = kitchen.inspect(&image, &["--raw"]).await?;
+    let project = Project::new(&env.parts, "RUN uname -m > /machine", &config)?;
+    let ended = env.client(&project).run(&[]).await?;
+    ensure!(ended.code == Some(0), "{}", env.details(&ended));
+    let index = env.inspect(&image, &["--raw"]).await?;
     ensure!(architectures(&index)? == [Some("amd64"), Some("arm64")], "{index}");
-    let view = kitchen.view(&project, &ended.build()?).await?;
+    let view = env.view(&project, &ended.build()?).await?;
     let tasks = view["targets"][0]["tasks"].as_array().context("tasks")?;
     let platforms: Vec<_> = tasks.iter().map(|task| task["platform"].as_str()).collect();
     ensure!(platforms == [Some("k8s"), Some("docker")], "{view}");
-    kitchen.gone(Duration::from_secs(20)).await
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,17 +74,17 @@ async fn volumes_of_the_settings_file_are_baked_on() -> Result<()> {
     let text = "k8s:\n  ephemeralStorage: 3Gi\n  annotations: { team: bread }\n  \
                 workVolume: { emptyDir: { sizeLimit: 1Gi } }\n  layersVolume: { emptyDir: { medium: Memory } }\n";
     fs::write(&file, text)?;
-    let kitchen = Kitchen::open("volumes", &[("K8S_CONFIG_PATH", &file)]).await?;
-    let image = kitchen.image("volumes/app:1");
+    let env = K8sEnv::start("volumes", &[("K8S_CONFIG_PATH", &file)]).await?;
+    let image = env.image("volumes/app:1");
     // Two stages: Kaniko wipes all but its own between them.
-    let base = &kitchen.parts.base_image;
+    let base = &env.parts.base_image;
     let steps = format!(
         "RUN echo one > /one\nFROM {base}\nCOPY --from=0 /one /two\nCOPY src /src\nRUN cat /two /src"
     );
-    let project = Project::new(&kitchen.parts, &steps, &bakery_testkit::kitchen::single(&image))?;
+    let project = Project::new(&env.parts, &steps, &bakery_testkit::k8s_env::single(&image))?;
     project.write("src", "flour\n")?;
-    let ended = kitchen.client(&project).run(&[]).await?;
-    ensure!(ended.code == Some(0), "{}", kitchen.story(&ended));
-    kitchen.inspect(&image, &["--config"]).await?;
-    kitchen.gone(Duration::from_secs(20)).await
+    let ended = env.client(&project).run(&[]).await?;
+    ensure!(ended.code == Some(0), "{}", env.details(&ended));
+    env.inspect(&image, &["--config"]).await?;
+    env.gone(Duration::from_secs(20)).await
 }

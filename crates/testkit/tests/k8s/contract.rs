@@ -11,42 +11,42 @@ use bakery_server::platform::k8s::{self, K8sPlatform, K8sSettings, PodSettings};
 use bakery_server::platform::{Exit, LaunchOrder, Launcher, Observation};
 use bakery_testkit::cluster::{Cluster, Namespace};
 use bakery_testkit::engine::Engine;
+use bakery_testkit::launcher_fixture::{Orders, end_of, run_to_end, shell_image};
 use bakery_testkit::parts::Parts;
-use bakery_testkit::stage::{Orders, end_of, ending, shell_image};
 use futures_util::StreamExt as _;
 
-use bakery_testkit::kitchen::QUIET;
+use bakery_testkit::k8s_env::CLUSTER_LOCK;
 
 /// A platform whose "agent" is a shell that does what its order's environment says.
-struct Workshop {
+struct K8sFixture {
     platform: K8sPlatform,
-    space: Namespace,
+    namespace: Namespace,
     installation: String,
     image: String,
     orders: Orders,
 }
 
-impl Workshop {
+impl K8sFixture {
     async fn open(name: &str) -> Result<Self> {
         let (cluster, parts) = (Cluster::required(), Parts::required());
         let image = shell(&Engine::new(&parts), &parts, &cluster, name).await?;
-        let space = Namespace::create(&cluster, name).await?;
+        let namespace = Namespace::create(&cluster, name).await?;
         let installation = format!("{name}{}", std::process::id());
-        let platform = platform(&space, &installation, &image).await?;
-        Ok(Self { platform, space, installation, image, orders: Orders::of(name, 100, 32) })
+        let platform = platform(&namespace, &installation, &image).await?;
+        Ok(Self { platform, namespace, installation, image, orders: Orders::of(name, 100, 32) })
     }
 
-    fn acting(&self, script: &str) -> LaunchOrder {
-        self.orders.acting(Arch::Amd64, script)
+    fn running(&self, script: &str) -> LaunchOrder {
+        self.orders.running(Arch::Amd64, script)
     }
 
-    async fn ending(&self, order: &LaunchOrder) -> Result<Exit> {
-        ending(&self.platform, order).await
+    async fn run_to_end(&self, order: &LaunchOrder) -> Result<Exit> {
+        run_to_end(&self.platform, order).await
     }
 
     /// Says whether anything was left; what a failing test leaves, goes with the namespace.
     async fn close(self) -> Result<()> {
-        let left = self.space.ours("jobs,pods,secrets").await?;
+        let left = self.namespace.ours("jobs,pods,secrets").await?;
         let alive = left.iter().filter(|it| it["metadata"]["deletionTimestamp"].is_null()).count();
         ensure!(alive == 0, "{alive} objects were left");
         Ok(())
@@ -65,9 +65,9 @@ async fn shell(engine: &Engine, parts: &Parts, cluster: &Cluster, name: &str) ->
     push.map(|_| there)
 }
 
-pub(crate) async fn platform(space: &Namespace, installation: &str, image: &str) -> Result<K8sPlatform> {
-    let kubeconfig = space.kubeconfig(None).await?.display().to_string();
-    of(&[("KUBECONFIG", &kubeconfig)], &space.name, installation, image).await
+pub(crate) async fn platform(namespace: &Namespace, installation: &str, image: &str) -> Result<K8sPlatform> {
+    let kubeconfig = namespace.kubeconfig(None).await?.display().to_string();
+    of(&[("KUBECONFIG", &kubeconfig)], &namespace.name, installation, image).await
 }
 
 async fn of(vars: &[(&str, &str)], namespace: &str, installation: &str, image: &str) -> Result<K8sPlatform> {
@@ -84,7 +84,7 @@ async fn of(vars: &[(&str, &str)], namespace: &str, installation: &str, image: &
 }
 
 #[async_trait]
-impl Stage for Workshop {
+impl Stage for K8sFixture {
     fn launcher(&self) -> &dyn Launcher {
         &self.platform
     }
@@ -92,7 +92,7 @@ impl Stage for Workshop {
         Arch::Amd64
     }
     fn order(&self, part: Part) -> LaunchOrder {
-        self.orders.playing(Arch::Amd64, part)
+        self.orders.for_part(Arch::Amd64, part)
     }
     async fn play(&self, _run: RunName, _part: Part) {}
     /// Pods that were ever made for the run, by the events of its Job.
@@ -101,7 +101,7 @@ impl Stage for Workshop {
             event["reason"] == "SuccessfulCreate" && event["involvedObject"]["name"] == run.to_string()
         };
         for _ in 0..50 {
-            let events = self.space.get("events").await.unwrap_or_default();
+            let events = self.namespace.get("events").await.unwrap_or_default();
             let pods: i64 =
                 events.iter().filter(|event| of_job(event)).map(|it| it["count"].as_i64().unwrap_or(1)).sum();
             if pods > 0 {
@@ -116,87 +116,87 @@ impl Stage for Workshop {
 
 #[tokio::test]
 async fn the_kubernetes_platform_keeps_the_contract() -> Result<()> {
-    let _quiet = QUIET.read().await;
-    let stage = Workshop::open("contract").await?;
-    let kept = contract::keep(&stage).await;
-    let closed = stage.close().await;
+    let _lock = CLUSTER_LOCK.read().await;
+    let fixture = K8sFixture::open("contract").await?;
+    let kept = contract::keep(&fixture).await;
+    let closed = fixture.close().await;
     kept.map_err(|why| anyhow!(why)).and(closed)
 }
 
 #[tokio::test]
 async fn limits_hold_and_last_words_are_kept() -> Result<()> {
-    let _quiet = QUIET.read().await;
-    let shop = Workshop::open("limits").await?;
-    let hungry = shop.acting("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
-    let exit = shop.ending(&hungry).await?;
+    let _lock = CLUSTER_LOCK.read().await;
+    let fixture = K8sFixture::open("limits").await?;
+    let hungry = fixture.running("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+    let exit = fixture.run_to_end(&hungry).await?;
     ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
     println!("OOMKilled: {}", exit.text);
-    let crashed = shop.acting("echo early words; echo more >&2; exit 9");
-    let exit = shop.ending(&crashed).await?;
+    let crashed = fixture.running("echo early words; echo more >&2; exit 9");
+    let exit = fixture.run_to_end(&crashed).await?;
     ensure!(exit.code == Some(9), "{exit:?}");
     ensure!(exit.text.contains("early words") && exit.text.contains("more"), "{exit:?}");
     let bare =
-        shop.acting("[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && [ ! -e /var/run/secrets ]");
-    let exit = shop.ending(&bare).await?;
+        fixture.running("[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && [ ! -e /var/run/secrets ]");
+    let exit = fixture.run_to_end(&bare).await?;
     ensure!(exit.code == Some(0), "root, no token, and no variable that the order does not hold: {exit:?}");
-    shop.close().await
+    fixture.close().await
 }
 
 #[tokio::test]
 async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
-    let _quiet = QUIET.read().await;
-    let shop = Workshop::open("heir").await?;
-    let (stays, left) = (shop.order(Part::Stay), shop.order(Part::Leave(4)));
-    shop.platform.launch(&stays).await?;
-    shop.platform.launch(&left).await?;
+    let _lock = CLUSTER_LOCK.read().await;
+    let fixture = K8sFixture::open("next").await?;
+    let (stays, left) = (fixture.order(Part::Stay), fixture.order(Part::Leave(4)));
+    fixture.platform.launch(&stays).await?;
+    fixture.platform.launch(&left).await?;
     // The old server watched nothing any more: both Jobs are still there, one of them ended.
-    let heir = platform(&shop.space, &shop.installation, &shop.image).await?;
-    let mut watch = heir.watch();
+    let next = platform(&fixture.namespace, &fixture.installation, &fixture.image).await?;
+    let mut watch = next.watch();
     let Some(Observation::Synced { live }) = watch.next().await else { bail!("no resync") };
     ensure!(live.contains(&stays.run) && live.contains(&left.run), "{live:?}");
     let exit = end_of(&mut watch, left.run).await?;
     ensure!(exit.code == Some(4), "{exit:?}");
-    heir.launch(&stays).await?;
-    ensure!(shop.starts(stays.run).await == 1, "a living pod is adopted");
-    heir.stop(&stays.run).await?;
+    next.launch(&stays).await?;
+    ensure!(fixture.starts(stays.run).await == 1, "a living pod is adopted");
+    next.stop(&stays.run).await?;
     end_of(&mut watch, stays.run).await?;
-    ensure!(heir.list().await?.is_empty());
-    shop.close().await
+    ensure!(next.list().await?.is_empty());
+    fixture.close().await
 }
 
 #[tokio::test]
 async fn a_launch_that_was_cut_short_after_its_job_is_completed_by_the_next() -> Result<()> {
-    let _quiet = QUIET.read().await;
-    let shop = Workshop::open("half").await?;
-    let order = shop.acting("exit 5");
-    shop.platform.launch(&order).await?;
+    let _lock = CLUSTER_LOCK.read().await;
+    let fixture = K8sFixture::open("half").await?;
+    let order = fixture.running("exit 5");
+    fixture.platform.launch(&order).await?;
     // As if the Secret had never been made.
-    shop.space.kubectl(&["delete", "secret", &order.run.to_string()]).await?;
-    let heir = platform(&shop.space, &shop.installation, &shop.image).await?;
+    fixture.namespace.kubectl(&["delete", "secret", &order.run.to_string()]).await?;
+    let next = platform(&fixture.namespace, &fixture.installation, &fixture.image).await?;
     let exit = {
-        let mut watch = heir.watch();
+        let mut watch = next.watch();
         watch.next().await.context("no resync")?;
-        heir.launch(&order).await?;
+        next.launch(&order).await?;
         end_of(&mut watch, order.run).await?
     };
     ensure!(exit.code == Some(5), "{exit:?}");
-    let secrets = shop.space.ours("secrets").await?;
+    let secrets = fixture.namespace.ours("secrets").await?;
     let owner = |secret: &serde_json::Value| secret["metadata"]["ownerReferences"][0]["kind"] == "Job";
     ensure!(secrets.iter().all(owner), "every Secret goes with its Job");
-    heir.stop(&order.run).await?;
-    shop.close().await
+    next.stop(&order.run).await?;
+    fixture.close().await
 }
 
 #[tokio::test]
 async fn a_job_of_somebody_else_is_left_alone() -> Result<()> {
-    let _quiet = QUIET.read().await;
-    let shop = Workshop::open("foreign").await?;
-    let order = shop.order(Part::Stay);
-    let other = platform(&shop.space, "somebody-else", &shop.image).await?;
+    let _lock = CLUSTER_LOCK.read().await;
+    let fixture = K8sFixture::open("foreign").await?;
+    let order = fixture.order(Part::Stay);
+    let other = platform(&fixture.namespace, "somebody-else", &fixture.image).await?;
     other.launch(&order).await?;
-    let error = shop.platform.launch(&order).await.err().context("the name is taken")?;
+    let error = fixture.platform.launch(&order).await.err().context("the name is taken")?;
     ensure!(error.text.contains("not this server's"), "{error}");
-    ensure!(shop.platform.list().await?.is_empty());
+    ensure!(fixture.platform.list().await?.is_empty());
     other.stop(&order.run).await?;
-    shop.close().await
+    fixture.close().await
 }

@@ -15,12 +15,12 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-use bakery_testkit::kitchen::{QUIET, single};
+use bakery_testkit::k8s_env::{CLUSTER_LOCK, single};
 
 const TOKEN: &str = "flour-water-salt-and-time";
 
 /// The example's folder with what its comments tell an operator to replace.
-fn filled_in(into: &Path, space: &Namespace, registry: &Registry, parts: &Parts) -> Result<()> {
+fn filled_in(into: &Path, namespace: &Namespace, registry: &Registry, parts: &Parts) -> Result<()> {
     copy(&example(""), into)?;
     let change = |file: &str, changes: &[(&str, &str)]| -> Result<()> {
         let mut text = fs::read_to_string(into.join(file))?;
@@ -32,13 +32,13 @@ fn filled_in(into: &Path, space: &Namespace, registry: &Registry, parts: &Parts)
     };
     let image = required("BAKERY_TEST_K8S_SERVER_IMAGE");
     let (name, tag) = image.rsplit_once(':').context("the server image has no tag")?;
-    let url = format!("CONTROLLER_URL=http://bakery.{}.svc:3000", space.name);
-    let agent = format!("AGENT_IMAGE={}", space.cluster.agent_image);
+    let url = format!("CONTROLLER_URL=http://bakery.{}.svc:3000", namespace.name);
+    let agent = format!("AGENT_IMAGE={}", namespace.cluster.agent_image);
     let insecure = format!("INSECURE_REGISTRIES={},{}\n", registry.host, parts.base_registry());
     change(
         "kustomization.yaml",
         &[
-            ("namespace: bakery\n", &format!("namespace: {}\n", space.name)),
+            ("namespace: bakery\n", &format!("namespace: {}\n", namespace.name)),
             ("  newTag: 0.1.0\n", &format!("  newName: {name}\n  newTag: {tag}\n")),
         ],
     )?;
@@ -53,10 +53,10 @@ fn filled_in(into: &Path, space: &Namespace, registry: &Registry, parts: &Parts)
 }
 
 /// A way from here to the server's port; ends when dropped.
-async fn forward(space: &Namespace) -> Result<(Child, String)> {
-    let mut command = space.cluster.command(&[
+async fn forward(namespace: &Namespace) -> Result<(Child, String)> {
+    let mut command = namespace.cluster.command(&[
         "-n",
-        &space.name,
+        &namespace.name,
         "port-forward",
         "deployment/bakery",
         ":3000",
@@ -73,46 +73,46 @@ async fn forward(space: &Namespace) -> Result<(Child, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_deployment_builds_for_a_client_outside() -> Result<()> {
-    let _quiet = QUIET.read().await;
+    let _lock = CLUSTER_LOCK.read().await;
     let (parts, cluster) = (Parts::required(), Cluster::required());
     let registry = Registry::start(&parts).await?;
-    let space = Namespace::create(&cluster, "deploy").await?;
+    let namespace = Namespace::create(&cluster, "deploy").await?;
     // No provisioner makes volumes in a cluster of our own.
-    cluster.script(&["volume", &space.name, "40Gi"]).await?;
+    cluster.script(&["volume", &namespace.name, "40Gi"]).await?;
     let folder = tempfile::tempdir()?;
-    filled_in(folder.path(), &space, &registry, &parts)?;
+    filled_in(folder.path(), &namespace, &registry, &parts)?;
     cluster.kubectl(&["apply", "-k", &folder.path().display().to_string()]).await?;
-    let rolled = space.kubectl(&["rollout", "status", "deployment/bakery", "--timeout=120s"]).await;
+    let rolled = namespace.kubectl(&["rollout", "status", "deployment/bakery", "--timeout=120s"]).await;
     if let Err(error) = rolled {
-        let pods = space.kubectl(&["describe", "pods"]).await.unwrap_or_default();
-        let log = space.kubectl(&["logs", "deployment/bakery", "--tail=50"]).await.unwrap_or_default();
+        let pods = namespace.kubectl(&["describe", "pods"]).await.unwrap_or_default();
+        let log = namespace.kubectl(&["logs", "deployment/bakery", "--tail=50"]).await.unwrap_or_default();
         anyhow::bail!("{error}\n{pods}\n{log}");
     }
-    let (_forward, url) = forward(&space).await?;
+    let (_forward, url) = forward(&namespace).await?;
     let image = format!("{}/deployed/app:1", registry.host);
     let project = Project::new(&parts, &numbered("line", 5, 100), &single(&image))?;
     let client = Client::new(&parts, project.path(), &url);
     let refused = client.run(&[]).await?;
     ensure!(refused.code != Some(0) && refused.err.contains("BAKERY_TOKEN"), "{}", refused.err);
     let ended = client.with("BAKERY_TOKEN", TOKEN).run(&[]).await?;
-    let log = space.kubectl(&["logs", "deployment/bakery"]).await?;
+    let log = namespace.kubectl(&["logs", "deployment/bakery"]).await?;
     ensure!(ended.code == Some(0), "{}\n{}\nserver:\n{log}", ended.out, ended.err);
     ensure!(ended.numbers("line")? == [1, 2, 3, 4, 5], "{}", ended.out);
     ensure!(!log.contains("WARN"), "{log}");
 
     // As restricted as it says it is, and never restarted.
-    let pods = space.get("pods").await?;
+    let pods = namespace.get("pods").await?;
     let server: &Value = pods
         .iter()
         .find(|pod| pod["metadata"]["labels"]["app.kubernetes.io/name"] == "bakery")
         .context("the server's pod")?;
     ensure!(server["status"]["containerStatuses"][0]["restartCount"] == 0, "{server}");
-    let jobs = async || space.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
+    let jobs = async || namespace.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
     bakery_testkit::process::until("an empty namespace", Duration::from_secs(20), jobs).await?;
     // A dry run of the label warns of pods that the level would not admit: now there is the server's alone.
     let label = "pod-security.kubernetes.io/enforce=restricted";
     let mut relabel =
-        cluster.command(&["label", "--dry-run=server", "--overwrite", "namespace", &space.name, label]);
+        cluster.command(&["label", "--dry-run=server", "--overwrite", "namespace", &namespace.name, label]);
     let said = relabel.output().await?;
     let warned = String::from_utf8_lossy(&said.stderr);
     ensure!(

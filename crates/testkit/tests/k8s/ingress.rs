@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use bakery_testkit::cluster::example;
-use bakery_testkit::kitchen::{Kitchen, single};
+use bakery_testkit::k8s_env::{K8sEnv, single};
 
 /// Debian's nginx in front of a server.
 struct Nginx {
@@ -60,23 +60,23 @@ fn documented(server: &str) -> Result<String> {
 }
 
 /// A server whose clients and agents come by a proxy with this location.
-async fn behind(name: &str, location: impl FnOnce(&str) -> Result<String>) -> Result<(Kitchen, Nginx)> {
-    let mut kitchen = Kitchen::closed(name, &[]).await?;
-    let listen = free_port(&kitchen.space.cluster.host)?.to_string();
-    kitchen.server.set("CONTROLLER_URL", &format!("http://{listen}"));
-    kitchen.server.run().await?;
-    let nginx = Nginx::start(&listen, &location(&kitchen.server.url)?).await?;
-    Ok((kitchen, nginx))
+async fn behind(name: &str, location: impl FnOnce(&str) -> Result<String>) -> Result<(K8sEnv, Nginx)> {
+    let mut env = K8sEnv::stopped(name, &[]).await?;
+    let listen = free_port(&env.namespace.cluster.host)?.to_string();
+    env.server.set("CONTROLLER_URL", &format!("http://{listen}"));
+    env.server.run().await?;
+    let nginx = Nginx::start(&listen, &location(&env.server.url)?).await?;
+    Ok((env, nginx))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_build_goes_through_a_proxy_as_it_happens() -> Result<()> {
-    let (kitchen, nginx) = behind("proxied", documented).await?;
-    let image = kitchen.image("proxied/app:1");
+    let (env, nginx) = behind("proxied", documented).await?;
+    let image = env.image("proxied/app:1");
     let steps = format!("COPY big /big\n{}", numbered("line", 10, 400));
-    let project = Project::new(&kitchen.parts, &steps, &single(&image))?;
+    let project = Project::new(&env.parts, &steps, &single(&image))?;
     project.write("big", &noise())?;
-    let client = bakery_testkit::client::Client::new(&kitchen.parts, project.path(), &nginx.url);
+    let client = bakery_testkit::client::Client::new(&env.parts, project.path(), &nginx.url);
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     log.until("line 1").await?;
@@ -87,19 +87,19 @@ async fn a_live_build_goes_through_a_proxy_as_it_happens() -> Result<()> {
     println!(
         "through the documented proxy the first and the last of ten lines, 3.6 s apart, came {apart:?} apart"
     );
-    ensure!(child.wait().await?.code() == Some(0), "{}", kitchen.server.log());
-    kitchen.gone(Duration::from_secs(20)).await
+    ensure!(child.wait().await?.code() == Some(0), "{}", env.server.log());
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bare_proxy_refuses_what_the_documented_one_lets_through() -> Result<()> {
     let bare = |server: &str| Ok(format!("    location / {{ proxy_pass {server}; }}"));
-    let (kitchen, nginx) = behind("bare", bare).await?;
-    let project = Project::new(&kitchen.parts, "COPY big /big", &single(&kitchen.image("bare/app:1")))?;
+    let (env, nginx) = behind("bare", bare).await?;
+    let project = Project::new(&env.parts, "COPY big /big", &single(&env.image("bare/app:1")))?;
     project.write("big", &noise())?;
-    let client = bakery_testkit::client::Client::new(&kitchen.parts, project.path(), &nginx.url);
+    let client = bakery_testkit::client::Client::new(&env.parts, project.path(), &nginx.url);
     let ended = client.run(&[]).await?;
-    ensure!(ended.code != Some(0) && ended.err.contains("413"), "{}", kitchen.story(&ended));
+    ensure!(ended.code != Some(0) && ended.err.contains("413"), "{}", env.details(&ended));
     Ok(())
 }
 

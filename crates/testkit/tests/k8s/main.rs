@@ -3,14 +3,14 @@
 //!
 //! `make test-k8s` brings the parts; see `bakery_testkit::cluster` for how they are named.
 
-mod away;
 mod bake;
 mod contract;
 mod deploy;
+mod failures;
 mod ingress;
 mod lost_server;
 mod nodes;
+mod outage;
 mod refused;
 mod rights;
 mod secrets;
-mod trouble;

@@ -8,7 +8,7 @@ use bakery_testkit::cluster::Cluster;
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 
-use bakery_testkit::kitchen::{Kitchen, QUIET, single};
+use bakery_testkit::k8s_env::{CLUSTER_LOCK, K8sEnv, single};
 
 /// Says which test was not run: on somebody else's cluster no node is disturbed.
 fn ours(test: &str) -> bool {
@@ -28,21 +28,21 @@ async fn a_cordoned_node_is_said_to_be_the_reason() -> Result<()> {
     if !ours("a cordoned node") {
         return Ok(());
     }
-    let _alone = QUIET.write().await;
-    let mut kitchen = Kitchen::alone("cordon", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
-    kitchen.server.run().await?;
-    let cluster = kitchen.space.cluster.clone();
+    let _alone = CLUSTER_LOCK.write().await;
+    let mut env = K8sEnv::exclusive("cordon", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
+    env.server.run().await?;
+    let cluster = env.namespace.cluster.clone();
     let node = node(&cluster).await?;
     cluster.kubectl(&["cordon", &node]).await?;
-    let project = Project::new(&kitchen.parts, "RUN true", &single(&kitchen.image("cordon/app:1")))?;
-    let ended = kitchen.client(&project).run(&[]).await;
+    let project = Project::new(&env.parts, "RUN true", &single(&env.image("cordon/app:1")))?;
+    let ended = env.client(&project).run(&[]).await;
     cluster.kubectl(&["uncordon", &node]).await?;
     let ended = ended?;
-    ensure!(ended.code == Some(4) && ended.out.contains("unschedulable"), "{}", kitchen.story(&ended));
-    let view = kitchen.view(&project, &ended.build()?).await?;
+    ensure!(ended.code == Some(4) && ended.out.contains("unschedulable"), "{}", env.details(&ended));
+    let view = env.view(&project, &ended.build()?).await?;
     ensure!(view["reason"] == "no-capacity", "{view}");
     println!("{}", ended.err);
-    kitchen.gone(Duration::from_secs(20)).await
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,13 +51,13 @@ async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_wh
     if !ours("a node that falls silent") {
         return Ok(());
     }
-    let _alone = QUIET.write().await;
-    let mut kitchen = Kitchen::alone("silent", &[]).await?;
-    kitchen.server.run().await?;
-    let cluster = kitchen.space.cluster.clone();
+    let _alone = CLUSTER_LOCK.write().await;
+    let mut env = K8sEnv::exclusive("silent", &[]).await?;
+    env.server.run().await?;
+    let cluster = env.namespace.cluster.clone();
     let steps = numbered("line", 600, 500);
-    let project = Project::new(&kitchen.parts, &steps, &single(&kitchen.image("silent/app:1")))?;
-    let client = kitchen.client(&project);
+    let project = Project::new(&env.parts, &steps, &single(&env.image("silent/app:1")))?;
+    let client = env.client(&project);
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("line 3").await?.build.context("build")?;
@@ -68,7 +68,7 @@ async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_wh
     let taken = log.until_contains("the pod is being ended", Duration::from_mins(2)).await;
     let lost_in_json = async {
         let seen = async || {
-            let view = kitchen.view(&project, &build).await;
+            let view = env.view(&project, &build).await;
             view.is_ok_and(|view| view["targets"][0]["tasks"][0]["reason"] == "node-lost")
         };
         until("the reason node-lost in JSON", Duration::from_mins(1), seen).await
@@ -92,5 +92,5 @@ async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_wh
         !ready.contains("NotReady")
     })
     .await?;
-    kitchen.gone(Duration::from_secs(30)).await
+    env.gone(Duration::from_secs(30)).await
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use bakery_testkit::kitchen::Kitchen;
+use bakery_testkit::k8s_env::K8sEnv;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_of_the_settings_file_and_of_the_settings_comes_in_one_report() -> Result<()> {
@@ -10,9 +10,9 @@ async fn every_mistake_of_the_settings_file_and_of_the_settings_comes_in_one_rep
     let file = folder.path().join("pods.yaml").display().to_string();
     std::fs::write(&file, "k8s:\n  nodeSelektor: { pool: ovens }\n  tolerations: [{ efect: NoSchedule }]\n")?;
     let vars = [("K8S_CONFIG_PATH", file.as_str()), ("MAX_RUNS", "none"), ("CONTROLLER_URL", "")];
-    let mut kitchen = Kitchen::closed("settings", &vars).await?;
-    ensure!(kitchen.server.run().await.is_err());
-    let log = kitchen.server.log();
+    let mut env = K8sEnv::stopped("settings", &vars).await?;
+    ensure!(env.server.run().await.is_err());
+    let log = env.server.log();
     for said in [
         "4 mistakes",
         "pods.yaml:2:3: k8s.nodeSelektor",
@@ -28,9 +28,9 @@ async fn every_mistake_of_the_settings_file_and_of_the_settings_comes_in_one_rep
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kubeconfig_that_is_none_is_named() -> Result<()> {
-    let mut kitchen = Kitchen::closed("kubeconfig", &[("KUBECONFIG", "/nowhere/kubeconfig")]).await?;
-    ensure!(kitchen.server.run().await.is_err());
-    let log = kitchen.server.log();
+    let mut env = K8sEnv::stopped("kubeconfig", &[("KUBECONFIG", "/nowhere/kubeconfig")]).await?;
+    ensure!(env.server.run().await.is_err());
+    let log = env.server.log();
     ensure!(log.contains("KUBECONFIG=/nowhere/kubeconfig cannot be used") && log.contains("hint: "), "{log}");
     Ok(())
 }

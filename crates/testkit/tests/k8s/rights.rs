@@ -7,14 +7,14 @@ use bakery_core::names::Arch;
 use bakery_server::platform::Launcher as _;
 use bakery_server::platform::k8s::{RIGHTS, Right};
 use bakery_testkit::client::Log;
+use bakery_testkit::launcher_fixture::Orders;
 use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
-use bakery_testkit::stage::Orders;
 use serde_json::{Value, json};
 
 use crate::contract::platform;
 
-use bakery_testkit::kitchen::{Kitchen, single};
+use bakery_testkit::k8s_env::{K8sEnv, single};
 
 /// What a right is for, as something that is done with it and comes to nothing without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +39,11 @@ fn deed(right: &Right) -> Deed {
 }
 
 /// Does it; the error says what came of it instead.
-async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
-    let image = kitchen.image("rights/app:1");
+async fn attempt(env: &K8sEnv, deed: Deed) -> Result<()> {
+    let image = env.image("rights/app:1");
     match deed {
         Deed::Watch => {
-            let url = format!("{}/readyz", kitchen.server.url);
+            let url = format!("{}/readyz", env.server.url);
             let mut said = String::new();
             let ready = until("a ready server", Duration::from_secs(4), async || {
                 let Ok(answer) = reqwest::get(&url).await else { return false };
@@ -54,33 +54,33 @@ async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
             ready.await.with_context(|| said)
         }
         Deed::Bake => {
-            let project = Project::new(&kitchen.parts, "RUN true", &single(&image))?;
-            let ended = kitchen.client(&project).run(&[]).await?;
+            let project = Project::new(&env.parts, "RUN true", &single(&image))?;
+            let ended = env.client(&project).run(&[]).await?;
             if ended.code != Some(0) {
                 // Whoever reads the log or JSON sees what is missing.
-                let view = kitchen.view(&project, &ended.build()?).await?;
+                let view = env.view(&project, &ended.build()?).await?;
                 let clear = ended.out.contains("is forbidden: User") && ended.out.contains("role.yaml");
                 ensure!(
                     view["reason"] == "launch-refused" && clear,
                     "UNCLEAR: {view}\n{}",
-                    kitchen.story(&ended)
+                    env.details(&ended)
                 );
                 bail!("exit {:?}: {}", ended.code, ended.err);
             }
             Ok(())
         }
-        Deed::Adopt => adopt(kitchen).await,
+        Deed::Adopt => adopt(env).await,
         Deed::Cancel => {
             let steps = format!("{}\nRUN sleep 600", numbered("tick", 1, 100));
-            let project = Project::new(&kitchen.parts, &steps, &single(&image))?;
-            let client = kitchen.client(&project);
+            let project = Project::new(&env.parts, &steps, &single(&image))?;
+            let client = env.client(&project);
             let mut child = client.spawn(&[])?;
             let mut log = Log::of(&mut child)?;
             let build = log.until("tick 1").await?.build.context("build")?;
             client.run(&["cancel", &build]).await?;
             child.wait().await?;
-            kitchen.gone(Duration::from_secs(12)).await?;
-            let said = kitchen.server.log();
+            env.gone(Duration::from_secs(12)).await?;
+            let said = env.server.log();
             let unsure =
                 said.lines().find(|line| line.contains(&build) && line.contains("could not be stopped"));
             unsure.map_or(Ok(()), |line| bail!("{line}"))
@@ -89,19 +89,19 @@ async fn attempt(kitchen: &Kitchen, deed: Deed) -> Result<()> {
 }
 
 /// Launches one order by two platforms that know nothing of each other, as two lives of one server.
-async fn adopt(kitchen: &Kitchen) -> Result<()> {
-    let image = &kitchen.space.cluster.agent_image;
-    let order = Orders::of("adopt", 100, 64).acting(Arch::Amd64, "");
+async fn adopt(env: &K8sEnv) -> Result<()> {
+    let image = &env.namespace.cluster.agent_image;
+    let order = Orders::of("adopt", 100, 64).running(Arch::Amd64, "");
     for _ in 0..2 {
-        let life = platform(&kitchen.space, "two-lives", image).await?;
+        let life = platform(&env.namespace, "two-lives", image).await?;
         life.launch(&order).await?;
     }
     Ok(())
 }
 
 /// The Role of the example, as it stands in the namespace.
-async fn role(kitchen: &Kitchen) -> Result<Value> {
-    Ok(serde_json::from_str(&kitchen.space.kubectl(&["get", "role", "bakery", "-o", "json"]).await?)?)
+async fn role(env: &K8sEnv) -> Result<Value> {
+    Ok(serde_json::from_str(&env.namespace.kubectl(&["get", "role", "bakery", "-o", "json"]).await?)?)
 }
 
 /// The rules as single rights.
@@ -121,15 +121,15 @@ fn rights(rules: &Value) -> Vec<(String, String, String)> {
     all
 }
 
-async fn give(kitchen: &Kitchen, given: &[&Right]) -> Result<()> {
+async fn give(env: &K8sEnv, given: &[&Right]) -> Result<()> {
     let rules: Vec<_> = given
         .iter()
         .map(|right| json!({ "apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb] }))
         .collect();
     let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
                        "metadata": { "name": "bakery" }, "rules": rules });
-    kitchen.space.apply(&role).await?;
-    let who = format!("--as=system:serviceaccount:{}:bakery", kitchen.space.name);
+    env.namespace.apply(&role).await?;
+    let who = format!("--as=system:serviceaccount:{}:bakery", env.namespace.name);
     // The API server's own view follows within a moment.
     for right in RIGHTS {
         let wanted = given.contains(&right);
@@ -140,7 +140,7 @@ async fn give(kitchen: &Kitchen, given: &[&Right]) -> Result<()> {
         };
         until("rights that count", Duration::from_secs(10), async || {
             let args = ["auth", "can-i", right.verb, &what, &who];
-            let answer = kitchen.space.kubectl(&args).await;
+            let answer = env.namespace.kubectl(&args).await;
             answer.is_ok_and(|said| said.trim() == "yes") == wanted
         })
         .await?;
@@ -150,38 +150,38 @@ async fn give(kitchen: &Kitchen, given: &[&Right]) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_right_is_needed_and_no_other() -> Result<()> {
-    let mut kitchen = Kitchen::closed("rights", &[]).await?;
+    let mut env = K8sEnv::stopped("rights", &[]).await?;
     let known: Vec<_> = {
         let own = |right: &Right| (right.group.to_owned(), right.resource.to_owned(), right.verb.to_owned());
         let mut known: Vec<_> = RIGHTS.iter().map(own).collect();
         known.sort();
         known
     };
-    ensure!(rights(&role(&kitchen).await?["rules"]) == known, "role.yaml gives what the server asks for");
+    ensure!(rights(&role(&env).await?["rules"]) == known, "role.yaml gives what the server asks for");
     for right in RIGHTS {
         let rest: Vec<_> = RIGHTS.iter().filter(|other| *other != right).collect();
-        give(&kitchen, &rest).await?;
-        let checked = kitchen.server.check().await?;
+        give(&env, &rest).await?;
+        let checked = env.server.check().await?;
         ensure!(checked.matches("MISSING").count() >= 1 && checked.contains(&right.to_string()), "{checked}");
-        kitchen.server.run_alive().await?;
+        env.server.run_alive().await?;
         let deed = deed(right);
-        let outcome = attempt(&kitchen, deed).await;
-        kitchen.server.kill().await?;
+        let outcome = attempt(&env, deed).await;
+        env.server.kill().await?;
         match outcome {
             Err(why) if why.to_string().contains("UNCLEAR") => return Err(why),
             Err(why) => println!("without {right}: {deed:?} fails: {why:#}"),
             Ok(()) => bail!("without {right} {deed:?} should fail"),
         }
-        give(&kitchen, &RIGHTS.iter().collect::<Vec<_>>()).await?;
-        kitchen.space.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
+        give(&env, &RIGHTS.iter().collect::<Vec<_>>()).await?;
+        env.namespace.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
     }
-    kitchen.server.run().await?;
+    env.server.run().await?;
     for deed in [Deed::Watch, Deed::Bake, Deed::Cancel, Deed::Adopt] {
-        attempt(&kitchen, deed).await.with_context(|| format!("{deed:?} with every right"))?;
+        attempt(&env, deed).await.with_context(|| format!("{deed:?} with every right"))?;
     }
-    kitchen.space.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
-    let checked = kitchen.server.check().await?;
+    env.namespace.kubectl(&["delete", "jobs", "--all", "--wait=true"]).await?;
+    let checked = env.server.check().await?;
     ensure!(checked.contains("would take an agent's Job") && !checked.contains("right:"), "{checked}");
     println!("{checked}");
-    kitchen.gone(Duration::from_secs(20)).await
+    env.gone(Duration::from_secs(20)).await
 }

@@ -10,14 +10,14 @@ use bakery_testkit::registry::{LOGIN, Registry};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use bakery_testkit::kitchen::{Kitchen, single};
+use bakery_testkit::k8s_env::{K8sEnv, single};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result<()> {
-    let mut kitchen = Kitchen::closed("secrets", &[("BAKERY_INSECURE", "true")]).await?;
-    let guarded = Registry::with_login(&kitchen.parts).await?;
-    kitchen.server.set("INSECURE_REGISTRIES", &format!("{},{}", kitchen.parts.base_registry(), guarded.host));
-    kitchen.server.run().await?;
+    let mut env = K8sEnv::stopped("secrets", &[("BAKERY_INSECURE", "true")]).await?;
+    let guarded = Registry::with_login(&env.parts).await?;
+    env.server.set("INSECURE_REGISTRIES", &format!("{},{}", env.parts.base_registry(), guarded.host));
+    env.server.run().await?;
     let (user, password) = LOGIN;
     let config = single(&format!("{}/secrets/app:1", guarded.host)).replace(
         "global:\n",
@@ -27,13 +27,13 @@ async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result
             guarded.host
         ),
     );
-    let project = Project::new(&kitchen.parts, &numbered("tick", 40, 100), &config)?;
-    let client = kitchen.client(&project).with("BAKERY_INSECURE", "true");
+    let project = Project::new(&env.parts, &numbered("tick", 40, 100), &config)?;
+    let client = env.client(&project).with("BAKERY_INSECURE", "true");
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("tick 5").await?.build.context("build")?;
 
-    let kubectl = async |args: &[&str]| kitchen.space.kubectl(args).await;
+    let kubectl = async |args: &[&str]| env.namespace.kubectl(args).await;
     let token =
         kubectl(&["get", "secret", &format!("bk-{build}-0-1"), "-o", "jsonpath={.data.BAKERY_LAUNCH_TOKEN}"])
             .await?;
@@ -53,19 +53,19 @@ async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result
     }
     let yaml = kubectl(&["get", "pods", "-o", "yaml"]).await?;
     println!("{yaml}");
-    let name = kitchen.pods().await?.pop().context("a pod")?;
+    let name = env.pods().await?.pop().context("a pod")?;
     ensure!(!kubectl(&["describe", "pod", &name]).await?.contains(password));
 
     // The namespace enforces `baseline`, so the pod that runs was admitted under it.
-    let space = kubectl(&["get", "namespace", &kitchen.space.name, "-o", "yaml"]).await?;
-    ensure!(space.contains("pod-security.kubernetes.io/enforce: baseline"), "{space}");
+    let namespace = kubectl(&["get", "namespace", &env.namespace.name, "-o", "yaml"]).await?;
+    ensure!(namespace.contains("pod-security.kubernetes.io/enforce: baseline"), "{namespace}");
     // Who steals the token is too late: the run is bound.
-    let url = format!("{}/v1/runs/bk-{build}-0-1/order", kitchen.server.url);
+    let url = format!("{}/v1/runs/bk-{build}-0-1/order", env.server.url);
     let theft = reqwest::Client::new().post(url).bearer_auth(&token);
     let body = serde_json::json!({ "session": "0".repeat(64), "agent_version": "stolen" });
     let answer = theft.json(&body).send().await?;
     ensure!(answer.status().is_client_error(), "{}", answer.status());
     let ended = finish(child).await?;
-    ensure!(ended.code == Some(4), "a second binder fails the run\n{}", kitchen.story(&ended));
-    kitchen.gone(Duration::from_secs(20)).await
+    ensure!(ended.code == Some(4), "a second binder fails the run\n{}", env.details(&ended));
+    env.gone(Duration::from_secs(20)).await
 }

@@ -6,55 +6,55 @@ use bakery_testkit::client::{Log, finish};
 use bakery_testkit::project::{Project, numbered};
 use tokio::net::TcpListener;
 
-use crate::pair::{Pair, halves, of_tasks};
+use crate::env::{MultiPlatformEnv, halves, of_tasks};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_refused_ends_the_pod() -> Result<()> {
-    let pair = Pair::open("refused").await?;
-    let (kitchen, proxy) = (&pair.kitchen, &pair.table.proxy);
-    let config = halves(&kitchen.image("refused/app:1"));
-    let project = Project::new(&kitchen.parts, &numbered("line", 600, 500), &config)?;
+    let env = MultiPlatformEnv::open("refused").await?;
+    let (k8s, proxy) = (&env.k8s, &env.aws.proxy);
+    let config = halves(&k8s.image("refused/app:1"));
+    let project = Project::new(&k8s.parts, &numbered("line", 600, 500), &config)?;
     // Throttled, the launch waits until the pod is in the middle of its work.
     proxy.inject("ecs:RunTask", Fault::Throttle, 1000);
-    let mut child = kitchen.client(&project).spawn(&[])?;
+    let mut child = k8s.client(&project).spawn(&[])?;
     // The log is held on to: a client whose reader is gone leaves quietly.
     let mut log = Log::of(&mut child)?;
     let build = log.until("line 3").await?.build.context("build")?;
     proxy.deny("ecs:RunTask");
     proxy.heal();
     let ended = finish(child).await?;
-    ensure!(ended.code == Some(4), "{}", pair.story(&ended));
-    ensure!(ended.err.contains("the server's role lacks ecs:RunTask"), "{}", pair.story(&ended));
-    let view = kitchen.view(&project, &build).await?;
+    ensure!(ended.code == Some(4), "{}", env.details(&ended));
+    ensure!(ended.err.contains("the server's role lacks ecs:RunTask"), "{}", env.details(&ended));
+    let view = k8s.view(&project, &build).await?;
     ensure!(view["reason"] == "launch-refused", "{view}");
     ensure!(of_tasks(&view, "reason") == ["sibling-failed", "launch-refused"], "{view}");
     println!("{}", ended.err);
-    ensure!(proxy.tasks().is_empty(), "no task: {}", pair.story(&ended));
-    pair.gone().await
+    ensure!(proxy.tasks().is_empty(), "no task: {}", env.details(&ended));
+    env.gone().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_fails_ends_the_task() -> Result<()> {
-    let pair = Pair::open("failed").await?;
-    let kitchen = &pair.kitchen;
-    let config = halves(&kitchen.image("failed/app:1"));
+    let env = MultiPlatformEnv::open("failed").await?;
+    let k8s = &env.k8s;
+    let config = halves(&k8s.image("failed/app:1"));
     // The pod waits at a door until the task is in the middle of its work.
-    let door = TcpListener::bind((kitchen.parts.gateway.as_str(), 0)).await?;
+    let door = TcpListener::bind((k8s.parts.gateway.as_str(), 0)).await?;
     let at = door.local_addr()?;
     let script = format!("platform: k8s, pre-script: \"nc {} {} </dev/null; exit 3\"", at.ip(), at.port());
     let config = config.replace("platform: k8s", &script);
-    let project = Project::new(&kitchen.parts, &numbered("line", 600, 500), &config)?;
-    let mut child = kitchen.client(&project).spawn(&[])?;
+    let project = Project::new(&k8s.parts, &numbered("line", 600, 500), &config)?;
+    let mut child = k8s.client(&project).spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let (waiting, _) = door.accept().await?;
     let build = log.until("line 3").await?.build.context("build")?;
     drop(waiting);
     let ended = finish(child).await?;
-    ensure!(ended.code == Some(1), "{}", pair.story(&ended));
-    let view = kitchen.view(&project, &build).await?;
+    ensure!(ended.code == Some(1), "{}", env.details(&ended));
+    let view = k8s.view(&project, &build).await?;
     ensure!(view["reason"] == "pre-script-failed", "{view}");
     ensure!(of_tasks(&view, "reason") == ["pre-script-failed", "sibling-failed"], "{view}");
     println!("{}", ended.err);
-    pair.started_once().await?;
-    pair.gone().await
+    env.started_once().await?;
+    env.gone().await
 }

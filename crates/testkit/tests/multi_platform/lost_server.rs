@@ -7,29 +7,29 @@ use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::Log;
 use bakery_testkit::project::{Project, numbered};
 
-use crate::pair::{Pair, halves, of_tasks};
+use crate::env::{MultiPlatformEnv, halves, of_tasks};
 
 const LINES: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_servers_halves_are_both_adopted() -> Result<()> {
-    let mut pair = Pair::open("killed").await?;
-    let config = halves(&pair.kitchen.image("killed/app:1"));
-    let project = Project::new(&pair.kitchen.parts, &numbered("line", LINES.try_into()?, 300), &config)?;
-    let client = pair.kitchen.client(&project);
+    let mut env = MultiPlatformEnv::open("killed").await?;
+    let config = halves(&env.k8s.image("killed/app:1"));
+    let project = Project::new(&env.k8s.parts, &numbered("line", LINES.try_into()?, 300), &config)?;
+    let client = env.k8s.client(&project);
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("line 5").await?.build.context("build")?;
     // The second one to say it is the other half.
     log.until("line 5").await?;
-    pair.kitchen.server.kill().await?;
+    env.k8s.server.kill().await?;
     // Long enough for the agents to notice, and to keep what they cannot send.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    pair.kitchen.server.run().await?;
+    env.k8s.server.run().await?;
     let last = format!("line {LINES}");
     log.until(&last).await?;
     log.until(&last).await?;
-    ensure!(child.wait().await?.code() == Some(0), "{}", pair.kitchen.server.log());
+    ensure!(child.wait().await?.code() == Some(0), "{}", env.k8s.server.log());
 
     let followed = client.run(&["logs", &build]).await?;
     let mut numbers: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -40,9 +40,9 @@ async fn a_killed_servers_halves_are_both_adopted() -> Result<()> {
         }
     }
     let whole: Vec<u64> = (1..=LINES).collect();
-    ensure!(numbers.len() == 2 && numbers.values().all(|it| *it == whole), "{}", pair.story(&followed));
-    let view = pair.kitchen.view(&project, &build).await?;
+    ensure!(numbers.len() == 2 && numbers.values().all(|it| *it == whole), "{}", env.details(&followed));
+    let view = env.k8s.view(&project, &build).await?;
     ensure!(of_tasks(&view, "attempt") == [1, 1], "{view}");
-    pair.started_once().await?;
-    pair.gone().await
+    env.started_once().await?;
+    env.gone().await
 }

@@ -4,6 +4,6 @@
 //! for arm64 runs on ECS, whose emulator starts it under emulation; a node takes what it is labelled with alone.
 
 mod bake;
+mod env;
 mod failures;
 mod lost_server;
-mod pair;

@@ -15,61 +15,61 @@ use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 /// Held to write by a test that disturbs the whole cluster, to read by every other.
-pub static QUIET: RwLock<()> = RwLock::const_new(());
+pub static CLUSTER_LOCK: RwLock<()> = RwLock::const_new(());
 
 /// A server that bakes in a namespace of its own, with a registry of its own. Fields are dropped in order: the server
 /// first.
 #[derive(Debug)]
-pub struct Kitchen {
+pub struct K8sEnv {
     /// The server.
     pub server: Server,
     /// Its namespace.
-    pub space: Namespace,
+    pub namespace: Namespace,
     /// Where its images go.
     pub registry: Registry,
     /// The real parts.
     pub parts: Parts,
-    /// `None` in a test that holds [`QUIET`] itself.
-    quiet: Option<RwLockReadGuard<'static, ()>>,
+    /// `None` in a test that holds [`CLUSTER_LOCK`] itself.
+    lock: Option<RwLockReadGuard<'static, ()>>,
 }
 
-impl Kitchen {
-    /// A kitchen whose server is ready. `name` keeps tests apart; `vars` go on top of what every test wants.
-    pub async fn open(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
-        let mut kitchen = Self::closed(name, vars).await?;
-        kitchen.server.run().await?;
-        Ok(kitchen)
+impl K8sEnv {
+    /// An environment whose server is ready. `name` keeps tests apart; `vars` go on top of what every test wants.
+    pub async fn start(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
+        let mut env = Self::stopped(name, vars).await?;
+        env.server.run().await?;
+        Ok(env)
     }
 
     /// The same before its server has started.
-    pub async fn closed(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
-        let quiet = QUIET.read().await;
-        let mut kitchen = Self::alone(name, vars).await?;
-        kitchen.quiet = Some(quiet);
-        Ok(kitchen)
+    pub async fn stopped(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
+        let lock = CLUSTER_LOCK.read().await;
+        let mut env = Self::exclusive(name, vars).await?;
+        env.lock = Some(lock);
+        Ok(env)
     }
 
-    /// The same for a test that holds [`QUIET`] itself.
-    pub async fn alone(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
+    /// The same for a test that holds [`CLUSTER_LOCK`] itself.
+    pub async fn exclusive(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
         let (parts, cluster) = (Parts::required(), Cluster::required());
         let registry = Registry::start(&parts).await?;
-        let space = Namespace::create(&cluster, name).await?;
+        let namespace = Namespace::create(&cluster, name).await?;
         let listen = free_port(&cluster.host)?.to_string();
         let own = [
             ("BAKERY_LISTEN", listen.clone()),
             ("BAKERY_OPEN", "true".to_owned()),
             ("CONTROLLER_URL", format!("http://{listen}")),
             ("AGENT_IMAGE", cluster.agent_image.clone()),
-            ("K8S_NAMESPACE", space.name.clone()),
+            ("K8S_NAMESPACE", namespace.name.clone()),
             ("K8S_CONFIG_PATH", example("configs/config.yaml").display().to_string()),
-            ("KUBECONFIG", space.kubeconfig(None).await?.display().to_string()),
+            ("KUBECONFIG", namespace.kubeconfig(None).await?.display().to_string()),
             // No engine, unless a test names one.
             ("DOCKER_HOST", String::new()),
         ];
         let own = own.iter().map(|(name, value)| (*name, value.as_str()));
         let all: Vec<_> = own.chain(vars.iter().copied()).collect();
         let server = Server::new(&parts, &[&registry.host], &all)?;
-        Ok(Self { server, space, registry, parts, quiet: None })
+        Ok(Self { server, namespace, registry, parts, lock: None })
     }
 
     /// A client in a project's folder.
@@ -77,20 +77,20 @@ impl Kitchen {
         Client::new(&self.parts, project.path(), &self.server.url)
     }
 
-    /// A name in the registry of this kitchen.
+    /// A name in the registry of this environment.
     pub fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host)
     }
 
     /// Waits until no Job, pod or Secret of ours is left; `limit` is the promise under test.
     pub async fn gone(&self, limit: Duration) -> Result<()> {
-        let none = async || self.space.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
+        let none = async || self.namespace.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
         until("an empty namespace", limit, none).await
     }
 
     /// The names of our pods, as the API server knows them now.
     pub async fn pods(&self) -> Result<Vec<String>> {
-        let pods = self.space.ours("pods").await?;
+        let pods = self.namespace.ours("pods").await?;
         Ok(pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
     }
 
@@ -109,7 +109,7 @@ impl Kitchen {
     }
 
     /// Everything that a failed assertion should show.
-    pub fn story(&self, ended: &Ended) -> String {
+    pub fn details(&self, ended: &Ended) -> String {
         format!("client: {:?}\n{}\n{}\nserver:\n{}", ended.code, ended.out, ended.err, self.server.log())
     }
 }

@@ -34,7 +34,7 @@ impl Orders {
     }
 
     /// An order whose agent runs this script.
-    pub fn acting(&self, arch: Arch, script: &str) -> LaunchOrder {
+    pub fn running(&self, arch: Arch, script: &str) -> LaunchOrder {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         LaunchOrder {
             run: RunName { task: TaskId { build: self.build, index }, attempt: 1 },
@@ -47,11 +47,11 @@ impl Orders {
     }
 
     /// An order whose agent plays this part.
-    pub fn playing(&self, arch: Arch, part: Part) -> LaunchOrder {
+    pub fn for_part(&self, arch: Arch, part: Part) -> LaunchOrder {
         match part {
             // A shell ends on SIGTERM only if it says so, and process 1 more than any other.
-            Part::Stay => self.acting(arch, "trap 'exit 0' TERM; while :; do sleep 0.1; done"),
-            Part::Leave(code) => self.acting(arch, &format!("exit {code}")),
+            Part::Stay => self.running(arch, "trap 'exit 0' TERM; while :; do sleep 0.1; done"),
+            Part::Leave(code) => self.running(arch, &format!("exit {code}")),
         }
     }
 }
@@ -67,7 +67,7 @@ pub async fn shell_image(engine: &Engine, parts: &Parts, name: &str, image: &str
 }
 
 /// Launches, waits for the end, and has it put away.
-pub async fn ending(launcher: &dyn Launcher, order: &LaunchOrder) -> Result<Exit> {
+pub async fn run_to_end(launcher: &dyn Launcher, order: &LaunchOrder) -> Result<Exit> {
     let mut watch = launcher.watch();
     watch.next().await.context("no resync")?;
     launcher.launch(order).await?;

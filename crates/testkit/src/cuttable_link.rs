@@ -12,20 +12,20 @@ use tokio::task::JoinSet;
 
 /// A way to `upstream`; ends with its owner.
 #[derive(Debug)]
-pub struct Wire {
+pub struct CuttableLink {
     /// Where it begins.
     pub addr: SocketAddr,
-    whole: Arc<watch::Sender<bool>>,
+    connected: Arc<watch::Sender<bool>>,
     _tasks: JoinSet<()>,
 }
 
-impl Wire {
-    /// A whole wire from a port of `ip` to `host:port`, or to `unix://PATH`.
+impl CuttableLink {
+    /// A connected link from a port of `ip` to `host:port`, or to `unix://PATH`.
     pub async fn to(upstream: &str, ip: &str) -> Result<Self> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let addr = listener.local_addr()?;
-        let whole = Arc::new(watch::Sender::new(true));
-        let (upstream, state) = (upstream.to_owned(), Arc::clone(&whole));
+        let connected = Arc::new(watch::Sender::new(true));
+        let (upstream, state) = (upstream.to_owned(), Arc::clone(&connected));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             // Dropped with this task, and every connection with it.
@@ -36,24 +36,24 @@ impl Wire {
                     let upstream = upstream.clone();
                     open.spawn(async move {
                         tokio::select! {
-                            _ = state.wait_for(|whole| !whole) => {}
+                            _ = state.wait_for(|connected| !connected) => {}
                             _ = carry(near, &upstream) => {}
                         }
                     });
                 }
             }
         });
-        Ok(Self { addr, whole, _tasks: tasks })
+        Ok(Self { addr, connected, _tasks: tasks })
     }
 
     /// Breaks every connection; new ones are closed at once.
     pub fn cut(&self) {
-        self.whole.send_replace(false);
+        self.connected.send_replace(false);
     }
 
     /// New connections go through again.
     pub fn mend(&self) {
-        self.whole.send_replace(true);
+        self.connected.send_replace(true);
     }
 }
 

@@ -1,9 +1,9 @@
-//! What tests of whole builds begin with: a server that bakes on ECS, whose calls go through a table's proxy.
+//! What tests of whole builds begin with: a server that bakes on ECS, whose calls go through the proxy of an `AwsEnv`.
 
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::aws::{CLIENT, Table};
+use crate::aws::{AwsEnv, CLIENT};
 use crate::client::{Client, Ended};
 use crate::process::free_port;
 use crate::project::Project;
@@ -13,43 +13,43 @@ use crate::skopeo;
 
 /// A server that bakes on ECS, with a registry of its own. Fields are dropped in order: the server first.
 #[derive(Debug)]
-pub struct Shop {
+pub struct EcsEnv {
     /// The server.
     pub server: Server,
     /// Its AWS.
-    pub table: Table,
+    pub aws: AwsEnv,
     /// Where its images go.
     pub registry: Registry,
 }
 
-impl Shop {
+impl EcsEnv {
     /// A server that is up. `vars` go on top of what every test wants.
-    pub async fn open(table: Table, vars: &[(&str, String)]) -> Result<Self> {
-        let mut shop = Self::closed(table, vars).await?;
-        shop.server.run().await?;
-        Ok(shop)
+    pub async fn start(aws: AwsEnv, vars: &[(&str, String)]) -> Result<Self> {
+        let mut env = Self::stopped(aws, vars).await?;
+        env.server.run().await?;
+        Ok(env)
     }
 
     /// The same before its server has started.
-    pub async fn closed(table: Table, vars: &[(&str, String)]) -> Result<Self> {
-        let registry = Registry::start(&table.parts).await?;
-        let listen = free_port(&table.bed.host)?.to_string();
+    pub async fn stopped(aws: AwsEnv, vars: &[(&str, String)]) -> Result<Self> {
+        let registry = Registry::start(&aws.parts).await?;
+        let listen = free_port(&aws.emulator.host)?.to_string();
         let own = [
             ("BAKERY_LISTEN", listen.clone()),
             ("BAKERY_OPEN", "true".to_owned()),
             ("CONTROLLER_URL", format!("http://{listen}")),
             ("DOCKER_HOST", String::new()),
         ];
-        let aws = table.vars();
-        let all = own.iter().chain(&aws).chain(vars).map(|(name, value)| (*name, value.as_str()));
+        let aws_vars = aws.vars();
+        let all = own.iter().chain(&aws_vars).chain(vars).map(|(name, value)| (*name, value.as_str()));
         let all: Vec<_> = all.collect();
-        let server = Server::new(&table.parts, &[&registry.host], &all)?;
-        Ok(Self { server, table, registry })
+        let server = Server::new(&aws.parts, &[&registry.host], &all)?;
+        Ok(Self { server, aws, registry })
     }
 
     /// A client in a project's folder.
     pub fn client(&self, project: &Project) -> Client {
-        Client::new(&self.table.parts, project.path(), &self.server.url)
+        Client::new(&self.aws.parts, project.path(), &self.server.url)
     }
 
     /// Why the last build failed, in a word.
@@ -59,19 +59,19 @@ impl Shop {
         Ok(answer["builds"][0]["reason"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// A name in the registry of this shop.
+    /// A name in the registry of this environment.
     pub fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host)
     }
 
     /// What skopeo, a third party, prints about an image.
     pub async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
-        skopeo::inspect(&self.table.parts, image, args).await
+        skopeo::inspect(&self.aws.parts, image, args).await
     }
 
     /// Everything that a failed assertion should show.
-    pub fn story(&self, ended: &Ended) -> String {
-        let calls: Vec<String> = self.table.proxy.calls().iter().map(|call| format!("{call:?}")).collect();
+    pub fn details(&self, ended: &Ended) -> String {
+        let calls: Vec<String> = self.aws.proxy.calls().iter().map(|call| format!("{call:?}")).collect();
         format!(
             "client: {:?}\n{}\n{}\nserver:\n{}\ncalls:\n{}",
             ended.code,
@@ -85,7 +85,7 @@ impl Shop {
     /// The tasks that were started, in order, each with the call that did so.
     pub fn started(&self) -> Vec<(String, Value)> {
         let mut started: Vec<(String, Value)> = Vec::new();
-        for call in self.table.proxy.calls_of("ecs:RunTask") {
+        for call in self.aws.proxy.calls_of("ecs:RunTask") {
             let Some(arn) = call.answer["tasks"][0]["taskArn"].as_str() else { continue };
             if started.iter().all(|(known, _)| known != arn) {
                 started.push((arn.to_owned(), call.request.clone()));
@@ -94,21 +94,21 @@ impl Shop {
         started
     }
 
-    /// The server's variables for contexts in this table's bucket.
-    pub fn bucket(table: &Table) -> [(&'static str, String); 4] {
+    /// The server's variables for contexts in this test's bucket.
+    pub fn bucket(aws: &AwsEnv) -> [(&'static str, String); 4] {
         [
-            ("S3_ENDPOINT", table.proxy.host_on(&table.bed.host)),
+            ("S3_ENDPOINT", aws.proxy.host_on(&aws.emulator.host)),
             ("S3_SSL", "false".to_owned()),
-            ("S3_BUCKET", table.names.bucket.clone()),
-            ("S3_REGION", table.names.region.clone()),
+            ("S3_BUCKET", aws.names.bucket.clone()),
+            ("S3_REGION", aws.names.region.clone()),
         ]
     }
 
     /// The variables of a secret to create for the agent image.
-    pub fn pull_secret(table: &Table) -> [(&'static str, String); 3] {
+    pub fn pull_secret(aws: &AwsEnv) -> [(&'static str, String); 3] {
         let (user, password) = LOGIN;
         [
-            ("AGENT_IMAGE_SECRET_NAME", table.names.secret_name.clone()),
+            ("AGENT_IMAGE_SECRET_NAME", aws.names.secret_name.clone()),
             ("AGENT_IMAGE_SECRET_USERNAME", user.to_owned()),
             ("AGENT_IMAGE_SECRET_PASSWORD", password.to_owned()),
         ]
@@ -116,7 +116,7 @@ impl Shop {
 
     /// The S3 variables of a client with keys of its own.
     pub fn with_bucket(&self, client: Client) -> Client {
-        let bucket = Self::bucket(&self.table);
+        let bucket = Self::bucket(&self.aws);
         let client = bucket.iter().fold(client, |client, (name, value)| client.with(name, value));
         client.with("S3_ACCESS_KEY", CLIENT).with("S3_SECRET_KEY", "client-secret")
     }

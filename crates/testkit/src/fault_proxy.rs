@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
-/// Where a tap's upstream is.
+/// Where a proxy's upstream is.
 #[derive(Debug, Clone)]
 pub enum Upstream {
     /// `host:port`.
@@ -37,12 +37,12 @@ pub enum Moment {
 struct Trap {
     pattern: String,
     moment: Moment,
-    sprung: oneshot::Sender<()>,
+    reached: oneshot::Sender<()>,
 }
 
-/// What all connections of a tap share.
+/// What all connections of a proxy share.
 #[derive(Debug, Default)]
-struct Shared {
+struct TrapState {
     traps: Mutex<VecDeque<Trap>>,
     seen: Mutex<Vec<String>>,
     answers: Mutex<Vec<String>>,
@@ -51,12 +51,12 @@ struct Shared {
 
 /// A running proxy; ends with its owner.
 #[derive(Debug)]
-pub struct Tap {
-    shared: Arc<Shared>,
+pub struct FaultProxy {
+    shared: Arc<TrapState>,
     _tasks: JoinSet<()>,
 }
 
-impl Tap {
+impl FaultProxy {
     /// Listens on a TCP address.
     pub async fn tcp(listen: &str, upstream: Upstream) -> Result<(Self, std::net::SocketAddr)> {
         let listener = TcpListener::bind(listen).await?;
@@ -80,7 +80,7 @@ impl Tap {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(TrapState::default());
         let mut tasks = JoinSet::new();
         let state = Arc::clone(&shared);
         tasks.spawn(async move {
@@ -93,10 +93,10 @@ impl Tap {
     }
 
     /// Sets a trap: the returned receiver fires when a request line holding every part of `pattern` (parts divided by
-    /// `*`) has gone by. That connection then stands still until [`Tap::release`].
+    /// `*`) has gone by. That connection then stands still until [`FaultProxy::release`].
     pub fn trap(&self, pattern: &str, moment: Moment) -> oneshot::Receiver<()> {
-        let (sprung, receiver) = oneshot::channel();
-        lock(&self.shared.traps).push_back(Trap { pattern: pattern.to_owned(), moment, sprung });
+        let (reached, receiver) = oneshot::channel();
+        lock(&self.shared.traps).push_back(Trap { pattern: pattern.to_owned(), moment, reached });
         receiver
     }
 
@@ -120,19 +120,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl TrapState {
     /// Notes a request line; says when to stand still, if a trap was set for it.
     fn note(&self, line: &str) -> Option<Moment> {
         lock(&self.seen).push(line.to_owned());
         let mut traps = lock(&self.traps);
         let hit = traps.iter().position(|trap| trap.pattern.split('*').all(|part| line.contains(part)))?;
         let trap = traps.remove(hit)?;
-        let _ = trap.sprung.send(());
+        let _ = trap.reached.send(());
         Some(trap.moment)
     }
 }
 
-async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, upstream: Upstream, shared: Arc<Shared>) {
+async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, upstream: Upstream, shared: Arc<TrapState>) {
     let (down_read, down_write) = tokio::io::split(stream);
     match upstream {
         Upstream::Tcp(addr) => {
@@ -154,7 +154,7 @@ async fn relay<DR, DW, UR, UW>(
     mut down_write: DW,
     mut up_read: UR,
     mut up_write: UW,
-    shared: &Shared,
+    shared: &TrapState,
 ) where
     DR: AsyncRead + Unpin,
     DW: AsyncWrite + Unpin,
@@ -235,19 +235,19 @@ mod tests {
     async fn a_trap_holds_the_answer_and_lets_the_request_through() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Upstream::Tcp(server.local_addr().unwrap().to_string());
-        let (tap, addr) = Tap::tcp("127.0.0.1:0", upstream).await.unwrap();
-        let sprung = tap.trap("POST*/report", Moment::BeforeAnswer);
+        let (proxy, addr) = FaultProxy::tcp("127.0.0.1:0", upstream).await.unwrap();
+        let reached = proxy.trap("POST*/report", Moment::BeforeAnswer);
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(b"POST /v1/runs/x/report HTTP/1.1\r\n\r\n").await.unwrap();
         let (mut got, _) = server.accept().await.unwrap();
         let mut buf = [0; 33];
         got.read_exact(&mut buf).await.unwrap();
-        sprung.await.unwrap();
+        reached.await.unwrap();
         got.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
-        tap.release();
+        proxy.release();
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer).await;
         assert!(answer.is_empty());
-        assert_eq!(tap.seen(), ["POST /v1/runs/x/report HTTP/1.1"]);
+        assert_eq!(proxy.seen(), ["POST /v1/runs/x/report HTTP/1.1"]);
     }
 }

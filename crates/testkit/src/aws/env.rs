@@ -1,11 +1,11 @@
-//! What tests of the bed begin with: a proxy of their own, a family and a cluster of their own, plain calls.
+//! What tests of the emulator begin with: a proxy of their own, a family and a cluster of their own, plain calls.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Bed, Names, Policy, Proxy};
+use super::{AwsProxy, Emulator, Policy, PolicyNames};
 use crate::engine::Engine;
 use crate::parts::Parts;
 use crate::process::until;
@@ -18,41 +18,42 @@ pub const CLIENT: &str = "AKIACLIENTOFTESTS001";
 
 /// What a test has of AWS for itself.
 #[derive(Debug)]
-pub struct Table {
+pub struct AwsEnv {
     /// The real parts.
     pub parts: Parts,
     /// The emulator.
-    pub bed: Bed,
+    pub emulator: Emulator,
     /// The engine on which it starts containers.
     pub engine: Engine,
     /// What the policies name.
-    pub names: Names,
+    pub names: PolicyNames,
     /// The proxy before the emulator.
-    pub proxy: Proxy,
+    pub proxy: AwsProxy,
     _s3: Option<S3>,
 }
 
-impl Table {
+impl AwsEnv {
     /// The server has the baseline alone.
-    pub async fn laid(name: &str) -> Result<Self> {
+    pub async fn new(name: &str) -> Result<Self> {
         Self::with(name, None).await
     }
 
     /// The same with an S3 server behind the proxy, for client and task role.
     pub async fn with_s3(name: &str) -> Result<Self> {
-        let (parts, bed) = (Parts::required(), Bed::required());
-        let keys = [Keys::new(CLIENT, "client-secret"), Keys::new(SERVER, "server-secret"), bed.task.clone()];
+        let (parts, emulator) = (Parts::required(), Emulator::required());
+        let keys =
+            [Keys::new(CLIENT, "client-secret"), Keys::new(SERVER, "server-secret"), emulator.task.clone()];
         let s3 = S3::listening(&parts, &parts.gateway, &keys).await?;
         Self::with(name, Some(s3)).await
     }
 
     async fn with(name: &str, s3: Option<S3>) -> Result<Self> {
-        let (parts, bed) = (Parts::required(), Bed::required());
+        let (parts, emulator) = (Parts::required(), Emulator::required());
         let name = format!("{name}-{}", std::process::id());
-        let role = |role: &str| format!("arn:aws:iam::{}:role/{role}", bed.account);
-        let names = Names {
-            region: bed.region.clone(),
-            account: bed.account.clone(),
+        let role = |role: &str| format!("arn:aws:iam::{}:role/{role}", emulator.account);
+        let names = PolicyNames {
+            region: emulator.region.clone(),
+            account: emulator.account.clone(),
             cluster: name.clone(),
             bucket: s3.as_ref().map_or("none", |s3| &s3.bucket).to_owned(),
             family: name.clone(),
@@ -62,11 +63,11 @@ impl Table {
             log_group: format!("/{name}"),
         };
         let host = s3.as_ref().map(|s3| s3.host.as_str());
-        let proxy = Proxy::start(&bed, host, &["127.0.0.1", &bed.host]).await?;
+        let proxy = AwsProxy::start(&emulator, host, &["127.0.0.1", &emulator.host]).await?;
         proxy.grant("server", SERVER, Policy::example("server", &names)?);
         proxy.grant("client", CLIENT, Policy::example("client", &names)?);
-        proxy.grant("agent", &bed.task.id, Policy::example("task-role", &names)?);
-        Ok(Self { engine: Engine::new(&parts), parts, bed, names, proxy, _s3: s3 })
+        proxy.grant("agent", &emulator.task.id, Policy::example("task-role", &names)?);
+        Ok(Self { engine: Engine::new(&parts), parts, emulator, names, proxy, _s3: s3 })
     }
 
     /// Gives the server what goes beyond the baseline.
@@ -98,7 +99,7 @@ impl Table {
     pub async fn ask(&self, action: &str, body: &Value) -> Result<(u16, Value)> {
         let (service, name) = action.split_once(':').context("service:Action")?;
         let target = if service == "ecs" { "AmazonEC2ContainerServiceV20141113" } else { service };
-        let region = &self.bed.region;
+        let region = &self.emulator.region;
         let signed = format!("AWS4-HMAC-SHA256 Credential={SERVER}/20260101/{region}/{service}/aws4_request");
         let request = reqwest::Client::new().post(self.proxy.url()).header("authorization", signed);
         let request = request.header("x-amz-target", format!("{target}.{name}")).body(body.to_string());
@@ -120,7 +121,7 @@ impl Table {
         self.define_container(arch, container).await
     }
 
-    /// The same with the container's own members on top. The bed takes from the image's index what the architecture is.
+    /// The same with the container's own members on top. The emulator takes from the image's index what the architecture is.
     pub async fn define_container(&self, arch: &str, own: Value) -> Result<String> {
         let mut container = json!({ "name": "agent", "image": self.parts.agent_index, "essential": true });
         container

@@ -15,14 +15,14 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// One address. While it is closed, nothing listens there, and every connection is cut.
-pub(super) struct Door {
+pub(super) struct ClosableListener {
     addr: SocketAddr,
     listener: Option<TcpListener>,
     open: watch::Receiver<bool>,
     connections: CancellationToken,
 }
 
-impl Door {
+impl ClosableListener {
     pub(super) async fn new(ip: &str, open: watch::Receiver<bool>) -> io::Result<Self> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let addr = listener.local_addr()?;
@@ -34,11 +34,11 @@ impl Door {
     }
 }
 
-impl Listener for Door {
-    type Io = Thread;
+impl Listener for ClosableListener {
+    type Io = CuttableStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Thread, SocketAddr) {
+    async fn accept(&mut self) -> (CuttableStream, SocketAddr) {
         loop {
             if !*self.open.borrow_and_update() {
                 self.listener = None;
@@ -60,7 +60,7 @@ impl Listener for Door {
                 Ok(()) = self.open.changed() => {}
                 Ok((stream, peer)) = listener.accept() => {
                     let cut = self.connections.child_token();
-                    return (Thread { stream, was_cut: Box::pin(cut.clone().cancelled_owned()), cut }, peer);
+                    return (CuttableStream { stream, was_cut: Box::pin(cut.clone().cancelled_owned()), cut }, peer);
                 }
             }
         }
@@ -72,13 +72,13 @@ impl Listener for Door {
 }
 
 /// A connection that ends with an error once it is cut.
-pub(super) struct Thread {
+pub(super) struct CuttableStream {
     stream: TcpStream,
     cut: CancellationToken,
     was_cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Thread {
+impl CuttableStream {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.was_cut.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionReset.into()),
@@ -87,7 +87,7 @@ impl Thread {
     }
 }
 
-impl AsyncRead for Thread {
+impl AsyncRead for CuttableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -98,7 +98,7 @@ impl AsyncRead for Thread {
     }
 }
 
-impl AsyncWrite for Thread {
+impl AsyncWrite for CuttableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
@@ -115,9 +115,9 @@ impl AsyncWrite for Thread {
 
 /// What a request knows of its connection: how to cut it.
 #[derive(Debug, Clone)]
-pub(super) struct Scissors(CancellationToken);
+pub(super) struct CutHandle(CancellationToken);
 
-impl Scissors {
+impl CutHandle {
     /// Cuts the connection; never comes back, since with it goes whoever waits for an answer.
     pub(super) async fn cut(&self) -> ! {
         self.0.cancel();
@@ -125,8 +125,8 @@ impl Scissors {
     }
 }
 
-impl Connected<IncomingStream<'_, Door>> for Scissors {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, ClosableListener>> for CutHandle {
+    fn connect_info(stream: IncomingStream<'_, ClosableListener>) -> Self {
         Self(stream.io().cut.clone())
     }
 }

@@ -1,11 +1,11 @@
-//! Where the ladder's AWS is.
+//! The emulator of AWS that the ladder starts.
 
 use crate::parts::required;
 use crate::s3::Keys;
 
-/// The emulator, as the ladder names it.
+/// Where the emulator is and what it is configured with.
 #[derive(Debug, Clone)]
-pub struct Bed {
+pub struct Emulator {
     /// `BAKERY_TEST_AWS_ENDPOINT`: the emulator's URL.
     pub endpoint: String,
     /// `BAKERY_TEST_AWS_HOST`: the address of this machine in the network that tasks join.
@@ -20,7 +20,7 @@ pub struct Bed {
     pub task_token: String,
 }
 
-impl Bed {
+impl Emulator {
     /// Reads it.
     ///
     /// # Panics

@@ -9,20 +9,20 @@ use bakery_testkit::process::until;
 use bakery_testkit::project::{Project, numbered};
 use serde_json::json;
 
-use bakery_testkit::kitchen::{Kitchen, single};
+use bakery_testkit::k8s_env::{K8sEnv, single};
 
 /// The build's reason, and what was said, are what they should be.
 async fn expect(
-    kitchen: &Kitchen,
+    env: &K8sEnv,
     project: &Project,
     ended: &Ended,
     code: i32,
     reason: &str,
     words: &[&str],
 ) -> Result<()> {
-    let story = kitchen.story(ended);
+    let story = env.details(ended);
     ensure!(ended.code == Some(code), "exit {code} was expected\n{story}");
-    let view = kitchen.view(project, &ended.build()?).await?;
+    let view = env.view(project, &ended.build()?).await?;
     ensure!(view["reason"] == reason, "{reason} was expected: {view}\n{story}");
     for word in words {
         ensure!(ended.out.contains(word) || ended.err.contains(word), "no {word:?} in\n{story}");
@@ -33,12 +33,12 @@ async fn expect(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_wants_more_memory_than_the_task_has_says_so() -> Result<()> {
-    let kitchen = Kitchen::open("oom", &[]).await?;
-    let config = single(&kitchen.image("oom/app:1")).replace("global:\n", "global:\n  memory: 128\n");
-    let project = Project::new(&kitchen.parts, "RUN x=xxxxxxxx; while true; do x=$x$x; done", &config)?;
-    let ended = kitchen.client(&project).run(&[]).await?;
-    expect(&kitchen, &project, &ended, 1, "out-of-memory", &["memory"]).await?;
-    kitchen.gone(Duration::from_secs(20)).await
+    let env = K8sEnv::start("oom", &[]).await?;
+    let config = single(&env.image("oom/app:1")).replace("global:\n", "global:\n  memory: 128\n");
+    let project = Project::new(&env.parts, "RUN x=xxxxxxxx; while true; do x=$x$x; done", &config)?;
+    let ended = env.client(&project).run(&[]).await?;
+    expect(&env, &project, &ended, 1, "out-of-memory", &["memory"]).await?;
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,48 +47,48 @@ async fn an_image_that_cannot_be_pulled_is_said_at_once_and_fails_at_the_provisi
     let image =
         registry.rsplit_once("/bakery/").context("the ladder's registry")?.0.to_owned() + "/nothing/here:1";
     let vars = [("AGENT_IMAGE", image.as_str()), ("BUILD_PROVISION_TIMEOUT", "12s")];
-    let kitchen = Kitchen::open("pull", &vars).await?;
-    let project = Project::new(&kitchen.parts, "RUN true", &single(&kitchen.image("pull/app:1")))?;
-    let ended = kitchen.client(&project).run(&[]).await?;
+    let env = K8sEnv::start("pull", &vars).await?;
+    let project = Project::new(&env.parts, "RUN true", &single(&env.image("pull/app:1")))?;
+    let ended = env.client(&project).run(&[]).await?;
     let words = ["ErrImagePull", &image, "BUILD_PROVISION_TIMEOUT (12s)", "AGENT_IMAGE"];
-    expect(&kitchen, &project, &ended, 4, "image-pull", &words).await?;
-    kitchen.gone(Duration::from_secs(20)).await
+    expect(&env, &project, &ended, 4, "image-pull", &words).await?;
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_nothing_has_room_for_says_what_is_missing() -> Result<()> {
-    let kitchen = Kitchen::open("room", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
-    let config = single(&kitchen.image("room/app:1")).replace("global:\n", "global:\n  cpu: 500\n");
-    let project = Project::new(&kitchen.parts, "RUN true", &config)?;
-    let ended = kitchen.client(&project).run(&[]).await?;
+    let env = K8sEnv::start("room", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
+    let config = single(&env.image("room/app:1")).replace("global:\n", "global:\n  cpu: 500\n");
+    let project = Project::new(&env.parts, "RUN true", &config)?;
+    let ended = env.client(&project).run(&[]).await?;
     let words = ["Insufficient cpu", "trying once more"];
-    expect(&kitchen, &project, &ended, 4, "no-capacity", &words).await?;
-    kitchen.gone(Duration::from_secs(20)).await
+    expect(&env, &project, &ended, 4, "no-capacity", &words).await?;
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_architecture_that_no_node_has_is_said_to_be_none_here() -> Result<()> {
-    let kitchen = Kitchen::open("arch", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
-    let config = single(&kitchen.image("arch/app:1")).replace("arch: amd64", "arch: arm64");
-    let project = Project::new(&kitchen.parts, "RUN true", &config)?;
-    let ended = kitchen.client(&project).run(&[]).await?;
+    let env = K8sEnv::start("arch", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
+    let config = single(&env.image("arch/app:1")).replace("arch: amd64", "arch: arm64");
+    let project = Project::new(&env.parts, "RUN true", &config)?;
+    let ended = env.client(&project).run(&[]).await?;
     let words = ["no node of the cluster is labelled kubernetes.io/arch=arm64,kubernetes.io/os=linux"];
-    expect(&kitchen, &project, &ended, 1, "no-such-arch", &words).await?;
-    kitchen.gone(Duration::from_secs(20)).await
+    expect(&env, &project, &ended, 1, "no-such-arch", &words).await?;
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_deleted_by_hand_is_noticed_and_tried_once_more() -> Result<()> {
-    let kitchen = Kitchen::open("deleted", &[]).await?;
+    let env = K8sEnv::start("deleted", &[]).await?;
     let steps = format!("{}\nRUN sleep 600", numbered("tick", 1, 100));
-    let project = Project::new(&kitchen.parts, &steps, &single(&kitchen.image("deleted/app:1")))?;
-    let client = kitchen.client(&project);
+    let project = Project::new(&env.parts, &steps, &single(&env.image("deleted/app:1")))?;
+    let client = env.client(&project);
     let child = client.spawn(&[])?;
     for attempt in [1, 2] {
         let mut found = None;
         // The line that says that the step runs comes before the deletion, so the agent has spoken.
         until("a running pod of this attempt", Duration::from_mins(1), async || {
-            let pods = kitchen.space.ours("pods").await.unwrap_or_default();
+            let pods = env.namespace.ours("pods").await.unwrap_or_default();
             found = pods.into_iter().find_map(|pod| {
                 let name = pod["metadata"]["name"].as_str()?.to_owned();
                 let this =
@@ -99,28 +99,28 @@ async fn a_pod_deleted_by_hand_is_noticed_and_tried_once_more() -> Result<()> {
         })
         .await?;
         tokio::time::sleep(Duration::from_secs(4)).await;
-        kitchen.space.kubectl(&["delete", "pod", &found.context("a pod")?, "--wait=false"]).await?;
+        env.namespace.kubectl(&["delete", "pod", &found.context("a pod")?, "--wait=false"]).await?;
     }
     let ended = finish(child).await?;
     let words = ["the pod is being deleted, and not by this server", "trying once more"];
-    expect(&kitchen, &project, &ended, 4, "evicted", &words).await?;
-    kitchen.gone(Duration::from_secs(20)).await
+    expect(&env, &project, &ended, 4, "evicted", &words).await?;
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_deleted_by_hand_takes_its_pod_along_before_the_next_begins() -> Result<()> {
-    let kitchen = Kitchen::open("orphaned", &[]).await?;
+    let env = K8sEnv::start("orphaned", &[]).await?;
     // The step does not hear SIGTERM, so the pod lives on after its Job for as long as it may.
     let steps = format!("{}\nRUN trap '' TERM; sleep 20", numbered("tick", 1, 100));
-    let project = Project::new(&kitchen.parts, &steps, &single(&kitchen.image("orphaned/app:1")))?;
-    let client = kitchen.client(&project);
+    let project = Project::new(&env.parts, &steps, &single(&env.image("orphaned/app:1")))?;
+    let client = env.client(&project);
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("tick 1").await?.build.context("build")?;
-    kitchen.space.kubectl(&["delete", "job", &format!("bk-{build}-0-1"), "--wait=false"]).await?;
+    env.namespace.kubectl(&["delete", "job", &format!("bk-{build}-0-1"), "--wait=false"]).await?;
     let mut most = 0;
     until("a second attempt", Duration::from_mins(1), async || {
-        let pods = kitchen.space.ours("pods").await.unwrap_or_default();
+        let pods = env.namespace.ours("pods").await.unwrap_or_default();
         let live = |phase: &serde_json::Value| phase == "Running" || phase == "Pending";
         most = most.max(pods.iter().filter(|pod| live(&pod["status"]["phase"])).count());
         pods.iter().any(|pod| {
@@ -130,29 +130,29 @@ async fn a_job_deleted_by_hand_takes_its_pod_along_before_the_next_begins() -> R
     .await?;
     ensure!(most == 1, "{most} pods of one task lived at the same time");
     log.until("tick 1").await?;
-    ensure!(child.wait().await?.code() == Some(0), "{}", kitchen.server.log());
-    kitchen.gone(Duration::from_secs(30)).await
+    ensure!(child.wait().await?.code() == Some(0), "{}", env.server.log());
+    env.gone(Duration::from_secs(30)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_is_named_whether_it_forbids_the_job_or_its_pod() -> Result<()> {
-    let kitchen = Kitchen::open("quota", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
-    let project = Project::new(&kitchen.parts, "RUN true", &single(&kitchen.image("quota/app:1")))?;
+    let env = K8sEnv::start("quota", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
+    let project = Project::new(&env.parts, "RUN true", &single(&env.image("quota/app:1")))?;
     for hard in [json!({ "pods": "0" }), json!({ "count/jobs.batch": "0" })] {
         let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "none" },
                             "spec": { "hard": hard } });
-        kitchen.space.apply(&quota).await?;
+        env.namespace.apply(&quota).await?;
         until("a quota that counts", Duration::from_secs(20), async || {
-            let quotas = kitchen.space.get("resourcequotas").await.unwrap_or_default();
+            let quotas = env.namespace.get("resourcequotas").await.unwrap_or_default();
             quotas.first().is_some_and(|quota| quota["status"]["hard"] == hard)
         })
         .await?;
-        let ended = kitchen.client(&project).run(&[]).await?;
+        let ended = env.client(&project).run(&[]).await?;
         let words = ["exceeded quota: none", "ResourceQuota"];
-        expect(&kitchen, &project, &ended, 4, "no-capacity", &words).await?;
-        kitchen.space.kubectl(&["delete", "resourcequota", "none"]).await?;
+        expect(&env, &project, &ended, 4, "no-capacity", &words).await?;
+        env.namespace.kubectl(&["delete", "resourcequota", "none"]).await?;
     }
-    kitchen.gone(Duration::from_secs(20)).await
+    env.gone(Duration::from_secs(20)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,22 +161,22 @@ async fn a_namespace_that_is_missing_is_named() -> Result<()> {
     let kubeconfig = cluster.kubeconfig.display().to_string();
     // With every right, so that it is not the rights that are missing.
     let vars = [("K8S_NAMESPACE", "bakery-nowhere"), ("KUBECONFIG", kubeconfig.as_str())];
-    let kitchen = Kitchen::open("missing", &vars).await?;
-    let project = Project::new(&kitchen.parts, "RUN true", &single(&kitchen.image("missing/app:1")))?;
-    let ended = kitchen.client(&project).run(&[]).await?;
+    let env = K8sEnv::start("missing", &vars).await?;
+    let project = Project::new(&env.parts, "RUN true", &single(&env.image("missing/app:1")))?;
+    let ended = env.client(&project).run(&[]).await?;
     let words = ["namespaces \"bakery-nowhere\" not found", "K8S_NAMESPACE"];
-    expect(&kitchen, &project, &ended, 4, "launch-refused", &words).await
+    expect(&env, &project, &ended, 4, "launch-refused", &words).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_admits_no_root_is_named() -> Result<()> {
-    let kitchen = Kitchen::open("restricted", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
+    let env = K8sEnv::start("restricted", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
     let label = "pod-security.kubernetes.io/enforce=restricted";
-    kitchen.space.cluster.kubectl(&["label", "namespace", &kitchen.space.name, label, "--overwrite"]).await?;
-    let project = Project::new(&kitchen.parts, "RUN true", &single(&kitchen.image("restricted/app:1")))?;
-    let ended = kitchen.client(&project).run(&[]).await?;
+    env.namespace.cluster.kubectl(&["label", "namespace", &env.namespace.name, label, "--overwrite"]).await?;
+    let project = Project::new(&env.parts, "RUN true", &single(&env.image("restricted/app:1")))?;
+    let ended = env.client(&project).run(&[]).await?;
     let words = ["violates PodSecurity", "baseline"];
-    expect(&kitchen, &project, &ended, 4, "launch-refused", &words).await
+    expect(&env, &project, &ended, 4, "launch-refused", &words).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,36 +198,36 @@ async fn a_build_that_fills_its_disk_is_evicted_and_says_why() -> Result<()> {
         ),
     ] {
         std::fs::write(&file, format!("k8s: {{ {settings} }}\n"))?;
-        let kitchen = Kitchen::open(name, &[("K8S_CONFIG_PATH", &file)]).await?;
+        let env = K8sEnv::start(name, &[("K8S_CONFIG_PATH", &file)]).await?;
         // What a pre-script writes at the root of the source lies on the work volume.
         let script_of_volume =
             "  pre-script: dd if=/dev/zero of=big bs=1M count=200 2>/dev/null; sleep 120\n";
-        let config = single(&kitchen.image("disk/app:1"));
+        let config = single(&env.image("disk/app:1"));
         let config = if name == "volume" {
             config.replace("global:\n", &format!("global:\n{script_of_volume}"))
         } else {
             config
         };
-        let project = Project::new(&kitchen.parts, script, &config)?;
-        let ended = kitchen.client(&project).run(&[]).await?;
-        expect(&kitchen, &project, &ended, 1, "disk-full", &[words]).await?;
-        kitchen.gone(Duration::from_secs(20)).await?;
+        let project = Project::new(&env.parts, script, &config)?;
+        let ended = env.client(&project).run(&[]).await?;
+        expect(&env, &project, &ended, 1, "disk-full", &[words]).await?;
+        env.gone(Duration::from_secs(20)).await?;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_the_pod() -> Result<()> {
-    let kitchen = Kitchen::open("cancel", &[]).await?;
+    let env = K8sEnv::start("cancel", &[]).await?;
     let steps = format!("{}\nRUN sleep 600", numbered("tick", 3, 100));
-    let project = Project::new(&kitchen.parts, &steps, &single(&kitchen.image("cancel/app:1")))?;
-    let client = kitchen.client(&project);
+    let project = Project::new(&env.parts, &steps, &single(&env.image("cancel/app:1")))?;
+    let client = env.client(&project);
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("tick 3").await?.build.context("build")?;
     let cancelled = client.run(&["cancel", &build]).await?;
-    ensure!(cancelled.code == Some(0), "{}", kitchen.story(&cancelled));
-    kitchen.gone(Duration::from_secs(15)).await?;
+    ensure!(cancelled.code == Some(0), "{}", env.details(&cancelled));
+    env.gone(Duration::from_secs(15)).await?;
     ensure!(child.wait().await?.code() == Some(1), "a build that somebody else cancelled did not end well");
     Ok(())
 }

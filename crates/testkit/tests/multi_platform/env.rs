@@ -3,30 +3,30 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::aws::Table;
+use bakery_testkit::aws::AwsEnv;
 use bakery_testkit::client::Ended;
-use bakery_testkit::kitchen::Kitchen;
+use bakery_testkit::k8s_env::K8sEnv;
 use serde_json::Value;
 
 /// Fields are dropped in order: the server first.
-pub(crate) struct Pair {
-    pub(crate) kitchen: Kitchen,
-    pub(crate) table: Table,
+pub(crate) struct MultiPlatformEnv {
+    pub(crate) k8s: K8sEnv,
+    pub(crate) aws: AwsEnv,
 }
 
-impl Pair {
+impl MultiPlatformEnv {
     /// A server that is up. Its `CONTROLLER_URL` has the address by which pods reach this machine; tasks reach them all.
     pub(crate) async fn open(name: &str) -> Result<Self> {
-        let table = Table::laid(name).await?;
-        let aws = table.vars();
-        let vars: Vec<_> = aws.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let kitchen = Kitchen::open(name, &vars).await?;
-        Ok(Self { kitchen, table })
+        let aws = AwsEnv::new(name).await?;
+        let aws_vars = aws.vars();
+        let vars: Vec<_> = aws_vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let k8s = K8sEnv::start(name, &vars).await?;
+        Ok(Self { k8s, aws })
     }
 
     /// The one task that ECS was made to start.
     pub(crate) fn task(&self) -> Result<String> {
-        let tasks = self.table.proxy.tasks();
+        let tasks = self.aws.proxy.tasks();
         ensure!(tasks.len() == 1, "one task: {tasks:?}");
         Ok(tasks[0]["taskArn"].as_str().context("no ARN")?.to_owned())
     }
@@ -34,23 +34,23 @@ impl Pair {
     /// One task was started, and pods for one Job.
     pub(crate) async fn started_once(&self) -> Result<()> {
         self.task()?;
-        let made = self.kitchen.space.made().await?;
+        let made = self.k8s.namespace.made().await?;
         ensure!(made.len() == 1, "one Job: {made:?}");
         Ok(())
     }
 
     /// Waits until nothing of ours is left on either platform.
     pub(crate) async fn gone(&self) -> Result<()> {
-        self.kitchen.gone(Duration::from_secs(20)).await?;
-        for task in self.table.proxy.tasks() {
-            self.table.reaches(task["taskArn"].as_str().context("no ARN")?, "STOPPED").await?;
+        self.k8s.gone(Duration::from_secs(20)).await?;
+        for task in self.aws.proxy.tasks() {
+            self.aws.reaches(task["taskArn"].as_str().context("no ARN")?, "STOPPED").await?;
         }
         Ok(())
     }
 
     /// Everything that a failed assertion should show.
-    pub(crate) fn story(&self, ended: &Ended) -> String {
-        format!("{}\ncalls:\n{:#?}", self.kitchen.story(ended), self.table.proxy.calls())
+    pub(crate) fn details(&self, ended: &Ended) -> String {
+        format!("{}\ncalls:\n{:#?}", self.k8s.details(ended), self.aws.proxy.calls())
     }
 }
 

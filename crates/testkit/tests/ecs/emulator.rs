@@ -1,7 +1,7 @@
-//! What the bed itself promises, by plain calls: tasks are real containers, and calls are seen and judged.
+//! What the emulator itself promises, by plain calls: tasks are real containers, and calls are seen and judged.
 
 use anyhow::{Result, ensure};
-use bakery_testkit::aws::{Outcome, Policy, SERVER, Table};
+use bakery_testkit::aws::{AwsEnv, Outcome, Policy, SERVER};
 use bakery_testkit::registry::{LOGIN, Registry, basic_auth};
 use bakery_testkit::skopeo::{inspect, skopeo};
 use serde_json::{Value, json};
@@ -17,87 +17,87 @@ exit 7"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_a_real_container_of_its_architecture_with_its_roles_keys() -> Result<()> {
-    let table = Table::laid("real").await?;
+    let aws = AwsEnv::new("real").await?;
     let mut tasks = Vec::new();
     for (arch, machine) in [("X86_64", "x86_64"), ("ARM64", "aarch64")] {
-        let definition = table.define(arch, LOOK).await?;
-        let mut launch = table.launch(&definition);
-        let variables = [("WORD", "flour"), ("MACHINE", machine), ("KEY", &table.bed.task.id)]
+        let definition = aws.define(arch, LOOK).await?;
+        let mut launch = aws.launch(&definition);
+        let variables = [("WORD", "flour"), ("MACHINE", machine), ("KEY", &aws.emulator.task.id)]
             .map(|(name, value)| json!({ "name": name, "value": value }));
         launch["overrides"]["containerOverrides"] = json!([{ "name": "agent", "environment": variables }]);
-        tasks.push(table.run(&launch).await?);
+        tasks.push(aws.run(&launch).await?);
     }
     for task in &tasks {
-        let ended = table.exits(task, 7).await?;
+        let ended = aws.exits(task, 7).await?;
         assert_eq!(ended["stopCode"], "EssentialContainerExited");
     }
     // The image's own program, which says what it misses.
-    let definition = table.define_container("X86_64", json!({})).await?;
-    let task = table.run(&table.launch(&definition)).await?;
-    table.exits(&task, 1).await?;
+    let definition = aws.define_container("X86_64", json!({})).await?;
+    let task = aws.run(&aws.launch(&definition)).await?;
+    aws.exits(&task, 1).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kaniko_in_a_task_pushes_to_a_registry_of_this_machine() -> Result<()> {
-    let table = Table::laid("push").await?;
-    let registry = Registry::start(&table.parts).await?;
+    let aws = AwsEnv::new("push").await?;
+    let registry = Registry::start(&aws.parts).await?;
     let mut tasks = Vec::new();
     for arch in ["X86_64", "ARM64"] {
-        let image = format!("{}/bed/{}:1", registry.host, arch.to_lowercase());
+        let image = format!("{}/emulator/{}:1", registry.host, arch.to_lowercase());
         let script = format!(
             "mkdir /kaniko/ctx && printf 'FROM {}\\nRUN echo flour >/x\\n' >/kaniko/ctx/Dockerfile && \
              /kaniko/executor --context=dir:///kaniko/ctx --insecure --insecure-pull --destination={image}",
-            table.parts.base_image
+            aws.parts.base_image
         );
-        tasks.push((image, table.run(&table.launch(&table.define(arch, &script).await?)).await?));
+        tasks.push((image, aws.run(&aws.launch(&aws.define(arch, &script).await?)).await?));
     }
     for ((image, task), arch) in tasks.iter().zip(["amd64", "arm64"]) {
-        table.exits(task, 0).await?;
-        assert_eq!(inspect(&table.parts, image, &["--config"]).await?["architecture"], arch);
+        aws.exits(task, 0).await?;
+        assert_eq!(inspect(&aws.parts, image, &["--config"]).await?["architecture"], arch);
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_token_starts_one_task_however_often_it_is_sent() -> Result<()> {
-    let table = Table::laid("token").await?;
-    let definition = table.define("X86_64", "sleep 60").await?;
-    let mut launch = table.launch(&definition);
+    let aws = AwsEnv::new("token").await?;
+    let definition = aws.define("X86_64", "sleep 60").await?;
+    let mut launch = aws.launch(&definition);
     launch["clientToken"] = "bk-one".into();
     launch["startedBy"] = "bk-one".into();
-    let (first, second) = tokio::join!(table.run(&launch), table.run(&launch));
+    let (first, second) = tokio::join!(aws.run(&launch), aws.run(&launch));
     let (first, second) = (first?, second?);
     assert_eq!(first, second);
     launch["startedBy"] = "somebody".into();
-    let (status, answer) = table.ask("ecs:RunTask", &launch).await?;
+    let (status, answer) = aws.ask("ecs:RunTask", &launch).await?;
     assert_eq!((status, answer["__type"].as_str()), (400, Some("ConflictException")));
     assert_eq!(answer["resourceIds"], json!([first]));
-    let calls = table.proxy.calls_of("ecs:RunTask");
+    let calls = aws.proxy.calls_of("ecs:RunTask");
     let count = |outcome| calls.iter().filter(|call| call.outcome == outcome).count();
     assert_eq!((count(Outcome::Forwarded), count(Outcome::Remembered)), (1, 2));
-    assert_eq!(table.proxy.tasks().len(), 1);
-    let stop = json!({ "cluster": table.names.cluster, "task": first });
-    table.proxy.emulator("ecs:StopTask", &stop).await?;
+    assert_eq!(aws.proxy.tasks().len(), 1);
+    let stop = json!({ "cluster": aws.names.cluster, "task": first });
+    aws.proxy.emulator("ecs:StopTask", &stop).await?;
     Ok(())
 }
 
-async fn refused(table: &Table, action: &str, body: &Value) -> Result<String> {
-    let (status, answer) = table.ask(action, body).await?;
+async fn refused(aws: &AwsEnv, action: &str, body: &Value) -> Result<String> {
+    let (status, answer) = aws.ask(action, body).await?;
     ensure!((status, answer["__type"].as_str()) == (400, Some("AccessDeniedException")), "{status} {answer}");
     Ok(answer["message"].as_str().unwrap_or_default().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
-    let table = Table::laid("rights").await?;
-    let definition = table.define("X86_64", "exit 0").await?;
-    let launch = table.launch(&definition);
+    let aws = AwsEnv::new("rights").await?;
+    let definition = aws.define("X86_64", "exit 0").await?;
+    let launch = aws.launch(&definition);
 
     // Beyond the baseline: stopping, tagging, another cluster.
-    let stop = json!({ "cluster": table.names.cluster, "task": "t" });
-    let said = refused(&table, "ecs:StopTask", &stop).await?;
-    let task = format!("arn:aws:ecs:us-east-1:123456789012:task/{}/t", table.names.cluster);
+    let stop = json!({ "cluster": aws.names.cluster, "task": "t" });
+    let said = refused(&aws, "ecs:StopTask", &stop).await?;
+    let task = format!("arn:aws:ecs:us-east-1:123456789012:task/{}/t", aws.names.cluster);
     assert_eq!(
         said,
         format!(
@@ -107,25 +107,25 @@ async fn what_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
     );
     let mut tagged = launch.clone();
     tagged["tags"] = json!([{ "key": "bakery", "value": "1" }]);
-    assert!(refused(&table, "ecs:RunTask", &tagged).await?.contains("perform: ecs:TagResource on"));
+    assert!(refused(&aws, "ecs:RunTask", &tagged).await?.contains("perform: ecs:TagResource on"));
     let mut elsewhere = launch.clone();
     elsewhere["cluster"] = "production".into();
-    assert!(refused(&table, "ecs:RunTask", &elsewhere).await?.contains("perform: ecs:RunTask on"));
+    assert!(refused(&aws, "ecs:RunTask", &elsewhere).await?.contains("perform: ecs:RunTask on"));
 
     // With the extras it may; without one of the baseline it may not.
-    table.with_extras()?;
-    let started = table.run(&tagged).await?;
-    table.exits(&started, 0).await?;
-    let policy = Policy::example("server", &table.names)?;
-    table.proxy.grant("server", SERVER, policy.without("iam:PassRole"));
-    assert!(refused(&table, "ecs:RunTask", &launch).await?.contains("perform: iam:PassRole on"));
-    table.proxy.deny("ecs:DescribeTasks");
-    let describe = json!({ "cluster": table.names.cluster, "tasks": [started] });
-    assert!(refused(&table, "ecs:DescribeTasks", &describe).await?.contains("perform: ecs:DescribeTasks on"));
-    table.proxy.allow("ecs:DescribeTasks");
-    table.describe(&started).await?;
+    aws.with_extras()?;
+    let started = aws.run(&tagged).await?;
+    aws.exits(&started, 0).await?;
+    let policy = Policy::example("server", &aws.names)?;
+    aws.proxy.grant("server", SERVER, policy.without("iam:PassRole"));
+    assert!(refused(&aws, "ecs:RunTask", &launch).await?.contains("perform: iam:PassRole on"));
+    aws.proxy.deny("ecs:DescribeTasks");
+    let describe = json!({ "cluster": aws.names.cluster, "tasks": [started] });
+    assert!(refused(&aws, "ecs:DescribeTasks", &describe).await?.contains("perform: ecs:DescribeTasks on"));
+    aws.proxy.allow("ecs:DescribeTasks");
+    aws.describe(&started).await?;
 
-    let calls = table.proxy.calls_of("ecs:StopTask");
+    let calls = aws.proxy.calls_of("ecs:StopTask");
     assert_eq!(
         (calls[0].principal.as_str(), calls[0].status, calls[0].outcome),
         ("server", 400, Outcome::Refused)
@@ -135,30 +135,30 @@ async fn what_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_in_no_record_but_that_of_its_making() -> Result<()> {
-    let table = Table::laid("secret").await?;
+    let aws = AwsEnv::new("secret").await?;
     let value = json!({ "username": "baker", "password": "crumbs-4411" }).to_string();
-    let create = json!({ "Name": table.names.secret_name, "SecretString": value });
-    let made = table.done("secretsmanager:CreateSecret", &create).await?;
-    let (status, again) = table.ask("secretsmanager:CreateSecret", &create).await?;
+    let create = json!({ "Name": aws.names.secret_name, "SecretString": value });
+    let made = aws.done("secretsmanager:CreateSecret", &create).await?;
+    let (status, again) = aws.ask("secretsmanager:CreateSecret", &create).await?;
     assert_eq!((status, again["__type"].as_str()), (400, Some("ResourceExistsException")));
-    let named = json!({ "SecretId": table.names.secret_name });
-    assert_eq!(table.done("secretsmanager:DescribeSecret", &named).await?["ARN"], made["ARN"]);
-    assert!(refused(&table, "secretsmanager:GetSecretValue", &named).await?.contains("GetSecretValue"));
-    let holding = table.proxy.calls_with("crumbs-4411");
+    let named = json!({ "SecretId": aws.names.secret_name });
+    assert_eq!(aws.done("secretsmanager:DescribeSecret", &named).await?["ARN"], made["ARN"]);
+    assert!(refused(&aws, "secretsmanager:GetSecretValue", &named).await?.contains("GetSecretValue"));
+    let holding = aws.proxy.calls_with("crumbs-4411");
     assert!(holding.iter().all(|call| call.action == "secretsmanager:CreateSecret"));
     assert_eq!(holding.len(), 2);
-    assert!(!format!("{:?}", table.proxy.calls()).contains("crumbs-4411"));
+    assert!(!format!("{:?}", aws.proxy.calls()).contains("crumbs-4411"));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pull_secret_of_a_definition_is_used() -> Result<()> {
-    let table = Table::laid("pull").await?;
+    let aws = AwsEnv::new("pull").await?;
     // The engine speaks plain HTTP to loopback only.
-    let registry = Registry::guarded(&table.parts.registry_bin, basic_auth).await?;
+    let registry = Registry::guarded(&aws.parts.registry_bin, basic_auth).await?;
     let (user, password) = LOGIN;
     let image = format!("{}/private/agent:1", registry.host);
-    let source = format!("docker://{}", table.parts.agent_index);
+    let source = format!("docker://{}", aws.parts.agent_index);
     let to = format!("docker://{image}");
     let login = format!("{user}:{password}");
     let args = [
@@ -171,13 +171,13 @@ async fn the_pull_secret_of_a_definition_is_used() -> Result<()> {
         &source,
         &to,
     ];
-    skopeo(&table.parts, &args).await?;
+    skopeo(&aws.parts, &args).await?;
     let value = json!({ "username": user, "password": password }).to_string();
-    let create = json!({ "Name": table.names.secret_name, "SecretString": value });
-    let secret = table.done("secretsmanager:CreateSecret", &create).await?["ARN"].clone();
+    let create = json!({ "Name": aws.names.secret_name, "SecretString": value });
+    let secret = aws.done("secretsmanager:CreateSecret", &create).await?["ARN"].clone();
     let shell = json!({ "image": image, "entryPoint": ["/kaniko/bin/sh", "-c"], "command": ["exit 9"] });
-    let stranger = table.run(&table.launch(&table.define_container("X86_64", shell.clone()).await?)).await?;
-    let ended = table.reaches(&stranger, "STOPPED").await?;
+    let stranger = aws.run(&aws.launch(&aws.define_container("X86_64", shell.clone()).await?)).await?;
+    let ended = aws.reaches(&stranger, "STOPPED").await?;
     assert_eq!(ended["stopCode"], "TaskFailedToStart");
     assert!(
         ended["stoppedReason"].as_str().unwrap_or_default().starts_with("CannotPullContainerError"),
@@ -185,7 +185,7 @@ async fn the_pull_secret_of_a_definition_is_used() -> Result<()> {
     );
     let mut known = shell;
     known["repositoryCredentials"] = json!({ "credentialsParameter": secret });
-    let task = table.run(&table.launch(&table.define_container("X86_64", known).await?)).await?;
-    table.exits(&task, 9).await?;
+    let task = aws.run(&aws.launch(&aws.define_container("X86_64", known).await?)).await?;
+    aws.exits(&task, 9).await?;
     Ok(())
 }
