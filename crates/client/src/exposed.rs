@@ -9,7 +9,7 @@ use std::path::Path;
 
 use bakery_context::{ContextFolder, held};
 use bakery_core::limits;
-use bakery_core::report::{Notice, Place};
+use bakery_core::report::{Location, Notice};
 use bakery_core::secret::name_suggests_secret;
 
 /// The file of settings that people keep beside their sources.
@@ -33,7 +33,7 @@ pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -
         found.extend(held.map(|held| (file.clone(), what, held)));
     }
     let notices = found.into_iter().map(|(file, what, held)| Notice {
-        place: Place::file(&file),
+        location: Location::file(&file),
         message: format!("{what} and goes into the context"),
         hint: format!("add `{}` to {}, else `COPY . .` puts it into the image", held.path, held.ignore_file),
     });

@@ -11,7 +11,7 @@ use bakery_core::config::{self, ConfigFile};
 use bakery_core::limits;
 use bakery_core::names::Arch;
 use bakery_core::plan::{self, BuildPlan};
-use bakery_core::report::{Mistake, Notice, Place, Report};
+use bakery_core::report::{Location, Mistake, Notice, Report};
 use bakery_core::secret::{Secret, name_suggests_secret};
 use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
@@ -205,7 +205,7 @@ fn behind(mistakes: Vec<Mistake>, failure: Failure) -> Failure {
 }
 
 fn mistake(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Mistake {
-    Mistake { place: Place::file(place), message: message.into(), hint: hint.into() }
+    Mistake { location: Location::file(place), message: message.into(), hint: hint.into() }
 }
 
 fn root(source: &Source) -> Result<PathBuf, Mistake> {
@@ -227,7 +227,7 @@ fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
     // What bears the name and cannot be read is a mistake to be told: not a reason to build something else.
     if Path::new(config::FILE).symlink_metadata().is_ok() {
         let beside = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| Notice {
-            place: Place::file(config::FILE),
+            location: Location::file(config::FILE),
             message: format!("{name} lies beside it and is not read"),
             hint: beside_hint(name),
         });

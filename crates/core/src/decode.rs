@@ -1,6 +1,6 @@
 //! From the YAML tree to values, without stopping at the first mistake.
 
-use crate::report::{Findings, Place, did_you_mean, nearest, shown};
+use crate::report::{Findings, Location, did_you_mean, nearest, shown};
 use crate::yaml::{Entry, Node, Value};
 
 /// A node with its full path, for messages.
@@ -9,13 +9,13 @@ pub struct Field<'n> {
     /// The node.
     pub node: &'n Node,
     /// Where it stands.
-    pub place: Place,
+    pub location: Location,
 }
 
 impl<'n> Field<'n> {
     /// The root of a file.
     pub fn root(file: &str, node: &'n Node) -> Self {
-        Self { node, place: Place { line: node.line, col: node.col, ..Place::file(file) } }
+        Self { node, location: Location { line: node.line, col: node.col, ..Location::file(file) } }
     }
 
     /// The items of a list; nothing where this is none.
@@ -23,7 +23,7 @@ impl<'n> Field<'n> {
         let Value::List(items) = &self.node.value else { return Vec::new() };
         let field = |(nth, node): (usize, &'n Node)| Self {
             node,
-            place: self.place_of(node.line, node.col, format!("{}[{nth}]", self.place.path)),
+            location: self.location_of(node.line, node.col, format!("{}[{nth}]", self.location.path)),
         };
         items.iter().enumerate().map(field).collect()
     }
@@ -46,17 +46,17 @@ impl<'n> Field<'n> {
             Value::Scalar { text, .. } if text.is_empty() => (entry.line, entry.col),
             _ => (entry.value.line, entry.value.col),
         };
-        Self { node: &entry.value, place: self.place_of(line, col, self.path_of(&entry.key)) }
+        Self { node: &entry.value, location: self.location_of(line, col, self.path_of(&entry.key)) }
     }
 
     /// The path of a key below this.
     pub fn path_of(&self, key: &str) -> String {
         let key = shown(key);
-        if self.place.path.is_empty() { key } else { format!("{}.{key}", self.place.path) }
+        if self.location.path.is_empty() { key } else { format!("{}.{key}", self.location.path) }
     }
 
-    fn place_of(&self, line: usize, col: usize, path: String) -> Place {
-        Place { file: self.place.file.clone(), line, col, path }
+    fn location_of(&self, line: usize, col: usize, path: String) -> Location {
+        Location { file: self.location.file.clone(), line, col, path }
     }
 
     /// The text of a single value; otherwise a mistake.
@@ -70,7 +70,7 @@ impl<'n> Field<'n> {
 
     /// Says that something else was expected here.
     pub fn expected(&self, what: &str, findings: &mut Findings) {
-        findings.mistake(self.place.clone(), format!("expected {what}, found {}", self.node.kind()), "");
+        findings.mistake(self.location.clone(), format!("expected {what}, found {}", self.node.kind()), "");
     }
 
     /// True for what a user writes to clear an inherited value: `''` or `[]`.
@@ -98,7 +98,7 @@ pub fn section<'n>(
     };
     let mut fields = Vec::new();
     for (entry, (key, value)) in entries.iter().zip(field.entries()) {
-        let at_key = Place { line: entry.line, col: entry.col, ..value.place.clone() };
+        let at_key = Location { line: entry.line, col: entry.col, ..value.location.clone() };
         if !known.contains(&key) {
             let hint = elsewhere(key)
                 .filter(|_| nearest(key, known).is_none())
@@ -116,7 +116,7 @@ pub fn section<'n>(
 /// Refuses tags that are none of YAML's own, wherever they stand below `field`.
 pub fn refuse_tags(field: &Field<'_>, hint: &str, findings: &mut Findings) {
     if let Some(tag) = &field.node.tag {
-        findings.mistake(field.place.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
+        findings.mistake(field.location.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
     }
     for item in field.items() {
         refuse_tags(&item, hint, findings);

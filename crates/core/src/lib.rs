@@ -31,7 +31,7 @@
 //! # Ok::<(), bakery_core::report::Report>(())
 //! ```
 //!
-//! Each step's error is a [`report::Report`]: all mistakes, each with its place and a hint.
+//! Each step's error is a [`report::Report`]: all mistakes, each with its location and a hint.
 
 #![deny(missing_docs)]
 

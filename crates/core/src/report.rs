@@ -1,4 +1,4 @@
-//! What is wrong with what people wrote: every mistake at its place, all of them at once.
+//! What is wrong with what people wrote: every mistake at its location, all of them at once.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,9 +9,9 @@ use crate::{limits, mask};
 /// Bytes of a text that is searched for secrets before it is shown.
 const SEARCHED: usize = 4096;
 
-/// A place in a file, and what the file says there.
+/// A location in a file, and what the file says there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct Location {
     /// The file's name as the user knows it.
     pub file: Arc<str>,
     /// Line from 1; 0 where no single line is meant.
@@ -22,14 +22,14 @@ pub struct Place {
     pub path: String,
 }
 
-impl Place {
+impl Location {
     /// A whole file.
     pub fn file(name: &str) -> Self {
         Self { file: name.into(), ..Self::default() }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if self.line > 0 {
@@ -43,7 +43,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What is wrong, and what was expected.
     pub message: String,
     /// What to do; empty where the message says it all.
@@ -54,7 +54,7 @@ pub struct Mistake {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What was done or left undone.
     pub message: String,
     /// What to do about it; may be empty.
@@ -63,18 +63,18 @@ pub struct Notice {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.place, &self.message, &self.hint)
+        show(f, &self.location, &self.message, &self.hint)
     }
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.place, &self.message, &self.hint)
+        show(f, &self.location, &self.message, &self.hint)
     }
 }
 
-fn show(f: &mut fmt::Formatter<'_>, place: &Place, message: &str, hint: &str) -> fmt::Result {
-    write!(f, "{place}: {message}")?;
+fn show(f: &mut fmt::Formatter<'_>, location: &Location, message: &str, hint: &str) -> fmt::Result {
+    write!(f, "{location}: {message}")?;
     if hint.is_empty() { Ok(()) } else { write!(f, "\n  hint: {hint}") }
 }
 
@@ -110,18 +110,18 @@ pub struct Findings {
 
 impl Findings {
     /// Adds a mistake; the last that there is room for says that there are more.
-    pub fn mistake(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn mistake(&mut self, location: Location, message: impl Into<String>, hint: impl Into<String>) {
         let (message, hint) = match (self.mistakes.len() + 1).cmp(&limits::FINDINGS) {
             Ordering::Less => (message.into(), hint.into()),
             Ordering::Equal => ("too many mistakes: the rest is not listed".to_owned(), String::new()),
             Ordering::Greater => return,
         };
-        self.mistakes.push(Mistake { place, message, hint });
+        self.mistakes.push(Mistake { location, message, hint });
     }
 
     /// Adds a notice, once; those beyond the bound are dropped.
-    pub fn notice(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        let notice = Notice { place, message: message.into(), hint: hint.into() };
+    pub fn notice(&mut self, location: Location, message: impl Into<String>, hint: impl Into<String>) {
+        let notice = Notice { location, message: message.into(), hint: hint.into() };
         if self.notices.len() < limits::FINDINGS && !self.notices.contains(&notice) {
             self.notices.push(notice);
         }
@@ -130,7 +130,7 @@ impl Findings {
     /// `value` and the notices where nothing is wrong, else the report.
     pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<Notice>), Report> {
         if self.mistakes.is_empty() {
-            in_order(&mut self.notices, |notice| &notice.place);
+            in_order(&mut self.notices, |notice| &notice.location);
             Ok((value, self.notices))
         } else {
             Err(self.into_report())
@@ -140,7 +140,7 @@ impl Findings {
     /// The report: each file's mistakes from top to bottom, and each mistake once (one in `global` is one of every
     /// entry).
     pub fn into_report(mut self) -> Report {
-        in_order(&mut self.mistakes, |mistake| &mistake.place);
+        in_order(&mut self.mistakes, |mistake| &mistake.location);
         let mut mistakes = Vec::new();
         for mistake in self.mistakes {
             if !mistakes.contains(&mistake) {
@@ -152,17 +152,17 @@ impl Findings {
 }
 
 /// Files in the order in which they were read, each from top to bottom.
-fn in_order<T>(found: &mut [T], place: impl Fn(&T) -> &Place) {
+fn in_order<T>(found: &mut [T], location: impl Fn(&T) -> &Location) {
     let mut files: Vec<Arc<str>> = Vec::new();
     for one in found.iter() {
-        let file = &place(one).file;
+        let file = &location(one).file;
         if !files.contains(file) {
             files.push(file.clone());
         }
     }
     found.sort_by_key(|one| {
-        let place = place(one);
-        (files.iter().position(|file| *file == place.file), place.line, place.col)
+        let location = location(one);
+        (files.iter().position(|file| *file == location.file), location.line, location.col)
     });
 }
 
@@ -238,11 +238,12 @@ mod tests {
     #[test]
     fn a_report_reads_like_a_compilers() {
         let mut findings = Findings::default();
-        let at = |line, path: &str| Place { line, col: 3, path: path.into(), ..Place::file("config.yaml") };
+        let at =
+            |line, path: &str| Location { line, col: 3, path: path.into(), ..Location::file("config.yaml") };
         findings.mistake(at(9, "bake[1].arch"), "`amd46` is not amd64 or arm64", "did you mean `amd64`?");
         findings.mistake(at(2, "globl"), "unknown key", "");
         findings.mistake(at(2, "globl"), "unknown key", "");
-        findings.mistake(Place::file(".env"), "cannot be read", "");
+        findings.mistake(Location::file(".env"), "cannot be read", "");
         insta::assert_snapshot!(findings.into_report(), @r"
         config.yaml:2:3: globl: unknown key
         config.yaml:9:3: bake[1].arch: `amd46` is not amd64 or arm64

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use crate::limits;
-use crate::report::{Findings, Place};
+use crate::report::{Findings, Location};
 
 /// One node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
     let file: Arc<str> = file.into();
     if text.len() > limits::SPEC_BYTES {
         let message = format!("the file has {} bytes, at most {} are read", text.len(), limits::SPEC_BYTES);
-        findings.mistake(Place { file, ..Place::default() }, message, "");
+        findings.mistake(Location { file, ..Location::default() }, message, "");
         return None;
     }
     let mut builder = Builder {
@@ -187,8 +187,8 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn say(&mut self, (line, col): At, message: &str, hint: &str) {
-        let place = Place { file: self.file.clone(), line, col, path: String::new() };
-        self.findings.mistake(place, message, hint);
+        let location = Location { file: self.file.clone(), line, col, path: String::new() };
+        self.findings.mistake(location, message, hint);
     }
 
     /// `None` ends the reading: the tree would be meaningless or too large.

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use bakery_core::compose::gather_dotenv;
-use bakery_core::report::{Findings, Place, Report};
+use bakery_core::report::{Findings, Location, Report};
 use bakery_core::vars::{Layered, Vars};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::Level;
@@ -35,7 +35,7 @@ pub fn read() -> (Environment, Option<Report>) {
         Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
         Err(error) => {
             findings.mistake(
-                Place::file(".env"),
+                Location::file(".env"),
                 format!("cannot be read: {error}"),
                 "make it readable, or remove it",
             );

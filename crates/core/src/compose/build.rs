@@ -8,7 +8,7 @@ use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
 use crate::decode::{Field, refuse_tags};
 use crate::names::Arch;
 use crate::path;
-use crate::report::{Findings, Place, did_you_mean, nearest, shown};
+use crate::report::{Findings, Location, did_you_mean, nearest, shown};
 use crate::rules;
 use crate::yaml::Value;
 
@@ -18,7 +18,7 @@ pub(super) struct Service {
     /// Its layer, less the architecture.
     pub(super) layer: TaskLayer,
     /// Its platforms, each once, with a variant's full name; none = the base's or the client's.
-    pub(super) platforms: Vec<(Arch, Option<String>, Place)>,
+    pub(super) platforms: Vec<(Arch, Option<String>, Location)>,
     /// What no key of ours says: flags of Kaniko.
     pub(super) flags: Vec<String>,
 }
@@ -32,14 +32,14 @@ pub(super) fn service(
 ) -> Option<Service> {
     let hint = "tags that change a merge are not supported yet: write the value itself";
     if let Some(tag) = &field.node.tag {
-        findings.mistake(field.place.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
+        findings.mistake(field.location.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
     }
     let mut reader = Reader { request, scalars, findings, service: Service::default() };
     for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
         match fate(&SERVICE, key) {
-            Some(Fate::Refused { message, hint }) => reader.findings.mistake(value.place, message, hint),
+            Some(Fate::Refused { message, hint }) => reader.findings.mistake(value.location, message, hint),
             Some(Fate::Ignored(hint)) => {
-                reader.findings.notice(value.place, "stands beside `build` and is not read", hint);
+                reader.findings.notice(value.location, "stands beside `build` and is not read", hint);
             }
             Some(Fate::Taken(_)) | None => {}
         }
@@ -92,7 +92,7 @@ impl Reader<'_, '_> {
                 }
                 "no_cache" => {
                     if self.scalars.boolean(&field, self.findings) == Some(true) {
-                        self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.place);
+                        self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
                 // Read with the service's own platform; and what Kaniko always does.
@@ -116,7 +116,7 @@ impl Reader<'_, '_> {
         match fate(&BUILD, key) {
             None => {
                 let hint = did_you_mean(key, &names(&BUILD));
-                self.findings.mistake(field.place.clone(), "unknown key", hint);
+                self.findings.mistake(field.location.clone(), "unknown key", hint);
             }
             Some(_) if off || matches!((key, value), ("isolation" | "network", "default")) => {}
             Some(_) if (key, value) == ("network", NO_NETWORK.0) => self.fated(field, NO_NETWORK.1),
@@ -127,8 +127,8 @@ impl Reader<'_, '_> {
     fn fated(&mut self, field: &Field<'_>, fate: Fate) {
         match fate {
             Fate::Taken(_) => {}
-            Fate::Refused { message, hint } => self.findings.mistake(field.place.clone(), message, hint),
-            Fate::Ignored(hint) => self.findings.notice(field.place.clone(), "has no effect here", hint),
+            Fate::Refused { message, hint } => self.findings.mistake(field.location.clone(), message, hint),
+            Fate::Ignored(hint) => self.findings.notice(field.location.clone(), "has no effect here", hint),
         }
     }
 
@@ -145,9 +145,9 @@ impl Reader<'_, '_> {
                     let known = names(&X_BAKE);
                     let hint = did_you_mean(key, &known);
                     if nearest(key, &known).is_some() {
-                        self.findings.mistake(value.place, "unknown key", hint);
+                        self.findings.mistake(value.location, "unknown key", hint);
                     } else {
-                        self.findings.notice(value.place, "unknown key: not read", hint);
+                        self.findings.notice(value.location, "unknown key: not read", hint);
                     }
                 }
             }
@@ -155,32 +155,36 @@ impl Reader<'_, '_> {
     }
 
     fn context(&mut self, field: &Field<'_>) {
-        let place = field.place.clone();
+        let location = field.location.clone();
         let Some(text) = self.scalars.text(field, self.findings) else {
-            self.service.layer.kaniko.context_path = Key::new(Held::Bad, place);
+            self.service.layer.kaniko.context_path = Key::new(Held::Bad, location);
             return;
         };
         let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
         let value = if remote {
             let hint = "check the repository out and name the folder";
-            self.findings.mistake(place.clone(), "a remote context is not supported yet", hint);
+            self.findings.mistake(location.clone(), "a remote context is not supported yet", hint);
             Held::Bad
         } else if let Some(inner) = self.inside(&text) {
             if text.starts_with('/') {
                 let hint = "write it relative to the Compose file";
-                self.findings.notice(place.clone(), "an absolute path binds the file to this machine", hint);
+                self.findings.notice(
+                    location.clone(),
+                    "an absolute path binds the file to this machine",
+                    hint,
+                );
             }
             Held::Set(inner)
         } else {
             let message = format!("lies outside of the source root {}", shown(self.request.root));
             self.findings.mistake(
-                place.clone(),
+                location.clone(),
                 message,
                 "name the folder that holds all contexts with --repo",
             );
             Held::Bad
         };
-        self.service.layer.kaniko.context_path = Key::new(value, place);
+        self.service.layer.kaniko.context_path = Key::new(value, location);
     }
 
     /// `text`, relative to the Compose file, as a path below the source root.
@@ -192,50 +196,56 @@ impl Reader<'_, '_> {
 
     /// Without a context it is the Compose file's folder, unless the config says another.
     fn default_context(&mut self, build: &Field<'_>) {
-        let by_config =
-            self.request.config.is_some_and(|config| config.global().kaniko.context_path.place().is_some());
-        if self.service.layer.kaniko.context_path.place().is_some() || by_config {
+        let by_config = self
+            .request
+            .config
+            .is_some_and(|config| config.global().kaniko.context_path.location().is_some());
+        if self.service.layer.kaniko.context_path.location().is_some() || by_config {
             return;
         }
         let value = self.inside(".").map_or_else(
             || {
                 let message =
                     "the Compose file, which is the default context, lies outside of the source root";
-                self.findings.mistake(build.place.clone(), message, "set `context`, or a wider --repo");
+                self.findings.mistake(build.location.clone(), message, "set `context`, or a wider --repo");
                 Held::Bad
             },
             Held::Set,
         );
-        self.service.layer.kaniko.context_path = Key::new(value, build.place.clone());
+        self.service.layer.kaniko.context_path = Key::new(value, build.location.clone());
     }
 
     fn dockerfile(&mut self, field: &Field<'_>) {
-        let place = field.place.clone();
+        let location = field.location.clone();
         let value = match self.scalars.text(field, self.findings) {
             None => Held::Bad,
             Some(text) if text.is_empty() => Held::Cleared,
             Some(text) if text.contains("://") => {
-                self.findings.mistake(place.clone(), "a remote Dockerfile is not supported", "name a file");
+                self.findings.mistake(
+                    location.clone(),
+                    "a remote Dockerfile is not supported",
+                    "name a file",
+                );
                 Held::Bad
             }
             Some(text) => match rules::path_text(&text) {
                 Some((message, hint)) => {
-                    self.findings.mistake(place.clone(), message, hint);
+                    self.findings.mistake(location.clone(), message, hint);
                     Held::Bad
                 }
                 None => Held::Set(path::tidy(&text)),
             },
         };
-        self.service.layer.kaniko.dockerfile = Key::new(value, place);
+        self.service.layer.kaniko.dockerfile = Key::new(value, location);
     }
 
     fn args(&mut self, field: &Field<'_>) {
         let mut map = MapLayer::default();
         for (name, value, at) in self.scalars.pairs(field, self.findings) {
             if let Some((message, hint)) = rules::arg_name(&name) {
-                self.findings.mistake(at.place, message, hint);
+                self.findings.mistake(at.location, message, hint);
             } else if let Some(value) = value.or_else(|| self.request.vars.get(&name)) {
-                map.entries.insert(name, (value, at.place));
+                map.entries.insert(name, (value, at.location));
             }
         }
         self.service.layer.kaniko.build_args = map;
@@ -260,13 +270,13 @@ impl Reader<'_, '_> {
                     "`{}` is not a platform that Bakery bakes",
                     shown(at.text(self.findings).unwrap_or_default())
                 );
-                self.findings.mistake(at.place, message, "linux/amd64 or linux/arm64");
+                self.findings.mistake(at.location, message, "linux/amd64 or linux/arm64");
                 continue;
             };
             if self.service.platforms.iter().any(|(known, other, _)| (*known, other) == (arch, &variant)) {
-                self.findings.notice(at.place, "named twice: counted once", "");
+                self.findings.notice(at.location, "named twice: counted once", "");
             } else {
-                self.service.platforms.push((arch, variant, at.place));
+                self.service.platforms.push((arch, variant, at.location));
             }
         }
         // The Compose specification demands it of `build.platforms`.
@@ -275,17 +285,17 @@ impl Reader<'_, '_> {
             && !self.service.platforms.iter().any(|(listed, ..)| *listed == arch)
         {
             let message = format!("linux/{arch} is not among `build.platforms`");
-            self.findings.mistake(field.place, message, "add it there, or leave `platform` out");
+            self.findings.mistake(field.location, message, "add it there, or leave `platform` out");
         }
     }
 
-    fn platform(&mut self, field: &Field<'_>) -> Option<(Arch, Option<String>, Place)> {
+    fn platform(&mut self, field: &Field<'_>) -> Option<(Arch, Option<String>, Location)> {
         let (arch, variant) = self.scalars.parse(field, self.findings, platform)?;
-        Some((arch, variant, field.place.clone()))
+        Some((arch, variant, field.location.clone()))
     }
 
     fn image(&mut self, field: &Field<'_>) {
-        let place = field.place.clone();
+        let location = field.location.clone();
         let value = match self.scalars.text(field, self.findings) {
             None => Held::Bad,
             Some(text) if text.is_empty() => Held::Cleared,
@@ -295,11 +305,15 @@ impl Reader<'_, '_> {
                     let raw = field.text(self.findings).unwrap_or_default();
                     let hint = self.scalars.unset(raw).unwrap_or(hint);
                     let raw = shown(raw);
-                    self.findings.mistake(place.clone(), format!("`{raw}` is not an image reference"), hint);
+                    self.findings.mistake(
+                        location.clone(),
+                        format!("`{raw}` is not an image reference"),
+                        hint,
+                    );
                     Held::Bad
                 }
             },
         };
-        self.service.layer.kaniko.destination = Key::new(value, place);
+        self.service.layer.kaniko.destination = Key::new(value, location);
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn check<'n>(
     findings: &mut Findings,
 ) {
     let mut edges: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut places = BTreeMap::new();
+    let mut locations = BTreeMap::new();
     for (name, field) in services.iter().filter(|(name, _)| active.all.contains(name)) {
         let Some(depends) = field.get("depends_on").filter(|depends| !depends.node.is_null()) else {
             continue;
@@ -77,7 +77,7 @@ pub(super) fn check<'n>(
         for (needed, required, at) in needs(&depends, scalars, findings) {
             if !known.contains(&needed.as_str()) {
                 let message = format!("there is no service `{}`", shown(&needed));
-                findings.mistake(at.place, message, did_you_mean(&needed, known));
+                findings.mistake(at.location, message, did_you_mean(&needed, known));
             } else if active.all.contains(needed.as_str()) {
                 edges.entry(name).or_default().push(needed);
             } else if required {
@@ -86,10 +86,10 @@ pub(super) fn check<'n>(
                 let Some(profile) = own.first().map(|profile| shown(profile)) else { continue };
                 let hint = format!("set COMPOSE_PROFILES={profile}, or write `required: false` below it");
                 let message = format!("the service `{needed}` is not there: none of its profiles is active");
-                findings.mistake(at.place, message, hint);
+                findings.mistake(at.location, message, hint);
             }
         }
-        places.insert(*name, depends.place);
+        locations.insert(*name, depends.location);
     }
     // What ends is taken away until only cycles and what needs them are left.
     while let Some(done) =
@@ -108,9 +108,9 @@ pub(super) fn check<'n>(
         let next = *next.0;
         if let Some(at) = path.iter().position(|known| *known == next) {
             let cycle: Vec<&str> = path[at..].iter().copied().chain([next]).collect();
-            if let Some(place) = places.remove(next) {
+            if let Some(location) = locations.remove(next) {
                 let message = format!("services need one another in a circle: {}", cycle.join(" -> "));
-                findings.mistake(place, message, "remove one of these dependencies");
+                findings.mistake(location, message, "remove one of these dependencies");
             }
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::compose::interpolate::interpolate;
-use crate::report::{Findings, Place, Report};
+use crate::report::{Findings, Location, Report};
 use crate::vars::{Layered, Vars};
 
 /// Reads a `.env` file. `file` is the name that messages carry; `vars` is the process environment, which wins over
@@ -31,8 +31,8 @@ pub fn gather_dotenv(
     while reader.skip_to_statement() {
         let start = Reader { ..reader };
         if let Err(Fault { name, message, hint }) = reader.statement(&mut known, vars) {
-            let place = Place { line: start.line, col: 1, path: name, ..Place::file(file) };
-            findings.mistake(place, message, hint);
+            let location = Location { line: start.line, col: 1, path: name, ..Location::file(file) };
+            findings.mistake(location, message, hint);
             reader = start;
             reader.skip_line();
         }

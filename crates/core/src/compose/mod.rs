@@ -88,7 +88,7 @@ impl ComposeFile {
     }
 
     /// The spec and what is worth saying about it; or every mistake of the services that were asked for, and of the
-    /// config file below them, each at its place.
+    /// config file below them, each at its location.
     pub fn resolve(&self, request: &Request<'_>) -> Result<(BuildSpec, Vec<Notice>), Report> {
         resolve::file(&Field::root(&self.file, &self.tree), &self.findings, request)
     }

@@ -4,10 +4,10 @@ use crate::compose::Request;
 use crate::compose::build::{Service, service};
 use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
-use crate::config::{Origin, Placed, build, task};
+use crate::config::{Located, Origin, build, task};
 use crate::decode::Field;
 use crate::names::ServiceName;
-use crate::report::{Findings, Notice, Place, Report, did_you_mean, shown};
+use crate::report::{Findings, Location, Notice, Report, did_you_mean, shown};
 use crate::spec::{BuildSpec, ServiceSpec};
 use crate::yaml::Value;
 
@@ -24,13 +24,17 @@ pub(super) fn file(
 ) -> Result<(BuildSpec, Vec<Notice>), Report> {
     let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
     findings.mistakes.extend_from_slice(&read.mistakes);
-    if let Some(place) = request.config.and_then(|config| config.first_entry()) {
+    if let Some(location) = request.config.and_then(|config| config.first_entry()) {
         let hint = "architectures come from the Compose file (`build.x-bake.platforms`)";
-        findings.notice(place.clone(), "the entries of `bake` play no part with a Compose file", hint);
+        findings.notice(location.clone(), "the entries of `bake` play no part with a Compose file", hint);
     }
     for name in request.overrides {
         let message = format!("{name} lies beside it and is not read: override files are not supported yet");
-        findings.notice(Place::file(&root.place.file), message, "put what the build needs into one file");
+        findings.notice(
+            Location::file(&root.location.file),
+            message,
+            "put what the build needs into one file",
+        );
     }
     let Some(services) = top_level(root, &mut findings) else {
         return Err(findings.into_report());
@@ -39,8 +43,8 @@ pub(super) fn file(
     let mut built = Vec::new();
     for (name, field) in select(&services, request, &scalars, &mut findings) {
         let Some(service) = service(&field, request, &scalars, &mut findings) else { continue };
-        let (tasks, places) = tasks(&service, &field.place, request, &mut findings);
-        built.push((ServiceSpec { name: Some(name), tasks }, places));
+        let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);
+        built.push((ServiceSpec { name: Some(name), tasks }, locations));
     }
     if built.is_empty() && findings.mistakes.is_empty() {
         let asleep = depends::profiles_of_builds(&services, &scalars);
@@ -50,9 +54,9 @@ pub(super) fn file(
                 "`{name}` is built only in profile `{profile}`: name it with --services, or set COMPOSE_PROFILES={profile}"
             ),
         };
-        findings.mistake(services.place.clone(), "no service here is built", hint);
+        findings.mistake(services.location.clone(), "no service here is built", hint);
     }
-    build(built, request.order, &services.place, findings)
+    build(built, request.order, &services.location, findings)
 }
 
 fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
@@ -67,16 +71,16 @@ fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>>
             "services" => field.expected("a mapping of services", findings),
             "include" if !field.node.is_null() && !field.clears() => {
                 let hint = "name the included file with --compose, or put its services here";
-                findings.mistake(field.place, "not supported yet", hint);
+                findings.mistake(field.location, "not supported yet", hint);
             }
-            "version" => findings.notice(field.place, "obsolete: not counted", "leave it out"),
+            "version" => findings.notice(field.location, "obsolete: not counted", "leave it out"),
             _ if TOP.contains(&key) || key.starts_with("x-") => {}
-            _ => findings.mistake(field.place, "unknown key", did_you_mean(key, TOP)),
+            _ => findings.mistake(field.location, "unknown key", did_you_mean(key, TOP)),
         }
     }
     if services.is_none() && root.get("services").is_none() {
         findings.mistake(
-            root.place.clone(),
+            root.location.clone(),
             "there is no `services`",
             "a Compose file names its services there",
         );
@@ -97,7 +101,7 @@ fn select<'n>(
         let message = format!("there is no service `{}`", shown(name));
         let nearest = crate::report::nearest(name, &known).map(|word| format!("did you mean `{word}`? "));
         let hint = format!("{}known are: {}", nearest.unwrap_or_default(), known.join(", "));
-        findings.mistake(services.place.clone(), message, hint);
+        findings.mistake(services.location.clone(), message, hint);
     }
     let mut mappings = Vec::new();
     for (name, field) in all {
@@ -106,7 +110,7 @@ fn select<'n>(
         } else {
             let message = format!("expected a mapping, found {}", field.node.kind());
             findings.mistake(
-                field.place,
+                field.location,
                 message,
                 "a service is written as `NAME: { image: .., build: .. }`",
             );
@@ -126,7 +130,7 @@ fn select<'n>(
         if field.get("build").is_none_or(|build| build.node.is_null()) {
             if named {
                 let hint = "give it a `build`, or do not name it";
-                findings.mistake(field.place, format!("the service `{name}` has no `build`"), hint);
+                findings.mistake(field.location, format!("the service `{name}` has no `build`"), hint);
             } else {
                 slips(&field, findings);
             }
@@ -135,7 +139,7 @@ fn select<'n>(
         match name.parse() {
             Ok(name) => selected.push((name, field)),
             Err(_) => findings.mistake(
-                field.place,
+                field.location,
                 "not a service's name",
                 "letters, digits, `.`, `_`, `-`; a letter or a digit first",
             ),
@@ -148,17 +152,17 @@ fn select<'n>(
 fn slips(field: &Field<'_>, findings: &mut Findings) {
     for (key, value) in field.entries() {
         if crate::report::nearest(key, &["build"]) == Some("build") && key != "build" {
-            findings.mistake(value.place, "unknown key", "did you mean `build`?");
+            findings.mistake(value.location, "unknown key", "did you mean `build`?");
         }
     }
 }
 
 fn tasks(
     service: &Service,
-    place: &Place,
+    location: &Location,
     request: &Request<'_>,
     findings: &mut Findings,
-) -> (Vec<crate::spec::TaskSpec>, Vec<Placed>) {
+) -> (Vec<crate::spec::TaskSpec>, Vec<Located>) {
     let base = || request.config.map(|config| config.global().clone()).unwrap_or_default();
     let mut layers = Vec::new();
     if service.platforms.is_empty() {
@@ -173,7 +177,7 @@ fn tasks(
         layers.push(base().under(upper));
     }
     let origin = Origin {
-        place,
+        location,
         arch: Some(request.arch),
         arch_hint: "",
         key: &|key| match key {
@@ -184,14 +188,14 @@ fn tasks(
         },
     };
     let mut tasks = Vec::new();
-    let mut places = Vec::new();
+    let mut locations = Vec::new();
     for layer in layers {
         let mut spec = task(&layer, &origin, findings);
         if let Some(spec) = &mut spec {
             spec.kaniko.extra_flags.splice(0..0, service.flags.iter().cloned());
         }
         tasks.extend(spec);
-        places.push(Placed::new(&layer, place.clone()));
+        locations.push(Located::new(&layer, location.clone()));
     }
-    (tasks, places)
+    (tasks, locations)
 }

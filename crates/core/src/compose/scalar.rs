@@ -22,16 +22,16 @@ impl Scalars<'_> {
             Ok(filled) => {
                 for name in filled.unset {
                     let message = format!("the variable {name} is not set: it counts as empty");
-                    findings.notice(field.place.clone(), message, give(&name));
+                    findings.notice(field.location.clone(), message, give(&name));
                 }
                 if filled.text.contains('\0') {
-                    findings.mistake(field.place.clone(), "a variable's value holds a NUL byte", "");
+                    findings.mistake(field.location.clone(), "a variable's value holds a NUL byte", "");
                     return None;
                 }
                 Some(filled.text)
             }
             Err(fault) => {
-                findings.mistake(field.place.clone(), fault.to_string(), fault.hint());
+                findings.mistake(field.location.clone(), fault.to_string(), fault.hint());
                 None
             }
         }
@@ -60,7 +60,7 @@ impl Scalars<'_> {
                 } else {
                     format!("`{}`, with its variables put in, is not {expected}", shown(raw))
                 };
-                findings.mistake(field.place.clone(), message, "");
+                findings.mistake(field.location.clone(), message, "");
                 None
             }
         }
@@ -76,7 +76,7 @@ impl Scalars<'_> {
             _ => Err("true or false".to_owned()),
         })?;
         if old {
-            findings.notice(field.place.clone(), format!("read as {value}"), "write true or false");
+            findings.notice(field.location.clone(), format!("read as {value}"), "write true or false");
         }
         Some(value)
     }

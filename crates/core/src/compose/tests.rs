@@ -153,7 +153,7 @@ bake: [{ arch: arm64 }, { arch: amd64 }]
 ";
     let text = "services: { a: { image: reg.test/a, build: { args: { A: own } } }, b: { build: { context: ., no_cache: true } } }";
     let (spec, notices) = ask(text, &[], Some(config)).unwrap();
-    assert_eq!(notices[0].place.path, "bake[0]");
+    assert_eq!(notices[0].location.path, "bake[0]");
     let [(_, a), (_, b)] = named(spec).try_into().unwrap();
     assert_eq!(
         (archs(&a), a[0].cpu_millis, a[0].pre_script.as_deref()),

@@ -13,7 +13,7 @@ use crate::decode::{Field, refuse_tags, section};
 use crate::image;
 use crate::kaniko;
 use crate::names::{Arch, Platform};
-use crate::report::{Findings, Place, did_you_mean, shown};
+use crate::report::{Findings, Location, did_you_mean, shown};
 use crate::rules;
 use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
@@ -28,11 +28,11 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
     let findings = &mut findings;
     refuse_tags(root, "leave it out", findings);
     let mut global = TaskLayer::default();
-    let mut global_place = root.place.clone();
+    let mut global_location = root.location.clone();
     let mut entries = Vec::new();
     if root.node.is_null() {
-        findings.mistake(root.place.clone(), "the file is empty", "give it `global`, `bake` or both");
-        global = unknown(&root.place);
+        findings.mistake(root.location.clone(), "the file is empty", "give it `global`, `bake` or both");
+        global = unknown(&root.location);
     } else {
         let elsewhere = |key: &str| {
             (TASK.contains(&key) || KANIKO.contains(&key))
@@ -40,25 +40,25 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
         };
         for (key, field) in section(root, &TOP, elsewhere, findings).unwrap_or_default() {
             if key == "global" {
-                global_place = field.place.clone();
+                global_location = field.location.clone();
                 global = task(&field, findings);
             } else if let Value::List(_) = field.node.value {
                 for entry in field.items() {
-                    entries.push((task(&entry, findings), entry.place));
+                    entries.push((task(&entry, findings), entry.location));
                 }
             } else if !field.clears() {
                 field.expected("a list", findings);
             }
         }
     }
-    ConfigFile { global, global_place, entries, findings: std::mem::take(findings) }
+    ConfigFile { global, global_location, entries, findings: std::mem::take(findings) }
 }
 
 fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
     if field.node.is_null() {
         let hint = "remove it, or write `{}` for a task that takes all from `global`";
-        findings.mistake(field.place.clone(), "an entry without anything", hint);
-        return unknown(&field.place);
+        findings.mistake(field.location.clone(), "an entry without anything", hint);
+        return unknown(&field.location);
     }
     let mut layer = TaskLayer::default();
     let elsewhere = |key: &str| {
@@ -66,7 +66,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
         KANIKO.contains(&key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
     };
     let Some(fields) = section(field, &TASK, elsewhere, findings) else {
-        return unknown(&field.place);
+        return unknown(&field.location);
     };
     for (key, field) in fields {
         match key {
@@ -79,7 +79,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             "memory" => layer.memory_mib = single(&field, findings, memory),
             "env" => {
                 let map = texts(&field, rules::env_name, findings);
-                let secret = |(name, (text, place))| (name, (Secret::new(text), place));
+                let secret = |(name, (text, location))| (name, (Secret::new(text), location));
                 layer.env =
                     MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() };
             }
@@ -93,11 +93,11 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
 }
 
 /// A layer that could not be read: nothing can be missing from it.
-pub(super) fn unknown(place: &Place) -> TaskLayer {
-    let mut layer = TaskLayer { arch: Key::new(Held::Bad, place.clone()), ..TaskLayer::default() };
-    layer.kaniko.destination = Key::new(Held::Bad, place.clone());
-    layer.kaniko.context_path = Key::new(Held::Bad, place.clone());
-    layer.kaniko.dockerfile = Key::new(Held::Bad, place.clone());
+pub(super) fn unknown(location: &Location) -> TaskLayer {
+    let mut layer = TaskLayer { arch: Key::new(Held::Bad, location.clone()), ..TaskLayer::default() };
+    layer.kaniko.destination = Key::new(Held::Bad, location.clone());
+    layer.kaniko.context_path = Key::new(Held::Bad, location.clone());
+    layer.kaniko.dockerfile = Key::new(Held::Bad, location.clone());
     layer
 }
 
@@ -155,20 +155,20 @@ fn single<T>(field: &Field<'_>, findings: &mut Findings, read: impl Fn(&str) -> 
         match read_text(field, findings).map(read) {
             Some(Ok(value)) => Held::Set(value),
             Some(Err((text, hint))) => {
-                findings.mistake(field.place.clone(), text, hint);
+                findings.mistake(field.location.clone(), text, hint);
                 Held::Bad
             }
             None => Held::Bad,
         }
     };
-    Key::new(value, field.place.clone())
+    Key::new(value, field.location.clone())
 }
 
 /// A single value that a process can be given.
 pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
     let text = field.text(findings)?;
     if text.contains('\0') {
-        findings.mistake(field.place.clone(), "holds a NUL byte", "remove it");
+        findings.mistake(field.location.clone(), "holds a NUL byte", "remove it");
         return None;
     }
     Some(text)
@@ -199,13 +199,13 @@ fn texts(
     match &field.node.value {
         Value::Map(entries) if entries.is_empty() => {
             let hint = "write '' to clear what is inherited";
-            findings.notice(field.place.clone(), "`{}` adds nothing: what is inherited stays", hint);
+            findings.notice(field.location.clone(), "`{}` adds nothing: what is inherited stays", hint);
         }
         Value::Map(_) => {}
         _ if map.cleared => {}
         _ => {
             findings.mistake(
-                field.place.clone(),
+                field.location.clone(),
                 format!("expected a mapping, found {}", field.node.kind()),
                 "write `NAME: value`, one per line",
             );
@@ -213,24 +213,24 @@ fn texts(
     }
     for (name, value) in field.entries() {
         if let Some((text, hint)) = refuse(name) {
-            findings.mistake(value.place, text, hint);
+            findings.mistake(value.location, text, hint);
         } else if value.node.is_null() {
-            findings.mistake(value.place, "has no value", "write '' for an empty text");
+            findings.mistake(value.location, "has no value", "write '' for an empty text");
         } else if let Some(text) = read_text(&value, findings) {
-            map.entries.insert(name.to_owned(), (text.to_owned(), value.place));
+            map.entries.insert(name.to_owned(), (text.to_owned(), value.location));
         }
     }
     map
 }
 
 fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential>> {
-    let place = field.place.clone();
+    let location = field.location.clone();
     if field.clears() {
-        return Key::new(Held::Cleared, place);
+        return Key::new(Held::Cleared, location);
     }
     let Value::List(_) = field.node.value else {
         field.expected("a list of { registry, username, password }", findings);
-        return Key::new(Held::Bad, place);
+        return Key::new(Held::Bad, location);
     };
     let mut logins = Vec::new();
     let mut seen = BTreeSet::new();
@@ -239,12 +239,12 @@ fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential
         let Some(login) = credential(&item, findings) else { continue };
         if !seen.insert(login.registry.clone()) {
             let hint = "one login per registry: keep one";
-            findings.mistake(item.place, format!("a second login for {}", login.registry), hint);
+            findings.mistake(item.location, format!("a second login for {}", login.registry), hint);
         }
         logins.push(login);
     }
     let bad = findings.mistakes.len() > before;
-    Key::new(if bad { Held::Bad } else { Held::Set(logins) }, place)
+    Key::new(if bad { Held::Bad } else { Held::Set(logins) }, location)
 }
 
 fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> {
@@ -252,20 +252,20 @@ fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> 
     let fields = section(field, &known, |_| None, findings)?;
     let [registry, username, password] = known.map(|key| {
         let Some((_, value)) = fields.iter().find(|(name, _)| *name == key) else {
-            findings.mistake(field.place.clone(), format!("`{key}` is missing"), "");
+            findings.mistake(field.location.clone(), format!("`{key}` is missing"), "");
             return None;
         };
         let text = read_text(value, findings)?;
         if text.is_empty() {
             let hint = "if it comes from a variable, see that it was set where this file was written";
-            findings.mistake(value.place.clone(), "is empty", hint);
+            findings.mistake(value.location.clone(), "is empty", hint);
             return None;
         }
-        Some((text, value.place.clone()))
+        Some((text, value.location.clone()))
     });
-    let (registry, place) = registry?;
+    let (registry, location) = registry?;
     let Some(registry) = image::registry_host(registry) else {
-        findings.mistake(place, format!("`{}` is not a registry", shown(registry)), "HOST or HOST:PORT");
+        findings.mistake(location, format!("`{}` is not a registry", shown(registry)), "HOST or HOST:PORT");
         return None;
     };
     let (username, _) = username?;
@@ -274,7 +274,7 @@ fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> 
 }
 
 fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
-    let place = field.place.clone();
+    let location = field.location.clone();
     let value = match &field.node.value {
         _ if field.clears() => Held::Cleared,
         Value::List(_) => {
@@ -284,7 +284,7 @@ fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
                 let Some(path) = read_text(&item, findings) else { continue };
                 if !path.starts_with('/') {
                     let message = "not an absolute path: Kaniko will never meet it";
-                    findings.notice(item.place, message, "write it as it is in the image: /var/cache");
+                    findings.notice(item.location, message, "write it as it is in the image: /var/cache");
                 }
                 paths.push(path.to_owned());
             }
@@ -295,7 +295,7 @@ fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
             Held::Bad
         }
     };
-    Key::new(value, place)
+    Key::new(value, location)
 }
 
 fn verbatim(field: &Field<'_>, findings: &mut Findings) -> Key<String> {
@@ -308,7 +308,7 @@ fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
     let before = findings.mistakes.len();
     for (text, hint) in flags.value().into_iter().flatten().filter_map(|flag| kaniko::refuse_extra_flag(flag))
     {
-        findings.mistake(field.place.clone(), text, hint);
+        findings.mistake(field.location.clone(), text, hint);
     }
-    if findings.mistakes.len() > before { Key::new(Held::Bad, field.place.clone()) } else { flags }
+    if findings.mistakes.len() > before { Key::new(Held::Bad, field.location.clone()) } else { flags }
 }

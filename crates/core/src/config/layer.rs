@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
-use crate::report::Place;
+use crate::report::Location;
 use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
 
-/// A key of a layer, with the place where it was written; or not written at all.
+/// A key of a layer, with the location where it was written; or not written at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key<T>(Option<(Held<T>, Place)>);
+pub struct Key<T>(Option<(Held<T>, Location)>);
 
 /// What a written key holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl<T> Default for Key<T> {
 
 impl<T> Key<T> {
     /// A key that was written.
-    pub fn new(held: Held<T>, place: Place) -> Self {
-        Self(Some((held, place)))
+    pub fn new(held: Held<T>, location: Location) -> Self {
+        Self(Some((held, location)))
     }
 
     /// The value, where there is one.
@@ -44,8 +44,8 @@ impl<T> Key<T> {
     }
 
     /// Where it was written.
-    pub fn place(&self) -> Option<&Place> {
-        self.0.as_ref().map(|(_, place)| place)
+    pub fn location(&self) -> Option<&Location> {
+        self.0.as_ref().map(|(_, location)| location)
     }
 
     /// True where what was written was a mistake.
@@ -74,8 +74,8 @@ impl<T: Clone> Key<T> {
 pub struct MapLayer<V> {
     /// True where an explicit empty value came first: the layers below do not count.
     pub cleared: bool,
-    /// The entries, each with its place.
-    pub entries: BTreeMap<String, (V, Place)>,
+    /// The entries, each with its location.
+    pub entries: BTreeMap<String, (V, Location)>,
 }
 
 impl<V> Default for MapLayer<V> {

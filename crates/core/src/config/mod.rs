@@ -15,13 +15,13 @@ mod values;
 
 use crate::config::layer::TaskLayer;
 use crate::decode::Field;
-use crate::report::{Findings, Mistake, Notice, Place, Report};
+use crate::report::{Findings, Location, Mistake, Notice, Report};
 use crate::secret::{Secret, name_suggests_secret};
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
 pub(crate) use decode::read_text;
-pub(crate) use resolve::{Origin, Placed, build, task};
+pub(crate) use resolve::{Located, Origin, build, task};
 pub(crate) use values::destination;
 
 /// The names under which a config file is looked for in the working directory.
@@ -31,8 +31,8 @@ pub const FILE: &str = "config.yaml";
 #[derive(Debug, Clone)]
 pub struct ConfigFile {
     global: TaskLayer,
-    global_place: Place,
-    entries: Vec<(TaskLayer, Place)>,
+    global_location: Location,
+    entries: Vec<(TaskLayer, Location)>,
     findings: Findings,
 }
 
@@ -50,9 +50,9 @@ impl ConfigFile {
     /// A file that [`read`] gave a report of: it can still be the base of a Compose file, whose own mistakes then come
     /// in the same report.
     pub fn unreadable(report: Report) -> Self {
-        let place = report.mistakes.first().map(|mistake| mistake.place.clone()).unwrap_or_default();
+        let location = report.mistakes.first().map(|mistake| mistake.location.clone()).unwrap_or_default();
         let findings = Findings { mistakes: report.mistakes, notices: Vec::new() };
-        Self { global: decode::unknown(&place), global_place: place, entries: Vec::new(), findings }
+        Self { global: decode::unknown(&location), global_location: location, entries: Vec::new(), findings }
     }
 
     /// What is wrong with the file by itself, for when nothing can be built upon it.
@@ -60,7 +60,7 @@ impl ConfigFile {
         self.findings.mistakes
     }
 
-    /// The spec and what is worth saying about it, or every mistake of the file at its place.
+    /// The spec and what is worth saying about it, or every mistake of the file at its location.
     pub fn resolve(self, order: Order) -> Result<(BuildSpec, Vec<Notice>), Report> {
         resolve::file(self, order)
     }
@@ -70,7 +70,7 @@ impl ConfigFile {
         let entries = self.entries.iter().map(|(layer, _)| layer);
         std::iter::once(&self.global).chain(entries).any(|layer| {
             let logins = layer.credentials.value().is_some_and(|logins| !logins.is_empty());
-            let secret = |(name, (value, _)): (&String, &(Secret, Place))| {
+            let secret = |(name, (value, _)): (&String, &(Secret, Location))| {
                 name_suggests_secret(name) && !value.expose().is_empty()
             };
             logins || layer.env.entries.iter().any(secret)
@@ -82,9 +82,9 @@ impl ConfigFile {
         &self.global
     }
 
-    /// The place of the first entry of `bake`, where there is one.
-    pub(crate) fn first_entry(&self) -> Option<&Place> {
-        self.entries.first().map(|(_, place)| place)
+    /// The location of the first entry of `bake`, where there is one.
+    pub(crate) fn first_entry(&self) -> Option<&Location> {
+        self.entries.first().map(|(_, location)| location)
     }
 
     /// What was found while reading.

@@ -67,20 +67,21 @@ mod tests {
     use super::*;
     use crate::config::layer::{Held, Key};
     use crate::names::Arch;
-    use crate::report::Place;
+    use crate::report::Location;
     use crate::secret::Secret;
 
     fn key<T: Clone + std::fmt::Debug + 'static>(
         value: impl Strategy<Value = T> + 'static,
     ) -> impl Strategy<Value = Key<T>> {
         let held = prop_oneof![value.prop_map(Held::Set), Just(Held::Cleared), Just(Held::Bad)];
-        let place = (1_usize..9).prop_map(|line| Place { line, ..Place::file("f") });
-        prop::option::of((held, place))
-            .prop_map(|key| key.map(|(held, place)| Key::new(held, place)).unwrap_or_default())
+        let location = (1_usize..9).prop_map(|line| Location { line, ..Location::file("f") });
+        prop::option::of((held, location))
+            .prop_map(|key| key.map(|(held, location)| Key::new(held, location)).unwrap_or_default())
     }
 
     fn map() -> impl Strategy<Value = MapLayer<String>> {
-        let entries = prop::collection::btree_map("[AB]", "[xy]".prop_map(|v| (v, Place::default())), 0..3);
+        let entries =
+            prop::collection::btree_map("[AB]", "[xy]".prop_map(|v| (v, Location::default())), 0..3);
         (any::<bool>(), entries).prop_map(|(cleared, entries)| MapLayer { cleared, entries })
     }
 
@@ -95,7 +96,7 @@ mod tests {
             enable in key(any::<bool>()),
             ttl_seconds in key(0_u64..3),
         ) -> TaskLayer {
-            let secret = |(name, (text, place))| (name, (Secret::new(text), place));
+            let secret = |(name, (text, location))| (name, (Secret::new(text), location));
             TaskLayer {
                 arch,
                 cpu_millis,
@@ -131,7 +132,7 @@ mod tests {
         #[test]
         fn what_the_upper_layer_says_holds(a in layer(), b in layer()) {
             let both = a.under(b.clone());
-            if b.arch.place().is_some() {
+            if b.arch.location().is_some() {
                 prop_assert_eq!(&both.arch, &b.arch);
             }
             for (name, value) in &b.env.entries {

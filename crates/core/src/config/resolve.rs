@@ -4,76 +4,77 @@ use crate::config::ConfigFile;
 use crate::config::layer::{MapLayer, TaskLayer};
 use crate::names::{Arch, ServiceName};
 use crate::plan;
-use crate::report::{Findings, Notice, Place, Report};
+use crate::report::{Findings, Location, Notice, Report};
 use crate::rules;
 use crate::secret::name_suggests_secret;
 use crate::spec::{BuildSpec, CacheSpec, KanikoSpec, Order, ServiceSpec, TaskSpec};
 
 pub(super) fn file(config: ConfigFile, order: Order) -> Result<(BuildSpec, Vec<Notice>), Report> {
-    let ConfigFile { global, global_place, entries, mut findings } = config;
+    let ConfigFile { global, global_location, entries, mut findings } = config;
     // Without entries `global` alone is the task.
     let entries =
-        if entries.is_empty() { vec![(TaskLayer::default(), global_place.clone())] } else { entries };
+        if entries.is_empty() { vec![(TaskLayer::default(), global_location.clone())] } else { entries };
     let mut tasks = Vec::new();
-    let mut places = Vec::new();
-    for (entry, place) in entries {
+    let mut locations = Vec::new();
+    for (entry, location) in entries {
         let layer = global.clone().under(entry);
         let hint = format!(
             "set `arch` here or in `global` ({})",
-            Place { path: String::new(), ..global_place.clone() }
+            Location { path: String::new(), ..global_location.clone() }
         );
-        let origin = Origin { place: &place, arch: None, arch_hint: &hint, key: &|key| format!(".{key}") };
+        let origin =
+            Origin { location: &location, arch: None, arch_hint: &hint, key: &|key| format!(".{key}") };
         tasks.extend(task(&layer, &origin, &mut findings));
-        places.push(Placed::new(&layer, place));
+        locations.push(Located::new(&layer, location));
     }
-    let services = vec![(ServiceSpec { name: None, tasks }, places)];
-    build(services, order, &global_place, findings)
+    let services = vec![(ServiceSpec { name: None, tasks }, locations)];
+    build(services, order, &global_location, findings)
 }
 
 /// Where a task comes from.
 pub(crate) struct Origin<'a> {
     /// The entry or the service.
-    pub(crate) place: &'a Place,
+    pub(crate) location: &'a Location,
     /// The architecture where the layers name none.
     pub(crate) arch: Option<Arch>,
     /// What to do where there is none at all.
     pub(crate) arch_hint: &'a str,
-    /// A config key as the file's own path, below `place`.
+    /// A config key as the file's own path, below `location`.
     pub(crate) key: &'a dyn Fn(&str) -> String,
 }
 
-/// The places of one task, for what is found once all are known.
-pub(crate) struct Placed {
-    place: Place,
-    destination: Option<Place>,
+/// The locations of one task, for what is found once all are known.
+pub(crate) struct Located {
+    location: Location,
+    destination: Option<Location>,
 }
 
-impl Placed {
-    pub(crate) fn new(layer: &TaskLayer, place: Place) -> Self {
-        Self { place, destination: place_of(layer, "kaniko.destination").cloned() }
+impl Located {
+    pub(crate) fn new(layer: &TaskLayer, location: Location) -> Self {
+        Self { location, destination: location_of(layer, "kaniko.destination").cloned() }
     }
 }
 
 /// The whole build, once no task has a mistake of its own.
 pub(crate) fn build(
-    services: Vec<(ServiceSpec, Vec<Placed>)>,
+    services: Vec<(ServiceSpec, Vec<Located>)>,
     order: Order,
-    whole: &Place,
+    whole: &Location,
     mut findings: Findings,
 ) -> Result<(BuildSpec, Vec<Notice>), Report> {
-    let (services, places): (Vec<ServiceSpec>, Vec<Vec<Placed>>) = services.into_iter().unzip();
+    let (services, locations): (Vec<ServiceSpec>, Vec<Vec<Located>>) = services.into_iter().unzip();
     let names: Vec<Option<ServiceName>> = services.iter().map(|service| service.name.clone()).collect();
     let spec = BuildSpec { order, services };
     if findings.mistakes.is_empty() {
         for problem in plan::plan(&spec).err().unwrap_or_default() {
             let service = names.iter().position(|name| *name == problem.service);
-            let known = service.and_then(|at| places[at].get(problem.task.unwrap_or(0)));
-            let place = match known {
-                Some(Placed { destination: Some(place), .. }) if problem.key.is_some() => place,
-                Some(Placed { place, .. }) if problem.key.is_some() || problem.task.is_some() => place,
+            let known = service.and_then(|at| locations[at].get(problem.task.unwrap_or(0)));
+            let location = match known {
+                Some(Located { destination: Some(location), .. }) if problem.key.is_some() => location,
+                Some(Located { location, .. }) if problem.key.is_some() || problem.task.is_some() => location,
                 _ => whole,
             };
-            findings.mistake(place.clone(), problem.text, problem.hint);
+            findings.mistake(location.clone(), problem.text, problem.hint);
         }
     }
     findings.finish(spec)
@@ -116,7 +117,7 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
     for broken in rules::task(&spec) {
         // What has been reported where it is written is not reported again as missing.
         if !rests_on_a_mistake(layer, &spec, broken.key) {
-            let at = place_of(layer, broken.key).cloned().unwrap_or_else(|| below(origin, broken.key));
+            let at = location_of(layer, broken.key).cloned().unwrap_or_else(|| below(origin, broken.key));
             findings.mistake(at, broken.text, broken.hint);
         }
     }
@@ -124,9 +125,9 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
     (findings.mistakes.len() == mistakes).then_some(spec)
 }
 
-fn below(origin: &Origin<'_>, key: &str) -> Place {
-    let path = format!("{}{}", origin.place.path, (origin.key)(key));
-    Place { path: path.trim_start_matches('.').to_owned(), ..origin.place.clone() }
+fn below(origin: &Origin<'_>, key: &str) -> Location {
+    let path = format!("{}{}", origin.location.path, (origin.key)(key));
+    Location { path: path.trim_start_matches('.').to_owned(), ..origin.location.clone() }
 }
 
 fn cache(layer: &TaskLayer, findings: &mut Findings) -> CacheSpec {
@@ -143,7 +144,7 @@ fn cache(layer: &TaskLayer, findings: &mut Findings) -> CacheSpec {
 
 /// Kaniko would take a bare host for a repository of Docker Hub: it becomes `HOST/<destination's path>/cache`.
 fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
-    let (text, place) = (layer.kaniko.cache.repo.value()?, layer.kaniko.cache.repo.place()?);
+    let (text, location) = (layer.kaniko.cache.repo.value()?, layer.kaniko.cache.repo.location()?);
     if !rules::is_bare_host(text) {
         return Some(text.clone());
     }
@@ -152,34 +153,34 @@ fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
     }
     let Some(destination) = layer.kaniko.destination.value() else {
         let message = "is a bare host, and there is no destination to take the path from";
-        findings.mistake(place.clone(), message, "HOST/REPOSITORY");
+        findings.mistake(location.clone(), message, "HOST/REPOSITORY");
         return None;
     };
     let repo = format!("{text}/{}/cache", destination.repository);
-    findings.notice(place.clone(), format!("is a bare host: completed to {repo}"), "");
+    findings.notice(location.clone(), format!("is a bare host: completed to {repo}"), "");
     Some(repo)
 }
 
 fn notices(layer: &TaskLayer, spec: &TaskSpec, findings: &mut Findings) {
-    for (name, (_, place)) in &layer.kaniko.build_args.entries {
+    for (name, (_, location)) in &layer.kaniko.build_args.entries {
         if name_suggests_secret(name) {
             let message = "a build argument can be read in the image's history";
-            findings.notice(place.clone(), message, "do not pass a secret this way");
+            findings.notice(location.clone(), message, "do not pass a secret this way");
         }
     }
-    if let (Some(platform), Some(place)) =
-        (&spec.kaniko.custom_platform, layer.kaniko.custom_platform.place())
+    if let (Some(platform), Some(location)) =
+        (&spec.kaniko.custom_platform, layer.kaniko.custom_platform.location())
         && platform.split('/').nth(1).is_some_and(|arch| arch != spec.arch.as_str())
     {
         let message = format!("the task runs on {}, and its image will say {platform}", spec.arch);
-        findings.notice(place.clone(), message, "leave it out to take it from `arch`");
+        findings.notice(location.clone(), message, "leave it out to take it from `arch`");
     }
-    if let (true, Some(_), Some(place)) =
-        (spec.kaniko.cleanup, &spec.post_script, layer.kaniko.cleanup.place())
+    if let (true, Some(_), Some(location)) =
+        (spec.kaniko.cleanup, &spec.post_script, layer.kaniko.cleanup.location())
     {
         let message =
             "Kaniko wipes the container at its end: the post-script finds only what lies below /kaniko";
-        findings.notice(place.clone(), message, "");
+        findings.notice(location.clone(), message, "");
     }
 }
 
@@ -187,22 +188,22 @@ fn entries<V: Clone>(map: &MapLayer<V>) -> std::collections::BTreeMap<String, V>
     map.entries.iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect()
 }
 
-fn place_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Place> {
+fn location_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Location> {
     let kaniko = &layer.kaniko;
     match key {
-        "cpu" => layer.cpu_millis.place(),
-        "memory" => layer.memory_mib.place(),
-        "pre-script" => layer.pre_script.place(),
-        "post-script" => layer.post_script.place(),
-        "kaniko-credentials" => layer.credentials.place(),
-        "kaniko.context-path" => kaniko.context_path.place(),
-        "kaniko.dockerfile" => kaniko.dockerfile.place().or(kaniko.context_path.place()),
-        "kaniko.destination" => kaniko.destination.place(),
-        "kaniko.cache.repo" => kaniko.cache.repo.place().or(kaniko.cache.enable.place()),
-        "kaniko.custom-platform" => kaniko.custom_platform.place(),
-        "kaniko.dir" => kaniko.dir.place(),
-        "kaniko.ignore-path" => kaniko.ignore_path.place(),
-        "kaniko.extra-flags" => kaniko.extra_flags.place(),
+        "cpu" => layer.cpu_millis.location(),
+        "memory" => layer.memory_mib.location(),
+        "pre-script" => layer.pre_script.location(),
+        "post-script" => layer.post_script.location(),
+        "kaniko-credentials" => layer.credentials.location(),
+        "kaniko.context-path" => kaniko.context_path.location(),
+        "kaniko.dockerfile" => kaniko.dockerfile.location().or(kaniko.context_path.location()),
+        "kaniko.destination" => kaniko.destination.location(),
+        "kaniko.cache.repo" => kaniko.cache.repo.location().or(kaniko.cache.enable.location()),
+        "kaniko.custom-platform" => kaniko.custom_platform.location(),
+        "kaniko.dir" => kaniko.dir.location(),
+        "kaniko.ignore-path" => kaniko.ignore_path.location(),
+        "kaniko.extra-flags" => kaniko.extra_flags.location(),
         _ => None,
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn read(settings: &K8sSettings) -> Result<PodSettings, BadSettings> {
     })?;
     PodSettings::read(&file, &text).map_err(|mistakes| {
         let said = |mistake: bakery_core::report::Mistake| {
-            let text = format!("{}: {}", mistake.place, mistake.message);
+            let text = format!("{}: {}", mistake.location, mistake.message);
             let hint =
                 if mistake.hint.is_empty() { "see docs/kubernetes.md".to_owned() } else { mistake.hint };
             Mistake { name: VARIABLE, text, hint }

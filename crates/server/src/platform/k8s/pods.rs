@@ -150,7 +150,7 @@ fn source(field: &Field<'_>, findings: &mut Findings) -> Option<Source> {
         // An unknown key has been said already.
         if field.entries().len() != 1 {
             let text = "expected one of `emptyDir` and `ephemeral`";
-            findings.mistake(field.place.clone(), text, "for example `emptyDir: {}`");
+            findings.mistake(field.location.clone(), text, "for example `emptyDir: {}`");
         }
         return None;
     };
@@ -170,7 +170,7 @@ fn source(field: &Field<'_>, findings: &mut Findings) -> Option<Source> {
     }
     let Some(storage) = storage else {
         findings.mistake(
-            value.place.clone(),
+            value.location.clone(),
             "has no `storage`",
             "say how large the volume is: `storage: 50Gi`",
         );

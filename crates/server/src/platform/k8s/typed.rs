@@ -28,7 +28,7 @@ pub(super) fn typed<T: DeserializeOwned + Serialize>(
             } else {
                 "Kubernetes' API reference tells what belongs here"
             };
-            findings.mistake(at.place, why, hint);
+            findings.mistake(at.location, why, hint);
             return None;
         }
     };
@@ -57,7 +57,7 @@ pub(super) fn quantity(field: &Field<'_>, findings: &mut Findings) -> Option<Str
         return Some(text.to_owned());
     }
     findings.mistake(
-        field.place.clone(),
+        field.location.clone(),
         format!("`{text}` is not a Kubernetes quantity"),
         "for example 20Gi",
     );
@@ -113,7 +113,7 @@ fn unknown(field: &Field<'_>, given: &serde_json::Value, taken: &serde_json::Val
                     (Some(given), Some(taken)) => unknown(&below, given, taken, findings),
                     (Some(given), None) if !given.is_null() => {
                         let hint = "Kubernetes' API reference lists the keys; mind their spelling";
-                        findings.mistake(below.place, "Kubernetes knows no such key here", hint);
+                        findings.mistake(below.location, "Kubernetes knows no such key here", hint);
                     }
                     _ => {}
                 }
