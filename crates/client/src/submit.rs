@@ -9,7 +9,7 @@ use bakery_context::s3::{Put, S3Error, S3Settings, S3Store};
 use bakery_context::{Packed, pack};
 use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
-use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place, object_key};
+use bakery_core::wire::context::{ContextAnswer, ContextLocation, ContextOffer, ContextRef, object_key};
 use bakery_link::{Controller, LinkError};
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
@@ -52,13 +52,13 @@ pub async fn context(settings: &Settings, loaded: &Loaded) -> Result<Sent, Failu
     }
     talk::say(&format!("packed {entries} entries, {} as {}", talk::bytes(bytes), talk::bytes(len)));
     let key = object_key(&id);
-    let place = match &settings.s3 {
-        Some(s3) => Place::S3 { bucket: s3.bucket.clone(), key: key.clone() },
-        None => Place::Store,
+    let location = match &settings.s3 {
+        Some(s3) => ContextLocation::S3 { bucket: s3.bucket.clone(), key: key.clone() },
+        None => ContextLocation::Store,
     };
-    let offer = ContextOffer { id, sha256, len, place };
+    let offer = ContextOffer { id, sha256, len, location };
     let answer = persist(false, || settings.controller.offer_context(&offer)).await?;
-    let ContextOffer { id, sha256, len, place } = offer;
+    let ContextOffer { id, sha256, len, location } = offer;
     match (answer, &settings.s3) {
         (ContextAnswer::Present { context }, _) => {
             talk::say("context unchanged, nothing sent");
@@ -67,10 +67,10 @@ pub async fn context(settings: &Settings, loaded: &Loaded) -> Result<Sent, Failu
         (ContextAnswer::Upload { path }, _) => {
             upload(&settings.controller, &path, blob.path(), len).await?;
             talk::say(&format!("sent {}", talk::bytes(len)));
-            Ok(Sent::There(ContextRef { id, sha256, len, place: Place::Store }))
+            Ok(Sent::There(ContextRef { id, sha256, len, location: ContextLocation::Store }))
         }
         (ContextAnswer::OwnCredentials, Some(s3)) => {
-            let context = ContextRef { id, sha256, len, place };
+            let context = ContextRef { id, sha256, len, location };
             Ok(Sent::ToBucket(ToBucket { s3: s3.clone(), blob, context, key }))
         }
         (ContextAnswer::OwnCredentials, None) => Err(Failure::input(

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use bakery_context::{ContextFolder, pack};
 use bakery_core::names::{Arch, BuildId, RunName, TaskId};
 use bakery_core::spec::KanikoSpec;
-use bakery_core::wire::context::{ContextRef, Place};
+use bakery_core::wire::context::{ContextLocation, ContextRef};
 use bakery_core::wire::log::{BlockHeader, Decoder, LogLine};
 use bakery_core::wire::problem::{PROBLEM_TYPE, Problem};
 use bakery_core::wire::run::{
@@ -110,7 +110,7 @@ impl FakeController {
                 id: packed.id,
                 sha256: packed.sha256,
                 len: packed.len,
-                place: Place::Store,
+                location: ContextLocation::Store,
             },
             env: [].into(),
             pre_script: None,

@@ -15,13 +15,14 @@ pub struct ContextRef {
     /// Bytes of the tar.gz.
     pub len: u64,
     /// Where the client has put it.
-    pub place: Place,
+    #[serde(rename = "place")]
+    pub location: ContextLocation,
 }
 
-/// Where a context's blob lies.
+/// Where a context's blob is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Place {
+pub enum ContextLocation {
     /// In the server's own store.
     Store,
     /// In the bucket that client and server are both configured with; the key follows from the identity.
@@ -49,7 +50,8 @@ pub struct ContextOffer {
     /// Bytes of the blob.
     pub len: u64,
     /// Where the client would put it.
-    pub place: Place,
+    #[serde(rename = "place")]
+    pub location: ContextLocation,
 }
 
 /// The answer to an offer.
@@ -61,11 +63,11 @@ pub enum ContextAnswer {
         /// What to submit.
         context: ContextRef,
     },
-    /// Send it: PUT the blob to this path of the server (`Place::Store`) ...
+    /// Send it: PUT the blob to this path of the server (`ContextLocation::Store`) ...
     Upload {
         /// Path below the server's URL.
         path: String,
     },
-    /// ... or put it into the bucket with the client's own credentials (`Place::S3`), then submit.
+    /// ... or put it into the bucket with the client's own credentials (`ContextLocation::S3`), then submit.
     OwnCredentials,
 }

@@ -25,8 +25,8 @@ pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// Media type of frame streams: log segments and followed logs.
 pub const FRAMES_TYPE: &str = "application/vnd.bakery.frames";
 
-/// A state, verdict or reason as JSON says it.
-pub fn word(of: impl Serialize) -> String {
+/// The name under which a state, verdict or reason is written in JSON; empty for a value that is no JSON string.
+pub fn json_name(of: impl Serialize) -> String {
     let value = serde_json::to_value(of).ok();
     value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use bakery_core::lifecycle::TaskState;
 use bakery_core::names::Platform;
 use bakery_core::reason::{Fault, Reason};
 use bakery_core::wire::build::{BuildPhase, PublishState, TaskPhase, Verdict};
-use bakery_core::wire::word;
+use bakery_core::wire::json_name;
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -73,7 +73,7 @@ impl Counts {
         }
         for reason in UNPUBLISHED {
             drop(counts.ended.get_or_create(&of_end(verdict_of_publish(reason), Some(reason))));
-            drop(counts.unpublished.get_or_create(&[("reason", word(reason))]));
+            drop(counts.unpublished.get_or_create(&[("reason", json_name(reason))]));
         }
         for platform in platforms {
             drop(counts.launches.get_or_create(&of_platform(platform)));
@@ -108,7 +108,7 @@ impl Counts {
                 && after.baked(target)
                 && reason.fault() != Fault::Asked
             {
-                self.unpublished.get_or_create(&[("reason", word(reason))]).inc();
+                self.unpublished.get_or_create(&[("reason", json_name(reason))]).inc();
             }
         }
         if let (None, Some(outcome)) = (&before.outcome, &after.outcome) {
@@ -144,7 +144,7 @@ impl Builds {
         let (builds, tasks) = (gauges(), gauges());
         let (up, queued, held, places) = (gauges(), gauges(), gauges(), gauges());
         for phase in OPEN_BUILDS {
-            drop(builds.get_or_create(&[("state", word(phase))]));
+            drop(builds.get_or_create(&[("state", json_name(phase))]));
         }
         for (&platform, launcher) in &shared.launchers {
             for phase in OPEN_TASKS {
@@ -155,7 +155,7 @@ impl Builds {
         }
         let open: Vec<_> = shared.lock().values().map(|handle| handle.state.borrow().clone()).collect();
         for state in open.iter().filter(|state| state.outcome.is_none()) {
-            builds.get_or_create(&[("state", word(state.phase()))]).inc();
+            builds.get_or_create(&[("state", json_name(state.phase()))]).inc();
             for (record, print) in state.tasks.iter().zip(&state.blueprint.tasks) {
                 if record.task.ending().is_none() {
                     tasks.get_or_create(&of_task(print.platform, record.task.phase())).inc();
@@ -186,19 +186,19 @@ fn of_platform(platform: Platform) -> Labels<1> {
 }
 
 fn of_task(platform: Platform, phase: TaskPhase) -> Labels<2> {
-    [("platform", platform.to_string()), ("state", word(phase))]
+    [("platform", platform.to_string()), ("state", json_name(phase))]
 }
 
 fn of_retry(platform: Platform, reason: Reason) -> Labels<2> {
-    [("platform", platform.to_string()), ("reason", word(reason))]
+    [("platform", platform.to_string()), ("reason", json_name(reason))]
 }
 
 fn of_outcome(outcome: Verdict) -> Labels<1> {
-    [("outcome", word(outcome))]
+    [("outcome", json_name(outcome))]
 }
 
 fn of_end(outcome: Verdict, reason: Option<Reason>) -> Labels<2> {
-    [("outcome", word(outcome)), ("reason", reason.map_or("none".to_owned(), word))]
+    [("outcome", json_name(outcome)), ("reason", reason.map_or("none".to_owned(), json_name))]
 }
 
 fn count(things: usize) -> i64 {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bakery_core::image::Digest;
 use bakery_core::limits;
-use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place, object_key};
+use bakery_core::wire::context::{ContextAnswer, ContextLocation, ContextOffer, ContextRef, object_key};
 use bakery_core::wire::route;
 use bakery_core::wire::run::ContextSource;
 use thiserror::Error;
@@ -137,13 +137,13 @@ impl Contexts {
         if offer.len > limits::CONTEXT_BYTES {
             return Err(ContextError::TooLarge(offer.len));
         }
-        self.check_place(&offer.id, &offer.place)?;
+        self.check_location(&offer.id, &offer.location)?;
         let now = self.inner.clock.now();
         let known = self.records().get(&(owner.to_owned(), offer.id.clone())).cloned();
-        if let Some(record) = known.filter(|record| same_kind(&record.context.place, &offer.place)) {
-            let present = match record.context.place {
-                Place::Store => self.blob_is_there(&record.context).await?,
-                Place::S3 { .. } => {
+        if let Some(record) = known.filter(|record| same_kind(&record.context.location, &offer.location)) {
+            let present = match record.context.location {
+                ContextLocation::Store => self.blob_is_there(&record.context).await?,
+                ContextLocation::S3 { .. } => {
                     record.proven && now.duration_since(record.since).unsigned_abs() < EXPIRY / 2
                 }
             };
@@ -151,16 +151,16 @@ impl Contexts {
                 return Ok(ContextAnswer::Present { context: record.context });
             }
         }
-        match &offer.place {
-            Place::Store => {
+        match &offer.location {
+            ContextLocation::Store => {
                 Ok(ContextAnswer::Upload { path: upload_path(&offer.id, &offer.sha256, offer.len) })
             }
-            place @ Place::S3 { .. } => {
+            location @ ContextLocation::S3 { .. } => {
                 let context = ContextRef {
                     id: offer.id.clone(),
                     sha256: offer.sha256.clone(),
                     len: offer.len,
-                    place: place.clone(),
+                    location: location.clone(),
                 };
                 self.remember(Record {
                     owner: owner.to_owned(),
@@ -179,18 +179,18 @@ impl Contexts {
     /// server's own bucket. Another owner's is missing.
     pub async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextError> {
         let own = self.records().get(&(owner.to_owned(), context.id.clone())).cloned();
-        let named = own.is_some_and(|record| match context.place {
-            Place::Store => record.context == *context,
+        let named = own.is_some_and(|record| match context.location {
+            ContextLocation::Store => record.context == *context,
             // Another gzip of the same identity has the same key.
-            Place::S3 { .. } => record.context.place == context.place,
+            ContextLocation::S3 { .. } => record.context.location == context.location,
         });
         self.check_named(context, named).await
     }
 
     /// Whether the context of a build that was taken is still there, whoever named it.
     pub async fn check_taken(&self, context: &ContextRef) -> Result<(), ContextError> {
-        let named =
-            context.place != Place::Store || self.records().values().any(|record| record.context == *context);
+        let named = context.location != ContextLocation::Store
+            || self.records().values().any(|record| record.context == *context);
         self.check_named(context, named).await
     }
 
@@ -198,8 +198,8 @@ impl Contexts {
         if context.len > limits::CONTEXT_BYTES {
             return Err(ContextError::TooLarge(context.len));
         }
-        self.check_place(&context.id, &context.place)?;
-        if !named || (context.place == Place::Store && !self.blob_is_there(context).await?) {
+        self.check_location(&context.id, &context.location)?;
+        if !named || (context.location == ContextLocation::Store && !self.blob_is_there(context).await?) {
             return Err(ContextError::Missing(context.id.clone()));
         }
         Ok(())
@@ -207,8 +207,8 @@ impl Contexts {
 
     /// How an agent reads this context. Call [`Contexts::check_taken`] first.
     pub fn source(&self, context: &ContextRef) -> ContextSource {
-        match (&context.place, &self.inner.bucket) {
-            (Place::S3 { key, .. }, Some(bucket)) => ContextSource::S3 {
+        match (&context.location, &self.inner.bucket) {
+            (ContextLocation::S3 { key, .. }, Some(bucket)) => ContextSource::S3 {
                 endpoint: bucket.endpoint.clone(),
                 region: bucket.region.clone(),
                 bucket: bucket.name.clone(),
@@ -272,8 +272,8 @@ impl Contexts {
         swept.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(io_error("swept"))
     }
 
-    fn check_place(&self, id: &Digest, place: &Place) -> Result<(), ContextError> {
-        let Place::S3 { bucket, key } = place else { return Ok(()) };
+    fn check_location(&self, id: &Digest, location: &ContextLocation) -> Result<(), ContextError> {
+        let ContextLocation::S3 { bucket, key } = location else { return Ok(()) };
         let own = self.inner.bucket.as_ref().map(|own| own.name.clone());
         if own.as_ref() != Some(bucket) {
             return Err(ContextError::ForeignBucket { given: bucket.clone(), own });
@@ -334,7 +334,7 @@ fn upload_path(id: &Digest, sha256: &Digest, len: u64) -> String {
     format!("{}?sha256={}&len={len}", route::context(id.hex()), sha256.hex())
 }
 
-fn same_kind(a: &Place, b: &Place) -> bool {
+fn same_kind(a: &ContextLocation, b: &ContextLocation) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
 }
 

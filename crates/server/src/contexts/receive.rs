@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bakery_core::image::Digest;
 use bakery_core::limits;
-use bakery_core::wire::context::{ContextRef, Place};
+use bakery_core::wire::context::{ContextLocation, ContextRef};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
@@ -85,7 +85,7 @@ impl Contexts {
         file.flush().await.map_err(io_error("written"))?;
         file.get_ref().sync_all().await.map_err(io_error("written"))?;
         let now = self.inner.clock.now();
-        let context = ContextRef { id, sha256, len, place: Place::Store };
+        let context = ContextRef { id, sha256, len, location: ContextLocation::Store };
         let record =
             Record { owner: owner.to_owned(), context: context.clone(), since: now, used: now, proven: true };
         // The record first: a sweep between the two must find the blob named.

@@ -30,11 +30,16 @@ fn id() -> Digest {
 }
 
 fn offer_of(bytes: &[u8]) -> ContextOffer {
-    ContextOffer { id: id(), sha256: Digest::of(bytes), len: bytes.len() as u64, place: Place::Store }
+    ContextOffer {
+        id: id(),
+        sha256: Digest::of(bytes),
+        len: bytes.len() as u64,
+        location: ContextLocation::Store,
+    }
 }
 
 fn s3(bucket: &str, key: String) -> ContextOffer {
-    ContextOffer { place: Place::S3 { bucket: bucket.into(), key }, ..offer_of(b"blob") }
+    ContextOffer { location: ContextLocation::S3 { bucket: bucket.into(), key }, ..offer_of(b"blob") }
 }
 
 fn pieces(bytes: &[u8]) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + Unpin + use<> {
@@ -106,8 +111,8 @@ async fn nobody_builds_from_what_another_has_sent() {
 
     let offer = s3("ours", object_key(&id()));
     world.contexts.offer("alice", &offer).await.unwrap();
-    let ContextOffer { id, place, .. } = offer;
-    let regzipped = ContextRef { id, sha256: Digest::of(b"another gzip"), len: 12, place };
+    let ContextOffer { id, location, .. } = offer;
+    let regzipped = ContextRef { id, sha256: Digest::of(b"another gzip"), len: 12, location };
     world.contexts.check("alice", &regzipped).await.unwrap();
     let missing = world.contexts.check("bob", &regzipped).await;
     assert!(matches!(missing, Err(ContextError::Missing(_))), "{missing:?}");
@@ -131,7 +136,8 @@ async fn what_is_not_as_offered_leaves_nothing_behind() {
     let error = world.contexts.receive("local", id(), good, broken).await.unwrap_err();
     assert!(matches!(error, ContextError::BrokenOff(_)));
     assert_eq!(files(&world), Vec::<String>::new());
-    let never = ContextRef { id: id(), sha256: Digest::of(b"a blob"), len: 6, place: Place::Store };
+    let never =
+        ContextRef { id: id(), sha256: Digest::of(b"a blob"), len: 6, location: ContextLocation::Store };
     assert!(matches!(world.contexts.check("local", &never).await, Err(ContextError::Missing(_))));
     assert!(matches!(world.contexts.open_blob(&never).await, Err(ContextError::Missing(_))));
 }
@@ -148,7 +154,7 @@ async fn only_the_own_bucket_and_the_key_of_the_identity_are_accepted() {
     ] {
         let offer = s3(bucket, key);
         let context =
-            ContextRef { id: id(), sha256: offer.sha256.clone(), len: 4, place: offer.place.clone() };
+            ContextRef { id: id(), sha256: offer.sha256.clone(), len: 4, location: offer.location.clone() };
         assert!(world.contexts.offer("local", &offer).await.is_err());
         assert!(world.contexts.check("local", &context).await.is_err());
     }
@@ -162,8 +168,12 @@ async fn a_bucket_is_believed_for_half_of_its_expiry_once_it_was_read() {
     let world = world(Some("ours"));
     let offer = s3("ours", object_key(&id()));
     let ask = || world.contexts.offer("local", &offer);
-    let context =
-        ContextRef { id: id(), sha256: offer.sha256.clone(), len: offer.len, place: offer.place.clone() };
+    let context = ContextRef {
+        id: id(),
+        sha256: offer.sha256.clone(),
+        len: offer.len,
+        location: offer.location.clone(),
+    };
     assert_eq!(ask().await.unwrap(), ContextAnswer::OwnCredentials);
     assert_eq!(ask().await.unwrap(), ContextAnswer::OwnCredentials, "nobody has seen it there");
     world.contexts.used(&context).await.unwrap();

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bakery_core::names::RunName;
 use bakery_core::wire::FRAMES_TYPE;
-use bakery_core::wire::context::Place;
+use bakery_core::wire::context::ContextLocation;
 use bakery_core::wire::run::{
     OrderRequest, ReportAck, STAGE_HEADER, SegmentAck, Stage, TaskOrder, TaskReport,
 };
@@ -45,7 +45,7 @@ pub(super) async fn context(
 ) -> Result<Response, Refusal> {
     let session = session(&front, run, &bearer).await?;
     session.heard(Stage::Prepare);
-    if session.context.place != Place::Store {
+    if session.context.location != ContextLocation::Store {
         return Err(Refusal::new(Kind::NoSuchContext, "this run's context is not in the server's store")
             .hint("the order says where it is"));
     }

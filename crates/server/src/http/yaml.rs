@@ -5,7 +5,7 @@ use bakery_core::image::Digest;
 use bakery_core::limits;
 use bakery_core::spec::Order;
 use bakery_core::wire::build::SubmitBuild;
-use bakery_core::wire::context::{ContextRef, Place, object_key};
+use bakery_core::wire::context::{ContextLocation, ContextRef, object_key};
 use bakery_core::wire::{CONTEXT_HEADER, IDEMPOTENCY_HEADER};
 use http::HeaderMap;
 
@@ -49,7 +49,7 @@ async fn context(front: &Front, owner: &str, headers: &HeaderMap) -> Result<Cont
     match (contexts.check(owner, &context).await, contexts.bucket()) {
         (Err(ContextError::Missing(_)), Some(bucket)) => {
             let key = object_key(&context.id);
-            context.place = Place::S3 { bucket: bucket.name.clone(), key };
+            context.location = ContextLocation::S3 { bucket: bucket.name.clone(), key };
         }
         (checked, _) => checked?,
     }
@@ -64,7 +64,7 @@ fn parse(text: &str) -> Option<ContextRef> {
     };
     let (id, sha256) = (digest()?, digest()?);
     let len = words.next()?.parse().ok()?;
-    words.next().is_none().then_some(ContextRef { id, sha256, len, place: Place::Store })
+    words.next().is_none().then_some(ContextRef { id, sha256, len, location: ContextLocation::Store })
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str, expected: &str) -> Result<&'a str, Refusal> {

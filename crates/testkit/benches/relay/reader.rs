@@ -10,7 +10,7 @@ use bakery_core::names::{BuildId, RunName};
 use bakery_core::secret::Secret;
 use bakery_core::spec::Order;
 use bakery_core::wire::build::SubmitBuild;
-use bakery_core::wire::context::{ContextRef, Place};
+use bakery_core::wire::context::{ContextLocation, ContextRef};
 use bakery_core::wire::log::{Cursor, Frame};
 use bakery_link::{Controller, Options};
 use tokio::task::JoinSet;
@@ -28,7 +28,7 @@ pub(crate) async fn submit(url: &str, tasks: usize) -> Result<BuildId> {
     let text = format!("global:\n  kaniko: {{ no-push: true }}\nbake:\n{entries}");
     let (spec, _) = config::read("config.yaml", &text)?.resolve(Order::Parallel)?;
     let digest = Digest::of(b"nothing");
-    let context = ContextRef { id: digest.clone(), sha256: digest, len: 7, place: Place::Store };
+    let context = ContextRef { id: digest.clone(), sha256: digest, len: 7, location: ContextLocation::Store };
     let key = "relay-benchmark-1".to_owned();
     Ok(controller(url)?.submit(&SubmitBuild { spec, context, idempotency_key: key }).await?.id)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bakery_core::reason::{Fault, Reason};
-use bakery_core::wire::word;
+use bakery_core::wire::json_name;
 
 use super::{code, head};
 
@@ -28,7 +28,7 @@ pub(super) fn text() -> String {
         let _ = write!(
             text,
             "\n## {}\n\n{}\n\n- In words: {}.\n- Fault: {whose}. Exit code: {exit}. Tried again: {again}.\n- To do: {}.\n",
-            word(reason),
+            json_name(reason),
             reason.meaning(),
             code(reason.text()),
             reason.hint(),

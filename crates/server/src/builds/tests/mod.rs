@@ -13,7 +13,7 @@ use bakery_core::names::{Arch, BuildId, Platform, RunName, TaskId};
 use bakery_core::secret::Secret;
 use bakery_core::spec::{BuildSpec, Credential, KanikoSpec, Order, ServiceSpec, TaskSpec};
 use bakery_core::wire::build::{BuildPhase, BuildView, SubmitBuild, TaskPhase};
-use bakery_core::wire::context::{ContextRef, Place};
+use bakery_core::wire::context::{ContextLocation, ContextRef};
 use bakery_core::wire::log::{BlockHeader, Cursor, Decoder, Frame, FrameHeader, LogLine};
 use bakery_core::wire::run::{
     ContextSource, OrderRequest, Stage, TaskOrder, TaskReport, TaskResult, launch_env,
@@ -313,7 +313,7 @@ fn request(spec: BuildSpec, key: &str) -> SubmitBuild {
     let digest = Digest::of(b"context");
     SubmitBuild {
         spec,
-        context: ContextRef { id: digest.clone(), sha256: digest, len: 1, place: Place::Store },
+        context: ContextRef { id: digest.clone(), sha256: digest, len: 1, location: ContextLocation::Store },
         idempotency_key: key.into(),
     }
 }

@@ -1,7 +1,7 @@
 //! Indexes that are not published.
 
 use bakery_core::wire::build::{PublishState, Verdict};
-use bakery_core::wire::word;
+use bakery_core::wire::json_name;
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
             assert_eq!(view.outcome.unwrap().verdict, verdict);
             assert_eq!(
                 metrics::publish_failures(&server).await,
-                [format!("reason=\"{}\"}} 1", word(reason))]
+                [format!("reason=\"{}\"}} 1", json_name(reason))]
             );
         });
     }

@@ -3,7 +3,7 @@
 use bakery_core::image::Digest;
 use bakery_core::limits;
 use bakery_core::wire::build::{BuildList, Info, Submitted};
-use bakery_core::wire::context::{ContextOffer, Place};
+use bakery_core::wire::context::{ContextLocation, ContextOffer};
 use bakery_core::wire::{CONTEXT_HEADER, IDEMPOTENCY_HEADER, PROTOCOL_HEADER, route};
 use futures_util::stream;
 
@@ -86,8 +86,12 @@ async fn who_sends_too_much_still_hears_why() {
     let pieces = stream::iter((0..40).map(|_| std::io::Result::Ok(vec![b' '; limits::SPEC_BYTES / 10])));
     refused(json().body(reqwest::Body::wrap_stream(pieces)), 413, "too-large").await;
 
-    let offer =
-        |len| ContextOffer { id: Digest::of(b"i"), sha256: Digest::of(b"b"), len, place: Place::Store };
+    let offer = |len| ContextOffer {
+        id: Digest::of(b"i"),
+        sha256: Digest::of(b"b"),
+        len,
+        location: ContextLocation::Store,
+    };
     let huge = world.call("POST", route::CONTEXTS).json(&offer(limits::CONTEXT_BYTES + 1));
     refused(huge, 413, "too-large").await;
 }

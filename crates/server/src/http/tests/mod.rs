@@ -13,7 +13,7 @@ use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::spec::{Credential, Order};
 use bakery_core::wire::build::{SubmitBuild, Submitted};
-use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef, Place};
+use bakery_core::wire::context::{ContextAnswer, ContextLocation, ContextOffer, ContextRef};
 use bakery_core::wire::log::{self, BlockHeader, Decoder, Frame, FrameHeader, Level, LogLine, Source};
 use bakery_core::wire::problem::{PROBLEM_TYPE, Problem};
 use bakery_core::wire::run::{
@@ -113,7 +113,7 @@ impl World {
 
     async fn send_context(&self, blob: &'static [u8]) -> ContextRef {
         let (id, sha256) = (Digest::of(b"identity"), Digest::of(blob));
-        let offer = ContextOffer { id, sha256, len: blob.len() as u64, place: Place::Store };
+        let offer = ContextOffer { id, sha256, len: blob.len() as u64, location: ContextLocation::Store };
         let offered = || async { good(self.call("POST", route::CONTEXTS).json(&offer)).await.json().await };
         if let ContextAnswer::Upload { path } = offered().await.unwrap() {
             good(self.call("PUT", &path).body(blob)).await;
