@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use crate::mask::{Form, MASK, command};
+use crate::mask::{Form, MASK};
 use crate::secret::name_suggests_secret;
 
 /// Beginnings of tokens that say by themselves what they are.
@@ -37,25 +37,14 @@ const BOUNDS: &str = "\"'`<>";
 /// Bytes of a variable's name, and of a host's with its port: longer ones are none, and are not read to their end.
 const LONGEST_NAME: usize = 256;
 
-/// Every place of `text` that looks like a secret; places may overlap.
-pub(super) fn spans(text: &str, form: Form) -> Vec<Range<usize>> {
-    // No form is as short, but for those with one of these characters: most keys of a file need no search.
-    if text.len() < 16 && !text.contains(['@', ':', '=', ' ']) && form == Form::Plain {
-        return Vec::new();
-    }
-    let ends = Ends::default();
-    let mut found =
-        Found { text, form, spans: Vec::new(), words: ends.clone(), values: ends.clone(), braces: ends };
+/// Adds every secret of `found`'s text that is written in one of these forms.
+pub(super) fn search(found: &mut Found<'_>) {
     found.urls();
     found.logins();
     found.assignments();
     found.headers();
     found.tokens();
     found.private_keys();
-    if form == Form::Script {
-        command::search(&mut found);
-    }
-    found.spans
 }
 
 /// True for the name of a flag or a key whose value is a secret; `--token-file` names a place, not a secret.
@@ -72,10 +61,11 @@ pub(super) fn may_be_secret(value: &str) -> bool {
     !value.is_empty() && !value.starts_with("id=")
 }
 
+/// The ranges of a text that look like secrets, as far as it has been searched; they may overlap.
 pub(super) struct Found<'t> {
     pub(super) text: &'t str,
+    pub(super) spans: Vec<Range<usize>>,
     form: Form,
-    spans: Vec<Range<usize>>,
     words: Ends,
     values: Ends,
     braces: Ends,
@@ -99,7 +89,13 @@ impl Ends {
     }
 }
 
-impl Found<'_> {
+impl<'t> Found<'t> {
+    /// Nothing found in `text` yet.
+    pub(super) fn new(text: &'t str, form: Form) -> Self {
+        let ends = Ends::default();
+        Self { text, spans: Vec::new(), form, words: ends.clone(), values: ends.clone(), braces: ends }
+    }
+
     /// Adds a place, unless what stands there only names a secret.
     pub(super) fn add(&mut self, span: Range<usize>) {
         let Some(text) = self.text.get(span.clone()) else { return };

@@ -10,7 +10,7 @@ use crate::names::{Arch, BuildId, Platform};
 use crate::reason::Reason;
 use crate::spec::BuildSpec;
 use crate::wire::context::ContextRef;
-use crate::wire::log::Cursor;
+use crate::wire::cursor::Cursor;
 
 /// `POST /builds`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

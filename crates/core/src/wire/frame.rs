@@ -6,24 +6,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::limits;
-use crate::wire::log::{BlockHeader, FrameHeader};
 
 /// A header that says how many bytes follow it.
 pub trait Framed: DeserializeOwned + Serialize {
     /// Bytes of payload.
     fn payload_len(&self) -> usize;
-}
-
-impl Framed for BlockHeader {
-    fn payload_len(&self) -> usize {
-        self.len as usize
-    }
-}
-
-impl Framed for FrameHeader {
-    fn payload_len(&self) -> usize {
-        self.len as usize
-    }
 }
 
 /// Bytes that are no frames.
@@ -128,7 +115,7 @@ fn read_header<H: Framed>(line: &[u8]) -> Result<H, FrameError> {
 mod tests {
     use super::*;
     use crate::names::{BuildId, RunName, TaskId};
-    use crate::wire::log::Frame;
+    use crate::wire::log::{BlockHeader, Frame, FrameHeader};
 
     fn run() -> RunName {
         RunName { task: TaskId { build: BuildId::new(1, 2), index: 0 }, attempt: 1 }

@@ -7,16 +7,14 @@
 //! Inside one build every line, and every frame without lines, has a number of its own (`seq`, from 0): the order of
 //! the log. A cursor names the next number that a follower wants.
 
-use std::fmt;
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::names::{BadName, RunName};
+use crate::names::RunName;
 use crate::reason::Reason;
 use crate::wire::build::{BuildOutcome, PublishState, PublishView, TaskPhase};
+pub use crate::wire::cursor::Cursor;
 pub use crate::wire::frame::{Decoder, FrameError, Framed, encode, encode_header};
 
 /// One line of log as its writer encodes it. Short keys: there are many.
@@ -121,6 +119,18 @@ pub struct FrameHeader {
     pub frame: Frame,
 }
 
+impl Framed for BlockHeader {
+    fn payload_len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+impl Framed for FrameHeader {
+    fn payload_len(&self) -> usize {
+        self.len as usize
+    }
+}
+
 /// What a frame is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -206,56 +216,5 @@ impl Frame {
     }
 }
 
-/// A place in a build's log: `epoch:seq`. The epoch goes up when a restart of the server cuts a torn tail, so that a
-/// number that was given twice can be told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cursor {
-    /// The log's epoch.
-    pub epoch: u32,
-    /// Number of the next line or frame wanted.
-    pub seq: u64,
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.epoch, self.seq)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = BadName;
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        let parse = || {
-            let (epoch, seq) = text.split_once(':')?;
-            Some(Self { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
-        };
-        parse().ok_or_else(|| BadName { text: text.to_owned(), expected: "a cursor (epoch:seq)" })
-    }
-}
-
-impl Serialize for Cursor {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cursor {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// The response header that carries the log's current epoch.
 pub const EPOCH_HEADER: &str = "bakery-epoch";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_are_text() {
-        let cursor = Cursor { epoch: 3, seq: 99 };
-        assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        assert!("3".parse::<Cursor>().is_err());
-    }
-}

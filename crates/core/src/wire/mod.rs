@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod context;
+mod cursor;
 mod frame;
 pub mod log;
 pub mod problem;

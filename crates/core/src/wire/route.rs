@@ -1,7 +1,7 @@
 //! Every route, once. The constants are templates in axum's form; the functions fill them in.
 
 use crate::names::{BuildId, RunName};
-use crate::wire::log::Cursor;
+use crate::wire::cursor::Cursor;
 
 /// Offer a context.
 pub const CONTEXTS: &str = "/v1/contexts";
