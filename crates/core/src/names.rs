@@ -69,12 +69,12 @@ impl FromStr for BuildId {
 }
 as_text!(BuildId);
 
-/// One task: a build and the task's place in it, counted from 0.
+/// One task: a build and the task's index in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId {
     /// The build that the task belongs to.
     pub build: BuildId,
-    /// The task's place in the build's plan, from 0.
+    /// The task's index in the build's plan, from 0.
     pub index: u16,
 }
 

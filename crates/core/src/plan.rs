@@ -28,14 +28,14 @@ pub struct Target {
     pub tasks: Vec<PlannedTask>,
     /// What stands in the registry once all tasks are baked; `None` where nothing is pushed.
     pub publish: Option<Publish>,
-    /// Places in [`BuildPlan::targets`] of the targets that must have ended well before this one starts.
+    /// Indexes in [`BuildPlan::targets`] of the targets that must have succeeded before this one starts.
     pub after: Vec<usize>,
 }
 
 /// One task of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedTask {
-    /// Its place in the build, from 0.
+    /// Its index in the build, from 0.
     pub index: u16,
     /// What it is.
     pub spec: TaskSpec,
@@ -68,12 +68,12 @@ impl Publish {
 }
 
 impl BuildPlan {
-    /// Every task with the place of its target.
+    /// Every task with the index of its target.
     pub fn tasks(&self) -> impl Iterator<Item = (usize, &PlannedTask)> {
         self.targets
             .iter()
             .enumerate()
-            .flat_map(|(place, target)| target.tasks.iter().map(move |task| (place, task)))
+            .flat_map(|(index, target)| target.tasks.iter().map(move |task| (index, task)))
     }
 }
 
@@ -82,7 +82,7 @@ impl BuildPlan {
 pub struct PlanProblem {
     /// The service, where it has a name.
     pub service: Option<ServiceName>,
-    /// The task's place within its service, from 0.
+    /// The task's index within its service, from 0.
     pub task: Option<usize>,
     /// The config key that it concerns, where there is one: `kaniko.destination`.
     pub key: Option<&'static str>,
@@ -141,12 +141,12 @@ fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
 /// Groups a service's tasks by destination, in the order of first appearance.
 fn targets(service: &ServiceSpec, index: &mut u16, problems: &mut Vec<PlanProblem>) -> Vec<Target> {
     let mut groups: Vec<(Option<ImageRef>, Vec<PlannedTask>)> = Vec::new();
-    for (place, task) in service.tasks.iter().enumerate() {
+    for (within, task) in service.tasks.iter().enumerate() {
         let pushed = task.kaniko.destination.as_ref().filter(|_| !task.kaniko.no_push);
         let destination = pushed.map(|image| image.with_tag(image.tag_or_latest()));
         problems.extend(rules::task(task).into_iter().map(|broken| PlanProblem {
             service: service.name.clone(),
-            task: Some(place),
+            task: Some(within),
             key: Some(broken.key),
             text: broken.text,
             hint: broken.hint,
@@ -188,7 +188,7 @@ fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
     let mut owners: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
     for target in &plan.targets {
         // Tasks are numbered through the build; people count them within their service.
-        let first = plan.tasks().find(|(place, _)| plan.targets[*place].service == target.service);
+        let first = plan.tasks().find(|(index, _)| plan.targets[*index].service == target.service);
         let first = first.map_or(0, |(_, task)| task.index);
         let within = |task: &PlannedTask| usize::from(task.index.saturating_sub(first));
         let whole = target.tasks.first().map(within);
@@ -255,7 +255,9 @@ mod tests {
         let plan = plan(&spec).unwrap();
         let pushed: Vec<_> = plan
             .tasks()
-            .map(|(place, task)| (place, task.push_to.as_ref().map(ToString::to_string).unwrap_or_default()))
+            .map(|(target, task)| {
+                (target, task.push_to.as_ref().map(ToString::to_string).unwrap_or_default())
+            })
             .collect();
         let expected = [
             (0, "r.test/a:1_amd64"),
@@ -264,7 +266,7 @@ mod tests {
             (1, "r.test/b:latest"),
             (2, ""),
         ];
-        assert_eq!(pushed, expected.map(|(place, text)| (place, text.to_owned())));
+        assert_eq!(pushed, expected.map(|(target, text)| (target, text.to_owned())));
         assert!(matches!(plan.targets[0].publish, Some(Publish::Index { .. })));
         assert!(matches!(plan.targets[1].publish, Some(Publish::Image { .. })));
         assert!(plan.targets[2].publish.is_none());

@@ -137,7 +137,7 @@ struct Open {
 
 enum Items {
     List(Vec<Node>),
-    Map { entries: Entries, merged: Entries, key: Option<Key> },
+    Map { entries: Entries, merged: Entries, key: Option<PendingKey> },
 }
 
 /// Keys in order, each once.
@@ -162,7 +162,7 @@ impl Entries {
 }
 
 /// A key that waits for its value.
-enum Key {
+enum PendingKey {
     Text(String, At),
     Merge(At),
     /// A mistake that has been said; its value is dropped.
@@ -283,22 +283,22 @@ impl Builder<'_> {
                         *key = Some(read);
                     }
                 }
-                Some(Key::Text(key, at)) => self.entry(key, at, node),
-                Some(Key::Merge(at)) => self.merge(at, node),
-                Some(Key::Bad) => {}
+                Some(PendingKey::Text(key, at)) => self.entry(key, at, node),
+                Some(PendingKey::Merge(at)) => self.merge(at, node),
+                Some(PendingKey::Bad) => {}
             },
         }
         Some(())
     }
 
-    fn key(&mut self, node: Node) -> Key {
+    fn key(&mut self, node: Node) -> PendingKey {
         let at = (node.line, node.col);
         match node.value {
-            Value::Scalar { text, plain: true } if text == "<<" => Key::Merge(at),
-            Value::Scalar { text, .. } => Key::Text(text, at),
+            Value::Scalar { text, plain: true } if text == "<<" => PendingKey::Merge(at),
+            Value::Scalar { text, .. } => PendingKey::Text(text, at),
             _ => {
                 self.say(at, "a key must be a single word", "");
-                Key::Bad
+                PendingKey::Bad
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn service(
     if let Some(tag) = &field.node.tag {
         findings.mistake(field.location.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
     }
-    let mut reader = Reader { request, scalars, findings, service: Service::default() };
+    let mut reader = ServiceReader { request, scalars, findings, service: Service::default() };
     for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
         match fate(&SERVICE, key) {
             Some(Fate::Refused { message, hint }) => reader.findings.mistake(value.location, message, hint),
@@ -63,14 +63,14 @@ pub(super) fn service(
     Some(reader.service)
 }
 
-struct Reader<'a, 'f> {
+struct ServiceReader<'a, 'f> {
     request: &'a Request<'a>,
     scalars: &'a Scalars<'a>,
     findings: &'f mut Findings,
     service: Service,
 }
 
-impl Reader<'_, '_> {
+impl ServiceReader<'_, '_> {
     fn build(&mut self, build: &Field<'_>) {
         for (key, field) in build.entries() {
             if field.node.is_null() && fate(&BUILD, key).is_some() {

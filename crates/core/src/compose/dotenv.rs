@@ -26,11 +26,11 @@ pub fn gather_dotenv(
     vars: &dyn Vars,
     findings: &mut Findings,
 ) -> BTreeMap<String, String> {
-    let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
+    let mut reader = DotenvReader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
     let mut known = BTreeMap::new();
     while reader.skip_to_statement() {
-        let start = Reader { ..reader };
-        if let Err(Fault { name, message, hint }) = reader.statement(&mut known, vars) {
+        let start = DotenvReader { ..reader };
+        if let Err(StatementError { name, message, hint }) = reader.statement(&mut known, vars) {
             let location = Location { line: start.line, col: 1, path: name, ..Location::file(file) };
             findings.mistake(location, message, hint);
             reader = start;
@@ -40,26 +40,26 @@ pub fn gather_dotenv(
     known
 }
 
-struct Reader<'t> {
+struct DotenvReader<'t> {
     rest: &'t str,
     line: usize,
 }
 
 /// What is wrong with a statement.
-struct Fault {
+struct StatementError {
     name: String,
     message: String,
     hint: String,
 }
 
-impl Fault {
+impl StatementError {
     fn form(name: &str, message: &str) -> Self {
         let hint = "write NAME=value, one per line".to_owned();
         Self { name: name.to_owned(), message: message.to_owned(), hint }
     }
 }
 
-impl<'t> Reader<'t> {
+impl<'t> DotenvReader<'t> {
     /// Past blanks, empty lines and comments; false at the end.
     fn skip_to_statement(&mut self) -> bool {
         loop {
@@ -80,7 +80,11 @@ impl<'t> Reader<'t> {
         line
     }
 
-    fn statement(&mut self, known: &mut BTreeMap<String, String>, vars: &dyn Vars) -> Result<(), Fault> {
+    fn statement(
+        &mut self,
+        known: &mut BTreeMap<String, String>,
+        vars: &dyn Vars,
+    ) -> Result<(), StatementError> {
         if let Some(after) = self.rest.strip_prefix("export")
             && after.starts_with(is_blank)
         {
@@ -90,7 +94,7 @@ impl<'t> Reader<'t> {
         let end = self.rest.find(|c| !legal(c)).unwrap_or(self.rest.len());
         let (name, after) = self.rest.split_at(end);
         if name.is_empty() {
-            return Err(Fault::form("", "a line that does not begin with a variable's name"));
+            return Err(StatementError::form("", "a line that does not begin with a variable's name"));
         }
         let after = after.trim_start_matches(is_blank);
         let name = name.to_owned();
@@ -112,7 +116,7 @@ impl<'t> Reader<'t> {
                 known.insert(name, value);
             }
         } else {
-            return Err(Fault::form(&name, "the name is not followed by `=`"));
+            return Err(StatementError::form(&name, "the name is not followed by `=`"));
         }
         Ok(())
     }
@@ -122,14 +126,14 @@ impl<'t> Reader<'t> {
         name: &str,
         known: &BTreeMap<String, String>,
         vars: &dyn Vars,
-    ) -> Result<String, Fault> {
+    ) -> Result<String, StatementError> {
         let fill = |text: &str| {
             let lookup = Layered { upper: vars, lower: known };
             let filled = interpolate(text, &lookup).map(|filled| filled.text);
             let name = name.to_owned();
-            filled.map_err(|fault| Fault { name, message: fault.to_string(), hint: fault.hint() })
+            filled.map_err(|fault| StatementError { name, message: fault.to_string(), hint: fault.hint() })
         };
-        let open = || Fault::form(name, "the quote is not closed");
+        let open = || StatementError::form(name, "the quote is not closed");
         match self.rest.chars().next() {
             Some('\'') => self.quoted('\'').ok_or_else(open),
             Some('"') => fill(&unescape(&self.quoted('"').ok_or_else(open)?)),

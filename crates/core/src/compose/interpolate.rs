@@ -24,7 +24,7 @@ pub struct Filled {
 
 /// Why a text could not be filled.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Fault {
+pub enum InterpolationError {
     /// `${` that is not followed by what may follow it.
     #[error("`${{` is not followed by a variable's name, an operator or `}}`")]
     Template,
@@ -41,7 +41,7 @@ pub enum Fault {
     Deep,
 }
 
-impl Fault {
+impl InterpolationError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
@@ -53,7 +53,7 @@ impl Fault {
 }
 
 /// Puts the variables in.
-pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, Fault> {
+pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, InterpolationError> {
     let mut filled = Filled::default();
     fill(template, vars, 0, &mut filled)?;
     Ok(filled)
@@ -69,9 +69,9 @@ impl Vars for Veiled<'_> {
     }
 }
 
-fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), Fault> {
+fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
     if depth > DEPTH {
-        return Err(Fault::Deep);
+        return Err(InterpolationError::Deep);
     }
     let mut rest = template;
     while let Some(at) = rest.find('$') {
@@ -81,7 +81,7 @@ fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resu
             out.text.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing(after).ok_or(Fault::Template)?;
+            let end = closing(after).ok_or(InterpolationError::Template)?;
             braced(&after[..end], vars, depth, out)?;
             rest = &after[end + 1..];
         } else {
@@ -99,10 +99,10 @@ fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resu
 }
 
 /// What stands between the braces.
-fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), Fault> {
+fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
     let (name, rest) = name(inner);
     if name.is_empty() {
-        return Err(Fault::Template);
+        return Err(InterpolationError::Template);
     }
     if rest.is_empty() {
         plain(name, vars, out);
@@ -126,9 +126,9 @@ fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resul
         Some('?') => {
             let mut why = Filled::default();
             fill(text, &Veiled(vars), depth + 1, &mut why)?;
-            return Err(Fault::Required { name: name.to_owned(), why: why.text });
+            return Err(InterpolationError::Required { name: name.to_owned(), why: why.text });
         }
-        _ => return Err(Fault::Template),
+        _ => return Err(InterpolationError::Template),
     }
     Ok(())
 }
@@ -213,7 +213,7 @@ mod tests {
         for template in
             ["${", "${}", "${1}", "${a.b}", "${ FOO}", "${FOO", "${FOO!x}", "${FOO:x}", "${A:-\n}"]
         {
-            assert_eq!(interpolate(template, &vars()), Err(Fault::Template), "{template}");
+            assert_eq!(interpolate(template, &vars()), Err(InterpolationError::Template), "{template}");
         }
         let fault = interpolate("${MISSING:?set ${FOO} too}", &vars()).unwrap_err();
         assert_eq!(fault.to_string(), "the variable MISSING is required and has no value: set first too");
@@ -223,7 +223,7 @@ mod tests {
         let fault = interpolate("${MISSING:?not ${TOKEN}}", &token).unwrap_err();
         assert_eq!(fault.to_string(), "the variable MISSING is required and has no value: not ***");
         let deep = format!("{}{}", "${A:-".repeat(5000), "}".repeat(5000));
-        assert_eq!(interpolate(&deep, &vars()), Err(Fault::Deep));
+        assert_eq!(interpolate(&deep, &vars()), Err(InterpolationError::Deep));
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use crate::yaml::{self, Node, Value};
 
 pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
-pub use interpolate::{Fault, Filled, interpolate};
+pub use interpolate::{Filled, InterpolationError, interpolate};
 
 /// The names that Compose looks for, in its order, in a folder and then in those above.
 pub const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];

@@ -91,7 +91,7 @@ pub struct TargetView {
 /// One task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskView {
-    /// Its place in the build, from 0.
+    /// Its index in the build, from 0.
     pub index: u16,
     /// Architecture.
     pub arch: Arch,
