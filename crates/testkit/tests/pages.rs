@@ -1,5 +1,6 @@
 //! What can be said of the pages without running what they show: blocks are blocks, and links lead somewhere.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -36,5 +37,22 @@ fn every_link_leads_somewhere() -> Result<()> {
         }
     }
     ensure!(dead.is_empty(), "these lead nowhere:\n{}", dead.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn the_index_of_decisions_lists_every_decision() -> Result<()> {
+    let index = "README.md";
+    let listed: BTreeSet<String> =
+        links(&read(&format!("docs/decisions/{index}"))?).into_iter().map(|(target, _)| target).collect();
+    let mut decisions = BTreeSet::new();
+    for file in std::fs::read_dir(path("docs/decisions"))? {
+        decisions.insert(file?.file_name().to_string_lossy().into_owned());
+    }
+    decisions.remove(index);
+    let missing: Vec<_> = decisions.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&decisions).collect();
+    ensure!(missing.is_empty(), "the index does not list {missing:?}");
+    ensure!(gone.is_empty(), "the index lists {gone:?}, which do not exist");
     Ok(())
 }
