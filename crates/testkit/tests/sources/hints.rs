@@ -1,0 +1,108 @@
+//! A hint is a field of its own until a person reads it: no text is built with a hint in it, or searched for one.
+
+use anyhow::{Result, ensure};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens as _;
+use syn::visit_mut::{self, VisitMut};
+
+use crate::files::{compiled, crates, tests_only};
+
+/// What a text with a hint in it holds.
+const MARK: &str = "hint: ";
+
+/// The files that show texts and hints to people.
+const RENDERERS: &[&str] = &["crates/core/src/message.rs"];
+
+/// Files whose hints still stand in texts.
+const TO_BE_CHANGED: &[&str] = &[
+    "crates/agent/src/bake.rs",
+    "crates/agent/src/failure.rs",
+    "crates/agent/src/start.rs",
+    "crates/client/src/exit.rs",
+    "crates/client/src/talk.rs",
+    "crates/core/src/lifecycle.rs",
+    "crates/core/src/plan.rs",
+    "crates/core/src/report.rs",
+    "crates/server/src/builds/keys.rs",
+    "crates/server/src/builds/ledger/mod.rs",
+    "crates/server/src/builds/publish.rs",
+    "crates/server/src/builds/submit.rs",
+    "crates/server/src/check.rs",
+    "crates/server/src/health.rs",
+    "crates/server/src/http/crowd.rs",
+    "crates/server/src/platform/docker/engine.rs",
+    "crates/server/src/platform/docker/image.rs",
+    "crates/server/src/platform/docker/mod.rs",
+    "crates/server/src/platform/ecs/check.rs",
+    "crates/server/src/platform/ecs/meaning.rs",
+    "crates/server/src/platform/ecs/mod.rs",
+    "crates/server/src/platform/ecs/secret.rs",
+    "crates/server/src/platform/ecs/size.rs",
+    "crates/server/src/platform/ecs/tasks.rs",
+    "crates/server/src/platform/exit.rs",
+    "crates/server/src/platform/fake.rs",
+    "crates/server/src/platform/k8s/cluster.rs",
+    "crates/server/src/platform/k8s/seen.rs",
+    "crates/server/src/settings/mod.rs",
+    "crates/server/src/wiring/mod.rs",
+    "crates/server/src/wiring/preflight.rs",
+];
+
+/// Takes away what is not compiled into the program: tests and comments.
+struct Product;
+
+impl VisitMut for Product {
+    fn visit_attributes_mut(&mut self, attributes: &mut Vec<syn::Attribute>) {
+        attributes.retain(|attribute| !attribute.path().is_ident("doc"));
+    }
+
+    fn visit_item_mut(&mut self, item: &mut syn::Item) {
+        let test = match item {
+            syn::Item::Mod(item) => tests_only(&item.attrs),
+            syn::Item::Fn(item) => tests_only(&item.attrs),
+            syn::Item::Impl(item) => tests_only(&item.attrs),
+            _ => false,
+        };
+        if test {
+            *item = syn::Item::Verbatim(TokenStream::new());
+        } else {
+            visit_mut::visit_item_mut(self, item);
+        }
+    }
+}
+
+/// The string literals among these tokens that hold a hint.
+fn with_hint(tokens: TokenStream, found: &mut Vec<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => with_hint(group.stream(), found),
+            TokenTree::Literal(literal) => {
+                let value = syn::parse_str::<syn::LitStr>(&literal.to_string()).map(|it| it.value());
+                found.extend(value.ok().filter(|value| value.contains(MARK)));
+            }
+            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+        }
+    }
+}
+
+#[test]
+fn no_text_holds_a_hint_outside_the_renderers() -> Result<()> {
+    let mut wrong = Vec::new();
+    for (_, folder) in crates()? {
+        for mut source in compiled(&folder)? {
+            if [RENDERERS, TO_BE_CHANGED].concat().contains(&source.path.as_str()) {
+                continue;
+            }
+            Product.visit_file_mut(&mut source.syntax);
+            let mut found = Vec::new();
+            with_hint(source.syntax.into_token_stream(), &mut found);
+            wrong.extend(found.iter().map(|text| format!("{}: {text:?}", source.path)));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "a hint is data (`bakery_core::message`); only a renderer writes it into a text:\n{}",
+        wrong.join("\n")
+    );
+    Ok(())
+}

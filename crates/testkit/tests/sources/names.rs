@@ -1,0 +1,103 @@
+//! One name, one type: whoever reads a type's name in a crate knows which type it is.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use syn::visit::{self, Visit};
+
+use crate::files::{below, crates};
+
+/// A type name that may stand more than once in a crate.
+struct Repeated {
+    krate: &'static str,
+    name: &'static str,
+    reason: &'static str,
+}
+
+const REPEATED: &[Repeated] = &[
+    Repeated { krate: "client", name: "Asked", reason: "being renamed" },
+    Repeated { krate: "client", name: "Shown", reason: "being renamed" },
+    Repeated { krate: "client", name: "ShownTarget", reason: "being renamed" },
+    Repeated { krate: "client", name: "ShownTask", reason: "being renamed" },
+    Repeated { krate: "context", name: "Tree", reason: "being renamed" },
+    Repeated { krate: "core", name: "Fault", reason: "being renamed" },
+    Repeated { krate: "core", name: "Key", reason: "being renamed" },
+    Repeated { krate: "core", name: "Place", reason: "being renamed" },
+    Repeated { krate: "core", name: "Reader", reason: "being renamed" },
+    Repeated { krate: "core", name: "Wrong", reason: "being renamed" },
+    Repeated { krate: "registry", name: "Answer", reason: "being renamed" },
+    Repeated { krate: "registry", name: "Content", reason: "being renamed" },
+    Repeated { krate: "server", name: "Batch", reason: "being renamed" },
+    Repeated { krate: "server", name: "Core", reason: "being renamed" },
+    Repeated { krate: "server", name: "DockerSettings", reason: "being renamed" },
+    Repeated { krate: "server", name: "Entry", reason: "being renamed" },
+    Repeated { krate: "server", name: "Found", reason: "being renamed" },
+    Repeated { krate: "server", name: "House", reason: "being renamed" },
+    Repeated { krate: "server", name: "Inner", reason: "being renamed" },
+    Repeated { krate: "server", name: "K8sSettings", reason: "being renamed" },
+    Repeated { krate: "server", name: "Place", reason: "being renamed" },
+    Repeated { krate: "server", name: "Reader", reason: "being renamed" },
+    Repeated { krate: "server", name: "Refused", reason: "being renamed" },
+    Repeated { krate: "server", name: "Room", reason: "being renamed" },
+    Repeated { krate: "server", name: "Script", reason: "being renamed" },
+    Repeated { krate: "server", name: "Server", reason: "being renamed" },
+    Repeated { krate: "server", name: "Shared", reason: "being renamed" },
+    Repeated { krate: "server", name: "Shelf", reason: "being renamed" },
+    Repeated { krate: "server", name: "Source", reason: "being renamed" },
+    Repeated { krate: "server", name: "Standing", reason: "being renamed" },
+    Repeated { krate: "server", name: "Taken", reason: "being renamed" },
+    Repeated { krate: "server", name: "Watch", reason: "being renamed" },
+    Repeated { krate: "server", name: "Word", reason: "being renamed" },
+    Repeated { krate: "server", name: "World", reason: "being renamed" },
+];
+
+/// The types that a file defines: structs, enums, unions, traits and aliases, those inside functions and test modules
+/// included. Associated types are not among them: their names are given by a trait.
+#[derive(Default)]
+struct Types(Vec<String>);
+
+impl<'ast> Visit<'ast> for Types {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        let name = match item {
+            syn::Item::Struct(item) => Some(&item.ident),
+            syn::Item::Enum(item) => Some(&item.ident),
+            syn::Item::Union(item) => Some(&item.ident),
+            syn::Item::Trait(item) => Some(&item.ident),
+            syn::Item::Type(item) => Some(&item.ident),
+            _ => None,
+        };
+        self.0.extend(name.map(ToString::to_string));
+        visit::visit_item(self, item);
+    }
+}
+
+#[test]
+fn no_type_name_stands_twice_in_a_crate() -> Result<()> {
+    let mut wrong = Vec::new();
+    let mut used = Vec::new();
+    for (krate, folder) in crates()? {
+        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for source in below(&folder)? {
+            let mut types = Types::default();
+            types.visit_file(&source.syntax);
+            for name in types.0 {
+                places.entry(name).or_default().push(source.path.clone());
+            }
+        }
+        for (name, places) in places.into_iter().filter(|(_, places)| places.len() > 1) {
+            match REPEATED.iter().position(|it| it.krate == krate && it.name == name) {
+                Some(index) => used.push(index),
+                None => wrong.push(format!("{krate}: `{name}` is defined in {}", places.join(", "))),
+            }
+        }
+    }
+    let unused = REPEATED.iter().enumerate().filter(|(index, _)| !used.contains(index));
+    wrong.extend(unused.map(|(_, it)| {
+        let Repeated { krate, name, reason } = it;
+        format!(
+            "{krate}: `{name}` is on the list ({reason}) but does not stand twice: remove it from the list"
+        )
+    }));
+    ensure!(wrong.is_empty(), "a type's name must be unique in its crate:\n{}", wrong.join("\n"));
+    Ok(())
+}
