@@ -121,7 +121,7 @@ mod tests {
                 let ts: Timestamp = "2026-11-22T18:30:00.250Z".parse().unwrap();
                 let mut bytes = Vec::new();
                 encode(&head(ts, source, level), msg, more, &mut bytes);
-                let line = LogLine { ts, src: source, lvl: level, msg: msg.to_owned(), more };
+                let line = LogLine { ts, src: source, lvl: level, msg: msg.to_owned(), more, hint: None };
                 assert_eq!(String::from_utf8(bytes).unwrap(), serde_json::to_string(&line).unwrap() + "\n");
             }
         }

@@ -25,6 +25,7 @@ pub fn result(outcome: &Result<Digest, Stop>, stage: Stage, masker: &Masker) -> 
     TaskResult::Failed {
         reason: failure.reason,
         text: masker.text(&failure.sentence()).into_owned(),
+        hint: None,
         exit_code: failure.exit_code,
         tail: failure.tail.iter().map(|line| masker.text(line).into_owned()).collect(),
     }

@@ -176,7 +176,7 @@ mod tests {
     use bakery_core::wire::problem::Problem;
 
     fn outcome(verdict: Verdict, reason: Option<Reason>, text: Option<&str>) -> BuildOutcome {
-        BuildOutcome { verdict, reason, text: text.map(str::to_owned), images: Vec::new() }
+        BuildOutcome { verdict, reason, text: text.map(str::to_owned), hint: None, images: Vec::new() }
     }
 
     #[test]

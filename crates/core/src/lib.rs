@@ -43,6 +43,7 @@ pub mod kaniko;
 pub mod lifecycle;
 pub mod limits;
 pub mod mask;
+pub mod message;
 pub mod names;
 pub mod path;
 pub mod plan;

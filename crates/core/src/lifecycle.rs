@@ -9,6 +9,7 @@
 mod task;
 
 pub use self::task::{Cause, Effect, Ending, Task, TaskEvent, TaskState};
+use crate::message::Message;
 use crate::reason::Reason;
 use crate::wire::run::{Stage, TaskResult};
 
@@ -36,7 +37,9 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<Effect>) {
             let ending = match &task.state {
                 // The attempt has failed before, and of something else: what took too long is its container's stop.
                 TaskState::Retreating { cause, .. } => {
-                    Ending::Lost { cause: Cause::new(cause.reason, format!("{}; {text}", cause.text)) }
+                    let text = format!("{}; {text}", cause.text);
+                    let hint = cause.hint.clone();
+                    Ending::Lost { cause: Cause::new(cause.reason, Message { text, hint }) }
                 }
                 TaskState::Running { trouble: Some(trouble), .. } => {
                     Ending::TimedOut { cause: Cause::after(Reason::TaskTimeout, &text, trouble) }
@@ -63,15 +66,15 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
         (TaskState::Launching { .. }, TaskEvent::AgentSeen) => {
             (task.at(TaskState::Running { stage: Stage::Prepare, trouble: None }), Vec::new())
         }
-        (TaskState::Launching { .. }, TaskEvent::Progress(reason, text)) => {
-            let last = reason.map(|reason| Cause::new(reason, text.clone()));
-            (task.at(TaskState::Launching { last }), vec![Effect::Say(text)])
+        (TaskState::Launching { .. }, TaskEvent::Progress(reason, message)) => {
+            let last = reason.map(|reason| Cause::new(reason, message.clone()));
+            (task.at(TaskState::Launching { last }), vec![Effect::Say(message)])
         }
-        (TaskState::Running { stage, .. }, TaskEvent::Progress(reason, text)) => {
+        (TaskState::Running { stage, .. }, TaskEvent::Progress(reason, message)) => {
             // What hinders a launch is worth a line, and means nothing to an agent that has spoken.
             let trouble =
-                reason.filter(|reason| ends_tasks(*reason)).map(|reason| Cause::new(reason, text.clone()));
-            (task.at(TaskState::Running { stage: *stage, trouble }), vec![Effect::Say(text)])
+                reason.filter(|reason| ends_tasks(*reason)).map(|reason| Cause::new(reason, message.clone()));
+            (task.at(TaskState::Running { stage: *stage, trouble }), vec![Effect::Say(message)])
         }
         (TaskState::Launching { .. }, TaskEvent::LaunchFailed { retryable, cause }) => {
             retreat(task, retryable, cause)
@@ -177,10 +180,9 @@ fn told_better(cause: Cause, said: Option<&Cause>) -> Cause {
     }
 }
 
-/// A hint stays the last line.
 fn once_more(cause: &Cause) -> Effect {
-    let (text, hint) = cause.text.split_at(cause.text.find("\nhint: ").unwrap_or(cause.text.len()));
-    Effect::Say(format!("{text}: trying once more{hint}"))
+    let text = format!("{}: trying once more", cause.text);
+    Effect::Say(Message { text, hint: cause.hint.clone() })
 }
 
 /// True where a second attempt may help and cannot harm: from the push on a registry may know the image, and a

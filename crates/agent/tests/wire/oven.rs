@@ -55,7 +55,7 @@ impl Oven {
 
     pub(crate) async fn failure(&self) -> (Reason, String, Option<i32>, Vec<String>) {
         match self.report().await.result {
-            TaskResult::Failed { reason, text, exit_code, tail } => (reason, text, exit_code, tail),
+            TaskResult::Failed { reason, text, exit_code, tail, .. } => (reason, text, exit_code, tail),
             other => panic!("{other:?}"),
         }
     }

@@ -103,7 +103,7 @@ impl Renderer {
         match &header.frame {
             Frame::Lines { run, .. } => self.lines(Some(*run), header.seq, payload, skip, out),
             Frame::Note { run, .. } => self.lines(*run, header.seq, payload, skip, out),
-            Frame::State { run, phase, reason, text } => {
+            Frame::State { run, phase, reason, text, .. } => {
                 let why =
                     exit::reason_and_text(reason.map(bakery_core::reason::Reason::text), text.as_deref());
                 if let Some((level, message)) = phase_words(*phase, &why) {
@@ -128,7 +128,7 @@ impl Renderer {
         let lines = payload.split_inclusive(|&b| b == b'\n');
         for (seq, line) in (seq..).zip(lines).skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            if let Ok(LogLine { ts, src, lvl, msg, more }) = serde_json::from_slice(line) {
+            if let Ok(LogLine { ts, src, lvl, msg, more, .. }) = serde_json::from_slice(line) {
                 self.last = ts;
                 self.write(&Entry { ts, level: lvl, message: &msg, run, source: src, seq, more }, out);
             } else {
@@ -271,7 +271,7 @@ fn publish_words(publish: &PublishView) -> Option<(Level, String)> {
     match &publish.state {
         PublishState::Pending | PublishState::Unknown => None,
         PublishState::Done { digest } => Some((Level::Info, format!("published {destination}@{digest}"))),
-        PublishState::Failed { reason, text } => {
+        PublishState::Failed { reason, text, .. } => {
             let why = exit::reason_and_text(Some(reason.text()), Some(text));
             Some((Level::Error, format!("publishing {destination} failed: {why}")))
         }

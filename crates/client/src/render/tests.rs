@@ -18,7 +18,8 @@ fn run(index: u16) -> RunName {
 
 fn line(src: Source, lvl: Level, msg: &str) -> String {
     let ts = "2026-11-22T10:00:00.123Z".parse().unwrap();
-    serde_json::to_string(&LogLine { ts, src, lvl, msg: msg.to_owned(), more: false }).unwrap() + "\n"
+    serde_json::to_string(&LogLine { ts, src, lvl, msg: msg.to_owned(), more: false, hint: None }).unwrap()
+        + "\n"
 }
 
 fn lines(seq: u64, texts: &[&str]) -> (FrameHeader, String) {
@@ -48,7 +49,8 @@ fn everything() -> Vec<(FrameHeader, String)> {
     let digest = Digest::of(b"index");
     let destination: bakery_core::image::ImageRef = "r.test/shop:1".parse().unwrap();
     let frame = |seq, frame| (FrameHeader { len: 0, seq, frame }, String::new());
-    let state = |seq, phase, reason| frame(seq, Frame::State { run: run(0), phase, reason, text: None });
+    let state =
+        |seq, phase, reason| frame(seq, Frame::State { run: run(0), phase, reason, text: None, hint: None });
     let note = line(Source::Server, Level::Warn, "a second attempt");
     vec![
         state(0, TaskPhase::Launching, None),
@@ -74,6 +76,7 @@ fn everything() -> Vec<(FrameHeader, String)> {
                     verdict: Verdict::Failed,
                     reason: Some(Reason::ExecutorFailed),
                     text: Some("shop/amd64: exit code 7".to_owned()),
+                    hint: None,
                     images: vec![PublishedImage { destination, digest, archs: Arch::ALL.to_vec() }],
                 },
             },
@@ -140,6 +143,7 @@ fn a_servers_text_of_two_lines_is_two_lines() {
         phase: TaskPhase::Lost,
         reason: None,
         text: Some("no image\nhint: pull it".to_owned()),
+        hint: None,
     };
     let text =
         render(LogFormat::Plain, false, &[(FrameHeader { len: 0, seq: 0, frame: state }, String::new())]);

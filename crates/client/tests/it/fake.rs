@@ -207,7 +207,7 @@ pub(crate) fn lines(seq: u64, first: u64, count: u32) -> Vec<u8> {
 
 /// A frame without lines.
 pub(crate) fn state(seq: u64, phase: TaskPhase) -> Vec<u8> {
-    framed(seq, Frame::State { run: run(1), phase, reason: None, text: None }, b"")
+    framed(seq, Frame::State { run: run(1), phase, reason: None, text: None, hint: None }, b"")
 }
 
 /// The last frame.
@@ -218,7 +218,7 @@ pub(crate) fn end(seq: u64, verdict: Verdict, reason: Option<bakery_core::reason
         archs: Arch::ALL.to_vec(),
     };
     let images = if verdict == Verdict::Baked { vec![image] } else { Vec::new() };
-    framed(seq, Frame::End { outcome: BuildOutcome { verdict, reason, text: None, images } }, b"")
+    framed(seq, Frame::End { outcome: BuildOutcome { verdict, reason, text: None, hint: None, images } }, b"")
 }
 
 fn framed(seq: u64, frame: Frame, payload: &[u8]) -> Vec<u8> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Digest;
 use crate::limits;
+use crate::message::Message;
 use crate::reason::{Fault, Reason};
 use crate::wire::build::TaskPhase;
 use crate::wire::run::{Stage, TaskResult};
@@ -15,17 +16,27 @@ pub struct Cause {
     pub reason: Reason,
     /// The sentence.
     pub text: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl Cause {
-    /// A cause of a reason and a sentence, which is cut to [`limits::TEXT_BYTES`].
-    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, text: limits::clip(text.into()) }
+    /// A cause of a reason and a message, which is cut to [`limits::TEXT_BYTES`].
+    pub fn new(reason: Reason, message: impl Into<Message>) -> Self {
+        let Message { text, hint } = message.into().clipped();
+        Self { reason, text, hint }
     }
 
-    /// `text`, with what the platform had said before.
+    /// Text and hint.
+    pub fn message(&self) -> Message {
+        Message { text: self.text.clone(), hint: self.hint.clone() }
+    }
+
+    /// `text`, with what the platform had said before, and its hint.
     pub(super) fn after(reason: Reason, text: &str, said: &Self) -> Self {
-        Self::new(reason, format!("{text}; the platform's last word: {}", said.text))
+        let text = format!("{text}; the platform's last word: {}", said.text);
+        Self::new(reason, Message { text, hint: said.hint.clone() })
     }
 }
 
@@ -127,15 +138,15 @@ impl Ending {
 
     /// The ending that a report tells of.
     pub(super) fn of(result: TaskResult) -> Self {
-        let (reason, text) = match result {
+        let (reason, message) = match result {
             TaskResult::Baked { digest } => return Self::Baked { digest },
-            TaskResult::Failed { reason, text, .. } => (reason, text),
+            TaskResult::Failed { reason, text, hint, .. } => (reason, Message { text, hint }),
             // The server asks for an end only after it has settled the task, so nobody of ours asked here.
             TaskResult::Cancelled => {
-                (Reason::AgentLost, "the agent was ended from outside, not by this server".to_owned())
+                (Reason::AgentLost, "the agent was ended from outside, not by this server".into())
             }
         };
-        Self::by(Cause::new(reason, text))
+        Self::by(Cause::new(reason, message))
     }
 
     /// The ending that a cause stands for.
@@ -155,7 +166,7 @@ pub enum TaskEvent {
     /// Its platform has a place for it.
     SlotFree,
     /// The platform has something to say about the launch; without a reason it goes on, and trouble before it is over.
-    Progress(Option<Reason>, String),
+    Progress(Option<Reason>, Message),
     /// The platform refused the launch, or did not answer.
     LaunchFailed {
         /// True where the platform says that another attempt may help.
@@ -206,7 +217,7 @@ pub enum Effect {
     /// Wait a little, then queue for a place again.
     QueueAgain,
     /// Write it into the build's log.
-    Say(String),
+    Say(Message),
     /// A report speaks of another digest than the one that the task has settled with.
     Contradiction(Digest),
 }

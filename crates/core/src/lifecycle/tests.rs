@@ -26,6 +26,7 @@ fn result() -> impl Strategy<Value = TaskResult> {
         reason().prop_map(|reason| TaskResult::Failed {
             reason,
             text: "because".into(),
+            hint: None,
             exit_code: Some(1),
             tail: Vec::new()
         }),
@@ -42,7 +43,7 @@ fn event() -> impl Strategy<Value = TaskEvent> {
     prop_oneof![
         3 => Just(TaskEvent::SlotFree),
         3 => Just(TaskEvent::AgentSeen),
-        2 => proptest::option::of(reason()).prop_map(move |r| TaskEvent::Progress(r, text())),
+        2 => proptest::option::of(reason()).prop_map(move |r| TaskEvent::Progress(r, text().into())),
         2 => (any::<bool>(), cause())
             .prop_map(|(retryable, cause)| TaskEvent::LaunchFailed { retryable, cause }),
         2 => Just(TaskEvent::ProvisionDeadline(text())),
@@ -138,7 +139,7 @@ proptest! {
         let step = |task: &Task, event| next(task, attempt, event).0;
         let gone = TaskEvent::Gone(Cause::new(reason, "because"));
         let silent = step(&step(&task, gone.clone()), TaskEvent::GraceOver);
-        let result = TaskResult::Failed { reason, text: "because".into(), exit_code: None, tail: Vec::new() };
+        let result = TaskResult::Failed { reason, text: "because".into(), hint: None, exit_code: None, tail: Vec::new() };
         let report = TaskEvent::Reported(result, heard);
         let told = if report_first {
             // A report whose answer was lost comes again.
@@ -238,10 +239,10 @@ fn a_launch_that_failed_is_stopped_before_it_is_tried_again() {
 
 #[test]
 fn a_hint_stays_the_last_line_of_what_is_said() {
-    let cause = Cause::new(Reason::PlatformUnreachable, "no answer\nhint: start it");
+    let cause = Cause::new(Reason::PlatformUnreachable, Message::new("no answer").with_hint("start it"));
     let failed = TaskEvent::LaunchFailed { retryable: true, cause };
     let (_, effects) = next(&drive(&[TaskEvent::SlotFree]), 1, failed);
-    let said = "no answer: trying once more\nhint: start it".to_owned();
+    let said = Message::new("no answer: trying once more").with_hint("start it");
     assert_eq!(effects, [Effect::Say(said), Effect::Stop]);
 }
 
@@ -267,7 +268,13 @@ fn trouble_that_is_over_explains_nothing() {
 fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
     let evicted = |stage| {
         let text = "SIGTERM".to_owned();
-        let result = TaskResult::Failed { reason: Reason::Evicted, text, exit_code: None, tail: Vec::new() };
+        let result = TaskResult::Failed {
+            reason: Reason::Evicted,
+            text,
+            hint: None,
+            exit_code: None,
+            tail: Vec::new(),
+        };
         TaskEvent::Reported(result, stage)
     };
     let running = |stage| drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, TaskEvent::Heard(stage)]);
@@ -289,14 +296,20 @@ fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
 fn an_agent_that_is_taken_away_ends_as_the_platform_says() {
     let taken = || {
         let text = "SIGTERM".to_owned();
-        let result = TaskResult::Failed { reason: Reason::Evicted, text, exit_code: None, tail: Vec::new() };
+        let result = TaskResult::Failed {
+            reason: Reason::Evicted,
+            text,
+            hint: None,
+            exit_code: None,
+            tail: Vec::new(),
+        };
         TaskEvent::Reported(result, Stage::Bake)
     };
     let full = || Cause::new(Reason::DiskFull, "no room on the node");
     let running = [TaskEvent::SlotFree, TaskEvent::AgentSeen];
     let expected = Cause::new(Reason::DiskFull, "SIGTERM; the platform's last word: no room on the node");
     // In whichever order the two are heard.
-    let progress = || TaskEvent::Progress(Some(full().reason), full().text);
+    let progress = || TaskEvent::Progress(Some(full().reason), full().text.into());
     let orders = [
         vec![progress(), taken()],
         vec![taken(), TaskEvent::Gone(full())],

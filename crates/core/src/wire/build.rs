@@ -110,6 +110,9 @@ pub struct TaskView {
     /// The same in words.
     #[serde(default)]
     pub text: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// Digest of what it pushed.
     #[serde(default)]
     pub digest: Option<Digest>,
@@ -168,6 +171,9 @@ pub enum PublishState {
         reason: Reason,
         /// In words.
         text: String,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
     /// A state that this version does not know.
     #[serde(other)]
@@ -185,6 +191,9 @@ pub struct BuildOutcome {
     /// The same in words, with the task's name.
     #[serde(default)]
     pub text: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// What now stands in registries.
     #[serde(default)]
     pub images: Vec<PublishedImage>,

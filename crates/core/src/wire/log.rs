@@ -32,6 +32,9 @@ pub struct LogLine {
     /// True for every part but the last of a line that was longer than [`limits::LINE_BYTES`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// Who wrote a line.
@@ -163,6 +166,9 @@ pub enum Frame {
         /// The same in words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
     /// A destination has been published, or has failed to be.
     Published {
@@ -193,12 +199,19 @@ impl Frame {
     #[must_use]
     pub fn bounded(mut self) -> Self {
         match &mut self {
-            Self::State { text: Some(text), .. } => *text = limits::clip(std::mem::take(text)),
-            Self::Published { publish: PublishView { state: PublishState::Failed { text, .. }, .. } } => {
+            Self::State { text, hint, .. } => {
+                *text = text.take().map(limits::clip);
+                *hint = hint.take().map(limits::clip);
+            }
+            Self::Published {
+                publish: PublishView { state: PublishState::Failed { text, hint, .. }, .. },
+            } => {
                 *text = limits::clip(std::mem::take(text));
+                *hint = hint.take().map(limits::clip);
             }
             Self::End { outcome } => {
                 outcome.text = outcome.text.take().map(limits::clip);
+                outcome.hint = outcome.hint.take().map(limits::clip);
                 outcome.images.truncate(limits::TASKS);
             }
             _ => {}

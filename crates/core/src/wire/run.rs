@@ -217,6 +217,9 @@ pub enum TaskResult {
         reason: Reason,
         /// One sentence for people.
         text: String,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
         /// Exit code of the process that failed; `None` where none ran.
         exit_code: Option<i32>,
         /// The last lines that speak of the error.

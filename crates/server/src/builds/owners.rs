@@ -212,14 +212,14 @@ fn lost(before: &BuildState, now: Timestamp) -> (BuildState, Transition) {
             duties.push((run, before.blueprint.tasks[place].platform));
         }
         let task = Task { attempt, state };
-        let (reason, text) = (Some(cause.reason), Some(cause.text.clone()));
-        frames.push(Frame::State { run, phase: task.phase(), reason, text });
+        let (reason, text, hint) = (Some(cause.reason), Some(cause.text.clone()), cause.hint.clone());
+        frames.push(Frame::State { run, phase: task.phase(), reason, text, hint });
         after.tasks[place].task = task;
     }
     for target in 0..after.publishes.len() {
         if after.publishes[target] == Some(PublishState::Pending) {
-            let (reason, text) = (cause.reason, cause.text.clone());
-            after.publishes[target] = Some(PublishState::Failed { reason, text });
+            let (reason, text, hint) = (cause.reason, cause.text.clone(), cause.hint.clone());
+            after.publishes[target] = Some(PublishState::Failed { reason, text, hint });
             frames.extend(after.publish_view(target).map(|publish| Frame::Published { publish }));
         }
     }

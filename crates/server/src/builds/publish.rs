@@ -2,6 +2,7 @@
 
 use bakery_core::image::Digest;
 use bakery_core::lifecycle::{Cause, Ending};
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 use bakery_core::spec::{Credential, TaskSpec};
 use tokio_util::sync::CancellationToken;
@@ -49,10 +50,7 @@ impl Job {
         cancel: &CancellationToken,
     ) -> Result<Digest, Cause> {
         let done = publisher.publish_index(&self.destination, &self.members, &self.credentials, cancel).await;
-        done.map_err(|error| {
-            let hint = error.hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-            Cause::new(error.reason, format!("{}{hint}", error.text))
-        })
+        done.map_err(|error| Cause::new(error.reason, Message { text: error.text, hint: error.hint }))
     }
 }
 

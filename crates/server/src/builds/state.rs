@@ -203,6 +203,7 @@ impl BuildState {
             verdict: first.map_or(Verdict::Baked, |first| first.verdict),
             reason: first.map(|first| first.cause.reason),
             text: first.map(|first| first.cause.text.clone()),
+            hint: first.and_then(|first| first.cause.hint.clone()),
             images: images.collect(),
         }
     }
@@ -250,6 +251,7 @@ impl BuildState {
             ahead: if waits { ahead(self.run(place)) } else { None },
             reason: task.cause().map(|cause| cause.reason),
             text: task.cause().map(|cause| cause.text.clone()),
+            hint: task.cause().and_then(|cause| cause.hint.clone()),
             digest: match task.ending() {
                 Some(Ending::Baked { digest }) => Some(digest.clone()),
                 _ => None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::lifecycle::{Cause, TaskEvent};
-use bakery_core::limits;
+use bakery_core::message;
 use bakery_core::names::Platform;
 use bakery_core::reason::Reason;
 use futures_util::StreamExt as _;
@@ -56,7 +56,8 @@ fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
             shared.tell_all(|| Message::Held { platform, live: Arc::clone(&live) });
         }
         Observation::Progress { run, reason, text } => {
-            let event = Event::of_run(run, TaskEvent::Progress(reason, limits::clip(text)));
+            let event =
+                Event::of_run(run, TaskEvent::Progress(reason, message::Message::from(text).clipped()));
             shared.tell(run.task.build, Message::Happens(event));
         }
         Observation::Gone { run, exit } => {

@@ -29,7 +29,13 @@ pub(super) fn block(run: RunName, first: u64, lines: u32) -> (BlockHeader, Bytes
 
 pub(super) fn end() -> Frame {
     Frame::End {
-        outcome: BuildOutcome { verdict: Verdict::Baked, reason: None, text: None, images: Vec::new() },
+        outcome: BuildOutcome {
+            verdict: Verdict::Baked,
+            reason: None,
+            text: None,
+            hint: None,
+            images: Vec::new(),
+        },
     }
 }
 
@@ -108,8 +114,13 @@ async fn a_follower_starts_at_the_frame_of_its_cursor_and_stops_at_the_end() {
     let (_folder, logs) = logs().await;
     append(&logs, run(0), 1, 10).await;
     append(&logs, run(0), 11, 10).await;
-    let state =
-        Frame::State { run: run(0), phase: TaskPhase::Lost, reason: Some(Reason::Evicted), text: None };
+    let state = Frame::State {
+        run: run(0),
+        phase: TaskPhase::Lost,
+        reason: Some(Reason::Evicted),
+        text: None,
+        hint: None,
+    };
     logs.frame(build(), state.clone()).await.unwrap();
     let reader = {
         let logs = logs.clone();
@@ -224,6 +235,7 @@ async fn notes_of_the_server_take_as_many_frames_as_they_need() {
         lvl: Level::Warn,
         msg: format!("{n} {}", "x".repeat(60_000)),
         more: false,
+        hint: None,
     };
     logs.note(build(), Some(run(0)), (0..10).map(line).collect()).await.unwrap();
     let frames = read(&logs, Cursor::default(), false).await;
@@ -318,13 +330,15 @@ async fn the_longest_outcome_is_whole_after_opening_again() {
     };
     // Characters that JSON escapes take the most room.
     let text = || Some("\u{1}".repeat(100_000));
-    let state = Frame::State { run: run(0), phase: TaskPhase::Lost, reason: None, text: text() };
+    let state =
+        Frame::State { run: run(0), phase: TaskPhase::Lost, reason: None, text: text(), hint: text() };
     logs.frame(build(), state).await.unwrap();
     let images: Vec<_> = (0..limits::TASKS).map(image).collect();
     let outcome = BuildOutcome {
         verdict: Verdict::Failed,
         reason: Some(Reason::PushRefused),
         text: text(),
+        hint: text(),
         images: images.clone(),
     };
     logs.frame(build(), Frame::End { outcome }).await.unwrap();

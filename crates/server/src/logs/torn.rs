@@ -8,7 +8,7 @@ use super::tests::{block, build, end, read, run};
 use super::*;
 
 fn state(index: u16) -> Frame {
-    Frame::State { run: run(index), phase: TaskPhase::Running, reason: None, text: None }
+    Frame::State { run: run(index), phase: TaskPhase::Running, reason: None, text: None, hint: None }
 }
 
 /// A log of a few frames; returns its bytes and the places between frames.

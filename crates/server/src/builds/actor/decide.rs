@@ -2,6 +2,7 @@
 
 use bakery_core::image::Digest;
 use bakery_core::lifecycle::{self, Cause, Effect, Ending, TaskEvent, TaskState};
+use bakery_core::message::Message;
 use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
 use bakery_core::wire::build::{PublishState, Verdict};
@@ -69,7 +70,7 @@ pub(in crate::builds) struct Step {
     pub(in crate::builds) frames: Vec<Frame>,
     pub(in crate::builds) duties: Vec<Duty>,
     pub(in crate::builds) todo: Vec<Todo>,
-    pub(in crate::builds) says: Vec<(Option<RunName>, Level, String)>,
+    pub(in crate::builds) says: Vec<(Option<RunName>, Level, Message)>,
 }
 
 /// What is under way and need not be kept: a restart begins it again.
@@ -162,12 +163,14 @@ impl Hand<'_> {
                 phase: after.phase(),
                 reason: after.cause().map(|cause| cause.reason),
                 text: after.cause().map(|cause| cause.text.clone()),
+                hint: after.cause().and_then(|cause| cause.hint.clone()),
             });
         }
         if let (None, Some(cause)) = (before.ending(), after.ending().and_then(Ending::cause)) {
             let text = format!("{}: {}", self.step.state.label(place), cause.text);
             let verdict = state::verdict_of_task(cause.reason);
-            self.blame(Cause::new(cause.reason, text), verdict);
+            let message = Message { text, hint: cause.hint.clone() };
+            self.blame(Cause::new(cause.reason, message), verdict);
         }
     }
 
@@ -189,7 +192,7 @@ impl Hand<'_> {
                 record.answered = false;
                 self.step.todo.push(Todo::EnqueueLater(place));
             }
-            Effect::Say(text) => self.say(Some(run), Level::Info, text),
+            Effect::Say(message) => self.say(Some(run), Level::Info, message),
             Effect::Contradiction(digest) => {
                 tracing::error!(%run, %digest, "a late report contradicts the digest that the task settled with");
             }
@@ -221,11 +224,12 @@ impl Hand<'_> {
         }
         let state = match result {
             Ok(digest) => PublishState::Done { digest },
-            Err(Cause { reason, text }) => {
+            Err(Cause { reason, text, hint }) => {
                 let name = &self.step.state.blueprint.targets[target].name;
-                let cause = Cause::new(reason, format!("{name}: {text}"));
+                let message = Message { text: format!("{name}: {text}"), hint: hint.clone() };
+                let cause = Cause::new(reason, message);
                 self.blame(cause, state::verdict_of_publish(reason));
-                PublishState::Failed { reason, text }
+                PublishState::Failed { reason, text, hint }
             }
         };
         self.step.state.publishes[target] = Some(state);
@@ -287,8 +291,11 @@ impl Hand<'_> {
     fn give_up(&mut self, target: usize, cause: &Cause) {
         if self.step.state.publishes[target] == Some(PublishState::Pending) && !self.step.state.baked(target)
         {
-            self.step.state.publishes[target] =
-                Some(PublishState::Failed { reason: cause.reason, text: cause.text.clone() });
+            self.step.state.publishes[target] = Some(PublishState::Failed {
+                reason: cause.reason,
+                text: cause.text.clone(),
+                hint: cause.hint.clone(),
+            });
         }
     }
 
@@ -326,8 +333,8 @@ impl Hand<'_> {
         }
     }
 
-    fn say(&mut self, run: Option<RunName>, level: Level, text: String) {
-        self.step.says.push((run, level, text));
+    fn say(&mut self, run: Option<RunName>, level: Level, message: impl Into<Message>) {
+        self.step.says.push((run, level, message.into()));
     }
 }
 

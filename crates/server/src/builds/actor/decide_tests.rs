@@ -41,7 +41,8 @@ fn digest() -> Digest {
 }
 
 fn failed(reason: Reason) -> TaskEvent {
-    let result = TaskResult::Failed { reason, text: "broke".into(), exit_code: Some(1), tail: Vec::new() };
+    let result =
+        TaskResult::Failed { reason, text: "broke".into(), hint: None, exit_code: Some(1), tail: Vec::new() };
     TaskEvent::Reported(result, Stage::Bake)
 }
 

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakery_core::message;
 use bakery_core::names::{BuildId, Platform, RunName};
 use bakery_core::spec::TaskSpec;
 use bakery_core::wire::context::ContextRef;
@@ -300,8 +301,9 @@ impl Actor {
         }
     }
 
-    async fn say(&self, run: Option<RunName>, lvl: Level, msg: String) {
-        let line = LogLine { ts: self.shared.clock.now(), src: Source::Server, lvl, msg, more: false };
+    async fn say(&self, run: Option<RunName>, lvl: Level, message: impl Into<message::Message>) {
+        let message::Message { text: msg, hint } = message.into();
+        let line = LogLine { ts: self.shared.clock.now(), src: Source::Server, lvl, msg, more: false, hint };
         if let Err(error) = self.shared.logs.note(self.id, run, vec![line]).await {
             complain(self.id, &error, "a note could not be written to the log");
         }

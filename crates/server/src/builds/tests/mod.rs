@@ -259,6 +259,7 @@ fn failed(reason: Reason) -> TaskResult {
     TaskResult::Failed {
         reason,
         text: "it broke".into(),
+        hint: None,
         exit_code: Some(1),
         tail: vec!["error: broke".into()],
     }

@@ -39,10 +39,10 @@ fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
             server.bake(run(build, 0, 1)).await;
             server.bake(run(build, 1, 1)).await;
             let view = server.ended(build).await;
-            let text = "no (hint: look there)".to_owned();
+            let (text, hint) = ("no".to_owned(), Some("look there".to_owned()));
             assert_eq!(
                 view.targets[0].publish.as_ref().unwrap().state,
-                PublishState::Failed { reason, text }
+                PublishState::Failed { reason, text, hint }
             );
             assert_eq!(view.outcome.unwrap().verdict, verdict);
             assert_eq!(

@@ -74,6 +74,7 @@ fn an_agent_ships_on_and_reports_to_the_next_server() {
             lvl: Level::Info,
             msg: n.to_string(),
             more: false,
+            hint: None,
         };
         let mut bytes = serde_json::to_vec(&line).unwrap();
         bytes.push(b'\n');

@@ -190,6 +190,7 @@ impl Agent {
             lvl: Level::Info,
             msg: msg.to_owned(),
             more: false,
+            hint: None,
         };
         let line = serde_json::to_string(&line).unwrap() + "\n";
         let payload = line.repeat(lines as usize);
