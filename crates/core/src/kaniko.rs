@@ -1,7 +1,9 @@
 //! Kaniko's command line: options and paths in, one argument per value out. No shell is ever involved.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use crate::config::resources::format_duration;
 use crate::image::ImageRef;
 use crate::names::Arch;
 use crate::path;
@@ -329,7 +331,8 @@ fn cache(line: &mut Line<'_>, cache: &CacheSpec, input: &ArgvInput<'_>) {
         _ => {}
     }
     if let Some(seconds) = cache.ttl_seconds {
-        line.value("cache-ttl", &duration(seconds));
+        // Go's `time.ParseDuration` reads the same form.
+        line.value("cache-ttl", &format_duration(Duration::from_secs(seconds)));
     }
     for (flag, value) in [
         ("cache-copy-layers", cache.copy_layers),
@@ -340,18 +343,6 @@ fn cache(line: &mut Line<'_>, cache: &CacheSpec, input: &ArgvInput<'_>) {
             line.value(flag, if on { "true" } else { "false" });
         }
     }
-}
-
-/// Seconds as Go's `time.ParseDuration` reads them: `24h`, `1h30m`, `90s` as `1m30s`.
-fn duration(seconds: u64) -> String {
-    let mut text = String::new();
-    for (amount, unit) in [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')] {
-        if amount > 0 {
-            text.push_str(&amount.to_string());
-            text.push(unit);
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 /// `  -c, --context string   Path ...` -> `context`.

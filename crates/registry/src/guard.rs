@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use bakery_core::host;
 use bakery_core::image::DOCKER_HUB;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -73,7 +74,7 @@ fn bare_host(url: &Url) -> &str {
 
 fn is_loopback_name(host: &str) -> bool {
     let host = host.trim_end_matches('.');
-    host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_loopback)
+    host::is_loopback(host) || host.parse().is_ok_and(is_loopback)
 }
 
 fn is_loopback(ip: IpAddr) -> bool {

@@ -48,6 +48,17 @@ pub fn duration(text: &str) -> Option<Duration> {
         .then(|| Duration::from_secs(seconds))
 }
 
+/// A duration as [`duration`] reads it: `1h30m`, `10m`, `90s` as `1m30s`, `0s`. Below a second in milliseconds: `250ms`.
+pub fn format_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds == 0 && !duration.is_zero() {
+        return format!("{}ms", duration.as_millis());
+    }
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
+}
+
 /// A decimal number times `scale`, rounded up; no sign, no exponent.
 fn scaled(number: &str, scale: u64) -> Option<u64> {
     let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
@@ -106,5 +117,15 @@ mod tests {
         for text in ["", "10", "m", "5m1h", "1h1h", "-1s", "1.5h", "1d", "10ms", "99999999999999999999h"] {
             assert_eq!(duration(text), None, "{text}");
         }
+    }
+    #[test]
+    fn durations_are_formatted_as_they_are_set() {
+        for (seconds, text) in
+            [(90, "1m30s"), (600, "10m"), (3600, "1h"), (5, "5s"), (0, "0s"), (5401, "1h30m1s")]
+        {
+            assert_eq!(format_duration(Duration::from_secs(seconds)), text);
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)));
+        }
+        assert_eq!(format_duration(Duration::from_millis(250)), "250ms");
     }
 }

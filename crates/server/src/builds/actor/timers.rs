@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bakery_core::config::resources::format_duration;
 use bakery_core::lifecycle::{TaskEvent, TaskState};
 use bakery_core::wire::run::Stage;
 use jiff::Timestamp;
@@ -116,7 +117,7 @@ pub(super) fn event(due: Due, record: &TaskRecord, settings: &BuildsSettings) ->
         Due::Requeue => None,
         Due::Provision => Some(TaskEvent::ProvisionDeadline(format!(
             "BUILD_PROVISION_TIMEOUT ({}) is over and the agent has not spoken",
-            human(settings.provision_timeout)
+            format_duration(settings.provision_timeout)
         ))),
         Due::Deadline => {
             let stage = match &record.task.state {
@@ -127,23 +128,12 @@ pub(super) fn event(due: Due, record: &TaskRecord, settings: &BuildsSettings) ->
                 TaskState::Running { stage, .. } => stage.as_str(),
                 _ => "launch",
             };
-            let limit = human(settings.task_timeout);
+            let limit = format_duration(settings.task_timeout);
             Some(TaskEvent::DeadlinePassed(format!("BUILD_TASK_TIMEOUT ({limit}) is over in stage {stage}")))
         }
         Due::Silence => Some(TaskEvent::AgentSilent),
         Due::Grace => Some(TaskEvent::GraceOver),
     }
-}
-
-/// A duration as the settings spell it.
-pub(super) fn human(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if seconds == 0 {
-        return format!("{}ms", duration.as_millis());
-    }
-    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
-    parts.concat()
 }
 
 fn kind(state: &TaskState) -> u8 {
@@ -155,17 +145,5 @@ fn kind(state: &TaskState) -> u8 {
         TaskState::Running { .. } => 5,
         TaskState::Closing { .. } => 6,
         TaskState::Settled { .. } => 7,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_as_they_are_set() {
-        for (seconds, text) in [(90, "1m30s"), (600, "10m"), (3600, "1h"), (5, "5s")] {
-            assert_eq!(human(Duration::from_secs(seconds)), text);
-        }
     }
 }

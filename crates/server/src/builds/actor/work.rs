@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakery_core::config::resources::format_duration;
 use bakery_core::lifecycle::{Cause, TaskEvent, TaskState};
 use bakery_core::names::{Platform, RunName};
 use bakery_core::reason::Reason;
@@ -15,7 +16,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::timers::human;
 use super::{Actor, Event, Inbox, Message, Stopping, Todo};
 use crate::builds::falls::caught;
 use crate::builds::publish::{self, Job};
@@ -75,7 +75,7 @@ impl Actor {
             Todo::Ask(place) => {
                 let words = format!(
                     "the agent has not spoken for {}; the platform still has its container",
-                    human(self.shared.settings.patience.agent_silent)
+                    format_duration(self.shared.settings.patience.agent_silent)
                 );
                 self.ask(self.state.run(place), Some(words));
             }
