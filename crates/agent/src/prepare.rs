@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bakery_core::wire::run::TaskOrder;
-use bakery_link::{LinkError, Runs};
+use bakery_link::{LinkError, RunApi};
 use tokio::time::{Instant, sleep};
 
 pub mod fetch;
@@ -17,7 +17,7 @@ const AWAY: Duration = Duration::from_mins(10);
 
 /// Trades the launch token for the order. Repeats until it is answered: the session is the same each time, so a lost
 /// answer is given again.
-pub async fn bind(runs: &Runs) -> Result<TaskOrder, LinkError> {
+pub async fn bind(runs: &RunApi) -> Result<TaskOrder, LinkError> {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(3))

@@ -6,7 +6,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bakery_core::image::Digest;
 use bakery_core::reason::Reason;
 use bakery_core::wire::run::{ReportAck, Stage, TaskReport, TaskResult};
-use bakery_link::{LinkError, Runs};
+use bakery_link::{LinkError, RunApi};
 use tokio::time::{Instant, sleep};
 
 use crate::ends::Cause;
@@ -51,7 +51,7 @@ pub fn ended(cause: &Cause, stage: Stage) -> Failure {
 }
 
 /// Delivers the report: repeated until it is answered, refused for good, or `until` has come. It is tried once at least.
-pub async fn deliver(runs: &Runs, report: &TaskReport, until: Instant) -> Result<ReportAck, LinkError> {
+pub async fn deliver(runs: &RunApi, report: &TaskReport, until: Instant) -> Result<ReportAck, LinkError> {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))

@@ -15,7 +15,7 @@ use bakery_core::limits;
 use bakery_core::names::RunName;
 use bakery_core::wire::log::{self, BlockHeader};
 use bakery_core::wire::run::{SegmentAck, Stage};
-use bakery_link::{LinkError, Runs};
+use bakery_link::{LinkError, RunApi};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use futures_util::stream::{self, Stream};
@@ -80,7 +80,7 @@ pub struct Shipper {
 
 impl Shipper {
     /// Begins to send what is in `spool` and what will be.
-    pub fn start(runs: Runs, run: RunName, spool: Arc<Spool>) -> Self {
+    pub fn start(runs: RunApi, run: RunName, spool: Arc<Spool>) -> Self {
         let stage = watch::Sender::new(Stage::Prepare);
         let (tell, told) = watch::channel(Told::GoOn);
         let (acknowledge, acknowledged) = watch::channel(0);
@@ -116,7 +116,7 @@ impl Shipper {
 }
 
 struct Delivery {
-    runs: Runs,
+    runs: RunApi,
     run: RunName,
     spool: Arc<Spool>,
     tell: watch::Sender<Told>,

@@ -11,7 +11,7 @@ use bakery_core::secret::{Secret, name_suggests_secret};
 use bakery_core::vars::Vars;
 use bakery_core::wire::log::Level;
 use bakery_core::wire::run::{ContextSource, Stage, TaskOrder, TaskReport};
-use bakery_link::{LinkError, Runs};
+use bakery_link::{LinkError, RunApi};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -72,7 +72,7 @@ pub enum AgentError {
 pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentError> {
     let launch = Launch::read(vars)?;
     let session = start::session()?;
-    let runs = Runs::new(&launch.url, launch.run, launch.token.clone(), session.clone())
+    let runs = RunApi::new(&launch.url, launch.run, launch.token.clone(), session.clone())
         .map_err(AgentError::NoOrder)?;
     let (tree, ends) = (Arc::new(Tree::new(layout.scope)), Ends::default());
     let mut helpers = Helpers::default();
@@ -186,7 +186,7 @@ fn secrets(order: &TaskOrder, launch: &Launch, session: &Secret) -> Secrets {
 }
 
 /// Reports what went wrong before there was a log.
-async fn hopeless(runs: &Runs, order: &TaskOrder, failure: Failure) -> Result<TaskReport, AgentError> {
+async fn hopeless(runs: &RunApi, order: &TaskOrder, failure: Failure) -> Result<TaskReport, AgentError> {
     tracing::error!(error = failure.text, "cannot begin");
     let outcome = Err(Stop::Failed(failure));
     let result = report::result(&outcome, Stage::Prepare, &Masker::default());
@@ -202,7 +202,7 @@ struct Task {
     /// The folder that everything was moved from.
     left: Option<PathBuf>,
     env: BTreeMap<String, String>,
-    runs: Runs,
+    runs: RunApi,
     log: Log,
     ends: Ends,
     stages: Arc<Stages>,

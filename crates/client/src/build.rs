@@ -7,7 +7,7 @@ use std::io;
 use bakery_core::names::BuildId;
 use bakery_core::wire::build::BuildOutcome;
 use bakery_core::wire::log::Cursor;
-use bakery_link::Controller;
+use bakery_link::ServerApi;
 
 use crate::cli::Source;
 use crate::exit::{self, Exit, Failure};
@@ -47,7 +47,7 @@ pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> R
         }
     };
     // From here on the build may stand in the server's ledger, known to us or not: the answer is waited for.
-    let mut submitting = std::pin::pin!(submit::submit(&settings.controller, loaded.spec, context));
+    let mut submitting = std::pin::pin!(submit::submit(&settings.server, loaded.spec, context));
     let mut asked = false;
     let submitted = loop {
         tokio::select! {
@@ -73,7 +73,7 @@ pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> R
 fn whole(source: &Source, environment: &BTreeMap<String, String>) -> Result<(Settings, Loaded), Failure> {
     match (Settings::read(environment), load::load(source, environment)) {
         (Ok(settings), Ok(loaded)) => {
-            let unsafe_way = settings.controller.may_carry(&loaded.spec).err().map(Failure::from);
+            let unsafe_way = settings.server.may_carry(&loaded.spec).err().map(Failure::from);
             let unfit = unsafe_way.into_iter().chain(missing(&loaded)).reduce(Failure::and);
             unfit.map_or(Ok((settings, loaded)), Err)
         }
@@ -115,14 +115,14 @@ impl Viewer<'_> {
         let out = Out::new(io::stdout());
         let followed = {
             let watched = async {
-                let view = persist(owned, || settings.controller.view(id)).await;
+                let view = persist(owned, || settings.server.view(id)).await;
                 let view =
                     view.map_err(|error| if owned { Failure::lost_sight(id, &error) } else { error.into() })?;
                 let labels = labels::of_view(&view);
                 let mut renderer =
                     Renderer::new(settings.format, settings.no_colour, id, labels, view.created);
-                let controller = &settings.controller;
-                let follower = Follower { controller, id, known: true, patience: Patience::default() };
+                let server = &settings.server;
+                let follower = Follower { server, id, known: true, patience: Patience::default() };
                 follower.follow(from, &mut renderer, &out).await
             };
             self.watch(watched, &mut signals).await
@@ -163,7 +163,7 @@ impl Viewer<'_> {
         signals: &mut Signals,
     ) -> Result<BuildOutcome, Failure> {
         let mut followed = std::pin::pin!(followed);
-        let mut cancelled = std::pin::pin!(cancel_for_sure(&self.settings.controller, self.id));
+        let mut cancelled = std::pin::pin!(cancel_for_sure(&self.settings.server, self.id));
         let mut waiting = true;
         loop {
             tokio::select! {
@@ -191,8 +191,8 @@ impl Viewer<'_> {
 }
 
 /// Asks for the cancellation until the server has heard it, or says that there is nothing to cancel.
-async fn cancel_for_sure(controller: &Controller, id: BuildId) {
-    if let Err(error) = persist(true, || controller.cancel(id)).await
+async fn cancel_for_sure(server: &ServerApi, id: BuildId) {
+    if let Err(error) = persist(true, || server.cancel(id)).await
         && !matches!(error.status(), Some(404 | 409))
     {
         talk::say(&format!("the cancellation failed: {error}"));

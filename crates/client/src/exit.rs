@@ -17,7 +17,7 @@ pub enum Exit {
     Failed,
     /// 2: files, options or settings have mistakes.
     Input,
-    /// 3: the controller is out of reach, or how the build ends is unknown.
+    /// 3: the server is out of reach, or how the build ends is unknown.
     Unknown,
     /// 4: the server or the platform failed.
     Ours,

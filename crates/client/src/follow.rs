@@ -7,7 +7,7 @@ use std::time::Duration;
 use bakery_core::names::{BuildId, RunName};
 use bakery_core::wire::build::BuildOutcome;
 use bakery_core::wire::log::{Cursor, Frame, FrameHeader};
-use bakery_link::{Controller, LinkError};
+use bakery_link::{LinkError, ServerApi};
 use tokio::time::Instant;
 
 use crate::exit::{Exit, Failure};
@@ -39,7 +39,7 @@ impl Default for Patience {
 /// One follower of one build.
 pub struct Follower<'a> {
     /// The server.
-    pub controller: &'a Controller,
+    pub server: &'a ServerApi,
     /// The build.
     pub id: BuildId,
     /// True where the server has spoken of this build before: then a lost connection is taken up again.
@@ -104,7 +104,7 @@ impl Follower<'_> {
         out: &Out,
         heard: &mut (dyn FnMut() + Send),
     ) -> Result<BuildOutcome, Ended> {
-        let mut log = self.controller.logs(self.id, seen.cursor, true).await.map_err(Ended::Link)?;
+        let mut log = self.server.logs(self.id, seen.cursor, true).await.map_err(Ended::Link)?;
         seen.enter(log.epoch());
         while let Some((header, payload)) = log.next().await.map_err(Ended::Link)? {
             let Some(skip) = seen.take(&header, &payload) else {
@@ -124,11 +124,7 @@ impl Follower<'_> {
                 return Ok(outcome);
             }
         }
-        Err(Ended::Link(LinkError::Unreachable {
-            url: self.controller.url().to_owned(),
-            why: bakery_link::Why::Cut,
-            detail: Some("the log stopped before the build's end".to_owned()),
-        }))
+        Err(Ended::Link(log.ended_early()))
     }
 }
 

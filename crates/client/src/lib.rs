@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use bakery_core::names::BuildId;
 use bakery_core::wire::build::{BuildView, Verdict};
-use bakery_link::Controller;
+use bakery_link::ServerApi;
 
 use crate::cli::{Cli, Command, Source};
 use crate::exit::{Exit, Failure};
@@ -46,25 +46,25 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
         )),
         Some(Command::Logs { id }) => build::logs(id, &environment).await,
         Some(Command::Ps { json }) => {
-            let builds = Settings::read(&environment)?.controller.list().await?.builds;
+            let builds = Settings::read(&environment)?.server.list().await?.builds;
             out::print(&if json { list::document(&builds) } else { list::table(&builds, clock::now()) })
         }
         Some(Command::Cancel { id }) => {
-            cancel(&Settings::read(&environment)?.controller, id).await?;
+            cancel(&Settings::read(&environment)?.server, id).await?;
             Ok(Exit::Good)
         }
     }
 }
 
 /// Ends a build, or says how it has ended already.
-async fn cancel(controller: &Controller, id: BuildId) -> Result<(), Failure> {
-    let before = controller.view(id).await?;
+async fn cancel(server: &ServerApi, id: BuildId) -> Result<(), Failure> {
+    let before = server.view(id).await?;
     let of_its_own =
         |view: &BuildView| view.outcome.as_ref().is_some_and(|outcome| outcome.verdict != Verdict::Cancelled);
     let ended = match before.outcome {
         Some(_) => Some(before),
         // It may have ended in between.
-        None => Some(controller.cancel(id).await?).filter(of_its_own),
+        None => Some(server.cancel(id).await?).filter(of_its_own),
     };
     talk::say(&match ended {
         Some(view) => format!("build {id} has ended already: {}", list::state(&view)),

@@ -8,7 +8,7 @@ use bakery_context::s3::S3Settings;
 use bakery_core::compose;
 use bakery_core::secret::Secret;
 use bakery_core::vars::{Layered, Vars};
-use bakery_link::{Controller, Options};
+use bakery_link::{Options, ServerApi};
 
 use crate::exit::{Exit, Failure};
 use crate::render::LogFormat;
@@ -20,7 +20,7 @@ const LOCAL: &str = "http://127.0.0.1:3000";
 #[derive(Debug)]
 pub struct Settings {
     /// The server.
-    pub controller: Controller,
+    pub server: ServerApi,
     /// The form of the log.
     pub format: LogFormat,
     /// Colours are not wanted.
@@ -68,17 +68,17 @@ impl Settings {
             "a token is printable ASCII without blanks: is it the server's, whole and alone?"
                 .clone_into(&mut hint);
         }
-        let controller = Controller::new(&url, token, Options { insecure });
-        let controller = controller.map_err(|error| {
+        let server = ServerApi::new(&url, token, Options { insecure });
+        let server = server.map_err(|error| {
             if let Some(specific) = error.hint() {
                 hint = specific;
             }
             wrong.push(error.to_string());
         });
-        match controller {
-            Ok(controller) if wrong.is_empty() => {
+        match server {
+            Ok(server) if wrong.is_empty() => {
                 let no_colour = vars.setting("NO_COLOR").is_some();
-                Ok(Self { controller, format, no_colour, s3 })
+                Ok(Self { server, format, no_colour, s3 })
             }
             _ => Err(Failure { exit: Exit::Input, text: wrong.join("\n"), hint: Some(hint) }),
         }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn nothing_set_is_a_server_on_this_machine() {
         let settings = read(&[("CONTROLLER_URL", ""), ("LOG_FORMAT", "")]).unwrap();
-        assert_eq!(settings.controller.url(), LOCAL);
+        assert_eq!(settings.server.url(), LOCAL);
         assert_eq!((settings.format, settings.no_colour, settings.s3), (LogFormat::Simple, false, None));
     }
 
@@ -140,8 +140,8 @@ mod tests {
         insta::assert_snapshot!(failure, @r"
         LOG_FORMAT: `fancy` is not simple, plain or json
         BAKERY_INSECURE: `yes` is not true or false
-        the operator token would travel unprotected to http://bakery.test
-          hint: use https:// in CONTROLLER_URL, or accept it with BAKERY_INSECURE=true
+        BAKERY_TOKEN would be sent unencrypted to http://bakery.test (CONTROLLER_URL)
+          hint: use https:// in CONTROLLER_URL, or allow it with BAKERY_INSECURE=true
         ");
     }
 }

@@ -10,7 +10,7 @@ use bakery_context::{Packed, pack};
 use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::context::{ContextAnswer, ContextLocation, ContextOffer, ContextRef, object_key};
-use bakery_link::{Controller, LinkError};
+use bakery_link::{LinkError, ServerApi};
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep};
@@ -57,7 +57,7 @@ pub async fn context(settings: &Settings, loaded: &Loaded) -> Result<Sent, Failu
         None => ContextLocation::Store,
     };
     let offer = ContextOffer { id, sha256, len, location };
-    let answer = persist(false, || settings.controller.offer_context(&offer)).await?;
+    let answer = persist(false, || settings.server.offer_context(&offer)).await?;
     let ContextOffer { id, sha256, len, location } = offer;
     match (answer, &settings.s3) {
         (ContextAnswer::Present { context }, _) => {
@@ -65,7 +65,7 @@ pub async fn context(settings: &Settings, loaded: &Loaded) -> Result<Sent, Failu
             Ok(Sent::There(context))
         }
         (ContextAnswer::Upload { path }, _) => {
-            upload(&settings.controller, &path, blob.path(), len).await?;
+            upload(&settings.server, &path, blob.path(), len).await?;
             talk::say(&format!("sent {}", talk::bytes(len)));
             Ok(Sent::There(ContextRef { id, sha256, len, location: ContextLocation::Store }))
         }
@@ -107,13 +107,9 @@ fn refused_by_bucket(error: &S3Error) -> Failure {
 }
 
 /// Submits under one key, so that asking again after a lost answer does not build twice.
-pub async fn submit(
-    controller: &Controller,
-    spec: BuildSpec,
-    context: ContextRef,
-) -> Result<Submitted, Failure> {
+pub async fn submit(server: &ServerApi, spec: BuildSpec, context: ContextRef) -> Result<Submitted, Failure> {
     let build = SubmitBuild { spec, context, idempotency_key: random_key()? };
-    Ok(persist(true, || controller.submit(&build)).await?)
+    Ok(persist(true, || server.submit(&build)).await?)
 }
 
 /// Calls again while the server is busy, and, where it is `known` to be there, while it cannot be reached.
@@ -165,7 +161,7 @@ async fn packed(loaded: &Loaded) -> Result<(Packed, NamedTempFile), Failure> {
     Ok((packed, blob))
 }
 
-async fn upload(controller: &Controller, path: &str, blob: &Path, len: u64) -> Result<(), Failure> {
+async fn upload(server: &ServerApi, path: &str, blob: &Path, len: u64) -> Result<(), Failure> {
     let bar = meter(len);
     let sent = persist(true, || async {
         let file = tokio::fs::File::open(blob).await;
@@ -174,7 +170,7 @@ async fn upload(controller: &Controller, path: &str, blob: &Path, len: u64) -> R
             hint: "does something clean TMPDIR?".to_owned(),
         })?;
         let bar = bar.clone();
-        controller.put_context(path, file, len, move |sent| bar.set_position(sent)).await
+        server.put_context(path, file, len, move |sent| bar.set_position(sent)).await
     });
     let sent = sent.await;
     bar.finish_and_clear();

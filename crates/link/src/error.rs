@@ -1,4 +1,4 @@
-//! What can go wrong between two programs, told apart by what helps.
+//! Why a call failed, by what the user can do about it.
 
 use std::error::Error as _;
 use std::fmt;
@@ -8,71 +8,86 @@ use bakery_core::wire::problem::Problem;
 use reqwest::StatusCode;
 use thiserror::Error;
 
-/// Why a call was not answered as hoped. No variant holds a token, a URL's userinfo or a URL's query.
+/// A server's URL and the variable that set it. Displays as `URL (VARIABLE)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Scheme, host, port and base path, without a slash at the end. Holds no user name, password or query.
+    pub url: String,
+    /// The variable's name.
+    pub variable: &'static str,
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.url, self.variable)
+    }
+}
+
+/// Why a call failed. No variant holds a token, or a URL's user name, password or query.
 #[derive(Debug, Error)]
 pub enum LinkError {
-    /// The call cannot be made with these settings: nothing was sent.
+    /// The settings do not allow this call. Nothing was sent.
     #[error("{text}")]
     Settings {
-        /// What is wrong.
+        /// What is wrong, with the setting's name.
         text: String,
-        /// What to do.
+        /// What to do about it.
         hint: String,
     },
-    /// No answer, or the connection broke. Whether the call had an effect is unknown.
-    #[error("cannot reach the controller at {url}: {why}{}", .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
+    /// The server did not answer, or the connection was interrupted. Whether the call had an effect is unknown.
+    #[error("cannot reach the server at {server}: {failure}{}", .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
     Unreachable {
-        /// Scheme, host, port and base path.
-        url: String,
-        /// The kind of failure.
-        why: Why,
-        /// The system's own words, where they add something.
+        /// The server.
+        server: ServerAddress,
+        /// What failed.
+        failure: NetworkFailure,
+        /// The operating system's or library's own message, if it adds something.
         detail: Option<String>,
     },
-    /// The server answered, and said no.
+    /// The server refused the call.
     #[error("{}", refusal(.0))]
     Refused(Box<Problem>),
-    /// Something answered that is no Bakery server, or one of another time.
-    #[error("{url} {text}")]
+    /// The answer is not one of a Bakery server, or of a version that is too old or too new.
+    #[error("{server} {text}")]
     Protocol {
-        /// Scheme, host, port and base path.
-        url: String,
-        /// What is wrong with the answer, as the end of a sentence.
+        /// The server.
+        server: ServerAddress,
+        /// What is wrong with the answer; continues a sentence that starts with the server.
         text: String,
-        /// What to do.
+        /// What to do about it.
         hint: String,
     },
 }
 
 /// Why a server cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// The host's name cannot be resolved.
+pub enum NetworkFailure {
+    /// The host name cannot be resolved.
     Dns,
-    /// Nothing listens there.
+    /// Nothing listens on the port.
     Refused,
-    /// TLS failed.
+    /// The TLS handshake failed.
     Tls,
-    /// No answer in this time.
+    /// The server did not answer within this time.
     Timeout(Duration),
-    /// A proxy or gateway on the way says that the server does not answer.
+    /// A proxy or gateway in between reports this status: the server behind it does not answer.
     Gateway(u16),
-    /// The connection could not be made for another reason.
+    /// The connection could not be established for another reason.
     Connect,
-    /// The connection ended in the middle.
-    Cut,
+    /// The connection was closed before the answer was complete.
+    Interrupted,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for NetworkFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns => f.write_str("its name cannot be resolved"),
+            Self::Dns => f.write_str("cannot resolve the host name"),
             Self::Refused => f.write_str("connection refused"),
-            Self::Tls => f.write_str("TLS failed"),
+            Self::Tls => f.write_str("TLS handshake failed"),
             Self::Timeout(time) => write!(f, "no answer within {} s", time.as_secs()),
-            Self::Gateway(status) => write!(f, "a gateway on the way answered {status}"),
-            Self::Connect => f.write_str("no connection"),
-            Self::Cut => f.write_str("the connection broke"),
+            Self::Gateway(status) => write!(f, "a gateway in between answered {status}"),
+            Self::Connect => f.write_str("connection failed"),
+            Self::Interrupted => f.write_str("connection interrupted"),
         }
     }
 }
@@ -80,29 +95,15 @@ impl fmt::Display for Why {
 impl LinkError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Settings { hint, .. } | Self::Protocol { hint, .. } => hint,
-            Self::Refused(problem) => return problem.hint.clone(),
-            Self::Unreachable { why, .. } => match why {
-                Why::Dns => "check the host in CONTROLLER_URL, and this machine's DNS",
-                Why::Refused => {
-                    "is bakery-server running there? Start it, or set CONTROLLER_URL to where it listens"
-                }
-                Why::Tls => {
-                    "check that CONTROLLER_URL's scheme fits the server, and that this machine trusts its certificate"
-                }
-                Why::Timeout(_) | Why::Connect => {
-                    "check CONTROLLER_URL, proxies (HTTPS_PROXY, NO_PROXY) and firewalls"
-                }
-                Why::Gateway(_) => "is bakery-server running behind that gateway?",
-                Why::Cut => "the server may have been restarted: try again",
-            },
-        };
-        Some(hint.to_owned())
+        match self {
+            Self::Settings { hint, .. } | Self::Protocol { hint, .. } => Some(hint.clone()),
+            Self::Refused(problem) => problem.hint.clone(),
+            Self::Unreachable { server, failure, .. } => Some(failure.hint(server.variable)),
+        }
     }
 
-    /// True where the same call may succeed a little later: no connection, or a server that is busy, starting or
-    /// draining.
+    /// Whether the same call may succeed a little later: the server cannot be reached, or it is busy, starting or
+    /// shutting down.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -119,62 +120,78 @@ impl LinkError {
         }
     }
 
-    /// Puts reqwest's many words into ours. `url` is what may be shown.
-    pub(crate) fn from_reqwest(url: &str, limit: Duration, error: &reqwest::Error) -> Self {
+    /// Translates an error of reqwest. `limit` is the call's time limit.
+    pub(crate) fn from_reqwest(server: &ServerAddress, limit: Duration, error: &reqwest::Error) -> Self {
         let io = causes(error).find_map(|cause| cause.downcast_ref::<std::io::Error>());
         let last = causes(error).last().map(ToString::to_string);
-        let why = if error.is_dns() {
-            Why::Dns
+        let failure = if error.is_dns() {
+            NetworkFailure::Dns
         } else if error.is_timeout() {
-            let connecting = error.is_connect();
-            return Self::silent(url, if connecting { crate::CONNECT } else { limit });
+            return Self::timeout(server, if error.is_connect() { crate::CONNECT_TIMEOUT } else { limit });
         } else if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
-            return Self::Unreachable { url: url.to_owned(), why: Why::Refused, detail: None };
+            return Self::unreachable(server, NetworkFailure::Refused, None);
         } else if error.is_connect() {
-            let secure = url.starts_with("https:");
-            // The system's own errors have a number; what TLS has to say does not.
+            let secure = server.url.starts_with("https:");
+            // Errors of the operating system have a number; TLS errors do not.
             let tls = io.is_some_and(|io| io.raw_os_error().is_none());
-            if secure && tls { Why::Tls } else { Why::Connect }
+            if secure && tls { NetworkFailure::Tls } else { NetworkFailure::Connect }
         } else {
-            Why::Cut
+            NetworkFailure::Interrupted
         };
-        Self::Unreachable { url: url.to_owned(), why, detail: last }
+        Self::unreachable(server, failure, last)
     }
 
-    pub(crate) fn silent(url: &str, limit: Duration) -> Self {
-        Self::Unreachable { url: url.to_owned(), why: Why::Timeout(limit), detail: None }
+    pub(crate) fn timeout(server: &ServerAddress, limit: Duration) -> Self {
+        Self::unreachable(server, NetworkFailure::Timeout(limit), None)
     }
 
-    pub(crate) fn cut(url: &str, detail: &str) -> Self {
-        Self::Unreachable { url: url.to_owned(), why: Why::Cut, detail: Some(detail.to_owned()) }
+    pub(crate) fn interrupted(server: &ServerAddress, detail: &str) -> Self {
+        Self::unreachable(server, NetworkFailure::Interrupted, Some(detail.to_owned()))
     }
 
-    pub(crate) fn foreign(url: &str, text: impl Into<String>) -> Self {
-        Self::Protocol {
-            url: url.to_owned(),
-            text: text.into(),
-            hint: "CONTROLLER_URL must name a Bakery server".to_owned(),
-        }
+    fn unreachable(server: &ServerAddress, failure: NetworkFailure, detail: Option<String>) -> Self {
+        Self::Unreachable { server: server.clone(), failure, detail }
     }
 
-    /// Reads a refusal's body; what is no problem comes from something in between.
-    pub(crate) fn refused(url: &str, status: StatusCode, is_problem: bool, body: &[u8]) -> Self {
+    /// An answer that is not one of a Bakery server.
+    pub(crate) fn foreign(server: &ServerAddress, text: impl Into<String>) -> Self {
+        let hint = format!("{} must be the URL of a Bakery server", server.variable);
+        Self::Protocol { server: server.clone(), text: text.into(), hint }
+    }
+
+    /// A refusal, from its body. A body that is not a problem document comes from a gateway or from another program.
+    pub(crate) fn refused(server: &ServerAddress, status: StatusCode, is_problem: bool, body: &[u8]) -> Self {
         if is_problem && let Ok(mut problem) = serde_json::from_slice::<Problem>(body) {
             problem.status = status.as_u16();
             return Self::Refused(Box::new(problem));
         }
         if matches!(status.as_u16(), 502..=504) {
-            return Self::Unreachable {
-                url: url.to_owned(),
-                why: Why::Gateway(status.as_u16()),
-                detail: None,
-            };
+            return Self::unreachable(server, NetworkFailure::Gateway(status.as_u16()), None);
         }
-        Self::foreign(url, format!("answered {status} in a way that no Bakery server does"))
+        Self::foreign(server, format!("answered {status}, not in the form of a Bakery server"))
     }
 }
 
-/// Streams of bytes are read through `std::io` by those who unpack them.
+impl NetworkFailure {
+    fn hint(self, variable: &str) -> String {
+        match self {
+            Self::Dns => format!("check the host in {variable} and the DNS settings of this machine"),
+            Self::Refused => {
+                format!("start bakery-server there, or set {variable} to the URL where it listens")
+            }
+            Self::Tls => format!(
+                "check that the scheme of {variable} matches the server and that this machine trusts its certificate"
+            ),
+            Self::Timeout(_) | Self::Connect => {
+                format!("check {variable}, proxies (HTTPS_PROXY, NO_PROXY) and firewalls")
+            }
+            Self::Gateway(_) => "check that bakery-server is running behind that gateway".to_owned(),
+            Self::Interrupted => "try again: the server may have been restarted".to_owned(),
+        }
+    }
+}
+
+/// For code that reads a stream of bytes through `std::io`.
 impl From<LinkError> for std::io::Error {
     fn from(error: LinkError) -> Self {
         Self::other(error)
@@ -182,8 +199,8 @@ impl From<LinkError> for std::io::Error {
 }
 
 fn refusal(problem: &Problem) -> String {
-    let words = [problem.detail.as_str(), problem.title.as_str(), problem.kind.as_str()];
-    let text = words.into_iter().find(|text| !text.is_empty());
+    let texts = [problem.detail.as_str(), problem.title.as_str(), problem.kind.as_str()];
+    let text = texts.into_iter().find(|text| !text.is_empty());
     let mut text = text.map_or_else(|| format!("the server answered {}", problem.status), str::to_owned);
     for error in &problem.errors {
         text.push_str("\n  ");

@@ -1,29 +1,29 @@
-//! How Bakery's programs reach the controller: one typed call for every route.
+//! Typed HTTP calls to the server, one function for each route.
 //!
-//! [`Controller`] is the clients' side of the wire, [`Runs`] the agents'. Nothing here retries: only the caller knows
-//! how long an answer is worth waiting for. Nothing here follows redirects either, since a token must not travel to a
-//! place that nobody named.
+//! [`ServerApi`] holds the client's calls, [`RunApi`] those of an agent for its run. Nothing here retries: only the
+//! caller knows how long an answer is worth waiting for. Nothing here follows redirects, because a token must not travel
+//! to an address that nobody configured.
 
 #![deny(missing_docs)]
 
-mod controller;
-mod door;
 mod error;
+mod http;
 mod logs;
 mod runs;
+mod server;
 
-pub use controller::{Controller, Options};
-pub use error::{LinkError, Why};
+pub use error::{LinkError, NetworkFailure, ServerAddress};
 pub use logs::LogStream;
-pub use runs::{ContextBody, Runs};
+pub use runs::{ContextBody, RunApi};
+pub use server::{Options, ServerApi};
 
 use std::time::Duration;
 
 use bakery_core::limits;
 
-/// A stream that stays silent for this long is dead: three beats.
-pub const SILENCE: Duration = limits::BEAT.saturating_mul(3);
-/// How long a connection may take to come about.
-pub const CONNECT: Duration = Duration::from_secs(10);
-/// How long an ordinary call may take in all.
-pub const ANSWER: Duration = Duration::from_secs(30);
+/// A stream on which nothing arrives for this long is broken: three heartbeats.
+pub const IDLE_TIMEOUT: Duration = limits::BEAT.saturating_mul(3);
+/// Limit for establishing a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit for a whole call with an ordinary answer.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,9 +1,9 @@
-//! The agents' calls.
+//! The agent's calls.
 
 use bakery_core::names::RunName;
 use bakery_core::secret::Secret;
 use bakery_core::wire::run::{
-    OrderRequest, ReportAck, STAGE_HEADER, SegmentAck, Stage, TaskOrder, TaskReport,
+    OrderRequest, ReportAck, STAGE_HEADER, SegmentAck, Stage, TaskOrder, TaskReport, launch_env,
 };
 use bakery_core::wire::{FRAMES_TYPE, route};
 use bytes::Bytes;
@@ -13,67 +13,67 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::LinkError;
-use crate::door::Door;
+use crate::http::HttpClient;
 
-/// The agents' door, for one run. Cheap to clone. It is trusted with the tokens whatever its scheme: who launched the
-/// agent has named it.
+/// The server's API for the agent of one run. Cheap to clone. Sends its tokens over plain HTTP too: the server that
+/// launched the agent chose the URL.
 #[derive(Debug, Clone)]
-pub struct Runs {
-    door: Door,
+pub struct RunApi {
+    http: HttpClient,
     run: RunName,
     launch_token: Secret,
     session: Secret,
 }
 
-/// A context's blob on its way.
+/// A context's blob as it arrives.
 pub struct ContextBody {
-    /// Bytes in all, where the server said so.
+    /// Total bytes, if the server sent a length.
     pub len: Option<u64>,
-    /// The pieces. An error ends the stream.
+    /// The chunks. An error ends the stream.
     pub bytes: BoxStream<'static, Result<Bytes, LinkError>>,
 }
 
-impl Runs {
-    /// Takes what the agent was launched with, and the session secret (32 random bytes in hex) that the agent has made
-    /// up: the launch token opens only [`Runs::bind`], all other calls carry the session.
+impl RunApi {
+    /// Takes what the agent was launched with, and the session secret (32 random bytes in hex) that the agent made. The
+    /// launch token authorises only [`RunApi::bind`]; all other calls send the session secret.
     pub fn new(url: &str, run: RunName, launch_token: Secret, session: Secret) -> Result<Self, LinkError> {
-        Ok(Self { door: Door::new(url)?, run, launch_token, session })
+        Ok(Self { http: HttpClient::new(url, launch_env::URL)?, run, launch_token, session })
     }
 
-    /// The URL, as it may be shown.
+    /// The server's URL, without user name, password and query.
     pub fn url(&self) -> &str {
-        self.door.base()
+        &self.http.server().url
     }
 
-    /// Trades the launch token for the order and binds the run to the session. Can be repeated where the answer got
+    /// Exchanges the launch token for the order and binds the run to the session. Can be repeated if the answer was
     /// lost: the order is the same.
     pub async fn bind(&self, agent_version: &str) -> Result<TaskOrder, LinkError> {
         let order = OrderRequest { session: self.session.clone(), agent_version: agent_version.to_owned() };
         let request =
-            self.door.request(Method::POST, &route::run_order(self.run), Some(&self.launch_token))?;
-        self.door.json(request.json(&order)).await
+            self.http.request(Method::POST, &route::run_order(self.run), Some(&self.launch_token))?;
+        self.http.call(request.json(&order)).await
     }
 
     /// Opens the context's blob in the server's own store.
     pub async fn context(&self) -> Result<ContextBody, LinkError> {
         let request = self.request(Method::GET, &route::run_context(self.run))?;
-        let response = self.door.open(request).await?;
+        let response = self.http.open_stream(request).await?;
         let len = response.content_length();
-        let door = self.door.clone();
-        let bytes = stream::unfold(Some((door, response)), |state| async {
-            let (door, mut response) = state?;
-            match door.chunk(&mut response).await {
+        let http = self.http.clone();
+        let bytes = stream::unfold(Some((http, response)), |state| async {
+            let (http, mut response) = state?;
+            match http.next_chunk(&mut response).await {
                 Ok(None) => None,
-                Ok(Some(chunk)) => Some((Ok(chunk), Some((door, response)))),
+                Ok(Some(chunk)) => Some((Ok(chunk), Some((http, response)))),
                 Err(error) => Some((Err(error), None)),
             }
         });
         Ok(ContextBody { len, bytes: bytes.boxed() })
     }
 
-    /// Sends one segment of log: whole frames under [`bakery_core::wire::log::BlockHeader`]s, relayed as they arrive;
-    /// an empty body is a heartbeat. The body must yield something at least every [`crate::SILENCE`]; the segment is
-    /// over when it ends.
+    /// Sends one segment of the log: whole frames, each under its [`bakery_core::wire::log::BlockHeader`], relayed as
+    /// they arrive. An empty body is a heartbeat. The body must yield something at least every
+    /// [`crate::IDLE_TIMEOUT`]; the segment ends with it.
     pub async fn send_logs<S, E>(&self, stage: Stage, body: S) -> Result<SegmentAck, LinkError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
@@ -83,17 +83,17 @@ impl Runs {
             .request(Method::POST, &route::run_logs(self.run))?
             .header(CONTENT_TYPE, FRAMES_TYPE)
             .header(STAGE_HEADER, stage.as_str());
-        let response = self.door.stream(request, body).await?;
-        self.door.read(response).await
+        let response = self.http.send_stream(request, body).await?;
+        self.http.read_json(response).await
     }
 
-    /// Says what became of the run. Can be repeated until it is answered.
+    /// Reports the run's result. Can be repeated until it is acknowledged.
     pub async fn report(&self, report: &TaskReport) -> Result<ReportAck, LinkError> {
         let request = self.request(Method::POST, &route::run_report(self.run))?;
-        self.door.json(request.json(report)).await
+        self.http.call(request.json(report)).await
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, LinkError> {
-        self.door.request(method, path, Some(&self.session))
+        self.http.request(method, path, Some(&self.session))
     }
 }

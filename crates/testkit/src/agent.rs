@@ -15,7 +15,7 @@ use bakery_core::names::RunName;
 use bakery_core::secret::Secret;
 use bakery_core::wire::log::{Level, Source};
 use bakery_core::wire::run::{Stage, TaskReport, TaskResult};
-use bakery_link::Runs;
+use bakery_link::RunApi;
 use tempfile::TempDir;
 
 /// How long the last lines may take.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// An agent that has bound its run.
 #[derive(Debug)]
 pub struct TestAgent {
-    runs: Runs,
+    runs: RunApi,
     run: RunName,
     spool: Arc<Spool>,
     folder: TempDir,
@@ -34,7 +34,7 @@ impl TestAgent {
     /// Trades the launch token for the order.
     pub async fn bind(url: &str, run: RunName, token: &str) -> Result<Self> {
         let session = Secret::new(format!("{:064x}", u64::from(run.task.index) + 1));
-        let runs = Runs::new(url, run, Secret::new(token), session)?;
+        let runs = RunApi::new(url, run, Secret::new(token), session)?;
         runs.bind("acting").await?;
         let folder = tempfile::tempdir()?;
         let spool = Arc::new(Spool::create(&folder.path().join("spool"))?);

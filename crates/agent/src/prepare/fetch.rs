@@ -8,7 +8,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bakery_context::{ApplyError, ContextFolder, UnpackError, UnpackLimits, Unpacked, apply_ignore, unpack};
 use bakery_core::reason::Reason;
 use bakery_core::wire::run::{ContextSource, TaskOrder};
-use bakery_link::{LinkError, Runs};
+use bakery_link::{LinkError, RunApi};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -60,7 +60,7 @@ type Pieces = BoxStream<'static, Result<Bytes, String>>;
 
 /// Puts the context into the folder `dest`, proves that it is the one that the order names, and removes what the ignore
 /// rules of the order's own context drop.
-pub async fn context(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Fetched, Failure> {
+pub async fn context(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Fetched, Failure> {
     let unpacked = patiently(PATIENCE, || once(order, runs, dest)).await?;
     if unpacked.id != order.context.id {
         let text =
@@ -112,7 +112,7 @@ where
     }
 }
 
-async fn once(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Unpacked, Trouble> {
+async fn once(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Unpacked, Trouble> {
     let mut pieces = open(&order.source, runs).await?;
     let (send, receive) = mpsc::channel(WAITING);
     let folder = dest.to_path_buf();
@@ -142,7 +142,7 @@ async fn once(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Unpacked, T
     unpacked.map_err(Trouble::Final)?.map_err(|error| Trouble::Final(refused(&error)))
 }
 
-async fn open(source: &ContextSource, runs: &Runs) -> Result<Pieces, Trouble> {
+async fn open(source: &ContextSource, runs: &RunApi) -> Result<Pieces, Trouble> {
     match source {
         ContextSource::Server => {
             let body = runs.context().await.map_err(|error| link(&error))?;

@@ -11,7 +11,7 @@ use bakery_agent::shipper::{NotShipped, Shipper, Told};
 use bakery_core::secret::Secret;
 use bakery_core::wire::log::{Level, Source};
 use bakery_core::wire::run::Stage;
-use bakery_link::Runs;
+use bakery_link::RunApi;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -31,7 +31,7 @@ fn bounded_sender(url: &str, bound: u64) -> Sender {
     let folder = tempfile::tempdir().unwrap();
     let spool = Arc::new(Spool::bounded(&folder.path().join("spool"), bound).unwrap());
     let log = Log::new(Arc::clone(&spool), Arc::new(Masker::default()));
-    let runs = Runs::new(url, run_name(), Secret::new("unused"), Secret::new(LAUNCH_TOKEN)).unwrap();
+    let runs = RunApi::new(url, run_name(), Secret::new("unused"), Secret::new(LAUNCH_TOKEN)).unwrap();
     let shipper = Shipper::start(runs, run_name(), spool);
     Sender { log, shipper, _folder: folder }
 }

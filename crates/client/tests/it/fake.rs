@@ -1,4 +1,4 @@
-//! A fake controller: answers as scripted, remembers what it was asked.
+//! A fake server: answers as scripted, remembers what it was asked.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -57,7 +57,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// A controller on a port of its own that answers followers one after the other as scripted, and 404 when the
+    /// A server on a port of its own that answers followers one after the other as scripted, and 404 when the
     /// scripts are used up.
     #[expect(clippy::disallowed_methods, reason = "the fake lives as long as the test's runtime")]
     pub(crate) async fn start(scripts: Vec<Script>) -> Self {

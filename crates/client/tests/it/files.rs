@@ -192,8 +192,8 @@ fn credentials_that_would_travel_in_the_open_are_refused_before_packing() {
     let (code, _, err) = client_with(place.path(), &[], &[("CONTROLLER_URL", "http://bakery.invalid")]);
     assert_eq!(code, 2);
     insta::assert_snapshot!(err, @r"
-    error: the build's credentials would travel unprotected to http://bakery.invalid
-      hint: use https:// in CONTROLLER_URL, or accept it with BAKERY_INSECURE=true
+    error: the build's credentials would be sent unencrypted to http://bakery.invalid (CONTROLLER_URL)
+      hint: use https:// in CONTROLLER_URL, or allow it with BAKERY_INSECURE=true
     dockerfile `Dockerfile`: no such file in FOLDER
       hint: paths are relative to --repo, Dockerfiles to their context
     ");
@@ -292,7 +292,7 @@ fn a_server_that_is_not_there_is_exit_3() {
     for args in [&[][..], &["ps"], &["logs", crate::fake::BUILD], &["cancel", crate::fake::BUILD]] {
         let (code, _, err) = client_with(place.path(), args, &[("CONTROLLER_URL", &url)]);
         assert!(
-            code == 3 && err.contains(&url) && err.contains("hint: is bakery-server running"),
+            code == 3 && err.contains(&url) && err.contains("hint: start bakery-server there"),
             "{args:?}: {code}\n{err}"
         );
     }

@@ -12,7 +12,7 @@ use bakery_client::out::Out;
 use bakery_client::render::{LogFormat, Renderer};
 use bakery_core::wire::build::{BuildOutcome, TaskPhase, Verdict};
 use bakery_core::wire::log::Cursor;
-use bakery_link::{Controller, Options};
+use bakery_link::{Options, ServerApi};
 use jiff::Timestamp;
 
 use crate::fake::{Fake, Script, end, id, lines, state};
@@ -42,11 +42,11 @@ async fn follow(
     known: bool,
     patience: Patience,
 ) -> (Result<BuildOutcome, Failure>, Vec<String>) {
-    let controller = Controller::new(&fake.url, None, Options::default()).unwrap();
+    let server = ServerApi::new(&fake.url, None, Options::default()).unwrap();
     let page = Page::default();
     let out = Out::new(page.clone());
     let mut renderer = Renderer::new(LogFormat::Plain, false, id(), BTreeMap::new(), Timestamp::UNIX_EPOCH);
-    let follower = Follower { controller: &controller, id: id(), known, patience };
+    let follower = Follower { server: &server, id: id(), known, patience };
     let ended = follower.follow(Cursor::default(), &mut renderer, &out).await;
     out.finish().await.unwrap();
     let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();

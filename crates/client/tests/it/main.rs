@@ -1,4 +1,4 @@
-//! The real program, alone and against a fake controller.
+//! The real program, alone and against a fake server.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 

@@ -12,14 +12,14 @@ use bakery_core::spec::Order;
 use bakery_core::wire::build::SubmitBuild;
 use bakery_core::wire::context::{ContextLocation, ContextRef};
 use bakery_core::wire::log::{Cursor, Frame};
-use bakery_link::{Controller, Options};
+use bakery_link::{Options, ServerApi};
 use tokio::task::JoinSet;
 
 /// Lines seen of each run.
 pub(crate) type Counts = BTreeMap<RunName, u64>;
 
-fn controller(url: &str) -> Result<Controller> {
-    Ok(Controller::new(url, None::<Secret>, Options { insecure: false })?)
+fn server(url: &str) -> Result<ServerApi> {
+    Ok(ServerApi::new(url, None::<Secret>, Options { insecure: false })?)
 }
 
 /// Submits a build of so many tasks that push nothing.
@@ -30,7 +30,7 @@ pub(crate) async fn submit(url: &str, tasks: usize) -> Result<BuildId> {
     let digest = Digest::of(b"nothing");
     let context = ContextRef { id: digest.clone(), sha256: digest, len: 7, location: ContextLocation::Store };
     let key = "relay-benchmark-1".to_owned();
-    Ok(controller(url)?.submit(&SubmitBuild { spec, context, idempotency_key: key }).await?.id)
+    Ok(server(url)?.submit(&SubmitBuild { spec, context, idempotency_key: key }).await?.id)
 }
 
 /// So many readers at full speed, each to its `End`.
@@ -48,7 +48,7 @@ pub(crate) async fn fast(url: &str, build: BuildId, readers: usize) -> Result<Ve
 
 /// Reads to the `End`, with a pause after each frame. Each run's lines must come once and in order.
 pub(crate) async fn read(url: String, build: BuildId, pause: Duration) -> Result<Counts> {
-    let mut log = controller(&url)?.logs(build, Cursor::default(), true).await?;
+    let mut log = server(&url)?.logs(build, Cursor::default(), true).await?;
     let mut counts = Counts::new();
     while let Some((header, payload)) = log.next().await? {
         match header.frame {
