@@ -1,12 +1,12 @@
-"""Runs ministack with what ECS on Fargate does differently, where a task or a caller of ours would notice.
+"""Runs ministack with those differences of ECS on Fargate that our tasks and calls depend on.
 
-usage: fargate.py     its settings, and BED_TASK_KEY, BED_TASK_SECRET and BED_TASK_TOKEN, come from the environment
+usage: fargate.py     reads its settings, and EMULATOR_TASK_KEY, EMULATOR_TASK_SECRET and EMULATOR_TASK_TOKEN, from the environment
 
-- Keys: the emulator hands out random ones, which no S3 server that checks signatures would take.
-- Variables of a container: the address of its credentials is relative, there is no AWS_ENDPOINT_URL, a task without a role has no keys.
-- Images: an engine's store keeps one architecture a tag, so of two tasks at once one would run the other's; a pull that fails is called by
-  its name; the pull secret and the entry point of the definition are honoured for tasks too.
-- Answers: a task that runs has no stopCode, one that was stopped did not exit with 0, a family stands for its latest *active* definition.
+- Keys: the emulator generates random ones, which an S3 server that checks signatures would reject.
+- Variables of a container: the address of its credentials is relative, AWS_ENDPOINT_URL is not set, a task without a role has no keys.
+- Images: an engine's store keeps one architecture for each tag, so of two tasks at once one could run the other's image; a failed pull is
+  reported as one; the pull secret and the entry point of the definition apply to tasks too.
+- Answers: a running task has no stopCode, a stopped task did not exit with 0, a family means its latest *active* definition.
 """
 
 import os
@@ -50,7 +50,7 @@ def started(client, cdef, run, **rest):
 
 
 def resolved(client, image, platform, login):
-    """The id of the image for a platform: unlike the tag, it stays what it is."""
+    """Returns the id of the image for a platform: unlike the tag, it always means the same image."""
     with store:
         if not login:
             try:
@@ -62,8 +62,8 @@ def resolved(client, image, platform, login):
         return client.images.pull(image, platform=platform, auth_config=login).id
 
 
-def known():
-    key, secret, token = (os.environ[f"BED_TASK_{name}"] for name in ("KEY", "SECRET", "TOKEN"))
+def task_credentials():
+    key, secret, token = (os.environ[f"EMULATOR_TASK_{name}"] for name in ("KEY", "SECRET", "TOKEN"))
     return credentials() | {"AccessKeyId": key, "SecretAccessKey": secret, "Token": token}
 
 
@@ -92,5 +92,5 @@ def active(reference):
 
 
 ecs._register_metadata, ecs._run_docker_container, ecs._mark_task_stopped = registered, started, stopped
-ecs._sanitize, ecs._resolve_td_key, imds._ecs_task_credentials_doc = sanitized, active, known
+ecs._sanitize, ecs._resolve_td_key, imds._ecs_task_credentials_doc = sanitized, active, task_credentials
 app.main()

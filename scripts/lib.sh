@@ -1,16 +1,16 @@
 # shellcheck shell=bash disable=SC2034 # what is set here is used there
-# Helpers for every script here; source it, do not run it. stdout is data, stderr is talk.
+# Helpers for every script here; source it, do not run it. stdout is data, stderr is messages.
 set -euo pipefail
 shopt -s inherit_errexit
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/bakery
-RUN=${BAKERY_RUN:-$CACHE/run} # what lives only as long as the processes that it describes
+RUN=${BAKERY_RUN:-$CACHE/run} # files that are of use only as long as the processes that they describe
 ARCHES=(amd64 arm64)
 export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1
 mkdir -p "$CACHE/bin"
 
-say() { printf '==> %s\n' "$*" >&2; }
+info() { printf '==> %s\n' "$*" >&2; }
 note() { printf '    %s\n' "$*" >&2; }
 die() { # die TEXT [HINT]
   printf 'error: %s\n' "$1" >&2
@@ -18,30 +18,35 @@ die() { # die TEXT [HINT]
   exit 1
 }
 have() { command -v "$1" >/dev/null 2>&1; }
+usage() { # prints the comment at the head of the script
+  sed -n '2,/^[^#]/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0"
+}
+[[ ${1:-} != --help ]] || { usage && exit; }
 
 root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo "$@"; else die "root is needed for: $*" "run as root, or install sudo"; fi
 }
 
-await() { # await SECONDS WHAT COMMAND...: asks until the command succeeds. What was spawned as $RUN/WHAT.pid with WHAT.log must live as long
+# await SECONDS WHAT COMMAND...: repeats the command until it succeeds. If $RUN/WHAT.pid exists, that process must run as long.
+await() {
   local until=$((SECONDS + $1)) what=$2 spawned=$RUN/$2
   shift 2
   until "$@" >/dev/null 2>&1; do
     [ ! -e "$spawned.pid" ] || alive "$spawned.pid" || die "$what ended: $(tail -20 "$spawned.log")"
-    [ $SECONDS -lt $until ] || die "$what did not answer in time$([ ! -e "$spawned.log" ] || { echo : && tail -20 "$spawned.log"; })"
+    [ $SECONDS -lt $until ] || die "$what did not become ready in time$([ ! -e "$spawned.log" ] || { echo : && tail -20 "$spawned.log"; })"
     sleep 0.1
   done
 }
 
-# A pid alone may belong to another process by now; with its start time (clock ticks since boot) it names one process for ever.
-born() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
-remember() { printf '%s %s\n' "$1" "$(born "$1")"; }
-alive() { # alive FILE: is the process that remember wrote down still there?
+# A pid alone may belong to another process by now; together with its start time (clock ticks since boot) it is unique.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+remember() { printf '%s %s\n' "$1" "$(start_time "$1")"; }
+alive() { # alive FILE: does the process that remember wrote to the file still run?
   local pid start
   read -r pid start 2>/dev/null <"$1" || return 1
-  [ -n "$start" ] && [ "$(born "$pid" || true)" = "$start" ] && [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" != Z ]
+  [ -n "$start" ] && [ "$(start_time "$pid" || true)" = "$start" ] && [ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -c1)" != Z ]
 }
-end() { # end FILE [SECONDS [group]]: ends that process (and its group) and no other; asks first, insists later
+end() { # end FILE [SECONDS [group]]: ends that process (or its group) with SIGTERM, after SECONDS with SIGKILL
   local pid until=$((SECONDS + ${2:-10}))
   if alive "$1"; then
     read -r pid _ <"$1"
@@ -52,19 +57,19 @@ end() { # end FILE [SECONDS [group]]: ends that process (and its group) and no o
   fi
   rm -f "$1"
 }
-spawn() { # spawn FILE LOG COMMAND...: in the background, a group of its own, away from the terminal's Ctrl-C
+spawn() { # spawn FILE LOG COMMAND...: in the background, in a group of its own, which the terminal's Ctrl-C does not reach
   local file=$1 log=$2
   shift 2
   setsid "$@" </dev/null >"$log" 2>&1 7>&- 8>&- 9>&- &
   remember $! >"$file"
 }
 
-# Parts that several callers share (the engine, the emulation) end with their last holder: a living process, or a person ("by-hand").
+# A part that several callers share (the engine, the emulation) ends with its last holder: a running process, or a person ("by-hand").
 hold() { # hold FOLDER PID|by-hand
   mkdir -p "$1"
   if [ "$2" = by-hand ]; then : >"$1/by-hand"; else remember "$2" >"$1/$2"; fi
 }
-held() { # held FOLDER: does anybody still hold it?
+held() { # held FOLDER: does it still have a holder?
   local f
   for f in "$1"/*; do
     [ -e "$f" ] || continue
@@ -78,21 +83,21 @@ host_arch() {
   case $(uname -m) in
   x86_64) echo amd64 ;;
   aarch64) echo arm64 ;;
-  *) die "no recipe for $(uname -m)" "Bakery's own set-up knows amd64 and arm64" ;;
+  *) die "the machine $(uname -m) is not supported" "amd64 or arm64" ;;
   esac
 }
 musl_target() { case $1 in amd64) echo x86_64-unknown-linux-musl ;; arm64) echo aarch64-unknown-linux-musl ;; esac }
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' "$REPO/Cargo.toml"; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-go_build() { # go_build FOLDER LDFLAGS FILE PACKAGE: from the modules that the folder pins; GOARCH counts
+go_build() { # go_build FOLDER LDFLAGS FILE PACKAGE: builds from the modules that the folder pins, for GOARCH
   "$REPO/scripts/need" go
-  # readonly: go.sum is whole, so a module that differs by one byte is refused. Niced: others wait for the same cores.
+  # readonly: go.sum is complete, so a module that differs is refused. nice: other builds need the same cores.
   (cd "$1" && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly nice -n 10 "$CACHE/bin/go" build -trimpath -buildvcs=false \
     -ldflags "-s -w $2" -o "$3" "$4" 9>&-) 2>&1 | { grep -v '^go: downloading' >&2 || true; }
 }
 
-# Debian packages for any architecture, unpacked beside the system: nothing is installed, no architecture added, no service known.
+# Debian packages for any architecture, unpacked outside of the system: nothing is installed, no architecture is added.
 deb() { # deb PACKAGE ARCH: prints the folder that holds its files
   local dir=$CACHE/deb/$1-$2 apt=$CACHE/apt tmp
   if [ ! -e "$dir/.whole" ]; then
@@ -105,9 +110,9 @@ APT::Sandbox::User "";
 Dir::State::Lists "$apt/lists";
 Dir::Cache "$apt/cache";
 EOF
-      # The lists are fetched once a day: an older list names packages that the mirror has replaced.
+      # The lists are fetched once a day: an older list names packages that the mirror no longer has.
       if [ -z "$(find "$apt/updated" -mtime -1 2>/dev/null)" ]; then
-        say "Debian's package lists for amd64 and arm64, kept apart from the system's (5 s)"
+        info "Debian's package lists for amd64 and arm64, kept apart from the system's (5 s)"
         APT_CONFIG=$apt/conf apt-get -q update >"$apt/log" 2>&1 || die "apt-get update failed: $(tail -3 "$apt/log")"
         touch "$apt/updated"
       fi

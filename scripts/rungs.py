@@ -1,9 +1,9 @@
-"""Sorts the test programs of one cargo build into rungs.
+"""Lists the test programs of a rung among those of one cargo build.
 
-usage: rungs.py BUILD.json RUNG      prints a line a program: folder of its package, a tab, the program
+usage: rungs.py BUILD.json RUNG      prints a line for each program: the folder of its package, a tab, the program
 
-One build for all rungs: cargo resolves features for the packages that it is asked for, so a call per crate would compile
-the dependencies several times over.
+All rungs use one build: cargo resolves features for the packages that it builds, so a build for each crate would compile
+the dependencies several times.
 """
 
 import json

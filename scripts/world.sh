@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034 # what is set here is used there
-# The real parts that the demo, the tests and the bench stand on, brought up for one run and ended with it. Source it after lib.sh.
+# The real parts that the demo, the tests and the benchmarks need, started for one run and ended with it. Source it after lib.sh.
 
-# Not what the published ones are called: a server prefers what its engine has by that name.
+# Not the published name: a server would prefer such an image in its engine to the published one.
 OUR_IMAGES=bakery.local/dev
 
-world_begin() { # a folder for this run, and everything in it ended however the run ends
+world_begin() { # makes a folder for this run; everything that is recorded in it is ended when the run ends, in whatever way
   mkdir -p "$CACHE"
   RUN=$(mktemp -d "$CACHE/run.XXXXXX")
   export BAKERY_RUN=$RUN
@@ -14,29 +14,30 @@ world_begin() { # a folder for this run, and everything in it ended however the 
 }
 
 world_end() {
-  local code=$? file
+  local code=${1:-$?} file
   trap - EXIT
-  trap '' INT TERM HUP # a second Ctrl-C must not leave half of it running
+  trap '' INT TERM HUP # a second Ctrl-C must not leave parts running
   for file in "$RUN"/*.pid; do [ ! -e "$file" ] || end "$file" 20 group; done
-  # What this run pulled from its own registry would be left in an engine that was here before.
-  [ -z "${REGISTRY_PORT:-}" ] || docker images -q --no-trunc --filter "reference=127.0.0.1:$REGISTRY_PORT/*/*" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true
+  # An engine that ran before this run would keep the images that were pulled from this run's registry.
+  [ -z "${REGISTRY_PORT:-}" ] ||
+    docker images -q --no-trunc --filter "reference=127.0.0.1:$REGISTRY_PORT/*/*" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true
   for file in "$RUN"/registry-*; do [ ! -e "$file" ] || "$REPO/scripts/registry" down "${file##*/registry-}" || true; done
   "$REPO/scripts/kubernetes/cluster" down $$ || true
   "$REPO/scripts/aws" down $$ || true
   "$REPO/scripts/emulation" off $$ || true
   "$REPO/scripts/engine" down $$ || true
   rm -rf "$RUN"
-  exit $code
+  exit "$code"
 }
 
-world_programs() { # builds client and server; BIN_DIR holds them, apart from what another clone builds meanwhile
-  # The ladder has built them already, with everything else.
+world_programs() { # builds client and server into BIN_DIR, a folder of this run: another clone may build at the same time
+  # The ladder has built them already.
   [ -z "${BAKERY_PROGRAMS:-}" ] || { BIN_DIR=$BAKERY_PROGRAMS && return; }
   "$REPO/scripts/need" base cc rust
   export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
   BIN_DIR=$RUN/bin
   mkdir -p "$BIN_DIR"
-  say "building bakery-client and bakery-server, dev profile (cold 5 min, warm seconds)"
+  info "building bakery-client and bakery-server, dev profile (cold 5 min, warm seconds)"
   exec 9>"$CACHE/programs.lock" && flock 9
   (cd "$REPO" && cargo build --locked -q -p bakery-client -p bakery-server 9>&-) >&2
   cp "$CARGO_TARGET_DIR"/debug/bakery-{client,server} "$BIN_DIR/"
@@ -49,26 +50,28 @@ world_up() { # engine, emulation, registry, base image, agent images
   "$REPO/scripts/need" base skopeo registry
   out=$("$REPO/scripts/engine" up $$) && eval "$out"
   export DOCKER_HOST
-  note "emulation is switched on for this run only, because this machine has one architecture; Bakery itself never emulates unless told"
+  note "emulation is on for this run only, because this machine has one architecture; Bakery emulates only with ALLOW_EMULATION=true"
   "$REPO/scripts/emulation" on $$
-  say "a registry at 127.0.0.1 and at $BAKERY_GATEWAY, where containers reach it (1 s)"
+  info "a registry at 127.0.0.1 and at $BAKERY_GATEWAY, where containers reach it (1 s)"
   out=$("$REPO/scripts/registry" up world 127.0.0.1 "$BAKERY_GATEWAY") && eval "$out"
-  out=$("$REPO/scripts/images" base "127.0.0.1:$REGISTRY_PORT/bakery/base:1" "$RUN/base") && eval "$out"
+  out=$("$REPO/scripts/images" base "127.0.0.1:$REGISTRY_PORT/bakery/base:1") && eval "$out"
   BASE_IMAGE=$BAKERY_GATEWAY:$REGISTRY_PORT/bakery/base:1
   out=$(IMAGE_NAME=$OUR_IMAGES "$REPO/scripts/images" agent "127.0.0.1:$REGISTRY_PORT/bakery/agent:$(version)") && eval "$out"
 }
 
-world_cluster() { # after world_up: a Kubernetes of our own, or the one that KUBECONFIG names; says to test programs where it is
+world_cluster() { # after world_up: the cluster that KUBECONFIG names, or one that is started here; sets the variables of test programs
   local out KUBECONFIG=${KUBECONFIG:-} K8S_HOST K8S_NODE K8S_AUDIT_LOG cluster=$REPO/scripts/kubernetes/cluster
   "$REPO/scripts/need" kubectl
   BAKERY_TEST_K8S_AGENT_IMAGE=${BAKERY_TEST_K8S_AGENT_IMAGE:-$BAKERY_GATEWAY:$REGISTRY_PORT/bakery/agent:$(version)}
   if [ -n "$KUBECONFIG" ]; then
-    [ -n "${BAKERY_TEST_K8S_HOST:-}" ] || die "KUBECONFIG names a cluster, but not how its pods reach this machine" \
-      "set BAKERY_TEST_K8S_HOST to an address of this machine, or unset KUBECONFIG for a cluster of our own"
-    ip -o -4 address | grep -q " $BAKERY_TEST_K8S_HOST/" || die "BAKERY_TEST_K8S_HOST is $BAKERY_TEST_K8S_HOST, which is no address of this machine"
-    "$CACHE/bin/kubectl" --request-timeout=10s get --raw /readyz >/dev/null || die "the cluster of KUBECONFIG=$KUBECONFIG does not answer"
+    [ -n "${BAKERY_TEST_K8S_HOST:-}" ] || die "KUBECONFIG is set, BAKERY_TEST_K8S_HOST is not" \
+      "set it to the address at which pods reach this machine, or unset KUBECONFIG to start a cluster here"
+    ip -o -4 address | grep -q " $BAKERY_TEST_K8S_HOST/" ||
+      die "BAKERY_TEST_K8S_HOST=$BAKERY_TEST_K8S_HOST is not an address of this machine"
+    "$CACHE/bin/kubectl" --request-timeout=10s get --raw /readyz >/dev/null ||
+      die "the cluster of KUBECONFIG=$KUBECONFIG does not answer"
     [ ! -f "$KUBECONFIG" ] || KUBECONFIG=$(realpath "$KUBECONFIG") # test programs run in folders of their own
-    note "the cluster of KUBECONFIG; its nodes pull $BAKERY_TEST_K8S_AGENT_IMAGE, over plain HTTP"
+    note "using the cluster of KUBECONFIG; its nodes pull $BAKERY_TEST_K8S_AGENT_IMAGE over plain HTTP"
     cluster=''
   else
     out=$("$cluster" up $$) && eval "$out"
@@ -79,19 +82,19 @@ world_cluster() { # after world_up: a Kubernetes of our own, or the one that KUB
   export BAKERY_TEST_K8S_CLUSTER=$cluster BAKERY_TEST_K8S_AUDIT_LOG=${K8S_AUDIT_LOG:-}
 }
 
-world_aws() { # after world_up: ECS and Secrets Manager as on Fargate; says to test programs where they are
+world_aws() { # after world_up: an emulator of ECS and Secrets Manager; sets the variables of test programs
   local out
   out=$("$REPO/scripts/aws" up $$) && eval "$out"
-  export BAKERY_TEST_AWS_ENDPOINT=$AWS_BED_ENDPOINT BAKERY_TEST_AWS_HOST=$AWS_BED_HOST
-  export BAKERY_TEST_AWS_ACCOUNT=$AWS_BED_ACCOUNT BAKERY_TEST_AWS_REGION=$AWS_BED_REGION
-  export BAKERY_TEST_AWS_TASK_KEY=$AWS_BED_TASK_KEY BAKERY_TEST_AWS_TASK_SECRET=$AWS_BED_TASK_SECRET
-  export BAKERY_TEST_AWS_TASK_TOKEN=$AWS_BED_TASK_TOKEN
+  export BAKERY_TEST_AWS_ENDPOINT=$AWS_EMULATOR_ENDPOINT BAKERY_TEST_AWS_HOST=$AWS_EMULATOR_HOST
+  export BAKERY_TEST_AWS_ACCOUNT=$AWS_EMULATOR_ACCOUNT BAKERY_TEST_AWS_REGION=$AWS_EMULATOR_REGION
+  export BAKERY_TEST_AWS_TASK_KEY=$AWS_EMULATOR_TASK_KEY BAKERY_TEST_AWS_TASK_SECRET=$AWS_EMULATOR_TASK_SECRET
+  export BAKERY_TEST_AWS_TASK_TOKEN=$AWS_EMULATOR_TASK_TOKEN
 }
 
-world_names() { # tells test programs where the parts are
+world_vars() { # sets the variables of test programs for the parts of world_up
   export BAKERY_TEST_DOCKER_HOST=$DOCKER_HOST BAKERY_TEST_GATEWAY=$BAKERY_GATEWAY BAKERY_TEST_REGISTRY_BIN=$CACHE/bin/docker-registry
-  export BAKERY_TEST_AGENT_IMAGE_AMD64=$AGENT_IMAGE_AMD64 BAKERY_TEST_AGENT_IMAGE_ARM64=$AGENT_IMAGE_ARM64 BAKERY_TEST_AGENT_INDEX=$AGENT_INDEX
-  export BAKERY_TEST_BASE_IMAGE=$BASE_IMAGE BAKERY_TEST_BASE_TAR_DIR=$RUN/base BAKERY_TEST_BIN_DIR=$BIN_DIR
+  export BAKERY_TEST_AGENT_IMAGE_AMD64=$AGENT_IMAGE_AMD64 BAKERY_TEST_AGENT_IMAGE_ARM64=$AGENT_IMAGE_ARM64
+  export BAKERY_TEST_AGENT_INDEX=$AGENT_INDEX BAKERY_TEST_BASE_IMAGE=$BASE_IMAGE BAKERY_TEST_BIN_DIR=$BIN_DIR
   BAKERY_TEST_WEED=$CACHE/bin/weed
   BAKERY_TEST_SKOPEO=$(command -v skopeo)
   export BAKERY_TEST_WEED BAKERY_TEST_SKOPEO

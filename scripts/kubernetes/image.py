@@ -1,4 +1,4 @@
-"""Packs a folder as an image of one layer, in the form of `docker save`, without an engine.
+"""Packs a folder as an image of one layer, in the format of `docker save`, without an engine.
 
 usage: image.py OUT.tar NAME:TAG ARCH FOLDER COMMAND...
 """
@@ -13,8 +13,8 @@ import tarfile
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def nobodys(entry):
-    """The same folder is to give the same image, whoever made it and when."""
+def normalized(entry):
+    """Removes owner and time, so that the same folder gives the same image."""
     entry.uid = entry.gid = entry.mtime = 0
     entry.uname = entry.gname = "root"
     return entry
@@ -24,7 +24,7 @@ def main(out, name, arch, folder, *command):
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for entry in sorted(os.listdir(folder)):
-            tar.add(os.path.join(folder, entry), entry, filter=nobodys)
+            tar.add(os.path.join(folder, entry), entry, filter=normalized)
     layer = layer.getvalue()
     digest = hashlib.sha256(layer).hexdigest()
     config = json.dumps({

@@ -1,4 +1,4 @@
-/* Process 1 of a pod's sandbox and of the node: keeps their namespaces, and buries the orphans that end in them. */
+/* Process 1 of a pod's sandbox and of the node: keeps their namespaces and reaps the orphans that end in them. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@ static void leave(int signal) {
   _exit(0);
 }
 
-static void bury(int signal) {
+static void reap(int signal) {
   (void)signal;
   while (waitpid(-1, 0, WNOHANG) > 0)
     ;
@@ -17,8 +17,8 @@ static void bury(int signal) {
 int main(void) {
   signal(SIGINT, leave);
   signal(SIGTERM, leave);
-  signal(SIGCHLD, bury);
-  bury(0); /* what ended before the handler stood */
+  signal(SIGCHLD, reap);
+  reap(0); /* children that ended before the handler was set */
   for (;;)
     pause();
 }

@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2034,SC2154,SC2054 # `cluster` sources it, where these names are at home
-# What runs on the node, with which arguments. They are the same however often a server is run: `cluster start` repeats what `up` said.
+# shellcheck shell=bash disable=SC2034,SC2154,SC2054 # `cluster` sources it and sets these names
+# The servers of the node and their arguments, which are the same for `cluster up` and every `cluster start`.
 
 servers=(etcd containerd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy)
 
@@ -9,25 +9,28 @@ command_of() { # command_of SERVER: sets the array command
   etcd)
     command=("$(deb etcd-server "$(host_arch)")/usr/bin/etcd" --name node --data-dir "$data/etcd"
       --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379
-      --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster node=http://127.0.0.1:2380)
+      --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380
+      --initial-cluster node=http://127.0.0.1:2380)
     ;;
   containerd) command=(containerd --config "$conf/containerd.toml") ;;
   kube-apiserver)
-    # OwnerReferencesPermissionEnforcement: on in many clusters, and it asks for rights that nobody else misses.
-    # With the manager's short grace, the short tolerations let a test see what becomes of a lost node within half a minute.
-    command=("$programs" kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address="$address" --advertise-address="$address" --secure-port=6443
+    # OwnerReferencesPermissionEnforcement is on in many clusters and needs rights that nothing else needs.
+    # The short tolerations, with the manager's short grace period, let a test observe a lost node within half a minute.
+    command=("$programs" kube-apiserver --etcd-servers=http://127.0.0.1:2379
+      --bind-address="$address" --advertise-address="$address" --secure-port=6443
       --service-cluster-ip-range="$services.0/16" --authorization-mode=Node,RBAC --allow-privileged=true
       --enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement
       --default-not-ready-toleration-seconds=10 --default-unreachable-toleration-seconds=10
       --audit-policy-file="$conf/audit.yaml" --audit-log-path="$data/audit.log" --audit-log-maxsize=4096
       --client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" --cert-dir="$pki"
-      --kubelet-certificate-authority="$pki/ca.crt" --kubelet-client-certificate="$pki/apiserver-kubelet.crt" --kubelet-client-key="$pki/apiserver-kubelet.key"
+      --kubelet-certificate-authority="$pki/ca.crt"
+      --kubelet-client-certificate="$pki/apiserver-kubelet.crt" --kubelet-client-key="$pki/apiserver-kubelet.key"
       --kubelet-preferred-address-types=InternalIP
       --service-account-issuer=https://kubernetes.default.svc.cluster.local
       --service-account-key-file="$pki/sa.pub" --service-account-signing-key-file="$pki/sa.key")
     ;;
   kube-controller-manager)
-    # With the default rate the first service account comes 4 s late.
+    # With the default rate limit the first service account takes 4 s longer.
     command=("$programs" kube-controller-manager --kubeconfig="$conf/kube-controller-manager" --bind-address=127.0.0.1 --leader-elect=false
       --kube-api-qps=500 --kube-api-burst=500 --node-monitor-period=2s --node-monitor-grace-period=16s
       --use-service-account-credentials --service-account-private-key-file="$pki/sa.key" --root-ca-file="$pki/ca.crt" --cert-dir="$pki"
@@ -41,9 +44,9 @@ command_of() { # command_of SERVER: sets the array command
       --hostname-override="$node" --node-ip="$address")
     ;;
   kube-proxy) command=("$programs" kube-proxy --config="$conf/kube-proxy.yaml") ;;
-  # Where no node at all is well, the manager takes it for its own blindness and moves nothing: a lost node is seen as such only beside another one.
+  # If no node at all is ready, the manager suspects its own network and evicts nothing. Beside this node a lost node counts as lost.
   spare) command=("$here/spare" "https://$address:6443" "$pki") ;;
-  *) die "no server is called $1" "servers: ${servers[*]} spare" ;;
+  *) die "$1 is not a server of the node" "one of ${servers[*]} spare" ;;
   esac
 }
 answers() { # answers SERVER: is it ready?
@@ -59,23 +62,25 @@ answers() { # answers SERVER: is it ready?
   esac
 }
 
-certificates() { # one authority for all; elliptic keys are made in milliseconds
+certificates() { # one authority for all; elliptic keys take milliseconds
   local name
   mkdir -m 700 "$state/pki"
-  cd "$state/pki" || die "no folder for certificates"
+  cd "$state/pki" || die "$state/pki cannot be entered"
   openssl ecparam -name prime256v1 -genkey -noout -out ca.key
-  openssl req -x509 -new -key ca.key -days 3650 -subj /CN=bakery-kubernetes -out ca.crt -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature 2>/dev/null
+  openssl req -x509 -new -key ca.key -days 3650 -subj /CN=bakery-kubernetes -out ca.crt \
+    -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature 2>/dev/null
   openssl ecparam -name prime256v1 -genkey -noout -out sa.key
   openssl ec -in sa.key -pubout -out sa.pub 2>/dev/null
+  name=kubernetes.default
   certificate apiserver /CN=kube-apiserver \
-    "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:$services.1,IP:$address"
+    "DNS:kubernetes,DNS:$name,DNS:$name.svc,DNS:$name.svc.cluster.local,DNS:localhost,IP:$services.1,IP:$address"
   certificate kubelet-serving "/CN=$node" "DNS:$node,IP:$address"
   certificate apiserver-kubelet /O=system:masters/CN=apiserver-kubelet
   certificate admin /O=system:masters/CN=admin
   certificate kubelet "/O=system:nodes/CN=system:node:$node"
   for name in kube-controller-manager kube-scheduler kube-proxy; do certificate $name "/CN=system:$name"; done
   for name in admin kubelet kube-controller-manager kube-scheduler kube-proxy; do kubeconfig $name >"$state/conf/$name"; done
-  cd "$REPO" || die "no $REPO"
+  cd "$REPO" || die "$REPO cannot be entered"
 }
 certificate() { # certificate NAME SUBJECT [OTHER_NAMES]
   openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"
@@ -83,7 +88,7 @@ certificate() { # certificate NAME SUBJECT [OTHER_NAMES]
   openssl req -new -key "$1.key" -subj "$2" 2>/dev/null |
     openssl x509 -req -days 3650 -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 8)" -extfile "$1.ext" -out "$1.crt" 2>/dev/null
 }
-kubeconfig() { # kubeconfig NAME: with everything in it, so that a copy works anywhere
+kubeconfig() { # kubeconfig NAME: it embeds the certificates, so that a copy works anywhere
   cat <<EOF
 {apiVersion: v1, kind: Config, current-context: bakery,
  clusters: [{name: bakery, cluster: {server: "https://$address:6443", certificate-authority-data: $(base64 -w0 ca.crt)}}],
@@ -92,7 +97,7 @@ kubeconfig() { # kubeconfig NAME: with everything in it, so that a copy works an
 EOF
 }
 
-snapshotter() { # overlayfs cannot lie on overlayfs, which the disk of a machine that is a container often is
+snapshotter() { # overlayfs cannot lie on overlayfs, which the disk often is if this machine is a container
   case $(stat -f -c %T "$(disk)") in overlayfs) echo native ;; *) echo overlayfs ;; esac
 }
 configuration() {
@@ -127,12 +132,14 @@ EOF
   cat >"$conf/cni/pods.conflist" <<EOF
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [
   {"type": "bridge", "bridge": "$bridge", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-   "ipam": {"type": "host-local", "dataDir": "$data/ipam", "ranges": [[{"subnet": "$pods.0/24", "gateway": "$address"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+   "ipam": {"type": "host-local", "dataDir": "$data/ipam", "ranges": [[{"subnet": "$pods.0/24", "gateway": "$address"}]],
+    "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 EOF
-  # Every request once, when it is answered: tests count calls with it.
-  printf '%s\n' 'apiVersion: audit.k8s.io/v1' 'kind: Policy' 'omitStages: [RequestReceived]' 'rules: [{level: Metadata}]' >"$conf/audit.yaml"
-  # A lease of 16 s is renewed every 4 s: a busy machine may miss some before the manager's grace of 16 s is over.
+  # Each request is logged once, when it is answered: tests count requests with it.
+  printf '%s\n' 'apiVersion: audit.k8s.io/v1' 'kind: Policy' 'omitStages: [RequestReceived]' \
+    'rules: [{level: Metadata}]' >"$conf/audit.yaml"
+  # A lease of 16 s is renewed every 4 s: a busy machine may miss some renewals within the manager's grace period of 16 s.
   cat >"$conf/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

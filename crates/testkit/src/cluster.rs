@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::parts::required;
 use crate::repository;
+use crate::vars;
 
 /// The files of the example deployment that a namespace is made with.
 const FILES: [&str; 4] = ["namespace.yaml", "sa.yaml", "role.yaml", "rolebinding.yaml"];
@@ -18,31 +18,29 @@ const FILES: [&str; 4] = ["namespace.yaml", "sa.yaml", "role.yaml", "rolebinding
 /// The cluster under test, with every right in it.
 #[derive(Debug, Clone)]
 pub struct Cluster {
-    /// `BAKERY_TEST_KUBECONFIG`.
+    /// A kubeconfig file with every right in the cluster.
     pub kubeconfig: PathBuf,
-    /// `BAKERY_TEST_K8S_HOST`: an address of this machine that pods reach.
+    /// An address of this machine that pods reach.
     pub host: String,
-    /// `BAKERY_TEST_K8S_AGENT_IMAGE`: the agent image as nodes pull it.
+    /// The agent image as nodes pull it.
     pub agent_image: String,
     kubectl: PathBuf,
-    /// The script that made the cluster, where it is the ladder's own.
+    /// The script that started the cluster; `None` for an existing cluster.
     script: Option<PathBuf>,
 }
 
 impl Cluster {
-    /// Reads what the ladder says of it.
+    /// Reads it from the environment.
     ///
     /// # Panics
-    /// Names the first variable that is missing.
-    #[expect(clippy::disallowed_methods, reason = "the ladder speaks to its tests by the environment")]
+    /// If a variable is missing.
     pub fn required() -> Self {
-        let script = std::env::var("BAKERY_TEST_K8S_CLUSTER").ok().filter(|path| !path.is_empty());
         Self {
-            kubeconfig: required("BAKERY_TEST_KUBECONFIG").into(),
-            host: required("BAKERY_TEST_K8S_HOST"),
-            agent_image: required("BAKERY_TEST_K8S_AGENT_IMAGE"),
-            kubectl: required("BAKERY_TEST_KUBECTL").into(),
-            script: script.map(PathBuf::from),
+            kubeconfig: vars::KUBECONFIG.required().into(),
+            host: vars::K8S_HOST.required(),
+            agent_image: vars::K8S_AGENT_IMAGE.required(),
+            kubectl: vars::KUBECTL.required().into(),
+            script: vars::K8S_CLUSTER.optional().map(PathBuf::from),
         }
     }
 

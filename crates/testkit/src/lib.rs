@@ -28,3 +28,4 @@ pub mod repository;
 pub mod s3;
 pub mod server;
 pub mod skopeo;
+pub mod vars;

@@ -15,8 +15,9 @@ use bakery_server::platform::{LaunchOrder, Launcher, Observation};
 use bakery_testkit::cuttable_link::CuttableLink;
 use bakery_testkit::engine::Engine as DockerCli;
 use bakery_testkit::launcher_fixture::{Orders, end_of, run_to_end, shell_image};
-use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::parts::Parts;
 use bakery_testkit::registry::Registry;
+use bakery_testkit::vars;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -196,17 +197,15 @@ async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() ->
 #[tokio::test]
 async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result<()> {
     let fixture = DockerFixture::open("index").await?;
-    let registry = Registry::on_loopback(Path::new(&required("BAKERY_TEST_REGISTRY_BIN"))).await?;
+    let registry = Registry::on_loopback(Path::new(&vars::REGISTRY_BIN.required())).await?;
     let client = Client::new(RegistrySettings { loopback_http: true, ..RegistrySettings::default() });
     let index: ImageRef = format!("{}/agent:1", registry.host).parse()?;
     let mut members = Vec::new();
-    for (arch, name) in
-        Arch::ALL.into_iter().zip(["BAKERY_TEST_AGENT_IMAGE_AMD64", "BAKERY_TEST_AGENT_IMAGE_ARM64"])
-    {
+    for (arch, image_var) in Arch::ALL.into_iter().zip([vars::AGENT_IMAGE_AMD64, vars::AGENT_IMAGE_ARM64]) {
         // Pushed under other tags than those that the platform would take for its own copy.
         let image = index.with_tag(format!("source-{arch}"));
         let tag = image.to_string();
-        fixture.docker.docker(&["tag", &required(name), &tag]).await?;
+        fixture.docker.docker(&["tag", &image_var.required(), &tag]).await?;
         fixture.docker.docker(&["push", &tag]).await?;
         fixture.docker.docker(&["rmi", &tag]).await?;
         let digest = client.digest_of(&image, &[]).await?.context("nothing was pushed")?;

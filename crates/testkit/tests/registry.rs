@@ -10,8 +10,8 @@ use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
 use bakery_registry::{Member, Registry as Client, RegistryError, RegistrySettings};
 use bakery_testkit::issuer::{Issuer, User};
-use bakery_testkit::parts::required;
 use bakery_testkit::registry::{LOGIN, Registry, basic_auth};
+use bakery_testkit::vars;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const REPOSITORY: &str = "shop/cart";
 
 fn program() -> PathBuf {
-    required("BAKERY_TEST_REGISTRY_BIN").into()
+    vars::REGISTRY_BIN.required().into()
 }
 
 fn client() -> Client {
@@ -100,7 +100,7 @@ fn scene(registry: &Registry, authorization: Option<String>) -> Scene<'_> {
 
 /// The manifest under the destination, as a third party reads it.
 async fn read_back(image: &ImageRef) -> Result<(Digest, Value)> {
-    let skopeo = required("BAKERY_TEST_SKOPEO");
+    let skopeo = vars::SKOPEO.required();
     let output = tokio::process::Command::new(skopeo)
         .args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{image}")])
         .output()

@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result, ensure};
 use bakery_core::names::RunName;
 use bakery_testkit::agent::TestAgent;
 use bakery_testkit::k8s_env::K8sEnv;
-use bakery_testkit::parts::required;
 use bakery_testkit::process::{Running, until};
 use bakery_testkit::project::Project;
+use bakery_testkit::vars;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn main() -> Result<()> {
     let env = K8sEnv::start("crowd", &vars).await?;
     let _kwok = Kwok::start(&env).await?;
     let api = Api::of(&env).await?;
-    let log = required("BAKERY_TEST_K8S_AUDIT_LOG");
+    let log = vars::K8S_AUDIT_LOG.required();
     let seen = audit::position(Path::new(&log))?;
     let idle = env.server.memory("VmRSS")?;
 
@@ -96,7 +96,7 @@ impl Kwok {
                         "capacity": { "cpu": "4k", "memory": "16Ti", "pods": "2000", "ephemeral-storage": "100Ti" } }
         });
         env.namespace.apply(&node).await?;
-        let mut command = Command::new(required("BAKERY_TEST_KWOK"));
+        let mut command = Command::new(vars::KWOK.required());
         command.arg("--kubeconfig").arg(&env.namespace.cluster.kubeconfig);
         command.args([
             "--manage-all-nodes=false",

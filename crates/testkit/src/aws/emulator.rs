@@ -1,38 +1,38 @@
 //! The emulator of AWS that the ladder starts.
 
-use crate::parts::required;
 use crate::s3::Keys;
+use crate::vars;
 
 /// Where the emulator is and what it is configured with.
 #[derive(Debug, Clone)]
 pub struct Emulator {
-    /// `BAKERY_TEST_AWS_ENDPOINT`: the emulator's URL.
+    /// The emulator's URL.
     pub endpoint: String,
-    /// `BAKERY_TEST_AWS_HOST`: the address of this machine in the network that tasks join.
+    /// The address of this machine in the network that tasks join.
     pub host: String,
-    /// `BAKERY_TEST_AWS_ACCOUNT`
+    /// The account's id.
     pub account: String,
-    /// `BAKERY_TEST_AWS_REGION`
+    /// The region.
     pub region: String,
-    /// `BAKERY_TEST_AWS_TASK_KEY`, `BAKERY_TEST_AWS_TASK_SECRET`: what a task gets from its credentials endpoint.
+    /// The access key that a task gets from its credentials endpoint.
     pub task: Keys,
-    /// `BAKERY_TEST_AWS_TASK_TOKEN`: the token of that session.
+    /// The session token of that access key.
     pub task_token: String,
 }
 
 impl Emulator {
-    /// Reads it.
+    /// Reads it from the environment.
     ///
     /// # Panics
-    /// Names the first variable that is missing.
+    /// If a variable is missing.
     pub fn required() -> Self {
         Self {
-            endpoint: required("BAKERY_TEST_AWS_ENDPOINT"),
-            host: required("BAKERY_TEST_AWS_HOST"),
-            account: required("BAKERY_TEST_AWS_ACCOUNT"),
-            region: required("BAKERY_TEST_AWS_REGION"),
-            task: Keys::new(&required("BAKERY_TEST_AWS_TASK_KEY"), &required("BAKERY_TEST_AWS_TASK_SECRET")),
-            task_token: required("BAKERY_TEST_AWS_TASK_TOKEN"),
+            endpoint: vars::AWS_ENDPOINT.required(),
+            host: vars::AWS_HOST.required(),
+            account: vars::AWS_ACCOUNT.required(),
+            region: vars::AWS_REGION.required(),
+            task: Keys::new(&vars::AWS_TASK_KEY.required(), &vars::AWS_TASK_SECRET.required()),
+            task_token: vars::AWS_TASK_TOKEN.required(),
         }
     }
 }

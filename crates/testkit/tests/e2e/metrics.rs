@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use bakery_testkit::client::finish;
-use bakery_testkit::parts::required;
 use bakery_testkit::project::{Project, numbered, single};
 use bakery_testkit::prometheus::Prometheus;
+use bakery_testkit::vars;
 
 use crate::world::{Log, World};
 
@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prometheus_sees_a_build_begin_run_and_end() -> Result<()> {
-    let program = required("BAKERY_TEST_PROMETHEUS");
+    let program = vars::PROMETHEUS.required();
     let world = World::start(&[("BAKERY_TOKEN", TOKEN)]).await?;
     let server = world.server.url.trim_start_matches("http://");
     let seen = Prometheus::start(Path::new(&program), server, TOKEN).await?;

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bakery_testkit::engine::Engine;
-use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::parts::Parts;
 use bakery_testkit::repository;
+use bakery_testkit::vars;
 use serde_yaml::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
@@ -152,7 +153,7 @@ impl Job {
         if system == System::GitHub {
             // One container for all steps, in which the runner starts each of them.
             let mut args = vec!["run", "-d", "--entrypoint", "tail"];
-            let (mount, image) = (job.mount(), required("BAKERY_TEST_CLIENT_IMAGE"));
+            let (mount, image) = (job.mount(), vars::CLIENT_IMAGE.required());
             args.extend(job.place(&mount));
             args.extend([&image, "-f", "/dev/null"]);
             job.engine.docker(&args).await?;
@@ -195,7 +196,7 @@ impl Job {
                 let lines = job["script"].as_sequence().context("no script")?;
                 let lines = lines.iter().map(text).collect::<Result<Vec<_>>>()?;
                 fs::write(self.folder.path().join("_temp/step.sh"), lines.join("\n"))?;
-                let (mount, image) = (self.mount(), required("BAKERY_TEST_CLIENT_IMAGE"));
+                let (mount, image) = (self.mount(), vars::CLIENT_IMAGE.required());
                 let place = self.place(&mount);
                 let args = [&["run", "--workdir", &workspace, "--entrypoint", ""], &place[..]].concat();
                 // The script is a child of process 1, and bash runs it where the image has one, as it is there.

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::engine::Engine;
-use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::parts::Parts;
 use bakery_testkit::process::{free_port, until};
 use bakery_testkit::project::Project;
 use bakery_testkit::registry::Registry;
 use bakery_testkit::skopeo::{architectures, inspect};
+use bakery_testkit::vars::{self, Variable};
 use serde_json::Value;
 
 const PARTS: [&str; 3] = ["server", "client", "agent"];
@@ -17,16 +18,16 @@ const ARCHES: [&str; 2] = ["amd64", "arm64"];
 
 /// By whom the images were made: variables that name them as this machine does, since the engine takes plain HTTP from
 /// loopback alone.
-const BAKERY: &str = "BAKERY_TEST_SHIPPED";
-const BUILDX: &str = "BAKERY_TEST_BUILDX";
+const BAKERY: Variable = vars::IMAGES;
+const BUILDX: Variable = vars::BUILDX_IMAGES;
 
 /// The name and the tag of one of the three.
-fn image(made: &str, part: &str) -> (String, String) {
-    (format!("{}-{part}", required(made)), required("BAKERY_TEST_SHIPPED_TAG"))
+fn image(made: Variable, part: &str) -> (String, String) {
+    (format!("{}-{part}", made.required()), vars::IMAGES_TAG.required())
 }
 
 /// One architecture of it: an engine keeps one architecture a tag, so it is named by digest.
-async fn member(parts: &Parts, made: &str, part: &str, arch: &str) -> Result<(String, Value)> {
+async fn member(parts: &Parts, made: Variable, part: &str, arch: &str) -> Result<(String, Value)> {
     let (name, tag) = image(made, part);
     let index = inspect(parts, &format!("{name}:{tag}"), &["--raw"]).await?;
     let members = index["manifests"].as_array().context("an index")?;
@@ -102,7 +103,7 @@ async fn the_images_are_what_their_dockerfiles_promise() -> Result<()> {
         ensure!(config["Healthcheck"].is_object() == health, "{part}: {config}");
         let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].as_str();
         ensure!(label("title") == Some(&format!("bakery-{part}")), "{part}: {config}");
-        ensure!(label("version") == Some(&required("BAKERY_TEST_SHIPPED_TAG")), "{part}: {config}");
+        ensure!(label("version") == Some(&vars::IMAGES_TAG.required()), "{part}: {config}");
         ensure!(label("revision").is_some_and(|commit| commit.len() >= 12), "{part}: {config}");
     }
     Ok(())
@@ -159,9 +160,9 @@ async fn each_image_holds_what_it_needs_and_the_server_nothing_else() -> Result<
         };
         let there: Vec<String> = files.lines().filter_map(there).collect();
         for file in needed {
-            ensure!(there.iter().any(|it| it == file), "{made} {part} lacks {file}:\n{files}");
+            ensure!(there.iter().any(|it| it == file), "{} {part} lacks {file}:\n{files}", made.name);
         }
-        ensure!(part != "server" || !files.contains("bin/sh"), "{made}: the server has a shell");
+        ensure!(part != "server" || !files.contains("bin/sh"), "{}: the server has a shell", made.name);
     }
     Ok(())
 }

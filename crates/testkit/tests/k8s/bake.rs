@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::engine::Engine;
-use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::parts::Parts;
 use bakery_testkit::project::Project;
 use bakery_testkit::skopeo::architectures;
+use bakery_testkit::vars;
 
 use bakery_testkit::k8s_env::K8sEnv;
 
@@ -40,7 +41,7 @@ async fn an_entry_on_the_cluster_and_one_on_an_engine_become_one_index() -> Resu
     // An engine speaks plain HTTP to loopback alone: it has its own copy under the name that nodes pull by.
     let engine = Engine::new(&parts);
     let copy = format!("{}_arm64", env.namespace.cluster.agent_image);
-    engine.docker(&["tag", &required("BAKERY_TEST_AGENT_IMAGE_ARM64"), &copy]).await?;
+    engine.docker(&["tag", &vars::AGENT_IMAGE_ARM64.required(), &copy]).await?;
     let baked = match env.server.run().await {
         Ok(()) => both(&env).await,
         Err(error) => Err(error),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::Client;
 use bakery_testkit::cluster::{Cluster, Namespace, example};
-use bakery_testkit::parts::{Parts, required};
+use bakery_testkit::parts::Parts;
 use bakery_testkit::project::{Project, copy, numbered};
 use bakery_testkit::registry::Registry;
+use bakery_testkit::vars;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
@@ -30,7 +31,7 @@ fn filled_in(into: &Path, namespace: &Namespace, registry: &Registry, parts: &Pa
         }
         Ok(fs::write(into.join(file), text)?)
     };
-    let image = required("BAKERY_TEST_K8S_SERVER_IMAGE");
+    let image = vars::K8S_SERVER_IMAGE.required();
     let (name, tag) = image.rsplit_once(':').context("the server image has no tag")?;
     let url = format!("CONTROLLER_URL=http://bakery.{}.svc:3000", namespace.name);
     let agent = format!("AGENT_IMAGE={}", namespace.cluster.agent_image);

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::Log;
-use bakery_testkit::parts::required;
 use bakery_testkit::process::{Running, free_port, until};
 use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::repository;
+use bakery_testkit::vars;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -37,7 +37,7 @@ impl Nginx {
         );
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, text)?;
-        let mut command = Command::new(required("BAKERY_TEST_NGINX"));
+        let mut command = Command::new(vars::NGINX.required());
         command.arg("-p").arg(folder.path()).arg("-c").arg(&file).arg("-e").arg("stderr");
         let log = folder.path().join("log");
         let process = Running::start("nginx", command, &log)?;
