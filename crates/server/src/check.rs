@@ -1,10 +1,11 @@
 //! `bakery-server check`: the effective settings, and whether what they name is there.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use bakery_core::mask::Mask;
+use bakery_core::message::{Hint, rendered};
 use bakery_core::names::Arch;
 use bakery_core::vars::Vars;
 
@@ -81,7 +82,7 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
             "Docker engine {} at {}: linux/{}, {} cpus",
             engine.version, engine.host, engine.arch, engine.cpus
         )),
-        Some(Err(error)) => found.bad(&error.to_string()),
+        Some(Err(error)) => found.failed(error),
     }
     found.agent_image(settings, vars, engine.as_ref()).await;
     let ledger = Ledger::check(&settings.data_dir, settings.data_key.as_ref()).await;
@@ -135,8 +136,8 @@ impl Findings {
         for finding in ecs::check(&platform, limits.cpu_millis, limits.memory_mib).await {
             match finding {
                 Finding::Good(said) => self.good(&said),
-                Finding::Warning(said) => self.warn(&said),
-                Finding::Missing(said) => self.bad(&said),
+                Finding::Warning(message) => self.warn(&message.rendered()),
+                Finding::Missing(message) => self.bad(&message.rendered()),
             }
         }
     }
@@ -145,7 +146,7 @@ impl Findings {
     async fn cluster(&mut self, platform: &K8sPlatform, settings: &Settings) {
         match platform.version().await {
             Ok(version) => self.good(&format!("Kubernetes {version}: {platform}")),
-            Err(error) => return self.bad(&error.to_string()),
+            Err(error) => return self.failed(&error),
         }
         match platform.missing_rights().await {
             Ok(missing) => {
@@ -155,11 +156,11 @@ impl Findings {
                     ));
                 }
             }
-            Err(error) => self.bad(&error.to_string()),
+            Err(error) => self.failed(&error),
         }
         match platform.rehearse(settings.limits.cpu_millis, settings.limits.memory_mib).await {
             Ok(()) => self.good("the API server would take an agent's Job as the settings make it"),
-            Err(error) => self.bad(&error.to_string()),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -201,6 +202,10 @@ impl Findings {
                  and the way to its registry; without the image no task can start"
             )),
         }
+    }
+
+    fn failed<E: Display + Hint>(&mut self, error: &E) {
+        self.bad(&rendered(&error.to_string(), error.hint().as_deref()));
     }
 
     fn bad(&mut self, text: &str) {

@@ -126,7 +126,8 @@ async fn limits_hold_and_last_words_are_kept() -> Result<()> {
     let crashed = fixture.running("echo early words; echo more >&2; exit 9");
     let exit = fixture.run_to_end(&crashed).await?;
     ensure!(exit.code == Some(9), "{exit:?}");
-    ensure!(exit.text.contains("early words") && exit.text.contains("more"), "{exit:?}");
+    let text = &exit.message.text;
+    ensure!(text.contains("early words") && text.contains("more"), "{exit:?}");
     let bare = fixture.running("[ $(env | grep -c ^BAKERY) = 0 ] && id -u && [ $(id -u) = 0 ]");
     let exit = fixture.run_to_end(&bare).await?;
     ensure!(exit.code == Some(0), "root, and no variable that the order does not hold: {exit:?}");
@@ -170,7 +171,7 @@ async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() ->
     far.launch(&leaves).await?;
     // The stream is open once it has told of both starts.
     for _ in [stays.run, leaves.run] {
-        while !matches!(watch.next().await, Some(Observation::Progress { text, .. }) if text.contains("started"))
+        while !matches!(watch.next().await, Some(Observation::Progress { message, .. }) if message.text.contains("started"))
         {
         }
     }
@@ -230,9 +231,10 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         watch.next().await.context("no resync")?;
         both.launch(&order).await?;
         let pinned = member.image.with_digest(member.digest.clone()).to_string();
-        let Some(Observation::Progress { run, text, .. }) = watch.next().await else {
+        let Some(Observation::Progress { run, message, .. }) = watch.next().await else {
             bail!("no word of a pull")
         };
+        let text = message.text;
         ensure!(run == order.run && text.contains("pulling") && text.contains(&pinned), "{text}");
         let name = order.run.to_string();
         let image = fixture.docker.docker(&["inspect", "-f", "{{.Config.Image}}", &name]).await?;
@@ -255,8 +257,8 @@ async fn what_cannot_run_here_is_said_before_a_launch() -> Result<()> {
     let other = Arch::ALL.into_iter().find(|arch| *arch != own).context("one architecture only")?;
     ensure!(fixture.platform.can_run(own).is_ok() && fixture.platform.why_not(own).is_none());
     ensure!(fixture.platform.can_run(other) == Err(Reason::NoSuchArch));
-    let words = fixture.platform.why_not(other).context("no words")?;
-    ensure!(words.contains("ALLOW_EMULATION") && words.contains("hint: "), "{words}");
+    let hint = fixture.platform.why_not(other).and_then(|message| message.hint).context("no hint")?;
+    ensure!(hint.contains("ALLOW_EMULATION"), "{hint}");
     let stopped = fixture.order(Part::Stay);
     fixture.platform.stop(&stopped.run).await?;
     fixture.platform.launch(&stopped).await?;

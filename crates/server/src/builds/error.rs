@@ -97,7 +97,7 @@ pub enum NotReady {
     Ledger(#[from] LedgerError),
     /// The watch of a platform has lost it.
     #[error("the platform {0} does not answer")]
-    Silent(Platform),
+    Unavailable(Platform),
 }
 
 /// Why a build was not shown or cancelled.

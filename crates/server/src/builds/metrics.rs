@@ -150,7 +150,7 @@ impl Builds {
             for phase in OPEN_TASKS {
                 drop(tasks.get_or_create(&of_task(platform, phase)));
             }
-            let answers = launcher.silence().borrow().is_none();
+            let answers = launcher.availability().borrow().is_available();
             up.get_or_create(&of_platform(platform)).set(i64::from(answers));
         }
         let open: Vec<_> = shared.lock().values().map(|handle| handle.state.borrow().clone()).collect();

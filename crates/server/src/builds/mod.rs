@@ -274,15 +274,15 @@ impl Builds {
         }
     }
 
-    /// Whether builds can be taken and begun now. They are taken also where a platform is silent, and wait for it.
+    /// Whether builds can be taken and begun now. They are taken also where a platform is unavailable, and wait for it.
     pub async fn ready(&self) -> Result<(), NotReady> {
         if !self.shared.accepting.load(Ordering::Acquire) {
             return Err(NotReady::Stopping);
         }
         self.shared.ledger.ping().await?;
         let mut launchers = self.shared.launchers.iter();
-        let silent = launchers.find(|(_, launcher)| launcher.silence().borrow().is_some());
-        silent.map_or(Ok(()), |(platform, _)| Err(NotReady::Silent(*platform)))
+        let unavailable = launchers.find(|(_, launcher)| !launcher.availability().borrow().is_available());
+        unavailable.map_or(Ok(()), |(platform, _)| Err(NotReady::Unavailable(*platform)))
     }
 
     /// Takes no new builds, and ends every owner after what it is committing. Containers of open runs live on: the next

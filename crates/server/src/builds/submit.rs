@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bakery_core::limits;
+use bakery_core::message::{Message, rendered};
 use bakery_core::names::{BuildId, Platform};
 use bakery_core::plan::{BuildPlan, PlannedTask, plan};
 use bakery_core::rules;
@@ -117,11 +118,8 @@ impl Shared {
                 let arch = task.spec.arch;
                 let answer = asked.entry((platform, arch)).or_insert_with(|| launcher.can_run(arch));
                 if let Err(reason) = *answer {
-                    let words = launcher.why_not(arch).unwrap_or_else(|| reason.text().to_owned());
-                    let (why, hint) = match words.split_once("\nhint: ") {
-                        Some((why, hint)) => (why.to_owned(), Some(hint.to_owned())),
-                        None => (words, None),
-                    };
+                    let Message { text: why, hint } =
+                        launcher.why_not(arch).unwrap_or_else(|| reason.text().into());
                     return Err(SubmitError::NoSuchArch { task: label, platform, arch, why, hint });
                 }
                 let settings = &self.settings;
@@ -134,7 +132,9 @@ impl Shared {
                 };
                 match launcher.fit(fill.cpu_millis, fill.memory_mib) {
                     Ok(said) => notices.extend(said.map(|said| format!("{label}: {said}"))),
-                    Err(why) => oversized.push(format!("{label}: {why}")),
+                    Err(Message { text, hint }) => {
+                        oversized.push(rendered(&format!("{label}: {text}"), hint.as_deref()));
+                    }
                 }
                 Ok(fill)
             })

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::lifecycle::{Cause, TaskEvent};
-use bakery_core::message;
 use bakery_core::names::Platform;
 use bakery_core::reason::Reason;
 use futures_util::StreamExt as _;
@@ -27,13 +26,13 @@ pub(super) async fn run(shared: Arc<Shared>, platform: Platform, launcher: Arc<d
 }
 
 async fn serve(shared: &Shared, platform: Platform, launcher: &dyn Launcher) {
-    let mut silence = launcher.silence();
+    let mut availability = launcher.availability();
     loop {
         let mut seen = launcher.watch();
         loop {
             let observation = tokio::select! {
                 () = shared.stopping.cancelled() => return,
-                Ok(()) = silence.changed() => {
+                Ok(()) = availability.changed() => {
                     shared.tell_all(|| Message::Silence(platform));
                     continue;
                 }
@@ -55,9 +54,8 @@ fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
             let live: Arc<HashSet<_>> = Arc::new(live.into_iter().collect());
             shared.tell_all(|| Message::Held { platform, live: Arc::clone(&live) });
         }
-        Observation::Progress { run, reason, text } => {
-            let event =
-                Event::of_run(run, TaskEvent::Progress(reason, message::Message::from(text).clipped()));
+        Observation::Progress { run, reason, message } => {
+            let event = Event::of_run(run, TaskEvent::Progress(reason, message.clipped()));
             shared.tell(run.task.build, Message::Happens(event));
         }
         Observation::Gone { run, exit } => {
@@ -71,6 +69,5 @@ fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
 
 fn cause(exit: Exit) -> Cause {
     let reason = exit.reason.unwrap_or(Reason::AgentLost);
-    let text = if exit.text.is_empty() { reason.text().to_owned() } else { exit.text };
-    Cause::new(reason, text)
+    Cause::new(reason, if exit.message.text.is_empty() { reason.text().into() } else { exit.message })
 }

@@ -162,7 +162,7 @@ async fn ready(State(front): State<Front>) -> Result<&'static str, Refusal> {
             // What the ledger or the platform has to say is for the log: probes are answered without a token.
             NotReady::Ledger(_) => Refusal::new(Kind::Unavailable, "builds cannot be taken now")
                 .hint("the server's log says why"),
-            NotReady::Silent(_) => Refusal::new(Kind::Unavailable, error.to_string())
+            NotReady::Unavailable(_) => Refusal::new(Kind::Unavailable, error.to_string())
                 .hint("builds wait until it answers again; the server's log says why"),
         }
     })?;

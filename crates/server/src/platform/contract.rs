@@ -219,8 +219,8 @@ mod tests {
             async fn stop(&self, run: &RunName) -> Result<(), super::super::LaunchError> {
                 self.0.stop(run).await
             }
-            fn silence(&self) -> tokio::sync::watch::Receiver<Option<String>> {
-                self.0.silence()
+            fn availability(&self) -> tokio::sync::watch::Receiver<super::super::Availability> {
+                self.0.availability()
             }
             fn watch(&self) -> BoxStream<'static, Observation> {
                 self.0.watch()

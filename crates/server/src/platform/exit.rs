@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 
 use super::Exit;
@@ -11,15 +12,17 @@ pub(super) const TAIL_LINES: usize = 20;
 /// Bytes of one of these lines.
 const TAIL_LINE_BYTES: usize = 500;
 
-/// What is known of an end.
+/// What a platform gives about an end.
 #[derive(Debug, Default)]
 pub(super) struct End<'a> {
     /// The exit code, where the container ran.
     pub(super) code: Option<i32>,
-    /// Why, where the platform says so itself.
+    /// The cause, where the platform names one itself.
     pub(super) reason: Option<Reason>,
     /// The platform's own sentence.
-    pub(super) said: Option<&'a str>,
+    pub(super) detail: Option<&'a str>,
+    /// What to do about what that sentence says.
+    pub(super) hint: Option<&'a str>,
     /// The last lines that the container wrote itself.
     pub(super) tail: &'a [String],
     /// What to do where the machine cannot run the image's architecture.
@@ -27,16 +30,16 @@ pub(super) struct End<'a> {
 }
 
 impl Exit {
-    /// An end in words. Where the platform gives no reason, what was said may.
+    /// The exit that follows from an end. Where the platform gives no reason, its sentence or the output may.
     pub(super) fn of(end: &End<'_>) -> Self {
-        let End { code, said, tail, .. } = *end;
-        let said = said.filter(|said| !said.is_empty());
-        let words =
-            |words: &str| tail.iter().map(String::as_str).chain(said).any(|line| line.contains(words));
+        let End { code, detail, tail, .. } = *end;
+        let detail = detail.filter(|detail| !detail.is_empty());
+        let mentioned =
+            |words: &str| tail.iter().map(String::as_str).chain(detail).any(|line| line.contains(words));
         let reason = end.reason.or_else(|| {
-            if words("exec format error") {
+            if mentioned("exec format error") {
                 Some(Reason::NoSuchArch)
-            } else if words("no space left on device") && code != Some(0) {
+            } else if mentioned("no space left on device") && code != Some(0) {
                 Some(Reason::DiskFull)
             } else {
                 None
@@ -50,8 +53,8 @@ impl Exit {
         if let Some(reason) = reason {
             let _ = write!(text, ": {reason}");
         }
-        if let Some(said) = said {
-            let _ = write!(text, ": {said}");
+        if let Some(detail) = detail {
+            let _ = write!(text, ": {detail}");
         }
         if code != Some(0) && !tail.is_empty() {
             text.push_str("; its last words:");
@@ -59,10 +62,8 @@ impl Exit {
                 let _ = write!(text, "\n  {line}");
             }
         }
-        if reason == Some(Reason::NoSuchArch) {
-            let _ = write!(text, "\nhint: {}", end.arch_hint);
-        }
-        Self { code, reason, text }
+        let hint = if reason == Some(Reason::NoSuchArch) { Some(end.arch_hint) } else { end.hint };
+        Self { code, reason, message: Message { text, hint: hint.map(str::to_owned) } }
     }
 }
 
@@ -92,13 +93,13 @@ mod tests {
             let tail = [words.to_owned()];
             Exit::of(&End { code: Some(code), tail: &tail, arch_hint: "emulate", ..End::default() })
         };
-        let crashed = end(2, "panic: no url").text;
-        assert_eq!(crashed, "the container ended with 2; its last words:\n  panic: no url");
+        let crashed = end(2, "panic: no url").message;
+        assert_eq!(crashed, "the container ended with 2; its last words:\n  panic: no url".into());
         let quiet = end(0, "panic: no url");
-        assert_eq!((quiet.reason, quiet.text.as_str()), (None, "the container ended with 0"));
+        assert_eq!((quiet.reason, quiet.message), (None, "the container ended with 0".into()));
         let foreign = end(1, "exec /kaniko/bakery-agent: exec format error");
         assert_eq!(foreign.reason, Some(Reason::NoSuchArch));
-        assert!(foreign.text.ends_with("\nhint: emulate"), "{}", foreign.text);
+        assert_eq!(foreign.message.hint.as_deref(), Some("emulate"));
         let full = end(1, "no space left on device");
         assert_eq!(full.reason, Some(Reason::DiskFull));
     }

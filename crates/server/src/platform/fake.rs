@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bakery_core::message::Message;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use futures_util::StreamExt as _;
@@ -11,7 +12,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::{Exit, LaunchError, LaunchOrder, Launcher, Observation};
+use super::{Availability, Exit, LaunchError, LaunchOrder, Launcher, Observation};
 
 /// What a launch does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,7 @@ struct Inner {
     released: watch::Sender<u64>,
     launched: watch::Sender<usize>,
     stopped: watch::Sender<usize>,
-    silence: watch::Sender<Option<String>>,
+    availability: watch::Sender<Availability>,
 }
 
 #[derive(Default)]
@@ -86,7 +87,7 @@ impl FakePlatform {
                 released: watch::Sender::new(0),
                 launched: watch::Sender::new(0),
                 stopped: watch::Sender::new(0),
-                silence: watch::Sender::new(None),
+                availability: watch::Sender::default(),
             }),
         }
     }
@@ -163,7 +164,10 @@ impl FakePlatform {
 
     /// The container ends with this code, and the platform says so.
     pub fn exit(&self, run: RunName, code: i32) {
-        self.end(run, &Exit { code: Some(code), reason: None, text: format!("exited with {code}") });
+        self.end(
+            run,
+            &Exit { code: Some(code), reason: None, message: format!("exited with {code}").into() },
+        );
     }
 
     /// The container ends like this, and the platform says so.
@@ -175,7 +179,7 @@ impl FakePlatform {
     pub fn lose(&self, run: RunName) {
         let mut state = self.state();
         state.held.remove(&run);
-        state.containers.insert(run, Some(Exit { code: None, reason: None, text: "vanished".to_owned() }));
+        state.containers.insert(run, Some(Exit { code: None, reason: None, message: "vanished".into() }));
     }
 
     /// Somebody else's leftover of this installation: a container that no launch of this test started.
@@ -186,8 +190,8 @@ impl FakePlatform {
     }
 
     /// The platform says something about a run.
-    pub fn progress(&self, run: RunName, reason: Option<Reason>, text: &str) {
-        self.state().tell(&Observation::Progress { run, reason, text: text.to_owned() });
+    pub fn progress(&self, run: RunName, reason: Option<Reason>, message: impl Into<Message>) {
+        self.state().tell(&Observation::Progress { run, reason, message: message.into() });
     }
 
     /// The watch's connection breaks and is mended: every watcher is told what lives.
@@ -197,9 +201,14 @@ impl FakePlatform {
         state.tell(&synced);
     }
 
-    /// The watch finds from now on that the platform does not answer, for this reason, or that it does.
-    pub fn silent(&self, why: Option<&str>) {
-        self.inner.silence.send_replace(why.map(str::to_owned));
+    /// The platform answers from now on.
+    pub fn available(&self) {
+        self.inner.availability.send_replace(Availability::Available);
+    }
+
+    /// The platform does not answer from now on; the watch gives this message.
+    pub fn unavailable(&self, message: impl Into<Message>) {
+        self.inner.availability.send_replace(Availability::Unavailable(message.into()));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -222,9 +231,9 @@ impl Launcher for FakePlatform {
         if self.inner.archs.contains(&arch) { Ok(()) } else { Err(Reason::NoSuchArch) }
     }
 
-    fn why_not(&self, arch: Arch) -> Option<String> {
+    fn why_not(&self, arch: Arch) -> Option<Message> {
         let reason = self.can_run(arch).err()?;
-        Some(format!("{reason}\nhint: set ALLOW_EMULATION=true on the server"))
+        Some(Message::new(reason.text()).with_hint("set ALLOW_EMULATION=true on the server"))
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
@@ -257,7 +266,7 @@ impl Launcher for FakePlatform {
             state.stops.push(*run);
             let failure = state.stop_failures.pop_front();
             if failure.is_none() {
-                state.end(*run, &Exit { code: Some(137), reason: None, text: "stopped".to_owned() });
+                state.end(*run, &Exit { code: Some(137), reason: None, message: "stopped".into() });
             }
             failure
         };
@@ -265,8 +274,8 @@ impl Launcher for FakePlatform {
         failure.map_or(Ok(()), Err)
     }
 
-    fn silence(&self) -> watch::Receiver<Option<String>> {
-        self.inner.silence.subscribe()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.inner.availability.subscribe()
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {

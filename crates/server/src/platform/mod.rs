@@ -1,11 +1,13 @@
-//! Who runs it: one [`Launcher`] per platform, and what passes between it and the living room.
+//! Where tasks run: one [`Launcher`] for each platform, and what it exchanges with `builds`.
 //!
 //! A launch carries three small variables (and the operator's proxies) and nothing of the user's; everything else
-//! travels in the order that the agent fetches. One watch a platform tells what becomes of the containers.
+//! travels in the order that the agent fetches. One watch for each platform reports what becomes of the containers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bakery_core::message::{Hint, Message};
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
@@ -39,28 +41,29 @@ pub struct LaunchOrder {
     pub deadline: Duration,
 }
 
-/// What a platform has seen.
+/// What a platform reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
-    /// Everything of ours that the platform holds, ended containers included (their [`Observation::Gone`] follows).
+    /// All containers of this installation that the platform holds, ended ones included (their [`Observation::Gone`]
+    /// follows).
     ///
     /// First item of a watch, and again after every reconnect: a run whose launch was answered before and that is not
-    /// in it is gone, and nothing more will be learned of it. A launch that is under way, or was answered only after
+    /// in it is gone, and nothing more will be reported about it. A launch that is under way, or was answered only after
     /// the platform listed, may be missing: where that cannot be ruled out, ask [`Launcher::list`] before believing it.
     Synced {
-        /// Ours, in any order.
+        /// Their runs, in any order.
         live: Vec<RunName>,
     },
-    /// Something on the way to a running agent.
+    /// A step on the way to a running agent.
     Progress {
         /// The run.
         run: RunName,
-        /// The machine's word, where it is trouble; without one the launch goes on, and trouble before it is over.
+        /// The machine code, where it is trouble. Without one the launch continues, and earlier trouble is over.
         reason: Option<Reason>,
         /// The same for people.
-        text: String,
+        message: Message,
     },
-    /// The container is over. May be said more than once.
+    /// The container has ended. May be reported more than once.
     Gone {
         /// The run.
         run: RunName,
@@ -69,71 +72,101 @@ pub enum Observation {
     },
 }
 
-/// How a container ended, as the platform saw it. It says *that* it is over; *what* became of the task is the report's.
+/// How a container ended, as the platform saw it. It states only *that* the container ended; what became of the task is in
+/// the agent's report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code, where the container ran.
     pub code: Option<i32>,
-    /// The machine's word, where the platform knows why.
+    /// The machine code, where the platform gives a cause.
     pub reason: Option<Reason>,
-    /// For people: how it ended, with its last words where it failed.
-    pub text: String,
+    /// For people: how it ended, with the last lines of its output where it failed.
+    pub message: Message,
 }
 
-/// Why a platform did not do as it was told.
+/// Why a platform did not do what was asked. Displays as the text alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
+#[error("{message}")]
 pub struct LaunchError {
     /// True where the same order may be accepted later.
     pub retryable: bool,
-    /// The machine's word.
+    /// The machine code.
     pub reason: Reason,
-    /// For people: what was tried, what happened and, in a line that begins with `hint: `, what to do.
-    pub text: String,
+    /// For people: what was tried, what happened, and what to do about it.
+    pub message: Message,
 }
 
-/// Whether a platform answers, as its watch has found it last.
-#[derive(Debug)]
-struct Silence(watch::Sender<Option<String>>);
-
-impl Default for Silence {
-    fn default() -> Self {
-        Self(watch::Sender::new(None))
+impl Hint for LaunchError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.message.hint.as_deref().map(Cow::Borrowed)
     }
 }
 
-impl Silence {
-    /// It answers (`None`), or this came back instead. Who listens is woken where that is new.
-    fn found(&self, silence: Option<String>) {
+/// Whether a platform answers, as its watch found it last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Availability {
+    /// It answers.
+    #[default]
+    Available,
+    /// It does not answer, or refuses the server; the message says what came back instead.
+    Unavailable(Message),
+}
+
+impl Availability {
+    /// Whether it answers.
+    pub const fn is_available(&self) -> bool {
+        matches!(self, Self::Available)
+    }
+
+    /// What came back instead of an answer.
+    pub fn outage(&self) -> Option<Message> {
+        match self {
+            Self::Available => None,
+            Self::Unavailable(message) => Some(message.clone()),
+        }
+    }
+}
+
+/// Keeps a platform's [`Availability`] for those who wait for a change of it.
+#[derive(Debug, Default)]
+struct AvailabilityState(watch::Sender<Availability>);
+
+impl AvailabilityState {
+    fn new(availability: Availability) -> Self {
+        Self(watch::Sender::new(availability))
+    }
+
+    /// Replaces it. Subscribers are woken where the platform has become available or unavailable, not where only the
+    /// message differs.
+    fn set(&self, availability: Availability) {
         self.0.send_if_modified(|known| {
-            let changed = known.is_some() != silence.is_some();
-            *known = silence;
+            let changed = known.is_available() != availability.is_available();
+            *known = availability;
             changed
         });
     }
 
-    fn subscribe(&self) -> watch::Receiver<Option<String>> {
+    fn subscribe(&self) -> watch::Receiver<Availability> {
         self.0.subscribe()
     }
 }
 
-/// A place where agents run.
+/// A platform on which agents run.
 ///
-/// Every launcher passes the tests of [`contract`].
+/// Every launcher passes the tests of the launcher contract, see [`contract`].
 #[async_trait]
 pub trait Launcher: Send + Sync {
-    /// Whether tasks of `arch` can run here; asked before anything is promised.
+    /// Whether tasks of `arch` can run here. Asked before a build is accepted.
     fn can_run(&self, arch: Arch) -> Result<(), Reason>;
 
-    /// The words for a refusal of [`Launcher::can_run`], with a line that begins with `hint: `; `None` where there is
-    /// nothing to say beyond the reason.
-    fn why_not(&self, _arch: Arch) -> Option<String> {
+    /// Explains a refusal of [`Launcher::can_run`]; `None` where there is nothing to add to the reason.
+    fn why_not(&self, _arch: Arch) -> Option<Message> {
         None
     }
 
-    /// Whether a task may have this size here: `Ok` with what is worth saying of it, or why not, with a line that begins
-    /// with `hint: `. Asked before anything is promised.
-    fn fit(&self, _cpu_millis: u32, _memory_mib: u32) -> Result<Option<String>, String> {
+    /// Whether a task may have this size here: `Ok` with a notice where it gets another size, or why not. Asked before a
+    /// build is accepted.
+    fn fit(&self, _cpu_millis: u32, _memory_mib: u32) -> Result<Option<String>, Message> {
         Ok(None)
     }
 
@@ -143,25 +176,23 @@ pub trait Launcher: Send + Sync {
     /// same order finds out, and [`Launcher::stop`] makes sure.
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError>;
 
-    /// Ends the container and removes it: `Ok` means that it does not live any more. Ending an ended or unknown run is
-    /// success.
+    /// Ends the container and removes it: `Ok` means that it no longer runs. Ending an ended or unknown run succeeds.
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError>;
 
-    /// The run's agent has spoken: who would have to ask again and again whether the container lives need not any more.
-    fn heard(&self, _run: &RunName) {}
+    /// Notes that the run's agent has connected: a platform that polls need not poll for its container any longer.
+    fn agent_connected(&self, _run: &RunName) {}
 
-    /// Whether the platform holds the container, running or not. A launcher that has to ask what became of it may say yes
-    /// and tell its end by the watch.
+    /// Whether the platform holds the container, running or not. A launcher that polls may answer yes and report the end
+    /// through the watch.
     async fn holds(&self, run: &RunName) -> Result<bool, LaunchError> {
         Ok(self.list().await?.contains(run))
     }
 
-    /// Whether the platform answers, as the watch has found it last: `None`, or for people what came back instead. The
-    /// sender lives as long as the platform.
-    fn silence(&self) -> watch::Receiver<Option<String>>;
+    /// Whether the platform answers, as the watch found it last. The sender lives as long as the platform.
+    fn availability(&self) -> watch::Receiver<Availability>;
 
-    /// Everything that is seen from now on, beginning with [`Observation::Synced`]. Never ends; a lost connection is
-    /// mended inside.
+    /// Everything that is observed from now on, beginning with [`Observation::Synced`]. Never ends; it reconnects by
+    /// itself.
     fn watch(&self) -> BoxStream<'static, Observation>;
 
     /// All containers of this installation that the platform holds, running or not.

@@ -170,7 +170,7 @@ impl Runs {
 
     /// The exit of a run that is over, `None` where it is not.
     pub(super) fn past(&self, run: RunName) -> Option<Exit> {
-        let stopped = || Exit { code: None, reason: None, text: "the run was stopped".to_owned() };
+        let stopped = || Exit { code: None, reason: None, message: "the run was stopped".into() };
         self.lock().past.get(&run).map(|exit| exit.clone().unwrap_or_else(stopped))
     }
 
@@ -184,8 +184,8 @@ impl Runs {
         if !self.lock().past.contains_key(&run) {
             return Ok(());
         }
-        let text = format!("the run {run} was stopped before its container started");
-        Err(LaunchError { retryable: false, reason: Reason::Cancelled, text })
+        let message = format!("the run {run} was stopped before its container started").into();
+        Err(LaunchError { retryable: false, reason: Reason::Cancelled, message })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -130,11 +130,12 @@ async fn limits_hold_and_last_words_are_kept() -> Result<()> {
     let hungry = fixture.running("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
     let exit = fixture.run_to_end(&hungry).await?;
     ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
-    println!("OOMKilled: {}", exit.text);
+    println!("OOMKilled: {}", exit.message);
     let crashed = fixture.running("echo early words; echo more >&2; exit 9");
     let exit = fixture.run_to_end(&crashed).await?;
     ensure!(exit.code == Some(9), "{exit:?}");
-    ensure!(exit.text.contains("early words") && exit.text.contains("more"), "{exit:?}");
+    let text = &exit.message.text;
+    ensure!(text.contains("early words") && text.contains("more"), "{exit:?}");
     let bare =
         fixture.running("[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && [ ! -e /var/run/secrets ]");
     let exit = fixture.run_to_end(&bare).await?;
@@ -195,7 +196,7 @@ async fn a_job_of_somebody_else_is_left_alone() -> Result<()> {
     let other = platform(&fixture.namespace, "somebody-else", &fixture.image).await?;
     other.launch(&order).await?;
     let error = fixture.platform.launch(&order).await.err().context("the name is taken")?;
-    ensure!(error.text.contains("not this server's"), "{error}");
+    ensure!(error.message.text.contains("not this server's"), "{error}");
     ensure!(fixture.platform.list().await?.is_empty());
     other.stop(&order.run).await?;
     fixture.close().await

@@ -44,7 +44,7 @@ pub(super) enum Message {
     /// The platform has fallen silent, or answers again.
     Silence(Platform),
     /// The platform was asked about a run and holds it, or could not be asked.
-    StillThere(RunName, Option<String>),
+    StillThere(RunName, Option<message::Message>),
     /// An agent trades its token for its order.
     Bind { run: RunName, request: OrderRequest, reply: oneshot::Sender<Result<TaskOrder, RunError>> },
     /// An agent reports; answers whether the report settled its task.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bakery_core::config::resources::format_duration;
 use bakery_core::lifecycle::{Cause, TaskEvent, TaskState};
+use bakery_core::message;
 use bakery_core::names::{Platform, RunName};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
@@ -54,7 +55,7 @@ impl Actor {
     /// Tells the platform that a run's agent has spoken.
     pub(super) fn heard(&self, run: RunName) {
         if let Some(launcher) = self.shared.launchers.get(&self.platform(run)) {
-            launcher.heard(&run);
+            launcher.agent_connected(&run);
         }
     }
 
@@ -77,7 +78,7 @@ impl Actor {
                     "the agent has not spoken for {}; the platform still has its container",
                     format_duration(self.shared.settings.patience.agent_silent)
                 );
-                self.ask(self.state.run(place), Some(words));
+                self.ask(self.state.run(place), Some(words.into()));
             }
             Todo::Publish(target) => self.publish(target),
             Todo::Withdraw(target) => drop(self.publishing.remove(&target)),
@@ -125,8 +126,8 @@ impl Actor {
             let place = usize::from(run.task.index);
             let event = match answer {
                 Ok(()) => Event::Answered { place, attempt: run.attempt },
-                Err(LaunchError { retryable, reason, text }) => {
-                    let cause = Cause::new(reason, text);
+                Err(LaunchError { retryable, reason, message }) => {
+                    let cause = Cause::new(reason, message);
                     Event::of_run(run, TaskEvent::LaunchFailed { retryable, cause })
                 }
             };
@@ -138,11 +139,11 @@ impl Actor {
     /// Says in the log that a platform does not answer of which the build wants a container, and later that it is back:
     /// each once.
     pub(super) async fn heed(&mut self, platform: Platform) {
-        let silence = self.shared.launchers.get(&platform).and_then(|it| it.silence().borrow().clone());
-        match silence {
-            Some(why) if self.waits_for(platform) && self.silent.insert(platform) => {
-                let text = format!("{why}; the build goes on when it answers again");
-                self.say(None, Level::Warn, text).await;
+        let outage = self.shared.launchers.get(&platform).and_then(|it| it.availability().borrow().outage());
+        match outage {
+            Some(outage) if self.waits_for(platform) && self.silent.insert(platform) => {
+                let text = format!("{outage}; the build goes on when it answers again");
+                self.say(None, Level::Warn, message::Message { text, ..outage }).await;
             }
             None if self.silent.remove(&platform) => {
                 self.say(None, Level::Info, format!("the platform {platform} answers again")).await;
@@ -178,7 +179,7 @@ impl Actor {
     }
 
     /// Asks the platform whether it holds the container; `words` are said in the log where it does.
-    fn ask(&self, run: RunName, words: Option<String>) {
+    fn ask(&self, run: RunName, words: Option<message::Message>) {
         let Some(launcher) = self.shared.launchers.get(&self.platform(run)).cloned() else { return };
         let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
         drop(self.shared.tasks.spawn("ask", async move {
@@ -197,7 +198,8 @@ impl Actor {
                 }
                 Err(error) => {
                     let text = format!("the platform could not be asked about the container: {error}");
-                    inbox.tell(Message::StillThere(run, Some(text)));
+                    let words = message::Message { text, ..error.message };
+                    inbox.tell(Message::StillThere(run, Some(words)));
                 }
             }
         }));

@@ -166,13 +166,13 @@ fn a_container_that_lingers_after_its_report_is_stopped() {
 }
 
 #[test]
-fn a_build_that_waits_for_a_silent_platform_says_so_once_and_once_that_it_is_back() {
+fn a_build_that_waits_for_an_unavailable_platform_says_so_once_and_once_that_it_is_back() {
     World::new().life(async |server| {
         let platform = &server.world.platform;
-        platform.silent(Some("the engine does not answer"));
+        platform.unavailable("the engine does not answer");
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
-        platform.silent(None);
+        platform.available();
         server.bake(run(build, 0, 1)).await;
         server.ended(build).await;
         let notes = server.notes(build).await;

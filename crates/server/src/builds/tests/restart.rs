@@ -199,7 +199,7 @@ fn what_waits_waits_on_and_what_was_cancelled_stays_so() {
 #[test]
 fn a_stop_that_fails_is_a_duty_over_restarts() {
     let world = World::new();
-    let down = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text: "down".into() };
+    let down = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message: "down".into() };
     for _ in 0..200 {
         world.platform.script_stop(down.clone());
     }

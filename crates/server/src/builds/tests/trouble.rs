@@ -8,7 +8,7 @@ use crate::platform::fake::Script;
 use crate::platform::{Exit, LaunchError};
 
 fn no_capacity() -> LaunchError {
-    LaunchError { retryable: true, reason: Reason::NoCapacity, text: "no capacity".into() }
+    LaunchError { retryable: true, reason: Reason::NoCapacity, message: "no capacity".into() }
 }
 
 fn task_of(view: &BuildView) -> (u8, TaskPhase, Option<Reason>) {
@@ -47,7 +47,7 @@ fn two_launches_without_capacity_are_the_end() {
 #[test]
 fn a_launch_that_is_refused_for_good_is_not_tried_again() {
     let world = World::new();
-    let refused = LaunchError { retryable: false, reason: Reason::LaunchRefused, text: "no".into() };
+    let refused = LaunchError { retryable: false, reason: Reason::LaunchRefused, message: "no".into() };
     world.platform.script(Script::Fail(refused));
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -59,7 +59,8 @@ fn a_launch_that_is_refused_for_good_is_not_tried_again() {
 #[test]
 fn a_lost_answer_never_makes_two_containers_live() {
     let world = World::new();
-    let lost = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text: "timeout".into() };
+    let lost =
+        LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message: "timeout".into() };
     world.platform.script(Script::LoseAnswer(lost));
     world.platform.script_stop(no_capacity());
     world.life(async |server| {
@@ -313,7 +314,7 @@ fn the_platforms_reason_explains_a_dead_container() {
         let run = run(build, 0, 1);
         server.launched(run).await;
         server.bind(run).await.unwrap();
-        let exit = Exit { code: Some(137), reason: Some(Reason::OutOfMemory), text: "OOM killed".into() };
+        let exit = Exit { code: Some(137), reason: Some(Reason::OutOfMemory), message: "OOM killed".into() };
         server.world.platform.end(run, &exit);
         let view = server.ended(build).await;
         assert_eq!(task_of(&view), (1, TaskPhase::Lost, Some(Reason::OutOfMemory)));

@@ -38,12 +38,12 @@ async fn only_who_has_the_token_comes_in() {
 async fn a_platform_that_does_not_answer_is_named_to_probes_without_its_address() {
     let world = World::open(Some("flour")).await;
     let probe = |path| world.http.get(format!("http://{}{path}", world.public));
-    world.platform.silent(Some("the engine at tcp://10.0.0.7:2375 does not answer"));
+    world.platform.unavailable("the engine at tcp://10.0.0.7:2375 does not answer");
     let problem = refused(probe(route::READYZ), 503, "unavailable").await;
     assert_eq!(problem.detail, "the platform docker does not answer");
     assert!(!format!("{problem:?}").contains("10.0.0.7"), "{problem:?}");
     good(probe(route::LIVEZ)).await;
-    world.platform.silent(None);
+    world.platform.available();
     good(probe(route::READYZ)).await;
 }
 
@@ -165,7 +165,7 @@ async fn numbers_are_told_to_who_has_the_token() {
         text.contains("bakery_ready 1\n") && text.contains("bakery_platform_up{platform=\"docker\"} 1\n"),
         "{text}"
     );
-    world.platform.silent(Some("the engine does not answer"));
+    world.platform.unavailable("the engine does not answer");
     let text = good(world.call("GET", route::METRICS)).await.text().await.unwrap();
     assert!(
         text.contains("bakery_ready 0\n") && text.contains("bakery_platform_up{platform=\"docker\"} 0\n"),

@@ -1,9 +1,11 @@
 //! Finding the engine, and what is asked of it more than once.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
 use bakery_core::mask::{self, Form};
+use bakery_core::message::{Hint, Message};
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::vars::Vars;
@@ -20,12 +22,18 @@ use super::order::arch_of;
 
 /// Why there is no Docker platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}\nhint: {hint}")]
+#[error("{text}")]
 pub struct DockerError {
     /// What was tried and what happened.
     pub text: String,
     /// What to do about it.
     pub hint: String,
+}
+
+impl Hint for DockerError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.hint))
+    }
 }
 
 /// An engine that answers.
@@ -147,12 +155,9 @@ impl Engine {
             Error::DockerResponseServerError { status_code: 400..500, .. } => (Reason::LaunchRefused, false),
             _ => (Reason::PlatformUnreachable, true),
         };
-        let hint = if unanswered(error) {
-            "\nhint: start the engine again; the server finds it by itself"
-        } else {
-            ""
-        };
-        LaunchError { retryable, reason, text: format!("{doing}: {said}{hint}") }
+        let hint =
+            unanswered(error).then(|| "start the engine again; the server finds it by itself".to_owned());
+        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {said}"), hint } }
     }
 
     /// Removes a container, alive or not. Success where it is not there.
@@ -274,10 +279,11 @@ mod tests {
         let gone = engine.docker.info().await.unwrap_err();
         let error = engine.trouble("looking for the container bk-1", &gone);
         let said = "looking for the container bk-1: the Docker engine at tcp://127.0.0.1:1 does not answer (Connection refused";
-        assert!(error.text.starts_with(said) && error.text.contains("\nhint: start the engine"), "{error}");
+        assert!(error.message.text.starts_with(said), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.starts_with("start the engine")), "{error:?}");
         assert_eq!((error.reason, error.retryable), (Reason::PlatformUnreachable, true));
         let refused = Error::DockerResponseServerError { status_code: 400, message: "no\n".to_owned() };
-        assert_eq!(engine.trouble("asking", &refused).text, "asking: no");
+        assert_eq!(engine.trouble("asking", &refused).message, "asking: no".into());
     }
 
     #[test]

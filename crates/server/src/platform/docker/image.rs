@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bakery_core::image::{DOCKER_HUB, Digest, ImageRef};
+use bakery_core::message::Message;
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
@@ -102,7 +103,8 @@ impl AgentImages {
         arch: Arch,
         say: impl Fn(String) + Send,
     ) -> Result<String, LaunchError> {
-        let refuse = |text: String| LaunchError { retryable: false, reason: Reason::NoSuchArch, text };
+        let refuse =
+            |text: String| LaunchError { retryable: false, reason: Reason::NoSuchArch, message: text.into() };
         let Some(source) = self.sources.get(&arch) else {
             return Err(refuse(format!("no agent image for linux/{arch}")));
         };
@@ -193,12 +195,9 @@ fn engine_login(login: &Credential) -> DockerCredentials {
 }
 
 fn refused(name: &str, why: &str) -> LaunchError {
-    let hint = "check AGENT_IMAGE, and that the engine reaches its registry";
-    LaunchError {
-        retryable: false,
-        reason: Reason::ImagePull,
-        text: format!("the agent image {name} cannot be pulled: {why}\nhint: {hint}"),
-    }
+    let message = Message::new(format!("the agent image {name} cannot be pulled: {why}"))
+        .with_hint("check AGENT_IMAGE, and that the engine reaches its registry");
+    LaunchError { retryable: false, reason: Reason::ImagePull, message }
 }
 
 #[cfg(test)]

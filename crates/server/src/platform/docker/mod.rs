@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bakery_core::image::{Digest, ImageRef};
+use bakery_core::message::Message;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
@@ -30,7 +31,7 @@ pub use engine::{DockerError, Engine};
 pub use image::{default_agent_image, own_copies};
 
 use super::runs::Runs;
-use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence, labels};
+use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation, labels};
 use image::AgentImages;
 use order::{House, STOP_SECONDS};
 
@@ -61,8 +62,7 @@ struct Core {
     engine: Engine,
     house: House,
     images: AgentImages,
-    /// Why the engine does not answer, where it does not.
-    silence: Silence,
+    availability: AvailabilityState,
     runs: Runs,
 }
 
@@ -106,11 +106,11 @@ impl DockerPlatform {
 
 impl Core {
     fn new(engine: Engine, house: House, images: AgentImages) -> Self {
-        Self { engine, house, images, silence: Silence::default(), runs: Runs::default() }
+        Self { engine, house, images, availability: AvailabilityState::default(), runs: Runs::default() }
     }
 
-    fn progress(&self, run: RunName, reason: Option<Reason>, text: String) {
-        self.runs.tell(Observation::Progress { run, reason, text });
+    fn progress(&self, run: RunName, text: String) {
+        self.runs.tell(Observation::Progress { run, reason: None, message: text.into() });
     }
 
     /// Whether the engine holds the run's container, and in which state. An error where the name is somebody else's.
@@ -126,7 +126,7 @@ impl Core {
             return Err(LaunchError {
                 retryable: false,
                 reason: Reason::LaunchRefused,
-                text: format!("the name {name} is taken by a container that is not this server's"),
+                message: format!("the name {name} is taken by a container that is not this server's").into(),
             });
         }
         Ok(Some(found.state.and_then(|state| state.status).unwrap_or(Status::EMPTY)))
@@ -188,19 +188,20 @@ impl Launcher for DockerPlatform {
         if self.core.images.has(arch) { Ok(()) } else { Err(Reason::NoSuchArch) }
     }
 
-    fn why_not(&self, arch: Arch) -> Option<String> {
+    fn why_not(&self, arch: Arch) -> Option<Message> {
         if self.core.images.has(arch) {
             return None;
         }
         let Engine { arch: own, host, .. } = &self.core.engine;
         Some(match self.core.images.why_missing(arch) {
-            Some(why) => {
-                format!("{why}\nhint: check AGENT_IMAGE; it should be an index with both architectures")
-            }
-            None => format!(
-                "the Docker engine at {host} runs linux/{own}, and {arch} is not emulated\n\
-                 hint: use a platform that has {arch} machines, or set ALLOW_EMULATION=true on the server"
-            ),
+            Some(why) => Message::new(why)
+                .with_hint("check AGENT_IMAGE; it should be an index with both architectures"),
+            None => Message::new(format!(
+                "the Docker engine at {host} runs linux/{own}, and {arch} is not emulated"
+            ))
+            .with_hint(format!(
+                "use a platform that has {arch} machines, or set ALLOW_EMULATION=true on the server"
+            )),
         })
     }
 
@@ -211,15 +212,11 @@ impl Launcher for DockerPlatform {
             Some(Status::CREATED) => {}
             Some(_) => return Ok(()),
             None => {
-                let say = |text| core.progress(run, None, text);
+                let say = |text| core.progress(run, text);
                 let image = core.images.ready(&core.engine, order.arch, say).await?;
                 if core.house.cpu(order) < order.cpu_millis {
                     let (asked, has) = (order.cpu_millis, core.engine.cpus);
-                    core.progress(
-                        run,
-                        None,
-                        format!("{asked}m cpu were asked for; this engine has {has} cpus"),
-                    );
+                    core.progress(run, format!("{asked}m cpu were asked for; this engine has {has} cpus"));
                 }
                 // A stop may have come while the image was pulled.
                 core.runs.check(run)?;
@@ -248,8 +245,8 @@ impl Launcher for DockerPlatform {
         core.engine.remove(&name).await.map_err(|error| core.engine.trouble(&doing(), &error))
     }
 
-    fn silence(&self) -> latest::Receiver<Option<String>> {
-        self.core.silence.subscribe()
+    fn availability(&self) -> latest::Receiver<Availability> {
+        self.core.availability.subscribe()
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {

@@ -86,9 +86,10 @@ pub(super) fn exit_of(state: Option<&ContainerState>, code: Option<i32>, tail: &
     Exit::of(&End {
         code,
         reason: oom.then_some(Reason::OutOfMemory),
-        said: error,
+        detail: error,
         tail,
         arch_hint: "this engine cannot run that architecture; emulation needs qemu-user-static and binfmt",
+        ..End::default()
     })
 }
 

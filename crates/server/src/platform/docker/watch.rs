@@ -13,7 +13,7 @@ use futures_util::stream::BoxStream;
 
 use super::super::exit::{TAIL_LINES, tail_of};
 use super::super::telling::{self, Telling, stream_of};
-use super::super::{Exit, Observation, labels};
+use super::super::{Availability, Exit, Observation, labels};
 use super::Core;
 use super::engine::say;
 use super::order::exit_of;
@@ -72,12 +72,12 @@ impl Watch {
             Ok(events) => {
                 self.events = Some(events);
                 self.wait = FIRST_WAIT;
-                self.core.silence.found(None);
+                self.core.availability.set(Availability::Available);
             }
             Err(error) => {
                 let why = self.core.engine.words(&error);
                 tracing::warn!(why, "the engine cannot be watched; trying again");
-                self.core.silence.found(Some(why));
+                self.core.availability.set(Availability::Unavailable(why.into()));
                 self.telling.ready.clear();
                 tokio::time::sleep(self.wait).await;
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
@@ -121,8 +121,8 @@ impl Watch {
         let code = || attributes?.get("exitCode")?.parse().ok();
         match event.action.as_deref() {
             Some("start") => {
-                let text = "the container has started".to_owned();
-                self.telling.ready.push_back(Observation::Progress { run, reason: None, text });
+                let message = "the container has started".into();
+                self.telling.ready.push_back(Observation::Progress { run, reason: None, message });
             }
             Some("die") => self.gone(run, code(), false).await,
             // Removed by whom it may: without an end before it, this is the end.
@@ -206,12 +206,12 @@ mod tests {
                 .await;
         let house = House { installation: "here".to_owned(), network: "ours".to_owned(), cpu_millis: 1000 };
         let core = Arc::new(Core::new(host, house, images));
-        let (mut silence, mut seen) = (core.silence.subscribe(), watch(core));
+        let (mut availability, mut seen) = (core.availability.subscribe(), watch(core));
         let why = tokio::select! {
             observation = seen.next() => panic!("{observation:?}"),
-            why = silence.wait_for(Option::is_some) => why.unwrap().clone().unwrap(),
+            found = availability.wait_for(|found| !found.is_available()) => found.unwrap().outage().unwrap(),
         };
-        assert!(why.contains(&format!("tcp://{address} does not answer (Connection refused")), "{why}");
+        assert!(why.text.contains(&format!("tcp://{address} does not answer (Connection refused")), "{why}");
 
         let listener = TcpListener::bind(address).await.unwrap();
         let serving = axum::serve(listener, Router::new().fallback(engine)).into_future();
@@ -220,6 +220,6 @@ mod tests {
             observation = seen.next() => observation,
         };
         assert_eq!(observation, Some(Observation::Synced { live: Vec::new() }));
-        assert_eq!(*silence.borrow(), None);
+        assert_eq!(*availability.borrow(), Availability::Available);
     }
 }

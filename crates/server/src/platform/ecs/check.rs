@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use aws_sdk_ecs::Client;
+use bakery_core::message::Message;
 use bakery_core::names::Arch;
 
 use super::cloud::{self, Refused};
@@ -19,10 +20,10 @@ const ATTEMPTS: u32 = 2;
 pub enum Finding {
     /// It is as it should be.
     Good(String),
-    /// A build does without.
-    Warning(String),
-    /// No build ends well without.
-    Missing(String),
+    /// Builds work without it.
+    Warning(Message),
+    /// No build can succeed without it.
+    Missing(Message),
 }
 
 /// Tries what can be tried. The size is that of tasks which ask for none.
@@ -43,7 +44,10 @@ pub async fn check(settings: &EcsSettings, cpu_millis: u32, memory_mib: u32) -> 
     found.extend(secret.said.map(Finding::Good));
     let definitions = Definitions::new(ecs.clone(), template_of(settings, secret.arn));
     match Size::of(cpu_millis, memory_mib) {
-        Err(why) => found.push(Finding::Missing(format!("a task that asks for no size: {why}"))),
+        Err(Message { text, hint }) => {
+            let text = format!("a task that asks for no size: {text}");
+            found.push(Finding::Missing(Message { text, hint }));
+        }
         Ok(size) => match definition(&definitions, size).await {
             Ok(said) => found.push(Finding::Good(said)),
             Err(refused) if refused.code.is_empty() => return vec![missing(&refused)],
@@ -113,11 +117,11 @@ async fn pull_secret(
 }
 
 fn missing(refused: &Refused) -> Finding {
-    Finding::Missing(refused.error().text)
+    Finding::Missing(refused.error().message)
 }
 
 /// What a build does without. Any other refusal is an answer too: nothing of the sort is there.
 fn denied(tried: Result<(), Refused>, loss: &str) -> Option<Finding> {
     let refused = tried.err().filter(Refused::is_denied)?;
-    Some(Finding::Warning(format!("{refused}\nhint: {loss}")))
+    Some(Finding::Warning(Message::new(refused.to_string()).with_hint(loss)))
 }

@@ -6,10 +6,11 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 
 use super::super::LaunchError;
-use super::meaning::{self, hinted};
+use super::meaning;
 
 /// How often a call of a build is made that AWS throttles or fails on its side; the SDK waits longer each time.
 pub(super) const ATTEMPTS: u32 = 6;
@@ -45,6 +46,8 @@ pub(super) struct Refused {
     pub(super) code: String,
     /// AWS's sentence, or what came back instead.
     pub(super) said: String,
+    /// What to do about it, where that does not follow from the code.
+    pub(super) hint: Option<&'static str>,
     doing: String,
 }
 
@@ -67,12 +70,12 @@ impl Refused {
             None if !code.is_empty() => code.clone(),
             None => unanswered(error),
         };
-        Self { code, said, doing: doing.into() }
+        Self { code, said, hint: None, doing: doing.into() }
     }
 
     /// What AWS answered, and what is of no use all the same.
-    pub(super) fn seen(doing: impl Into<String>, said: impl Into<String>) -> Self {
-        Self { code: "of no use".to_owned(), said: said.into(), doing: doing.into() }
+    pub(super) fn seen(doing: impl Into<String>, said: impl Into<String>, hint: &'static str) -> Self {
+        Self { code: "of no use".to_owned(), said: said.into(), hint: Some(hint), doing: doing.into() }
     }
 
     /// Whether AWS denied it.
@@ -118,10 +121,10 @@ impl Refused {
 
     /// What it means for a launch.
     pub(super) fn error(&self) -> LaunchError {
-        let Self { code, said, doing } = self;
-        let hint = |text: &str| text.to_owned();
+        let Self { code, said, doing, .. } = self;
+        let hint = |text: &str| Some(text.to_owned());
         let (reason, retryable, hint) = match code.as_str() {
-            _ if self.is_denied() => (Reason::LaunchRefused, false, self.denied_hint()),
+            _ if self.is_denied() => (Reason::LaunchRefused, false, Some(self.denied_hint())),
             _ if self.is_throttled() => (
                 Reason::PlatformUnreachable,
                 true,
@@ -137,8 +140,8 @@ impl Refused {
             }
             "InvalidParameterException" | "ClientException" | "UnsupportedFeatureException" => {
                 // A quota that is used up is told by the same word as a setting that is wrong.
-                let (reason, said) = meaning::of(said).unwrap_or((Reason::LaunchRefused, SETTINGS));
-                (reason, reason.retryable(), hint(said))
+                let (reason, hint) = meaning::of(said).unwrap_or((Reason::LaunchRefused, Some(SETTINGS)));
+                (reason, reason.retryable(), hint.map(str::to_owned))
             }
             "ExpiredTokenException"
             | "UnrecognizedClientException"
@@ -155,9 +158,9 @@ impl Refused {
                 true,
                 hint("check AWS_REGION, and the server's way to AWS on port 443"),
             ),
-            _ => (Reason::PlatformUnreachable, true, String::new()),
+            _ => (Reason::PlatformUnreachable, true, self.hint.map(str::to_owned)),
         };
-        LaunchError { retryable, reason, text: hinted(format!("{doing}: {said}"), &hint) }
+        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {said}"), hint } }
     }
 
     fn denied_hint(&self) -> String {

@@ -37,10 +37,10 @@ impl Core {
         let run = order.run;
         let Some(_launching) = self.runs.launch(run) else { return Ok(()) };
         if self.book.get(run).is_none() {
-            let size = Size::of(order.cpu_millis, order.memory_mib).map_err(|text| LaunchError {
+            let size = Size::of(order.cpu_millis, order.memory_mib).map_err(|message| LaunchError {
                 retryable: false,
                 reason: Reason::LaunchRefused,
-                text,
+                message,
             })?;
             self.start(order, size).await?;
         }
@@ -71,8 +71,8 @@ impl Core {
             };
             drop(turn);
             if told.as_ref() != Some(&refused.code) {
-                let LaunchError { reason, text, .. } = refused.error();
-                self.runs.tell(Observation::Progress { run, reason: Some(reason), text });
+                let LaunchError { reason, message, .. } = refused.error();
+                self.runs.tell(Observation::Progress { run, reason: Some(reason), message });
                 told = Some(refused.code);
             }
             tokio::select! {
@@ -108,7 +108,7 @@ impl Core {
                     self.started(order.run, arn);
                 }
                 let text = "the task was started before, with other settings of the server";
-                self.progress(order.run, text.to_owned());
+                self.progress(order.run, text);
                 return Ok(Ok(()));
             }
             let refused = Refused::of(&doing, &error);
@@ -117,7 +117,7 @@ impl Core {
             }
             if tagged && refused.denied_action() == Some("ecs:TagResource") {
                 self.untagged.store(true, Ordering::Relaxed);
-                self.progress(order.run, "ecs:TagResource is denied: tasks carry no tags".to_owned());
+                self.progress(order.run, "ecs:TagResource is denied: tasks carry no tags");
             } else if refused.lacks_definition() && std::mem::take(&mut again) {
                 self.definitions.forget(order.arch, size).await;
             } else {

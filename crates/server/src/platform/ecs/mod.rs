@@ -4,6 +4,7 @@
 //! `tasks` and `watch` call AWS; `book` keeps which task is a run's. The permissions that a build needs are the baseline of docs/aws.md; what goes beyond it
 //! (stopping, tags, listing) is done without where it is denied, and said.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::pin::pin;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_ecs::Client;
+use bakery_core::message::{Hint, Message};
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use futures_util::stream::BoxStream;
@@ -46,7 +48,7 @@ pub use secret::PullSecret;
 pub use size::Size;
 
 use super::runs::Runs;
-use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence};
+use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation};
 use crate::spawn::Tasks;
 use book::{Book, Entry, Interest};
 use definition::Template;
@@ -65,13 +67,20 @@ const ASKED: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum EcsError {
     /// The book of tasks.
-    #[error(
-        "the book of ECS tasks in the data folder cannot be used: {0}\nhint: BAKERY_DATA_DIR names the data folder"
-    )]
+    #[error("the book of ECS tasks in the data folder cannot be used: {0}")]
     Book(#[from] std::io::Error),
     /// The secret for the agent image.
     #[error("{0}")]
-    Secret(String),
+    Secret(Message),
+}
+
+impl Hint for EcsError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Book(_) => Some("BAKERY_DATA_DIR names the data folder".into()),
+            Self::Secret(message) => message.hint.as_deref().map(Cow::Borrowed),
+        }
+    }
 }
 
 /// The platform `ecs`. Clones are handles to the same one.
@@ -89,7 +98,7 @@ struct Core {
     house: House,
     definitions: Definitions,
     book: Book,
-    silence: Silence,
+    availability: AvailabilityState,
     runs: Runs,
     /// Launches that may ask AWS now.
     turns: Semaphore,
@@ -149,7 +158,7 @@ impl EcsPlatform {
             ecs,
             house,
             book: Book::open(&data.join(BOOK))?,
-            silence: Silence::default(),
+            availability: AvailabilityState::default(),
             runs: Runs::default(),
             turns: Semaphore::new(TURNS),
             hurry: Notify::new(),
@@ -187,7 +196,7 @@ impl Launcher for EcsPlatform {
         Ok(())
     }
 
-    fn fit(&self, cpu_millis: u32, memory_mib: u32) -> Result<Option<String>, String> {
+    fn fit(&self, cpu_millis: u32, memory_mib: u32) -> Result<Option<String>, Message> {
         Size::of(cpu_millis, memory_mib).map(|size| size.notice(cpu_millis, memory_mib))
     }
 
@@ -196,8 +205,8 @@ impl Launcher for EcsPlatform {
         let (core, order, stopping) = (Arc::clone(&self.core), order.clone(), self.tasks.stopping().clone());
         let launch = async move { stopping.run_until_cancelled(Box::pin(core.launch(&order))).await };
         self.tasks.spawn("launch", launch).await.ok().flatten().unwrap_or_else(|| {
-            let text = "the server stops".to_owned();
-            Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text })
+            let message = "the server stops".into();
+            Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message })
         })
     }
 
@@ -212,7 +221,7 @@ impl Launcher for EcsPlatform {
         if core.locate(run).await? { core.conclude(run).await } else { Ok(()) }
     }
 
-    fn heard(&self, run: &RunName) {
+    fn agent_connected(&self, run: &RunName) {
         if self.core.runs.past(*run).is_none() {
             self.core.book.heard(*run);
         }
@@ -247,12 +256,12 @@ impl Launcher for EcsPlatform {
         tokio::time::timeout(ASKED, asked).await.map(|()| true).map_err(|_| LaunchError {
             retryable: true,
             reason: Reason::PlatformUnreachable,
-            text: "AWS has not said yet whether the task lives".to_owned(),
+            message: "AWS has not said yet whether the task lives".into(),
         })
     }
 
-    fn silence(&self) -> latest::Receiver<Option<String>> {
-        self.core.silence.subscribe()
+    fn availability(&self) -> latest::Receiver<Availability> {
+        self.core.availability.subscribe()
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {

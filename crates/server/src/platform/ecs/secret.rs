@@ -2,10 +2,10 @@
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use bakery_core::message::Message;
 use bakery_core::secret::Secret;
 
 use super::cloud::Refused;
-use super::meaning::hinted;
 
 /// Where it comes from.
 #[derive(Debug, Clone)]
@@ -58,8 +58,8 @@ impl PullSecret {
         match client.describe_secret().secret_id(name).send().await {
             // AWS gives its body to nobody any more, and shows it for days.
             Ok(answer) if answer.deleted_date.is_some() => {
-                let said = "it is scheduled for deletion\nhint: restore it, or name another one";
-                Err(Refused::seen(format!("using the secret {name}"), said))
+                let (said, hint) = ("it is scheduled for deletion", "restore it, or name another one");
+                Err(Refused::seen(format!("using the secret {name}"), said, hint))
             }
             Ok(answer) => Ok(answer.arn),
             Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
@@ -69,13 +69,13 @@ impl PullSecret {
 }
 
 /// Why the server does not start with it.
-pub(super) fn unusable(refused: &Refused) -> String {
+pub(super) fn unusable(refused: &Refused) -> Message {
     if refused.is_denied() {
         let hint =
             "name a secret that exists in AGENT_IMAGE_SECRET_ARN, or give the server's role this permission";
-        return hinted(refused.to_string(), hint);
+        return Message::new(refused.to_string()).with_hint(hint);
     }
-    refused.error().text
+    refused.error().message
 }
 
 #[cfg(test)]
@@ -85,20 +85,23 @@ mod tests {
     use super::super::wire_tests::Aws;
     use super::*;
 
-    const DELETED: &str =
-        "using the secret pull: it is scheduled for deletion\nhint: restore it, or name another one";
+    /// What is said of a secret that is scheduled for deletion.
+    fn deleted_message() -> Message {
+        Message::new("using the secret pull: it is scheduled for deletion")
+            .with_hint("restore it, or name another one")
+    }
 
     fn secret() -> PullSecret {
         PullSecret::Login { name: "pull".into(), username: "ci".into(), password: Secret::new("word") }
     }
 
-    async fn found(answer: Value) -> Result<Option<String>, String> {
+    async fn found(answer: Value) -> Result<Option<String>, Message> {
         let aws = Aws::answering(move |_, _| std::future::ready(answer.clone())).await;
         secret().found(&Client::new(&aws.config)).await.map_err(|refused| unusable(&refused))
     }
 
     /// What a start gets where the secret is not made because of this, and is described so.
-    async fn start(made: &'static str, described: Value) -> Result<String, String> {
+    async fn start(made: &'static str, described: Value) -> Result<String, Message> {
         let aws = Aws::answering(move |action, _| {
             std::future::ready(match &*action {
                 "CreateSecret" => json!({ "__type": made, "message": "no" }),
@@ -114,16 +117,17 @@ mod tests {
         assert_eq!(found(json!({ "ARN": "arn:1" })).await, Ok(Some("arn:1".to_owned())));
         assert_eq!(found(json!({ "__type": "ResourceNotFoundException" })).await, Ok(None));
         let deleted = json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 });
-        assert_eq!(found(deleted).await.unwrap_err(), DELETED);
+        assert_eq!(found(deleted).await.unwrap_err(), deleted_message());
         let denied = json!({ "__type": "AccessDeniedException", "message": "not authorized to perform: x" });
         let said = found(denied).await.unwrap_err();
         assert!(
-            said.contains("looking at the secret pull") && said.contains("AGENT_IMAGE_SECRET_ARN"),
-            "{said}"
+            said.text.contains("looking at the secret pull")
+                && said.hint.as_deref().is_some_and(|hint| hint.contains("AGENT_IMAGE_SECRET_ARN")),
+            "{said:?}"
         );
         let invalid = json!({ "__type": "InvalidRequestException", "message": "no" });
         let said = found(invalid).await.unwrap_err();
-        assert_eq!(said, "looking at the secret pull: InvalidRequestException: no");
+        assert_eq!(said, "looking at the secret pull: InvalidRequestException: no".into());
     }
 
     #[tokio::test]
@@ -131,9 +135,9 @@ mod tests {
         let there = json!({ "ARN": "arn:1" });
         assert_eq!(start("ResourceExistsException", there).await, Ok("arn:1".to_owned()));
         let deleted = json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 });
-        assert_eq!(start("InvalidRequestException", deleted).await.unwrap_err(), DELETED);
+        assert_eq!(start("InvalidRequestException", deleted).await.unwrap_err(), deleted_message());
         let nothing = json!({ "__type": "ResourceNotFoundException" });
         let said = start("InvalidRequestException", nothing).await.unwrap_err();
-        assert_eq!(said, "creating the secret pull: InvalidRequestException: no");
+        assert_eq!(said, "creating the secret pull: InvalidRequestException: no".into());
     }
 }

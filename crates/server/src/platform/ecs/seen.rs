@@ -1,12 +1,13 @@
 //! The pure half of watching: what ECS shows of a task becomes words and endings.
 
 use aws_sdk_ecs::types::{Container, Failure, Task, TaskStopCode};
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 
 use super::super::exit::End;
 use super::super::{Exit, LaunchError};
 use super::definition::CONTAINER;
-use super::meaning::{self, hinted};
+use super::meaning;
 
 /// What AWS says where the agent ended by itself: nothing that its exit code does not say.
 const ENDED_BY_ITSELF: &str = "Essential container in task exited";
@@ -47,16 +48,14 @@ fn ended(task: &Task) -> Exit {
     let said = said.filter(|said| *said != ENDED_BY_ITSELF).collect::<Vec<_>>().join("; ");
     let meaning = meaning::of(&said);
     let reason = of_code(task.stop_code(), meaning.map(|(reason, _)| reason));
-    let hint = meaning.map_or("", |(_, hint)| hint);
-    let exit = Exit::of(&End {
+    Exit::of(&End {
         code: agent.and_then(Container::exit_code),
         reason,
-        said: Some(&said),
-        arch_hint: hint,
-        ..End::default()
-    });
-    let hint = if exit.reason == Some(Reason::NoSuchArch) { "" } else { hint };
-    Exit { text: hinted(exit.text, hint), ..exit }
+        detail: Some(&said),
+        hint: meaning.and_then(|(_, hint)| hint),
+        arch_hint: meaning::ARCH,
+        tail: &[],
+    })
 }
 
 fn of_code(code: Option<&TaskStopCode>, meant: Option<Reason>) -> Option<Reason> {
@@ -76,8 +75,9 @@ pub(super) fn refused(doing: &str, failures: &[Failure]) -> LaunchError {
     };
     let said = failures.iter().map(words).collect::<Vec<_>>().join("; ");
     let said = if said.is_empty() { "ECS started no task and gave no reason".to_owned() } else { said };
-    let (reason, hint) = meaning::of(&said).unwrap_or((Reason::NoCapacity, ""));
-    LaunchError { retryable: reason.retryable(), reason, text: hinted(format!("{doing}: {said}"), hint) }
+    let (reason, hint) = meaning::of(&said).unwrap_or((Reason::NoCapacity, None));
+    let message = Message { text: format!("{doing}: {said}"), hint: hint.map(str::to_owned) };
+    LaunchError { retryable: reason.retryable(), reason, message }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use bakery_core::message::Message;
+
 /// Cpu units of one vCPU.
 const UNITS: u32 = 1024;
 
@@ -45,13 +47,15 @@ impl Size {
     }
 
     /// The same where none is a mistake, for people.
-    pub(super) fn of(cpu_millis: u32, memory_mib: u32) -> Result<Self, String> {
+    pub(super) fn of(cpu_millis: u32, memory_mib: u32) -> Result<Self, Message> {
         Self::fitting(cpu_millis, memory_mib).ok_or_else(|| {
-            format!(
-                "{cpu_millis}m cpu and {memory_mib} MiB are more than a Fargate task can have\nhint: at most {}, and \
-                 docs/aws.md lists how much memory goes with how much cpu",
+            Message::new(format!(
+                "{cpu_millis}m cpu and {memory_mib} MiB are more than a Fargate task can have"
+            ))
+            .with_hint(format!(
+                "at most {}, and docs/aws.md lists how much memory goes with how much cpu",
                 Self::LARGEST
-            )
+            ))
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_ecs::types::{DesiredStatus, Task};
+use bakery_core::message::Message;
 use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
 use tokio::time::Instant;
@@ -41,8 +42,8 @@ impl Batch<'_> {
 }
 
 impl Core {
-    pub(super) fn progress(&self, run: RunName, text: String) {
-        self.runs.tell(Observation::Progress { run, reason: None, text });
+    pub(super) fn progress(&self, run: RunName, message: impl Into<Message>) {
+        self.runs.tell(Observation::Progress { run, reason: None, message: message.into() });
     }
 
     /// Whether a run's task is known, or can be found. One that may live and cannot be found is an error.
@@ -57,8 +58,8 @@ impl Core {
             Err(refused) => return Err(refused.error()),
         };
         if self.may_live(run, listed) {
-            let text = format!("AWS may have started the task {run} and cannot tell which it is");
-            return Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text });
+            let message = format!("AWS may have started the task {run} and cannot tell which it is").into();
+            return Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message });
         }
         Ok(false)
     }
@@ -86,14 +87,14 @@ impl Core {
             pause = LOOK;
             let Some(entry) = self.book.get(run) else { return Ok(()) };
             if begun.elapsed() > PATIENCE {
-                let text = format!("the task {run} has not ended yet");
-                return Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text });
+                let message = format!("the task {run} has not ended yet").into();
+                return Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message });
             }
-            let silent = self.silence.subscribe().borrow().is_some();
+            let unavailable = !self.availability.subscribe().borrow().is_available();
             let standing = match entry.was_ending(LOOK) {
                 Some(true) => Standing::Ending(String::new()),
                 Some(false) => Standing::Open(String::new()),
-                None if silent || begun.elapsed() < UNWATCHED => continue,
+                None if unavailable || begun.elapsed() < UNWATCHED => continue,
                 None => self.look(run, &entry).await?,
             };
             match standing {
@@ -135,7 +136,7 @@ impl Core {
         if refused.is_denied() {
             if self.book.with(run, Entry::deny) == Some(true) {
                 let hint = "without ecs:StopTask the task runs into its own deadline";
-                self.progress(run, format!("{refused}\nhint: {hint}"));
+                self.progress(run, Message::new(refused.to_string()).with_hint(hint));
             }
         } else if refused.said.contains("was not found") {
             return Ok(());
@@ -213,5 +214,5 @@ impl Core {
 
 /// How a task ended that AWS knows nothing of any more, which is so an hour after its end.
 pub(super) fn forgotten() -> Exit {
-    Exit { code: None, reason: None, text: "ECS knows nothing of the task any more".to_owned() }
+    Exit { code: None, reason: None, message: "ECS knows nothing of the task any more".into() }
 }

@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
 use super::super::telling::{self, Telling, stream_of};
-use super::super::{Exit, Observation};
+use super::super::{Availability, Exit, Observation};
 use super::book::{Entry, Interest};
 use super::cloud::Refused;
 use super::seen::{self, Standing};
@@ -109,11 +109,11 @@ impl Watch {
             Ok(false) => {}
             Ok(true) => {
                 self.wait = None;
-                self.core.silence.found(None);
+                self.core.availability.set(Availability::Available);
             }
             Err(refused) => {
                 tracing::warn!(%refused, "AWS cannot be asked about tasks; trying again");
-                self.core.silence.found(Some(refused.to_string()));
+                self.core.availability.set(Availability::Unavailable(refused.error().message));
                 let wait = self.wait.unwrap_or(TICK);
                 self.next = Instant::now() + wait;
                 self.wait = Some((wait * 2).min(LONGEST_WAIT));
@@ -183,8 +183,8 @@ impl Watch {
     fn status(&mut self, run: RunName, entry: &Entry, status: &str, ending: bool) {
         let new = self.core.book.with(run, |entry| entry.found(status, ending)) == Some(true);
         if new && entry.interest == Interest::Start {
-            let text = format!("the task is {status}");
-            self.telling.ready.push_back(Observation::Progress { run, reason: None, text });
+            let message = format!("the task is {status}").into();
+            self.telling.ready.push_back(Observation::Progress { run, reason: None, message });
         }
     }
 

@@ -229,7 +229,7 @@ impl Board {
     fn say(&mut self, run: RunName, word: Word, listed: bool, around: &mut Around<'_>) {
         let said = &mut self.lives.entry(run).or_default().said;
         let mut hasher = DefaultHasher::new();
-        word.text.hash(&mut hasher);
+        word.message.text.hash(&mut hasher);
         let (key, trouble) = (hasher.finish(), word.reason.is_some());
         let new = said.len() < SAID && !said.contains_key(&key);
         if new {
@@ -325,11 +325,11 @@ fn seen_job(job: &Job) -> Seen {
 }
 
 fn gone(text: &str) -> Exit {
-    Exit { code: None, reason: None, text: text.to_owned() }
+    Exit { code: None, reason: None, message: text.into() }
 }
 
-fn progress(run: RunName, Word { reason, text }: Word) -> Observation {
-    Observation::Progress { run, reason, text }
+fn progress(run: RunName, Word { reason, message }: Word) -> Observation {
+    Observation::Progress { run, reason, message }
 }
 
 /// The architecture that a pod of ours asks for.

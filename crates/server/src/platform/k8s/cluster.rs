@@ -1,9 +1,11 @@
 //! Finding the cluster, and calling it: every call is bounded in time, and every refusal becomes words.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakery_core::message::{Hint, Message};
 use bakery_core::reason::Reason;
 use bakery_core::vars::Vars;
 use k8s_openapi::api::batch::v1::Job;
@@ -26,12 +28,18 @@ const CALLS: usize = 32;
 
 /// Why there is no platform `k8s`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}\nhint: {hint}")]
+#[error("{text}")]
 pub struct K8sError {
     /// What was tried and what happened.
     pub text: String,
     /// What to do about it.
     pub hint: String,
+}
+
+impl Hint for K8sError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.hint))
+    }
 }
 
 /// A namespace of a cluster. Clones are handles to the same connections.
@@ -110,8 +118,9 @@ impl Cluster {
             }
             Err(_) => {
                 let (url, limit) = (&self.url, ANSWER.as_secs());
-                let text = format!("{doing}: the Kubernetes API at {url} does not answer within {limit}s");
-                let error = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, text };
+                let message =
+                    format!("{doing}: the Kubernetes API at {url} does not answer within {limit}s").into();
+                let error = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message };
                 Err(Refused { code: 0, word: String::new(), error })
             }
         }
@@ -147,34 +156,36 @@ impl Cluster {
     fn trouble(&self, doing: &str, error: &Error) -> LaunchError {
         let said = self.words(error);
         let (reason, retryable, hint) = match code(error) {
-            403 if said.contains("exceeded quota") => (Reason::NoCapacity, true, QUOTA_HINT),
+            403 if said.contains("exceeded quota") => (Reason::NoCapacity, true, Some(QUOTA_HINT)),
             403 if said.contains("being terminated") => {
-                (Reason::LaunchRefused, false, "the namespace is being deleted")
+                (Reason::LaunchRefused, false, Some("the namespace is being deleted"))
             }
             403 => {
                 let hint = "give the server's account this right (examples/server/k8s/role.yaml); `bakery-server check` \
                             lists what is missing";
-                (Reason::LaunchRefused, false, hint)
+                (Reason::LaunchRefused, false, Some(hint))
             }
             404 if said.contains("namespaces ") => {
-                (Reason::LaunchRefused, false, "make the namespace, or name another in K8S_NAMESPACE")
+                (Reason::LaunchRefused, false, Some("make the namespace, or name another in K8S_NAMESPACE"))
             }
-            400 | 422 => (Reason::LaunchRefused, false, "check the settings file that K8S_CONFIG_PATH names"),
+            400 | 422 => {
+                (Reason::LaunchRefused, false, Some("check the settings file that K8S_CONFIG_PATH names"))
+            }
             // Tokens are renewed, and whoever checks them may be away for a moment.
             401 => (
                 Reason::PlatformUnreachable,
                 true,
-                "the API server does not know the server's login; renew it",
+                Some("the API server does not know the server's login; renew it"),
             ),
             429 => (
                 Reason::PlatformUnreachable,
                 true,
-                "it has too much to do; lower MAX_RUNS if it keeps saying so",
+                Some("it has too much to do; lower MAX_RUNS if it keeps saying so"),
             ),
-            _ => (Reason::PlatformUnreachable, true, ""),
+            _ => (Reason::PlatformUnreachable, true, None),
         };
-        let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") };
-        LaunchError { retryable, reason, text: format!("{doing}: {said}{hint}") }
+        let hint = hint.map(str::to_owned);
+        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {said}"), hint } }
     }
 }
 

@@ -34,7 +34,7 @@ pub use cluster::{Cluster, K8sError};
 pub use pods::PodSettings;
 
 use super::runs::Runs;
-use super::{LaunchError, LaunchOrder, Launcher, Observation, Silence};
+use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation};
 use cluster::Refused;
 use job::House;
 
@@ -65,7 +65,7 @@ pub struct K8sPlatform {
 struct Core {
     cluster: Cluster,
     house: House,
-    silence: Silence,
+    availability: AvailabilityState,
     runs: Runs,
 }
 
@@ -74,10 +74,10 @@ impl K8sPlatform {
     pub fn new(cluster: Cluster, settings: K8sSettings) -> Self {
         let K8sSettings { installation, agent_image, pods } = settings;
         let house = House { installation, image: agent_image.to_string(), pods };
-        let silence = Silence::default();
         // Nobody has asked it yet; its watch is the first.
-        silence.found(Some(format!("the Kubernetes API at {} has not answered yet", cluster.url)));
-        Self { core: Arc::new(Core { cluster, house, silence, runs: Runs::default() }) }
+        let unasked = format!("the Kubernetes API at {} has not answered yet", cluster.url).into();
+        let availability = AvailabilityState::new(Availability::Unavailable(unasked));
+        Self { core: Arc::new(Core { cluster, house, availability, runs: Runs::default() }) }
     }
 }
 
@@ -104,7 +104,7 @@ impl Core {
                 Err(LaunchError {
                     retryable: false,
                     reason: Reason::LaunchRefused,
-                    text: format!("the name {name} is taken by a Job that is not this server's"),
+                    message: format!("the name {name} is taken by a Job that is not this server's").into(),
                 })
             }
             Err(refused) => Err(refused.error),
@@ -226,8 +226,8 @@ impl Launcher for K8sPlatform {
         core.vanished(*run, !there).await
     }
 
-    fn silence(&self) -> latest::Receiver<Option<String>> {
-        self.core.silence.subscribe()
+    fn availability(&self) -> latest::Receiver<Availability> {
+        self.core.availability.subscribe()
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {

@@ -1,5 +1,6 @@
 //! The pure half of watching: what the API server shows of Jobs, pods and events becomes words and endings.
 
+use bakery_core::message::Message;
 use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
 use k8s_openapi::api::batch::v1::Job;
@@ -22,7 +23,7 @@ pub(super) struct Word {
     /// The machine's word, where it is trouble.
     pub(super) reason: Option<Reason>,
     /// The same for people.
-    pub(super) text: String,
+    pub(super) message: Message,
 }
 
 /// On which nodes a pod may run.
@@ -43,8 +44,8 @@ pub(super) enum Standing {
     Over(Exit),
 }
 
-fn word(reason: impl Into<Option<Reason>>, text: impl Into<String>) -> Word {
-    Word { reason: reason.into(), text: text.into() }
+fn word(reason: impl Into<Option<Reason>>, message: impl Into<Message>) -> Word {
+    Word { reason: reason.into(), message: message.into() }
 }
 
 /// What a pod has come to. `stopped` says that this server ends it.
@@ -100,9 +101,10 @@ pub(super) fn ended(pod: &Pod) -> Exit {
     Exit::of(&End {
         code: over.map(|over| over.exit_code).filter(|_| started),
         reason: why,
-        said: Some(&said),
+        detail: Some(&said),
         tail: &if started { tail_of(tail.as_bytes()) } else { Vec::new() },
         arch_hint: "AGENT_IMAGE must be an index that holds the node's architecture",
+        ..End::default()
     })
 }
 
@@ -115,7 +117,7 @@ pub(super) fn job(job: &Job) -> Option<Exit> {
     let reason = over.reason.as_deref().unwrap_or_default();
     let said = sentence(reason, over.message.as_deref().unwrap_or_default());
     let why = (reason == "DeadlineExceeded").then_some(Reason::TaskTimeout);
-    Some(Exit::of(&End { reason: why, said: Some(&said), ..End::default() }))
+    Some(Exit::of(&End { reason: why, detail: Some(&said), ..End::default() }))
 }
 
 /// An event about one of our Jobs or pods that tells what neither of them shows itself.
@@ -161,7 +163,7 @@ fn failed_create(message: &str) -> Word {
     } else {
         (Reason::LaunchRefused, "`kubectl describe job` tells more")
     };
-    word(reason, format!("the pod cannot be made: {message}\nhint: {hint}"))
+    word(reason, Message::new(format!("the pod cannot be made: {message}")).with_hint(hint))
 }
 
 fn unscheduled(refused: &PodCondition, nodes: &Nodes) -> Word {
@@ -219,12 +221,11 @@ fn held_up(pod: &Pod, waiting: &ContainerStateWaiting) -> Option<Word> {
         }
         _ => return None,
     };
-    let hint = if reason == Reason::ImagePull {
-        "\nhint: check AGENT_IMAGE, the settings file's imagePullSecrets, and the nodes' way to the registry"
-    } else {
-        ""
-    };
-    Some(word(reason, format!("{}{hint}", sentence(kind, message))))
+    let hint = (reason == Reason::ImagePull).then(|| {
+        "check AGENT_IMAGE, the settings file's imagePullSecrets, and the nodes' way to the registry"
+            .to_owned()
+    });
+    Some(word(reason, Message { text: sentence(kind, message), hint }))
 }
 
 fn awaits_secret(pod: &Pod, message: &str) -> bool {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakery_core::message::Message;
 use bakery_core::names::RunName;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
@@ -13,8 +14,8 @@ use kube::api::{ListParams, PropagationPolicy};
 use kube::runtime::watcher::{self, Error, Event, watcher};
 use tokio::time::Instant;
 
-use super::super::Observation;
 use super::super::telling::{self, Telling, stream_of};
+use super::super::{Availability, Observation};
 use super::Core;
 use super::board::{Around, Board};
 
@@ -66,7 +67,7 @@ impl telling::Watch for Watch {
         });
         tokio::select! {
             () = tokio::time::sleep_until(self.steady.unwrap_or_else(Instant::now)), if self.steady.is_some() => {
-                self.core.silence.found(None);
+                self.core.availability.set(Availability::Available);
                 (self.steady, self.wait) = (None, FIRST_WAIT);
             }
             item = feeds.next() => match item {
@@ -118,7 +119,7 @@ impl Watch {
                 }
                 // The resync that follows comes to the same doubt.
                 Err(refused) => {
-                    self.broken(refused.error.text).await;
+                    self.broken(refused.error.message).await;
                     return;
                 }
             }
@@ -140,12 +141,12 @@ impl Watch {
             self.feeds = None;
             return;
         }
-        self.broken(format!("watching the namespace {}: {why}", self.core.cluster.namespace)).await;
+        self.broken(format!("watching the namespace {}: {why}", self.core.cluster.namespace).into()).await;
     }
 
-    async fn broken(&mut self, why: String) {
-        tracing::warn!(why, "the cluster cannot be watched; trying again");
-        self.core.silence.found(Some(why));
+    async fn broken(&mut self, why: Message) {
+        tracing::warn!(%why, hint = why.hint, "the cluster cannot be watched; trying again");
+        self.core.availability.set(Availability::Unavailable(why));
         (self.feeds, self.steady) = (None, None);
         tokio::time::sleep(self.wait).await;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);

@@ -1,9 +1,12 @@
+use bakery_core::message::Hint as _;
+
 use super::*;
 
 fn refused(code: &str, said: &str) -> Refused {
     Refused {
         code: code.to_owned(),
         said: format!("{code}: {said}"),
+        hint: None,
         doing: "starting the task bk-1".to_owned(),
     }
 }
@@ -16,10 +19,8 @@ fn a_denial_names_the_action_that_is_missing() {
     assert_eq!((denied.is_denied(), denied.denied_action()), (true, Some("ecs:RunTask")));
     let error = denied.error();
     assert_eq!((error.reason, error.retryable), (Reason::LaunchRefused, false));
-    assert!(
-        error.text.ends_with("\nhint: the server's role lacks ecs:RunTask; docs/aws.md lists what it needs"),
-        "{error}"
-    );
+    let hint = "the server's role lacks ecs:RunTask; docs/aws.md lists what it needs";
+    assert_eq!(error.message.hint.as_deref(), Some(hint), "{error}");
 }
 
 #[test]
@@ -35,9 +36,9 @@ fn what_may_pass_is_tried_again() {
     ] {
         let error = refused(code, "why").error();
         assert_eq!(error.retryable, retryable, "{code}");
-        assert!(error.text.starts_with("starting the task bk-1: "), "{error}");
+        assert!(error.message.text.starts_with("starting the task bk-1: "), "{error}");
     }
-    assert!(refused("ClusterNotFoundException", "x").error().text.contains("ECS_CLUSTER"));
+    assert!(refused("ClusterNotFoundException", "x").error().hint().unwrap().contains("ECS_CLUSTER"));
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn a_quota_that_is_used_up_is_want_of_capacity() {
     let said = "You've reached the limit on the number of vCPUs you can run concurrently";
     let error = refused("ClientException", said).error();
     assert_eq!((error.reason, error.retryable), (Reason::NoCapacity, true));
-    assert!(error.text.contains("MAX_RUNS"), "{error}");
+    assert!(error.hint().unwrap().contains("MAX_RUNS"), "{error:?}");
 }
 
 #[test]
@@ -67,5 +68,6 @@ fn what_aws_may_have_done_is_told_from_what_it_has_refused() {
         assert!(!refused(code, "x").is_doubtful(), "{code}");
     }
     let nobody = refused("", "the credential provider was not enabled: no credentials");
-    assert!(!nobody.is_doubtful() && nobody.error().text.contains("AWS_ACCESS_KEY_ID"), "{}", nobody.error());
+    assert!(!nobody.is_doubtful());
+    assert!(nobody.error().hint().unwrap().contains("AWS_ACCESS_KEY_ID"), "{:?}", nobody.error());
 }

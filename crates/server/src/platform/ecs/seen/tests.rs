@@ -71,10 +71,10 @@ fn a_stop_becomes_a_reason() {
         let exit = stopped(Some(code.clone()), said, exit, container);
         assert_eq!(exit.reason, reason, "{said}: {exit:?}");
         let own = said == "Essential container in task exited";
-        assert!(own != exit.text.contains(said), "{}", exit.text);
+        assert!(own != exit.message.text.contains(said), "{}", exit.message);
     }
     let quiet = stopped(Some(EssentialContainerExited), "Essential container in task exited", Some(3), None);
-    assert_eq!((quiet.code, quiet.text.as_str()), (Some(3), "the container ended with 3"));
+    assert_eq!((quiet.code, quiet.message), (Some(3), "the container ended with 3".into()));
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn what_run_task_could_not_start_is_said() {
     ] {
         let error = refused(said);
         assert_eq!((error.reason, error.retryable), (reason, retryable), "{said}");
-        let (text, hinted) = error.text.split_once("\nhint: ").unwrap();
-        assert_eq!(text, format!("starting: {said}"));
-        assert!(hinted.contains(hint), "{hinted}");
+        assert_eq!(error.message.text, format!("starting: {said}"));
+        let given = error.message.hint.unwrap();
+        assert!(given.contains(hint), "{given}");
     }
-    assert!(super::refused("starting", &[]).text.contains("gave no reason"));
+    assert!(super::refused("starting", &[]).message.text.contains("gave no reason"));
 }

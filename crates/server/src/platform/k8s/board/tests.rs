@@ -115,9 +115,9 @@ impl Room {
             .drain(..)
             .map(|it| match it {
                 Observation::Synced { .. } => "synced".to_owned(),
-                Observation::Progress { reason, text, .. } => format!("{reason:?} {text}"),
+                Observation::Progress { reason, message, .. } => format!("{reason:?} {}", message.rendered()),
                 Observation::Gone { exit, .. } => {
-                    format!("gone {:?} {:?} {}", exit.code, exit.reason, exit.text)
+                    format!("gone {:?} {:?} {}", exit.code, exit.reason, exit.message.rendered())
                 }
             })
             .collect()
