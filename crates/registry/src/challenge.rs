@@ -1,4 +1,4 @@
-//! What a registry asks for with a 401 (RFC 9110, section 11.6.1; the distribution project's token authentication).
+//! Parses the challenge of a 401 response (RFC 9110, section 11.6.1; the distribution project's token authentication).
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use http::header::WWW_AUTHENTICATE;
 pub(crate) enum Challenge {
     /// User name and password with every request.
     Basic,
-    /// A token, from somewhere else.
+    /// A token of a token service.
     Bearer {
-        /// Who hands it out.
+        /// The URL of the token service.
         realm: String,
-        /// For whom.
+        /// The service that the token is for.
         service: Option<String>,
-        /// For what, in the registry's words.
+        /// The access that the token must grant, in the registry's notation.
         scope: Option<String>,
         /// What was wrong with the token that was sent.
         error: Option<String>,
     },
 }
 
-/// The challenge to answer: a token where one is offered, else basic; `None` where nothing is understood.
+/// The challenge to answer: a token where one is offered, else basic; `None` where neither is offered.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Challenge> {
     let all = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     let challenges: Vec<_> = all.flat_map(parse).collect();
@@ -50,18 +50,18 @@ fn parse(header: &str) -> Vec<(String, BTreeMap<String, String>)> {
             return found;
         }
         let end = rest.find(['=', ' ', '\t', ',']).unwrap_or(rest.len());
-        let word = rest[..end].to_ascii_lowercase();
+        let token = rest[..end].to_ascii_lowercase();
         let after = rest[end..].trim_start_matches([' ', '\t']);
         match (after.strip_prefix('='), found.last_mut()) {
             (Some(value), Some((_, params))) => {
                 let (value, left) = value_of(value.trim_start_matches([' ', '\t']));
-                params.entry(word).or_insert(value);
+                params.entry(token).or_insert(value);
                 rest = left;
             }
-            // A parameter of nothing, or a lone `=`: skip a character, so that every input comes to an end.
+            // A parameter without a scheme, or a lone `=`: skip a character, so that the loop ends for every input.
             (Some(left), None) => rest = left,
             (None, _) => {
-                found.push((word, BTreeMap::new()));
+                found.push((token, BTreeMap::new()));
                 rest = after;
             }
         }

@@ -1,7 +1,7 @@
-//! Which addresses the server speaks to, and how.
+//! Which addresses requests may be sent to, and over which scheme.
 //!
-//! A client names registries, and registries name the places that hand out tokens: neither may lead the server to the
-//! inside of the machine or the cloud that it runs in.
+//! A client names registries, and registries name token services and redirect targets: none of them may lead this program
+//! to internal addresses of the machine or the cloud that it runs in.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ use crate::RegistrySettings;
 /// Where Docker Hub answers the registry protocol.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
-/// Instance and task metadata of the clouds; whoever reads these holds the server's own rights.
+/// Instance and task metadata of the clouds; whoever reads these has the rights of this program.
 const METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
@@ -25,16 +25,16 @@ const METADATA: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// An address that the server does not speak to.
+/// An address that no request is sent to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{host} {why}")]
-pub(crate) struct Forbidden {
+#[error("{host} {detail}")]
+pub(crate) struct ForbiddenAddress {
     host: String,
-    why: &'static str,
+    detail: &'static str,
     pub(crate) hint: &'static str,
 }
 
-/// The operator's decisions, as questions.
+/// Decides by the operator's settings.
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// `host[:port]` as named in `INSECURE_REGISTRIES`.
@@ -113,7 +113,7 @@ impl Guard {
         Self { insecure, named, loopback_http: settings.loopback_http }
     }
 
-    /// True where `registry` may be spoken to over plain HTTP.
+    /// True where plain HTTP is allowed for `registry`.
     pub(crate) fn plain_http(&self, registry: &str) -> bool {
         let registry = canonical(registry);
         self.insecure.contains(&registry) || (self.loopback_http && is_loopback_name(host_of(&registry)))
@@ -126,8 +126,8 @@ impl Guard {
         Url::parse(&format!("{scheme}://{host}/v2/")).ok()
     }
 
-    /// Whether a URL may be asked; an address written in it is judged here, a name when it is resolved.
-    pub(crate) fn check(&self, url: &Url) -> Result<(), Forbidden> {
+    /// Whether a request may be sent to a URL. An address in it is checked here, a name when it is resolved.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), ForbiddenAddress> {
         let host = bare_host(url);
         match host.parse() {
             Ok(ip) => self.check_address(host, ip, self.is_named(url)),
@@ -143,52 +143,55 @@ impl Guard {
             .any(|port| self.named.contains(&(host.to_owned(), port)))
     }
 
-    /// Whether connections to loopback that this URL causes should bypass a proxy.
+    /// Whether requests to this URL bypass the proxies: it is on loopback.
     pub(crate) fn is_direct(url: &Url) -> bool {
         is_loopback_name(bare_host(url))
     }
 
-    fn check_address(&self, host: &str, ip: IpAddr, named: bool) -> Result<(), Forbidden> {
-        let no = |why, hint| Err(Forbidden { host: host.to_owned(), why, hint });
+    fn check_address(&self, host: &str, ip: IpAddr, named: bool) -> Result<(), ForbiddenAddress> {
+        let forbid = |detail, hint| Err(ForbiddenAddress { host: host.to_owned(), detail, hint });
         if METADATA.contains(&embedded(ip)) {
-            return no("is an address of cloud metadata, never of a registry", "name the registry itself");
+            return forbid(
+                "is an address of cloud metadata, never of a registry",
+                "name the registry itself",
+            );
         }
         if named {
             return Ok(());
         }
-        let hint = "an operator may name the host and its port in INSECURE_REGISTRIES or PUBLISH_ALLOW";
+        let hint = "ask the operator to add the host and its port to INSECURE_REGISTRIES or PUBLISH_ALLOW";
         if is_link_local(ip) {
-            return no("is a link-local address, which this server does not speak to", hint);
+            return forbid("is a link-local address, which is not allowed", hint);
         }
         if is_loopback(ip) && !self.loopback_http {
-            return no("is the server's own machine, which a server for others does not speak to", hint);
+            return forbid("is a loopback address, which is not allowed", hint);
         }
         Ok(())
     }
 }
 
 /// Resolves names as the system does, and drops the addresses that the guard forbids.
-pub(crate) struct Resolver {
+pub(crate) struct GuardedResolver {
     pub(crate) guard: Arc<Guard>,
-    /// Resolves for URLs that the operator named: a resolver hears of no port.
+    /// Resolves for URLs that the operator named: a resolver is not given the port.
     pub(crate) named: bool,
 }
 
-impl Resolve for Resolver {
+impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, named) = (Arc::clone(&self.guard), self.named);
         Box::pin(async move {
             let host = name.as_str();
             let mut allowed: Vec<SocketAddr> = Vec::new();
-            let mut forbidden = None;
+            let mut refused = None;
             for address in tokio::net::lookup_host((host, 0)).await? {
                 match guard.check_address(host, address.ip(), named) {
                     Ok(()) => allowed.push(address),
-                    Err(no) => forbidden = Some(no),
+                    Err(forbidden) => refused = Some(forbidden),
                 }
             }
-            match forbidden {
-                Some(no) if allowed.is_empty() => Err(no.into()),
+            match refused {
+                Some(forbidden) if allowed.is_empty() => Err(forbidden.into()),
                 _ => Ok(Box::new(allowed.into_iter()) as Addrs),
             }
         })
@@ -300,12 +303,12 @@ mod tests {
     #[tokio::test]
     async fn names_are_judged_by_what_they_resolve_to() {
         let guard = Arc::new(guard(&[], false));
-        let resolver = Resolver { guard: Arc::clone(&guard), named: false };
+        let resolver = GuardedResolver { guard: Arc::clone(&guard), named: false };
         let Err(error) = resolver.resolve("localhost".parse().unwrap()).await else {
             panic!("localhost was resolved");
         };
-        assert!(error.downcast_ref::<Forbidden>().is_some(), "{error}");
-        let resolver = Resolver { guard, named: true };
+        assert!(error.downcast_ref::<ForbiddenAddress>().is_some(), "{error}");
+        let resolver = GuardedResolver { guard, named: true };
         assert!(resolver.resolve("localhost".parse().unwrap()).await.is_ok());
     }
 }

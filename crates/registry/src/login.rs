@@ -1,4 +1,4 @@
-//! As whom the server goes to a registry.
+//! Logins: from a build's credentials, or from a docker config.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::guard::canonical;
 
 /// The user name under which docker's own tools store identity tokens.
 pub(crate) const IDENTITY_USER: &str = "<token>";
-/// How long a credential helper may think.
+/// How long a credential helper may run.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A login, or none.
@@ -48,8 +48,8 @@ impl Login {
         }
     }
 
-    /// Tells logins apart without holding them.
-    pub(crate) fn mark(&self) -> Digest {
+    /// A digest that differs between logins, for use as a cache key.
+    pub(crate) fn fingerprint(&self) -> Digest {
         match self {
             Self::Anonymous => Digest::of(b""),
             Self::Password { username, password } => {
@@ -69,8 +69,8 @@ impl Login {
         }
     }
 
-    /// As whom, as the end of a sentence.
-    pub(crate) fn whom(&self) -> String {
+    /// The kind of login and the user name, as the end of a sentence.
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Anonymous => "without a login".to_owned(),
             Self::Password { username, .. } => format!("as user `{username}`"),
@@ -93,7 +93,7 @@ impl Login {
     }
 }
 
-/// True where `image` lies below one of these prefixes (`registry`, `registry/path`; whole path components).
+/// True where `image` is below one of these prefixes (`registry`, `registry/path`; whole path components).
 pub(crate) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
     prefixes.iter().any(|prefix| {
         let rest =
@@ -109,11 +109,11 @@ pub(crate) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
     })
 }
 
-/// The server's own login for `registry`, from its docker config, credential helpers included. `Err` holds why a login
-/// that is configured cannot be had.
-pub(crate) async fn own(registry: &str, config: PathBuf) -> Result<Login, String> {
+/// The login for `registry` in a docker config, credential helpers included. `Err` says why a configured login is not
+/// available.
+pub(crate) async fn from_docker_config(registry: &str, config: PathBuf) -> Result<Login, String> {
     let names = names_in_config(registry);
-    let ask = tokio::task::spawn_blocking(move || {
+    let lookup = tokio::task::spawn_blocking(move || {
         let text = match std::fs::read(&config) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Login::Anonymous),
@@ -126,7 +126,7 @@ pub(crate) async fn own(registry: &str, config: PathBuf) -> Result<Login, String
                     return Ok(Login::of(user, password.into()));
                 }
                 Err(Unfound::NoCredentialConfigured) => {}
-                // A helper says that it knows nothing by failing; its output may hold more than it should.
+                // A helper without this login fails. Its output is not quoted: it may hold secrets.
                 Err(Unfound::HelperFailure { stdout, .. }) if stdout.contains("not found") => {}
                 Err(Unfound::HelperFailure { helper, .. }) => {
                     return Err(format!("the credential helper `{helper}` failed"));
@@ -136,10 +136,10 @@ pub(crate) async fn own(registry: &str, config: PathBuf) -> Result<Login, String
         }
         Ok(Login::Anonymous)
     });
-    match tokio::time::timeout(HELPER_TIMEOUT, ask).await {
+    match tokio::time::timeout(HELPER_TIMEOUT, lookup).await {
         Ok(Ok(login)) => login,
-        Ok(Err(_)) => Err("the server's docker config could not be read".to_owned()),
-        Err(_) => Err(format!("the credential helper did not answer in {} s", HELPER_TIMEOUT.as_secs())),
+        Ok(Err(_)) => Err("the docker config could not be read".to_owned()),
+        Err(_) => Err(format!("the credential helper did not return within {} s", HELPER_TIMEOUT.as_secs())),
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
             credential("https://index.docker.io/v1/", "hub"),
             credential("reg.test", IDENTITY_USER),
         ];
-        let whom = |registry| Login::among(registry, &all).whom();
+        let whom = |registry| Login::among(registry, &all).describe();
         assert_eq!(whom("reg.test:5000"), "as user `a`");
         assert_eq!(whom("docker.io"), "as user `hub`");
         assert_eq!(whom("reg.test"), "with an identity token");
@@ -201,12 +201,13 @@ mod tests {
             "broken.test": { "auth": "%%%" },
         }});
         std::fs::write(&file, text.to_string()).unwrap();
-        let whom = async |registry| own(registry, file.clone()).await.map(|login| login.whom());
+        let whom =
+            async |registry| from_docker_config(registry, file.clone()).await.map(|login| login.describe());
         assert_eq!(whom("docker.io").await.unwrap(), "as user `hub`");
         assert_eq!(whom("reg.test:5000").await.unwrap(), "with an identity token");
         assert_eq!(whom("nowhere.test").await.unwrap(), "without a login");
         assert!(whom("broken.test").await.is_err());
-        let nowhere = own("docker.io", folder.path().join("none.json")).await;
+        let nowhere = from_docker_config("docker.io", folder.path().join("none.json")).await;
         assert_eq!(nowhere, Ok(Login::Anonymous), "no config is no login");
     }
 }

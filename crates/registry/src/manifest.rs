@@ -1,4 +1,4 @@
-//! Manifests, indexes and configs as bytes and as what they say. Pure.
+//! Parses and builds manifests, indexes and image configs. Pure.
 
 use bakery_core::image::Digest;
 use bakery_core::names::Arch;
@@ -8,7 +8,7 @@ use oci_spec::image::{
 };
 use serde::Deserialize;
 
-/// Everything that may stand under a tag, in the order of preference.
+/// Every media type that may be under a tag, in the order of preference.
 pub(crate) const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -16,18 +16,18 @@ pub(crate) const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/// A manifest or an index, with the bytes that its digest is made of.
+/// A manifest or an index, with type, digest and size of its bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct Document {
+pub(crate) struct Manifest {
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    pub(crate) content: Content,
+    pub(crate) content: ManifestContent,
 }
 
-/// What a [`Document`] says.
+/// What a [`Manifest`] holds.
 #[derive(Debug, Clone)]
-pub(crate) enum Content {
+pub(crate) enum ManifestContent {
     /// One image.
     Image(Box<ImageManifest>),
     /// Several images.
@@ -36,7 +36,7 @@ pub(crate) enum Content {
 
 /// The part of an image's config that names its platform.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Config {
+pub(crate) struct ImagePlatform {
     #[serde(default)]
     pub(crate) os: String,
     #[serde(default)]
@@ -47,45 +47,46 @@ pub(crate) struct Config {
 
 /// One image of an index, read and checked.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) document: Document,
+pub(crate) struct IndexEntry {
+    pub(crate) manifest: Manifest,
     pub(crate) arch: Arch,
     pub(crate) variant: Option<String>,
 }
 
-impl Document {
-    /// Reads a manifest. `content_type` is what the registry said; the document's own word wins.
+impl Manifest {
+    /// Reads a manifest. Its own media type takes precedence over `content_type`, the response's header. The error is the
+    /// end of a sentence.
     pub(crate) fn read(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
             #[serde(default, rename = "mediaType")]
             media_type: Option<String>,
         }
-        let broken = |error: serde_json::Error| format!("it is no manifest: {error}");
+        let broken = |error: serde_json::Error| format!("not a valid manifest: {error}");
         let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
-        let said = content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
-        let media_type = head.media_type.or(said).unwrap_or_default();
+        let header = content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_owned());
+        let media_type = head.media_type.or(header).unwrap_or_default();
         let content = match media_type.as_str() {
             "application/vnd.oci.image.index.v1+json"
             | "application/vnd.docker.distribution.manifest.list.v2+json" => {
-                Content::Index(Box::new(serde_json::from_slice(bytes).map_err(broken)?))
+                ManifestContent::Index(Box::new(serde_json::from_slice(bytes).map_err(broken)?))
             }
             "application/vnd.oci.image.manifest.v1+json"
             | "application/vnd.docker.distribution.manifest.v2+json" => {
-                Content::Image(Box::new(serde_json::from_slice(bytes).map_err(broken)?))
+                ManifestContent::Image(Box::new(serde_json::from_slice(bytes).map_err(broken)?))
             }
-            other => return Err(format!("its type is `{other}`, which is no image and no index")),
+            other => return Err(format!("the media type `{other}` is neither an image nor an index")),
         };
         Ok(Self { media_type, digest: Digest::of(bytes), size: bytes.len() as u64, content })
     }
 }
 
-/// The architecture of a platform in the OCI specification's words, where it is one of ours.
+/// The architecture of a platform named as in the OCI specification; `None` where Bakery does not build for it.
 pub(crate) fn arch_of(os: &str, architecture: &str) -> Option<Arch> {
     architecture.parse().ok().filter(|_| os == "linux")
 }
 
-/// The first manifest of each architecture of ours in an index.
+/// The first manifest in an index of each architecture that Bakery builds for.
 pub(crate) fn platforms(index: &ImageIndex) -> Vec<(Arch, Digest)> {
     let mut found: Vec<(Arch, Digest)> = Vec::new();
     for descriptor in index.manifests() {
@@ -101,14 +102,15 @@ pub(crate) fn platforms(index: &ImageIndex) -> Vec<(Arch, Digest)> {
     found
 }
 
-/// The index of these images: its type and its bytes, always the same for the same images in the same order.
+/// The index of these images: its media type and its bytes, always the same for the same images in the same order.
 ///
-/// It is a Docker manifest list where every image is Docker's, since old readers of those know nothing else; otherwise
-/// an OCI index. The type is always written down: without it some readers take an OCI index for a Docker list.
-pub(crate) fn index(entries: &[Entry]) -> Result<(String, Vec<u8>), String> {
+/// It is a Docker manifest list where every image is in Docker's format, since old readers of those support nothing else;
+/// otherwise an OCI index. The media type is always part of it: without it some readers take an OCI index for a Docker
+/// list.
+pub(crate) fn index(entries: &[IndexEntry]) -> Result<(String, Vec<u8>), String> {
     let docker_image = MediaType::ImageManifest.to_docker_v2s2().map_err(|error| error.to_string())?;
     let docker_list = MediaType::ImageIndex.to_docker_v2s2().map_err(|error| error.to_string())?;
-    let all_docker = entries.iter().all(|entry| entry.document.media_type == docker_image);
+    let all_docker = entries.iter().all(|entry| entry.manifest.media_type == docker_image);
     let media_type = if all_docker { MediaType::from(docker_list) } else { MediaType::ImageIndex };
     let manifests = entries.iter().map(descriptor).collect::<Result<Vec<_>, _>>()?;
     let index = ImageIndexBuilder::default()
@@ -121,7 +123,7 @@ pub(crate) fn index(entries: &[Entry]) -> Result<(String, Vec<u8>), String> {
     Ok((media_type.to_string(), bytes))
 }
 
-fn descriptor(entry: &Entry) -> Result<Descriptor, String> {
+fn descriptor(entry: &IndexEntry) -> Result<Descriptor, String> {
     let architecture = match entry.arch {
         Arch::Amd64 => OciArch::Amd64,
         Arch::Arm64 => OciArch::ARM64,
@@ -131,11 +133,11 @@ fn descriptor(entry: &Entry) -> Result<Descriptor, String> {
         platform = platform.variant(variant.clone());
     }
     let digest: oci_spec::image::Digest =
-        entry.document.digest.as_str().parse().map_err(|error| format!("{error}"))?;
+        entry.manifest.digest.as_str().parse().map_err(|error| format!("{error}"))?;
     DescriptorBuilder::default()
-        .media_type(entry.document.media_type.as_str())
+        .media_type(entry.manifest.media_type.as_str())
         .digest(digest)
-        .size(entry.document.size)
+        .size(entry.manifest.size)
         .platform(platform.build().map_err(|error| error.to_string())?)
         .build()
         .map_err(|error| error.to_string())
@@ -148,16 +150,16 @@ mod tests {
     const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
     const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-    fn entry(media_type: &str, arch: Arch, variant: Option<&str>) -> Entry {
+    fn entry(media_type: &str, arch: Arch, variant: Option<&str>) -> IndexEntry {
         let config = Digest::of(arch.as_str().as_bytes());
         let text = format!(
             r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{{"mediaType":"x/y","digest":"{config}","size":3}},"layers":[]}}"#
         );
-        let document = Document::read(None, text.as_bytes()).unwrap();
-        Entry { document, arch, variant: variant.map(str::to_owned) }
+        let manifest = Manifest::read(None, text.as_bytes()).unwrap();
+        IndexEntry { manifest, arch, variant: variant.map(str::to_owned) }
     }
 
-    fn text(entries: &[Entry]) -> (String, serde_json::Value) {
+    fn text(entries: &[IndexEntry]) -> (String, serde_json::Value) {
         let (media_type, bytes) = index(entries).unwrap();
         (media_type, serde_json::from_slice(&bytes).unwrap())
     }
@@ -211,8 +213,8 @@ mod tests {
             [entry(OCI, Arch::Amd64, None), entry(OCI, Arch::Arm64, None), entry(OCI, Arch::Arm64, None)];
         let (media_type, bytes) = index(&entries).unwrap();
         assert_eq!((media_type.clone(), bytes.clone()), index(&entries).unwrap());
-        let read = Document::read(Some("text/plain"), &bytes).unwrap();
-        let Content::Index(index) = read.content else { panic!("not an index") };
+        let read = Manifest::read(Some("text/plain"), &bytes).unwrap();
+        let ManifestContent::Index(index) = read.content else { panic!("not an index") };
         assert_eq!(index.manifests().len(), 3, "an architecture may appear twice");
         let found: Vec<_> = platforms(&index).into_iter().map(|(arch, _)| arch).collect();
         assert_eq!(found, [Arch::Amd64, Arch::Arm64]);
@@ -222,12 +224,12 @@ mod tests {
     fn only_images_and_indexes_are_read() {
         let no_type = br#"{"schemaVersion":2,"manifests":[]}"#;
         assert!(
-            Document::read(Some("application/vnd.oci.image.index.v1+json; charset=utf-8"), no_type).is_ok()
+            Manifest::read(Some("application/vnd.oci.image.index.v1+json; charset=utf-8"), no_type).is_ok()
         );
         for (content_type, bytes) in
             [(None, &no_type[..]), (Some(OCI), b"<html>"), (Some("application/vnd.oci.empty.v1+json"), b"{}")]
         {
-            assert!(Document::read(content_type, bytes).is_err());
+            assert!(Manifest::read(content_type, bytes).is_err());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens: where they come from, and for how long they are kept.
+//! Authorization: answers a registry's challenge, and caches the tokens of its token service.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,42 +14,42 @@ use serde::Deserialize;
 use crate::challenge::Challenge;
 use crate::guard::Guard;
 use crate::login::Login;
-use crate::transport::{Answer, Asker, Request, Trouble};
+use crate::transport::{Request, Response, Retrying, TransportError};
 
-/// What a token is good for when its issuer does not say (the distribution project's rule).
+/// How long a token is valid when its issuer does not say (the distribution project's rule).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
-/// Tokens kept at most; beyond it the cache starts anew.
-const KEPT: usize = 1024;
+/// Tokens cached at most; at this number the cache is emptied.
+const CACHED: usize = 1024;
 const CLIENT: &str = "bakery";
 
-/// What is asked of one repository by one login: tokens are never shared across these.
+/// One login's access to one repository: a token is never used for another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Purpose {
+pub(crate) struct TokenKey {
     pub(crate) registry: String,
     /// `repository:NAME:pull` or `repository:NAME:pull,push`.
     pub(crate) scope: String,
     pub(crate) login: Digest,
 }
 
-/// Why there is no authorization.
+/// Why a challenge could not be answered.
 #[derive(Debug)]
-pub(crate) enum Denied {
-    /// The registry wants a login and none was given, or the issuer does not take it.
+pub(crate) enum AuthError {
+    /// The registry requires a login and none was given, or the issuer rejected it.
     Login(String),
-    /// The registry names an issuer that is not asked.
+    /// The registry names an issuer that is not allowed.
     Realm(String),
-    /// The issuer did not answer.
+    /// The issuer did not respond.
     Unreachable(String),
 }
 
 /// The token cache.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens {
-    held: Mutex<HashMap<Purpose, (HeaderValue, Option<Instant>)>>,
+pub(crate) struct TokenCache {
+    held: Mutex<HashMap<TokenKey, (HeaderValue, Option<Instant>)>>,
 }
 
 #[derive(Deserialize)]
-struct Issued {
+struct TokenResponse {
     #[serde(default)]
     token: Option<Secret>,
     #[serde(default)]
@@ -58,72 +58,77 @@ struct Issued {
     expires_in: Option<u64>,
 }
 
-impl Tokens {
-    /// The authorization that was last good for this purpose.
-    pub(crate) fn held(&self, purpose: &Purpose) -> Option<HeaderValue> {
+impl TokenCache {
+    /// The cached authorization, where it has not expired.
+    pub(crate) fn held(&self, key: &TokenKey) -> Option<HeaderValue> {
         let held = self.lock();
-        let (header, until) = held.get(purpose)?;
+        let (header, until) = held.get(key)?;
         until.is_none_or(|until| Instant::now() < until).then(|| header.clone())
     }
 
-    /// Answers a challenge, and keeps the answer for its time.
-    pub(crate) async fn answer(
+    /// Answers a challenge: the header `Authorization` for the next request, which is cached while it is valid.
+    pub(crate) async fn authorize(
         &self,
-        asker: Asker<'_>,
+        transport: Retrying<'_>,
         guard: &Guard,
-        purpose: &Purpose,
+        key: &TokenKey,
         login: &Login,
         challenge: &Challenge,
-    ) -> Result<HeaderValue, Denied> {
-        self.lock().remove(purpose);
+    ) -> Result<HeaderValue, AuthError> {
+        self.lock().remove(key);
         let (text, until) = match challenge {
             Challenge::Basic => {
-                let basic =
-                    login.basic().ok_or_else(|| Denied::Login("it asks for user and password".to_owned()))?;
+                let basic = login.basic().ok_or_else(|| {
+                    AuthError::Login("the registry requires user name and password".to_owned())
+                })?;
                 (format!("Basic {}", basic.expose()), None)
             }
             Challenge::Bearer { realm, service, scope, .. } => {
-                let realm = check_realm(guard, realm, &purpose.registry)?;
-                let scopes = scopes(&purpose.scope, scope.as_deref());
-                let issued = ask(asker, realm, service.as_deref(), &scopes, login).await?;
+                let realm = check_realm(guard, realm, &key.registry)?;
+                let scopes = scopes(&key.scope, scope.as_deref());
+                let issued = request_token(transport, realm, service.as_deref(), &scopes, login).await?;
                 let life = issued.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
                 let slack = (life / 5).min(Duration::from_secs(10));
                 let token = issued.token.or(issued.access_token).filter(|token| !token.expose().is_empty());
-                let token =
-                    token.ok_or_else(|| Denied::Login("the token service issued no token".to_owned()))?;
+                let token = token
+                    .ok_or_else(|| AuthError::Login("the token service returned no token".to_owned()))?;
                 (format!("Bearer {}", token.expose()), Instant::now().checked_add(life.saturating_sub(slack)))
             }
         };
-        let mut header = HeaderValue::try_from(text)
-            .map_err(|_| Denied::Login("the token service issued what no header can hold".to_owned()))?;
+        let mut header = HeaderValue::try_from(text).map_err(|_| {
+            AuthError::Login("the token service returned a token that is not a valid header value".to_owned())
+        })?;
         header.set_sensitive(true);
         let mut held = self.lock();
-        if held.len() >= KEPT {
+        if held.len() >= CACHED {
             held.clear();
         }
-        held.insert(purpose.clone(), (header.clone(), until));
+        held.insert(key.clone(), (header.clone(), until));
         Ok(header)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Purpose, (HeaderValue, Option<Instant>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenKey, (HeaderValue, Option<Instant>)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A login goes to its registry's issuer under https only, unless the registry itself is spoken to over plain HTTP.
-fn check_realm(guard: &Guard, realm: &str, registry: &str) -> Result<Url, Denied> {
-    let url =
-        Url::parse(realm).map_err(|_| Denied::Realm("it names a token service that is no URL".to_owned()))?;
+/// The URL of the token service. A login is sent to it over https only, unless plain HTTP is allowed for the registry
+/// itself.
+fn check_realm(guard: &Guard, realm: &str, registry: &str) -> Result<Url, AuthError> {
+    let url = Url::parse(realm)
+        .map_err(|_| AuthError::Realm("the registry names a token service with an invalid URL".to_owned()))?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let plain = url.scheme() == "http" && guard.plain_http(registry);
     if url.scheme() != "https" && !plain {
-        return Err(Denied::Realm(format!("it names the token service {host}, which is not under https")));
+        return Err(AuthError::Realm(format!("the token service {host} does not use https")));
     }
-    guard.check(&url).map_err(|forbidden| Denied::Realm(format!("it names a token service: {forbidden}")))?;
+    guard
+        .check(&url)
+        .map_err(|forbidden| AuthError::Realm(format!("the token service is not allowed: {forbidden}")))?;
     Ok(url)
 }
 
-/// Our own scope, and the registry's where it speaks of something else.
+/// Our own scope, and those of the registry's scopes that are for other resources.
 fn scopes(ours: &str, theirs: Option<&str>) -> Vec<String> {
     let resource = ours.rsplit_once(':').map_or(ours, |(resource, _)| resource);
     let other = |scope: &&str| scope.rsplit_once(':').map_or(*scope, |(resource, _)| resource) != resource;
@@ -131,56 +136,56 @@ fn scopes(ours: &str, theirs: Option<&str>) -> Vec<String> {
     std::iter::once(ours.to_owned()).chain(theirs).collect()
 }
 
-async fn ask(
-    asker: Asker<'_>,
+async fn request_token(
+    transport: Retrying<'_>,
     realm: Url,
     service: Option<&str>,
     scopes: &[String],
     login: &Login,
-) -> Result<Issued, Denied> {
-    let answer = match login {
+) -> Result<TokenResponse, AuthError> {
+    let response = match login {
         Login::Identity(token) => {
             let grant = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
-            post(asker, realm, service, scopes, &grant).await
+            post(transport, realm, service, scopes, &grant).await
         }
         Login::Anonymous | Login::Password { .. } => {
-            let got = get(asker, realm.clone(), service, scopes, login).await;
+            let got = get(transport, realm.clone(), service, scopes, login).await;
             match (got, login) {
-                // Issuers that know the OAuth 2 flow alone have no GET.
-                (Ok(answer), Login::Password { username, password })
-                    if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) =>
+                // Issuers that support only the OAuth 2 flow have no GET.
+                (Ok(response), Login::Password { username, password })
+                    if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) =>
                 {
                     let user = ("username", username.as_str());
                     let grant = [("grant_type", "password"), user, ("password", password.expose())];
-                    post(asker, realm, service, scopes, &grant).await
+                    post(transport, realm, service, scopes, &grant).await
                 }
                 (got, _) => got,
             }
         }
     };
-    let answer = answer.map_err(|trouble| match trouble {
-        Trouble::Unreachable(text) => {
-            Denied::Unreachable(format!("its token service does not answer: {text}"))
+    let response = response.map_err(|error| match error {
+        TransportError::Unreachable(text) => {
+            AuthError::Unreachable(format!("the token service does not respond: {text}"))
         }
-        other => Denied::Realm(format!("its token service: {other}")),
+        other => AuthError::Realm(format!("the token service: {other}")),
     })?;
-    match answer.status.as_u16() {
-        200..=299 => serde_json::from_slice(&answer.body)
-            .map_err(|_| Denied::Login("the token service's answer is no token".to_owned())),
+    match response.status.as_u16() {
+        200..=299 => serde_json::from_slice(&response.body)
+            .map_err(|_| AuthError::Login("the token service returned an invalid response".to_owned())),
         429 | 500.. => {
-            Err(Denied::Unreachable(format!("its token service answers {}", answer.status.as_u16())))
+            Err(AuthError::Unreachable(format!("the token service returned {}", response.status.as_u16())))
         }
-        status => Err(Denied::Login(format!("its token service answers {status}"))),
+        status => Err(AuthError::Login(format!("the token service returned {status}"))),
     }
 }
 
 async fn get(
-    asker: Asker<'_>,
+    transport: Retrying<'_>,
     mut realm: Url,
     service: Option<&str>,
     scopes: &[String],
     login: &Login,
-) -> Result<Answer, Trouble> {
+) -> Result<Response, TransportError> {
     {
         let mut query = realm.query_pairs_mut();
         query.append_pair("client_id", CLIENT);
@@ -197,17 +202,17 @@ async fn get(
         header.set_sensitive(true);
         Some(header)
     });
-    asker.ask(&Request { authorization, ..Request::get(realm) }).await
+    transport.send(&Request { authorization, ..Request::get(realm) }).await
 }
 
 async fn post(
-    asker: Asker<'_>,
+    transport: Retrying<'_>,
     realm: Url,
     service: Option<&str>,
     scopes: &[String],
     grant: &[(&str, &str)],
-) -> Result<Answer, Trouble> {
-    // A URL's query is the form encoding; the pairs go into the body.
+) -> Result<Response, TransportError> {
+    // A URL's query has the encoding of a form; the pairs are sent in the body.
     let mut form = realm.clone();
     form.set_query(None);
     form.query_pairs_mut()
@@ -217,7 +222,7 @@ async fn post(
         .extend_pairs(service.map(|service| ("service", service)));
     let body = Bytes::from(form.query().unwrap_or_default().to_owned());
     let content = ("application/x-www-form-urlencoded".to_owned(), body);
-    asker.ask(&Request { method: Method::POST, body: Some(content), ..Request::get(realm) }).await
+    transport.send(&Request { method: Method::POST, body: Some(content), ..Request::get(realm) }).await
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One HTTP request as registries want it asked: bounded, guarded, redirected with care, and asked again where that helps.
+//! Sends one HTTP request: bounded in time and size, to allowed addresses only, with redirects and retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Url};
 use tokio_util::sync::CancellationToken;
 
-use crate::guard::{Forbidden, Guard, Resolver};
+use crate::guard::{ForbiddenAddress, Guard, GuardedResolver};
 
-/// The largest answer that is read: the bound that registries put on manifests.
-const ANSWER_BYTES: usize = 4 << 20;
-/// Hops from a registry to where its content lies.
+/// The largest response that is read: the limit that registries set for manifests.
+const RESPONSE_BYTES: usize = 4 << 20;
+/// Redirects followed for one request at most.
 const REDIRECTS: usize = 5;
 /// How often a request is sent at most.
 const ATTEMPTS: u32 = 5;
 /// The wait before the second attempt; it doubles from then on.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait that a registry may ask for; beyond it the answer is taken as final.
+/// The longest wait that a registry may request; beyond it the response is final.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: Method,
@@ -41,59 +41,59 @@ impl Request {
     }
 }
 
-/// What came back.
+/// A response, read whole.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-/// Why nothing came back.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
+pub(crate) enum TransportError {
     #[error(transparent)]
-    Forbidden(Forbidden),
+    Forbidden(ForbiddenAddress),
     #[error("{0}")]
     Unreachable(String),
-    #[error("the answer is larger than {ANSWER_BYTES} bytes")]
+    #[error("the response is larger than {RESPONSE_BYTES} bytes")]
     TooLarge,
     #[error("{0}")]
     Redirect(String),
 }
 
-/// Connections to every registry.
+/// Sends requests to every registry, and keeps connections.
 #[derive(Debug)]
 pub(crate) struct Transport {
     guard: Arc<Guard>,
-    /// For what the operator named.
-    named: Clients,
+    /// For hosts that the operator named.
+    named: HttpClients,
     /// For everything else.
-    others: Clients,
+    others: HttpClients,
 }
 
 #[derive(Debug)]
-struct Clients {
-    /// By the proxies of the environment, where there are any.
-    outward: Client,
-    /// Never by a proxy: for loopback.
+struct HttpClients {
+    /// Uses the proxies of the environment.
+    proxied: Client,
+    /// Uses no proxy: for loopback.
     direct: Client,
 }
 
-/// Somebody who asks with patience, until it is enough.
+/// A transport that retries, until `no_retry` is cancelled.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
+pub(crate) struct Retrying<'a> {
     pub(crate) transport: &'a Transport,
-    pub(crate) enough: &'a CancellationToken,
+    pub(crate) no_retry: &'a CancellationToken,
 }
 
-impl Clients {
+impl HttpClients {
     fn new(
         guard: &Arc<Guard>,
         user_agent: &str,
@@ -104,54 +104,58 @@ impl Clients {
             Client::builder()
                 .user_agent(user_agent)
                 .redirect(reqwest::redirect::Policy::none())
-                .dns_resolver(Arc::new(Resolver { guard: Arc::clone(guard), named }))
+                .dns_resolver(Arc::new(GuardedResolver { guard: Arc::clone(guard), named }))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(within)
         };
-        Ok(Self { outward: builder().build()?, direct: builder().no_proxy().build()? })
+        Ok(Self { proxied: builder().build()?, direct: builder().no_proxy().build()? })
     }
 }
 
 impl Transport {
-    /// Each hop, answer included, has to be over `within` this time.
+    /// Each hop, response included, is limited to `within`.
     pub(crate) fn new(guard: Arc<Guard>, user_agent: &str, within: Duration) -> Result<Self, reqwest::Error> {
-        let clients = |named| Clients::new(&guard, user_agent, within, named);
+        let clients = |named| HttpClients::new(&guard, user_agent, within, named);
         let (named, others) = (clients(true)?, clients(false)?);
         Ok(Self { guard, named, others })
     }
 
-    /// True where a server at this URL speaks HTTP at all.
-    pub(crate) async fn speaks(&self, url: Url) -> bool {
-        let asked =
+    /// True where a server at this URL returns any HTTP response.
+    pub(crate) async fn answers(&self, url: Url) -> bool {
+        let probe =
             tokio::time::timeout(PROBE_TIMEOUT, self.hop(&Request::get(url.clone()), &url, None)).await;
-        matches!(asked, Ok(Ok(_) | Err(Trouble::TooLarge)))
+        matches!(probe, Ok(Ok(_) | Err(TransportError::TooLarge)))
     }
 
-    async fn follow(&self, request: &Request) -> Result<Answer, Trouble> {
+    async fn follow(&self, request: &Request) -> Result<Response, TransportError> {
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS {
             let same_origin = url.origin() == request.url.origin();
             let authorization = request.authorization.as_ref().filter(|_| same_origin);
-            let answer = self.hop(request, &url, authorization).await?;
+            let response = self.hop(request, &url, authorization).await?;
             let repeatable = matches!(request.method, Method::GET | Method::HEAD);
-            let Some(location) = answer.header(LOCATION).filter(|_| answer.status.is_redirection()) else {
-                return Ok(answer);
+            let Some(location) = response.header(LOCATION).filter(|_| response.status.is_redirection())
+            else {
+                return Ok(response);
             };
             if !repeatable {
-                return Err(Trouble::Redirect(
-                    "it sends a write elsewhere, which is not followed".to_owned(),
+                return Err(TransportError::Redirect(
+                    "the registry redirects a write, which is not supported".to_owned(),
                 ));
             }
-            let next =
-                url.join(location).map_err(|_| Trouble::Redirect("it redirects to no URL".to_owned()))?;
+            let next = url.join(location).map_err(|_| {
+                TransportError::Redirect("the registry redirects to an invalid URL".to_owned())
+            })?;
             let plain = next.scheme() == "http" && self.guard.plain_http(&authority(&next));
             if next.scheme() != "https" && !plain {
                 let host = next.host_str().unwrap_or_default();
-                return Err(Trouble::Redirect(format!("it redirects to {host}, which is not under https")));
+                return Err(TransportError::Redirect(format!(
+                    "the registry redirects to {host} without https"
+                )));
             }
             url = next;
         }
-        Err(Trouble::Redirect(format!("it redirects more than {REDIRECTS} times")))
+        Err(TransportError::Redirect(format!("the registry redirects more than {REDIRECTS} times")))
     }
 
     async fn hop(
@@ -159,10 +163,10 @@ impl Transport {
         request: &Request,
         url: &Url,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Trouble> {
-        self.guard.check(url).map_err(Trouble::Forbidden)?;
+    ) -> Result<Response, TransportError> {
+        self.guard.check(url).map_err(TransportError::Forbidden)?;
         let clients = if self.guard.is_named(url) { &self.named } else { &self.others };
-        let client = if Guard::is_direct(url) { &clients.direct } else { &clients.outward };
+        let client = if Guard::is_direct(url) { &clients.direct } else { &clients.proxied };
         let mut builder = client.request(request.method.clone(), url.clone());
         if let Some(accept) = &request.accept {
             builder = builder.header(ACCEPT, accept);
@@ -173,36 +177,36 @@ impl Transport {
         if let Some(authorization) = authorization {
             builder = builder.header(AUTHORIZATION, authorization);
         }
-        let mut response = builder.send().await.map_err(trouble)?;
+        let mut response = builder.send().await.map_err(transport_error)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(trouble)? {
-            if body.len() + chunk.len() > ANSWER_BYTES {
-                return Err(Trouble::TooLarge);
+        while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
+            if body.len() + chunk.len() > RESPONSE_BYTES {
+                return Err(TransportError::TooLarge);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, headers, body: body.freeze() })
+        Ok(Response { status, headers, body: body.freeze() })
     }
 }
 
-impl Asker<'_> {
-    /// Asks, and asks again on 429, on failures of the server's side and of the connection. Every request that we make
-    /// may be repeated. Once it is `enough`, what is under way is waited for and not repeated.
-    pub(crate) async fn ask(self, request: &Request) -> Result<Answer, Trouble> {
+impl Retrying<'_> {
+    /// Sends a request, and retries on 429, on server errors and on connection errors. Every request of this crate is
+    /// idempotent. Once `no_retry` is cancelled, the request in flight is awaited and not retried.
+    pub(crate) async fn send(self, request: &Request) -> Result<Response, TransportError> {
         let mut wait = FIRST_WAIT;
         for _ in 1..ATTEMPTS {
             let (pause, outcome) = match self.transport.follow(request).await {
-                Ok(answer) if worth_repeating(answer.status) => match retry_after(&answer) {
-                    Some(long) if long > LONGEST_WAIT => return Ok(answer),
-                    asked => (asked.unwrap_or_default().max(wait), Ok(answer)),
+                Ok(response) if is_retryable(response.status) => match retry_after(&response) {
+                    Some(long) if long > LONGEST_WAIT => return Ok(response),
+                    asked => (asked.unwrap_or_default().max(wait), Ok(response)),
                 },
-                Err(trouble @ Trouble::Unreachable(_)) => (wait, Err(trouble)),
+                Err(error @ TransportError::Unreachable(_)) => (wait, Err(error)),
                 settled => return settled,
             };
             tokio::select! {
                 biased;
-                () = self.enough.cancelled() => return outcome,
+                () = self.no_retry.cancelled() => return outcome,
                 () = tokio::time::sleep(pause) => {}
             }
             wait *= 2;
@@ -217,36 +221,35 @@ pub(crate) fn authority(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-fn worth_repeating(status: StatusCode) -> bool {
+fn is_retryable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502..=504)
 }
 
-/// Seconds, or a date; a date is measured against the answer's own, so no clock of ours plays a part.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    let text = answer.header(RETRY_AFTER)?.trim();
+/// Seconds, or a date; a date is measured against the response's own, so our own clock is not needed.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.header(RETRY_AFTER)?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
-    let wait = date(text)?.duration_since(date(answer.header(DATE)?)?);
+    let wait = date(text)?.duration_since(date(response.header(DATE)?)?);
     Some(wait.try_into().unwrap_or_default())
 }
 
-/// What went wrong on the way, from the innermost cause: reqwest's own texts repeat the URL, whose query may hold a
-/// signature.
-fn trouble(error: reqwest::Error) -> Trouble {
+/// The error with the text of its innermost cause: reqwest's own texts repeat the URL, whose query may hold a signature.
+fn transport_error(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
-    let kind = if error.is_timeout() { "no answer in time" } else { "the connection failed" };
+    let kind = if error.is_timeout() { "no response in time" } else { "the connection failed" };
     let mut text = None;
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
-        if let Some(forbidden) = cause.downcast_ref::<Forbidden>() {
-            return Trouble::Forbidden(forbidden.clone());
+        if let Some(forbidden) = cause.downcast_ref::<ForbiddenAddress>() {
+            return TransportError::Forbidden(forbidden.clone());
         }
         text = Some(cause.to_string());
         source = cause.source();
     }
-    Trouble::Unreachable(text.map_or_else(|| kind.to_owned(), |text| format!("{kind}: {text}")))
+    TransportError::Unreachable(text.map_or_else(|| kind.to_owned(), |text| format!("{kind}: {text}")))
 }
 
 #[cfg(test)]
@@ -255,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_registry_may_ask_for_seconds_or_name_a_date() {
-        let answer = |after: &'static str| Answer {
+        let response = |after: &'static str| Response {
             status: StatusCode::TOO_MANY_REQUESTS,
             headers: [
                 (RETRY_AFTER, HeaderValue::from_static(after)),
@@ -265,7 +268,7 @@ mod tests {
             .collect(),
             body: Bytes::new(),
         };
-        let wait = |after| retry_after(&answer(after));
+        let wait = |after| retry_after(&response(after));
         assert_eq!(wait("7"), Some(Duration::from_secs(7)));
         assert_eq!(wait("Sun, 22 Nov 2026 18:00:09 GMT"), Some(Duration::from_secs(9)));
         assert_eq!(wait("Sun, 22 Nov 2026 17:00:00 GMT"), Some(Duration::ZERO));

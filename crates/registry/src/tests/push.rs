@@ -7,8 +7,10 @@ use bakery_core::reason::Reason;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::stand_in::{Content, Seen, StandIn, members, never, ok, silence, status, two_images};
-use crate::{Patience, Registry, RegistryError, RegistrySettings};
+use super::stand_in::{
+    RecordedRequest, StandIn, StoredContent, members, never, ok, silence, status, two_images,
+};
+use crate::{Registry, RegistryError, RegistrySettings, Timeouts};
 
 const PUBLISHING: Duration = Duration::from_secs(2);
 const REQUEST: Duration = Duration::from_millis(200);
@@ -16,8 +18,8 @@ const REQUEST: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(30);
 
 fn client() -> Registry {
-    let patience = Patience { request: REQUEST, publishing: PUBLISHING, push_answer: REQUEST };
-    Registry::new(RegistrySettings { loopback_http: true, patience, ..RegistrySettings::default() })
+    let timeouts = Timeouts { request: REQUEST, publishing: PUBLISHING, push_response: REQUEST };
+    Registry::new(RegistrySettings { loopback_http: true, timeouts, ..RegistrySettings::default() })
 }
 
 /// Accepts, says that it is a registry, and answers nothing else.
@@ -33,9 +35,9 @@ enum Push {
 }
 
 /// A registry that answers everything but pushes.
-async fn mute(content: Content, push: Push) -> StandIn {
+async fn mute(content: StoredContent, push: Push) -> StandIn {
     StandIn::start(move |seen, before| {
-        let reads: Vec<Seen> = before.iter().filter(|old| old.method != "PUT").cloned().collect();
+        let reads: Vec<RecordedRequest> = before.iter().filter(|old| old.method != "PUT").cloned().collect();
         match seen.method.as_str() {
             "PUT" => silence(),
             _ => content.serve(seen, if push == Push::Taken { before } else { &reads }),
@@ -105,13 +107,13 @@ async fn a_push_that_nobody_took_is_never_called_cancelled() {
     let before = server.count("PUT");
     let error = withdraw(&server, |server| server.count("PUT") > before).await.unwrap_err();
     assert_eq!(error.reason, Reason::RegistryUnreachable);
-    assert!(error.text.contains("the index is not there (cancelled in the middle"), "{error}");
+    assert!(error.text.contains("the index was not stored (cancelled during the push)"), "{error}");
 }
 
 #[tokio::test]
 async fn a_refused_push_is_said_to_be_refused() {
     let content = two_images().0;
-    let answer = move |seen: &Seen, before: &[Seen]| match seen.method.as_str() {
+    let answer = move |seen: &RecordedRequest, before: &[RecordedRequest]| match seen.method.as_str() {
         "PUT" => status(400),
         _ => content.serve(seen, before),
     };

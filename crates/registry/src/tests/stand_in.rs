@@ -1,4 +1,4 @@
-//! A stand-in for a registry: answers as a test says, and remembers what it was asked.
+//! A stand-in for a registry: responds as a test says, and records the requests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,9 +17,9 @@ use crate::{Member, Registry, RegistrySettings};
 
 pub(super) const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// One request, as it came.
+/// One request, as received.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct RecordedRequest {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) query: String,
@@ -27,22 +27,24 @@ pub(super) struct Seen {
     pub(super) body: String,
 }
 
-type Answer = dyn Fn(&Seen, &[Seen]) -> Response + Send + Sync;
+type Handler = dyn Fn(&RecordedRequest, &[RecordedRequest]) -> Response + Send + Sync;
 
 /// The server. Ends when it is dropped.
 pub(super) struct StandIn {
     pub(super) addr: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<RecordedRequest>>>,
     _task: JoinSet<()>,
 }
 
 impl StandIn {
     /// `answer` gets the request and all that came before it.
-    pub(super) async fn start(answer: impl Fn(&Seen, &[Seen]) -> Response + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(
+        answer: impl Fn(&RecordedRequest, &[RecordedRequest]) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let answer: Arc<Answer> = Arc::new(answer);
+        let seen: Arc<Mutex<Vec<RecordedRequest>>> = Arc::default();
+        let answer: Arc<Handler> = Arc::new(answer);
         let all = Arc::clone(&seen);
         let app = axum::Router::new().fallback(move |request: Request| {
             let (answer, all) = (Arc::clone(&answer), Arc::clone(&all));
@@ -50,7 +52,7 @@ impl StandIn {
                 let (head, body) = request.into_parts();
                 let text = |name| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
                 let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-                let seen = Seen {
+                let seen = RecordedRequest {
                     method: head.method.to_string(),
                     path: head.uri.path().to_owned(),
                     query: head.uri.query().unwrap_or_default().to_owned(),
@@ -63,7 +65,7 @@ impl StandIn {
                     all.push(seen);
                     response
                 };
-                if response.extensions().get::<Never>().is_some() {
+                if response.extensions().get::<NoResponse>().is_some() {
                     std::future::pending::<()>().await;
                 }
                 response
@@ -79,7 +81,7 @@ impl StandIn {
     }
 
     /// The requests so far, without the probe for the scheme.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<RecordedRequest> {
         self.seen.lock().unwrap().iter().filter(|seen| seen.path != "/v2/").cloned().collect()
     }
 
@@ -93,11 +95,11 @@ pub(super) fn client() -> Registry {
 }
 
 #[derive(Clone)]
-struct Never;
+struct NoResponse;
 
-/// No answer at all, for as long as the other side waits.
+/// No response at all, for as long as the client waits.
 pub(super) fn silence() -> Response {
-    Response::builder().extension(Never).body(Body::empty()).unwrap()
+    Response::builder().extension(NoResponse).body(Body::empty()).unwrap()
 }
 
 pub(super) fn never() -> CancellationToken {
@@ -116,11 +118,11 @@ pub(super) fn ok(content_type: &str, body: impl Into<Bytes>) -> Response {
     Response::builder().header("content-type", content_type).body(Body::from(body.into())).unwrap()
 }
 
-/// What a registry holds: paths below `/v2/`.
+/// What the registry stores: paths below `/v2/`.
 #[derive(Clone, Default)]
-pub(super) struct Content(BTreeMap<String, (String, Vec<u8>)>);
+pub(super) struct StoredContent(BTreeMap<String, (String, Vec<u8>)>);
 
-impl Content {
+impl StoredContent {
     /// One image in `repository`; gives the digest of its manifest.
     pub(super) fn image(&mut self, repository: &str, arch: &str, media_type: &str) -> Digest {
         let config = json!({ "os": "linux", "architecture": arch, "rootfs": {} }).to_string().into_bytes();
@@ -137,7 +139,7 @@ impl Content {
     }
 
     /// Answers reads; a write is remembered by the stand-in and read back from there.
-    pub(super) fn serve(&self, seen: &Seen, before: &[Seen]) -> Response {
+    pub(super) fn serve(&self, seen: &RecordedRequest, before: &[RecordedRequest]) -> Response {
         if seen.method == "PUT" {
             return status(201);
         }
@@ -155,8 +157,8 @@ impl Content {
 }
 
 /// Two images in `shop/cart`, ready to be published.
-pub(super) fn two_images() -> (Content, Vec<(Digest, Arch)>) {
-    let mut content = Content::default();
+pub(super) fn two_images() -> (StoredContent, Vec<(Digest, Arch)>) {
+    let mut content = StoredContent::default();
     let digests =
         [Arch::Amd64, Arch::Arm64].map(|arch| (content.image("shop/cart", arch.as_str(), OCI), arch));
     (content, digests.to_vec())

@@ -25,8 +25,6 @@ const REPEATED: &[Repeated] = &[
     Repeated { krate: "core", name: "Place", reason: "being renamed" },
     Repeated { krate: "core", name: "Reader", reason: "being renamed" },
     Repeated { krate: "core", name: "Wrong", reason: "being renamed" },
-    Repeated { krate: "registry", name: "Answer", reason: "being renamed" },
-    Repeated { krate: "registry", name: "Content", reason: "being renamed" },
     Repeated { krate: "server", name: "Batch", reason: "being renamed" },
     Repeated { krate: "server", name: "Core", reason: "being renamed" },
     Repeated { krate: "server", name: "DockerSettings", reason: "being renamed" },
