@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
-use bakery_context::{ContextFolder, held};
+use bakery_context::{ContextFolder, find_in_context};
 use bakery_core::limits;
 use bakery_core::report::{Location, Notice};
 use bakery_core::secret::name_suggests_secret;
@@ -29,7 +29,8 @@ pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -
     let mut found = BTreeSet::new();
     for (file, what) in files {
         // Rules that cannot be read are the packer's to report.
-        let held = folders.iter().filter_map(|folder| held(root, folder, &file).ok().flatten());
+        let found_in = |folder| find_in_context(root, folder, &file).ok().flatten();
+        let held = folders.iter().filter_map(found_in);
         found.extend(held.map(|held| (file.clone(), what, held)));
     }
     let notices = found.into_iter().map(|(file, what, held)| Notice {

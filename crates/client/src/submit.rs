@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use bakery_context::s3::{Put, S3Error, S3Settings, S3Store};
+use bakery_context::s3::{PutOutcome, S3Error, S3Settings, S3Store};
 use bakery_context::{Packed, pack};
 use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
@@ -88,11 +88,11 @@ impl ToBucket {
         let put = store.put_if_absent_until(&self.key, self.blob.path(), stop).await;
         bar.finish_and_clear();
         match put {
-            Ok(Put::Stored) => {
+            Ok(PutOutcome::Stored) => {
                 let size = talk::bytes(self.context.len);
                 talk::say(&format!("sent {size} to bucket {}", self.s3.bucket));
             }
-            Ok(Put::Present) => talk::say("context unchanged, the bucket has it"),
+            Ok(PutOutcome::Present) => talk::say("context unchanged, the bucket has it"),
             Err(S3Error::Stopped { .. }) => return Err(Failure::quiet(Exit::Interrupted)),
             Err(error) => return Err(refused_by_bucket(&error)),
         }

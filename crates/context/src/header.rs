@@ -1,13 +1,13 @@
-//! The tar headers of a canonical archive, and nothing but them.
+//! The tar headers of a canonical archive.
 //!
 //! An archive is canonical when its entries are folders, files and symbolic links in strict byte order of their names
 //! (a folder's name ends in a slash), each below a folder that is listed before it, owned by 0, in the GNU form, padded
-//! with zeros and ended by two empty blocks. [`Header::encode`] is the only writer and the reader accepts only what it
-//! would have written, so there is one archive of a tree and one reading of an archive.
+//! with zeros and ended by two empty blocks. [`Header::encode`] is the only writer, and the reader accepts only what it
+//! would have written: a tree has exactly one archive, and an archive exactly one meaning.
 
-/// Bytes of a tar block.
+/// Size of a tar block in bytes.
 pub(crate) const BLOCK: usize = 512;
-/// Bytes that a name or the target of a link may have; Linux takes no longer path.
+/// Maximum length of a name or of a link's target in bytes; Linux accepts no longer path.
 pub(crate) const NAME_BYTES: usize = 4096;
 
 const NAME: std::ops::Range<usize> = 0..100;
@@ -20,7 +20,7 @@ const LINK: std::ops::Range<usize> = 157..257;
 const LONG_NAME: u8 = b'L';
 const LONG_LINK: u8 = b'K';
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     File { size: u64 },
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 /// One entry of an archive, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Path below the root; a folder's ends in a slash.
+    /// Path below the root; that of a folder ends with a slash.
     pub(crate) name: Vec<u8>,
     pub(crate) kind: Kind,
     /// Permission bits, setuid, setgid and sticky included.
@@ -40,26 +40,26 @@ pub(crate) struct Header {
     pub(crate) mtime: u64,
 }
 
-/// Why bytes are no header of a canonical archive.
+/// Why a header cannot be decoded.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoHeader {
-    #[error("it cannot be read to its end: {0}")]
+pub(crate) enum HeaderError {
+    #[error("it cannot be read: {0}")]
     Read(#[from] std::io::Error),
     #[error("{0}")]
-    Form(&'static str),
+    NotCanonical(&'static str),
 }
 
-/// What stands where a header may stand.
+/// What [`Header::decode`] found.
 #[derive(Debug)]
-pub(crate) enum Next {
-    /// An entry, and the very blocks that announced it.
+pub(crate) enum Decoded {
+    /// An entry, and the blocks it was decoded from.
     Entry(Header, Vec<u8>),
-    /// The two empty blocks.
+    /// The two empty blocks that end the archive.
     End,
 }
 
 impl Header {
-    /// The blocks that announce this entry.
+    /// Encodes the blocks that precede the entry's content.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut blocks = Vec::with_capacity(BLOCK);
         let (kind, size, target) = match &self.kind {
@@ -77,8 +77,8 @@ impl Header {
         blocks
     }
 
-    /// Reads the blocks of one entry.
-    pub(crate) fn decode(from: &mut dyn std::io::Read) -> Result<Next, NoHeader> {
+    /// Decodes the blocks of one entry.
+    pub(crate) fn decode(from: &mut dyn std::io::Read) -> Result<Decoded, HeaderError> {
         let mut raw = Vec::new();
         let (mut name, mut target) = (None, None);
         loop {
@@ -87,27 +87,31 @@ impl Header {
             if raw.is_empty() && head == [0; BLOCK] {
                 from.read_exact(&mut head)?;
                 let end = head == [0; BLOCK];
-                return if end { Ok(Next::End) } else { Err(NoHeader::Form("a single empty block")) };
+                return if end {
+                    Ok(Decoded::End)
+                } else {
+                    Err(HeaderError::NotCanonical("a single empty block"))
+                };
             }
             raw.extend_from_slice(&head);
-            let size = number(&head[SIZE]).ok_or(NoHeader::Form("a size that is no number"))?;
-            let place = match head[KIND] {
+            let size = number(&head[SIZE]).ok_or(HeaderError::NotCanonical("a size that is not a number"))?;
+            let long = match head[KIND] {
                 LONG_NAME => &mut name,
                 LONG_LINK => &mut target,
                 _ => {
                     let header = Self::fields(&head, size, name, target)?;
                     if header.encode() != raw {
-                        return Err(NoHeader::Form("a header that is not in canonical form"));
+                        return Err(HeaderError::NotCanonical("a header that is not in canonical form"));
                     }
-                    return Ok(Next::Entry(header, raw));
+                    return Ok(Decoded::Entry(header, raw));
                 }
             };
             let len = usize::try_from(size).ok().filter(|len| (1..=NAME_BYTES + 1).contains(len));
-            let len = len.ok_or(NoHeader::Form("a name of more than 4096 bytes"))?;
+            let len = len.ok_or(HeaderError::NotCanonical("a name of more than 4096 bytes"))?;
             let start = raw.len();
             raw.resize(start + len.next_multiple_of(BLOCK), 0);
             from.read_exact(&mut raw[start..])?;
-            *place = Some(raw[start..start + len - 1].to_vec());
+            *long = Some(raw[start..start + len - 1].to_vec());
         }
     }
 
@@ -116,26 +120,28 @@ impl Header {
         size: u64,
         name: Option<Vec<u8>>,
         target: Option<Vec<u8>>,
-    ) -> Result<Self, NoHeader> {
+    ) -> Result<Self, HeaderError> {
         let name = name.unwrap_or_else(|| text(&head[NAME]));
         let target = target.unwrap_or_else(|| text(&head[LINK]));
         let kind = match head[KIND] {
             b'0' => Kind::File { size },
             b'5' => Kind::Folder,
             b'2' => Kind::Link { target },
-            b'1' => return Err(NoHeader::Form("a hard link, which no archive of ours holds")),
+            b'1' => return Err(HeaderError::NotCanonical("a hard link, which is not supported")),
             _ => {
-                return Err(NoHeader::Form("an entry that is neither a file, a folder nor a symbolic link"));
+                return Err(HeaderError::NotCanonical(
+                    "an entry that is neither a file nor a folder nor a symbolic link",
+                ));
             }
         };
         let mode = number(&head[MODE]).and_then(|mode| u32::try_from(mode).ok());
-        let mode = mode.filter(|mode| *mode <= 0o7777).ok_or(NoHeader::Form("a mode that is none"))?;
-        let mtime = number(&head[MTIME]).ok_or(NoHeader::Form("a time that is no number"))?;
+        let mode = mode.filter(|mode| *mode <= 0o7777).ok_or(HeaderError::NotCanonical("an invalid mode"))?;
+        let mtime = number(&head[MTIME]).ok_or(HeaderError::NotCanonical("a time that is not a number"))?;
         Ok(Self { name, kind, mode, mtime })
     }
 }
 
-/// A header block with its time set to zero: what the identity of an archive is made of.
+/// A header block with its time set to zero, as the identity of an archive is computed.
 pub(crate) fn timeless(block: &[u8]) -> [u8; BLOCK] {
     let mut out = [0; BLOCK];
     out.copy_from_slice(block);
@@ -144,13 +150,13 @@ pub(crate) fn timeless(block: &[u8]) -> [u8; BLOCK] {
     out
 }
 
-/// Zeros from the end of a content to the end of its last block.
+/// Number of zeros between the end of a content and the end of its last block.
 pub(crate) fn padding(size: u64) -> usize {
     let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
     (BLOCK - over) % BLOCK
 }
 
-/// GNU's form of a name that is too long for its field: an entry of its own before the real one.
+/// Appends a name that is too long for its field in the GNU form: as an entry of its own before the real one.
 fn long(blocks: &mut Vec<u8>, kind: u8, text: &[u8]) {
     let size = text.len() + 1;
     blocks.extend_from_slice(&block(kind, b"././@LongLink", &[], 0o644, size as u64, 0));
@@ -184,7 +190,7 @@ fn cut(field: &mut [u8], text: &[u8]) {
     field[..len].copy_from_slice(&text[..len]);
 }
 
-/// Octal digits and a zero byte; what is too large for them is written in base 256, as GNU tar does.
+/// Writes octal digits and a zero byte; a number that is too large for them is written in base 256, as GNU tar does.
 fn put(field: &mut [u8], number: u64) {
     let digits = field.len() - 1;
     if digits < 21 && number >> (3 * digits) != 0 {
@@ -222,35 +228,35 @@ fn text(field: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn there_and_back(header: &Header) {
+    fn round_trip(header: &Header) {
         let blocks = header.encode();
         assert_eq!(blocks.len() % BLOCK, 0);
         match Header::decode(&mut blocks.as_slice()).unwrap() {
-            Next::Entry(read, raw) => assert_eq!((&read, raw), (header, blocks)),
-            Next::End => panic!("an entry was expected"),
+            Decoded::Entry(read, raw) => assert_eq!((&read, raw), (header, blocks)),
+            Decoded::End => panic!("an entry was expected"),
         }
     }
 
     #[test]
-    fn every_kind_of_header_is_read_back_as_it_was() {
+    fn every_kind_of_header_round_trips() {
         let file = |name: &[u8], size, mtime| Header {
             name: name.to_vec(),
             kind: Kind::File { size },
             mode: 0o4755,
             mtime,
         };
-        there_and_back(&file(b"a", 0, 0));
-        there_and_back(&file(&[b'x'; 100], 511, 1_700_000_000));
-        there_and_back(&file(&[b'x'; 101], 8 << 30, 1 << 40));
-        there_and_back(&file(&[0xff; NAME_BYTES], u64::MAX, u64::MAX));
+        round_trip(&file(b"a", 0, 0));
+        round_trip(&file(&[b'x'; 100], 511, 1_700_000_000));
+        round_trip(&file(&[b'x'; 101], 8 << 30, 1 << 40));
+        round_trip(&file(&[0xff; NAME_BYTES], u64::MAX, u64::MAX));
         let link = |len| Kind::Link { target: vec![b'/'; len] };
         for kind in [Kind::Folder, link(1), link(100), link(101), link(511), link(512)] {
-            there_and_back(&Header { name: b"d/e/".to_vec(), kind, mode: 0, mtime: 7 });
+            round_trip(&Header { name: b"d/e/".to_vec(), kind, mode: 0, mtime: 7 });
         }
     }
 
     #[test]
-    fn a_header_that_others_write_differently_is_refused() {
+    fn a_header_that_is_not_canonical_is_refused() {
         let good = Header { name: b"a".to_vec(), kind: Kind::Folder, mode: 0o755, mtime: 1 }.encode();
         for at in [3, 99, 101, 115, 120, 130, 147, 155, 156, 200, 260, 270, 340, 500] {
             let mut bad = good.clone();
@@ -264,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_all_that_a_timeless_block_lacks() {
+    fn a_timeless_block_differs_only_in_its_time() {
         let at = |mtime| Header { name: b"a/".to_vec(), kind: Kind::Folder, mode: 0o755, mtime }.encode();
         assert_eq!(timeless(&at(12345)).as_slice(), at(0));
     }

@@ -1,21 +1,24 @@
-//! A folder becomes one canonical archive with a name, and travels.
+//! Packs a source folder into one canonical archive, unpacks it, and stores it in S3.
 //!
-//! [`pack`] and [`unpack`] block; call them where blocking is allowed.
+//! [`pack`] and [`unpack`] block; call them where a thread may block.
 
 #![deny(missing_docs)]
 
 mod apply;
+mod byte_path;
 mod header;
 mod identity;
 pub mod ignore;
 mod members;
 mod pack;
+mod pack_error;
 mod rules;
 pub mod s3;
 mod unpack;
 mod walk;
 
 pub use apply::{ApplyError, apply_ignore};
-pub use pack::{PackError, Packed, pack};
-pub use rules::{ContextFolder, Held, RulesError, held};
+pub use pack::{Packed, pack};
+pub use pack_error::PackError;
+pub use rules::{ContextFile, ContextFolder, RulesError, find_in_context};
 pub use unpack::{UnpackError, UnpackLimits, Unpacked, unpack};

@@ -1,4 +1,4 @@
-//! What of a source folder belongs into its archive, by the ignore rules of every context in it.
+//! Decides which entries of a source folder are packed, by the ignore rules of all its contexts.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -6,51 +6,52 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
+use crate::byte_path::{display, join};
 use crate::ignore::{BadLine, IgnoreFile, Trail};
 
-/// Bytes that an ignore file may have.
+/// Maximum size of an ignore file in bytes.
 const IGNORE_FILE_BYTES: u64 = 1 << 20;
 
 /// A build context below a source folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContextFolder {
-    /// Below the source folder; `.` is the source folder itself.
+    /// Relative to the source folder; `.` is the source folder itself.
     pub path: String,
     /// The Dockerfile, relative to the context.
     pub dockerfile: String,
 }
 
-/// A file that lies in a context, as that context names it.
+/// A file in a context.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Held {
-    /// The file, relative to the context.
+pub struct ContextFile {
+    /// The file's path, relative to the context.
     pub path: String,
-    /// The ignore file that could drop it, relative to the source folder; it may not exist yet.
+    /// The ignore file that can exclude it, relative to the source folder. It may not exist yet.
     pub ignore_file: String,
 }
 
-/// Why a context's rules are not known.
+/// Why a context's ignore rules are not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     /// The context or its Dockerfile is not below the source folder.
-    #[error("`{0}` leads out of the source folder")]
+    #[error("`{0}` is outside of the source folder")]
     Outside(String),
     /// The ignore file cannot be read.
-    #[error("{file}: cannot be read: {cause}")]
+    #[error("{file} cannot be read: {cause}")]
     Read {
         /// The file.
         file: String,
-        /// Why.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// The ignore file is larger than any that people write.
-    #[error("{file}: larger than 1 MiB")]
+    /// The ignore file is larger than [`IGNORE_FILE_BYTES`].
+    #[error("{file} is larger than 1 MiB")]
     Large {
         /// The file.
         file: String,
     },
-    /// Lines that are no rules.
-    #[error("{}", render(file, lines))]
+    /// Lines that are not valid rules.
+    #[error("{}", join_lines(file, lines))]
     Lines {
         /// The file.
         file: String,
@@ -63,23 +64,23 @@ impl RulesError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Outside(_) => "choose `--repo` so that every context and Dockerfile lies below it",
-            Self::Read { .. } => "an ignore file is a text file that the caller may read",
-            Self::Large { .. } => "an ignore file is a list of patterns, one a line",
-            Self::Lines { .. } => "the patterns are those of Docker's `.dockerignore`",
+            Self::Outside(_) => "choose `--repo` so that it contains every context and Dockerfile",
+            Self::Read { .. } => "it must be a text file that you can read",
+            Self::Large { .. } => "an ignore file is a list of patterns, one per line",
+            Self::Lines { .. } => "patterns have the syntax of Docker's `.dockerignore`",
         }
     }
 }
 
-fn render(file: &str, lines: &[BadLine]) -> String {
+fn join_lines(file: &str, lines: &[BadLine]) -> String {
     let lines: Vec<_> = lines.iter().map(|bad| format!("{file}: {bad}")).collect();
     lines.join("\n")
 }
 
-/// The rules of all contexts of one source folder.
+/// The ignore rules of all contexts of one source folder.
 ///
-/// A path is left out where at least one context holds it and every context that holds it ignores it. The Dockerfiles
-/// and the ignore files themselves always stay.
+/// A path is excluded if at least one context contains it and every context that contains it ignores it. The Dockerfiles
+/// and the ignore files themselves are always kept.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     contexts: Vec<Context>,
@@ -88,37 +89,37 @@ pub(crate) struct Rules {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Context {
-    /// Empty = the source folder itself.
+    /// Empty for the source folder itself.
     path: Vec<u8>,
     ignore: IgnoreFile,
-    /// Where its rules come from, or would.
+    /// The ignore file with its rules; it may not exist.
     file: Vec<u8>,
 }
 
-/// The contexts that hold a folder, and what each of them says of it.
+/// The contexts that contain a folder, each with the rules that match it.
 #[derive(Debug)]
 pub(crate) struct Scope(Vec<(usize, Trail)>);
 
-/// A folder, as the rules see it.
+/// How the rules judge a folder.
 #[derive(Debug)]
-pub(crate) struct Entered {
+pub(crate) struct FolderVerdict {
     pub(crate) scope: Scope,
-    /// It stays only for the sake of what lies in it.
-    pub(crate) dropped: bool,
-    /// Nothing in it stays.
-    pub(crate) barren: bool,
+    /// The folder is packed only if something below it is.
+    pub(crate) excluded: bool,
+    /// Nothing below it can be included, so it need not be walked.
+    pub(crate) prunable: bool,
 }
 
 impl Rules {
-    /// Reads the ignore files: `<Dockerfile>.dockerignore` where it exists, else the context's `.dockerignore`. A context
-    /// that does not exist (a pre-script may make it) has no rules.
+    /// Reads each context's ignore file: `<Dockerfile>.dockerignore` if it exists, else `.dockerignore`. A context that does
+    /// not exist (a pre-script may create it) has no rules.
     pub(crate) fn read(root: &Path, folders: &[ContextFolder]) -> Result<Self, RulesError> {
         let mut rules = Self::default();
         for folder in folders {
-            let named = below(&folder.path).ok_or_else(|| RulesError::Outside(folder.path.clone()))?;
+            let named = normalise(&folder.path).ok_or_else(|| RulesError::Outside(folder.path.clone()))?;
             let context = rules.resolve(root, &named)?;
             let dockerfile = if folder.dockerfile.is_empty() { "Dockerfile" } else { &folder.dockerfile };
-            let dockerfile = below(&format!("./{}/{dockerfile}", folder.path))
+            let dockerfile = normalise(&format!("./{}/{dockerfile}", folder.path))
                 .ok_or_else(|| RulesError::Outside(dockerfile.to_owned()))?;
             let own = [dockerfile.as_slice(), b".dockerignore"].concat();
             let shared = join(&named, b".dockerignore");
@@ -127,7 +128,7 @@ impl Rules {
             for file in [&own, &shared] {
                 let real = rules.resolve(root, file)?;
                 if ignore.is_none() {
-                    let parsed = read_ignore_file(root, &real, &String::from_utf8_lossy(file))?;
+                    let parsed = read_ignore_file(root, &real, &display(file))?;
                     ignore = parsed.map(|parsed| (parsed, file.clone()));
                 }
             }
@@ -146,53 +147,53 @@ impl Rules {
         Scope(self.rooted_at(b"").collect())
     }
 
-    /// Is this entry (no folder) of a folder with this scope left out?
-    pub(crate) fn drops(&self, parent: &Scope, path: &[u8]) -> bool {
+    /// Whether an entry that is not a folder is excluded; `parent` is the scope of its folder.
+    pub(crate) fn excludes(&self, parent: &Scope, path: &[u8]) -> bool {
         let ignored = |(at, trail): &(usize, Trail)| {
             self.contexts[*at].ignore.ignores_in(trail, self.inside(*at, path))
         };
         !parent.0.is_empty() && parent.0.iter().all(ignored) && !self.keep.contains(path)
     }
 
-    /// Steps into a folder.
-    pub(crate) fn enter(&self, parent: &Scope, path: &[u8]) -> Entered {
-        let (mut dropped, mut barren) = (!parent.0.is_empty(), true);
+    /// Judges a folder; `parent` is the scope of the folder that contains it.
+    pub(crate) fn enter(&self, parent: &Scope, path: &[u8]) -> FolderVerdict {
+        let (mut excluded, mut prunable) = (!parent.0.is_empty(), true);
         let mut scope = Vec::with_capacity(parent.0.len());
         for (at, trail) in &parent.0 {
             let (ignore, inside) = (&self.contexts[*at].ignore, self.inside(*at, path));
             let ignored = ignore.ignores_in(trail, inside);
             let trail = ignore.enter(trail, inside);
-            dropped &= ignored;
-            barren &= ignored && !ignore.may_keep_below(&trail, inside);
+            excluded &= ignored;
+            prunable &= ignored && !ignore.may_keep_below(&trail, inside);
             scope.push((*at, trail));
         }
         let before = scope.len();
         scope.extend(self.rooted_at(path));
-        dropped &= scope.len() == before && !self.keep.contains(path);
+        excluded &= scope.len() == before && !self.keep.contains(path);
         let below = [path, b"/"].concat();
         let kept_below = self.keep.range(below.clone()..).next().is_some_and(|kept| kept.starts_with(&below));
         let context_below = self.contexts.iter().any(|context| context.path.starts_with(&below));
-        barren &= dropped && !kept_below && !context_below;
-        Entered { scope: Scope(scope), dropped, barren }
+        prunable &= excluded && !kept_below && !context_below;
+        FolderVerdict { scope: Scope(scope), excluded, prunable }
     }
 
-    /// The file at `path` as the first context that holds it names it; `None` where none holds it, or all drop it.
-    fn held(&self, path: &[u8]) -> Option<Held> {
+    /// The file at `path` in the first context that contains it; `None` if no context contains it or all exclude it.
+    fn find(&self, path: &[u8]) -> Option<ContextFile> {
         let mut scope = self.root();
         for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             scope = self.enter(&scope, &path[..end]).scope;
         }
-        let (at, _) = scope.0.first().filter(|_| !self.drops(&scope, path))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Some(Held { path: text(self.inside(*at, path)), ignore_file: text(&self.contexts[*at].file) })
+        let (at, _) = scope.0.first().filter(|_| !self.excludes(&scope, path))?;
+        let ignore_file = display(&self.contexts[*at].file);
+        Some(ContextFile { path: display(self.inside(*at, path)), ignore_file })
     }
 
     fn rooted_at(&self, path: &[u8]) -> impl Iterator<Item = (usize, Trail)> {
-        let at_home = self.contexts.iter().enumerate().filter(move |(_, context)| context.path == path);
-        at_home.map(|(at, context)| (at, context.ignore.root()))
+        let here = self.contexts.iter().enumerate().filter(move |(_, context)| context.path == path);
+        here.map(|(at, context)| (at, context.ignore.root()))
     }
 
-    /// A path as the context that holds it names it.
+    /// A path of the source folder, relative to the context that contains it.
     fn inside<'p>(&self, at: usize, path: &'p [u8]) -> &'p [u8] {
         match self.contexts[at].path.len() {
             0 => path,
@@ -200,7 +201,7 @@ impl Rules {
         }
     }
 
-    /// Where a path really is below the root; links on the way are kept, since whoever unpacks takes the same way.
+    /// Resolves links in a path below the root. The links are kept in the archive, because the task resolves them again.
     fn resolve(&mut self, root: &Path, path: &[u8]) -> Result<Vec<u8>, RulesError> {
         let mut is_linked = false;
         for end in (0..=path.len()).filter(|end| path.get(*end).is_none_or(|byte| *byte == b'/')) {
@@ -215,7 +216,7 @@ impl Rules {
         if !is_linked {
             return Ok(path.to_vec());
         }
-        let shown = String::from_utf8_lossy(path).into_owned();
+        let shown = display(path);
         let real = root.canonicalize().and_then(|root| {
             let real = root.join(OsStr::from_bytes(path)).canonicalize()?;
             Ok(real.strip_prefix(&root).map(|below| below.as_os_str().to_owned().into_vec()).ok())
@@ -232,14 +233,18 @@ impl Rules {
     }
 }
 
-/// Whether a build of this context can copy the file at `path` (relative to the source folder, in its shortest form) into
-/// an image: it lies inside, and the context's rules do not drop it.
-pub fn held(root: &Path, folder: &ContextFolder, path: &str) -> Result<Option<Held>, RulesError> {
-    Ok(Rules::read(root, std::slice::from_ref(folder))?.held(path.as_bytes()))
+/// The file at `path` (relative to the source folder, normalised) if a build of this context can copy it into an image:
+/// the context contains it and its rules do not exclude it.
+pub fn find_in_context(
+    root: &Path,
+    folder: &ContextFolder,
+    path: &str,
+) -> Result<Option<ContextFile>, RulesError> {
+    Ok(Rules::read(root, std::slice::from_ref(folder))?.find(path.as_bytes()))
 }
 
-/// A path below the root in its shortest form, empty for the root; `None` where it leads out.
-fn below(path: &str) -> Option<Vec<u8>> {
+/// Normalises a path below the root; empty for the root, `None` if the path leads outside.
+fn normalise(path: &str) -> Option<Vec<u8>> {
     let mut parts: Vec<&str> = Vec::new();
     if path.starts_with('/') {
         return None;
@@ -256,10 +261,6 @@ fn below(path: &str) -> Option<Vec<u8>> {
     Some(parts.join("/").into_bytes())
 }
 
-pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
-    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
-}
-
 fn read_ignore_file(root: &Path, path: &[u8], shown: &str) -> Result<Option<IgnoreFile>, RulesError> {
     let full = root.join(OsStr::from_bytes(path));
     let file = || shown.to_owned();
@@ -268,7 +269,7 @@ fn read_ignore_file(root: &Path, path: &[u8], shown: &str) -> Result<Option<Igno
             return Ok(None);
         }
         Ok(meta) if !meta.is_file() => {
-            let cause = io::Error::other("it is not a file");
+            let cause = io::Error::other("not a regular file");
             return Err(RulesError::Read { file: file(), cause });
         }
         _ => {}

@@ -1,4 +1,4 @@
-//! A canonical archive becomes a folder again, whoever made the archive.
+//! Unpacks a canonical archive into a folder. The archive is not trusted.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -14,17 +14,18 @@ use flate2::read::MultiGzDecoder;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use sha2::{Digest as _, Sha256};
 
-use crate::header::{self, BLOCK, Header, Kind, NAME_BYTES, Next, NoHeader};
+use crate::byte_path::display;
+use crate::header::{self, BLOCK, Decoded, Header, HeaderError, Kind, NAME_BYTES};
 use crate::identity::Identity;
 
-/// What an archive may make of itself.
+/// Limits for the content of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnpackLimits {
-    /// Files, folders and links.
+    /// Maximum number of files, folders and links.
     pub entries: u64,
-    /// Bytes of all files.
+    /// Maximum total size of all files in bytes.
     pub bytes: u64,
-    /// Bytes of a single file.
+    /// Maximum size of a single file in bytes.
     pub entry_bytes: u64,
 }
 
@@ -38,10 +39,10 @@ impl Default for UnpackLimits {
     }
 }
 
-/// What [`unpack`] has found.
+/// What [`unpack`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Identity of the tree, computed anew: compare it with the one that was asked for before the tree is used.
+    /// Identity of the tree, computed from the content: compare it with the expected one before using the tree.
     pub id: Digest,
     /// SHA-256 of the tar.gz.
     pub sha256: Digest,
@@ -53,41 +54,41 @@ pub struct Unpacked {
     pub bytes: u64,
 }
 
-/// Why an archive was not unpacked, or not to its end.
+/// Why an archive was not unpacked completely.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// The archive is cut off, damaged or not in the form that [`crate::pack`] gives it.
-    #[error("the archive is broken after {entries} entries: {problem}{}", because(cause.as_ref()))]
+    /// The archive is truncated, damaged or not in the form that [`crate::pack`] writes.
+    #[error("the archive is not valid after {entries} entries: {problem}{}", colon(cause.as_ref()))]
     Broken {
-        /// Entries that were well.
+        /// Number of valid entries before it.
         entries: u64,
-        /// What is wrong with the next.
+        /// What is wrong.
         problem: String,
-        /// The reader's own error, where it had one: of a download, for one.
+        /// The reader's error, if it returned one, such as a failed download.
         cause: Option<io::Error>,
     },
-    /// An entry that would lie outside of the folder, or beside its place in the order.
+    /// An entry that would be outside of the folder, or is out of order.
     #[error("the archive is refused: entry `{name}` {problem}")]
     Refused {
-        /// As the archive spells it.
+        /// As it is in the archive.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with it; continues a sentence that starts with the entry.
         problem: &'static str,
     },
-    /// Past one of the [`UnpackLimits`].
+    /// One of the [`UnpackLimits`] is exceeded.
     #[error("the archive is refused: it has more than {limit} {of}")]
     Limit {
         /// The limit.
         limit: u64,
-        /// Its unit and thing.
+        /// What it limits.
         of: &'static str,
     },
-    /// The folder cannot be written: a full disk, for one.
-    #[error("`{}`: cannot be written: {cause}", path.display())]
+    /// A file or folder cannot be written, for example because the disk is full.
+    #[error("`{}` cannot be written: {cause}", path.display())]
     Write {
-        /// What was being written.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         cause: io::Error,
     },
 }
@@ -99,34 +100,38 @@ impl UnpackError {
             Self::Broken { .. } | Self::Refused { .. } => {
                 "pack and send the context again with bakery-client"
             }
-            Self::Limit { .. } => "leave out by `.dockerignore` what the build does not need",
-            Self::Write { .. } => "is the disk full, and may the caller write there?",
+            Self::Limit { .. } => "exclude what the build does not need in `.dockerignore`",
+            Self::Write { .. } => "check the free disk space and the permissions of the folder",
         }
     }
 }
 
-/// Unpacks a tar.gz into `dest`, which is made where it does not exist; nothing that exists is overwritten.
+/// Unpacks a tar.gz into `dest`, which is created if it does not exist. Nothing that exists is overwritten.
 ///
-/// Nothing is written outside of `dest`, and nothing through a link: every entry lies in a folder that this very call has
-/// made. Modes and times are restored, owners are the caller. Blocks. On an error what was unpacked so far stays.
+/// Nothing is written outside of `dest` or through a link: every entry is in a folder that this call created. Modes and
+/// times are restored; the caller owns everything. Blocks. On an error, what was unpacked so far is kept.
 pub fn unpack(blob: impl Read, dest: &Path, limits: &UnpackLimits) -> Result<Unpacked, UnpackError> {
-    let mut blob = Counted { inner: blob, sha256: Sha256::new(), len: 0 };
+    let mut blob = HashingReader { inner: blob, sha256: Sha256::new(), len: 0 };
     let mut tar = MultiGzDecoder::new(&mut blob);
-    let mut tree = Tree::new(dest, *limits)?;
+    let mut unpacker = Unpacker::new(dest, *limits)?;
     loop {
-        let broken = |tree: &Tree, problem: String, cause| UnpackError::Broken {
-            entries: tree.entries,
+        let broken = |unpacker: &Unpacker, problem: String, cause| UnpackError::Broken {
+            entries: unpacker.entries,
             problem,
             cause,
         };
         match Header::decode(&mut tar) {
-            Ok(Next::Entry(header, blocks)) => tree.add(&header, &blocks, &mut tar)?,
-            Ok(Next::End) => break,
-            Err(NoHeader::Form(problem)) => return Err(broken(&tree, problem.to_owned(), None)),
-            Err(NoHeader::Read(cause)) => return Err(broken(&tree, CUT.to_owned(), Some(cause))),
+            Ok(Decoded::Entry(header, blocks)) => unpacker.add(&header, &blocks, &mut tar)?,
+            Ok(Decoded::End) => break,
+            Err(HeaderError::NotCanonical(problem)) => {
+                return Err(broken(&unpacker, problem.to_owned(), None));
+            }
+            Err(HeaderError::Read(cause)) => {
+                return Err(broken(&unpacker, TRUNCATED.to_owned(), Some(cause)));
+            }
         }
     }
-    let (entries, bytes, id) = tree.finish(&mut tar)?;
+    let (entries, bytes, id) = unpacker.finish(&mut tar)?;
     Ok(Unpacked {
         id,
         sha256: Digest::from_sha256(&blob.sha256.finalize().into()),
@@ -136,26 +141,26 @@ pub fn unpack(blob: impl Read, dest: &Path, limits: &UnpackLimits) -> Result<Unp
     })
 }
 
-fn because(cause: Option<&io::Error>) -> String {
+fn colon(cause: Option<&io::Error>) -> String {
     cause.map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
-const CUT: &str = "it cannot be read on";
+const TRUNCATED: &str = "it cannot be read further";
 
-/// The folder being made.
-struct Tree<'d> {
+/// Writes one archive's entries.
+struct Unpacker<'d> {
     dest: &'d Path,
     limits: UnpackLimits,
     entries: u64,
     bytes: u64,
     identity: Identity,
     last: Vec<u8>,
-    /// The folders from `dest` down to the last entry; their modes and times are set when they are left.
+    /// The folders from `dest` down to the last entry; their modes and times are set when they are closed.
     open: Vec<Header>,
     buffer: Vec<u8>,
 }
 
-impl<'d> Tree<'d> {
+impl<'d> Unpacker<'d> {
     fn new(dest: &'d Path, limits: UnpackLimits) -> Result<Self, UnpackError> {
         fs::create_dir_all(dest).map_err(|cause| UnpackError::Write { path: dest.to_path_buf(), cause })?;
         let buffer = vec![0; 128 << 10];
@@ -189,40 +194,38 @@ impl<'d> Tree<'d> {
         Ok(())
     }
 
-    /// Everything that may be said of an entry before anything is written.
+    /// Validates an entry before anything is written.
     fn check(&mut self, header: &Header) -> Result<(), UnpackError> {
-        let refused = |problem| {
-            Err(UnpackError::Refused { name: String::from_utf8_lossy(&header.name).into_owned(), problem })
-        };
+        let refused = |problem| Err(UnpackError::Refused { name: display(&header.name), problem });
         let name = header.name.as_slice();
         let stem = match (&header.kind, name.strip_suffix(b"/")) {
             (Kind::Folder, Some(stem)) => stem,
-            (Kind::Folder, None) => return refused("is a folder without a slash at its end"),
+            (Kind::Folder, None) => return refused("is a folder whose name does not end with a slash"),
             (_, _) => name,
         };
         if name.len() > NAME_BYTES || name.contains(&0) {
-            return refused("has no name that a file can have");
+            return refused("has a name that is not a valid file name");
         }
         if stem.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
-            return refused("leads out of its folder or goes a roundabout way");
+            return refused("has a path that is not normalised or leads outside");
         }
         if let Kind::Link { target } = &header.kind
             && (target.is_empty() || target.contains(&0) || target.len() > NAME_BYTES)
         {
-            return refused("is a link with a target that none can have");
+            return refused("is a link whose target is not valid");
         }
         if i64::try_from(header.mtime).is_err() {
-            return refused("has a time that none can have");
+            return refused("has a time that is out of range");
         }
         if name <= self.last.as_slice() {
             return refused("is listed twice or out of order");
         }
         let parent = stem.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         while self.open.last().is_some_and(|open| !name.starts_with(&open.name)) {
-            self.leave()?;
+            self.close_folder()?;
         }
         if self.open.last().map_or(&[][..], |open| &open.name) != &name[..parent] {
-            return refused("lies in a folder that the archive does not hold");
+            return refused("is in a folder that the archive does not contain");
         }
         if let Kind::File { size } = header.kind {
             if size > self.limits.entry_bytes {
@@ -245,10 +248,10 @@ impl<'d> Tree<'d> {
     ) -> Result<(), UnpackError> {
         let write = |cause| UnpackError::Write { path: path.to_path_buf(), cause };
         let cut = |cause: io::Error, entries| {
-            let problem = format!("{CUT} within `{}`", String::from_utf8_lossy(&header.name));
+            let problem = format!("{TRUNCATED} within `{}`", display(&header.name));
             UnpackError::Broken { entries, problem, cause: Some(cause) }
         };
-        // A new file or none: whatever already has the name, a link above all, is not touched.
+        // Only a new file: nothing that already has the name, such as a link, is touched.
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(write)?;
         let mut left = size;
@@ -263,36 +266,36 @@ impl<'d> Tree<'d> {
         let padding = &mut padding[..header::padding(size)];
         tar.read_exact(padding).map_err(|e| cut(e, self.entries))?;
         if padding.iter().any(|byte| *byte != 0) {
-            let problem = "padding that is not empty".to_owned();
+            let problem = "padding that is not zero".to_owned();
             return Err(UnpackError::Broken { entries: self.entries, problem, cause: None });
         }
         self.identity.content(padding);
-        settle(&file, header).map_err(write)
+        restore_metadata(&file, header).map_err(write)
     }
 
-    /// Sets mode and time of the innermost open folder: nothing is written into it any more.
-    fn leave(&mut self) -> Result<(), UnpackError> {
+    /// Sets mode and time of the innermost open folder; nothing is written into it after that.
+    fn close_folder(&mut self) -> Result<(), UnpackError> {
         let Some(header) = self.open.pop() else { return Ok(()) };
         let path = self.dest.join(OsStr::from_bytes(&header.name));
         File::open(&path)
-            .and_then(|folder| settle(&folder, &header))
+            .and_then(|folder| restore_metadata(&folder, &header))
             .map_err(|cause| UnpackError::Write { path, cause })
     }
 
-    /// Leaves all folders, and reads on to make sure that nothing follows.
+    /// Closes all folders and checks that nothing follows the archive.
     fn finish(mut self, tar: &mut dyn Read) -> Result<(u64, u64, Digest), UnpackError> {
         while !self.open.is_empty() {
-            self.leave()?;
+            self.close_folder()?;
         }
         let (entries, mut more) = (self.entries, [0]);
         match tar.read(&mut more) {
             Ok(0) => {}
             Ok(_) => {
-                let problem = "bytes follow its end".to_owned();
+                let problem = "it has data after its end".to_owned();
                 return Err(UnpackError::Broken { entries, problem, cause: None });
             }
             Err(cause) => {
-                let problem = CUT.to_owned();
+                let problem = TRUNCATED.to_owned();
                 return Err(UnpackError::Broken { entries, problem, cause: Some(cause) });
             }
         }
@@ -301,20 +304,20 @@ impl<'d> Tree<'d> {
     }
 }
 
-fn settle(file: &File, header: &Header) -> io::Result<()> {
+fn restore_metadata(file: &File, header: &Header) -> io::Result<()> {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(header.mtime))?;
-    // The last thing: writing to a file takes its setuid bit away.
+    // Last: writing to a file clears its setuid bit.
     file.set_permissions(Permissions::from_mode(header.mode))
 }
 
 /// Hashes and counts a blob while it is read.
-struct Counted<R> {
+struct HashingReader<R> {
     inner: R,
     sha256: Sha256,
     len: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.inner.read(buffer)?;
         self.sha256.update(&buffer[..got]);

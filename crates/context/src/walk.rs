@@ -1,4 +1,4 @@
-//! A source folder, entry by entry, in canonical order.
+//! Walks a source folder entry by entry, in the order of the archive.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use crate::byte_path::{display, join};
 use crate::header::{Header, Kind};
-use crate::pack::PackError;
-use crate::rules::{Rules, Scope, join};
+use crate::pack_error::PackError;
+use crate::rules::{Rules, Scope};
 
-/// Lines about single entries that are kept; the rest is counted.
+/// Maximum number of notices that are kept; further ones are only counted.
 const NOTICES: usize = 20;
 
-/// What was left out or looks odd, without being an error.
+/// Messages about entries that were left out or changed while they were packed.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     lines: Vec<String>,
@@ -26,7 +27,7 @@ pub(crate) struct Notices {
 impl Notices {
     pub(crate) fn add(&mut self, path: &[u8], text: &str) {
         if self.lines.len() < NOTICES {
-            self.lines.push(format!("`{}` {text}", String::from_utf8_lossy(path)));
+            self.lines.push(format!("`{}` {text}", display(path)));
         } else {
             self.more += 1;
         }
@@ -40,10 +41,10 @@ impl Notices {
     }
 }
 
-/// Takes the entries: a header, and the open file where it announces content.
+/// Receives the entries: a header, and the open file if the entry has content.
 pub(crate) type Visit<'v> = dyn FnMut(&Header, Option<File>, &mut Notices) -> Result<(), PackError> + 'v;
 
-/// Memory is bounded by the open folders and their entries' names, never by the tree.
+/// A walk in progress. Its memory is bounded by the folders from the root to the current entry and by the names in them.
 pub(crate) struct Walk<'w> {
     root: &'w Path,
     rules: &'w Rules,
@@ -55,13 +56,14 @@ pub(crate) struct Walk<'w> {
 struct Folder {
     path: Vec<u8>,
     scope: Scope,
-    /// Still to come, last one first.
+    /// Not yet visited, in reverse order.
     children: Vec<Child>,
-    /// Its own entry where it has not been visited: ignored, so it waits for an entry that is not.
-    waiting: Option<Header>,
+    /// The folder's own entry as long as it has not been visited: an excluded folder is visited only if something below
+    /// it is included.
+    deferred: Option<Header>,
 }
 
-/// A name, with a slash at its end where it is a folder's: so bytewise order is the order of the archive.
+/// A name, with a slash at the end if it is a folder: in this form bytewise order is the order of the archive.
 struct Child(Vec<u8>);
 
 impl<'w> Walk<'w> {
@@ -69,14 +71,14 @@ impl<'w> Walk<'w> {
         Self { root, rules, visit, notices: Notices::default(), folders: Vec::new() }
     }
 
-    /// Visits everything that belongs into the archive.
+    /// Visits everything that belongs in the archive.
     pub(crate) fn run(mut self) -> Result<Notices, PackError> {
         let is_folder = fs::metadata(self.root)
             .and_then(|meta| if meta.is_dir() { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) });
         let children = is_folder.and_then(|()| list(self.root));
         let children = children.map_err(|cause| PackError::Root { path: self.root.to_path_buf(), cause })?;
         let scope = self.rules.root();
-        self.folders.push(Folder { path: Vec::new(), scope, children, waiting: None });
+        self.folders.push(Folder { path: Vec::new(), scope, children, deferred: None });
         while let Some(folder) = self.folders.last_mut() {
             let Some(Child(name)) = folder.children.pop() else {
                 self.folders.pop();
@@ -87,7 +89,7 @@ impl<'w> Walk<'w> {
                 self.enter(path)?;
             } else {
                 let path = join(&folder.path, &name);
-                if !self.rules.drops(&folder.scope, &path) {
+                if !self.rules.excludes(&folder.scope, &path) {
                     self.leaf(path)?;
                 }
             }
@@ -96,27 +98,26 @@ impl<'w> Walk<'w> {
     }
 
     fn enter(&mut self, path: Vec<u8>) -> Result<(), PackError> {
-        // Git never tracks a path with such a part: it is git's own, never a source.
+        // Git itself never tracks a path with such a part, so it is never part of the source.
         if path.ends_with(b".git") && (path.len() == 4 || path[path.len() - 5] == b'/') {
             return Ok(());
         }
         let Some(parent) = self.folders.last() else { return Ok(()) };
         let entered = self.rules.enter(&parent.scope, &path);
-        if entered.barren {
+        if entered.prunable {
             return Ok(());
         }
         let full = self.full(&path);
         let found = fs::symlink_metadata(&full).and_then(|meta| Ok((meta, list(&full)?)));
-        let Some((meta, children)) = self.there(&path, found)? else { return Ok(()) };
-        let waiting = Header {
+        let Some((meta, children)) = self.existing(&path, found)? else { return Ok(()) };
+        let own = Header {
             name: [path.as_slice(), b"/"].concat(),
             kind: Kind::Folder,
             mode: mode(&meta),
             mtime: mtime(&meta),
         };
-        let (scope, waiting) = (entered.scope, Some(waiting));
-        self.folders.push(Folder { path, scope, children, waiting });
-        if entered.dropped { Ok(()) } else { self.visit_waiting() }
+        self.folders.push(Folder { path, scope: entered.scope, children, deferred: Some(own) });
+        if entered.excluded { Ok(()) } else { self.visit_deferred() }
     }
 
     fn leaf(&mut self, path: Vec<u8>) -> Result<(), PackError> {
@@ -124,7 +125,7 @@ impl<'w> Walk<'w> {
             return Ok(());
         }
         let full = self.full(&path);
-        // Files are by far the most: open at once, and ask what it was only where that fails.
+        // Most entries are files: open first, and query the type only if that fails.
         let opened = fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
@@ -133,48 +134,48 @@ impl<'w> Walk<'w> {
         let (kind, meta, file) = match opened {
             Ok((file, meta)) if meta.is_file() => (Kind::File { size: meta.len() }, meta, Some(file)),
             Ok(_) => {
-                self.notices.add(&path, NO_SOURCE);
+                self.notices.add(&path, NOT_PACKABLE);
                 return Ok(());
             }
             Err(error) => {
-                let Some(meta) = self.there(&path, fs::symlink_metadata(&full))? else { return Ok(()) };
+                let Some(meta) = self.existing(&path, fs::symlink_metadata(&full))? else { return Ok(()) };
                 if meta.is_symlink() {
-                    let Some(target) = self.there(&path, fs::read_link(&full))? else { return Ok(()) };
+                    let Some(target) = self.existing(&path, fs::read_link(&full))? else { return Ok(()) };
                     (Kind::Link { target: target.into_os_string().into_vec() }, meta, None)
                 } else if meta.is_file() {
-                    return Err(PackError::Read { path: shown(&path), cause: error });
+                    return Err(PackError::Read { path: display(&path), cause: error });
                 } else {
-                    self.notices.add(&path, NO_SOURCE);
+                    self.notices.add(&path, NOT_PACKABLE);
                     return Ok(());
                 }
             }
         };
         let mode = if file.is_some() { mode(&meta) } else { 0o777 };
-        self.visit_waiting()?;
+        self.visit_deferred()?;
         let header = Header { name: path, kind, mode, mtime: mtime(&meta) };
         (self.visit)(&header, file, &mut self.notices)
     }
 
-    /// Visits the folders on the way down that had been waiting.
-    fn visit_waiting(&mut self) -> Result<(), PackError> {
-        let first = self.folders.iter().rposition(|folder| folder.waiting.is_none()).map_or(0, |at| at + 1);
+    /// Visits the deferred folders from the root to the current one.
+    fn visit_deferred(&mut self) -> Result<(), PackError> {
+        let first = self.folders.iter().rposition(|folder| folder.deferred.is_none()).map_or(0, |at| at + 1);
         for folder in &mut self.folders[first..] {
-            if let Some(header) = folder.waiting.take() {
+            if let Some(header) = folder.deferred.take() {
                 (self.visit)(&header, None, &mut self.notices)?;
             }
         }
         Ok(())
     }
 
-    /// What has vanished since its folder was listed is as if it had vanished before.
-    fn there<T>(&mut self, path: &[u8], found: io::Result<T>) -> Result<Option<T>, PackError> {
+    /// `None`, with a notice, for an entry that was removed after its folder was listed.
+    fn existing<T>(&mut self, path: &[u8], found: io::Result<T>) -> Result<Option<T>, PackError> {
         match found {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.notices.add(path, "vanished while the source was packed: left out");
+                self.notices.add(path, "was removed while the source was packed: left out");
                 Ok(None)
             }
-            Err(cause) => Err(PackError::Read { path: shown(path), cause }),
+            Err(cause) => Err(PackError::Read { path: display(path), cause }),
         }
     }
 
@@ -183,11 +184,7 @@ impl<'w> Walk<'w> {
     }
 }
 
-const NO_SOURCE: &str = "is a socket, a pipe or a device: left out";
-
-pub(crate) fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
-}
+const NOT_PACKABLE: &str = "is a socket, a pipe or a device: left out";
 
 fn list(folder: &Path) -> io::Result<Vec<Child>> {
     let mut children = Vec::new();
@@ -196,7 +193,7 @@ fn list(folder: &Path) -> io::Result<Vec<Child>> {
         let mut name = entry.file_name().into_vec();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => name.push(b'/'),
-            // Gone already; asking for it again tells.
+            // If it is gone already, reading it reports that.
             _ => {}
         }
         children.push(Child(name));

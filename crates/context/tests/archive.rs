@@ -1,4 +1,4 @@
-//! What goes in comes out, under the same name, and others can read it.
+//! A packed tree is unpacked unchanged, with the same identity, and tar can read it.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
@@ -127,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_packed_comes_out_as_it_went_in(tree in tree()) {
+    fn a_packed_tree_is_unpacked_unchanged(tree in tree()) {
         let place = tempfile::tempdir().unwrap();
         let (from, to) = (place.path().join("from"), place.path().join("to"));
         fs::create_dir(&from).unwrap();
@@ -135,13 +135,13 @@ proptest! {
         let (packed, blob) = packed(&from, &[]);
         prop_assert!(packed.notices.is_empty(), "{:?}", packed.notices);
         let unpacked = unpacked(&blob, &to);
-        let told = Unpacked { id: packed.id, sha256: packed.sha256, len: packed.len, entries: packed.entries, bytes: packed.bytes };
-        prop_assert_eq!(unpacked, told);
+        let reported = Unpacked { id: packed.id, sha256: packed.sha256, len: packed.len, entries: packed.entries, bytes: packed.bytes };
+        prop_assert_eq!(unpacked, reported);
         prop_assert_eq!(read_tree(&to), tree);
     }
 
     #[test]
-    fn times_and_the_order_on_disk_leave_the_identity_alone(tree in tree(), later in 1i64..1000) {
+    fn times_and_the_order_on_disk_do_not_change_the_identity(tree in tree(), later in 1i64..1000) {
         let place = tempfile::tempdir().unwrap();
         let (one, two) = (place.path().join("one"), place.path().join("two"));
         fs::create_dir(&one).unwrap();
@@ -154,7 +154,7 @@ proptest! {
             }
         }
         write_tree(&two, aged.iter().rev());
-        // Written backwards, folders may have been made before their mode was known: set it as in `one`.
+        // Written in reverse, folders may have been created before their mode was known: set it as in `one`.
         write_tree_modes(&two, &aged);
         prop_assert_eq!(packed(&one, &[]).0.id, packed(&two, &[]).0.id);
     }
@@ -182,7 +182,7 @@ fn the_same_tree_gives_the_same_bytes() {
 }
 
 #[test]
-fn any_change_but_a_time_changes_the_identity() {
+fn every_change_except_a_time_changes_the_identity() {
     let change = |change: &dyn Fn(&Path)| {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("d")).unwrap();
@@ -210,7 +210,7 @@ fn any_change_but_a_time_changes_the_identity() {
 }
 
 #[test]
-fn other_readers_find_the_same_entries() {
+fn tar_reads_the_same_entries() {
     let place = tempfile::tempdir().unwrap();
     let root = place.path();
     let long = "n".repeat(120);
@@ -229,7 +229,7 @@ fn other_readers_find_the_same_entries() {
         let name = entry.path_bytes().into_owned();
         let meta = root.join(OsStr::from_bytes(&name)).symlink_metadata().unwrap();
         assert_eq!(entry.header().mtime().unwrap(), u64::try_from(meta.mtime()).unwrap());
-        // A hard link travels as a file of its own.
+        // A hard link is packed as a file of its own.
         let target = entry.link_name_bytes().map(|target| target.len());
         assert_eq!(target, (name == b"link").then_some(300));
         seen.push(name);

@@ -1,4 +1,4 @@
-//! The ignore rules of several contexts, at the packer and at a task.
+//! The ignore rules of several contexts, in the packer and in a task.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bakery_context::ignore::IgnoreFile;
-use bakery_context::{ContextFolder, PackError, UnpackLimits, apply_ignore, held, pack, unpack};
+use bakery_context::{ContextFolder, PackError, UnpackLimits, apply_ignore, find_in_context, pack, unpack};
 use proptest::prelude::*;
 
 fn context(path: &str, dockerfile: &str) -> ContextFolder {
@@ -42,8 +42,8 @@ fn list(root: &Path) -> BTreeSet<String> {
     all
 }
 
-/// What arrives at a task: everything that the packer let through, less what the task's own rules drop.
-fn arrives(root: &Path, contexts: &[ContextFolder], own: Option<&ContextFolder>) -> BTreeSet<String> {
+/// What a task gets: everything that the packer included, without what the task's own rules exclude.
+fn task_files(root: &Path, contexts: &[ContextFolder], own: Option<&ContextFolder>) -> BTreeSet<String> {
     let place = tempfile::tempdir().unwrap();
     let mut blob = Vec::new();
     let packed = pack(root, contexts, &mut blob, 1).unwrap();
@@ -66,11 +66,11 @@ fn git_itself_is_never_packed() {
         place.path(),
         &[(".git/HEAD", ""), ("sub/.git", ""), (".gitignore", "a"), ("a", ""), ("x.git/a", "")],
     );
-    assert_eq!(arrives(place.path(), &[], None), set(&[".gitignore", "a", "sub/", "x.git/", "x.git/a"]));
+    assert_eq!(task_files(place.path(), &[], None), set(&[".gitignore", "a", "sub/", "x.git/", "x.git/a"]));
 }
 
 #[test]
-fn the_dockerfile_and_the_ignore_file_stay_whatever_the_rules_say() {
+fn the_dockerfile_and_the_ignore_file_are_always_kept() {
     let place = tempfile::tempdir().unwrap();
     write(
         place.path(),
@@ -78,16 +78,16 @@ fn the_dockerfile_and_the_ignore_file_stay_whatever_the_rules_say() {
     );
     let own = context(".", "Dockerfile");
     assert_eq!(
-        arrives(place.path(), std::slice::from_ref(&own), Some(&own)),
+        task_files(place.path(), std::slice::from_ref(&own), Some(&own)),
         set(&[".dockerignore", "Dockerfile"])
     );
     let own = context("", "d/Dockerfile");
     let kept = set(&[".dockerignore", "d/", "d/Dockerfile"]);
-    assert_eq!(arrives(place.path(), std::slice::from_ref(&own), Some(&own)), kept);
+    assert_eq!(task_files(place.path(), std::slice::from_ref(&own), Some(&own)), kept);
 }
 
 #[test]
-fn a_dockerfiles_own_ignore_file_comes_before_the_shared_one() {
+fn a_dockerfiles_own_ignore_file_replaces_the_shared_one() {
     let place = tempfile::tempdir().unwrap();
     write(
         place.path(),
@@ -103,11 +103,11 @@ fn a_dockerfiles_own_ignore_file_comes_before_the_shared_one() {
     let own = context(".", "docker/web.Dockerfile");
     let kept =
         [".dockerignore", "a", "docker/", "docker/web.Dockerfile", "docker/web.Dockerfile.dockerignore"];
-    assert_eq!(arrives(place.path(), std::slice::from_ref(&own), Some(&own)), set(&kept));
+    assert_eq!(task_files(place.path(), std::slice::from_ref(&own), Some(&own)), set(&kept));
 }
 
 #[test]
-fn a_file_goes_only_where_every_context_that_holds_it_drops_it() {
+fn a_file_is_excluded_only_if_every_context_that_contains_it_excludes_it() {
     let place = tempfile::tempdir().unwrap();
     write(
         place.path(),
@@ -129,14 +129,14 @@ fn a_file_goes_only_where_every_context_that_holds_it_drops_it() {
     let src = ["web/src/", "web/src/x"];
     let mut packed = set(&kept);
     packed.extend(set(&src));
-    assert_eq!(arrives(place.path(), &both, None), packed);
-    assert_eq!(arrives(place.path(), &both, Some(&web)), packed);
-    // The other task sees its own rules; the other context's Dockerfile is nothing to it.
-    assert_eq!(arrives(place.path(), &both, Some(&all)), set(&[".dockerignore", "Dockerfile"]));
-    // What lies in no context stays: scripts may need it.
+    assert_eq!(task_files(place.path(), &both, None), packed);
+    assert_eq!(task_files(place.path(), &both, Some(&web)), packed);
+    // The other task applies its own rules, which exclude the other context's Dockerfile.
+    assert_eq!(task_files(place.path(), &both, Some(&all)), set(&[".dockerignore", "Dockerfile"]));
+    // What is in no context is kept: scripts may need it.
     let mut alone = packed;
     alone.extend(set(&["logs", "only"]));
-    assert_eq!(arrives(place.path(), std::slice::from_ref(&web), Some(&web)), alone);
+    assert_eq!(task_files(place.path(), std::slice::from_ref(&web), Some(&web)), alone);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
     let own = context("link", "Dockerfile");
     let kept =
         ["link", "real/", "real/.dockerignore", "real/.dockerignore.shared", "real/Dockerfile", "real/keep"];
-    assert_eq!(arrives(&root, std::slice::from_ref(&own), Some(&own)), set(&kept));
+    assert_eq!(task_files(&root, std::slice::from_ref(&own), Some(&own)), set(&kept));
 
     write(place.path(), &[("elsewhere/.dockerignore", "*"), ("elsewhere/kept", "")]);
     symlink("../elsewhere", root.join("out")).unwrap();
@@ -168,7 +168,7 @@ fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
         context("real", "../../x"),
     ] {
         let error = pack(&root, std::slice::from_ref(&folder), &mut Vec::new(), 1).unwrap_err();
-        assert!(error.to_string().contains("leads out of the source folder"), "{error}");
+        assert!(error.to_string().contains("is outside of the source folder"), "{error}");
         assert!(apply_ignore(&root, &folder).is_err());
     }
     assert_eq!(list(&place.path().join("elsewhere")).len(), 2);
@@ -179,17 +179,17 @@ fn a_context_that_does_not_exist_yet_has_no_rules() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &[("a", "")]);
     let own = context("made/later", "Dockerfile");
-    assert_eq!(arrives(place.path(), std::slice::from_ref(&own), Some(&own)), set(&["a"]));
+    assert_eq!(task_files(place.path(), std::slice::from_ref(&own), Some(&own)), set(&["a"]));
 }
 
 #[test]
-fn bad_rules_are_told_with_file_and_line() {
+fn invalid_rules_are_reported_with_file_and_line() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &[("web/.dockerignore", "ok\n[a\n!")]);
     let error = pack(place.path(), &[context("web", "Dockerfile")], &mut Vec::new(), 1).unwrap_err();
     assert!(matches!(error, PackError::Rules(_)));
-    let said = error.to_string();
-    assert!(said.contains("web/.dockerignore: line 2: `[a`") && said.contains("line 3: `!`"), "{said}");
+    let text = error.to_string();
+    assert!(text.contains("web/.dockerignore: line 2: `[a`") && text.contains("line 3: `!`"), "{text}");
 }
 
 /// Small names and rules over them, so that they meet often.
@@ -208,10 +208,10 @@ fn rules() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Leaving folders early, waiting with folders and the two contexts' scopes change nothing: every file is judged as
-    /// if it were judged alone.
+    /// Skipping folders, deferring folders and the scopes of two contexts change nothing: every file is judged as if it
+    /// were judged alone.
     #[test]
-    fn the_walk_agrees_with_the_rules_asked_file_by_file(paths in paths(), outer in rules(), inner in rules()) {
+    fn the_walk_agrees_with_the_rules_applied_file_by_file(paths in paths(), outer in rules(), inner in rules()) {
         let place = tempfile::tempdir().unwrap();
         let root = place.path();
         for path in &paths {
@@ -238,19 +238,19 @@ proptest! {
         let by_inner = |path: &str| path.strip_prefix("a/").is_none_or(|path| inner.ignores(path.as_bytes()));
         let both = [all.clone(), a.clone()];
         let packed = judged(&|path| by_outer(path) && by_inner(path));
-        prop_assert_eq!(files(arrives(root, &both, None)), packed);
+        prop_assert_eq!(files(task_files(root, &both, None)), packed);
         let seen_by_a = judged(&|path| path.starts_with("a/") && by_inner(path) || by_outer(path) && by_inner(path));
-        prop_assert_eq!(files(arrives(root, &both, Some(&a))), seen_by_a);
+        prop_assert_eq!(files(task_files(root, &both, Some(&a))), seen_by_a);
         let mut seen_by_all = judged(&|path| by_outer(path));
         if by_outer("a/.dockerignore") {
             seen_by_all.remove("a/.dockerignore");
         }
-        prop_assert_eq!(files(arrives(root, &both, Some(&all))), seen_by_all);
+        prop_assert_eq!(files(task_files(root, &both, Some(&all))), seen_by_all);
     }
 }
 
 #[test]
-fn a_context_holds_what_lies_in_it_and_is_not_dropped() {
+fn a_file_is_found_in_a_context_that_does_not_exclude_it() {
     let place = tempfile::tempdir().unwrap();
     write(
         place.path(),
@@ -262,15 +262,15 @@ fn a_context_holds_what_lies_in_it_and_is_not_dropped() {
     );
     symlink("app", place.path().join("link")).unwrap();
     let found = |path: &str, file: &str| {
-        let held = held(place.path(), &context(path, "Dockerfile"), file).unwrap();
-        held.map(|held| format!("{} {}", held.path, held.ignore_file))
+        let found = find_in_context(place.path(), &context(path, "Dockerfile"), file).unwrap();
+        found.map(|file| format!("{} {}", file.path, file.ignore_file))
     };
     let is = |text: &str| Some(text.to_owned());
     assert_eq!(found(".", "config.yaml"), None);
     assert_eq!(found(".", ".env"), is(".env .dockerignore"));
     assert_eq!(found(".", "keep/.env"), is("keep/.env .dockerignore"));
     assert_eq!(found(".", "keep/other"), None);
-    // The Dockerfile's own ignore file stands for the context's.
+    // The Dockerfile's own ignore file replaces the context's.
     assert_eq!(found("app", "app/.env"), is(".env app/Dockerfile.dockerignore"));
     assert_eq!(found("app", "app/x/a.bak"), is("x/a.bak app/Dockerfile.dockerignore"));
     assert_eq!(found("app", ".env"), None);

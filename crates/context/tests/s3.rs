@@ -1,4 +1,4 @@
-//! A bucket, served in process by s3s-fs, which checks signatures.
+//! A bucket that s3s-fs serves in this process; it verifies signatures.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use bakery_context::s3::{Put, S3Error, S3Settings, S3Store, StaticKeys};
+use bakery_context::s3::{PutOutcome, S3Error, S3Settings, S3Store, StaticKeys};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// A store with one bucket, `ovens`, and a list of what it was asked.
+/// A store with one bucket, `ovens`, that records its requests.
 struct Served {
     folder: tempfile::TempDir,
     address: SocketAddr,
@@ -99,14 +99,14 @@ async fn read(store: &S3Store, key: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_key_is_written_once_by_one_request_that_asks_for_no_other_right() {
+async fn a_key_is_written_once_with_one_request_and_one_permission() {
     let served = Served::start().await;
     let store = served.store().await;
     let (file, bytes) = served.file("blob", 300_000);
-    assert_eq!(store.put_if_absent("contexts/a.tar.gz", &file).await.unwrap(), Put::Stored);
+    assert_eq!(store.put_if_absent("contexts/a.tar.gz", &file).await.unwrap(), PutOutcome::Stored);
     assert_eq!(served.asked(), ["PUT /ovens/contexts/a.tar.gz?x-id=PutObject"]);
     let (other, _) = served.file("other", 10);
-    assert_eq!(store.put_if_absent("contexts/a.tar.gz", &other).await.unwrap(), Put::Present);
+    assert_eq!(store.put_if_absent("contexts/a.tar.gz", &other).await.unwrap(), PutOutcome::Present);
     assert_eq!(served.asked(), ["PUT /ovens/contexts/a.tar.gz?x-id=PutObject"]);
     assert_eq!(read(&store, "contexts/a.tar.gz").await, bytes);
     store.put("contexts/a.tar.gz", &other, std::future::pending()).await.unwrap();
@@ -114,23 +114,23 @@ async fn a_key_is_written_once_by_one_request_that_asks_for_no_other_right() {
 }
 
 #[tokio::test]
-async fn a_large_file_travels_in_parts_and_is_still_written_once() {
+async fn a_large_file_is_sent_in_parts_and_written_once() {
     let served = Served::start().await;
     let store = served.store().await;
     let (file, bytes) = served.file("blob", (64 << 20) + 5);
-    assert_eq!(store.put_if_absent("large", &file).await.unwrap(), Put::Stored);
+    assert_eq!(store.put_if_absent("large", &file).await.unwrap(), PutOutcome::Stored);
     let parts = served.asked().iter().filter(|line| line.contains("partNumber=")).count();
     assert_eq!(parts, 9);
     assert!(read(&store, "large").await == bytes);
     served.asked();
-    assert_eq!(store.put_if_absent("large", &file).await.unwrap(), Put::Present);
+    assert_eq!(store.put_if_absent("large", &file).await.unwrap(), PutOutcome::Present);
     let asked = served.asked();
     assert!(asked.last().unwrap().starts_with("DELETE /ovens/large?"), "{asked:?}");
     assert!(asked.iter().all(|line| !line.starts_with("HEAD")), "{asked:?}");
 }
 
 #[tokio::test]
-async fn a_stopped_upload_is_taken_back() {
+async fn a_stopped_upload_is_aborted() {
     let served = Served::start().await;
     let store = served.store().await;
     let (file, _) = served.file("blob", (64 << 20) + 5);
@@ -146,7 +146,7 @@ async fn a_stopped_upload_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a_cut_download_goes_on_where_it_was_cut() {
+async fn an_interrupted_download_is_resumed() {
     let served = Served::start().await;
     let (file, bytes) = served.file("blob", 3 << 20);
     served.store().await.put_if_absent("blob", &file).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_cut_download_goes_on_where_it_was_cut() {
     let upstream = served.address;
     let mut proxy = JoinSet::new();
     proxy.spawn(async move {
-        // The first two connections die after a megabyte of answer.
+        // The first two connections are closed after a megabyte of the answer.
         for left in [1 << 20, 1 << 20, u64::MAX] {
             let (mut down, _) = cutting.accept().await.unwrap();
             let (mut from, mut to) = down.split();
@@ -170,13 +170,13 @@ async fn a_cut_download_goes_on_where_it_was_cut() {
             let _ = to.shutdown().await;
         }
     });
-    // The signed host is that of the proxy: the store checks what it was asked under that name.
+    // The request is signed for the host of the proxy, and the store verifies it under that name.
     assert!(read(&store, "blob").await == bytes);
     assert_eq!(served.asked().len(), 3);
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_said_with_the_setting_to_look_at_and_without_a_key() {
+async fn errors_name_the_setting_to_check_and_no_key() {
     let served = Served::start().await;
     let (file, _) = served.file("blob", 1000);
     let with = |change: &dyn Fn(&mut S3Settings)| {
@@ -200,9 +200,9 @@ async fn what_goes_wrong_is_said_with_the_setting_to_look_at_and_without_a_key()
     for (settings, text, hint) in table {
         let error = S3Store::new(&settings).await.put_if_absent("k", &file).await;
         let error = error.expect_err(text);
-        let said = format!("{error}\nhint: {}\n{error:?}", error.hint());
-        assert!(said.contains(text) && said.contains(hint), "{said}");
-        assert!(!said.contains(SECRET) && !said.contains("Signature="), "{said}");
+        let shown = format!("{error}\nhint: {}\n{error:?}", error.hint());
+        assert!(shown.contains(text) && shown.contains(hint), "{shown}");
+        assert!(!shown.contains(SECRET) && !shown.contains("Signature="), "{shown}");
     }
     let store = served.store().await;
     let gone = store.get("absent").await.unwrap_err();

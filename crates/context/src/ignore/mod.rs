@@ -1,8 +1,8 @@
-//! `.dockerignore`: which paths of a build context do not belong to it.
+//! `.dockerignore`: which paths of a build context are excluded.
 //!
 //! The rules are those of Docker (moby's `ignorefile` and `patternmatcher`, its `MatchesOrParentMatches`): the last rule
-//! that names a path or one of its parents decides. Where moby's translation to regular expressions leaks
-//! (`[*]`, `\d`, `^` beside a wildcard, a newline under `**`), characters stand for themselves here.
+//! that matches a path or one of its parents decides. Where moby's translation to regular expressions shows
+//! (`[*]`, `\d`, `^` next to a wildcard, a newline under `**`), characters are literal here.
 
 mod pattern;
 
@@ -16,12 +16,12 @@ pub struct IgnoreFile {
     patterns: Vec<Pattern>,
 }
 
-/// A line of an ignore file that is no rule.
+/// A line of an ignore file that is not a valid rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadLine {
     /// Line number, from 1.
     pub line: usize,
-    /// The line as it was read.
+    /// The line's text.
     pub text: String,
     /// What is wrong with it.
     pub problem: BadPattern,
@@ -33,12 +33,12 @@ impl fmt::Display for BadLine {
     }
 }
 
-/// Which rules name a folder or one of its parents: what the folder hands down to its entries.
+/// Which rules match a folder or one of its parents, one flag per rule. The folder's entries inherit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trail(Vec<bool>);
 
 impl IgnoreFile {
-    /// Parses the bytes of an ignore file. All lines that are no rules are told at once.
+    /// Parses an ignore file. Returns all invalid lines at once.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<BadLine>> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut patterns = Vec::new();
@@ -57,12 +57,12 @@ impl IgnoreFile {
         if bad.is_empty() { Ok(Self { patterns }) } else { Err(bad) }
     }
 
-    /// True without a single rule.
+    /// Whether the file contains no rule.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// Is this path (relative to the context, slashes between its parts) left out?
+    /// Whether this path (relative to the context, slashes between its parts) is excluded.
     pub fn ignores(&self, path: &[u8]) -> bool {
         let mut trail = self.root();
         for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
@@ -71,39 +71,41 @@ impl IgnoreFile {
         self.ignores_in(&trail, path)
     }
 
-    /// The trail of the context's own folder, which no rule names.
+    /// The trail of the context's own folder, which no rule matches.
     pub fn root(&self) -> Trail {
         Trail(vec![false; self.patterns.len()])
     }
 
-    /// The trail of a folder, from its parent's.
+    /// The trail of a folder, computed from its parent's.
     pub fn enter(&self, parent: &Trail, path: &[u8]) -> Trail {
-        let named = parent.0.iter().zip(&self.patterns);
-        Trail(named.map(|(named, pattern)| *named || pattern.matches(path)).collect())
+        let rules = parent.0.iter().zip(&self.patterns);
+        Trail(rules.map(|(inherited, pattern)| *inherited || pattern.matches(path)).collect())
     }
 
     /// As [`Self::ignores`], for an entry of the folder with this trail.
     pub fn ignores_in(&self, parent: &Trail, path: &[u8]) -> bool {
         let mut ignored = false;
-        for (named, pattern) in parent.0.iter().zip(&self.patterns) {
-            // A rule that would change nothing is not asked.
-            if pattern.is_exception() == ignored && (*named || pattern.matches(path)) {
+        for (inherited, pattern) in parent.0.iter().zip(&self.patterns) {
+            // A rule that would change nothing need not be matched.
+            if pattern.is_exception() == ignored && (*inherited || pattern.matches(path)) {
                 ignored = !pattern.is_exception();
             }
         }
         ignored
     }
 
-    /// Can anything below an ignored folder be brought back by a later `!` rule? Never wrongly `false`.
+    /// Whether a later `!` rule may include something below an ignored folder. May be wrongly `true`, never wrongly
+    /// `false`.
     pub fn may_keep_below(&self, trail: &Trail, path: &[u8]) -> bool {
-        let last = trail.0.iter().zip(&self.patterns).rposition(|(named, p)| *named && !p.is_exception());
+        let last =
+            trail.0.iter().zip(&self.patterns).rposition(|(inherited, p)| *inherited && !p.is_exception());
         let after = last.map_or(0, |at| at + 1);
         self.patterns[after..].iter().any(|p| p.is_exception() && p.may_match_below(path))
     }
 }
 
 /// The cleaned rule of a line, with its `!`; `None` for comments and empty lines. The steps are those of moby, which
-/// trims and cleans a second time: blanks that a slash had protected go as well.
+/// trims and cleans a second time, which also removes blanks that were next to a slash.
 fn rule_of(line: &[u8]) -> Option<Vec<u8>> {
     if line.starts_with(b"#") {
         return None;
@@ -118,7 +120,7 @@ fn rule_of(line: &[u8]) -> Option<Vec<u8>> {
     if !pattern.is_empty() {
         let clean = clean(pattern);
         let rooted = clean.strip_prefix(b"/").unwrap_or(&clean);
-        // A lone slash stays one: it names nothing, where an empty pattern would be an error.
+        // A lone slash is kept: it matches nothing, while an empty pattern would be an error.
         rule.extend_from_slice(if rooted.is_empty() && !exception { b"/" } else { rooted });
     }
     let rule = trim(&rule);
@@ -129,7 +131,7 @@ fn trim(bytes: &[u8]) -> &[u8] {
     std::str::from_utf8(bytes).map_or(bytes.trim_ascii(), |text| text.trim().as_bytes())
 }
 
-/// The shortest equal path, as Go's `filepath.Clean` gives it.
+/// The shortest equivalent path, as Go's `filepath.Clean` returns it.
 fn clean(path: &[u8]) -> Vec<u8> {
     let rooted = path.starts_with(b"/");
     let mut parts: Vec<&[u8]> = Vec::new();

@@ -6,11 +6,11 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Char(u32),
-    /// `?`: one character but the slash.
+    /// `?`: one character other than the slash.
     AnyChar,
-    /// `*`: any characters but the slash.
+    /// `*`: any characters other than the slash.
     Star,
-    /// `**` before something: nothing, or anything that ends in a slash.
+    /// `**` before something: nothing, or anything that ends with a slash.
     Folders,
     /// `**` at the end: anything.
     Rest,
@@ -25,9 +25,9 @@ enum Token {
 enum Form {
     /// No wildcard at all.
     Exact(Vec<u8>),
-    /// Literal text, then `**`: a byte prefix, not a folder (`foo**` takes `foobar/x`).
+    /// Literal text, then `**`: a byte prefix, not a folder (`foo**` matches `foobar/x`).
     Prefix(Vec<u8>),
-    /// `**`, then literal text: a byte suffix (`**foo` takes `barfoo`), and `**/foo` takes `foo` itself.
+    /// `**`, then literal text: a byte suffix (`**foo` matches `barfoo`); `**/foo` also matches `foo` itself.
     Suffix(Vec<u8>),
     Glob(Vec<Token>),
 }
@@ -39,12 +39,12 @@ pub struct Pattern {
     exception: bool,
 }
 
-/// Why a pattern is none.
+/// Why a pattern is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPattern {
-    /// `!` with nothing behind it.
+    /// `!` without a pattern.
     EmptyException,
-    /// `[` without its `]`, an empty class or half a range.
+    /// `[` without its `]`, an empty class or an incomplete range.
     Class,
     /// `\` as the last character.
     Escape,
@@ -53,9 +53,9 @@ pub enum BadPattern {
 impl fmt::Display for BadPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::EmptyException => "`!` needs a pattern behind it",
-            Self::Class => "`[` starts a set of characters (`[a-z]`), and this one is not complete",
-            Self::Escape => "`\\` at the end has nothing to escape",
+            Self::EmptyException => "a pattern is missing after `!`",
+            Self::Class => "the character class after `[` is not complete (example: `[a-z]`)",
+            Self::Escape => "the `\\` at the end escapes nothing",
         })
     }
 }
@@ -73,12 +73,12 @@ impl Pattern {
         Ok(Self { form: form(text)?, exception })
     }
 
-    /// True for `!` rules.
+    /// Whether this is a `!` rule.
     pub fn is_exception(&self) -> bool {
         self.exception
     }
 
-    /// Does the rule name exactly this path (slashes between its parts, none around them)?
+    /// Whether the rule matches exactly this path (slashes between its parts, none around them).
     pub fn matches(&self, path: &[u8]) -> bool {
         match &self.form {
             Form::Exact(text) => text == path,
@@ -91,7 +91,7 @@ impl Pattern {
         }
     }
 
-    /// Can the rule name any path below this folder? Never wrongly `false`.
+    /// Whether the rule may match a path below this folder. May be wrongly `true`, never wrongly `false`.
     pub fn may_match_below(&self, folder: &[u8]) -> bool {
         let inside = [folder, b"/"].concat();
         match &self.form {
@@ -106,7 +106,7 @@ impl Pattern {
 fn form(text: &[u8]) -> Result<Form, BadPattern> {
     let tokens = tokenise(text)?;
     let literal = |tokens: &[Token]| tokens.iter().all(|token| matches!(token, Token::Char(_)));
-    // moby takes these shortcuts and gives them a meaning of their own; an escape anywhere sends it to the long way.
+    // moby has these special cases too, with slightly different results; it skips them if the pattern has an escape.
     if !text.contains(&b'\\') && !text.contains(&b']') {
         match tokens.as_slice() {
             all if literal(all) => return Ok(Form::Exact(text.to_vec())),
@@ -190,7 +190,7 @@ fn member(rest: &mut &[u32]) -> Result<u32, BadPattern> {
     }
 }
 
-/// The characters of a path; a byte that is no UTF-8 becomes a character beyond Unicode.
+/// The characters of a path; a byte that is not UTF-8 becomes a character outside of Unicode.
 fn characters(bytes: &[u8]) -> Vec<u32> {
     let mut all = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -200,7 +200,7 @@ fn characters(bytes: &[u8]) -> Vec<u32> {
     all
 }
 
-/// Refuses most paths without starting the automaton.
+/// Rejects most paths without running the automaton.
 fn literal_start_agrees(tokens: &[Token], path: &[u8]) -> bool {
     let ascii = tokens.iter().map_while(|token| match token {
         Token::Char(c) if *c < 0x80 => u8::try_from(*c).ok(),
@@ -210,8 +210,8 @@ fn literal_start_agrees(tokens: &[Token], path: &[u8]) -> bool {
     ascii.into_iter().all(|want| bytes.next() == Some(&want))
 }
 
-/// Runs all readings of the pattern side by side (linear in the path, whatever the pattern). The states alive after
-/// the last character; `None` once none is.
+/// Runs the pattern as an automaton with all alternatives in parallel: linear in the path, whatever the pattern. Returns
+/// the states that are active after the last character; `None` as soon as none is.
 fn run(tokens: &[Token], text: &[u8]) -> Option<Vec<bool>> {
     const SLASH: u32 = b'/' as u32;
     let mut now = vec![false; tokens.len() + 1];
@@ -220,7 +220,7 @@ fn run(tokens: &[Token], text: &[u8]) -> Option<Vec<bool>> {
     for c in characters(text) {
         next.fill(false);
         for (at, token) in tokens.iter().enumerate().filter(|(at, _)| now[*at]) {
-            let (stays, goes_on) = match token {
+            let (stays, advances) = match token {
                 Token::Char(want) => (false, *want == c),
                 Token::AnyChar => (false, c != SLASH),
                 Token::Star => (c != SLASH, c != SLASH),
@@ -231,7 +231,7 @@ fn run(tokens: &[Token], text: &[u8]) -> Option<Vec<bool>> {
                 }
             };
             next[at] |= stays;
-            if goes_on {
+            if advances {
                 enter(tokens, &mut next, at + 1);
             }
         }
@@ -243,7 +243,7 @@ fn run(tokens: &[Token], text: &[u8]) -> Option<Vec<bool>> {
     Some(now)
 }
 
-/// Arrives before token `at`; what may be empty is passed at once.
+/// Activates the state before token `at`, and those after tokens that may match nothing.
 fn enter(tokens: &[Token], states: &mut [bool], mut at: usize) {
     states[at] = true;
     while matches!(tokens.get(at), Some(Token::Star | Token::Folders | Token::Rest)) {

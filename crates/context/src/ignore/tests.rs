@@ -1,7 +1,7 @@
 use super::*;
 
-/// What moby's own code (patternmatcher 0.6.1: `ignorefile.ReadAll`, then `MatchesOrParentMatches`) says: an ignore file
-/// a line, and behind it those of the paths that it ignores, or `ERROR`.
+/// The results of moby's own code (patternmatcher 0.6.1: `ignorefile.ReadAll`, then `MatchesOrParentMatches`): one ignore
+/// file per line, followed by those of the paths that it ignores, or by `ERROR`.
 const TABLE: &str = include_str!("moby.tsv");
 const PATHS: &str = include_str!("moby-paths.txt");
 
@@ -31,7 +31,7 @@ fn paths_are_ignored_as_moby_ignores_them() {
 }
 
 #[test]
-fn a_folder_is_left_early_only_where_nothing_below_can_come_back() {
+fn a_folder_is_skipped_only_if_nothing_below_it_can_be_included() {
     for (file, folder, may_keep) in [
         ("docs", "docs", false),
         ("docs\n!docs/a.md", "docs", true),
@@ -57,18 +57,21 @@ fn a_folder_is_left_early_only_where_nothing_below_can_come_back() {
 }
 
 #[test]
-fn names_outside_of_utf8_are_names() {
+fn names_that_are_not_utf8_are_matched() {
     let rules = IgnoreFile::parse(b"x?z\n\xff*").unwrap();
     assert!(rules.ignores(b"x\xfez") && rules.ignores(b"\xff\xfe") && !rules.ignores(b"x\xfe\xfez"));
 }
 
 #[test]
-fn every_bad_line_is_told_with_its_number() {
+fn every_invalid_line_is_reported_with_its_number() {
     let bad = IgnoreFile::parse(b"ok\n[a\n#[\n!\n  x\\\n").unwrap_err();
-    let told: Vec<_> = bad.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3);
-    assert!(told[0].starts_with("line 2: `[a`: ") && told[1].starts_with("line 4: `!`"), "{told:?}");
-    assert!(told[2].starts_with("line 5: `x\\`"), "{told:?}");
+    let messages: Vec<_> = bad.iter().map(ToString::to_string).collect();
+    assert_eq!(messages.len(), 3);
+    assert!(
+        messages[0].starts_with("line 2: `[a`: ") && messages[1].starts_with("line 4: `!`"),
+        "{messages:?}"
+    );
+    assert!(messages[2].starts_with("line 5: `x\\`"), "{messages:?}");
 }
 
 #[test]

@@ -2,22 +2,22 @@ use std::os::unix::net::UnixListener;
 
 use super::*;
 
-fn tape() -> (Tape, members::Members, Receiver<Arc<Piece>>) {
+fn writer() -> (ArchiveWriter, members::Members, Receiver<Arc<Piece>>) {
     let (compressor, members) = members::pipeline(1);
     let (to_identity, pieces) = sync_channel(4);
-    (Tape::new(compressor, to_identity), members, pieces)
+    (ArchiveWriter::new(compressor, to_identity), members, pieces)
 }
 
-fn changing(announced: u64, found: &str) -> (Result<(), PackError>, Vec<String>) {
+fn changing(declared: u64, found: &str) -> (Result<(), PackError>, Vec<String>) {
     let place = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(place.path(), found).unwrap();
     let mtime = place.as_file().metadata().unwrap().modified().unwrap();
     let mtime = mtime.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let kind = Kind::File { size: announced };
+    let kind = Kind::File { size: declared };
     let header = Header { name: b"log".to_vec(), kind, mode: 0o644, mtime };
-    let (mut tape, _members, _pieces) = tape();
+    let (mut writer, _members, _pieces) = writer();
     let mut notices = Notices::default();
-    let added = tape.add(&header, Some(File::open(place.path()).unwrap()), &mut notices);
+    let added = writer.add(&header, Some(File::open(place.path()).unwrap()), &mut notices);
     (added, notices.into_lines())
 }
 
@@ -32,7 +32,7 @@ fn a_file_that_changes_while_it_is_packed_is_noticed() {
 }
 
 #[test]
-fn what_is_no_source_is_left_out_with_a_notice() {
+fn sockets_pipes_and_devices_are_left_out_with_a_notice() {
     let place = tempfile::tempdir().unwrap();
     let _socket = UnixListener::bind(place.path().join("socket")).unwrap();
     let pipe = place.path().join("pipe");
@@ -46,7 +46,7 @@ fn what_is_no_source_is_left_out_with_a_notice() {
 }
 
 #[test]
-fn a_full_disk_is_told_as_what_it_is() {
+fn a_full_disk_is_reported_as_one() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -59,11 +59,11 @@ fn a_full_disk_is_told_as_what_it_is() {
     let place = tempfile::tempdir().unwrap();
     std::fs::write(place.path().join("file"), vec![1; 30 << 20]).unwrap();
     let full = pack(place.path(), &[], &mut Full, 6).unwrap_err();
-    assert!(matches!(full, PackError::Write(why) if why.kind() == io::ErrorKind::StorageFull));
+    assert!(matches!(full, PackError::Write(cause) if cause.kind() == io::ErrorKind::StorageFull));
 }
 
 #[test]
-fn a_source_that_is_none_is_named() {
+fn a_path_that_is_not_a_folder_is_named() {
     for path in ["/nowhere/at/all", "/dev/null"] {
         let error = pack(Path::new(path), &[], &mut Vec::new(), 6).unwrap_err();
         assert!(error.to_string().contains(path) && error.hint().contains("--repo"), "{error}");

@@ -1,4 +1,4 @@
-//! What a store answers, in words that name the variable to look at.
+//! Errors of an S3 store, with hints that name the variable to check.
 
 use std::error::Error;
 use std::fmt;
@@ -8,60 +8,60 @@ use std::path::PathBuf;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
 
-/// Why a context did not reach the bucket, or did not come out of it. Never holds a key or a URL.
+/// Why an object could not be sent or read. Never contains credentials or a URL.
 #[derive(Debug, thiserror::Error)]
 pub enum S3Error {
-    /// The local file.
-    #[error("`{}`: cannot be read: {cause}", path.display())]
+    /// The local file cannot be read.
+    #[error("`{}` cannot be read: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// The store said no.
-    #[error("{doing}: the store answered {status} {code}{}", colon(text))]
+    /// The store refused the request.
+    #[error("{operation}: the store answered {status} {code}{}", colon(text))]
     Refused {
-        /// What was asked.
-        doing: Doing,
+        /// The request.
+        operation: S3Operation,
         /// HTTP status.
         status: u16,
-        /// The store's own word.
+        /// The store's error code.
         code: String,
-        /// The store's own sentence.
+        /// The store's message and request ID; may be empty.
         text: String,
     },
-    /// No answer.
-    #[error("{doing}: the store gave no answer{}", colon(text))]
+    /// The store did not answer.
+    #[error("{operation}: no answer from the store{}", colon(text))]
     Unreachable {
-        /// What was asked.
-        doing: Doing,
-        /// Why.
+        /// The request.
+        operation: S3Operation,
+        /// The reason; may be empty.
         text: String,
     },
-    /// Nobody to ask as.
-    #[error("{doing}: no credentials were found")]
+    /// No credentials are configured.
+    #[error("{operation}: no credentials found")]
     NoCredentials {
-        /// What was asked.
-        doing: Doing,
+        /// The request.
+        operation: S3Operation,
     },
-    /// The caller asked for the end.
-    #[error("{doing}: stopped")]
+    /// The caller stopped the request.
+    #[error("{operation}: stopped")]
     Stopped {
-        /// What was asked.
-        doing: Doing,
+        /// The request.
+        operation: S3Operation,
     },
 }
 
-/// What was asked of a store.
+/// A request to a store. Displays as `sending KEY (bucket BUCKET)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doing {
+pub struct S3Operation {
     pub(super) verb: &'static str,
     pub(super) bucket: String,
     pub(super) key: String,
 }
 
-impl fmt::Display for Doing {
+impl fmt::Display for S3Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}` (bucket `{}`)", self.verb, self.key, self.bucket)
     }
@@ -71,41 +71,41 @@ impl S3Error {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::File { .. } => "the packed context is a temporary file: was it removed?".to_owned(),
-            Self::Refused { status, code, doing, .. } => match (code.as_str(), status) {
-                ("NoSuchBucket", _) => "S3_BUCKET names a bucket that exists in S3_REGION".to_owned(),
+            Self::File { .. } => "check that no other program removes temporary files".to_owned(),
+            Self::Refused { status, code, operation, .. } => match (code.as_str(), status) {
+                ("NoSuchBucket", _) => "S3_BUCKET must be an existing bucket in S3_REGION".to_owned(),
                 ("NoSuchKey", _) => {
-                    "send the context again: the bucket's lifecycle rule may have removed it".to_owned()
+                    "submit the build again: the bucket's lifecycle rule may have removed the context".to_owned()
                 }
                 ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken", _) => {
-                    "check S3_ACCESS_KEY, S3_SECRET_KEY and S3_SESSION_TOKEN, or AWS's own credentials"
+                    "check S3_ACCESS_KEY, S3_SECRET_KEY and S3_SESSION_TOKEN, or the AWS credentials"
                         .to_owned()
                 }
-                ("RequestTimeTooSkewed", _) => "set the clock of this machine".to_owned(),
+                ("RequestTimeTooSkewed", _) => "correct the clock of this machine".to_owned(),
                 ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect", _)
                 | (_, 301 | 307) => {
-                    "S3_REGION is the region of the bucket, and S3_ENDPOINT its store".to_owned()
+                    "S3_REGION must be the region of the bucket, and S3_ENDPOINT its store".to_owned()
                 }
                 (_, 401 | 403) => {
-                    let action = if doing.verb == GET { "s3:GetObject" } else { "s3:PutObject" };
-                    format!("the credentials need `{action}` on arn:aws:s3:::{}/*", doing.bucket)
+                    let action = if operation.verb == GET { "s3:GetObject" } else { "s3:PutObject" };
+                    format!("the credentials need `{action}` on arn:aws:s3:::{}/*", operation.bucket)
                 }
-                (_, 404) => "S3_ENDPOINT and S3_BUCKET name a store and a bucket in it".to_owned(),
-                (_, 400) => "S3_ENDPOINT, S3_REGION and S3_SSL describe the store".to_owned(),
+                (_, 404) => "S3_ENDPOINT must be an S3 store, and S3_BUCKET a bucket in it".to_owned(),
+                (_, 400) => "check S3_ENDPOINT, S3_REGION and S3_SSL".to_owned(),
                 _ => "try again later".to_owned(),
             },
             Self::Unreachable { .. } => {
-                "check S3_ENDPOINT, S3_SSL and the way to the store (proxy, network)".to_owned()
+                "check S3_ENDPOINT, S3_SSL, and the network and proxies between this machine and the store".to_owned()
             }
             Self::NoCredentials { .. } => {
-                "set S3_ACCESS_KEY and S3_SECRET_KEY, or give AWS's own (AWS_ACCESS_KEY_ID, profile, role)"
+                "set S3_ACCESS_KEY and S3_SECRET_KEY, or provide AWS credentials (AWS_ACCESS_KEY_ID, profile, role)"
                     .to_owned()
             }
-            Self::Stopped { .. } => "call again to send it".to_owned(),
+            Self::Stopped { .. } => "try again to send it".to_owned(),
         }
     }
 
-    /// True where the same call may go well a little later.
+    /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -126,8 +126,8 @@ fn colon(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
-/// The SDK's error in our words. `Debug` and the raw response are never used: they may hold signed headers.
-pub(super) fn ours<E>(doing: Doing, error: &SdkError<E>) -> S3Error
+/// Translates an error of the SDK. `Debug` and the raw response are never used: they may contain signed headers.
+pub(super) fn from_sdk<E>(operation: S3Operation, error: &SdkError<E>) -> S3Error
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -140,21 +140,21 @@ where
                 text.push_str(id);
                 text.push_str(if text.starts_with("request ") { "" } else { ")" });
             }
-            let code = meta.code().unwrap_or("without a reason").to_owned();
-            S3Error::Refused { doing, status: raw.status().as_u16(), code, text }
+            let code = meta.code().unwrap_or("(no error code)").to_owned();
+            S3Error::Refused { operation, status: raw.status().as_u16(), code, text }
         }
         SdkError::ResponseError(garbled) => S3Error::Refused {
-            doing,
+            operation,
             status: garbled.raw().status().as_u16(),
-            code: "with something that is not S3".to_owned(),
+            code: "(not an S3 error)".to_owned(),
             text: String::new(),
         },
         other => {
             let causes = causes(other);
             if causes.iter().any(|cause| cause.contains("credential")) {
-                S3Error::NoCredentials { doing }
+                S3Error::NoCredentials { operation }
             } else {
-                S3Error::Unreachable { doing, text: causes.last().cloned().unwrap_or_default() }
+                S3Error::Unreachable { operation, text: causes.last().cloned().unwrap_or_default() }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Contexts in an S3 bucket.
+//! An S3 bucket for contexts.
 
 mod error;
 mod object;
@@ -21,10 +21,10 @@ use aws_smithy_http_client::{Connector, tls};
 
 use bakery_core::secret::Secret;
 
-pub use error::{Doing, S3Error};
+pub use error::{S3Error, S3Operation};
 pub use object::S3Object;
 pub use settings::{S3Settings, StaticKeys};
-pub use upload::Put;
+pub use upload::PutOutcome;
 
 /// One bucket. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// The bucket of these settings. Nothing is asked of it yet.
+    /// The bucket of these settings. Sends no request yet.
     pub async fn new(settings: &S3Settings) -> Self {
         let base = if let Some(keys) = &settings.keys {
             let session = keys.session.as_ref().map(|token| token.expose().to_owned());
@@ -56,7 +56,7 @@ impl S3Store {
             let aws = settings::is_aws(host.split(':').next().unwrap_or_default());
             config = config.endpoint_url(endpoint).force_path_style(!aws);
             if !aws {
-                // Many stores know neither trailing checksums nor the chunked form that carries them.
+                // Many stores support neither trailing checksums nor the chunked encoding that carries them.
                 config = config
                     .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                     .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -65,27 +65,27 @@ impl S3Store {
         Self { client: Client::from_conf(config.build()), bucket: settings.bucket.clone() }
     }
 
-    /// A bucket as a task order names it, with the credentials that the platform gives to the task.
+    /// The bucket of a task's order, with the credentials that the platform provides to the task.
     pub async fn with_task_role(endpoint: Option<String>, region: String, bucket: String) -> Self {
         Self::new(&S3Settings { bucket, region, endpoint, keys: None }).await
     }
 
-    /// Sends a file unless the key exists already. Needs `s3:PutObject` alone: never asks by HEAD.
-    pub async fn put_if_absent(&self, key: &str, file: &Path) -> Result<Put, S3Error> {
+    /// Sends a file unless the key already exists. Needs only `s3:PutObject`: it sends no HEAD request.
+    pub async fn put_if_absent(&self, key: &str, file: &Path) -> Result<PutOutcome, S3Error> {
         upload::Upload::new(self, key, file).await?.run(true, std::future::pending()).await
     }
 
-    /// As [`Self::put_if_absent`]; on `stop` what was sent so far is taken back before the call returns.
+    /// As [`Self::put_if_absent`]. When `stop` completes, what was sent so far is removed before the call returns.
     pub async fn put_if_absent_until(
         &self,
         key: &str,
         file: &Path,
         stop: impl Future<Output = ()>,
-    ) -> Result<Put, S3Error> {
+    ) -> Result<PutOutcome, S3Error> {
         upload::Upload::new(self, key, file).await?.run(true, stop).await
     }
 
-    /// Sends a file in any case, which makes an existing object young again for the bucket's lifecycle rule.
+    /// Sends a file even if the key exists, which resets the object's age for the bucket's lifecycle rule.
     pub async fn put(&self, key: &str, file: &Path, stop: impl Future<Output = ()>) -> Result<(), S3Error> {
         upload::Upload::new(self, key, file).await?.run(false, stop).await.map(|_| ())
     }
@@ -95,23 +95,24 @@ impl S3Store {
         S3Object::open(self.clone(), key).await
     }
 
-    /// A URL by which anybody can read this one object for as long as `valid`. Whoever signs needs `s3:GetObject`; nothing
-    /// is asked of the store.
+    /// A presigned URL with which anyone can read this one object for the duration `valid`. The signer needs
+    /// `s3:GetObject`; no request is sent.
     pub async fn presign_get(&self, key: &str, valid: Duration) -> Result<Secret, S3Error> {
-        let unsigned = |text: String| S3Error::Unreachable { doing: self.doing(error::GET, key), text };
+        let unsigned =
+            |text: String| S3Error::Unreachable { operation: self.operation(error::GET, key), text };
         let until = PresigningConfig::expires_in(valid).map_err(|error| unsigned(error.to_string()))?;
         let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(until).await;
-        let request = request.map_err(|error| error::ours(self.doing(error::GET, key), &error))?;
+        let request = request.map_err(|error| error::from_sdk(self.operation(error::GET, key), &error))?;
         Ok(Secret::new(request.uri()))
     }
 
-    fn doing(&self, verb: &'static str, key: &str) -> Doing {
-        Doing { verb, bucket: self.bucket.clone(), key: key.to_owned() }
+    fn operation(&self, verb: &'static str, key: &str) -> S3Operation {
+        S3Operation { verb, bucket: self.bucket.clone(), key: key.to_owned() }
     }
 }
 
-/// The SDK's own client and the machine's proxy variables, which the SDK by itself does not look at. Used for the bucket
-/// alone: credentials that lie on a link-local address must not be fetched through a proxy.
+/// The SDK's HTTP client with the machine's proxy variables, which the SDK ignores by default. Only for the bucket:
+/// credentials from a link-local address must not be fetched through a proxy.
 fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, _| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());

@@ -1,22 +1,22 @@
-//! The bucket that client and server share, from their variables.
+//! Reads the settings of the bucket that client and server share.
 
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 
-/// Where contexts lie, and who may go there.
+/// The bucket for contexts and the credentials for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Settings {
     /// `S3_BUCKET`.
     pub bucket: String,
     /// `S3_REGION`, else `AWS_REGION`, else `us-east-1`.
     pub region: String,
-    /// URL of the store; `None` = AWS's own of the region.
+    /// URL of the store; `None` for AWS S3 in the region.
     pub endpoint: Option<String>,
-    /// `S3_ACCESS_KEY` and its companions; `None` = AWS's usual chain.
+    /// `S3_ACCESS_KEY`, `S3_SECRET_KEY` and `S3_SESSION_TOKEN`; `None` for the AWS credential chain.
     pub keys: Option<StaticKeys>,
 }
 
-/// Credentials that were given by name.
+/// Credentials from variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticKeys {
     /// `S3_ACCESS_KEY`.
@@ -28,13 +28,13 @@ pub struct StaticKeys {
 }
 
 impl S3Settings {
-    /// Reads the variables: `None` where `S3_BUCKET` is not set, all mistakes at once where some are.
+    /// Reads the variables. `None` if `S3_BUCKET` is not set; an error contains all mistakes at once.
     pub fn from_vars(vars: &dyn Vars) -> Result<Option<Self>, Vec<String>> {
         let Some(bucket) = vars.setting("S3_BUCKET") else { return Ok(None) };
         let mut mistakes = Vec::new();
         if !is_bucket(&bucket) {
             mistakes.push(format!(
-                "S3_BUCKET: `{bucket}` is not a bucket's name: 3 to 63 of letters, digits, `-`, `.` and `_`"
+                "S3_BUCKET: `{bucket}` is not a valid bucket name: 3 to 63 letters, digits, `-`, `.` and `_`"
             ));
         }
         let (source, region) = ["S3_REGION", "AWS_REGION"]
@@ -42,7 +42,7 @@ impl S3Settings {
             .find_map(|name| vars.setting(name).map(|region| (name, region)))
             .unwrap_or(("S3_REGION", "us-east-1".to_owned()));
         if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
-            mistakes.push(format!("{source}: `{region}` is not a region, such as `us-east-1`"));
+            mistakes.push(format!("{source}: `{region}` is not a valid region (example: `us-east-1`)"));
         }
         let endpoint = endpoint(vars, &region, &mut mistakes);
         let keys = keys(vars, &mut mistakes);
@@ -50,7 +50,7 @@ impl S3Settings {
     }
 }
 
-/// True for hosts that AWS itself serves.
+/// Whether the host belongs to AWS.
 pub(super) fn is_aws(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     ["amazonaws.com", "amazonaws.com.cn"]
@@ -64,7 +64,7 @@ fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option
         Some("true") => Some(true),
         Some("false") => Some(false),
         Some(other) => {
-            mistakes.push(format!("S3_SSL: `{other}` is neither `true` nor `false`"));
+            mistakes.push(format!("S3_SSL: `{other}` is not true or false"));
             None
         }
     };
@@ -73,24 +73,24 @@ fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option
         Some(("https", host)) => (Some(true), host),
         Some(("http", host)) => (Some(false), host),
         Some(_) => {
-            mistakes.push("S3_ENDPOINT: only `http://` and `https://` can stand before the host".to_owned());
+            mistakes.push("S3_ENDPOINT: the scheme must be `http://` or `https://`".to_owned());
             return None;
         }
         None => (None, given.as_str()),
     };
     let host = host.strip_suffix('/').unwrap_or(host);
     if !is_host(host) {
-        // Not repeated: people put credentials in front of a host.
-        mistakes.push("S3_ENDPOINT: host or host:port is expected, without user, path and blanks".to_owned());
+        // Not repeated: it may contain credentials.
+        mistakes.push("S3_ENDPOINT: expected HOST or HOST:PORT, without user, path and blanks".to_owned());
         return None;
     }
     if let (Some(scheme), Some(ssl)) = (scheme, ssl)
         && scheme != ssl
     {
-        mistakes.push(format!("S3_ENDPOINT and S3_SSL: `{given}` and S3_SSL={ssl} contradict each other"));
+        mistakes.push(format!("S3_ENDPOINT and S3_SSL: `{given}` contradicts S3_SSL={ssl}"));
     }
     let scheme = if scheme.or(ssl).unwrap_or(true) { "https" } else { "http" };
-    // A VPC endpoint is AWS's, and yet an address of its own.
+    // A VPC endpoint belongs to AWS, but has an address of its own.
     if !is_aws(host) || host.contains(".vpce.") {
         return Some(format!("{scheme}://{host}"));
     }
@@ -104,15 +104,15 @@ fn keys(vars: &dyn Vars, mistakes: &mut Vec<String>) -> Option<StaticKeys> {
         (Some(access), Some(secret), session) => Some(StaticKeys { access, secret, session }),
         (None, None, None) => None,
         (None, None, Some(_)) => {
-            mistakes.push("S3_SESSION_TOKEN: needs S3_ACCESS_KEY and S3_SECRET_KEY beside it".to_owned());
+            mistakes.push("S3_SESSION_TOKEN: requires S3_ACCESS_KEY and S3_SECRET_KEY".to_owned());
             None
         }
         (access, _, _) => {
-            let (there, missing) = match access {
+            let (present, missing) = match access {
                 Some(_) => ("S3_ACCESS_KEY", "S3_SECRET_KEY"),
                 None => ("S3_SECRET_KEY", "S3_ACCESS_KEY"),
             };
-            mistakes.push(format!("{missing}: needed where {there} is set"));
+            mistakes.push(format!("{missing}: required because {present} is set"));
             None
         }
     }
@@ -156,12 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bucket_there_is_no_store() {
+    fn without_a_bucket_s3_is_not_used() {
         assert_eq!(read(&[("S3_ENDPOINT", "x"), ("S3_BUCKET", ""), ("S3_SSL", "maybe")]), Ok(None));
     }
 
     #[test]
-    fn the_endpoint_is_awss_own_or_the_one_that_is_named() {
+    fn the_endpoint_is_that_of_aws_or_the_given_one() {
         for (host, ssl, url) in [
             ("", "", None),
             ("s3.amazonaws.com", "", None),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_region_comes_from_the_first_that_names_one() {
+    fn the_region_comes_from_the_first_variable_that_is_set() {
         let region = |vars: &[(&str, &str)]| {
             read(&[&[("S3_BUCKET", "ovens")], vars].concat()).unwrap().unwrap().region
         };
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once_and_no_key_with_them() {
+    fn all_mistakes_are_reported_at_once_and_no_key_with_them() {
         let mistakes = read(&[
             ("S3_BUCKET", "a/b"),
             ("AWS_REGION", "nowhere at all"),

@@ -1,4 +1,4 @@
-//! Sending one file.
+//! Sends one file.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,26 @@ use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::error::{PUT, ours};
+use super::error::{PUT, from_sdk};
 use super::{S3Error, S3Store};
 
-/// Up to here a single request carries a file.
+/// Maximum size in bytes of a file that is sent in a single request.
 const SINGLE: u64 = 64 << 20;
-/// Bytes of a part, unless there would be more than [`PARTS`].
+/// Size of a part in bytes, unless that would need more than [`PARTS`].
 const PART: u64 = 8 << 20;
-/// Parts that S3 takes of one object.
+/// Maximum number of parts of one object in S3.
 const PARTS: u64 = 10_000;
-/// Parts under way at once.
-const ABREAST: usize = 4;
-/// Another writer of the same key is under way: S3 asks to come again.
+/// Number of parts that are sent concurrently.
+const CONCURRENCY: usize = 4;
+/// Maximum number of retries while another client writes the same key (409).
 const CONFLICTS: u32 = 5;
 
-/// What became of a file that was sent.
+/// The result of sending a file unless its key exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// It is there now.
+pub enum PutOutcome {
+    /// The file was stored.
     Stored,
-    /// The key existed already, and still holds what it held.
+    /// The key already existed and was not changed.
     Present,
 }
 
@@ -46,7 +46,11 @@ impl<'s> Upload<'s> {
         Ok(Self { store, key, file: file.to_path_buf(), len })
     }
 
-    pub(super) async fn run(&self, only_new: bool, stop: impl Future<Output = ()>) -> Result<Put, S3Error> {
+    pub(super) async fn run(
+        &self,
+        only_new: bool,
+        stop: impl Future<Output = ()>,
+    ) -> Result<PutOutcome, S3Error> {
         let mut stop = std::pin::pin!(stop);
         let mut only_new = only_new;
         let mut pause = std::time::Duration::from_millis(200);
@@ -62,8 +66,8 @@ impl<'s> Upload<'s> {
                 self.multipart(condition, PART.max(self.len.div_ceil(PARTS)), stop.as_mut()).await
             };
             match sent {
-                Ok(()) => return Ok(Put::Stored),
-                Err(error) if only_new && error.status() == 412 => return Ok(Put::Present),
+                Ok(()) => return Ok(PutOutcome::Stored),
+                Err(error) if only_new && error.status() == 412 => return Ok(PutOutcome::Present),
                 Err(error) if only_new && error.status() == 409 && conflicts < CONFLICTS => {
                     conflicts += 1;
                     tokio::select! {
@@ -71,7 +75,7 @@ impl<'s> Upload<'s> {
                         () = &mut stop => return Err(self.stopped()),
                     }
                 }
-                // A store that does not know the condition. The key is a digest: writing it twice does no harm.
+                // The store does not support the condition. The key is a digest, so overwriting it is harmless.
                 Err(error) if only_new && error.status() == 501 => only_new = false,
                 Err(error) => return Err(error),
             }
@@ -82,10 +86,10 @@ impl<'s> Upload<'s> {
         let request = self.store.client.put_object().bucket(&self.store.bucket).key(self.key);
         let request = request.set_if_none_match(condition.map(str::to_owned)).content_type(GZIP);
         let sent = request.body(self.bytes(0, self.len).await?).send().await;
-        sent.map(|_| ()).map_err(|error| self.ours(&error))
+        sent.map(|_| ()).map_err(|error| self.from_sdk(&error))
     }
 
-    /// All parts, or none: what fails or is stopped is taken back, as far as the credentials allow it.
+    /// Sends all parts. A failed or stopped upload is aborted, if the credentials allow it.
     async fn multipart(
         &self,
         condition: Option<&str>,
@@ -95,7 +99,7 @@ impl<'s> Upload<'s> {
         let (client, bucket) = (&self.store.client, &self.store.bucket);
         let created =
             client.create_multipart_upload().bucket(bucket).key(self.key).content_type(GZIP).send().await;
-        let created = created.map_err(|error| self.ours(&error))?;
+        let created = created.map_err(|error| self.from_sdk(&error))?;
         let id = created.upload_id().unwrap_or_default();
         let sent = tokio::select! {
             sent = self.parts(id, part) => sent,
@@ -107,7 +111,7 @@ impl<'s> Upload<'s> {
                 let complete = client.complete_multipart_upload().bucket(bucket).key(self.key).upload_id(id);
                 let complete = complete.set_if_none_match(condition.map(str::to_owned));
                 let ended = complete.multipart_upload(parts).send().await;
-                ended.map(|_| ()).map_err(|error| self.ours(&error))
+                ended.map(|_| ()).map_err(|error| self.from_sdk(&error))
             }
             Err(error) => Err(error),
         };
@@ -117,7 +121,7 @@ impl<'s> Upload<'s> {
                 tracing::warn!(
                     key = self.key,
                     code = error.code().unwrap_or("none"),
-                    "parts of a failed upload stay in the bucket (s3:AbortMultipartUpload)"
+                    "the parts of a failed upload remain in the bucket: it could not be aborted (s3:AbortMultipartUpload)"
                 );
             }
         }
@@ -128,7 +132,7 @@ impl<'s> Upload<'s> {
         let starts = (1..).zip((0..self.len).step_by(usize::try_from(part).unwrap_or(usize::MAX)));
         let mut parts: Vec<_> = stream::iter(starts)
             .map(|(number, start)| self.part(id, number, start, part.min(self.len - start)))
-            .buffer_unordered(ABREAST)
+            .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
         parts.sort_unstable_by_key(CompletedPart::part_number);
@@ -138,7 +142,8 @@ impl<'s> Upload<'s> {
     async fn part(&self, id: &str, number: i32, start: u64, len: u64) -> Result<CompletedPart, S3Error> {
         let request = self.store.client.upload_part().bucket(&self.store.bucket).key(self.key).upload_id(id);
         let body = self.bytes(start, len).await?;
-        let sent = request.part_number(number).body(body).send().await.map_err(|error| self.ours(&error))?;
+        let sent =
+            request.part_number(number).body(body).send().await.map_err(|error| self.from_sdk(&error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag().map(str::to_owned))
@@ -147,7 +152,7 @@ impl<'s> Upload<'s> {
             .build())
     }
 
-    /// A stretch of the file, read as it is sent; it can be read again for a retry.
+    /// A range of the file, read while it is sent; a retry reads it again.
     async fn bytes(&self, start: u64, len: u64) -> Result<ByteStream, S3Error> {
         let body =
             ByteStream::read_from().path(&self.file).offset(start).length(Length::Exact(len)).build().await;
@@ -155,14 +160,14 @@ impl<'s> Upload<'s> {
     }
 
     fn stopped(&self) -> S3Error {
-        S3Error::Stopped { doing: self.store.doing(PUT, self.key) }
+        S3Error::Stopped { operation: self.store.operation(PUT, self.key) }
     }
 
-    fn ours<E>(&self, error: &SdkError<E>) -> S3Error
+    fn from_sdk<E>(&self, error: &SdkError<E>) -> S3Error
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        ours(self.store.doing(PUT, self.key), error)
+        from_sdk(self.store.operation(PUT, self.key), error)
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ROOMY: UnpackLimits = UnpackLimits { entries: 100, bytes: 10_000, entry_bytes: 5_000 };
+const LIMITS: UnpackLimits = UnpackLimits { entries: 100, bytes: 10_000, entry_bytes: 5_000 };
 
 fn entry(name: &[u8], kind: Kind) -> Vec<u8> {
     Header { name: name.to_vec(), kind, mode: 0o755, mtime: 1 }.encode()
@@ -38,11 +38,11 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A folder to unpack into, and beside it one that nothing may reach.
-struct Place {
+struct Sandbox {
     all: tempfile::TempDir,
 }
 
-impl Place {
+impl Sandbox {
     fn new() -> Self {
         let all = tempfile::tempdir().unwrap();
         fs::create_dir(all.path().join("outside")).unwrap();
@@ -55,7 +55,7 @@ impl Place {
     }
 
     fn unpack(&self, blob: &[u8]) -> Result<Unpacked, UnpackError> {
-        let result = unpack(blob, &self.dest(), &ROOMY);
+        let result = unpack(blob, &self.dest(), &LIMITS);
         let names = |folder: &Path| {
             let entries = fs::read_dir(folder).unwrap();
             let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
@@ -81,25 +81,25 @@ fn hostile_archives_are_refused_and_reach_nothing() {
     };
     let long = |name: &[u8]| [b"long/".as_slice(), &[b'n'; 120], name].concat();
     let table: Vec<(&str, Vec<Vec<u8>>)> = vec![
-        ("roundabout", vec![file(b"../outside/x")]),
-        ("roundabout", vec![file(b"/outside/x")]),
-        ("roundabout", vec![folder(b"a/"), file(b"a/../../outside/x")]),
-        ("roundabout", vec![folder(b"../")]),
-        ("roundabout", vec![link(b"../outside/l", "x")]),
-        ("roundabout", vec![file(b"./a")]),
-        ("roundabout", vec![file(b".")]),
-        ("roundabout", vec![file(b"")]),
-        ("roundabout", vec![folder(b"/")]),
-        ("roundabout", vec![file(b"a//b")]),
-        ("roundabout", vec![file(b"a/")]),
-        ("without a slash", vec![folder(b"a")]),
-        ("no name", vec![folder(b"long/"), file(&long(b"\0x"))]),
-        ("target", vec![link(b"a", "")]),
-        ("does not hold", vec![link(b"l", "../outside"), file(b"l/x")]),
-        ("does not hold", vec![file(b"a"), file(b"a/x")]),
-        ("does not hold", vec![file(b"a/x")]),
-        ("does not hold", vec![folder(b"a/"), file(b"a/b/c")]),
-        ("does not hold", vec![folder(b"a/"), file(b"b/x")]),
+        ("not normalised", vec![file(b"../outside/x")]),
+        ("not normalised", vec![file(b"/outside/x")]),
+        ("not normalised", vec![folder(b"a/"), file(b"a/../../outside/x")]),
+        ("not normalised", vec![folder(b"../")]),
+        ("not normalised", vec![link(b"../outside/l", "x")]),
+        ("not normalised", vec![file(b"./a")]),
+        ("not normalised", vec![file(b".")]),
+        ("not normalised", vec![file(b"")]),
+        ("not normalised", vec![folder(b"/")]),
+        ("not normalised", vec![file(b"a//b")]),
+        ("not normalised", vec![file(b"a/")]),
+        ("end with a slash", vec![folder(b"a")]),
+        ("not a valid file name", vec![folder(b"long/"), file(&long(b"\0x"))]),
+        ("target is not valid", vec![link(b"a", "")]),
+        ("does not contain", vec![link(b"l", "../outside"), file(b"l/x")]),
+        ("does not contain", vec![file(b"a"), file(b"a/x")]),
+        ("does not contain", vec![file(b"a/x")]),
+        ("does not contain", vec![folder(b"a/"), file(b"a/b/c")]),
+        ("does not contain", vec![folder(b"a/"), file(b"b/x")]),
         ("File exists", vec![link(b"l", "../outside"), folder(b"l/"), file(b"l/x")]),
         ("File exists", vec![file(b"a"), folder(b"a/")]),
         ("twice or out of order", vec![file(b"a"), file(b"a")]),
@@ -114,9 +114,9 @@ fn hostile_archives_are_refused_and_reach_nothing() {
         ("100 entries", (0..=100).map(|at| file(format!("{at:03}").as_bytes())).collect()),
     ];
     for (expected, parts) in table {
-        let refused = Place::new().unpack(&gz(&tar(&parts))).expect_err(expected);
-        let said = refused.to_string();
-        assert!(said.contains(expected), "{expected}: {said}");
+        let refused = Sandbox::new().unpack(&gz(&tar(&parts))).expect_err(expected);
+        let message = refused.to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
     }
 }
 
@@ -127,45 +127,45 @@ fn no_more_is_unpacked_than_allowed() {
         blocks.resize(blocks.len() + 4096, 7);
         blocks
     };
-    let refused = Place::new().unpack(&gz(&tar(&[large(b"a"), large(b"b"), large(b"c")]))).unwrap_err();
+    let refused = Sandbox::new().unpack(&gz(&tar(&[large(b"a"), large(b"b"), large(b"c")]))).unwrap_err();
     assert_eq!(refused.to_string(), "the archive is refused: it has more than 10000 bytes unpacked");
 }
 
 #[test]
 fn what_is_there_already_is_not_written_through() {
-    let place = Place::new();
-    fs::create_dir(place.dest()).unwrap();
-    symlink("../outside/x", place.dest().join("a")).unwrap();
-    symlink("../outside", place.dest().join("d")).unwrap();
-    assert!(place.unpack(&gz(&tar(&[file(b"a")]))).is_err());
-    assert!(place.unpack(&gz(&tar(&[folder(b"d/"), file(b"d/x")]))).is_err());
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.dest()).unwrap();
+    symlink("../outside/x", sandbox.dest().join("a")).unwrap();
+    symlink("../outside", sandbox.dest().join("d")).unwrap();
+    assert!(sandbox.unpack(&gz(&tar(&[file(b"a")]))).is_err());
+    assert!(sandbox.unpack(&gz(&tar(&[folder(b"d/"), file(b"d/x")]))).is_err());
 }
 
 #[test]
 fn an_archive_that_is_cut_or_goes_on_is_broken() {
     let whole = tar(&[folder(b"a/"), file(b"a/b"), link(b"c", "/etc/passwd")]);
     let blob = gz(&whole);
-    assert_eq!(Place::new().unpack(&blob).unwrap().entries, 3);
+    assert_eq!(Sandbox::new().unpack(&blob).unwrap().entries, 3);
     for cut in [0, 1, 9, 10, 20, blob.len() - 9, blob.len() - 1] {
-        assert!(Place::new().unpack(&blob[..cut]).is_err(), "{cut}");
+        assert!(Sandbox::new().unpack(&blob[..cut]).is_err(), "{cut}");
     }
     for cut in (0..whole.len()).step_by(BLOCK) {
-        assert!(Place::new().unpack(&gz(&whole[..cut])).is_err(), "{cut}");
+        assert!(Sandbox::new().unpack(&gz(&whole[..cut])).is_err(), "{cut}");
     }
-    let more = |tail: &[u8]| Place::new().unpack(&[&blob, tail].concat());
+    let more = |tail: &[u8]| Sandbox::new().unpack(&[&blob, tail].concat());
     assert!(more(b"garbage that is no member").is_err());
     assert!(more(&gz(&[0; BLOCK])).is_err());
     let mut padded = whole.clone();
     padded[2 * BLOCK + 100] = 1;
-    assert!(Place::new().unpack(&gz(&padded)).unwrap_err().to_string().contains("padding"));
+    assert!(Sandbox::new().unpack(&gz(&padded)).unwrap_err().to_string().contains("padding"));
 }
 
 #[test]
 fn many_members_are_one_archive() {
     let whole = tar(&[folder(b"a/"), file(b"a/b")]);
-    let one = Place::new().unpack(&gz(&whole)).unwrap();
+    let one = Sandbox::new().unpack(&gz(&whole)).unwrap();
     let many: Vec<u8> = whole.chunks(100).flat_map(gz).collect();
-    let many = Place::new().unpack(&many).unwrap();
+    let many = Sandbox::new().unpack(&many).unwrap();
     assert_eq!((one.id, one.bytes), (many.id, many.bytes));
     assert_ne!(one.sha256, many.sha256);
 }
@@ -185,8 +185,8 @@ proptest! {
             let sum: u64 = whole[head..head + BLOCK].iter().map(|byte| u64::from(*byte)).sum();
             whole[head + 148..head + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
-        let id = Place::new().unpack(&gz(&tar(&[]))).unwrap().id;
-        if let Ok(unpacked) = Place::new().unpack(&gz(&whole)) {
+        let id = Sandbox::new().unpack(&gz(&tar(&[]))).unwrap().id;
+        if let Ok(unpacked) = Sandbox::new().unpack(&gz(&whole)) {
             prop_assert!(same || unpacked.id != id);
         }
     }

@@ -19,7 +19,6 @@ const REPEATED: &[Repeated] = &[
     Repeated { krate: "client", name: "Shown", reason: "being renamed" },
     Repeated { krate: "client", name: "ShownTarget", reason: "being renamed" },
     Repeated { krate: "client", name: "ShownTask", reason: "being renamed" },
-    Repeated { krate: "context", name: "Tree", reason: "being renamed" },
     Repeated { krate: "core", name: "Fault", reason: "being renamed" },
     Repeated { krate: "core", name: "Key", reason: "being renamed" },
     Repeated { krate: "core", name: "Place", reason: "being renamed" },
