@@ -14,12 +14,10 @@ use crate::environment;
 use crate::health;
 use crate::http::crowd_warning;
 use crate::platform::docker::{DockerError, Engine, own_copies};
-use crate::platform::ecs::{self, Account, Finding};
+use crate::platform::ecs::{self, Finding};
 use crate::platform::k8s::K8sPlatform;
-use crate::settings::{Settings, vars};
-use crate::wiring::{
-    StartError, agent_image, check_addresses, ecs_settings, has_docker, k8s, registry, remote_runs,
-};
+use crate::settings::{EcsSettings, Settings, vars};
+use crate::wiring::{StartError, agent_image, check_addresses, ecs_options, k8s, registry, remote_runs};
 
 /// How long the registry of the agent image may take.
 const LOOKUP: Duration = Duration::from_secs(15);
@@ -75,7 +73,7 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
         Ok(Some(platform)) => found.cluster(&platform, settings).await,
         Err(error) => found.bad(&error.to_string()),
     }
-    let engine = if has_docker(settings, vars) { Some(Engine::find(vars).await) } else { None };
+    let engine = if settings.docker.is_some() { Some(Engine::find(vars).await) } else { None };
     match &engine {
         None => {}
         Some(Ok(engine)) => found.good(&format!(
@@ -129,11 +127,11 @@ impl Findings {
     }
 
     /// Whether AWS answers, and gives the server the rights that can be tried.
-    async fn aws(&mut self, account: &Account, settings: &Settings) {
+    async fn aws(&mut self, ecs: &EcsSettings, settings: &Settings) {
         // An agent image that is none is said below.
-        let Ok(platform) = ecs_settings(account, settings, "check") else { return };
+        let Ok(options) = ecs_options(ecs, settings, "check") else { return };
         let limits = &settings.limits;
-        for finding in ecs::check(&platform, limits.cpu_millis, limits.memory_mib).await {
+        for finding in ecs::check(&options, limits.cpu_millis, limits.memory_mib).await {
             match finding {
                 Finding::Good(said) => self.good(&said),
                 Finding::Warning(message) => self.warn(&message.rendered()),

@@ -10,7 +10,7 @@ use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_registry::{Member, Registry as Client, RegistrySettings};
 use bakery_server::platform::contract::{self, Part, Stage};
-use bakery_server::platform::docker::{DockerPlatform, DockerSettings, Engine};
+use bakery_server::platform::docker::{DockerOptions, DockerPlatform, Engine};
 use bakery_server::platform::{LaunchOrder, Launcher, Observation};
 use bakery_testkit::cuttable_link::CuttableLink;
 use bakery_testkit::engine::Engine as DockerCli;
@@ -44,14 +44,14 @@ impl DockerFixture {
 
     async fn platform(parts: &Parts, installation: &str, image: &str) -> Result<DockerPlatform> {
         let vars = BTreeMap::from([("DOCKER_HOST".to_owned(), parts.docker_host.clone())]);
-        let settings = DockerSettings {
+        let options = DockerOptions {
             installation: installation.to_owned(),
             agent_image: image.parse()?,
             agent_login: None,
             allow_emulation: false,
         };
         let lookup = async |_: &_| Err("no registry is asked".to_owned());
-        Ok(DockerPlatform::prepare(Engine::find(&vars).await?, settings, lookup).await?)
+        Ok(DockerPlatform::prepare(Engine::find(&vars).await?, options, lookup).await?)
     }
 
     fn running(&self, script: &str) -> LaunchOrder {
@@ -213,7 +213,7 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         members.push(Member { image, digest, arch });
     }
     client.publish_index(&index, &members, &[], &CancellationToken::new()).await?;
-    let settings = |allow_emulation| DockerSettings {
+    let options = |allow_emulation| DockerOptions {
         installation: fixture.installation.clone(),
         agent_image: index.clone(),
         agent_login: None,
@@ -221,8 +221,8 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
     };
     let lookup =
         async |image: &ImageRef| client.platforms_of(image, &[]).await.map_err(|error| error.to_string());
-    let native = DockerPlatform::prepare(fixture.platform.engine().clone(), settings(false), lookup).await?;
-    let both = DockerPlatform::prepare(fixture.platform.engine().clone(), settings(true), lookup).await?;
+    let native = DockerPlatform::prepare(fixture.platform.engine().clone(), options(false), lookup).await?;
+    let both = DockerPlatform::prepare(fixture.platform.engine().clone(), options(true), lookup).await?;
     for member in &members {
         ensure!(native.can_run(member.arch).is_ok() == (member.arch == fixture.arch()));
         both.can_run(member.arch).map_err(|reason| anyhow!("{}: {reason}", member.arch))?;

@@ -2,22 +2,79 @@
 
 use bakery_core::secret::Secret;
 
-use super::reader::Reader;
-use crate::platform::ecs::{Account, Capacity, PullSecret};
+use super::reader::VarReader;
 
 /// Why a variable is asked for that is not set.
 const WHY: &str = "is not set, and ECS_CLUSTER asks for the platform ecs";
 
-impl Reader<'_> {
+/// What the operator decides about the platform `ecs`. Without `ECS_CLUSTER` there is none.
+#[derive(Debug, Clone)]
+pub struct EcsSettings {
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `ECS_CLUSTER`.
+    pub cluster: String,
+    /// `ECS_SUBNETS`: 1 to 16.
+    pub subnets: Vec<String>,
+    /// `ECS_SECURITY_GROUPS`: 1 to 5.
+    pub security_groups: Vec<String>,
+    /// `ECS_EXEC_ROLE_ARN`.
+    pub execution_role: String,
+    /// `ECS_TASK_ROLE_ARN`.
+    pub task_role: Option<String>,
+    /// `ECS_LOG_GROUP`.
+    pub log_group: Option<String>,
+    /// `ECS_CAPACITY`.
+    pub capacity: EcsCapacity,
+    /// `ECS_PUBLIC_IP`.
+    pub public_ip: bool,
+    /// `ECS_EPHEMERAL_STORAGE`: 21 to 200 GiB; `None` = Fargate's 20.
+    pub storage: Option<i32>,
+    /// `AGENT_TASK_FAMILY`.
+    pub family: String,
+    /// `AGENT_IMAGE_SECRET_ARN`, else the login of `AGENT_IMAGE_SECRET_NAME`.
+    pub pull_secret: Option<EcsPullSecret>,
+    /// `CLEANUP_ECS_TASK_DEFINITIONS`.
+    pub clean_up: bool,
+}
+
+/// `ECS_CAPACITY`: on what tasks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EcsCapacity {
+    /// On demand.
+    Fargate,
+    /// Spot, which AWS may take back.
+    Spot,
+    /// Spot first; the second attempt on demand.
+    SpotThenFargate,
+}
+
+/// The secret with which ECS pulls a private agent image.
+#[derive(Debug, Clone)]
+pub enum EcsPullSecret {
+    /// `AGENT_IMAGE_SECRET_ARN`: one that exists.
+    Arn(String),
+    /// `AGENT_IMAGE_SECRET_NAME`, `_USERNAME`, `_PASSWORD`: created unless one of this name exists.
+    Login {
+        /// Its name.
+        name: String,
+        /// The user name in it.
+        username: String,
+        /// The password in it.
+        password: Secret,
+    },
+}
+
+impl VarReader<'_> {
     /// Names between commas, of which there has to be one and may be `most`.
     fn names(&mut self, name: &'static str, most: usize, hint: &str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         let names = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let names: Vec<String> = names.map(str::to_owned).collect();
         if names.is_empty() {
-            self.say(name, WHY, hint);
+            self.mistake(name, WHY, hint);
         } else if names.len() > most {
-            self.say(name, &format!("names {}, and AWS takes {most} at most", names.len()), hint);
+            self.mistake(name, &format!("names {}, and AWS takes {most} at most", names.len()), hint);
         }
         names
     }
@@ -31,7 +88,7 @@ impl Reader<'_> {
     }
 
     /// AWS ECS. `role`: its agents read contexts from S3 themselves, with a role.
-    pub(super) fn ecs(&mut self, role: bool) -> Option<Account> {
+    pub(super) fn ecs(&mut self, role: bool) -> Option<EcsSettings> {
         let cluster = self.text("ECS_CLUSTER")?;
         let region = self.needed("AWS_REGION", WHY, "the region of the cluster, for example ap-northeast-2");
         let subnets = "subnets with a way out to S3, registries and this server, comma-separated";
@@ -40,19 +97,19 @@ impl Reader<'_> {
         let security_groups = self.names("ECS_SECURITY_GROUPS", 5, groups);
         let execution_role = self.arn("ECS_EXEC_ROLE_ARN", "a role's ARN");
         if self.text("ECS_EXEC_ROLE_ARN").is_none() {
-            self.say("ECS_EXEC_ROLE_ARN", WHY, "the role with which ECS pulls the agent image");
+            self.mistake("ECS_EXEC_ROLE_ARN", WHY, "the role with which ECS pulls the agent image");
         }
         let task_role = self.arn("ECS_TASK_ROLE_ARN", "a role's ARN");
         if role && self.text("ECS_TASK_ROLE_ARN").is_none() {
             let text = "is not set, and agents on ECS read contexts from S3_BUCKET with it";
-            self.say("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket, or S3_ACCESS_KEY and S3_SECRET_KEY for URLs that the server signs");
+            self.mistake("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket, or S3_ACCESS_KEY and S3_SECRET_KEY for URLs that the server signs");
         }
         let storage = |text: &str| text.parse().ok().filter(|gib| (21..=200).contains(gib));
         let family = |text: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             (text.len() <= 200 && text.chars().all(plain)).then(|| text.to_owned())
         };
-        Some(Account {
+        Some(EcsSettings {
             region,
             cluster,
             subnets,
@@ -76,31 +133,31 @@ impl Reader<'_> {
         })
     }
 
-    fn capacity(&mut self) -> Capacity {
+    fn capacity(&mut self) -> EcsCapacity {
         let one = |text: &str| match text {
-            "fargate" => Some(Capacity::Fargate),
-            "spot" => Some(Capacity::Spot),
-            "spot-then-fargate" => Some(Capacity::SpotThenFargate),
+            "fargate" => Some(EcsCapacity::Fargate),
+            "spot" => Some(EcsCapacity::Spot),
+            "spot-then-fargate" => Some(EcsCapacity::SpotThenFargate),
             _ => None,
         };
         let hint = "one of fargate, spot, spot-then-fargate";
-        self.value("ECS_CAPACITY", "a kind of capacity", hint, one).unwrap_or(Capacity::Fargate)
+        self.value("ECS_CAPACITY", "a kind of capacity", hint, one).unwrap_or(EcsCapacity::Fargate)
     }
 
     /// One that exists comes before one that would have to be created.
-    fn pull_secret(&mut self) -> Option<PullSecret> {
+    fn pull_secret(&mut self) -> Option<EcsPullSecret> {
         let (arn, login) = (self.arn("AGENT_IMAGE_SECRET_ARN", "a secret's ARN"), self.secret_login());
-        arn.map(PullSecret::Arn).or(login)
+        arn.map(EcsPullSecret::Arn).or(login)
     }
 
     /// A secret to create: all of it or nothing.
-    fn secret_login(&mut self) -> Option<PullSecret> {
+    fn secret_login(&mut self) -> Option<EcsPullSecret> {
         const NAMES: [&str; 3] =
             ["AGENT_IMAGE_SECRET_NAME", "AGENT_IMAGE_SECRET_USERNAME", "AGENT_IMAGE_SECRET_PASSWORD"];
         let given = NAMES.map(|name| self.text(name));
         if given.iter().any(Option::is_some) {
             for (name, _) in NAMES.into_iter().zip(&given).filter(|(_, value)| value.is_none()) {
-                self.say(
+                self.mistake(
                     name,
                     "is not set, and its companions are",
                     "set all three, or AGENT_IMAGE_SECRET_ARN alone",
@@ -108,7 +165,7 @@ impl Reader<'_> {
             }
         }
         let [name, username, password] = given;
-        Some(PullSecret::Login { name: name?, username: username?, password: Secret::new(password?) })
+        Some(EcsPullSecret::Login { name: name?, username: username?, password: Secret::new(password?) })
     }
 }
 
@@ -146,7 +203,7 @@ mod tests {
             ("AGENT_IMAGE", "reg.test/agent:1"),
         ];
         let ecs = read(&good).unwrap().ecs.unwrap();
-        assert_eq!((ecs.subnets.len(), ecs.capacity, ecs.public_ip), (3, Capacity::Fargate, true));
+        assert_eq!((ecs.subnets.len(), ecs.capacity, ecs.public_ip), (3, EcsCapacity::Fargate, true));
         assert_eq!((ecs.family.as_str(), ecs.clean_up, ecs.storage), ("bakery-agent", false, None));
         for (name, value) in [
             ("ECS_CAPACITY", "cheap"),
@@ -169,7 +226,7 @@ mod tests {
         ];
         let settings = read(&[&good[..], &login].concat()).unwrap();
         let secret = &settings.ecs.as_ref().unwrap().pull_secret;
-        assert!(matches!(secret, Some(PullSecret::Login { .. })), "{secret:?}");
+        assert!(matches!(secret, Some(EcsPullSecret::Login { .. })), "{secret:?}");
         assert!(!format!("{settings:?}").contains("crumbs"));
     }
 }

@@ -1,8 +1,12 @@
 //! What the operator set: every variable read once, checked at start, all mistakes in one report.
 
+mod docker;
 mod ecs;
+mod k8s;
+mod pods;
 mod reader;
 pub mod vars;
+mod yaml_types;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,8 +17,11 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::{VarDoc, Vars};
 use thiserror::Error;
 
-use self::reader::Reader;
-use crate::platform::ecs::Account;
+pub use self::docker::DockerSettings;
+pub use self::ecs::{EcsCapacity, EcsPullSecret, EcsSettings};
+pub use self::k8s::K8sSettings;
+pub use self::pods::PodSettings;
+use self::reader::VarReader;
 
 /// The port of the public door where none is named.
 pub const PORT: u16 = 3000;
@@ -38,14 +45,16 @@ pub struct Settings {
     pub limits: Limits,
     /// `CONTROLLER_URL`: the way back of agents that do not run on an engine of this machine.
     pub controller_url: Option<String>,
-    /// The Docker platform.
-    pub docker: DockerSettings,
+    /// The agent image: `AGENT_IMAGE`, else `<IMAGE_NAME>-agent:<own version>`.
+    pub agent_image: String,
+    /// The Docker platform, unless another one is on and `DOCKER_HOST` is not set.
+    pub docker: Option<DockerSettings>,
     /// AWS ECS, where `ECS_CLUSTER` switches it on.
-    pub ecs: Option<Account>,
+    pub ecs: Option<EcsSettings>,
     /// Kubernetes, where `K8S_NAMESPACE` switches it on.
     pub k8s: Option<K8sSettings>,
     /// Registries.
-    pub registries: RegistrySettings,
+    pub registries: RegistryRules,
     /// The server's own log.
     pub log: LogSettings,
     /// Proxy variables that are handed to agents, as they were given.
@@ -69,21 +78,6 @@ pub struct Limits {
     pub memory_mib: u32,
 }
 
-/// The Docker platform.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DockerSettings {
-    /// `AGENT_IMAGE`; `None` = `<IMAGE_NAME>-agent:<own version>`.
-    pub agent_image: Option<String>,
-    /// The images' common prefix.
-    pub image_name: String,
-    /// Engines of one architecture may take tasks of another.
-    pub allow_emulation: bool,
-    /// Where the agents' door listens; `None` = our bridge's gateway, a port kept in the data folder.
-    pub agent_listen: Option<SocketAddr>,
-    /// The URL of that door as agents reach it; `None` = from where it listens.
-    pub agent_url: Option<String>,
-}
-
 /// The server's own log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
@@ -102,21 +96,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Kubernetes.
+/// How the server deals with registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct K8sSettings {
-    /// Where agents' Jobs live.
-    pub namespace: String,
-    /// The file with the settings of their pods.
-    pub pods: Option<PathBuf>,
-}
-
-/// Registries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistrySettings {
-    /// `host[:port]` that may be spoken to over plain HTTP.
+pub struct RegistryRules {
+    /// `INSECURE_REGISTRIES`: `host[:port]` that are reached over plain HTTP.
     pub insecure: Vec<String>,
-    /// Prefixes that the server's own docker config may push to.
+    /// `PUBLISH_ALLOW`: prefixes that the server's own docker config may push to.
     pub publish_allow: Vec<String>,
     /// The server listens on loopback only: then registries on loopback are the user's own.
     pub loopback: bool,
@@ -166,19 +151,19 @@ impl Settings {
 
     /// Reads where the public door listens, and nothing else.
     pub fn listen(vars: &dyn Vars) -> Result<SocketAddr, BadSettings> {
-        let mut reader = Reader::new(vars);
+        let mut reader = VarReader::new(vars);
         let listen = reader.listen();
         BadSettings::unless_none(reader.mistakes()).map(|()| listen)
     }
 
     /// Reads them all, and everything that is wrong with them; what is wrong reads as unset.
     pub fn gather(vars: &dyn Vars, root: bool) -> (Self, Vec<Mistake>) {
-        let mut reader = Reader::new(vars);
+        let mut reader = VarReader::new(vars);
         let listen = reader.listen();
         let token = reader.token("BAKERY_TOKEN");
         let open = reader.flag("BAKERY_OPEN");
         if !listen.ip().is_loopback() && token.is_none() && !open {
-            reader.say(
+            reader.mistake(
                 "BAKERY_TOKEN",
                 &format!("BAKERY_LISTEN={listen} is reached from outside, and no token is set"),
                 "set BAKERY_TOKEN, or BAKERY_OPEN=true to let everybody in",
@@ -189,14 +174,15 @@ impl Settings {
                 let named = |var: &VarDoc| Some((var.name, said.strip_prefix(var.name)?.strip_prefix(": ")?));
                 let named = vars::COMMON.iter().find_map(named);
                 let (name, text) = named.unwrap_or(("S3_BUCKET", &said));
-                reader.say(name, text, "see the S3_ variables in .env.example");
+                reader.mistake(name, text, "see the S3_ variables in .env.example");
             }
             None
         });
         let controller_url = reader.url("CONTROLLER_URL");
         let ecs = reader.ecs(s3.as_ref().is_some_and(|s3| s3.keys.is_none()));
         let k8s = reader.k8s();
-        if ecs.is_some() || k8s.is_some() {
+        let others = ecs.is_some() || k8s.is_some();
+        if others {
             reader.remote();
         }
         let settings = Self {
@@ -210,18 +196,9 @@ impl Settings {
             controller_url,
             ecs,
             k8s,
-            docker: DockerSettings {
-                agent_image: reader.image("AGENT_IMAGE"),
-                image_name: reader.image("IMAGE_NAME").unwrap_or_else(|| vars::IMAGE_NAME.to_owned()),
-                allow_emulation: reader.flag("ALLOW_EMULATION"),
-                agent_listen: reader.address("BAKERY_AGENT_LISTEN"),
-                agent_url: reader.url("BAKERY_AGENT_URL"),
-            },
-            registries: RegistrySettings {
-                insecure: reader.registries("INSECURE_REGISTRIES", false),
-                publish_allow: reader.registries("PUBLISH_ALLOW", true),
-                loopback: listen.ip().is_loopback(),
-            },
+            agent_image: reader.agent_image(),
+            docker: reader.docker(others),
+            registries: reader.registry_rules(listen.ip().is_loopback()),
             log: reader.log(),
             proxies: reader.proxies(),
         };
@@ -333,23 +310,6 @@ mod tests {
             assert!(said.contains(wrong), "{wrong}: {said}");
         }
         assert!(!said.contains("`reg.test`"), "{said}");
-    }
-
-    #[test]
-    fn kubernetes_is_on_where_a_namespace_is_named_and_says_what_else_it_needs() {
-        assert_eq!(read(&[("K8S_CONFIG_PATH", "/etc/bakery/config.yaml")]).unwrap().k8s, None);
-        let error = read(&[("K8S_NAMESPACE", "ovens")]).unwrap_err();
-        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
-        assert_eq!(names, ["CONTROLLER_URL", "AGENT_IMAGE"], "{error}");
-        let with = |namespace| {
-            let more = [("CONTROLLER_URL", "http://10.0.0.1:3000"), ("AGENT_IMAGE", "reg.test/agent:1")];
-            read(&[&more[..], &[("K8S_NAMESPACE", namespace), ("K8S_CONFIG_PATH", "/pods.yaml")]].concat())
-        };
-        let k8s = with("ovens").unwrap().k8s.unwrap();
-        assert_eq!((k8s.namespace.as_str(), k8s.pods), ("ovens", Some(PathBuf::from("/pods.yaml"))));
-        for wrong in ["Ovens", "-a", "a_b", &"a".repeat(64)] {
-            assert!(with(wrong).unwrap_err().to_string().contains("K8S_NAMESPACE: "), "{wrong}");
-        }
     }
 
     #[test]

@@ -12,23 +12,23 @@ use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
-use super::{K8sSettings, Limits, LogFormat, LogSettings, Mistake, PORT};
+use super::{Limits, LogFormat, LogSettings, Mistake, PORT, RegistryRules, vars};
 
 /// Proxy variables in both spellings that programs look for.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
-pub(super) struct Reader<'a> {
+pub(super) struct VarReader<'a> {
     vars: &'a dyn Vars,
     mistakes: Vec<Mistake>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> VarReader<'a> {
     pub(super) fn new(vars: &'a dyn Vars) -> Self {
         Self { vars, mistakes: Vec::new() }
     }
 
     /// Notes a mistake. The text may quote the value: a login in it is not shown.
-    pub(super) fn say(&mut self, name: &'static str, text: &str, hint: &str) {
+    pub(super) fn mistake(&mut self, name: &'static str, text: &str, hint: &str) {
         let text = mask::text(text, Form::Plain);
         self.mistakes.push(Mistake { name, text, hint: hint.to_owned() });
     }
@@ -41,12 +41,16 @@ impl<'a> Reader<'a> {
         self.vars.setting(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.text(name).is_some()
+    }
+
     /// The operator's token. One that no header carries as it stands would lock everybody out; it is not quoted.
     pub(super) fn token(&mut self, name: &'static str) -> Option<Secret> {
         let text = self.text(name)?;
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             let why = "holds a blank or something other than ASCII, which an HTTP header does not carry";
-            self.say(name, why, "make one with `openssl rand -hex 32`");
+            self.mistake(name, why, "make one with `openssl rand -hex 32`");
         }
         Some(Secret::new(text))
     }
@@ -62,7 +66,7 @@ impl<'a> Reader<'a> {
         let text = self.text(name)?;
         let value = parse(&text);
         if value.is_none() {
-            self.say(name, &format!("`{text}` is not {expected}"), hint);
+            self.mistake(name, &format!("`{text}` is not {expected}"), hint);
         }
         value
     }
@@ -79,7 +83,7 @@ impl<'a> Reader<'a> {
     pub(super) fn url(&mut self, name: &'static str) -> Option<String> {
         if self.text(name).is_some_and(|text| text.contains('@')) {
             // Not quoted: what stands before the @ is a login.
-            self.say(name, "holds a user name or a password", "name the host alone");
+            self.mistake(name, "holds a user name or a password", "name the host alone");
             return None;
         }
         self.value(name, "a URL", "for example https://bakery.example.com", |text| {
@@ -94,15 +98,22 @@ impl<'a> Reader<'a> {
         self.value(name, "true or false", "write true or false", parse).unwrap_or(false)
     }
 
-    pub(super) fn image(&mut self, name: &'static str) -> Option<String> {
+    fn image(&mut self, name: &'static str) -> Option<String> {
         let hint = "for example docker.io/rayshoo/bakery-agent:v1.0.2";
         self.value(name, "an image reference", hint, |text| {
             text.parse::<ImageRef>().is_ok().then(|| text.to_owned())
         })
     }
 
+    /// `AGENT_IMAGE`, else the image of our own version.
+    pub(super) fn agent_image(&mut self) -> String {
+        let (named, prefix) = (self.image("AGENT_IMAGE"), self.image("IMAGE_NAME"));
+        let prefix = prefix.as_deref().unwrap_or(vars::IMAGE_NAME);
+        named.unwrap_or_else(|| format!("{prefix}-agent:{}", env!("CARGO_PKG_VERSION")))
+    }
+
     /// `host[:port]`, with a path behind it where one may be; commas with or without blanks.
-    pub(super) fn registries(&mut self, name: &'static str, path: bool) -> Vec<String> {
+    fn registries(&mut self, name: &'static str, path: bool) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         let (expected, hint) = if path {
             ("host[:port] with or without a path", "for example registry.example.com/shop")
@@ -118,10 +129,19 @@ impl<'a> Reader<'a> {
             if named && (path || host == part) && image.is_ok() {
                 good.push(part.to_owned());
             } else {
-                self.say(name, &format!("`{part}` is not {expected}"), hint);
+                self.mistake(name, &format!("`{part}` is not {expected}"), hint);
             }
         }
         good
+    }
+
+    /// `loopback`: whether the server listens on loopback only.
+    pub(super) fn registry_rules(&mut self, loopback: bool) -> RegistryRules {
+        RegistryRules {
+            insecure: self.registries("INSECURE_REGISTRIES", false),
+            publish_allow: self.registries("PUBLISH_ALLOW", true),
+            loopback,
+        }
     }
 
     pub(super) fn log(&mut self) -> LogSettings {
@@ -182,20 +202,9 @@ impl<'a> Reader<'a> {
     pub(super) fn needed(&mut self, name: &'static str, text: &str, hint: &str) -> String {
         let value = self.text(name);
         if value.is_none() {
-            self.say(name, text, hint);
+            self.mistake(name, text, hint);
         }
         value.unwrap_or_default()
-    }
-
-    /// Kubernetes.
-    pub(super) fn k8s(&mut self) -> Option<K8sSettings> {
-        let hint = "lower-case letters, digits and `-`, at most 63 characters: for example bakery";
-        let namespace = self.value("K8S_NAMESPACE", "a namespace's name", hint, |text| {
-            let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-            let named = text.len() <= 63 && text.starts_with(ends) && text.ends_with(ends);
-            (named && text.chars().all(|c| ends(c) || c == '-')).then(|| text.to_owned())
-        })?;
-        Some(K8sSettings { namespace, pods: self.text("K8S_CONFIG_PATH").map(PathBuf::from) })
     }
 
     /// The platform's data folder: the system's for root, else the user's.
@@ -212,7 +221,7 @@ impl<'a> Reader<'a> {
         if let Some(home) = self.text("HOME") {
             return PathBuf::from(home).join(".local/share/bakery");
         }
-        self.say("BAKERY_DATA_DIR", "no data folder: HOME is not set either", "set BAKERY_DATA_DIR");
+        self.mistake("BAKERY_DATA_DIR", "no data folder: HOME is not set either", "set BAKERY_DATA_DIR");
         PathBuf::new()
     }
 
@@ -222,7 +231,7 @@ impl<'a> Reader<'a> {
         for name in PROXIES {
             let Some(value) = self.text(name) else { continue };
             if value.contains('@') {
-                self.say(
+                self.mistake(
                     name,
                     "holds a login, which agents would be launched with in the open",
                     "use a proxy that lets agents through by their address",

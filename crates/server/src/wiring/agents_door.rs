@@ -7,18 +7,17 @@ use std::path::Path;
 use tokio::net::TcpListener;
 
 use super::StartError;
-use crate::settings::Settings;
 
 /// Holds the port: containers that outlive this process call it.
 const PORT_FILE: &str = "agents-port";
 
-/// Listens where the settings say, else on `gateway`. A port that was used before is used again.
+/// Listens at `named`, else on `gateway`, at the port that the data folder keeps from the last time.
 pub(super) async fn listen(
-    settings: &Settings,
+    named: Option<SocketAddr>,
+    data_dir: &Path,
     gateway: IpAddr,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
-    let named = settings.docker.agent_listen;
-    let file = settings.data_dir.join(PORT_FILE);
+    let file = data_dir.join(PORT_FILE);
     let known = if named.is_none() { read(&file) } else { None };
     let wanted = named.unwrap_or(SocketAddr::new(gateway, known.unwrap_or(0)));
     let mut bound = TcpListener::bind(wanted).await;
@@ -67,7 +66,6 @@ fn keep(file: &Path, port: u16) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
 
     use super::*;
@@ -80,12 +78,9 @@ mod tests {
             (taken.local_addr().unwrap(), "choose another port"),
             ("192.0.2.7:0".parse().unwrap(), "this machine"),
         ] {
-            let vars = BTreeMap::from([
-                ("BAKERY_DATA_DIR".to_owned(), "/nonexistent".to_owned()),
-                ("BAKERY_AGENT_LISTEN".to_owned(), address.to_string()),
-            ]);
-            let settings = Settings::read(&vars, false).unwrap();
-            let started = listen(&settings, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.unwrap_err().to_string();
+            let gateway = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let started = listen(Some(address), Path::new("/nonexistent"), gateway).await;
+            let started = started.unwrap_err().to_string();
             assert_eq!(check(address).await.unwrap_err().to_string(), started);
             assert!(started.starts_with("BAKERY_AGENT_LISTEN: ") && started.contains(hint), "{started}");
         }
@@ -94,16 +89,13 @@ mod tests {
     #[tokio::test]
     async fn the_port_stays_over_a_restart() {
         let folder = tempfile::TempDir::new().unwrap();
-        let data = folder.path().display().to_string();
-        let vars = BTreeMap::from([("BAKERY_DATA_DIR".to_owned(), data)]);
-        let settings = Settings::read(&vars, false).unwrap();
         let gateway = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let (listener, first) = listen(&settings, gateway).await.unwrap();
+        let (listener, first) = listen(None, folder.path(), gateway).await.unwrap();
         drop(listener);
-        let (_listener, second) = listen(&settings, gateway).await.unwrap();
+        let (_listener, second) = listen(None, folder.path(), gateway).await.unwrap();
         assert_eq!(first, second);
         // Somebody else has it: the door opens all the same, at another one.
-        let (_, third) = listen(&settings, gateway).await.unwrap();
+        let (_, third) = listen(None, folder.path(), gateway).await.unwrap();
         assert_ne!(third, second);
     }
 }

@@ -1,8 +1,8 @@
 //! Builds every room once, names every concrete backend, and takes them down again in order.
 
 mod agents_door;
+mod options;
 mod platforms;
-mod pods;
 mod preflight;
 mod shelf;
 mod signals;
@@ -34,8 +34,9 @@ use crate::settings::{BadSettings, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::{Registry, RegistrySettings, docker_config};
 
+pub(crate) use options::{agent_image, ecs_options};
 pub use platforms::{Platforms, find as find_platforms};
-pub(crate) use platforms::{agent_image, ecs_settings, has_docker, k8s, remote_runs};
+pub(crate) use platforms::{k8s, remote_runs};
 pub use preflight::settle;
 use shelf::Shelf;
 
@@ -214,7 +215,7 @@ async fn own_store(settings: &Settings) -> Option<S3Store> {
 pub(crate) async fn check_addresses(settings: &Settings) -> Vec<(SocketAddr, Result<(), StartError>)> {
     // Open until the end: two doors cannot have one address.
     let public = listen(settings.listen).await;
-    let agents = match settings.docker.agent_listen {
+    let agents = match settings.docker.as_ref().and_then(|docker| docker.agent_listen) {
         Some(address) => Some((address, agents_door::check(address).await)),
         None => None,
     };

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bakery_core::image::ImageRef;
 use bakery_core::names::Platform;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use tokio::net::TcpListener;
 
-use super::{StartError, agents_door, pods};
+use super::options::{agent_image, ecs_options, k8s_options};
+use super::{StartError, agents_door};
 use crate::builds::PlatformSettings;
 use crate::platform::Launcher;
-use crate::platform::docker::{DockerPlatform, DockerSettings, Engine, default_agent_image};
-use crate::platform::ecs::{Account, EcsPlatform, EcsSettings};
-use crate::platform::k8s::{Cluster, K8sPlatform, K8sSettings};
-use crate::settings::Settings;
+use crate::platform::docker::{DockerOptions, DockerPlatform, Engine};
+use crate::platform::ecs::EcsPlatform;
+use crate::platform::k8s::{Cluster, K8sPlatform};
+use crate::settings::{DockerSettings, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::Registry;
 
@@ -48,24 +48,25 @@ pub async fn find(
     // A named URL is what these platforms ask for: without one the settings are refused.
     let remote_url = settings.controller_url.clone().unwrap_or_default();
     if let Some(ecs) = &settings.ecs {
-        let ecs = EcsPlatform::prepare(ecs_settings(ecs, settings, installation)?, &settings.data_dir, tasks)
-            .await?;
+        let options = ecs_options(ecs, settings, installation)?;
+        let ecs = EcsPlatform::prepare(options, &settings.data_dir, tasks).await?;
         platforms.add(Platform::Ecs, Arc::new(ecs), settings, MAX_REMOTE_RUNS, remote_url.clone());
     }
     if let Some(cluster) = k8s(settings, vars, installation).await? {
         platforms.add(Platform::K8s, Arc::new(cluster), settings, MAX_REMOTE_RUNS, remote_url);
     }
-    if has_docker(settings, vars) {
+    if let Some(docker_settings) = &settings.docker {
         let engine = Engine::find(vars).await?;
         tracing::info!(host = engine.host, version = engine.version, arch = %engine.arch, "a Docker engine");
         let max_runs = engine.cpus as usize;
-        let docker_settings = docker_settings(settings, installation, registry).await?;
-        let docker = DockerPlatform::prepare(engine, docker_settings, async |image| {
+        let options = docker_options(docker_settings, settings, installation, registry).await?;
+        let docker = DockerPlatform::prepare(engine, options, async |image| {
             registry.platforms_of(image, &[]).await.map_err(|error| error.to_string())
         })
         .await?;
-        let (listener, address) = agents_door::listen(settings, docker.gateway).await?;
-        let agent_url = settings.docker.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let (listener, address) =
+            agents_door::listen(docker_settings.agent_listen, &settings.data_dir, docker.gateway).await?;
+        let agent_url = docker_settings.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
         platforms.add(Platform::Docker, Arc::new(docker.clone()), settings, max_runs, agent_url);
         platforms.agents = Some((listener, address));
         platforms.docker = Some(docker);
@@ -73,29 +74,10 @@ pub async fn find(
     Ok(platforms)
 }
 
-/// A server that runs tasks elsewhere has a Docker platform only where one is named: what happens to listen on its
-/// machine is not meant.
-pub(crate) fn has_docker(settings: &Settings, vars: &dyn Vars) -> bool {
-    (settings.ecs.is_none() && settings.k8s.is_none()) || vars.setting("DOCKER_HOST").is_some()
-}
-
 /// Runs whose agents come by the public door.
 pub(crate) fn remote_runs(settings: &Settings) -> usize {
     let platforms = usize::from(settings.ecs.is_some()) + usize::from(settings.k8s.is_some());
     platforms * settings.limits.max_runs.unwrap_or(MAX_REMOTE_RUNS)
-}
-
-/// What the platform `ecs` is told.
-pub(crate) fn ecs_settings(
-    account: &Account,
-    settings: &Settings,
-    installation: &str,
-) -> Result<EcsSettings, StartError> {
-    Ok(EcsSettings {
-        installation: installation.to_owned(),
-        agent_image: agent_image(settings)?,
-        account: account.clone(),
-    })
 }
 
 /// The platform `k8s`, where it is switched on. Its cluster is not asked for anything yet.
@@ -105,12 +87,9 @@ pub(crate) async fn k8s(
     installation: &str,
 ) -> Result<Option<K8sPlatform>, StartError> {
     let Some(k8s) = &settings.k8s else { return Ok(None) };
-    let pods = pods::read(k8s)?;
     let cluster = Cluster::find(vars, &k8s.namespace).await?;
     tracing::info!(url = cluster.url, namespace = cluster.namespace, "a Kubernetes cluster");
-    let settings =
-        K8sSettings { installation: installation.to_owned(), agent_image: agent_image(settings)?, pods };
-    Ok(Some(K8sPlatform::new(cluster, settings)))
+    Ok(Some(K8sPlatform::new(cluster, k8s_options(k8s, settings, installation)?)))
 }
 
 impl Platforms {
@@ -132,29 +111,23 @@ impl Platforms {
 
 /// What the Docker platform is told. The engine pulls the agent image with the server's own login for its registry, with
 /// which the lookup goes there too: the operator named the image. A login that cannot be had may not be needed.
-async fn docker_settings(
+async fn docker_options(
+    docker: &DockerSettings,
     settings: &Settings,
     installation: &str,
     registry: &Registry,
-) -> Result<DockerSettings, StartError> {
+) -> Result<DockerOptions, StartError> {
     let agent_image = agent_image(settings)?;
     let agent_login = registry.operators_login(&agent_image).await.unwrap_or_else(|error| {
         tracing::warn!(%error, hint = error.hint, "the agent image is pulled without a login");
         None
     });
-    Ok(DockerSettings {
+    Ok(DockerOptions {
         installation: installation.to_owned(),
         agent_image,
         agent_login,
-        allow_emulation: settings.docker.allow_emulation,
+        allow_emulation: docker.allow_emulation,
     })
-}
-
-/// `AGENT_IMAGE`, or the image of our own version.
-pub(crate) fn agent_image(settings: &Settings) -> Result<ImageRef, StartError> {
-    let docker = &settings.docker;
-    let text = docker.agent_image.clone().unwrap_or_else(|| default_agent_image(&docker.image_name));
-    text.parse().map_err(|_| StartError::AgentImage(text))
 }
 
 #[cfg(test)]
@@ -181,7 +154,8 @@ mod tests {
                 ("AGENT_IMAGE".to_owned(), image.to_owned()),
             ]);
             let settings = Settings::read(&vars, false).unwrap();
-            docker_settings(&settings, "installation", &registry).await.unwrap().agent_login
+            let docker = settings.docker.as_ref().unwrap();
+            docker_options(docker, &settings, "installation", &registry).await.unwrap().agent_login
         };
         let found = login("private.test:5000/ovens/agent:1").await.unwrap();
         assert_eq!((found.registry.as_str(), found.username.as_str()), ("private.test:5000", "me"));

@@ -7,7 +7,6 @@ use std::{fs, process};
 use bakery_core::vars::Vars;
 use rustix::fs::{Access, access};
 
-use super::pods;
 use crate::builds::keys::DataKey;
 use crate::settings::{BadSettings, Mistake, Settings};
 
@@ -27,9 +26,6 @@ pub fn settle(vars: &dyn Vars, root: bool) -> Result<Settings, BadSettings> {
             let (text, hint) = said.split_once("\nhint: ").unwrap_or((&said, "see .env.example"));
             Mistake { name: "BAKERY_DATA_KEY", text: text.to_owned(), hint: hint.to_owned() }
         }));
-    }
-    if let Some(BadSettings(said)) = settings.k8s.as_ref().and_then(|k8s| pods::read(k8s).err()) {
-        mistakes.extend(said);
     }
     if let Err(text) = usable
         && !folder.as_os_str().is_empty()
@@ -126,10 +122,10 @@ mod tests {
         let said = with(&file);
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
-            said[1].starts_with("K8S_CONFIG_PATH: ") && said[1].contains("pods.yaml:2:3: k8s.nodeSelektor"),
+            said[0].starts_with("K8S_CONFIG_PATH: ") && said[0].contains("pods.yaml:2:3: k8s.nodeSelektor"),
             "{said:?}"
         );
-        assert!(with("/nowhere/pods.yaml")[1].contains("/nowhere/pods.yaml cannot be read"));
+        assert!(with("/nowhere/pods.yaml")[0].contains("/nowhere/pods.yaml cannot be read"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use bakery_core::report::{Findings, Mistake};
 use bakery_core::yaml::{self, Value};
-use bakery_server::platform::k8s::PodSettings;
+use bakery_server::settings::PodSettings;
 use bakery_testkit::pages::{Block, blocks, pages};
 use bakery_testkit::parts::Parts;
 use bakery_testkit::process::free_port;

@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::config::Credentials;
 use bakery_core::names::{Arch, RunName};
 use bakery_server::platform::contract::{self, Part, Stage};
-use bakery_server::platform::ecs::{Account, Capacity, EcsPlatform, EcsSettings};
+use bakery_server::platform::ecs::{Capacity, EcsOptions, EcsPlatform};
 use bakery_server::platform::{LaunchOrder, Launcher};
 use bakery_server::spawn::Tasks;
 use bakery_testkit::aws::{AwsEnv, SERVER};
@@ -29,7 +29,7 @@ impl EcsFixture {
         shell_image(&aws.engine, &aws.parts, name, &image).await?;
         let data = tempfile::tempdir()?;
         let platform =
-            EcsPlatform::with(&config(&aws).await, &settings(&aws, &image)?, data.path(), &Tasks::new())
+            EcsPlatform::with(&config(&aws).await, &options(&aws, &image)?, data.path(), &Tasks::new())
                 .await?;
         Ok(Self { platform, aws, image, orders: Orders::of(name, 250, 512), _data: data })
     }
@@ -49,26 +49,24 @@ async fn config(aws: &AwsEnv) -> SdkConfig {
         .await
 }
 
-fn settings(aws: &AwsEnv, image: &str) -> Result<EcsSettings> {
+fn options(aws: &AwsEnv, image: &str) -> Result<EcsOptions> {
     let names = &aws.names;
-    Ok(EcsSettings {
+    Ok(EcsOptions {
         installation: names.cluster.clone(),
         agent_image: image.parse()?,
-        account: Account {
-            region: names.region.clone(),
-            cluster: names.cluster.clone(),
-            subnets: vec!["subnet-1".to_owned()],
-            security_groups: vec!["sg-1".to_owned()],
-            execution_role: names.execution_role_arn.clone(),
-            task_role: Some(names.task_role_arn.clone()),
-            log_group: None,
-            capacity: Capacity::Fargate,
-            public_ip: true,
-            storage: None,
-            family: names.family.clone(),
-            pull_secret: None,
-            clean_up: false,
-        },
+        region: names.region.clone(),
+        cluster: names.cluster.clone(),
+        subnets: vec!["subnet-1".to_owned()],
+        security_groups: vec!["sg-1".to_owned()],
+        execution_role: names.execution_role_arn.clone(),
+        task_role: Some(names.task_role_arn.clone()),
+        log_group: None,
+        capacity: Capacity::Fargate,
+        public_ip: true,
+        storage: None,
+        family: names.family.clone(),
+        pull_secret: None,
+        clean_up: false,
     })
 }
 

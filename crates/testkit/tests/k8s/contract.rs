@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_server::platform::contract::{self, Part, Stage};
-use bakery_server::platform::k8s::{self, K8sPlatform, K8sSettings, PodSettings};
+use bakery_server::platform::k8s::{self, K8sOptions, K8sPlatform, PodOptions};
 use bakery_server::platform::{Exit, LaunchOrder, Launcher, Observation};
 use bakery_testkit::cluster::{Cluster, Namespace};
 use bakery_testkit::engine::Engine;
@@ -74,13 +74,9 @@ async fn of(vars: &[(&str, &str)], namespace: &str, installation: &str, image: &
     let vars: std::collections::BTreeMap<_, _> =
         vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let cluster = k8s::Cluster::find(&vars, namespace).await?;
-    let settings = K8sSettings {
-        installation: installation.to_owned(),
-        agent_image: image.parse()?,
-        pods: PodSettings::read("pods.yaml", "k8s: { serviceAccountName: bakery-agent }")
-            .map_err(|it| anyhow!("{it:?}"))?,
-    };
-    Ok(K8sPlatform::new(cluster, settings))
+    let pods = PodOptions { service_account_name: Some("bakery-agent".to_owned()), ..PodOptions::default() };
+    let options = K8sOptions { installation: installation.to_owned(), agent_image: image.parse()?, pods };
+    Ok(K8sPlatform::new(cluster, options))
 }
 
 #[async_trait]

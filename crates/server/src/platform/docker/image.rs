@@ -40,11 +40,6 @@ struct Source {
     pulling: Mutex<()>,
 }
 
-/// The agent image where `AGENT_IMAGE` is not set: `<IMAGE_NAME>-agent:<own version>`.
-pub fn default_agent_image(image_name: &str) -> String {
-    format!("{image_name}-agent:{}", env!("CARGO_PKG_VERSION"))
-}
-
 impl AgentImages {
     /// Finds an image for each architecture wanted.
     ///

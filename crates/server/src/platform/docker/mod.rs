@@ -28,23 +28,23 @@ mod order;
 mod watch;
 
 pub use engine::{DockerError, Engine};
-pub use image::{default_agent_image, own_copies};
+pub use image::own_copies;
 
 use super::runs::Runs;
 use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation, labels};
 use image::AgentImages;
 use order::{House, STOP_SECONDS};
 
-/// What the operator decides about this platform.
+/// What the platform is made with.
 #[derive(Debug, Clone)]
-pub struct DockerSettings {
+pub struct DockerOptions {
     /// The installation's UUID: what carries it is ours.
     pub installation: String,
-    /// `AGENT_IMAGE`, or [`default_agent_image`].
+    /// The agent image.
     pub agent_image: ImageRef,
     /// Login for pulling it, where it needs one.
     pub agent_login: Option<Credential>,
-    /// `ALLOW_EMULATION`.
+    /// Whether tasks of other architectures are taken: the engine emulates them.
     pub allow_emulation: bool,
 }
 
@@ -73,21 +73,21 @@ impl DockerPlatform {
     /// that the engine has no copy of.
     pub async fn prepare(
         engine: Engine,
-        settings: DockerSettings,
+        options: DockerOptions,
         lookup: impl AsyncFnOnce(&ImageRef) -> Result<BTreeMap<Arch, Digest>, String>,
     ) -> Result<Self, DockerError> {
-        let (network, gateway) = engine.bridge(&settings.installation).await?;
+        let (network, gateway) = engine.bridge(&options.installation).await?;
         let wanted: Vec<Arch> =
-            Arch::ALL.into_iter().filter(|arch| *arch == engine.arch || settings.allow_emulation).collect();
+            Arch::ALL.into_iter().filter(|arch| *arch == engine.arch || options.allow_emulation).collect();
         let images =
-            AgentImages::find(&engine, &settings.agent_image, &wanted, settings.agent_login, lookup).await;
+            AgentImages::find(&engine, &options.agent_image, &wanted, options.agent_login, lookup).await;
         for arch in &wanted {
             if let Some(why) = images.why_missing(*arch) {
                 tracing::warn!(%arch, why, "this architecture cannot be baked on the Docker platform");
             }
         }
         let cpu_millis = engine.cpus.saturating_mul(1000);
-        let house = House { installation: settings.installation, network, cpu_millis };
+        let house = House { installation: options.installation, network, cpu_millis };
         Ok(Self { core: Arc::new(Core::new(engine, house, images)), gateway })
     }
 

@@ -10,7 +10,7 @@ use super::cloud::{self, Refused};
 use super::definitions::Definitions;
 use super::secret::PullSecret;
 use super::size::Size;
-use super::{EcsSettings, NOBODYS, template_of};
+use super::{EcsOptions, NOBODYS, template_of};
 
 /// Calls that AWS does not answer are made so often: who asks is waiting.
 const ATTEMPTS: u32 = 2;
@@ -27,13 +27,12 @@ pub enum Finding {
 }
 
 /// Tries what can be tried. The size is that of tasks which ask for none.
-pub async fn check(settings: &EcsSettings, cpu_millis: u32, memory_mib: u32) -> Vec<Finding> {
-    let account = &settings.account;
-    let config = cloud::config(&account.region, ATTEMPTS).await;
+pub async fn check(options: &EcsOptions, cpu_millis: u32, memory_mib: u32) -> Vec<Finding> {
+    let config = cloud::config(&options.region, ATTEMPTS).await;
     let ecs = Client::new(&config);
     let mut found = Vec::new();
     let secrets = aws_sdk_secretsmanager::Client::new(&config);
-    let secret = match pull_secret(account.pull_secret.as_ref(), &secrets).await {
+    let secret = match pull_secret(options.pull_secret.as_ref(), &secrets).await {
         Ok(secret) => secret,
         Err(refused) if refused.code.is_empty() => return vec![missing(&refused)],
         Err(refused) => {
@@ -42,7 +41,7 @@ pub async fn check(settings: &EcsSettings, cpu_millis: u32, memory_mib: u32) -> 
         }
     };
     found.extend(secret.said.map(Finding::Good));
-    let definitions = Definitions::new(ecs.clone(), template_of(settings, secret.arn));
+    let definitions = Definitions::new(ecs.clone(), template_of(options, secret.arn));
     match Size::of(cpu_millis, memory_mib) {
         Err(Message { text, hint }) => {
             let text = format!("a task that asks for no size: {text}");
@@ -54,17 +53,17 @@ pub async fn check(settings: &EcsSettings, cpu_millis: u32, memory_mib: u32) -> 
             Err(refused) => found.push(missing(&refused)),
         },
     }
-    found.push(match cluster(&ecs, &account.cluster).await {
+    found.push(match cluster(&ecs, &options.cluster).await {
         Ok(said) => Finding::Good(said),
         Err(refused) => missing(&refused),
     });
-    let stop = ecs.stop_task().cluster(&account.cluster).task(NOBODYS).send().await;
+    let stop = ecs.stop_task().cluster(&options.cluster).task(NOBODYS).send().await;
     let stop = stop.map(drop).map_err(|error| Refused::of("trying to stop a task that is nobody's", &error));
     found.extend(denied(stop, "without it a cancelled task runs into its own deadline"));
-    let list = ecs.list_tasks().cluster(&account.cluster).max_results(1).send().await;
+    let list = ecs.list_tasks().cluster(&options.cluster).max_results(1).send().await;
     let list = list.map(drop).map_err(|error| Refused::of("listing tasks", &error));
     found.extend(denied(list, "without it tasks that no build knows of are not looked for"));
-    if account.clean_up {
+    if options.clean_up {
         let tidy = definitions.outdated(&HashSet::default()).await.map(drop);
         found.extend(denied(tidy, "without it old task definitions stay"));
     }

@@ -22,7 +22,6 @@ use bakery_core::reason::Reason;
 use futures_util::stream::BoxStream;
 use tokio::sync::{Notify, Semaphore, watch as latest};
 
-mod account;
 mod book;
 mod check;
 mod cloud;
@@ -30,6 +29,7 @@ mod definition;
 mod definitions;
 mod launch;
 mod meaning;
+mod options;
 mod run;
 mod secret;
 mod seen;
@@ -41,8 +41,8 @@ mod watch;
 #[cfg(test)]
 mod wire_tests;
 
-pub use account::{Account, EcsSettings};
 pub use check::{Finding, check};
+pub use options::EcsOptions;
 pub use run::Capacity;
 pub use secret::PullSecret;
 pub use size::Size;
@@ -114,21 +114,20 @@ struct Core {
 
 impl EcsPlatform {
     /// Makes ready what launches need, with AWS's usual chain of credentials: see [`EcsPlatform::with`].
-    pub async fn prepare(settings: EcsSettings, data: &Path, tasks: &Tasks) -> Result<Self, EcsError> {
-        let config = cloud::config(&settings.account.region, cloud::ATTEMPTS).await;
-        Self::with(&config, &settings, data, tasks).await
+    pub async fn prepare(options: EcsOptions, data: &Path, tasks: &Tasks) -> Result<Self, EcsError> {
+        let config = cloud::config(&options.region, cloud::ATTEMPTS).await;
+        Self::with(&config, &options, data, tasks).await
     }
 
     /// Makes ready what launches need: the secret for the image. Starts nothing; old definitions go beside what follows.
     /// `data` is the folder in which the platform keeps which task is a run's.
     pub async fn with(
         config: &SdkConfig,
-        settings: &EcsSettings,
+        options: &EcsOptions,
         data: &Path,
         tasks: &Tasks,
     ) -> Result<Self, EcsError> {
-        let account = &settings.account;
-        let pull_secret = match &account.pull_secret {
+        let pull_secret = match &options.pull_secret {
             Some(secret) => {
                 let client = aws_sdk_secretsmanager::Client::new(config);
                 Some(
@@ -142,15 +141,15 @@ impl EcsPlatform {
         };
         let ecs = Client::new(config);
         let once = aws_sdk_ecs::config::Builder::from(config).retry_config(RetryConfig::disabled());
-        let template = template_of(settings, pull_secret);
+        let template = template_of(options, pull_secret);
         let house = House {
-            installation: settings.installation.clone(),
-            region: account.region.clone(),
-            cluster: account.cluster.clone(),
-            subnets: account.subnets.clone(),
-            security_groups: account.security_groups.clone(),
-            public_ip: account.public_ip,
-            capacity: account.capacity,
+            installation: options.installation.clone(),
+            region: options.region.clone(),
+            cluster: options.cluster.clone(),
+            subnets: options.subnets.clone(),
+            security_groups: options.security_groups.clone(),
+            public_ip: options.public_ip,
+            capacity: options.capacity,
         };
         let core = Core {
             definitions: Definitions::new(ecs.clone(), template),
@@ -167,7 +166,7 @@ impl EcsPlatform {
             doubts: Mutex::default(),
         };
         let (core, tasks) = (Arc::new(core), tasks.clone());
-        if account.clean_up {
+        if options.clean_up {
             let (tidy, stopping) = (Arc::clone(&core), tasks.stopping().clone());
             let tidy = async move { stopping.run_until_cancelled(tidy.tidy()).await };
             drop(tasks.spawn("clean-up of task definitions", tidy));
@@ -176,16 +175,15 @@ impl EcsPlatform {
     }
 }
 
-fn template_of(settings: &EcsSettings, pull_secret: Option<String>) -> Template {
-    let account = &settings.account;
+fn template_of(options: &EcsOptions, pull_secret: Option<String>) -> Template {
     Template {
-        family: account.family.clone(),
-        image: settings.agent_image.to_string(),
-        execution_role: account.execution_role.clone(),
-        task_role: account.task_role.clone(),
-        log_group: account.log_group.clone().map(|group| (group, account.region.clone())),
+        family: options.family.clone(),
+        image: options.agent_image.to_string(),
+        execution_role: options.execution_role.clone(),
+        task_role: options.task_role.clone(),
+        log_group: options.log_group.clone().map(|group| (group, options.region.clone())),
         pull_secret,
-        storage: account.storage,
+        storage: options.storage,
     }
 }
 

@@ -10,25 +10,23 @@ use super::*;
 
 const ARN: &str = "arn:aws:ecs:ap-northeast-2:123456789012:task/ovens/1";
 
-fn settings() -> EcsSettings {
-    EcsSettings {
+fn options() -> EcsOptions {
+    EcsOptions {
         installation: "0191a2b3-c4d5-7e6f-8a9b-0c1d2e3f4a5b".to_owned(),
         agent_image: "docker.io/me/agent:1".parse().unwrap(),
-        account: Account {
-            region: "ap-northeast-2".to_owned(),
-            cluster: "ovens".to_owned(),
-            subnets: vec!["subnet-1".to_owned()],
-            security_groups: vec!["sg-1".to_owned()],
-            execution_role: "arn:aws:iam::123456789012:role/bakery-agent-execution".to_owned(),
-            task_role: None,
-            log_group: None,
-            capacity: Capacity::Fargate,
-            public_ip: true,
-            storage: None,
-            family: "bakery-agent".to_owned(),
-            pull_secret: None,
-            clean_up: false,
-        },
+        region: "ap-northeast-2".to_owned(),
+        cluster: "ovens".to_owned(),
+        subnets: vec!["subnet-1".to_owned()],
+        security_groups: vec!["sg-1".to_owned()],
+        execution_role: "arn:aws:iam::123456789012:role/bakery-agent-execution".to_owned(),
+        task_role: None,
+        log_group: None,
+        capacity: Capacity::Fargate,
+        public_ip: true,
+        storage: None,
+        family: "bakery-agent".to_owned(),
+        pull_secret: None,
+        clean_up: false,
     }
 }
 
@@ -75,7 +73,7 @@ where
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join(BOOK), book).unwrap();
     let aws = Aws::answering(script).await;
-    let platform = EcsPlatform::with(&aws.config, &settings(), data.path(), &Tasks::new()).await.unwrap();
+    let platform = EcsPlatform::with(&aws.config, &options(), data.path(), &Tasks::new()).await.unwrap();
     Oven { aws, platform, _data: data }
 }
 

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::super::{LaunchOrder, labels};
-use super::pods::PodSettings;
+use super::pods::PodOptions;
 use super::seen::Nodes;
 
 /// The label by which every node tells its architecture.
@@ -50,8 +50,8 @@ pub(super) struct House {
     pub(super) installation: String,
     /// The agent image.
     pub(super) image: String,
-    /// What the operator says of pods.
-    pub(super) pods: PodSettings,
+    /// The operator's part of every pod.
+    pub(super) pods: PodOptions,
 }
 
 impl House {
@@ -160,20 +160,20 @@ impl House {
     }
 
     fn pod(&self, order: &LaunchOrder) -> PodSpec {
-        let settings = &self.pods;
-        let (volumes, mounts): (Vec<_>, Vec<VolumeMount>) = settings.volumes().into_iter().unzip();
+        let options = &self.pods;
+        let (volumes, mounts): (Vec<_>, Vec<VolumeMount>) = options.volumes().into_iter().unzip();
         PodSpec {
             restart_policy: Some("Never".to_owned()),
-            service_account_name: settings.service_account_name.clone(),
+            service_account_name: options.service_account_name.clone(),
             // The agent never calls the API. Cloud roles come by a volume of their own.
             automount_service_account_token: Some(false),
             // A Service called `bakery` would become variables that look like ours.
             enable_service_links: Some(false),
             node_selector: Some(self.node_selector(order.arch.as_str())),
-            tolerations: filled(settings.tolerations.clone()),
-            affinity: settings.affinity.clone(),
-            image_pull_secrets: filled(settings.image_pull_secrets.clone()),
-            priority_class_name: settings.priority_class_name.clone(),
+            tolerations: filled(options.tolerations.clone()),
+            affinity: options.affinity.clone(),
+            image_pull_secrets: filled(options.image_pull_secrets.clone()),
+            priority_class_name: options.priority_class_name.clone(),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
             volumes: filled(volumes),
             containers: vec![Container {

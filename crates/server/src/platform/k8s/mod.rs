@@ -1,7 +1,7 @@
 //! Tasks as Jobs of a Kubernetes cluster, each with one pod.
 //!
 //! `job` and `seen` are the pure half (what is asked, what is seen), `board` is what follows from it, `pods` the operator's
-//! settings file; `cluster` and `watch` call out. An order's Job comes first, then the Secret that it owns: whatever
+//! part of a pod; `cluster` and `watch` call out. An order's Job comes first, then the Secret that it owns: whatever
 //! becomes of us in between, nothing stays behind that the Job does not take along.
 
 use std::fmt;
@@ -26,12 +26,11 @@ mod cluster;
 mod job;
 mod pods;
 mod seen;
-mod typed;
 mod watch;
 
 pub use check::{RIGHTS, Right};
 pub use cluster::{Cluster, K8sError};
-pub use pods::PodSettings;
+pub use pods::PodOptions;
 
 use super::runs::Runs;
 use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation};
@@ -44,15 +43,15 @@ const PAGE: u32 = 500;
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
-/// What the operator decides about this platform.
+/// What the platform is made with.
 #[derive(Debug, Clone)]
-pub struct K8sSettings {
+pub struct K8sOptions {
     /// The installation's UUID: what carries it is ours.
     pub installation: String,
-    /// `AGENT_IMAGE`: the nodes pull it.
+    /// The agent image, which the nodes pull.
     pub agent_image: ImageRef,
-    /// The file that `K8S_CONFIG_PATH` names.
-    pub pods: PodSettings,
+    /// The operator's part of every pod.
+    pub pods: PodOptions,
 }
 
 /// The platform `k8s`. Clones are handles to the same one.
@@ -71,8 +70,8 @@ struct Core {
 
 impl K8sPlatform {
     /// The platform in this cluster. Asks nothing of it yet: a cluster that does not answer is waited for.
-    pub fn new(cluster: Cluster, settings: K8sSettings) -> Self {
-        let K8sSettings { installation, agent_image, pods } = settings;
+    pub fn new(cluster: Cluster, options: K8sOptions) -> Self {
+        let K8sOptions { installation, agent_image, pods } = options;
         let house = House { installation, image: agent_image.to_string(), pods };
         // Nobody has asked it yet; its watch is the first.
         let unasked = format!("the Kubernetes API at {} has not answered yet", cluster.url).into();

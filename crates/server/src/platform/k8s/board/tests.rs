@@ -1,7 +1,7 @@
 use bakery_core::names::{BuildId, TaskId};
 use serde_json::{Value, json};
 
-use super::super::pods::PodSettings;
+use super::super::pods::PodOptions;
 use super::*;
 
 /// A board with what stands around it.
@@ -51,7 +51,7 @@ fn over(kind: &str, reason: &str) -> Value {
 impl Room {
     fn new() -> Self {
         let (installation, image) = ("here".to_owned(), "agent:1".to_owned());
-        let house = House { installation, image, pods: PodSettings::default() };
+        let house = House { installation, image, pods: PodOptions::default() };
         Self { house, runs: Runs::default(), board: Board::default(), out: VecDeque::new() }
     }
 

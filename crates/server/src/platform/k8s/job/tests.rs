@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use bakery_core::names::{Arch, BuildId, TaskId};
+use k8s_openapi::api::core::v1::{LocalObjectReference, Toleration};
+use serde_json::json;
 
 use super::*;
 
@@ -22,37 +24,60 @@ fn order() -> LaunchOrder {
     }
 }
 
-fn house(pods: &str) -> House {
-    let pods = PodSettings::read("pods.yaml", pods).unwrap();
+fn house(pods: PodOptions) -> House {
     House { installation: "1f0c".to_owned(), image: "docker.io/me/agent:1".to_owned(), pods }
+}
+
+fn operators() -> PodOptions {
+    let texts = |texts: &[(&str, &str)]| {
+        texts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let kubernetes = |value: serde_json::Value| serde_json::from_value(value).unwrap();
+    let claim = json!({ "spec": {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": { "requests": { "storage": "100Gi" } },
+        "storageClassName": "fast",
+    }});
+    PodOptions {
+        service_account_name: Some("bakery-agent".to_owned()),
+        node_selector: texts(&[("pool", "ovens"), ("kubernetes.io/arch", "s390x")]),
+        tolerations: vec![Toleration {
+            key: Some("ovens".to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some("NoSchedule".to_owned()),
+            ..Toleration::default()
+        }],
+        affinity: None,
+        image_pull_secrets: vec![LocalObjectReference { name: "reg-login".to_owned() }],
+        priority_class_name: Some("low".to_owned()),
+        annotations: texts(&[("team", "bread"), ("karpenter.sh/do-not-disrupt", "false")]),
+        ephemeral_storage: Some("50Gi".to_owned()),
+        work_volume: Some(kubernetes(json!({ "name": "", "emptyDir": { "sizeLimit": "10Gi" } }))),
+        layers_volume: Some(kubernetes(json!({ "name": "", "ephemeral": { "volumeClaimTemplate": claim } }))),
+    }
 }
 
 #[test]
 fn an_order_becomes_a_job() {
-    insta::assert_snapshot!(serde_yaml::to_string(&house("").job(&order())).unwrap());
+    insta::assert_snapshot!(serde_yaml::to_string(&house(PodOptions::default()).job(&order())).unwrap());
 }
 
 #[test]
 fn the_operators_settings_become_part_of_the_pod() {
-    let settings = "k8s:\n  serviceAccountName: bakery-agent\n  nodeSelector: { pool: ovens, kubernetes.io/arch: s390x }\n  \
-                    tolerations: [{ key: ovens, operator: Exists, effect: NoSchedule }]\n  \
-                    imagePullSecrets: [{ name: reg-login }]\n  priorityClassName: low\n  \
-                    annotations: { team: bread, karpenter.sh/do-not-disrupt: 'false' }\n  ephemeralStorage: 50Gi\n  \
-                    workVolume: { emptyDir: { sizeLimit: 10Gi } }\n  \
-                    layersVolume: { ephemeral: { storageClassName: fast, storage: 100Gi } }\n";
-    let job = house(settings).job(&order());
+    let operators = house(operators());
+    let job = operators.job(&order());
     insta::assert_snapshot!(serde_yaml::to_string(&job.spec.unwrap().template).unwrap());
-    let nodes = house(settings).nodes("arm64");
+    let nodes = operators.nodes("arm64");
     assert_eq!(
         (nodes.labels.as_str(), nodes.any),
         ("kubernetes.io/arch=arm64,kubernetes.io/os=linux,pool=ovens", false)
     );
-    assert!(house("").nodes("arm64").any);
+    assert!(house(PodOptions::default()).nodes("arm64").any);
 }
 
 #[test]
 fn what_the_pod_spec_may_not_show_lies_in_a_secret_that_the_job_owns() {
-    let house = house("");
+    let house = house(PodOptions::default());
     let mut job = house.job(&order());
     assert!(!serde_json::to_string(&job).unwrap().contains("t0ken"));
     job.metadata.uid = Some("5f0d".to_owned());
@@ -61,7 +86,7 @@ fn what_the_pod_spec_may_not_show_lies_in_a_secret_that_the_job_owns() {
 
 #[test]
 fn an_object_is_ours_by_its_labels() {
-    let (house, order) = (house(""), order());
+    let (house, order) = (house(PodOptions::default()), order());
     let labels = house.job(&order).metadata.labels;
     assert_eq!(house.run_of(labels.as_ref()), Some(order.run));
     let other = House { installation: "other".to_owned(), ..house };

@@ -1,4 +1,4 @@
-//! From the located tree to Kubernetes' own types, with every mistake at its place.
+//! From the located tree to Kubernetes' own types, with every mistake at its location.
 
 use bakery_core::decode::Field;
 use bakery_core::report::Findings;
