@@ -2,8 +2,8 @@
 
 use bakery_core::names::{Arch, Platform};
 
+use super::context_store::ContextProblem;
 use super::ledger::LedgerError;
-use super::shelf::ContextProblem;
 use crate::logs::LogError;
 
 /// Why a build was not accepted.
@@ -153,7 +153,7 @@ pub enum InternalError {
     Stopping,
     /// Whoever drove the build is lost, and the next one is not there yet.
     #[error("nobody drives the build")]
-    Unowned,
+    NoActor,
 }
 
 macro_rules! internal {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bakery_core::names::{BuildId, RunName};
 
-use super::falls::caught;
+use super::panics::catch_panic;
 use super::{InternalError, Shared};
 
 /// A build that has ended no longer ago than this is kept however big the logs are: its client may still read.
@@ -25,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         tokio::select! {
             () = shared.stopping.cancelled() => return,
             // One that panics is tried again in the next round too.
-            _ = caught("sweep", round(&shared)) => {}
+            _ = catch_panic("sweep", round(&shared)) => {}
         }
     }
 }
@@ -80,7 +80,7 @@ async fn old_contexts(shared: &Shared) -> Result<(), InternalError> {
     Ok(())
 }
 
-/// Containers of this installation that no open build and no duty knows of.
+/// Containers of this installation that no open build and no pending stop knows of.
 async fn leftovers(shared: &Shared) {
     for (platform, launcher) in &shared.launchers {
         let held = match launcher.list().await {
@@ -104,10 +104,10 @@ fn is_leftover(shared: &Shared, run: RunName) -> bool {
         return false;
     }
     let state = shared.lock().get(&run.task.build).map(|handle| Arc::clone(&handle.state.borrow()));
-    // An open build's runs are looked after by its owner, and by duties once they are over.
+    // An open build's runs are looked after by its owner, and by stops once they are over.
     state.is_none_or(|state| {
-        let place = usize::from(run.task.index);
-        place >= state.tasks.len() || run.attempt > state.tasks[place].task.attempt
+        let index = usize::from(run.task.index);
+        index >= state.tasks.len() || run.attempt > state.tasks[index].task.attempt
     })
 }
 

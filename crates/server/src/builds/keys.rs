@@ -162,7 +162,7 @@ fn read_or_make(path: &Path) -> io::Result<Secret> {
     }
     let bytes: [u8; 32] = random().map_err(io::Error::other)?;
     let text = hex(&bytes);
-    // Renamed into place: a crash in the middle must not leave half a key that seals everything from then on.
+    // Renamed into index: a crash in the middle must not leave half a key that seals everything from then on.
     let draft = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(text.as_bytes())?;

@@ -1,4 +1,4 @@
-//! What the living room tells of itself in numbers: what it has counted in this life of the process, and where things stand.
+//! What the builds module tells of itself in numbers: what it has counted in this life of the process, and where things stand.
 //!
 //! Where things stand is read from the state when somebody asks, and kept nowhere. Labels have few values: no build, image or
 //! owner is ever one.
@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Builds;
-use super::places::Taken;
+use super::run_slots::SlotUsage;
 use super::state::{BuildState, verdict_of_publish, verdict_of_task};
 
 /// Upper bounds of a launch, in seconds: a warm engine takes one, a new node minutes.
@@ -86,7 +86,7 @@ impl Counts {
 
     /// Takes one committed step of a build into account.
     pub(super) fn step(&self, before: &BuildState, after: &BuildState, now: Timestamp) {
-        let records = before.tasks.iter().zip(&after.tasks).zip(&after.blueprint.tasks);
+        let records = before.tasks.iter().zip(&after.tasks).zip(&after.plan.tasks);
         for ((old, new), print) in records {
             if new.task.attempt > old.task.attempt {
                 let reason = new.task.cause().map_or(Reason::Unknown, |cause| cause.reason);
@@ -104,7 +104,7 @@ impl Counts {
         for (target, (old, new)) in before.publishes.iter().zip(&after.publishes).enumerate() {
             // Of a target that is not whole, or of one architecture, no index was ever tried; and one that was withdrawn did as it was told.
             if let (Some(PublishState::Pending), Some(PublishState::Failed { reason, .. })) = (old, new)
-                && after.blueprint.targets[target].index
+                && after.plan.targets[target].index
                 && after.baked(target)
                 && reason.fault() != Fault::Asked
             {
@@ -119,13 +119,13 @@ impl Counts {
     }
 
     fn register(&self, registry: &mut Registry) {
-        let text = "Builds that have ended, by outcome and first cause (none where all went well)";
+        let text = "Ended builds by outcome and first cause (none for a success)";
         registry.register("builds_ended", text, self.ended.clone());
-        let text = "Seconds from the submission of a build to its end, time in the queue included";
+        let text = "Seconds from the submission of a build to its end, including time in the queue";
         registry.register("build_duration_seconds", text, self.lasted.clone());
-        let text = "Seconds from the order to the platform to the agent's first word";
+        let text = "Seconds from the launch of a container to the first contact of its agent";
         registry.register("launch_duration_seconds", text, self.launches.clone());
-        let text = "Second attempts at a task, by what ended the first";
+        let text = "Second attempts at a task, by the cause that ended the first";
         registry.register("task_retries", text, self.retries.clone());
         let text = "Indexes that could not be published, by cause";
         registry.register("publish_failures", text, self.unpublished.clone());
@@ -142,7 +142,7 @@ impl Builds {
     fn stand(&self, registry: &mut Registry) {
         let shared = &self.shared;
         let (builds, tasks) = (gauges(), gauges());
-        let (up, queued, held, places) = (gauges(), gauges(), gauges(), gauges());
+        let (up, queued, held, slots) = (gauges(), gauges(), gauges(), gauges());
         for phase in OPEN_BUILDS {
             drop(builds.get_or_create(&[("state", json_name(phase))]));
         }
@@ -156,24 +156,24 @@ impl Builds {
         let open: Vec<_> = shared.lock().values().map(|handle| handle.state.borrow().clone()).collect();
         for state in open.iter().filter(|state| state.outcome.is_none()) {
             builds.get_or_create(&[("state", json_name(state.phase()))]).inc();
-            for (record, print) in state.tasks.iter().zip(&state.blueprint.tasks) {
+            for (record, print) in state.tasks.iter().zip(&state.plan.tasks) {
                 if record.task.ending().is_none() {
                     tasks.get_or_create(&of_task(print.platform, record.task.phase())).inc();
                 }
             }
         }
-        for Taken { platform, max, held: taken, waiting } in shared.places.taken() {
+        for SlotUsage { platform, max, held: taken, waiting } in shared.run_slots.usage() {
             let labels = of_platform(platform);
-            places.get_or_create(&labels).set(count(max));
+            slots.get_or_create(&labels).set(count(max));
             held.get_or_create(&labels).set(count(taken));
             queued.get_or_create(&labels).set(count(waiting));
         }
         registry.register("builds_open", "Builds that have not ended, by state", builds);
-        registry.register("tasks_open", "Tasks of open builds that are not settled, by state", tasks);
-        registry.register("platform_up", "1 while the platform answers its watch; else 0", up);
-        registry.register("queued_tasks", "Tasks that wait for a place on the platform", queued);
-        registry.register("places_held", "Places whose containers may live", held);
-        registry.register("places", "Places on the platform: MAX_RUNS or its default", places);
+        registry.register("tasks_open", "Tasks of open builds that have not ended, by state", tasks);
+        registry.register("platform_up", "1 while the platform is available, else 0", up);
+        registry.register("queued_tasks", "Tasks that wait for a run slot", queued);
+        registry.register("run_slots_held", "Run slots in use: their containers may still run", held);
+        registry.register("run_slots", "Run slots of the platform: MAX_RUNS or its default", slots);
     }
 }
 

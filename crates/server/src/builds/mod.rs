@@ -1,4 +1,4 @@
-//! The living room: accepts builds, drives them to their end, keeps the ledger.
+//! Builds: accepts builds, drives them to their end, keeps the ledger.
 //!
 //! One owner per build decides (a pure step), commits to the ledger, appends to the log and only then acts; so a server
 //! that is killed at any point takes up at its next start what it had committed, and nothing else has happened.
@@ -27,35 +27,35 @@ use crate::platform::Launcher;
 use crate::spawn::Tasks;
 
 mod actor;
-mod duties;
+mod context_store;
 mod error;
-mod falls;
 mod gc;
 pub mod keys;
 pub mod ledger;
 mod metrics;
-mod owners;
-mod places;
+mod panics;
+mod pending_stops;
 mod publish;
+mod run_slots;
 mod sessions;
 mod settings;
-mod shelf;
 mod state;
 mod submit;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use actor::{Handle, Message, complain};
-use duties::Duties;
+pub use context_store::{ContextProblem, ContextStore};
 pub use error::{BuildError, InternalError, NotReady, RunError, SubmitError};
 use ledger::{Ledger, LedgerError};
 use metrics::Counts;
-use places::Places;
+use pending_stops::PendingStops;
+use run_slots::RunSlots;
 pub use sessions::RunSession;
 use sessions::{Bound, Sessions};
-pub use settings::{BuildsParts, BuildsSettings, Patience, PlatformSettings, Publisher, Retention};
-pub use shelf::{ContextProblem, ContextShelf};
+pub use settings::{BuildsParts, BuildsSettings, PlatformSettings, Publisher, Retention, Timing};
 
 /// How many builds a list holds.
 const LISTED: u32 = 100;
@@ -71,7 +71,7 @@ pub struct Builds {
 struct Shared {
     ledger: Ledger,
     logs: Logs,
-    contexts: Arc<dyn ContextShelf>,
+    contexts: Arc<dyn ContextStore>,
     registry: Arc<dyn Publisher>,
     launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
     settings: BuildsSettings,
@@ -82,9 +82,9 @@ struct Shared {
     /// Owners, so that a drain can wait for their last commits.
     owners: TaskTracker,
     accepting: AtomicBool,
-    places: Places,
+    run_slots: RunSlots,
     counts: Counts,
-    duties: Duties,
+    stops: PendingStops,
     sessions: Sessions,
     open: Mutex<HashMap<BuildId, Handle>>,
     /// Held while a build gets its owner: it must never have two.
@@ -94,10 +94,10 @@ struct Shared {
 impl Builds {
     /// Takes up everything that the ledger holds open, and begins to watch the platforms.
     pub async fn start(parts: BuildsParts) -> Result<Self, InternalError> {
-        let places = parts.settings.platforms.iter().map(|(platform, room)| (*platform, room.max_runs));
-        let (duties, words) = Duties::new();
+        let places = parts.settings.platforms.iter().map(|(platform, queue)| (*platform, queue.max_runs));
+        let (stops, words) = PendingStops::new();
         let shared = Arc::new(Shared {
-            places: Places::new(places),
+            run_slots: RunSlots::new(places),
             counts: Counts::new(parts.clock.now(), parts.launchers.keys().copied()),
             ledger: parts.ledger,
             logs: parts.logs,
@@ -110,7 +110,7 @@ impl Builds {
             tasks: parts.tasks,
             owners: TaskTracker::new(),
             accepting: AtomicBool::new(false),
-            duties,
+            stops,
             sessions: Sessions::default(),
             open: Mutex::default(),
             adopting: tokio::sync::Mutex::default(),
@@ -124,9 +124,9 @@ impl Builds {
                 );
             }
         }
-        for (run, platform) in shared.ledger.duties().await? {
-            shared.places.hold(platform, run);
-            shared.duties.stop(run, platform, true);
+        for (run, platform) in shared.ledger.pending_stops().await? {
+            shared.run_slots.hold(platform, run);
+            shared.stops.stop(run, platform, true);
         }
         for build in shared.ledger.open_builds().await? {
             if let Err(error) = shared.adopt(build).await {
@@ -140,7 +140,7 @@ impl Builds {
         // One bad build is no reason not to serve the others, a bad ledger is.
         shared.ledger.ping().await?;
         let tasks = &shared.tasks;
-        drop(tasks.spawn("duties", duties::run(Arc::clone(&shared), words)));
+        drop(tasks.spawn("stops", pending_stops::run(Arc::clone(&shared), words)));
         for (&platform, launcher) in &shared.launchers {
             let watch = watch::run(Arc::clone(&shared), platform, Arc::clone(launcher));
             drop(tasks.spawn("platform watch", watch));
@@ -177,7 +177,7 @@ impl Builds {
         let (mut heard, mut done) = told();
         let mut cancelled = heard && done.await.is_ok();
         // It has ended by itself, or it has lost its owner: then the next one is told.
-        if !cancelled && self.shared.ensure_owner(build).await.map_err(BuildError::Internal)? {
+        if !cancelled && self.shared.ensure_actor(build).await.map_err(BuildError::Internal)? {
             (heard, done) = told();
             cancelled = heard && done.await.is_ok();
         }
@@ -185,7 +185,7 @@ impl Builds {
         if cancelled || view.ended.is_some() {
             Ok(view)
         } else {
-            Err(BuildError::Internal(InternalError::Unowned))
+            Err(BuildError::Internal(InternalError::NoActor))
         }
     }
 
@@ -292,7 +292,7 @@ impl Builds {
         self.shared.stopping.cancel();
         self.shared.owners.close();
         self.shared.owners.wait().await;
-        duties::last(&self.shared).await;
+        pending_stops::last(&self.shared).await;
     }
 }
 
@@ -308,19 +308,19 @@ impl Shared {
 
     /// False where nobody owns the build: it has ended, or never was.
     fn tell(&self, build: BuildId, message: Message) -> bool {
-        let handle = self.lock().get(&build).map(|handle| handle.inbox.clone());
-        handle.is_some_and(|inbox| inbox.tell(message))
+        let handle = self.lock().get(&build).map(|handle| handle.mailbox.clone());
+        handle.is_some_and(|mailbox| mailbox.tell(message))
     }
 
     fn tell_all(&self, message: impl Fn() -> Message) {
         for handle in self.lock().values() {
-            handle.inbox.tell(message());
+            handle.mailbox.tell(message());
         }
     }
 
     async fn view(&self, build: BuildId) -> Result<Option<BuildView>, LedgerError> {
         let shown = self.lock().get(&build).map(|handle| Arc::clone(&handle.state.borrow()));
-        let ahead = |run| self.places.ahead(run);
+        let ahead = |run| self.run_slots.ahead(run);
         match shown {
             Some(state) => Ok(Some(state.view(ahead))),
             None => Ok(self.ledger.state(build).await?.map(|state| state.view(ahead))),

@@ -21,15 +21,15 @@ pub(super) struct Job {
 impl Job {
     /// `None` where the target has no index, or is not baked.
     pub(super) fn of(state: &BuildState, target: usize, specs: &[TaskSpec]) -> Option<Self> {
-        let print = &state.blueprint.targets[target];
-        let members = print.tasks.iter().map(|&place| {
-            let task = &state.blueprint.tasks[place];
-            let Some(Ending::Baked { digest }) = state.tasks[place].task.ending() else { return None };
+        let print = &state.plan.targets[target];
+        let members = print.tasks.iter().map(|&index| {
+            let task = &state.plan.tasks[index];
+            let Some(Ending::Baked { digest }) = state.tasks[index].task.ending() else { return None };
             Some(Member { image: task.push_to.clone()?, digest: digest.clone(), arch: task.arch })
         });
         let mut credentials: Vec<Credential> = Vec::new();
         for credential in
-            print.tasks.iter().filter_map(|&place| specs.get(place)).flat_map(|s| &s.credentials)
+            print.tasks.iter().filter_map(|&index| specs.get(index)).flat_map(|s| &s.credentials)
         {
             // One login a registry: the first task's, as for its own push.
             if credentials.iter().all(|known| known.registry != credential.registry) {

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::actor::{Event, Inbox, Message};
+use super::actor::{Event, Mailbox, Message};
 
 /// SHA-256 of a session secret: all that is kept of it.
 pub(super) type SessionHash = [u8; 32];
@@ -36,7 +36,7 @@ pub struct RunSession {
     /// Its build's context.
     pub context: ContextRef,
     bound: Arc<Bound>,
-    owner: Option<Inbox>,
+    owner: Option<Mailbox>,
 }
 
 impl RunSession {
@@ -80,7 +80,7 @@ impl Bound {
         self: &Arc<Self>,
         run: RunName,
         secret: &Secret,
-        owner: Option<Inbox>,
+        owner: Option<Mailbox>,
     ) -> Option<RunSession> {
         let known = same(&self.sha256, &hash(secret));
         known.then(|| RunSession { run, context: self.context.clone(), bound: Arc::clone(self), owner })
@@ -100,15 +100,15 @@ impl Bound {
 /// The bound runs of open builds.
 #[derive(Default)]
 pub(super) struct Sessions {
-    runs: Mutex<HashMap<RunName, (Arc<Bound>, Inbox)>>,
+    runs: Mutex<HashMap<RunName, (Arc<Bound>, Mailbox)>>,
 }
 
 impl Sessions {
-    pub(super) fn add(&self, run: RunName, bound: Arc<Bound>, owner: Inbox) {
+    pub(super) fn add(&self, run: RunName, bound: Arc<Bound>, owner: Mailbox) {
         self.lock().insert(run, (bound, owner));
     }
 
-    pub(super) fn get(&self, run: RunName) -> Option<(Arc<Bound>, Inbox)> {
+    pub(super) fn get(&self, run: RunName) -> Option<(Arc<Bound>, Mailbox)> {
         self.lock().get(&run).cloned()
     }
 
@@ -123,7 +123,7 @@ impl Sessions {
         self.lock().retain(|run, _| run.task.build != build);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunName, (Arc<Bound>, Inbox)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunName, (Arc<Bound>, Mailbox)>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,8 +13,8 @@ use bakery_core::spec::Credential;
 use bakery_core::wire::run::Push;
 use tokio_util::sync::CancellationToken;
 
+use super::context_store::ContextStore;
 use super::ledger::Ledger;
-use super::shelf::ContextShelf;
 use crate::clock::Clock;
 use crate::logs::Logs;
 use crate::platform::Launcher;
@@ -24,8 +24,6 @@ use bakery_registry::{Member, Registry, RegistryError};
 /// What the operator decides about builds.
 #[derive(Debug, Clone)]
 pub struct BuildsSettings {
-    /// Where a task runs that names no platform; `None` = the first of ecs, k8s, docker that is configured.
-    pub default_platform: Option<Platform>,
     /// The configured platforms.
     pub platforms: BTreeMap<Platform, PlatformSettings>,
     /// `DEFAULT_BUILD_CPU`, in thousandths of a cpu.
@@ -45,7 +43,7 @@ pub struct BuildsSettings {
     /// Bucket for contexts, for `info`.
     pub bucket: Option<String>,
     /// How patient the server is.
-    pub patience: Patience,
+    pub timing: Timing,
     /// What is kept how long.
     pub retention: Retention,
 }
@@ -54,7 +52,6 @@ impl BuildsSettings {
     /// What counts on these platforms where the operator decides nothing.
     pub fn on(platforms: BTreeMap<Platform, PlatformSettings>) -> Self {
         Self {
-            default_platform: None,
             platforms,
             default_cpu_millis: limits::TASK_CPU_MILLIS,
             default_memory_mib: limits::TASK_MEMORY_MIB,
@@ -64,7 +61,7 @@ impl BuildsSettings {
             insecure_registries: Vec::new(),
             push: Push::ByKaniko,
             bucket: None,
-            patience: Patience::default(),
+            timing: Timing::default(),
             retention: Retention::default(),
         }
     }
@@ -83,7 +80,7 @@ pub struct PlatformSettings {
 
 /// Waiting times that are no settings of the operator's.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct Timing {
     /// After this long without a word from an agent its platform is asked.
     pub agent_silent: Duration,
     /// How long a report may follow its container.
@@ -91,17 +88,17 @@ pub struct Patience {
     /// How long a container may live on after its report.
     pub linger: Duration,
     /// How long the end of a build that did not end well is held back until nothing of it lives: whoever reads it
-    /// should find nothing left. What a platform has not stopped by then stays a duty.
+    /// should find nothing left. What a platform has not stopped by then stays a pending stop.
     pub vacate: Duration,
     /// Between the end of an attempt and the next.
     pub back_off: Duration,
-    /// Before the first repetition of a stop that failed; doubles up to [`Patience::stop_again_max`].
-    pub stop_again: Duration,
+    /// Before the first repetition of a stop that failed; doubles up to [`Timing::stop_retry_max`].
+    pub stop_retry: Duration,
     /// The longest pause between repetitions of a stop.
-    pub stop_again_max: Duration,
+    pub stop_retry_max: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timing {
     fn default() -> Self {
         Self {
             agent_silent: limits::AGENT_SILENT,
@@ -109,8 +106,8 @@ impl Default for Patience {
             linger: Duration::from_secs(10),
             vacate: Duration::from_secs(4),
             back_off: Duration::from_secs(2),
-            stop_again: Duration::from_secs(1),
-            stop_again_max: Duration::from_mins(1),
+            stop_retry: Duration::from_secs(1),
+            stop_retry_max: Duration::from_mins(1),
         }
     }
 }
@@ -178,14 +175,14 @@ impl Publisher for Registry {
     }
 }
 
-/// The rooms and things that builds work with.
+/// The parts that builds work with.
 pub struct BuildsParts {
     /// The ledger, which holds the lock on the data folder.
     pub ledger: Ledger,
     /// The logs.
     pub logs: Logs,
     /// The contexts.
-    pub contexts: Arc<dyn ContextShelf>,
+    pub contexts: Arc<dyn ContextStore>,
     /// The registries.
     pub registry: Arc<dyn Publisher>,
     /// One launcher for each configured platform.

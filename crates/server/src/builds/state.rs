@@ -17,16 +17,16 @@ use serde::{Deserialize, Serialize};
 /// The plan with everything filled in that only the server knows, and with everything left out that is secret. It
 /// never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Blueprint {
-    pub(super) targets: Vec<TargetPrint>,
-    pub(super) tasks: Vec<TaskPrint>,
+pub(super) struct ResolvedPlan {
+    pub(super) targets: Vec<TargetPlan>,
+    pub(super) tasks: Vec<TaskPlan>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TargetPrint {
+pub(super) struct TargetPlan {
     pub(super) name: String,
     pub(super) after: Vec<usize>,
-    /// Places of its tasks.
+    /// Indexes of its tasks.
     pub(super) tasks: Vec<usize>,
     pub(super) destination: Option<ImageRef>,
     /// True where the destination is an index that the server publishes.
@@ -34,7 +34,7 @@ pub(super) struct TargetPrint {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TaskPrint {
+pub(super) struct TaskPlan {
     pub(super) target: usize,
     pub(super) arch: Arch,
     pub(super) platform: Platform,
@@ -54,12 +54,12 @@ pub(super) struct Fill {
     pub(super) keep_seconds: u64,
 }
 
-impl Blueprint {
+impl ResolvedPlan {
     pub(super) fn of(plan: &BuildPlan, fills: &[Fill]) -> Self {
         let targets = plan
             .targets
             .iter()
-            .map(|target| TargetPrint {
+            .map(|target| TargetPlan {
                 name: target.name.clone(),
                 after: target.after.clone(),
                 tasks: target.tasks.iter().map(|task| usize::from(task.index)).collect(),
@@ -72,7 +72,7 @@ impl Blueprint {
         let tasks = planned
             .into_iter()
             .zip(fills)
-            .map(|((target, task), fill)| TaskPrint {
+            .map(|((target, task), fill)| TaskPlan {
                 target,
                 arch: task.spec.arch,
                 platform: fill.platform,
@@ -108,7 +108,7 @@ pub(super) struct FirstCause {
 pub(super) struct BuildState {
     pub(super) id: BuildId,
     pub(super) created: Timestamp,
-    pub(super) blueprint: Arc<Blueprint>,
+    pub(super) plan: Arc<ResolvedPlan>,
     pub(super) tasks: Vec<TaskRecord>,
     /// One for each target; `None` where nothing is published.
     pub(super) publishes: Vec<Option<PublishState>>,
@@ -118,15 +118,15 @@ pub(super) struct BuildState {
 }
 
 impl BuildState {
-    pub(super) fn new(id: BuildId, created: Timestamp, blueprint: Blueprint) -> Self {
+    pub(super) fn new(id: BuildId, created: Timestamp, plan: ResolvedPlan) -> Self {
         let publishes =
-            blueprint.targets.iter().map(|target| target.destination.as_ref().map(|_| PublishState::Pending));
+            plan.targets.iter().map(|target| target.destination.as_ref().map(|_| PublishState::Pending));
         Self {
             id,
             created,
-            tasks: vec![TaskRecord::default(); blueprint.tasks.len()],
+            tasks: vec![TaskRecord::default(); plan.tasks.len()],
             publishes: publishes.collect(),
-            blueprint: Arc::new(blueprint),
+            plan: Arc::new(plan),
             first_cause: None,
             outcome: None,
             ended: None,
@@ -134,40 +134,40 @@ impl BuildState {
     }
 
     /// The name of a task's current attempt.
-    pub(super) fn run(&self, place: usize) -> RunName {
-        self.run_of(place, self.tasks[place].task.attempt)
+    pub(super) fn run(&self, index: usize) -> RunName {
+        self.run_of(index, self.tasks[index].task.attempt)
     }
 
-    pub(super) fn run_of(&self, place: usize, attempt: u8) -> RunName {
+    pub(super) fn run_of(&self, index: usize, attempt: u8) -> RunName {
         // A plan has at most 64 tasks.
-        let index = u16::try_from(place).unwrap_or(u16::MAX);
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
         RunName { task: TaskId { build: self.id, index }, attempt }
     }
 
     /// A task's name for people.
-    pub(super) fn label(&self, place: usize) -> String {
-        let print = &self.blueprint.tasks[place];
-        format!("{} ({})", self.blueprint.targets[print.target].name, print.arch)
+    pub(super) fn label(&self, index: usize) -> String {
+        let print = &self.plan.tasks[index];
+        format!("{} ({})", self.plan.targets[print.target].name, print.arch)
     }
 
-    pub(super) fn settled(&self, place: usize) -> bool {
-        self.tasks[place].task.ending().is_some()
+    pub(super) fn settled(&self, index: usize) -> bool {
+        self.tasks[index].task.ending().is_some()
     }
 
     /// Every task of the target is baked.
     pub(super) fn baked(&self, target: usize) -> bool {
-        self.blueprint.targets[target]
+        self.plan.targets[target]
             .tasks
             .iter()
-            .all(|&place| matches!(self.tasks[place].task.ending(), Some(Ending::Baked { .. })))
+            .all(|&index| matches!(self.tasks[index].task.ending(), Some(Ending::Baked { .. })))
     }
 
     /// A task of the target, or its publishing, did not end well.
     pub(super) fn failed(&self, target: usize) -> bool {
-        let lost = |&place: &usize| {
-            self.tasks[place].task.ending().is_some_and(|ending| !matches!(ending, Ending::Baked { .. }))
+        let lost = |&index: &usize| {
+            self.tasks[index].task.ending().is_some_and(|ending| !matches!(ending, Ending::Baked { .. }))
         };
-        self.blueprint.targets[target].tasks.iter().any(lost)
+        self.plan.targets[target].tasks.iter().any(lost)
             || matches!(self.publishes[target], Some(PublishState::Failed { .. }))
     }
 
@@ -178,12 +178,12 @@ impl BuildState {
 
     /// Nothing of the target is left to do.
     pub(super) fn over(&self, target: usize) -> bool {
-        self.blueprint.targets[target].tasks.iter().all(|&place| self.settled(place))
+        self.plan.targets[target].tasks.iter().all(|&index| self.settled(index))
             && self.publishes[target] != Some(PublishState::Pending)
     }
 
     pub(super) fn publish_view(&self, target: usize) -> Option<PublishView> {
-        let destination = self.blueprint.targets[target].destination.clone()?;
+        let destination = self.plan.targets[target].destination.clone()?;
         Some(PublishView { destination, state: self.publishes[target].clone()? })
     }
 
@@ -191,9 +191,8 @@ impl BuildState {
     pub(super) fn conclude(&self) -> BuildOutcome {
         let images = (0..self.publishes.len()).filter_map(|target| {
             let Some(PublishState::Done { digest }) = &self.publishes[target] else { return None };
-            let print = &self.blueprint.targets[target];
-            let mut archs: Vec<_> =
-                print.tasks.iter().map(|&place| self.blueprint.tasks[place].arch).collect();
+            let print = &self.plan.targets[target];
+            let mut archs: Vec<_> = print.tasks.iter().map(|&index| self.plan.tasks[index].arch).collect();
             archs.sort_unstable();
             archs.dedup();
             Some(PublishedImage { destination: print.destination.clone()?, digest: digest.clone(), archs })
@@ -224,9 +223,9 @@ impl BuildState {
 
     /// What readers see; `ahead` tells how many tasks are before one in its platform's queue.
     pub(super) fn view(&self, ahead: impl Fn(RunName) -> Option<u32>) -> BuildView {
-        let targets = self.blueprint.targets.iter().enumerate().map(|(target, print)| TargetView {
+        let targets = self.plan.targets.iter().enumerate().map(|(target, print)| TargetView {
             name: print.name.clone(),
-            tasks: print.tasks.iter().map(|&place| self.task_view(place, &ahead)).collect(),
+            tasks: print.tasks.iter().map(|&index| self.task_view(index, &ahead)).collect(),
             publish: self.publish_view(target),
         });
         BuildView {
@@ -239,16 +238,16 @@ impl BuildState {
         }
     }
 
-    fn task_view(&self, place: usize, ahead: &impl Fn(RunName) -> Option<u32>) -> TaskView {
-        let (print, task) = (&self.blueprint.tasks[place], &self.tasks[place].task);
+    fn task_view(&self, index: usize, ahead: &impl Fn(RunName) -> Option<u32>) -> TaskView {
+        let (print, task) = (&self.plan.tasks[index], &self.tasks[index].task);
         let waits = matches!(task.state, TaskState::Planned { .. });
         TaskView {
-            index: u16::try_from(place).unwrap_or(u16::MAX),
+            index: u16::try_from(index).unwrap_or(u16::MAX),
             arch: print.arch,
             platform: print.platform,
             attempt: task.attempt,
             phase: task.phase(),
-            ahead: if waits { ahead(self.run(place)) } else { None },
+            ahead: if waits { ahead(self.run(index)) } else { None },
             reason: task.cause().map(|cause| cause.reason),
             text: task.cause().map(|cause| cause.text.clone()),
             hint: task.cause().and_then(|cause| cause.hint.clone()),

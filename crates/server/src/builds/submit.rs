@@ -13,7 +13,7 @@ use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::log::Cursor;
 
 use super::ledger::{Found, LedgerError, NewBuild};
-use super::state::{Blueprint, BuildState, Fill};
+use super::state::{BuildState, Fill, ResolvedPlan};
 use super::{Builds, InternalError, Shared, SubmitError, keys, seconds};
 
 impl Builds {
@@ -47,7 +47,7 @@ impl Builds {
 
         let created = shared.clock.now();
         let id = keys::new_build(created.as_millisecond()).map_err(|err| internal(err.into()))?;
-        let state = BuildState::new(id, created, Blueprint::of(&plan, &fills));
+        let state = BuildState::new(id, created, ResolvedPlan::of(&plan, &fills));
         // The log first: a build in the ledger always has one, and a log without a build is swept.
         shared.logs.create(id).await?;
         let new = NewBuild {
@@ -73,7 +73,7 @@ impl Shared {
     async fn known(self: &Arc<Self>, found: Found, request_mac: &[u8]) -> Result<Submitted, SubmitError> {
         if found.request_mac == request_mac {
             // It stands in the ledger, but whoever accepted it may have failed right after.
-            self.ensure_owner(found.id).await.map_err(SubmitError::Internal)?;
+            self.ensure_actor(found.id).await.map_err(SubmitError::Internal)?;
             self.submitted(found.id).await
         } else {
             Err(SubmitError::KeyReused)
@@ -142,12 +142,10 @@ impl Shared {
         if oversized.is_empty() { Ok((fills, notices)) } else { Err(SubmitError::BadSpec(oversized)) }
     }
 
-    /// The server's choice: ecs before k8s before docker, unless the operator has named one.
+    /// Where a task runs that names no platform: ecs before k8s before docker.
     fn default_platform(&self) -> Result<Platform, SubmitError> {
-        self.settings
-            .default_platform
-            .or_else(|| Platform::ALL.into_iter().find(|platform| self.launchers.contains_key(platform)))
-            .ok_or(SubmitError::NoPlatform)
+        let mut platforms = Platform::ALL.into_iter();
+        platforms.find(|platform| self.launchers.contains_key(platform)).ok_or(SubmitError::NoPlatform)
     }
 }
 
@@ -156,10 +154,10 @@ fn check_spec(request: &SubmitBuild) -> Result<BuildPlan, SubmitError> {
     let mut errors = Vec::new();
     for service in &request.spec.services {
         let name = service.name.as_ref().map(|name| format!("service {name}: ")).unwrap_or_default();
-        for (place, task) in service.tasks.iter().enumerate() {
+        for (index, task) in service.tasks.iter().enumerate() {
             for broken in rules::task(task) {
                 let rules::Broken { key, text, hint } = broken;
-                errors.push(format!("{name}entry {}: {key}: {text} (hint: {hint})", place + 1));
+                errors.push(format!("{name}entry {}: {key}: {text} (hint: {hint})", index + 1));
             }
         }
     }

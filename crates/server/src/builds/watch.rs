@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 
 use super::Shared;
 use super::actor::{Event, Message};
-use super::falls::{BeginAgain, caught};
+use super::panics::{RestartBackoff, catch_panic};
 use crate::platform::{Exit, Launcher, Observation};
 
 /// A watch never ends; should one do so nevertheless, it is begun again after this pause.
@@ -19,8 +19,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Passes on what one platform sees, until the server stops.
 pub(super) async fn run(shared: Arc<Shared>, platform: Platform, launcher: Arc<dyn Launcher>) {
-    let mut again = BeginAgain::default();
-    while caught("platform watch", serve(&shared, platform, &*launcher)).await.is_none()
+    let mut again = RestartBackoff::default();
+    while catch_panic("platform watch", serve(&shared, platform, &*launcher)).await.is_none()
         && again.pause(&shared).await
     {}
 }
@@ -59,8 +59,8 @@ fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
             shared.tell(run.task.build, Message::Happens(event));
         }
         Observation::Gone { run, exit } => {
-            shared.places.free(run);
-            shared.duties.gone(run);
+            shared.run_slots.free(run);
+            shared.stops.gone(run);
             let event = Event::of_run(run, TaskEvent::Gone(cause(exit)));
             shared.tell(run.task.build, Message::Happens(event));
         }

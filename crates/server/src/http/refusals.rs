@@ -58,7 +58,7 @@ impl From<&InternalError> for Refusal {
     fn from(error: &InternalError) -> Self {
         match error {
             InternalError::Stopping => Self::draining(),
-            InternalError::Ledger(_) | InternalError::Log(_) | InternalError::Unowned => {
+            InternalError::Ledger(_) | InternalError::Log(_) | InternalError::NoActor => {
                 Self::internal(error)
             }
         }

@@ -1,10 +1,10 @@
 //! Builds every room once, names every concrete backend, and takes them down again in order.
 
 mod agents_door;
+mod context_store;
 mod options;
 mod platforms;
 mod preflight;
-mod shelf;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -34,11 +34,11 @@ use crate::settings::{BadSettings, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::{Registry, RegistrySettings, docker_config};
 
+use context_store::BuildContexts;
 pub(crate) use options::{agent_image, ecs_options};
 pub use platforms::{Platforms, find as find_platforms};
 pub(crate) use platforms::{k8s, remote_runs};
 pub use preflight::settle;
-use shelf::Shelf;
 
 /// A stop waits this long for what is being answered and committed, then leaves.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -133,7 +133,10 @@ impl Server {
         let builds = Builds::start(BuildsParts {
             ledger,
             logs: logs.clone(),
-            contexts: Arc::new(Shelf { contexts: contexts.clone(), store: own_store(settings).await }),
+            contexts: Arc::new(BuildContexts {
+                contexts: contexts.clone(),
+                store: own_store(settings).await,
+            }),
             registry,
             launchers,
             settings: builds_settings(settings, rooms),

@@ -14,7 +14,7 @@ use bakery_core::wire::run::{ContextSource, launch_env};
 use bakery_registry::{Registry, RegistrySettings};
 use bakery_server::builds::ledger::Ledger;
 use bakery_server::builds::{
-    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, PlatformSettings,
+    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextStore, PlatformSettings,
 };
 use bakery_server::clock::Clock;
 use bakery_server::contexts::Contexts;
@@ -79,7 +79,7 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
 struct AnyContext;
 
 #[async_trait]
-impl ContextShelf for AnyContext {
+impl ContextStore for AnyContext {
     async fn check(&self, _: &str, _: &ContextRef) -> Result<(), ContextProblem> {
         Ok(())
     }

@@ -35,7 +35,7 @@ async fn a_prometheus_sees_a_build_begin_run_and_end() -> Result<()> {
     for claim in [
         r#"bakery_builds_open{state="baking"} == 1"#,
         r#"bakery_tasks_open{platform="docker",state="running"} == 1"#,
-        r#"bakery_places_held{platform="docker"} == 1"#,
+        r#"bakery_run_slots_held{platform="docker"} == 1"#,
         r#"bakery_queued_tasks{platform="docker"} == 0"#,
         r#"bakery_platform_up{platform="docker"} == 1"#,
         r#"bakery_launch_duration_seconds_count{platform="docker"} == 1"#,
@@ -61,7 +61,7 @@ async fn a_prometheus_sees_a_build_begin_run_and_end() -> Result<()> {
         "bakery_launch_duration_seconds_sum > 0",
         "sum(bakery_builds_open) == 0",
         "sum(bakery_tasks_open) == 0",
-        "bakery_places_held == 0",
+        "bakery_run_slots_held == 0",
         "bakery_followers == 0",
     ] {
         seen.until(claim, SOON).await?;

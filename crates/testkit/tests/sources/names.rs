@@ -32,15 +32,9 @@ const REPEATED: &[Repeated] = &[
     Repeated { krate: "server", name: "Inner", reason: "being renamed" },
     Repeated { krate: "server", name: "Place", reason: "being renamed" },
     Repeated { krate: "server", name: "Refused", reason: "being renamed" },
-    Repeated { krate: "server", name: "Room", reason: "being renamed" },
-    Repeated { krate: "server", name: "Script", reason: "being renamed" },
-    Repeated { krate: "server", name: "Server", reason: "being renamed" },
     Repeated { krate: "server", name: "Shared", reason: "being renamed" },
-    Repeated { krate: "server", name: "Shelf", reason: "being renamed" },
     Repeated { krate: "server", name: "Standing", reason: "being renamed" },
-    Repeated { krate: "server", name: "Taken", reason: "being renamed" },
     Repeated { krate: "server", name: "Watch", reason: "being renamed" },
-    Repeated { krate: "server", name: "Word", reason: "being renamed" },
     Repeated { krate: "server", name: "World", reason: "being renamed" },
 ];
 

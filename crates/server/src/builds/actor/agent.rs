@@ -16,12 +16,12 @@ impl Actor {
         run: RunName,
         request: &OrderRequest,
     ) -> Result<Result<TaskOrder, RunError>, Stopping> {
-        let place = usize::from(run.task.index);
+        let index = usize::from(run.task.index);
         if !self.is_current(run) {
             return Ok(Err(RunError::Over));
         }
         let hash = sessions::hash(&request.session);
-        match (&self.state.tasks[place].task.state, self.sessions.get(&run)) {
+        match (&self.state.tasks[index].task.state, self.sessions.get(&run)) {
             (_, Some(known)) if !sessions::same(known, &hash) => {
                 tracing::error!(%run, "a second agent has tried to bind this run; the run is ended");
                 let text = "a second agent has shown this run's launch token; somebody may have stolen it";
@@ -35,7 +35,7 @@ impl Actor {
                 self.sessions.insert(run, hash);
                 self.heard(run);
                 let bound = Bound::new(hash, self.context.clone(), Stage::Prepare, false);
-                self.shared.sessions.add(run, bound, self.inbox.clone());
+                self.shared.sessions.add(run, bound, self.mailbox.clone());
                 let text = format!("the agent (version {}) has its order", short(&request.agent_version));
                 self.say(Some(run), Level::Info, text).await;
             }
@@ -65,9 +65,9 @@ impl Actor {
     }
 
     async fn order(&self, run: RunName) -> Result<TaskOrder, RunError> {
-        let place = usize::from(run.task.index);
+        let index = usize::from(run.task.index);
         let settings = &self.shared.settings;
-        let spec = self.specs.get(place).ok_or(RunError::Over)?;
+        let spec = self.specs.get(index).ok_or(RunError::Over)?;
         let source = self.shared.contexts.source(&self.context).await.map_err(RunError::Context)?;
         Ok(TaskOrder {
             run,
@@ -78,12 +78,12 @@ impl Actor {
             pre_script: spec.pre_script.clone(),
             post_script: spec.post_script.clone(),
             kaniko: spec.kaniko.clone(),
-            push_to: self.state.blueprint.tasks[place].push_to.clone(),
+            push_to: self.state.plan.tasks[index].push_to.clone(),
             push: settings.push,
             pull_credentials: spec.credentials.clone(),
             push_credentials: spec.credentials.clone(),
             insecure_registries: settings.insecure_registries.clone(),
-            deadline_seconds: self.timers[place].seconds_left(),
+            deadline_seconds: self.clocks[index].seconds_left(),
             result_seconds: settings.result_timeout.as_secs(),
         })
     }

@@ -17,20 +17,20 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::error::RunError;
-use super::ledger::{Open, Transition};
+use super::ledger::{OpenBuild, Transition};
 use super::sessions::SessionHash;
 use super::state::BuildState;
 use super::{Shared, sleep_until};
 use crate::logs::LogError;
 
 mod agent;
-mod decide;
-mod timers;
-mod work;
+mod deadlines;
+mod effects;
+mod step;
 
-pub(super) use decide::Event;
-use decide::{Step, Todo, UnderWay};
-use timers::{Due, Timer};
+use deadlines::{Deadline, TaskClock};
+pub(super) use step::Event;
+use step::{BuildEffect, InFlight, Step};
 
 /// A step that could not be committed, or a log that could not be written, is tried again after this pause.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -57,9 +57,9 @@ pub(super) enum Message {
 
 /// The way to an owner.
 #[derive(Clone)]
-pub(super) struct Inbox(mpsc::UnboundedSender<Message>);
+pub(super) struct Mailbox(mpsc::UnboundedSender<Message>);
 
-impl Inbox {
+impl Mailbox {
     /// False where the owner is gone: its build has ended, or the server stops.
     pub(super) fn tell(&self, message: Message) -> bool {
         self.0.send(message).is_ok()
@@ -75,10 +75,10 @@ impl Inbox {
 #[derive(Clone)]
 pub(super) struct Handle {
     pub(super) owner: Arc<str>,
-    pub(super) inbox: Inbox,
+    pub(super) mailbox: Mailbox,
     pub(super) state: watch::Receiver<Arc<BuildState>>,
     /// How many owners of the build have panicked in this life of the server.
-    pub(super) falls: u32,
+    pub(super) panics: u32,
 }
 
 /// The owner of one build.
@@ -90,16 +90,16 @@ pub(super) struct Actor {
     sessions: HashMap<RunName, SessionHash>,
     state: BuildState,
     shown: watch::Sender<Arc<BuildState>>,
-    under_way: UnderWay,
-    timers: Vec<Timer>,
+    in_flight: InFlight,
+    clocks: Vec<TaskClock>,
     launching: HashMap<RunName, AbortHandle>,
     /// Publishings by target; dropping one withdraws it.
     publishing: HashMap<usize, DropGuard>,
     /// Platforms of which the log says that they do not answer.
     silent: HashSet<Platform>,
     /// Committed, and not yet in the log.
-    owed: VecDeque<Frame>,
-    inbox: Inbox,
+    pending_frames: VecDeque<Frame>,
+    mailbox: Mailbox,
     messages: mpsc::UnboundedReceiver<Message>,
     /// Committed, and held back until nothing of the build lives.
     end: Option<Frame>,
@@ -110,26 +110,32 @@ pub(super) struct Actor {
 struct Stopping;
 
 impl Actor {
-    /// Takes over an open build; `owed` are the frames that its log does not have yet.
-    pub(super) fn new(shared: Arc<Shared>, owner: &str, open: Open, owed: Vec<Frame>) -> (Self, Handle) {
+    /// Takes over an open build; `pending_frames` are the frames that its log does not have yet.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        owner: &str,
+        open: OpenBuild,
+        pending_frames: Vec<Frame>,
+    ) -> (Self, Handle) {
         let (tell, messages) = mpsc::unbounded_channel();
-        let inbox = Inbox(tell);
+        let mailbox = Mailbox(tell);
         let shown = watch::Sender::new(Arc::new(open.state.clone()));
-        let handle = Handle { owner: owner.into(), inbox: inbox.clone(), state: shown.subscribe(), falls: 0 };
+        let handle =
+            Handle { owner: owner.into(), mailbox: mailbox.clone(), state: shown.subscribe(), panics: 0 };
         let actor = Self {
             id: open.state.id,
             specs: open.spec.services.into_iter().flat_map(|service| service.tasks).collect(),
             context: open.context,
             sessions: open.sessions,
-            timers: open.state.tasks.iter().map(|_| Timer::new()).collect(),
+            clocks: open.state.tasks.iter().map(|_| TaskClock::new()).collect(),
             state: open.state,
             shown,
-            under_way: UnderWay::default(),
+            in_flight: InFlight::default(),
             launching: HashMap::new(),
             publishing: HashMap::new(),
             silent: HashSet::new(),
-            owed: owed.into(),
-            inbox,
+            pending_frames: pending_frames.into(),
+            mailbox,
             messages,
             end: None,
             done: false,
@@ -157,13 +163,13 @@ impl Actor {
                 biased;
                 () = stopping.cancelled() => return Err(Stopping),
                 message = self.messages.recv() => match message {
-                    Some(message) => self.hear(message).await?,
+                    Some(message) => self.handle_message(message).await?,
                     None => return Ok(()),
                 },
                 () = sleep_until(due.map(|(at, ..)| at)) => {
                     // Agents speak without waking anybody: what was due when the wait began need not be any more.
-                    if let Some((at, place, due)) = self.next_due() && at <= Instant::now() {
-                        self.fire(place, due).await?;
+                    if let Some((at, index, due)) = self.next_due() && at <= Instant::now() {
+                        self.fire(index, due).await?;
                     }
                 }
             }
@@ -171,7 +177,7 @@ impl Actor {
         Ok(())
     }
 
-    async fn hear(&mut self, message: Message) -> Result<(), Stopping> {
+    async fn handle_message(&mut self, message: Message) -> Result<(), Stopping> {
         match message {
             Message::Happens(event) => self.take(event).await,
             Message::Held { platform, live } => {
@@ -179,7 +185,7 @@ impl Actor {
                 Ok(())
             }
             Message::Silence(platform) => {
-                self.heed(platform).await;
+                self.report_outage(platform).await;
                 Ok(())
             }
             Message::StillThere(run, words) => {
@@ -218,10 +224,10 @@ impl Actor {
         event: Event,
         session: Option<(RunName, SessionHash)>,
     ) -> Result<(), Stopping> {
-        let step = decide::step(&self.state, &mut self.under_way, self.shared.clock.now(), event);
+        let step = step::step(&self.state, &mut self.in_flight, self.shared.clock.now(), event);
         let mut change = Transition::between(&self.state, &step.state);
         change.frames.clone_from(&step.frames);
-        change.duties = step.duties.iter().map(|duty| (duty.run, self.platform(duty.run))).collect();
+        change.stops = step.stops.iter().map(|stop| (stop.run, self.platform(stop.run))).collect();
         change.session = session;
         if !change.is_empty() {
             self.commit(&step.state, &change).await?;
@@ -235,37 +241,37 @@ impl Actor {
         let before = std::mem::replace(&mut self.state, step.state);
         self.shared.counts.step(&before, &self.state, self.shared.clock.now());
         self.shown.send_replace(Arc::new(self.state.clone()));
-        for (place, record) in before.tasks.iter().enumerate() {
+        for (index, record) in before.tasks.iter().enumerate() {
             let over =
-                self.state.tasks[place].task.attempt != record.task.attempt || self.state.settled(place);
+                self.state.tasks[index].task.attempt != record.task.attempt || self.state.settled(index);
             if over {
-                self.shared.sessions.close(self.state.run_of(place, record.task.attempt));
+                self.shared.sessions.close(self.state.run_of(index, record.task.attempt));
             }
         }
         let end = step.frames.pop_if(|frame| matches!(frame, Frame::End { .. }));
-        self.owed.extend(step.frames);
-        self.pay().await;
+        self.pending_frames.extend(step.frames);
+        self.flush_frames().await;
         for (run, level, text) in step.says {
             self.say(run, level, text).await;
         }
-        for duty in step.duties {
-            if let Some(launch) = self.launching.remove(&duty.run) {
+        for stop in step.stops {
+            if let Some(launch) = self.launching.remove(&stop.run) {
                 launch.abort();
             }
-            self.shared.duties.stop(duty.run, self.platform(duty.run), duty.lingers);
+            self.shared.stops.stop(stop.run, self.platform(stop.run), stop.lingers);
         }
         // It follows once nothing of the build lives.
         self.end = end.or(self.end.take());
-        for todo in step.todo {
-            self.act(todo);
+        for effects in step.effects {
+            self.act(effects);
         }
         let shared = Arc::clone(&self.shared);
         for platform in shared.launchers.keys() {
-            self.heed(*platform).await;
+            self.report_outage(*platform).await;
         }
         let now = self.shared.clock.now();
-        for (timer, record) in self.timers.iter_mut().zip(&self.state.tasks) {
-            timer.see(record, &self.shared.settings, now);
+        for (clock, record) in self.clocks.iter_mut().zip(&self.state.tasks) {
+            clock.see(record, &self.shared.settings, now);
         }
     }
 
@@ -284,9 +290,9 @@ impl Actor {
         }
     }
 
-    /// Appends committed frames to the log; what cannot be written stays owed, unless the log has been removed.
-    async fn pay(&mut self) {
-        while let Some(frame) = self.owed.front() {
+    /// Appends committed frames to the log; what cannot be written stays pending, unless the log has been removed.
+    async fn flush_frames(&mut self) {
+        while let Some(frame) = self.pending_frames.front() {
             match self.shared.logs.frame(self.id, frame.clone()).await {
                 Ok(()) => {}
                 Err(error @ LogError::Missing(_)) => {
@@ -297,7 +303,7 @@ impl Actor {
                     return;
                 }
             }
-            self.owed.pop_front();
+            self.pending_frames.pop_front();
         }
     }
 
@@ -309,40 +315,40 @@ impl Actor {
         }
     }
 
-    fn next_due(&self) -> Option<(Instant, usize, Due)> {
-        let next = |(place, timer): (usize, &Timer)| {
-            let heard = self.shared.sessions.get(self.state.run(place)).map(|(bound, _)| bound.last_heard());
-            let (at, due) = timer.next(&self.state.tasks[place], &self.shared.settings, heard)?;
-            Some((at, place, due))
+    fn next_due(&self) -> Option<(Instant, usize, Deadline)> {
+        let next = |(index, clock): (usize, &TaskClock)| {
+            let heard = self.shared.sessions.get(self.state.run(index)).map(|(bound, _)| bound.last_heard());
+            let (at, due) = clock.next(&self.state.tasks[index], &self.shared.settings, heard)?;
+            Some((at, index, due))
         };
-        self.timers.iter().enumerate().filter_map(next).min_by_key(|(at, ..)| *at)
+        self.clocks.iter().enumerate().filter_map(next).min_by_key(|(at, ..)| *at)
     }
 
-    async fn fire(&mut self, place: usize, due: Due) -> Result<(), Stopping> {
+    async fn fire(&mut self, index: usize, due: Deadline) -> Result<(), Stopping> {
         match due {
-            Due::Requeue => {
-                self.timers[place].requeue = None;
-                self.act(Todo::Enqueue(place));
+            Deadline::Requeue => {
+                self.clocks[index].requeue = None;
+                self.act(BuildEffect::Enqueue(index));
                 return Ok(());
             }
-            Due::Silence => self.timers[place].asked(),
+            Deadline::Silence => self.clocks[index].asked(),
             _ => {}
         }
-        let record = &self.state.tasks[place];
+        let record = &self.state.tasks[index];
         let attempt = record.task.attempt;
-        match timers::event(due, record, &self.shared.settings) {
-            Some(event) => self.take(Event::Task { place, attempt, event }).await,
+        match deadlines::event(due, record, &self.shared.settings) {
+            Some(event) => self.take(Event::Task { index, attempt, event }).await,
             None => Ok(()),
         }
     }
 
     fn is_current(&self, run: RunName) -> bool {
-        let place = usize::from(run.task.index);
-        place < self.state.tasks.len() && self.state.run(place) == run && !self.state.settled(place)
+        let index = usize::from(run.task.index);
+        index < self.state.tasks.len() && self.state.run(index) == run && !self.state.settled(index)
     }
 
     fn platform(&self, run: RunName) -> Platform {
-        self.state.blueprint.tasks[usize::from(run.task.index)].platform
+        self.state.plan.tasks[usize::from(run.task.index)].platform
     }
 }
 

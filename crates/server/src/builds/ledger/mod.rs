@@ -21,7 +21,7 @@ use crate::clock::Clock;
 mod read;
 mod write;
 
-pub(super) use read::{Found, Open};
+pub(super) use read::{Found, OpenBuild};
 pub(super) use write::{NewBuild, Transition};
 
 const READERS: u32 = 4;

@@ -11,10 +11,10 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Ledger, LedgerError, unjson};
-use crate::builds::state::{Blueprint, BuildState, TaskRecord};
+use crate::builds::state::{BuildState, ResolvedPlan, TaskRecord};
 
 /// An open build with everything that its actor needs.
-pub(in crate::builds) struct Open {
+pub(in crate::builds) struct OpenBuild {
     pub(in crate::builds) state: BuildState,
     pub(in crate::builds) spec: BuildSpec,
     pub(in crate::builds) context: ContextRef,
@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// An open build, its secrets unsealed.
-    pub(in crate::builds) async fn load(&self, build: BuildId) -> Result<Option<Open>, LedgerError> {
+    pub(in crate::builds) async fn load(&self, build: BuildId) -> Result<Option<OpenBuild>, LedgerError> {
         let row = sqlx::query(BUILD).bind(build.to_string()).fetch_optional(&self.inner.readers).await?;
         let Some(row) = row else { return Ok(None) };
         let Some(sealed) = row.try_get::<Option<Vec<u8>>, _>("sealed")? else { return Ok(None) };
@@ -114,7 +114,7 @@ impl Ledger {
         // The parser's own message could quote a piece of the spec.
         let spec = serde_json::from_slice(&clear)
             .map_err(|_| LedgerError::Row(format!("the sealed spec of build {build}")))?;
-        Ok(Some(Open {
+        Ok(Some(OpenBuild {
             state: self.state_of(&row).await?,
             spec,
             context: unjson(row.try_get("context")?)?,
@@ -156,7 +156,7 @@ impl Ledger {
     }
 
     /// Containers that must be stopped and removed.
-    pub(in crate::builds) async fn duties(&self) -> Result<Vec<(RunName, Platform)>, LedgerError> {
+    pub(in crate::builds) async fn pending_stops(&self) -> Result<Vec<(RunName, Platform)>, LedgerError> {
         let rows = sqlx::query("SELECT run, platform FROM duties WHERE installation = ? ORDER BY run")
             .bind(self.installation())
             .fetch_all(&self.inner.readers)
@@ -174,7 +174,7 @@ impl Ledger {
 
     async fn state_of(&self, row: &SqliteRow) -> Result<BuildState, LedgerError> {
         let build: BuildId = id(row, "id")?;
-        let blueprint: Blueprint = unjson(row.try_get("blueprint")?)?;
+        let blueprint: ResolvedPlan = unjson(row.try_get("blueprint")?)?;
         let mut state = BuildState::new(build, time(row.try_get("created_ms")?), blueprint);
         let records = sqlx::query("SELECT record FROM tasks WHERE build = ? ORDER BY place")
             .bind(build.to_string())

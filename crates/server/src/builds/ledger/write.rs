@@ -26,7 +26,7 @@ pub(in crate::builds) struct Transition {
     pub(in crate::builds) tasks: Vec<(usize, TaskRecord)>,
     pub(in crate::builds) publishes: Vec<(usize, PublishState)>,
     pub(in crate::builds) frames: Vec<Frame>,
-    pub(in crate::builds) duties: Vec<(RunName, Platform)>,
+    pub(in crate::builds) stops: Vec<(RunName, Platform)>,
     pub(in crate::builds) session: Option<(RunName, [u8; 32])>,
     /// First cause, outcome and end, where they changed.
     pub(in crate::builds) head: bool,
@@ -35,12 +35,12 @@ pub(in crate::builds) struct Transition {
 impl Transition {
     /// What lies between two states of one build.
     pub(in crate::builds) fn between(before: &BuildState, after: &BuildState) -> Self {
-        let tasks = after.tasks.iter().enumerate().filter(|(place, task)| before.tasks[*place] != **task);
+        let tasks = after.tasks.iter().enumerate().filter(|(index, task)| before.tasks[*index] != **task);
         let publishes = after.publishes.iter().enumerate().filter_map(|(target, publish)| {
             if before.publishes[target] == *publish { None } else { Some((target, publish.clone()?)) }
         });
         Self {
-            tasks: tasks.map(|(place, task)| (place, task.clone())).collect(),
+            tasks: tasks.map(|(index, task)| (index, task.clone())).collect(),
             publishes: publishes.collect(),
             head: (&before.first_cause, &before.outcome) != (&after.first_cause, &after.outcome),
             ..Self::default()
@@ -51,7 +51,7 @@ impl Transition {
         self.tasks.is_empty()
             && self.publishes.is_empty()
             && self.frames.is_empty()
-            && self.duties.is_empty()
+            && self.stops.is_empty()
             && self.session.is_none()
             && !self.head
     }
@@ -75,7 +75,7 @@ impl Ledger {
         .bind(new.idempotency_key)
         .bind(new.request_mac)
         .bind(new.state.created.as_millisecond())
-        .bind(json(&*new.state.blueprint)?)
+        .bind(json(&*new.state.plan)?)
         .bind(json(new.context)?)
         .bind(sealed)
         .execute(&mut *tx)
@@ -83,12 +83,12 @@ impl Ledger {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        for (place, record) in new.state.tasks.iter().enumerate() {
+        for (index, record) in new.state.tasks.iter().enumerate() {
             sqlx::query(
                 "INSERT INTO tasks (build, place, owner, installation, record) VALUES (?, ?, ?, ?, ?)",
             )
             .bind(&id)
-            .bind(number(place))
+            .bind(number(index))
             .bind(new.owner)
             .bind(self.installation())
             .bind(json(record)?)
@@ -96,7 +96,7 @@ impl Ledger {
             .await?;
         }
         for (target, state) in new.state.publishes.iter().enumerate() {
-            let (Some(state), Some(destination)) = (state, &new.state.blueprint.targets[target].destination)
+            let (Some(state), Some(destination)) = (state, &new.state.plan.targets[target].destination)
             else {
                 continue;
             };
@@ -122,11 +122,11 @@ impl Ledger {
         let now = self.now_ms();
         let mut writer = self.inner.writer.lock().await;
         let mut tx = writer.begin().await?;
-        for (place, record) in &change.tasks {
+        for (index, record) in &change.tasks {
             sqlx::query("UPDATE tasks SET record = ? WHERE build = ? AND place = ?")
                 .bind(json(record)?)
                 .bind(&id)
-                .bind(number(*place))
+                .bind(number(*index))
                 .execute(&mut *tx)
                 .await?;
         }
@@ -148,7 +148,7 @@ impl Ledger {
             .execute(&mut *tx)
             .await?;
         }
-        for (run, platform) in &change.duties {
+        for (run, platform) in &change.stops {
             sqlx::query(
                 "INSERT INTO duties (run, installation, platform, created_ms) VALUES (?, ?, ?, ?) \
                  ON CONFLICT (run) DO NOTHING",
@@ -224,6 +224,6 @@ async fn write_head(
     Ok(())
 }
 
-fn number(place: usize) -> i64 {
-    i64::try_from(place).unwrap_or(i64::MAX)
+fn number(index: usize) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
 }

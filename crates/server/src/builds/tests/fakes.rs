@@ -1,4 +1,4 @@
-//! A registry and a shelf of plain data.
+//! A registry and a context store of plain data.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ pub(super) struct FakeRegistry {
     inner: Arc<FakeRegistryInner>,
 }
 
-enum Script {
+enum RegistryScript {
     Fail(RegistryError),
     Wait,
     Panic,
@@ -22,7 +22,7 @@ enum Script {
 #[derive(Default)]
 struct FakeRegistryInner {
     published: Mutex<Vec<Publication>>,
-    scripts: Mutex<VecDeque<Script>>,
+    scripts: Mutex<VecDeque<RegistryScript>>,
     calls: watch::Sender<usize>,
 }
 
@@ -33,15 +33,15 @@ impl FakeRegistry {
 
     /// The next call fails so; without an error it ends when it is withdrawn.
     pub(super) fn script(&self, error: Option<RegistryError>) {
-        self.push(error.map_or(Script::Wait, Script::Fail));
+        self.push(error.map_or(RegistryScript::Wait, RegistryScript::Fail));
     }
 
     /// The next call panics.
     pub(super) fn fall(&self) {
-        self.push(Script::Panic);
+        self.push(RegistryScript::Panic);
     }
 
-    fn push(&self, script: Script) {
+    fn push(&self, script: RegistryScript) {
         self.inner.scripts.lock().unwrap().push_back(script);
     }
 
@@ -70,9 +70,9 @@ impl Publisher for FakeRegistry {
         self.inner.calls.send_modify(|count| *count += 1);
         let script = self.inner.scripts.lock().unwrap().pop_front();
         match script {
-            Some(Script::Fail(error)) => return Err(error),
-            Some(Script::Panic) => panic!("the registry has come down"),
-            Some(Script::Wait) => {
+            Some(RegistryScript::Fail(error)) => return Err(error),
+            Some(RegistryScript::Panic) => panic!("the registry has come down"),
+            Some(RegistryScript::Wait) => {
                 cancel.cancelled().await;
                 let (reason, text) = (Reason::Cancelled, "nothing was pushed".into());
                 return Err(RegistryError { reason, text, hint: None });
@@ -86,10 +86,10 @@ impl Publisher for FakeRegistry {
 }
 
 /// Panics as often as it is told to when a source is asked for.
-pub(super) struct FakeShelf(pub(super) Arc<AtomicU32>);
+pub(super) struct FakeContextStore(pub(super) Arc<AtomicU32>);
 
 #[async_trait]
-impl ContextShelf for FakeShelf {
+impl ContextStore for FakeContextStore {
     async fn check(&self, _: &str, context: &ContextRef) -> Result<(), ContextProblem> {
         if context.id == Digest::of(b"unknown") {
             return Err(ContextProblem { text: "it is not here".into(), hint: "send it".into() });
@@ -97,8 +97,8 @@ impl ContextShelf for FakeShelf {
         Ok(())
     }
     async fn source(&self, _: &ContextRef) -> Result<ContextSource, ContextProblem> {
-        let falls = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        assert!(falls.is_err(), "the shelf has come down");
+        let panics = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(panics.is_err(), "the context store panics");
         Ok(ContextSource::Server)
     }
     async fn needed(&self, _: &ContextRef) {}

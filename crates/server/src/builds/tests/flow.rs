@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn two_architectures_become_one_index() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(multi()).await;
         let (amd64, arm64) = (run(build, 0, 1), run(build, 1, 1));
         let launches = server.world.platform.wait_launches(2).await;
@@ -49,7 +49,7 @@ fn two_architectures_become_one_index() {
 
 #[test]
 fn one_architecture_is_published_by_its_own_push() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         server.bake(run(build, 0, 1)).await;
         let view = server.ended(build).await;
@@ -61,7 +61,7 @@ fn one_architecture_is_published_by_its_own_push() {
 
 #[test]
 fn services_wait_for_one_another_unless_async() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(pair(Order::Sequential)).await;
         server.launched(run(build, 0, 1)).await;
         server.bind(run(build, 0, 1)).await.unwrap();
@@ -70,7 +70,7 @@ fn services_wait_for_one_another_unless_async() {
         server.bake(run(build, 1, 1)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
     });
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         server.submit(pair(Order::Parallel)).await;
         server.world.platform.wait_launches(2).await;
     });
@@ -78,7 +78,7 @@ fn services_wait_for_one_another_unless_async() {
 
 #[test]
 fn the_first_failure_stops_what_comes_after() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(pair(Order::Sequential)).await;
         let first = run(build, 0, 1);
         server.launched(first).await;
@@ -96,7 +96,7 @@ fn the_first_failure_stops_what_comes_after() {
 
 #[test]
 fn with_async_the_other_services_go_on() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(pair(Order::Parallel)).await;
         let first = run(build, 0, 1);
         server.launched(first).await;
@@ -110,7 +110,7 @@ fn with_async_the_other_services_go_on() {
 
 #[test]
 fn half_a_target_is_not_published_and_its_other_half_is_stopped() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(multi()).await;
         let (amd64, arm64) = (run(build, 0, 1), run(build, 1, 1));
         server.world.platform.wait_launches(2).await;
@@ -130,7 +130,7 @@ fn half_a_target_is_not_published_and_its_other_half_is_stopped() {
 
 #[test]
 fn the_queue_is_first_come_first_served_and_says_how_long_it_is() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.settings.platforms.get_mut(&Platform::Docker).unwrap().max_runs = 1;
     world.life(async |server| {
         let services = ["a", "b", "c"].map(|name| service(name, &[Arch::Amd64])).to_vec();
@@ -141,7 +141,7 @@ fn the_queue_is_first_come_first_served_and_says_how_long_it_is() {
         assert_eq!(ahead, [None, Some(0), Some(1)]);
         server.bind(run(build, 0, 1)).await.unwrap();
         server.report(run(build, 0, 1), baked(run(build, 0, 1))).await;
-        // A place is free once the container is gone, not when its report has come.
+        // A run slot is free once the container is gone, not when its report has come.
         assert_eq!(server.world.platform.launches().len(), 1);
         server.world.platform.exit(run(build, 0, 1), 0);
         server.bake(run(build, 1, 1)).await;
@@ -152,8 +152,8 @@ fn the_queue_is_first_come_first_served_and_says_how_long_it_is() {
 
 #[test]
 fn a_container_that_lingers_after_its_report_is_stopped() {
-    let mut world = World::new();
-    world.settings.patience.linger = Duration::from_millis(10);
+    let mut world = BuildsWorld::new();
+    world.settings.timing.linger = Duration::from_millis(10);
     world.life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -167,7 +167,7 @@ fn a_container_that_lingers_after_its_report_is_stopped() {
 
 #[test]
 fn a_build_that_waits_for_an_unavailable_platform_says_so_once_and_once_that_it_is_back() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let platform = &server.world.platform;
         platform.unavailable("the engine does not answer");
         let build = server.submit(single()).await;

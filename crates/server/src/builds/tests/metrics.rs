@@ -10,7 +10,7 @@ type Family = (String, BTreeSet<String>, String);
 
 /// The scrape of a server on which a build has ended well, one was cancelled, and one is at work.
 fn scrape() -> String {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.clock = Clock::standing_at(jiff::Timestamp::UNIX_EPOCH);
     world.settings.platforms.get_mut(&Platform::Docker).unwrap().max_runs = 2;
     world.life(async |server| {
@@ -38,7 +38,7 @@ fn scrape() -> String {
         server.phase(run(second, 0, 2), TaskPhase::Launching).await;
         server.builds.cancel(OWNER, second).await.unwrap();
         server.ended(second).await;
-        server.builds.shared.places.vacated(second).await;
+        server.builds.shared.run_slots.vacated(second).await;
 
         let third = submit("key of the third build").await;
         let at_work = run(third, 0, 1);
@@ -62,7 +62,7 @@ fn scrape() -> String {
 }
 
 /// What of them has been counted, as `reason="..."} COUNT`.
-pub(super) async fn publish_failures(server: &Server<'_>) -> Vec<String> {
+pub(super) async fn publish_failures(server: &ServerLife<'_>) -> Vec<String> {
     let text = metrics::text(&server.builds, &server.logs).await;
     let counted = text.lines().filter_map(|line| line.strip_prefix("bakery_publish_failures_total{"));
     counted.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
@@ -119,7 +119,7 @@ fn a_scrape_tells_what_was_counted_and_where_things_stand() {
 
 #[test]
 fn a_launch_before_this_life_of_the_process_is_not_timed() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.clock = Clock::standing_at(jiff::Timestamp::UNIX_EPOCH);
     let build = world.life(async |server| {
         let build = server.submit(single()).await;

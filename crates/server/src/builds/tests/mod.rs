@@ -1,4 +1,4 @@
-//! The living room alone: a real ledger and real logs, a scripted platform and a scripted registry.
+//! Builds alone: a real ledger and real logs, a scripted platform and a scripted registry.
 //!
 //! Each life of a server is a runtime of its own; dropping it is the kill: every task ends where it stands.
 
@@ -27,36 +27,36 @@ use super::*;
 use crate::platform::fake::FakePlatform;
 use bakery_registry::{Member, RegistryError};
 
-mod doors;
+mod access;
 mod fakes;
 mod flow;
 mod metrics;
-mod owners;
 mod publishing;
 mod restart;
+mod supervisor;
 mod trouble;
 
-use fakes::{FakeRegistry, FakeShelf};
+use fakes::{FakeContextStore, FakeRegistry};
 
 const OWNER: &str = "local";
 const PASSWORD: &str = "correct-horse-battery";
 /// A wait of these tests that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_mins(1);
+const STORY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What outlives a server.
-struct World {
+struct BuildsWorld {
     folder: TempDir,
     platform: FakePlatform,
     registry: FakeRegistry,
     /// How often the owner of a build will panic when an agent binds.
-    falls: Arc<AtomicU32>,
+    panics: Arc<AtomicU32>,
     settings: BuildsSettings,
     clock: Clock,
 }
 
-impl World {
+impl BuildsWorld {
     fn new() -> Self {
-        let room = PlatformSettings {
+        let platform = PlatformSettings {
             max_runs: 8,
             agent_url: "http://172.18.0.1:3001".into(),
             env: vec![("HTTP_PROXY".into(), "http://proxy:3128".into())],
@@ -65,50 +65,52 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             platform: FakePlatform::new(Arch::ALL),
             registry: FakeRegistry::default(),
-            falls: Arc::default(),
+            panics: Arc::default(),
             settings: BuildsSettings {
                 insecure_registries: vec!["reg.test:5000".into()],
-                patience: Patience {
+                timing: Timing {
                     report_grace: Duration::from_millis(50),
                     linger: Duration::from_mins(5),
                     vacate: Duration::from_millis(200),
                     back_off: Duration::from_millis(5),
-                    stop_again: Duration::from_millis(5),
-                    stop_again_max: Duration::from_millis(20),
-                    ..Patience::default()
+                    stop_retry: Duration::from_millis(5),
+                    stop_retry_max: Duration::from_millis(20),
+                    ..Timing::default()
                 },
-                ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, room)]))
+                ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, platform)]))
             },
             clock: Clock::system(),
         }
     }
 
     /// One life of a server on this world; it is killed when `story` ends.
-    fn life<T>(&self, story: impl AsyncFnOnce(Server<'_>) -> T) -> T {
+    fn life<T>(&self, story: impl AsyncFnOnce(ServerLife<'_>) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let told = runtime.block_on(async {
             let server = self.start().await.unwrap();
-            tokio::time::timeout(PATIENCE, story(server)).await.expect("the story does not come to its end")
+            tokio::time::timeout(STORY_TIMEOUT, story(server))
+                .await
+                .expect("the story does not come to its end")
         });
         drop(runtime);
         told
     }
 
-    async fn start(&self) -> Result<Server<'_>, InternalError> {
+    async fn start(&self) -> Result<ServerLife<'_>, InternalError> {
         let ledger = Ledger::open(self.folder.path(), None, self.clock.clone()).await?;
         let logs = Logs::open(&self.folder.path().join("logs")).unwrap();
         let launcher: Arc<dyn Launcher> = Arc::new(self.platform.clone());
         let parts = BuildsParts {
             ledger,
             logs: logs.clone(),
-            contexts: Arc::new(FakeShelf(Arc::clone(&self.falls))),
+            contexts: Arc::new(FakeContextStore(Arc::clone(&self.panics))),
             registry: Arc::new(self.registry.clone()),
             launchers: BTreeMap::from([(Platform::Docker, launcher)]),
             settings: self.settings.clone(),
             clock: self.clock.clone(),
             tasks: Tasks::new(),
         };
-        Ok(Server { builds: Builds::start(parts).await?, logs, world: self })
+        Ok(ServerLife { builds: Builds::start(parts).await?, logs, world: self })
     }
 
     /// Everything that lies in the data folder, as bytes.
@@ -134,13 +136,13 @@ impl World {
 }
 
 /// One life of a server.
-struct Server<'a> {
+struct ServerLife<'a> {
     builds: Builds,
     logs: Logs,
-    world: &'a World,
+    world: &'a BuildsWorld,
 }
 
-impl Server<'_> {
+impl ServerLife<'_> {
     async fn submit(&self, spec: BuildSpec) -> BuildId {
         self.builds.submit(OWNER, request(spec, "key of the first build")).await.unwrap().id
     }

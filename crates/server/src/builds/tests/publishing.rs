@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn a_cancel_is_heard_while_the_index_is_published() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.registry.script(None);
     world.life(async |server| {
         let build = server.submit(multi()).await;
@@ -31,7 +31,7 @@ fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
         (Reason::WrongArch, Verdict::Failed),
         (Reason::RegistryUnreachable, Verdict::Lost),
     ] {
-        let world = World::new();
+        let world = BuildsWorld::new();
         let hint = Some("look there".into());
         world.registry.script(Some(RegistryError { reason, text: "no".into(), hint }));
         world.life(async |server| {
@@ -55,7 +55,7 @@ fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
 
 #[test]
 fn a_publishing_that_panics_ends_the_build_as_our_failure() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.registry.fall();
     world.life(async |server| {
         let build = server.submit(multi()).await;

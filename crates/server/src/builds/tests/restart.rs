@@ -10,7 +10,7 @@ use crate::platform::fake::Script;
 use crate::platform::{LaunchError, LaunchOrder};
 
 /// The log tells of one end, and of each phase of a task once and in order.
-async fn assert_told_once(server: &Server<'_>, build: BuildId) {
+async fn assert_told_once(server: &ServerLife<'_>, build: BuildId) {
     let log = server.log(build).await;
     let ends = log.iter().filter(|(frame, _)| matches!(frame, Frame::End { .. })).count();
     assert_eq!(ends, 1);
@@ -28,7 +28,7 @@ async fn assert_told_once(server: &Server<'_>, build: BuildId) {
 
 #[test]
 fn a_launch_that_was_not_answered_is_made_again_byte_for_byte() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.platform.script(Script::Hang);
     let build = world.life(async |server| {
         let build = server.submit(single()).await;
@@ -47,7 +47,7 @@ fn a_launch_that_was_not_answered_is_made_again_byte_for_byte() {
 
 #[test]
 fn an_answered_launch_is_not_made_again() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let build = world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
@@ -66,7 +66,7 @@ fn an_answered_launch_is_not_made_again() {
 
 #[test]
 fn an_agent_ships_on_and_reports_to_the_next_server() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let line = |n: u64| {
         let line = LogLine {
             ts: world.clock.now(),
@@ -80,7 +80,7 @@ fn an_agent_ships_on_and_reports_to_the_next_server() {
         bytes.push(b'\n');
         Bytes::from(bytes)
     };
-    let send = async |server: &Server<'_>, run: RunName, first: u64| {
+    let send = async |server: &ServerLife<'_>, run: RunName, first: u64| {
         let payload = line(first);
         let len = u32::try_from(payload.len()).unwrap();
         let header = BlockHeader { run, first, lines: 1, len };
@@ -124,7 +124,7 @@ fn an_agent_ships_on_and_reports_to_the_next_server() {
 
 #[test]
 fn half_an_index_is_finished_by_the_next_server() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.registry.script(None);
     let build = world.life(async |server| {
         let build = server.submit(multi()).await;
@@ -145,7 +145,7 @@ fn half_an_index_is_finished_by_the_next_server() {
 
 #[test]
 fn what_is_committed_and_missing_in_the_log_is_appended() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let build = world.life(async |server| {
         let build = server.submit(multi()).await;
         server.bake(run(build, 0, 1)).await;
@@ -173,7 +173,7 @@ fn what_is_committed_and_missing_in_the_log_is_appended() {
 
 #[test]
 fn what_waits_waits_on_and_what_was_cancelled_stays_so() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.settings.platforms.get_mut(&Platform::Docker).unwrap().max_runs = 1;
     let build = world.life(async |server| {
         let build = server.submit(pair(Order::Parallel)).await;
@@ -184,7 +184,7 @@ fn what_waits_waits_on_and_what_was_cancelled_stays_so() {
     world.life(async |server| {
         let view = server.builds.view(OWNER, build).await.unwrap();
         assert_eq!(view.targets[1].tasks[0].phase, TaskPhase::Planned);
-        assert_eq!(server.world.platform.launches().len(), 1, "the living container holds its place");
+        assert_eq!(server.world.platform.launches().len(), 1, "the living container holds its index");
         server.builds.cancel(OWNER, build).await.unwrap();
     });
     world.life(async |server| {
@@ -198,7 +198,7 @@ fn what_waits_waits_on_and_what_was_cancelled_stays_so() {
 
 #[test]
 fn a_stop_that_fails_is_a_duty_over_restarts() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let down = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message: "down".into() };
     for _ in 0..200 {
         world.platform.script_stop(down.clone());
@@ -213,8 +213,8 @@ fn a_stop_that_fails_is_a_duty_over_restarts() {
     });
     assert_eq!(world.platform.live(), [run(build, 0, 1)]);
     let mut world = world;
-    world.settings.patience.linger = Duration::ZERO;
-    world.settings.patience.stop_again_max = Duration::from_millis(1);
+    world.settings.timing.linger = Duration::ZERO;
+    world.settings.timing.stop_retry_max = Duration::from_millis(1);
     world.life(async |server| {
         server.world.platform.wait_stops(201).await;
         assert!(server.world.platform.live().is_empty());
@@ -223,7 +223,7 @@ fn a_stop_that_fails_is_a_duty_over_restarts() {
 
 #[test]
 fn a_drained_server_leaves_its_containers_to_the_next() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let build = world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
@@ -253,7 +253,7 @@ fn a_drained_server_leaves_its_containers_to_the_next() {
 }
 
 /// Plays both agents of [`multi`], as far as they have not come yet: they survive the server.
-async fn play_agents(server: &Server<'_>, build: BuildId) {
+async fn play_agents(server: &ServerLife<'_>, build: BuildId) {
     for index in 0..2 {
         let run = run(build, index, 1);
         server.launched(run).await;
@@ -269,9 +269,9 @@ async fn play_agents(server: &Server<'_>, build: BuildId) {
 #[test]
 fn killed_at_any_moment_a_build_ends_well_and_is_told_once() {
     for millis in 0..25 {
-        let mut world = World::new();
+        let mut world = BuildsWorld::new();
         // A container that ends while the server is down has reported before: its report must not be waited for.
-        world.settings.patience.report_grace = Duration::from_mins(5);
+        world.settings.timing.report_grace = Duration::from_mins(5);
         let build = world.life(async |server| server.submit(multi()).await);
         for _ in 0..4 {
             world.life(async |server| {
@@ -295,7 +295,7 @@ fn killed_at_any_moment_a_build_ends_well_and_is_told_once() {
 
 #[test]
 fn a_drained_server_removes_the_containers_of_settled_runs() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -309,13 +309,13 @@ fn a_drained_server_removes_the_containers_of_settled_runs() {
     assert_eq!(world.platform.live(), []);
 }
 
-fn with_a_lost_build(world: &World) -> (BuildId, impl Fn()) {
+fn with_a_lost_build(world: &BuildsWorld) -> (BuildId, impl Fn()) {
     let build = world.life(async |server| server.submit(single()).await);
     (build, lose(world, build))
 }
 
 /// Makes the next life unable to take up an open build until what is returned is called: its log cannot be opened.
-pub(super) fn lose(world: &World, build: BuildId) -> impl Fn() + use<> {
+pub(super) fn lose(world: &BuildsWorld, build: BuildId) -> impl Fn() + use<> {
     let log = world.folder.path().join(format!("logs/{build}.log"));
     let aside = world.folder.path().join("aside");
     std::fs::rename(&log, &aside).unwrap();
@@ -328,7 +328,7 @@ pub(super) fn lose(world: &World, build: BuildId) -> impl Fn() + use<> {
 
 #[test]
 fn one_bad_build_does_not_stop_the_server() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let (bad, _) = with_a_lost_build(&world);
     world.life(async |server| {
         let good =
@@ -341,7 +341,7 @@ fn one_bad_build_does_not_stop_the_server() {
 
 #[test]
 fn an_accepted_build_that_nobody_drives_is_driven_when_it_is_submitted_again() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let (build, mend) = with_a_lost_build(&world);
     world.life(async |server| {
         mend();
@@ -356,7 +356,7 @@ fn an_accepted_build_that_nobody_drives_is_driven_when_it_is_submitted_again() {
 
 #[test]
 fn an_accepted_build_that_nobody_drives_can_be_cancelled() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let (build, mend) = with_a_lost_build(&world);
     world.life(async |server| {
         let refused = server.builds.cancel(OWNER, build).await;
@@ -369,7 +369,7 @@ fn an_accepted_build_that_nobody_drives_can_be_cancelled() {
 
 #[test]
 fn a_stopping_server_does_not_say_that_it_has_cancelled() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let ended = server.submit(single()).await;
         server.bake(run(ended, 0, 1)).await;
         server.ended(ended).await;

@@ -18,7 +18,7 @@ fn task_of(view: &BuildView) -> (u8, TaskPhase, Option<Reason>) {
 
 #[test]
 fn a_launch_without_capacity_is_tried_once_more() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.platform.script(Script::Fail(no_capacity()));
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -32,7 +32,7 @@ fn a_launch_without_capacity_is_tried_once_more() {
 
 #[test]
 fn two_launches_without_capacity_are_the_end() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.platform.script(Script::Fail(no_capacity()));
     world.platform.script(Script::Fail(no_capacity()));
     world.life(async |server| {
@@ -46,7 +46,7 @@ fn two_launches_without_capacity_are_the_end() {
 
 #[test]
 fn a_launch_that_is_refused_for_good_is_not_tried_again() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let refused = LaunchError { retryable: false, reason: Reason::LaunchRefused, message: "no".into() };
     world.platform.script(Script::Fail(refused));
     world.life(async |server| {
@@ -58,7 +58,7 @@ fn a_launch_that_is_refused_for_good_is_not_tried_again() {
 
 #[test]
 fn a_lost_answer_never_makes_two_containers_live() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let lost =
         LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message: "timeout".into() };
     world.platform.script(Script::LoseAnswer(lost));
@@ -74,7 +74,7 @@ fn a_lost_answer_never_makes_two_containers_live() {
 
 #[test]
 fn an_agent_that_never_speaks_is_given_up() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.settings.provision_timeout = Duration::from_millis(80);
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -88,7 +88,7 @@ fn an_agent_that_never_speaks_is_given_up() {
 
 #[test]
 fn what_the_platform_says_is_in_the_log() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
         server.launched(run).await;
@@ -102,7 +102,7 @@ fn what_the_platform_says_is_in_the_log() {
 
 #[test]
 fn a_task_that_takes_too_long_is_ended_and_named_with_its_stage() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.settings.task_timeout = Duration::from_millis(50);
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -119,7 +119,7 @@ fn a_task_that_takes_too_long_is_ended_and_named_with_its_stage() {
 
 #[test]
 fn an_eviction_that_is_reported_after_the_deadline_is_tried_again() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.settings.task_timeout = Duration::from_millis(400);
     for _ in 0..3 {
         world.platform.script_stop(no_capacity());
@@ -138,7 +138,7 @@ fn an_eviction_that_is_reported_after_the_deadline_is_tried_again() {
 
 #[test]
 fn a_failed_launch_that_cannot_be_stopped_ends_by_its_own_reason() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.settings.task_timeout = Duration::from_millis(50);
     world.settings.provision_timeout = Duration::from_millis(80);
     world.platform.script(Script::Fail(no_capacity()));
@@ -157,7 +157,7 @@ fn a_failed_launch_that_cannot_be_stopped_ends_by_its_own_reason() {
 
 #[test]
 fn a_cancel_ends_every_container_and_tells_the_agents() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(multi()).await;
         let amd64 = run(build, 0, 1);
         server.world.platform.wait_launches(2).await;
@@ -184,8 +184,8 @@ fn a_cancel_ends_every_container_and_tells_the_agents() {
 
 #[test]
 fn a_build_that_was_cancelled_ends_when_nothing_of_it_lives() {
-    let mut world = World::new();
-    world.settings.patience.vacate = Duration::from_mins(5);
+    let mut world = BuildsWorld::new();
+    world.settings.timing.vacate = Duration::from_mins(5);
     world.platform.script_stop(no_capacity());
     world.life(async |server| {
         let build = server.submit(multi()).await;
@@ -198,8 +198,8 @@ fn a_build_that_was_cancelled_ends_when_nothing_of_it_lives() {
 
 #[test]
 fn a_failed_build_ends_when_its_agent_has_left() {
-    let mut world = World::new();
-    world.settings.patience.vacate = Duration::from_mins(5);
+    let mut world = BuildsWorld::new();
+    world.settings.timing.vacate = Duration::from_mins(5);
     world.life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -215,8 +215,8 @@ fn a_failed_build_ends_when_its_agent_has_left() {
 
 #[test]
 fn a_report_may_follow_its_container() {
-    let mut world = World::new();
-    world.settings.patience.report_grace = Duration::from_mins(5);
+    let mut world = BuildsWorld::new();
+    world.settings.timing.report_grace = Duration::from_mins(5);
     world.life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -231,7 +231,7 @@ fn a_report_may_follow_its_container() {
 
 #[test]
 fn a_report_counts_where_the_last_lines_cannot_be_delivered() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
         server.launched(run).await;
@@ -254,7 +254,7 @@ fn a_report_counts_where_the_last_lines_cannot_be_delivered() {
 
 #[test]
 fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let (first, second) = (run(build, 0, 1), run(build, 0, 2));
         server.launched(first).await;
@@ -268,7 +268,7 @@ fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() 
         let view = server.ended(build).await;
         assert_eq!(task_of(&view), (2, TaskPhase::Lost, Some(Reason::AgentLost)));
     });
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let first = run(build, 0, 1);
         server.launched(first).await;
@@ -281,7 +281,7 @@ fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() 
 
 #[test]
 fn an_agent_that_reports_its_eviction_is_tried_again_unless_it_had_pushed() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let first = run(build, 0, 1);
         server.launched(first).await;
@@ -297,7 +297,7 @@ fn an_agent_that_reports_its_eviction_is_tried_again_unless_it_had_pushed() {
         assert_eq!(told, [&first[..], &[(2, Planned), (2, Launching), (2, Running), (2, Baked)]].concat());
         assert!(server.notes(build).await.iter().any(|note| note == "it broke: trying once more"));
     });
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let first = run(build, 0, 1);
         server.launched(first).await;
@@ -309,7 +309,7 @@ fn an_agent_that_reports_its_eviction_is_tried_again_unless_it_had_pushed() {
 
 #[test]
 fn the_platforms_reason_explains_a_dead_container() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
         server.launched(run).await;
@@ -324,8 +324,8 @@ fn the_platforms_reason_explains_a_dead_container() {
 
 #[test]
 fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
-    let mut world = World::new();
-    world.settings.patience.agent_silent = Duration::from_millis(30);
+    let mut world = BuildsWorld::new();
+    world.settings.timing.agent_silent = Duration::from_millis(30);
     world.life(async |server| {
         let build = server.submit(single()).await;
         let (first, second) = (run(build, 0, 1), run(build, 0, 2));
@@ -345,8 +345,8 @@ fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
 
 #[test]
 fn an_agent_that_speaks_is_never_called_silent() {
-    let mut world = World::new();
-    world.settings.patience.agent_silent = Duration::from_millis(500);
+    let mut world = BuildsWorld::new();
+    world.settings.timing.agent_silent = Duration::from_millis(500);
     world.life(async |server| {
         let build = server.submit(multi()).await;
         let (speaks, silent) = (run(build, 0, 1), run(build, 1, 1));
@@ -385,7 +385,7 @@ fn an_agent_that_speaks_is_never_called_silent() {
 
 #[test]
 fn what_vanished_while_the_watch_was_cut_is_gone() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
         server.bind(run(build, 0, 1)).await.unwrap();

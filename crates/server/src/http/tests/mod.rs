@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Bounds, Doors, Rooms, serve};
 use crate::builds::ledger::Ledger;
 use crate::builds::{
-    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextShelf, PlatformSettings, Publisher,
+    Builds, BuildsParts, BuildsSettings, ContextProblem, ContextStore, PlatformSettings, Publisher,
 };
 use crate::clock::Clock;
 use crate::contexts::Contexts;
@@ -73,7 +73,7 @@ impl World {
         let builds = Builds::start(BuildsParts {
             ledger: Ledger::open(folder.path(), None, clock.clone()).await.unwrap(),
             logs: logs.clone(),
-            contexts: Arc::new(Shelf(contexts.clone())),
+            contexts: Arc::new(OwnContexts(contexts.clone())),
             registry: Arc::new(NoRegistry),
             launchers: BTreeMap::from([(Platform::Docker, Arc::new(platform.clone()) as _)]),
             settings: settings(format!("http://{}", addresses.1)),
@@ -275,10 +275,10 @@ fn settings(agent_url: String) -> BuildsSettings {
     BuildsSettings::on(BTreeMap::from([(Platform::Docker, platform)]))
 }
 
-struct Shelf(Contexts);
+struct OwnContexts(Contexts);
 
 #[async_trait]
-impl ContextShelf for Shelf {
+impl ContextStore for OwnContexts {
     async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextProblem> {
         let problem = |error: crate::contexts::ContextError| ContextProblem {
             text: error.to_string(),

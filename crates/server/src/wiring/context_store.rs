@@ -1,4 +1,4 @@
-//! The contexts as the living room sees them.
+//! The context store that builds use: the server's own contexts, or the bucket.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use bakery_context::s3::S3Store;
 use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::run::ContextSource;
 
-use crate::builds::{ContextProblem, ContextShelf};
+use crate::builds::{ContextProblem, ContextStore};
 use crate::contexts::{ContextError, Contexts};
 
 /// An agent that has its order reads the context at once; a slow wire and a repeated order fit in as well.
 const URL_VALID: Duration = Duration::from_hours(1);
 
-/// Says the contexts' errors in the living room's words.
-pub(super) struct Shelf {
+/// Adapts the contexts module to builds: maps its errors, and signs URLs of the bucket.
+pub(super) struct BuildContexts {
     pub(super) contexts: Contexts,
     /// The bucket, where the server holds keys of its own: then agents need none.
     pub(super) store: Option<S3Store>,
 }
 
 #[async_trait]
-impl ContextShelf for Shelf {
+impl ContextStore for BuildContexts {
     async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextProblem> {
         self.contexts.check(owner, context).await.map_err(|error| problem(&error))
     }

@@ -5,7 +5,7 @@ use bakery_core::wire::build::Verdict;
 use super::*;
 
 /// Binds as an agent does: it asks again as long as the server fails.
-async fn bind(server: &Server<'_>, run: RunName) -> Result<TaskOrder, RunError> {
+async fn bind(server: &ServerLife<'_>, run: RunName) -> Result<TaskOrder, RunError> {
     loop {
         match server.bind(run).await {
             Err(RunError::Internal(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -16,13 +16,13 @@ async fn bind(server: &Server<'_>, run: RunName) -> Result<TaskOrder, RunError> 
 
 #[test]
 fn an_owner_that_panics_is_raised_again_and_its_build_goes_on() {
-    let world = World::new();
-    world.falls.store(2, Ordering::SeqCst);
+    let world = BuildsWorld::new();
+    world.panics.store(2, Ordering::SeqCst);
     world.life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
         server.launched(run).await;
-        assert!(matches!(server.bind(run).await, Err(RunError::Internal(InternalError::Unowned))));
+        assert!(matches!(server.bind(run).await, Err(RunError::Internal(InternalError::NoActor))));
         bind(&server, run).await.unwrap();
         assert!(server.report(run, baked(run)).await);
         server.world.platform.exit(run, 0);
@@ -35,8 +35,8 @@ fn an_owner_that_panics_is_raised_again_and_its_build_goes_on() {
 
 #[test]
 fn a_build_whose_owners_panic_again_and_again_ends_as_our_failure() {
-    let world = World::new();
-    world.falls.store(u32::MAX, Ordering::SeqCst);
+    let world = BuildsWorld::new();
+    world.panics.store(u32::MAX, Ordering::SeqCst);
     let build = world.life(async |server| {
         let build = server.submit(multi()).await;
         server.launched(run(build, 0, 1)).await;
@@ -59,7 +59,7 @@ fn a_build_whose_owners_panic_again_and_again_ends_as_our_failure() {
 
 #[test]
 fn a_stop_that_panics_is_made_again() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.platform.fall_on_stop();
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -72,7 +72,7 @@ fn a_stop_that_panics_is_made_again() {
 
 #[test]
 fn a_watch_that_panics_is_begun_again() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.platform.fall_on_watch();
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -88,7 +88,7 @@ fn a_watch_that_panics_is_begun_again() {
 
 #[test]
 fn a_build_that_has_an_owner_again_is_not_given_up_beside_it() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
@@ -101,7 +101,7 @@ fn a_build_that_has_an_owner_again_is_not_given_up_beside_it() {
 
 #[test]
 fn the_agent_of_a_build_that_nobody_drives_is_not_told_that_it_is_over() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     let build = world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
@@ -121,7 +121,7 @@ fn the_agent_of_a_build_that_nobody_drives_is_not_told_that_it_is_over() {
         mend();
         // Nobody but the agent asks for the build, and it gets its owner.
         let refused = server.builds.session(run, &session_of(run)).await;
-        assert!(matches!(refused, Err(RunError::Internal(InternalError::Unowned))));
+        assert!(matches!(refused, Err(RunError::Internal(InternalError::NoActor))));
         assert!(server.report(run, baked(run)).await);
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
     });

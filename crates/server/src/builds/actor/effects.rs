@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Actor, Event, Inbox, Message, Stopping, Todo};
-use crate::builds::falls::caught;
+use super::{Actor, BuildEffect, Event, Mailbox, Message, Stopping};
+use crate::builds::panics::catch_panic;
 use crate::builds::publish::{self, Job};
 use crate::builds::sessions::Bound;
 use crate::logs::LogError;
@@ -29,25 +29,25 @@ impl Actor {
     /// Takes up what lives: sessions of agents, and places of containers.
     pub(super) fn adopt(&self) {
         for (&run, &sha256) in &self.sessions {
-            let place = usize::from(run.task.index);
-            let stage = match self.state.tasks.get(place).map(|record| &record.task.state) {
+            let index = usize::from(run.task.index);
+            let stage = match self.state.tasks.get(index).map(|record| &record.task.state) {
                 Some(TaskState::Running { stage, .. }) => *stage,
                 _ => Stage::Prepare,
             };
             let bound = Bound::new(sha256, self.context.clone(), stage, !self.is_current(run));
             self.heard(run);
-            self.shared.sessions.add(run, bound, self.inbox.clone());
+            self.shared.sessions.add(run, bound, self.mailbox.clone());
         }
-        for (place, record) in self.state.tasks.iter().enumerate() {
-            let run = self.state.run(place);
+        for (index, record) in self.state.tasks.iter().enumerate() {
+            let run = self.state.run(index);
             if matches!(
                 record.task.state,
                 TaskState::Launching { .. } | TaskState::Retreating { .. } | TaskState::Running { .. }
             ) {
-                self.shared.places.hold(self.platform(run), run);
+                self.shared.run_slots.hold(self.platform(run), run);
             } else if matches!(record.task.state, TaskState::Planned { .. }) {
                 // What an owner that was lost has queued or been granted; the queue is joined anew.
-                self.shared.places.free(run);
+                self.shared.run_slots.free(run);
             }
         }
     }
@@ -59,36 +59,36 @@ impl Actor {
         }
     }
 
-    pub(super) fn act(&mut self, todo: Todo) {
-        match todo {
-            Todo::Enqueue(place) => {
-                let run = self.state.run(place);
-                self.shared.places.enqueue(self.platform(run), run, self.inbox.clone());
+    pub(super) fn act(&mut self, effects: BuildEffect) {
+        match effects {
+            BuildEffect::Enqueue(index) => {
+                let run = self.state.run(index);
+                self.shared.run_slots.enqueue(self.platform(run), run, self.mailbox.clone());
             }
-            Todo::EnqueueLater(place) => {
-                self.timers[place].requeue = Some(Instant::now() + self.shared.settings.patience.back_off);
+            BuildEffect::EnqueueLater(index) => {
+                self.clocks[index].requeue = Some(Instant::now() + self.shared.settings.timing.back_off);
             }
-            Todo::Leave(place, run) => {
-                self.timers[place].requeue = None;
-                self.shared.places.free(run);
+            BuildEffect::Leave(index, run) => {
+                self.clocks[index].requeue = None;
+                self.shared.run_slots.free(run);
             }
-            Todo::Launch(place) => self.launch(place),
-            Todo::Ask(place) => {
+            BuildEffect::Launch(index) => self.launch(index),
+            BuildEffect::Ask(index) => {
                 let words = format!(
                     "the agent has not spoken for {}; the platform still has its container",
-                    format_duration(self.shared.settings.patience.agent_silent)
+                    format_duration(self.shared.settings.timing.agent_silent)
                 );
-                self.ask(self.state.run(place), Some(words.into()));
+                self.ask(self.state.run(index), Some(words.into()));
             }
-            Todo::Publish(target) => self.publish(target),
-            Todo::Withdraw(target) => drop(self.publishing.remove(&target)),
-            Todo::End => self.vacate(),
+            BuildEffect::Publish(target) => self.publish(target),
+            BuildEffect::Withdraw(target) => drop(self.publishing.remove(&target)),
+            BuildEffect::End => self.vacate(),
         }
     }
 
-    fn launch(&mut self, place: usize) {
-        let run = self.state.run(place);
-        let print = &self.state.blueprint.tasks[place];
+    fn launch(&mut self, index: usize) {
+        let run = self.state.run(index);
+        let print = &self.state.plan.tasks[index];
         let platform = print.platform;
         let shared = Arc::clone(&self.shared);
         let known = shared.launchers.get(&platform).cloned().zip(shared.settings.platforms.get(&platform));
@@ -96,7 +96,7 @@ impl Actor {
             let text = format!("this server has no platform {platform} any more");
             let cause = Cause::new(Reason::NoSuchPlatform, text);
             let event = TaskEvent::LaunchFailed { retryable: false, cause };
-            self.inbox.tell(Message::Happens(Event::of_run(run, event)));
+            self.mailbox.tell(Message::Happens(Event::of_run(run, event)));
             return;
         };
         let mut env = vec![
@@ -113,19 +113,19 @@ impl Actor {
             env,
             deadline: Duration::from_secs(print.keep_seconds),
         };
-        let fell =
+        let on_panic =
             Cause::new(Reason::Internal, "the server failed while it asked the platform for the container");
         // The container may have been started.
-        let fell = TaskEvent::LaunchFailed { retryable: true, cause: fell };
-        let fell = Message::Happens(Event::of_run(run, fell));
-        let handle = beside(&self.shared.tasks, "launch", &self.inbox, fell, async move {
+        let on_panic = TaskEvent::LaunchFailed { retryable: true, cause: on_panic };
+        let on_panic = Message::Happens(Event::of_run(run, on_panic));
+        let handle = beside(&self.shared.tasks, "launch", &self.mailbox, on_panic, async move {
             let answer = tokio::select! {
                 () = shared.stopping.cancelled() => return None,
                 answer = launcher.launch(&order) => answer,
             };
-            let place = usize::from(run.task.index);
+            let index = usize::from(run.task.index);
             let event = match answer {
-                Ok(()) => Event::Answered { place, attempt: run.attempt },
+                Ok(()) => Event::Answered { index, attempt: run.attempt },
                 Err(LaunchError { retryable, reason, message }) => {
                     let cause = Cause::new(reason, message);
                     Event::of_run(run, TaskEvent::LaunchFailed { retryable, cause })
@@ -138,7 +138,7 @@ impl Actor {
 
     /// Says in the log that a platform does not answer of which the build wants a container, and later that it is back:
     /// each once.
-    pub(super) async fn heed(&mut self, platform: Platform) {
+    pub(super) async fn report_outage(&mut self, platform: Platform) {
         let outage = self.shared.launchers.get(&platform).and_then(|it| it.availability().borrow().outage());
         match outage {
             Some(outage) if self.waits_for(platform) && self.silent.insert(platform) => {
@@ -152,9 +152,9 @@ impl Actor {
         }
     }
 
-    /// Whether a task waits for a place on the platform, or for its container to be started.
+    /// Whether a task waits for a run slot on the platform, or for its container to be started.
     fn waits_for(&self, platform: Platform) -> bool {
-        let tasks = self.state.tasks.iter().zip(&self.state.blueprint.tasks);
+        let tasks = self.state.tasks.iter().zip(&self.state.plan.tasks);
         tasks.filter(|(_, print)| print.platform == platform).any(|(record, _)| match record.task.state {
             TaskState::Planned { .. } | TaskState::Retreating { .. } => true,
             TaskState::Launching { .. } => !record.answered,
@@ -164,8 +164,8 @@ impl Actor {
 
     /// Compares with what a platform holds: what should be there and is not may be gone.
     pub(super) fn compare(&self, platform: Platform, live: &HashSet<RunName>) {
-        for (place, record) in self.state.tasks.iter().enumerate() {
-            let run = self.state.run(place);
+        for (index, record) in self.state.tasks.iter().enumerate() {
+            let run = self.state.run(index);
             let should_live = match record.task.state {
                 TaskState::Launching { .. } => record.answered,
                 TaskState::Running { .. } => true,
@@ -181,7 +181,7 @@ impl Actor {
     /// Asks the platform whether it holds the container; `words` are said in the log where it does.
     fn ask(&self, run: RunName, words: Option<message::Message>) {
         let Some(launcher) = self.shared.launchers.get(&self.platform(run)).cloned() else { return };
-        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
+        let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox.clone());
         drop(self.shared.tasks.spawn("ask", async move {
             let answer = tokio::select! {
                 () = shared.stopping.cancelled() => return,
@@ -190,16 +190,16 @@ impl Actor {
             match answer {
                 Ok(false) => {
                     let cause = Cause::new(Reason::AgentLost, "the platform no longer has the container");
-                    shared.places.free(run);
-                    inbox.tell(Message::Happens(Event::of_run(run, TaskEvent::Gone(cause))));
+                    shared.run_slots.free(run);
+                    mailbox.tell(Message::Happens(Event::of_run(run, TaskEvent::Gone(cause))));
                 }
                 Ok(true) => {
-                    inbox.tell(Message::StillThere(run, words));
+                    mailbox.tell(Message::StillThere(run, words));
                 }
                 Err(error) => {
                     let text = format!("the platform could not be asked about the container: {error}");
                     let words = message::Message { text, ..error.message };
-                    inbox.tell(Message::StillThere(run, Some(words)));
+                    mailbox.tell(Message::StillThere(run, Some(words)));
                 }
             }
         }));
@@ -210,9 +210,9 @@ impl Actor {
         self.publishing.insert(target, cancel.clone().drop_guard());
         let job = Job::of(&self.state, target, &self.specs);
         let shared = Arc::clone(&self.shared);
-        let fell = Cause::new(Reason::Internal, "the server failed while it published the index");
-        let fell = Message::Happens(Event::Published { target, result: Err(fell) });
-        drop(beside(&self.shared.tasks, "publish", &self.inbox, fell, async move {
+        let on_panic = Cause::new(Reason::Internal, "the server failed while it published the index");
+        let on_panic = Message::Happens(Event::Published { target, result: Err(on_panic) });
+        drop(beside(&self.shared.tasks, "publish", &self.mailbox, on_panic, async move {
             let result = match job {
                 Some(job) => tokio::select! {
                     () = shared.stopping.cancelled() => return None,
@@ -229,20 +229,20 @@ impl Actor {
     fn vacate(&self) {
         let (shared, build) = (Arc::clone(&self.shared), self.id);
         let well = self.state.outcome.as_ref().is_some_and(|outcome| outcome.verdict == Verdict::Baked);
-        let within = if well { Duration::ZERO } else { shared.settings.patience.vacate };
-        drop(beside(&self.shared.tasks, "vacate", &self.inbox, Message::Vacated, async move {
-            // What lives on after this stays a duty.
-            let _ = tokio::time::timeout(within, shared.places.vacated(build)).await;
+        let within = if well { Duration::ZERO } else { shared.settings.timing.vacate };
+        drop(beside(&self.shared.tasks, "vacate", &self.mailbox, Message::Vacated, async move {
+            // What lives on after this stays a pending stop.
+            let _ = tokio::time::timeout(within, shared.run_slots.vacated(build)).await;
             Some(Message::Vacated)
         }));
     }
 
     /// The log must say that nothing follows before the build is forgotten.
     pub(super) async fn finish(&mut self) -> Result<(), Stopping> {
-        self.owed.extend(self.end.take());
+        self.pending_frames.extend(self.end.take());
         loop {
-            self.pay().await;
-            if self.owed.is_empty() {
+            self.flush_frames().await;
+            if self.pending_frames.is_empty() {
                 // A log that has been removed has nothing left to be synced.
                 let synced =
                     matches!(self.shared.logs.sync(self.id).await, Ok(()) | Err(LogError::Missing(_)));
@@ -258,18 +258,18 @@ impl Actor {
     }
 }
 
-/// Does `work` beside the owner, who hears what came of it. Where it panics the owner hears `fell` instead: it waits for
+/// Does `work` beside the owner, who hears what came of it. Where it panics the owner hears `on_panic` instead: it waits for
 /// the one or the other.
 fn beside(
     tasks: &Tasks,
     what: &'static str,
-    owner: &Inbox,
-    fell: Message,
+    owner: &Mailbox,
+    on_panic: Message,
     work: impl Future<Output = Option<Message>> + Send + 'static,
 ) -> JoinHandle<()> {
     let owner = owner.clone();
     tasks.spawn(what, async move {
-        if let Some(message) = caught(what, work).await.unwrap_or(Some(fell)) {
+        if let Some(message) = catch_panic(what, work).await.unwrap_or(Some(on_panic)) {
             owner.tell(message);
         }
     })
@@ -285,7 +285,7 @@ mod tests {
     async fn an_owner_hears_that_a_build_is_vacated_even_where_the_wait_for_it_panics() {
         let (tell, mut hear) = mpsc::unbounded_channel();
         let work = async { panic!("the places have come down") };
-        drop(beside(&Tasks::new(), "vacate", &Inbox(tell), Message::Vacated, work));
+        drop(beside(&Tasks::new(), "vacate", &Mailbox(tell), Message::Vacated, work));
         assert!(matches!(hear.recv().await, Some(Message::Vacated)));
         assert!(hear.recv().await.is_none(), "once");
     }

@@ -1,4 +1,4 @@
-//! "The container still lives" is a stored duty, retried until the platform confirms that it does not.
+//! "The container still lives" is a stored pending stop, retried until the platform confirms that it does not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::actor::{Event, Message};
-use super::falls::{BeginAgain, caught};
 use super::ledger::LedgerError;
+use super::panics::{RestartBackoff, catch_panic};
 
 /// A platform that has not answered a stop within this time is asked again.
 const STOP_TAKES: Duration = Duration::from_mins(2);
@@ -20,7 +20,7 @@ const STOP_TAKES: Duration = Duration::from_mins(2);
 /// How long a stopping server waits for the containers of settled runs to go.
 const LAST_TAKES: Duration = Duration::from_secs(8);
 
-pub(super) enum Word {
+pub(super) enum StopCommand {
     /// Stop this container; where it `lingers` it may end by itself first.
     Stop {
         run: RunName,
@@ -37,21 +37,21 @@ pub(super) enum Word {
 
 /// The handle of the loop.
 #[derive(Clone)]
-pub(super) struct Duties(mpsc::UnboundedSender<Word>);
+pub(super) struct PendingStops(mpsc::UnboundedSender<StopCommand>);
 
-impl Duties {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Word>) {
+impl PendingStops {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<StopCommand>) {
         let (tell, hear) = mpsc::unbounded_channel();
         (Self(tell), hear)
     }
 
     pub(super) fn stop(&self, run: RunName, platform: Platform, lingers: bool) {
-        // Without its loop the server is stopping; the ledger keeps the duty.
-        let _ = self.0.send(Word::Stop { run, platform, lingers });
+        // Without its loop the server is stopping; the ledger keeps the pending stop.
+        let _ = self.0.send(StopCommand::Stop { run, platform, lingers });
     }
 
     pub(super) fn gone(&self, run: RunName) {
-        let _ = self.0.send(Word::Gone(run));
+        let _ = self.0.send(StopCommand::Gone(run));
     }
 }
 
@@ -62,10 +62,10 @@ struct Entry {
     tries: u32,
 }
 
-/// Does the duties until the server stops.
-pub(super) async fn run(shared: Arc<Shared>, mut words: mpsc::UnboundedReceiver<Word>) {
-    let mut again = BeginAgain::default();
-    while caught("duties", serve(&shared, &mut words)).await.is_none() {
+/// Does the stops until the server stops.
+pub(super) async fn run(shared: Arc<Shared>, mut words: mpsc::UnboundedReceiver<StopCommand>) {
+    let mut again = RestartBackoff::default();
+    while catch_panic("stops", serve(&shared, &mut words)).await.is_none() {
         // What the loop knew has fallen with it.
         loop {
             if !again.pause(&shared).await {
@@ -79,19 +79,19 @@ pub(super) async fn run(shared: Arc<Shared>, mut words: mpsc::UnboundedReceiver<
     }
 }
 
-/// Takes up every duty that the ledger knows. Which of them may end by themselves first it does not know.
+/// Takes up every stop that the ledger knows. Which of them may end by themselves first it does not know.
 async fn take_up(shared: &Shared) -> Result<(), LedgerError> {
-    for (run, platform) in shared.ledger.duties().await? {
-        shared.duties.stop(run, platform, true);
+    for (run, platform) in shared.ledger.pending_stops().await? {
+        shared.stops.stop(run, platform, true);
     }
     Ok(())
 }
 
 fn unreadable(error: &LedgerError) {
-    tracing::warn!(error = error as &dyn std::error::Error, "what is owed could not be read");
+    tracing::warn!(error = error as &dyn std::error::Error, "the pending stops could not be read");
 }
 
-async fn serve(shared: &Arc<Shared>, words: &mut mpsc::UnboundedReceiver<Word>) {
+async fn serve(shared: &Arc<Shared>, words: &mut mpsc::UnboundedReceiver<StopCommand>) {
     let mut open: HashMap<RunName, Entry> = HashMap::new();
     loop {
         let now = Instant::now();
@@ -108,45 +108,46 @@ async fn serve(shared: &Arc<Shared>, words: &mut mpsc::UnboundedReceiver<Word>) 
             word = words.recv() => word,
             () = super::sleep_until(next) => continue,
         };
-        let patience = &shared.settings.patience;
+        let timing = &shared.settings.timing;
         match word {
             None => return,
-            Some(Word::Stop { run, platform, lingers }) => {
-                let due = Instant::now() + if lingers { patience.linger } else { Duration::ZERO };
+            Some(StopCommand::Stop { run, platform, lingers }) => {
+                let due = Instant::now() + if lingers { timing.linger } else { Duration::ZERO };
                 let entry = open.entry(run).or_insert(Entry { platform, due: Some(due), tries: 0 });
                 entry.due = entry.due.map(|before| before.min(due));
             }
-            Some(Word::Gone(run)) => {
+            Some(StopCommand::Gone(run)) => {
                 if let Some(entry) = open.get_mut(&run) {
                     entry.due = entry.due.map(|before| before.min(Instant::now()));
                 }
             }
-            Some(Word::Done { run, confirmed: true }) => {
+            Some(StopCommand::Done { run, confirmed: true }) => {
                 open.remove(&run);
-                shared.places.free(run);
+                shared.run_slots.free(run);
                 shared.tell(run.task.build, Message::Happens(Event::of_run(run, TaskEvent::StopConfirmed)));
             }
-            Some(Word::Done { run, confirmed: false }) => {
+            Some(StopCommand::Done { run, confirmed: false }) => {
                 if let Some(entry) = open.get_mut(&run) {
-                    let wait = patience.stop_again.saturating_mul(1 << entry.tries.min(16));
+                    let wait = timing.stop_retry.saturating_mul(1 << entry.tries.min(16));
                     entry.tries += 1;
-                    entry.due = Some(Instant::now() + wait.min(patience.stop_again_max));
+                    entry.due = Some(Instant::now() + wait.min(timing.stop_retry_max));
                 }
             }
         }
     }
 }
 
-/// Does what is still owed, once, while the server stops. What does not succeed now is the next start's.
+/// Does what is still pending, once, while the server stops. What does not succeed now is the next start's.
 pub(super) async fn last(shared: &Arc<Shared>) {
-    let owed = match shared.ledger.duties().await {
-        Ok(owed) => owed,
+    let pending = match shared.ledger.pending_stops().await {
+        Ok(pending) => pending,
         Err(error) => {
             unreadable(&error);
             return;
         }
     };
-    let stops = owed.into_iter().map(|(run, platform)| caught("stop", stop_once(shared, run, platform)));
+    let stops =
+        pending.into_iter().map(|(run, platform)| catch_panic("stop", stop_once(shared, run, platform)));
     if tokio::time::timeout(LAST_TAKES, futures_util::future::join_all(stops)).await.is_err() {
         tracing::warn!("the platform did not remove every ended container in time; the next start does");
     }
@@ -158,9 +159,9 @@ fn stop(shared: &Arc<Shared>, run: RunName, platform: Platform) {
     drop(tasks.spawn("stop", async move {
         let confirmed = tokio::select! {
             () = shared.stopping.cancelled() => return,
-            confirmed = caught("stop", stop_once(&shared, run, platform)) => confirmed.unwrap_or(false),
+            confirmed = catch_panic("stop", stop_once(&shared, run, platform)) => confirmed.unwrap_or(false),
         };
-        let _ = shared.duties.0.send(Word::Done { run, confirmed });
+        let _ = shared.stops.0.send(StopCommand::Done { run, confirmed });
     }));
 }
 
@@ -183,7 +184,7 @@ async fn stop_once(shared: &Shared, run: RunName, platform: Platform) -> bool {
     match shared.ledger.fulfil(run).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::error!(%run, error = &error as &dyn std::error::Error, "a done duty could not be struck out");
+            tracing::error!(%run, error = &error as &dyn std::error::Error, "a confirmed stop could not be struck out");
             false
         }
     }

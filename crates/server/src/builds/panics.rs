@@ -1,4 +1,4 @@
-//! Panics of what works for the builds: caught wherever somebody waits for the work.
+//! Panics of what works for the builds: catch_panic wherever somebody waits for the work.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -12,7 +12,7 @@ use super::Shared;
 const BEGIN_AGAIN_MAX: Duration = Duration::from_mins(1);
 
 /// What came of `work`; `None` where it has panicked, which is logged.
-pub(super) async fn caught<T>(what: &'static str, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn catch_panic<T>(what: &'static str, work: impl Future<Output = T>) -> Option<T> {
     // What a panic leaves half done is dropped with the work.
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(done) => Some(done),
@@ -25,12 +25,12 @@ pub(super) async fn caught<T>(what: &'static str, work: impl Future<Output = T>)
 
 /// The pauses of a loop that is begun again after each panic: each is twice as long as the one before.
 #[derive(Default)]
-pub(super) struct BeginAgain(u32);
+pub(super) struct RestartBackoff(u32);
 
-impl BeginAgain {
+impl RestartBackoff {
     /// False where the server stops meanwhile.
     pub(super) async fn pause(&mut self, shared: &Shared) -> bool {
-        let wait = shared.settings.patience.back_off.saturating_mul(1 << self.0.min(16)).min(BEGIN_AGAIN_MAX);
+        let wait = shared.settings.timing.back_off.saturating_mul(1 << self.0.min(16)).min(BEGIN_AGAIN_MAX);
         self.0 += 1;
         tokio::select! {
             () = shared.stopping.cancelled() => false,

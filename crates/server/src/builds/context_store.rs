@@ -18,8 +18,8 @@ pub struct ContextProblem {
 
 /// What builds need of the folders in transit.
 #[async_trait]
-pub trait ContextShelf: Send + Sync {
-    /// Whether this owner may build from it: it is where it says, in a place that this server accepts, and the owner's.
+pub trait ContextStore: Send + Sync {
+    /// Whether this owner may build from it: it is where it says, in a location that this server accepts, and the owner's.
     async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextProblem>;
     /// How an agent reads it.
     async fn source(&self, context: &ContextRef) -> Result<ContextSource, ContextProblem>;

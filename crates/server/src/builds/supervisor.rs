@@ -1,4 +1,4 @@
-//! Who drives a build: every open build has one owner, and one that falls is raised again from the ledger.
+//! Who drives a build: every open build has one owner, and one that panics is raised again from the ledger.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use super::Shared;
 use super::actor::{Actor, complain};
 use super::error::InternalError;
-use super::falls::words;
 use super::ledger::Transition;
+use super::panics::words;
 use super::state::{BuildState, FirstCause};
 
 /// An owner that has panicked so often is not raised again: its build is given up.
-const FALLS: u32 = 3;
+const MAX_PANICS: u32 = 3;
 
 /// What the search for an open build's owner finds.
 enum Found {
@@ -33,7 +33,7 @@ enum Found {
 
 impl Shared {
     /// Gives an open build an owner where it has lost its own, or never got one; false where it has ended.
-    pub(super) async fn ensure_owner(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
+    pub(super) async fn ensure_actor(self: &Arc<Self>, build: BuildId) -> Result<bool, InternalError> {
         if self.stopping.is_cancelled() {
             // The next start adopts it, if it is open.
             let ended = self.ledger.state(build).await?.is_none_or(|state| state.ended.is_some());
@@ -57,13 +57,13 @@ impl Shared {
 
     async fn raise(self: &Arc<Self>, build: BuildId) -> Result<Found, InternalError> {
         let _adopting = self.adopting.lock().await;
-        let falls = match self.lock().get(&build) {
-            Some(handle) if handle.inbox.lives() => return Ok(Found::Owner),
-            Some(handle) => handle.falls,
+        let panics = match self.lock().get(&build) {
+            Some(handle) if handle.mailbox.lives() => return Ok(Found::Owner),
+            Some(handle) => handle.panics,
             None => 0,
         };
         let Some(open) = self.ledger.load(build).await? else {
-            if falls > 0 {
+            if panics > 0 {
                 // Its owner may have fallen after the end was committed and before it was in the log.
                 self.finish_log(build).await?;
             }
@@ -71,9 +71,9 @@ impl Shared {
             return Ok(Found::Ended);
         };
         let owner = self.ledger.owner(build).await?.unwrap_or_default();
-        let owed = self.owed(build, open.frames.clone()).await?;
-        let (actor, mut handle) = Actor::new(Arc::clone(self), &owner, open, owed);
-        handle.falls = falls;
+        let pending_frames = self.pending_frames(build, open.frames.clone()).await?;
+        let (actor, mut handle) = Actor::new(Arc::clone(self), &owner, open, pending_frames);
+        handle.panics = panics;
         self.lock().insert(build, handle);
         Ok(Found::Raised(Box::new(actor)))
     }
@@ -82,12 +82,12 @@ impl Shared {
     async fn supervise(self: Arc<Self>, build: BuildId, mut actor: Actor) {
         // What a panic leaves half done is dropped with the owner; the next one knows the ledger alone.
         while let Err(panic) = AssertUnwindSafe(actor.run()).catch_unwind().await {
-            let falls = self.count_fall(build);
-            tracing::error!(%build, falls, panic = words(&*panic), "the owner of an open build has panicked");
-            if falls >= FALLS {
+            let panics = self.count_panic(build);
+            tracing::error!(%build, panics, panic = words(&*panic), "the owner of an open build has panicked");
+            if panics >= MAX_PANICS {
                 return self.give_up(build).await;
             }
-            let wait = self.settings.patience.back_off.saturating_mul(1 << falls);
+            let wait = self.settings.timing.back_off.saturating_mul(1 << panics);
             match self.raise_later(build, wait).await {
                 Some(next) => actor = *next,
                 None => return,
@@ -95,11 +95,11 @@ impl Shared {
         }
     }
 
-    fn count_fall(&self, build: BuildId) -> u32 {
+    fn count_panic(&self, build: BuildId) -> u32 {
         let mut open = self.lock();
-        let Some(handle) = open.get_mut(&build) else { return FALLS };
-        handle.falls += 1;
-        handle.falls
+        let Some(handle) = open.get_mut(&build) else { return MAX_PANICS };
+        handle.panics += 1;
+        handle.panics
     }
 
     /// `None` where nothing is left to do here: somebody else has raised an owner, the build has ended, or the server
@@ -124,7 +124,7 @@ impl Shared {
             complain(build, &error, "a build that cannot be driven cannot be ended; trying again");
             tokio::select! {
                 () = self.stopping.cancelled() => return,
-                () = tokio::time::sleep(self.settings.patience.stop_again_max) => {}
+                () = tokio::time::sleep(self.settings.timing.stop_retry_max) => {}
             }
         }
     }
@@ -134,7 +134,7 @@ impl Shared {
         let _adopting = self.adopting.lock().await;
         // A cancel raises one while this waits for the lock or for its next try; should that one fall too, the build
         // is given up anew.
-        if self.lock().get(&build).is_some_and(|handle| handle.inbox.lives()) {
+        if self.lock().get(&build).is_some_and(|handle| handle.mailbox.lives()) {
             return Ok(());
         }
         if let Some(before) = self.ledger.state(build).await?.filter(|state| state.outcome.is_none()) {
@@ -142,13 +142,13 @@ impl Shared {
             let (after, change) = lost(&before, now);
             self.ledger.commit(&after, &change).await?;
             self.counts.step(&before, &after, now);
-            for place in 0..before.tasks.len() {
-                if matches!(before.tasks[place].task.state, TaskState::Planned { .. }) {
-                    self.places.free(before.run(place));
+            for index in 0..before.tasks.len() {
+                if matches!(before.tasks[index].task.state, TaskState::Planned { .. }) {
+                    self.run_slots.free(before.run(index));
                 }
             }
-            for (run, platform) in change.duties {
-                self.duties.stop(run, platform, false);
+            for (run, platform) in change.stops {
+                self.stops.stop(run, platform, false);
             }
         }
         self.finish_log(build).await?;
@@ -161,16 +161,20 @@ impl Shared {
     pub(super) async fn unheard(self: &Arc<Self>, build: BuildId) -> Option<InternalError> {
         // An owner that has fallen is raised by those who saw it fall, after a pause.
         let fallen = self.lock().contains_key(&build) && !self.stopping.is_cancelled();
-        let open = if fallen { Ok(true) } else { self.ensure_owner(build).await };
+        let open = if fallen { Ok(true) } else { self.ensure_actor(build).await };
         match open {
-            Ok(true) => Some(InternalError::Unowned),
+            Ok(true) => Some(InternalError::NoActor),
             Ok(false) => None,
             Err(error) => Some(error),
         }
     }
 
     /// What is committed and not in the log: the log has a prefix of it.
-    async fn owed(&self, build: BuildId, mut committed: Vec<Frame>) -> Result<Vec<Frame>, InternalError> {
+    async fn pending_frames(
+        &self,
+        build: BuildId,
+        mut committed: Vec<Frame>,
+    ) -> Result<Vec<Frame>, InternalError> {
         self.logs.create(build).await?;
         let ours = |frame: &Frame| {
             matches!(frame, Frame::State { .. } | Frame::Published { .. } | Frame::End { .. })
@@ -182,7 +186,7 @@ impl Shared {
     /// A build that has ended in the ledger, but perhaps not yet in its log.
     pub(super) async fn finish_log(&self, build: BuildId) -> Result<(), InternalError> {
         let committed = self.ledger.frames(build).await?;
-        for frame in self.owed(build, committed).await? {
+        for frame in self.pending_frames(build, committed).await? {
             self.logs.frame(build, frame).await?;
         }
         self.logs.sync(build).await?;
@@ -198,23 +202,24 @@ impl Shared {
 
 /// The build with everything that is open in it lost by us, and what that changes.
 fn lost(before: &BuildState, now: Timestamp) -> (BuildState, Transition) {
-    let text = format!("the server failed on its own side {FALLS} times in this build; its own log says how");
+    let text =
+        format!("the server failed on its own side {MAX_PANICS} times in this build; its own log says how");
     let cause = Cause::new(Reason::Internal, text);
-    let (mut after, mut frames, mut duties) = (before.clone(), Vec::new(), Vec::new());
-    for place in 0..before.tasks.len() {
-        if before.settled(place) {
+    let (mut after, mut frames, mut stops) = (before.clone(), Vec::new(), Vec::new());
+    for index in 0..before.tasks.len() {
+        if before.settled(index) {
             continue;
         }
-        let run = before.run(place);
+        let run = before.run(index);
         let attempt = run.attempt;
         let state = TaskState::Settled { ending: Ending::Lost { cause: cause.clone() } };
-        if !matches!(before.tasks[place].task.state, TaskState::Planned { .. }) {
-            duties.push((run, before.blueprint.tasks[place].platform));
+        if !matches!(before.tasks[index].task.state, TaskState::Planned { .. }) {
+            stops.push((run, before.plan.tasks[index].platform));
         }
         let task = Task { attempt, state };
         let (reason, text, hint) = (Some(cause.reason), Some(cause.text.clone()), cause.hint.clone());
         frames.push(Frame::State { run, phase: task.phase(), reason, text, hint });
-        after.tasks[place].task = task;
+        after.tasks[index].task = task;
     }
     for target in 0..after.publishes.len() {
         if after.publishes[target] == Some(PublishState::Pending) {
@@ -228,6 +233,6 @@ fn lost(before: &BuildState, now: Timestamp) -> (BuildState, Transition) {
     after.outcome = Some(outcome.clone());
     after.ended = Some(now);
     frames.push(Frame::End { outcome });
-    let change = Transition { frames, duties, ..Transition::between(before, &after) };
+    let change = Transition { frames, stops, ..Transition::between(before, &after) };
     (after, change)
 }

@@ -7,12 +7,12 @@ use bakery_core::wire::run::{Stage, TaskResult};
 use proptest::prelude::*;
 
 use super::*;
-use crate::builds::state::{Blueprint, TargetPrint, TaskPrint};
+use crate::builds::state::{ResolvedPlan, TargetPlan, TaskPlan};
 
 /// Two targets, the second after the first (or beside it), the first an index of two tasks.
 fn state(sequential: bool) -> BuildState {
     let image = |name: &str| -> ImageRef { format!("reg.test/{name}:1").parse().unwrap() };
-    let task = |target, arch| TaskPrint {
+    let task = |target, arch| TaskPlan {
         target,
         arch,
         platform: Platform::Docker,
@@ -21,7 +21,7 @@ fn state(sequential: bool) -> BuildState {
         push_to: Some(image("part")),
         keep_seconds: 60,
     };
-    let target = |name: &str, after: Vec<usize>, tasks: Vec<usize>| TargetPrint {
+    let target = |name: &str, after: Vec<usize>, tasks: Vec<usize>| TargetPlan {
         name: name.to_owned(),
         after,
         index: tasks.len() > 1,
@@ -29,11 +29,11 @@ fn state(sequential: bool) -> BuildState {
         destination: Some(image(name)),
     };
     let after = if sequential { vec![0] } else { Vec::new() };
-    let blueprint = Blueprint {
+    let plan = ResolvedPlan {
         targets: vec![target("a", Vec::new(), vec![0, 1]), target("b", after, vec![2])],
         tasks: vec![task(0, Arch::Amd64), task(0, Arch::Arm64), task(1, Arch::Amd64)],
     };
-    BuildState::new(BuildId::new(1, 2), Timestamp::UNIX_EPOCH, blueprint)
+    BuildState::new(BuildId::new(1, 2), Timestamp::UNIX_EPOCH, plan)
 }
 
 fn digest() -> Digest {
@@ -65,8 +65,8 @@ fn task_event() -> impl Strategy<Value = TaskEvent> {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         20 => (0..3_usize, 1..=2_u8, task_event())
-            .prop_map(|(place, attempt, event)| Event::Task { place, attempt, event }),
-        2 => (0..3_usize, 1..=2_u8).prop_map(|(place, attempt)| Event::Answered { place, attempt }),
+            .prop_map(|(index, attempt, event)| Event::Task { index, attempt, event }),
+        2 => (0..3_usize, 1..=2_u8).prop_map(|(index, attempt)| Event::Answered { index, attempt }),
         3 => (0..2_usize).prop_map(|target| Event::Published { target, result: Ok(digest()) }),
         1 => (0..2_usize).prop_map(|target| {
             Event::Published { target, result: Err(Cause::new(Reason::PushRefused, "no")) }
@@ -78,34 +78,34 @@ fn event() -> impl Strategy<Value = Event> {
 /// What the loop would have done so far.
 struct Told {
     state: BuildState,
-    under_way: UnderWay,
+    in_flight: InFlight,
     frames: Vec<Frame>,
-    todo: Vec<Todo>,
+    effects: Vec<BuildEffect>,
 }
 
 fn play(sequential: bool, events: Vec<Event>) -> Result<Told, TestCaseError> {
     let mut told = Told {
         state: state(sequential),
-        under_way: UnderWay::default(),
+        in_flight: InFlight::default(),
         frames: Vec::new(),
-        todo: Vec::new(),
+        effects: Vec::new(),
     };
     for event in std::iter::once(Event::Begin).chain(events) {
         // A publishing ends only where one was begun.
         if let Event::Published { target, .. } = event
-            && !told.todo.contains(&Todo::Publish(target))
+            && !told.effects.contains(&BuildEffect::Publish(target))
         {
             continue;
         }
         let over = told.state.outcome.is_some();
-        let step = step(&told.state, &mut told.under_way, Timestamp::UNIX_EPOCH, event);
+        let step = step(&told.state, &mut told.in_flight, Timestamp::UNIX_EPOCH, event);
         if over {
             prop_assert_eq!(&step.state, &told.state);
-            prop_assert!(step.frames.is_empty() && step.todo.is_empty() && step.duties.is_empty());
+            prop_assert!(step.frames.is_empty() && step.effects.is_empty() && step.stops.is_empty());
         }
         told.state = step.state;
         told.frames.extend(step.frames);
-        told.todo.extend(step.todo);
+        told.effects.extend(step.effects);
     }
     Ok(told)
 }
@@ -144,10 +144,10 @@ proptest! {
         events in proptest::collection::vec(event(), 0..80),
     ) {
         let told = play(true, events)?;
-        let begun = told.todo.iter().filter(|todo| **todo == Todo::Publish(0)).count();
+        let begun = told.effects.iter().filter(|effects| **effects == BuildEffect::Publish(0)).count();
         prop_assert!(begun <= 1);
         prop_assert!(begun == 0 || told.state.baked(0));
-        let launched = told.todo.contains(&Todo::Enqueue(2));
+        let launched = told.effects.contains(&BuildEffect::Enqueue(2));
         prop_assert!(!launched || told.state.good(0), "the second service came before the first was there");
     }
 
@@ -158,9 +158,9 @@ proptest! {
     ) {
         events.push(Event::Cancel("enough".into()));
         let told = play(sequential, events)?;
-        let open = |place: usize| !told.state.settled(place);
+        let open = |index: usize| !told.state.settled(index);
         prop_assert!(!(0..3).any(open));
-        prop_assert!(told.state.outcome.is_some() || !told.under_way.publishing.is_empty());
+        prop_assert!(told.state.outcome.is_some() || !told.in_flight.publishing.is_empty());
     }
 
     #[test]
@@ -168,10 +168,10 @@ proptest! {
         events in proptest::collection::vec(event(), 0..80),
     ) {
         let told = play(false, events)?;
-        for place in 0..3 {
-            let task = &told.state.tasks[place].task;
+        for index in 0..3 {
+            let task = &told.state.tasks[index].task;
             let last = told.frames.iter().rev().find_map(|frame| match frame {
-                Frame::State { run, phase, .. } if usize::from(run.task.index) == place => {
+                Frame::State { run, phase, .. } if usize::from(run.task.index) == index => {
                     Some((run.attempt, *phase))
                 }
                 _ => None,

@@ -17,9 +17,9 @@ pub(in crate::builds) enum Event {
     /// The server begins with it, or begins again after a restart.
     Begin,
     /// Something happens to one attempt at one task.
-    Task { place: usize, attempt: u8, event: TaskEvent },
+    Task { index: usize, attempt: u8, event: TaskEvent },
     /// The platform holds the container.
-    Answered { place: usize, attempt: u8 },
+    Answered { index: usize, attempt: u8 },
     /// Somebody cancels it.
     Cancel(String),
     /// The publishing of a target has come to its end.
@@ -29,18 +29,18 @@ pub(in crate::builds) enum Event {
 impl Event {
     /// What happens to one attempt, by its name.
     pub(in crate::builds) fn of_run(run: RunName, event: TaskEvent) -> Self {
-        Self::Task { place: usize::from(run.task.index), attempt: run.attempt, event }
+        Self::Task { index: usize::from(run.task.index), attempt: run.attempt, event }
     }
 }
 
 /// What has to be done, once the new state is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::builds) enum Todo {
-    /// Queue for a place on the task's platform.
+pub(in crate::builds) enum BuildEffect {
+    /// Queue for a run slot on the task's platform.
     Enqueue(usize),
     /// The same after a pause.
     EnqueueLater(usize),
-    /// Leave the queue, or give back a place that was never used.
+    /// Leave the queue, or give back a slot that was never used.
     Leave(usize, RunName),
     /// Ask the platform for the container.
     Launch(usize),
@@ -56,8 +56,8 @@ pub(in crate::builds) enum Todo {
 
 /// A container that must not live on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::builds) struct Duty {
-    pub(in crate::builds) place: usize,
+pub(in crate::builds) struct PendingStop {
+    pub(in crate::builds) index: usize,
     pub(in crate::builds) run: RunName,
     /// It may end by itself first.
     pub(in crate::builds) lingers: bool,
@@ -68,55 +68,55 @@ pub(in crate::builds) struct Duty {
 pub(in crate::builds) struct Step {
     pub(in crate::builds) state: BuildState,
     pub(in crate::builds) frames: Vec<Frame>,
-    pub(in crate::builds) duties: Vec<Duty>,
-    pub(in crate::builds) todo: Vec<Todo>,
+    pub(in crate::builds) stops: Vec<PendingStop>,
+    pub(in crate::builds) effects: Vec<BuildEffect>,
     pub(in crate::builds) says: Vec<(Option<RunName>, Level, Message)>,
 }
 
 /// What is under way and need not be kept: a restart begins it again.
 #[derive(Debug, Default)]
-pub(in crate::builds) struct UnderWay {
+pub(in crate::builds) struct InFlight {
     queued: Vec<usize>,
     publishing: Vec<usize>,
 }
 
-/// One step. Pure but for `under_way`, which keeps effects from being asked for twice.
+/// One step. Pure but for `in_flight`, which keeps effects from being asked for twice.
 pub(in crate::builds) fn step(
     state: &BuildState,
-    under_way: &mut UnderWay,
+    in_flight: &mut InFlight,
     now: Timestamp,
     event: Event,
 ) -> Step {
     let step = Step {
         state: state.clone(),
         frames: Vec::new(),
-        duties: Vec::new(),
-        todo: Vec::new(),
+        stops: Vec::new(),
+        effects: Vec::new(),
         says: Vec::new(),
     };
-    let mut hand = Hand { step, under_way, now };
+    let mut hand = Stepper { step, in_flight, now };
     if state.outcome.is_none() {
         hand.take(event);
         hand.follow_up();
-    } else if let Event::Task { place, attempt, event } = event {
-        hand.task(place, attempt, event);
+    } else if let Event::Task { index, attempt, event } = event {
+        hand.task(index, attempt, event);
     }
     hand.step
 }
 
-struct Hand<'a> {
+struct Stepper<'a> {
     step: Step,
-    under_way: &'a mut UnderWay,
+    in_flight: &'a mut InFlight,
     now: Timestamp,
 }
 
-impl Hand<'_> {
+impl Stepper<'_> {
     fn take(&mut self, event: Event) {
         match event {
             Event::Begin => self.begin(),
-            Event::Task { place, attempt, event } => self.task(place, attempt, event),
-            Event::Answered { place, attempt } => {
-                let record = &mut self.step.state.tasks[place];
+            Event::Task { index, attempt, event } => self.task(index, attempt, event),
+            Event::Answered { index, attempt } => {
+                let record = &mut self.step.state.tasks[index];
                 if record.task.attempt == attempt && record.launched.is_some() {
                     record.answered = true;
                 }
@@ -128,38 +128,40 @@ impl Hand<'_> {
 
     /// Takes up what a state alone asks for.
     fn begin(&mut self) {
-        for place in 0..self.step.state.tasks.len() {
-            let record = &self.step.state.tasks[place];
+        for index in 0..self.step.state.tasks.len() {
+            let record = &self.step.state.tasks[index];
             match &record.task.state {
-                TaskState::Launching { .. } if !record.answered => self.step.todo.push(Todo::Launch(place)),
-                TaskState::Retreating { .. } => self.stop(place, self.step.state.run(place), false),
+                TaskState::Launching { .. } if !record.answered => {
+                    self.step.effects.push(BuildEffect::Launch(index))
+                }
+                TaskState::Retreating { .. } => self.stop(index, self.step.state.run(index), false),
                 _ => {}
             }
         }
     }
 
-    fn task(&mut self, place: usize, attempt: u8, event: TaskEvent) {
-        let Some(record) = self.step.state.tasks.get(place) else { return };
+    fn task(&mut self, index: usize, attempt: u8, event: TaskEvent) {
+        let Some(record) = self.step.state.tasks.get(index) else { return };
         let before = record.task.clone();
-        let run = self.step.state.run(place);
+        let run = self.step.state.run(index);
         let (after, effects) = lifecycle::next(&before, attempt, event);
-        self.step.state.tasks[place].task = after.clone();
+        self.step.state.tasks[index].task = after.clone();
 
         let attempt_over = after.attempt != before.attempt || after.ending() != before.ending();
         let was_planned = matches!(before.state, TaskState::Planned { .. });
         let retreats = matches!(before.state, TaskState::Retreating { .. });
         if attempt_over && was_planned {
-            self.step.todo.push(Todo::Leave(place, run));
+            self.step.effects.push(BuildEffect::Leave(index, run));
         } else if attempt_over && !retreats {
             // Also where it is gone already: stopping is what removes it from the platform.
-            self.stop(place, run, effects.contains(&Effect::StopIfItLingers));
+            self.stop(index, run, effects.contains(&Effect::StopIfItLingers));
         }
         for effect in effects {
-            self.effect(place, run, effect);
+            self.effect(index, run, effect);
         }
         if (before.phase(), before.attempt) != (after.phase(), after.attempt) {
             self.step.frames.push(Frame::State {
-                run: self.step.state.run(place),
+                run: self.step.state.run(index),
                 phase: after.phase(),
                 reason: after.cause().map(|cause| cause.reason),
                 text: after.cause().map(|cause| cause.text.clone()),
@@ -167,30 +169,30 @@ impl Hand<'_> {
             });
         }
         if let (None, Some(cause)) = (before.ending(), after.ending().and_then(Ending::cause)) {
-            let text = format!("{}: {}", self.step.state.label(place), cause.text);
+            let text = format!("{}: {}", self.step.state.label(index), cause.text);
             let verdict = state::verdict_of_task(cause.reason);
             let message = Message { text, hint: cause.hint.clone() };
             self.blame(Cause::new(cause.reason, message), verdict);
         }
     }
 
-    fn effect(&mut self, place: usize, run: RunName, effect: Effect) {
-        let record = &mut self.step.state.tasks[place];
+    fn effect(&mut self, index: usize, run: RunName, effect: Effect) {
+        let record = &mut self.step.state.tasks[index];
         match effect {
             Effect::Launch => {
                 record.launched = Some(self.now);
                 record.answered = false;
-                self.step.todo.push(Todo::Launch(place));
+                self.step.effects.push(BuildEffect::Launch(index));
             }
-            Effect::Stop => self.stop(place, run, false),
-            Effect::StopIfItLingers => self.stop(place, run, true),
-            Effect::AskPlatform => self.step.todo.push(Todo::Ask(place)),
+            Effect::Stop => self.stop(index, run, false),
+            Effect::StopIfItLingers => self.stop(index, run, true),
+            Effect::AskPlatform => self.step.effects.push(BuildEffect::Ask(index)),
             // The state itself says it: the loop measures the grace of a closing task.
             Effect::StartGrace => {}
             Effect::QueueAgain => {
                 record.launched = None;
                 record.answered = false;
-                self.step.todo.push(Todo::EnqueueLater(place));
+                self.step.effects.push(BuildEffect::EnqueueLater(index));
             }
             Effect::Say(message) => self.say(Some(run), Level::Info, message),
             Effect::Contradiction(digest) => {
@@ -200,17 +202,17 @@ impl Hand<'_> {
     }
 
     fn cancel(&mut self, text: &str) {
-        if (0..self.step.state.tasks.len()).any(|place| !self.step.state.settled(place)) {
+        if (0..self.step.state.tasks.len()).any(|index| !self.step.state.settled(index)) {
             self.blame(Cause::new(Reason::Cancelled, text), Verdict::Cancelled);
         }
-        for place in 0..self.step.state.tasks.len() {
-            let attempt = self.step.state.tasks[place].task.attempt;
-            self.task(place, attempt, TaskEvent::CancelAsked(text.to_owned()));
+        for index in 0..self.step.state.tasks.len() {
+            let attempt = self.step.state.tasks[index].task.attempt;
+            self.task(index, attempt, TaskEvent::CancelAsked(text.to_owned()));
         }
         for target in 0..self.step.state.publishes.len() {
-            if self.under_way.publishing.contains(&target) {
+            if self.in_flight.publishing.contains(&target) {
                 // Its own result says how it ended: only the registry knows whether the index stands.
-                self.step.todo.push(Todo::Withdraw(target));
+                self.step.effects.push(BuildEffect::Withdraw(target));
             } else {
                 self.give_up(target, &Cause::new(Reason::Cancelled, text.to_owned()));
             }
@@ -218,14 +220,14 @@ impl Hand<'_> {
     }
 
     fn published(&mut self, target: usize, result: Result<Digest, Cause>) {
-        self.under_way.publishing.retain(|&other| other != target);
+        self.in_flight.publishing.retain(|&other| other != target);
         if self.step.state.publishes[target] != Some(PublishState::Pending) {
             return;
         }
         let state = match result {
             Ok(digest) => PublishState::Done { digest },
             Err(Cause { reason, text, hint }) => {
-                let name = &self.step.state.blueprint.targets[target].name;
+                let name = &self.step.state.plan.targets[target].name;
                 let message = Message { text: format!("{name}: {text}"), hint: hint.clone() };
                 let cause = Cause::new(reason, message);
                 self.blame(cause, state::verdict_of_publish(reason));
@@ -253,36 +255,36 @@ impl Hand<'_> {
             state.outcome = Some(outcome.clone());
             state.ended = Some(self.now);
             self.step.frames.push(Frame::End { outcome });
-            self.step.todo.push(Todo::End);
+            self.step.effects.push(BuildEffect::End);
         }
     }
 
     fn follow_target(&mut self, target: usize) {
         let state = &self.step.state;
-        let print = state.blueprint.targets[target].clone();
+        let print = state.plan.targets[target].clone();
         if state.failed(target) {
             self.abandon(target, &format!("another part of {} did not end well", print.name));
         } else if let Some(&lost) = print.after.iter().find(|&&before| state.failed(before)) {
-            let name = &state.blueprint.targets[lost].name;
+            let name = &state.plan.targets[lost].name;
             self.abandon(target, &format!("{name}, which comes first, did not end well"));
         } else if state.baked(target) && state.publishes[target] == Some(PublishState::Pending) {
             self.publish(target, &print.tasks, print.index);
         } else if print.after.iter().all(|&before| state.good(before)) {
-            for place in print.tasks {
-                let waits = matches!(self.step.state.tasks[place].task.state, TaskState::Planned { .. });
-                if waits && !self.under_way.queued.contains(&place) {
-                    self.under_way.queued.push(place);
-                    self.step.todo.push(Todo::Enqueue(place));
+            for index in print.tasks {
+                let waits = matches!(self.step.state.tasks[index].task.state, TaskState::Planned { .. });
+                if waits && !self.in_flight.queued.contains(&index) {
+                    self.in_flight.queued.push(index);
+                    self.step.effects.push(BuildEffect::Enqueue(index));
                 }
             }
         }
     }
 
     fn abandon(&mut self, target: usize, why: &str) {
-        let tasks = self.step.state.blueprint.targets[target].tasks.clone();
-        for place in tasks {
-            let attempt = self.step.state.tasks[place].task.attempt;
-            self.task(place, attempt, TaskEvent::SiblingFailed(why.to_owned()));
+        let tasks = self.step.state.plan.targets[target].tasks.clone();
+        for index in tasks {
+            let attempt = self.step.state.tasks[index].task.attempt;
+            self.task(index, attempt, TaskEvent::SiblingFailed(why.to_owned()));
         }
         self.give_up(target, &Cause::new(Reason::SiblingFailed, format!("not published: {why}")));
     }
@@ -301,12 +303,12 @@ impl Hand<'_> {
 
     fn publish(&mut self, target: usize, tasks: &[usize], index: bool) {
         if index {
-            if !self.under_way.publishing.contains(&target) {
-                self.under_way.publishing.push(target);
-                self.step.todo.push(Todo::Publish(target));
+            if !self.in_flight.publishing.contains(&target) {
+                self.in_flight.publishing.push(target);
+                self.step.effects.push(BuildEffect::Publish(target));
             }
         } else if let Some(Ending::Baked { digest }) =
-            tasks.first().and_then(|&place| self.step.state.tasks[place].task.ending())
+            tasks.first().and_then(|&index| self.step.state.tasks[index].task.ending())
         {
             self.step.state.publishes[target] = Some(PublishState::Done { digest: digest.clone() });
             self.frame_publish(target);
@@ -326,10 +328,10 @@ impl Hand<'_> {
         }
     }
 
-    fn stop(&mut self, place: usize, run: RunName, lingers: bool) {
-        let known = self.step.duties.iter().any(|duty| duty.run == run);
+    fn stop(&mut self, index: usize, run: RunName, lingers: bool) {
+        let known = self.step.stops.iter().any(|stop| stop.run == run);
         if !known {
-            self.step.duties.push(Duty { place, run, lingers });
+            self.step.stops.push(PendingStop { index, run, lingers });
         }
     }
 
@@ -339,5 +341,5 @@ impl Hand<'_> {
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
+#[path = "step_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use bakery_core::wire::build::Verdict;
 use super::*;
 
 /// Waits until nobody drives the build any more: its log is whole.
-async fn forgotten(server: &Server<'_>, build: BuildId) {
+async fn forgotten(server: &ServerLife<'_>, build: BuildId) {
     let shown = server.builds.shared.lock().get(&build).map(|handle| handle.state.clone());
     if let Some(mut shown) = shown {
         while shown.changed().await.is_ok() {}
@@ -18,7 +18,7 @@ fn holds(haystack: &[u8], needle: &[u8]) -> bool {
 
 #[test]
 fn secrets_lie_in_the_ledger_sealed_and_are_erased_at_the_end() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
         server.launched(run).await;
@@ -45,7 +45,7 @@ fn secrets_lie_in_the_ledger_sealed_and_are_erased_at_the_end() {
 
 #[test]
 fn the_same_submission_is_the_same_build() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let key = "key of the first build";
         let first = server.submit(single()).await;
         assert_eq!(server.submit(single()).await, first);
@@ -65,7 +65,7 @@ fn the_same_submission_is_the_same_build() {
 
 #[test]
 fn somebody_elses_build_is_one_that_there_is_not() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         assert!(matches!(server.builds.view("somebody", build).await, Err(BuildError::NoSuchBuild)));
         assert!(matches!(server.builds.cancel("somebody", build).await, Err(BuildError::NoSuchBuild)));
@@ -79,7 +79,7 @@ fn somebody_elses_build_is_one_that_there_is_not() {
 
 #[test]
 fn a_second_agent_ends_the_run() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
         server.launched(run).await;
@@ -98,7 +98,7 @@ fn a_second_agent_ends_the_run() {
 
 #[test]
 fn a_session_is_known_by_its_secret_alone() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
         server.launched(run).await;
@@ -112,7 +112,7 @@ fn a_session_is_known_by_its_secret_alone() {
 
 #[test]
 fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.platform = FakePlatform::new([Arch::Amd64]);
     world.life(async |server| {
         let submit = async |spec| {
@@ -157,7 +157,7 @@ fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
 
 #[test]
 fn a_data_folder_has_one_server_and_one_key() {
-    let world = World::new();
+    let world = BuildsWorld::new();
     world.life(async |server| {
         let second = Ledger::open(server.world.folder.path(), None, Clock::system()).await;
         assert!(matches!(second, Err(ledger::LedgerError::Locked(_))));
@@ -198,7 +198,7 @@ fn a_ledger_that_is_no_database_is_refused_with_a_hint() {
 
 #[test]
 fn leftovers_and_old_builds_are_swept() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.clock = Clock::standing_at("2026-01-01T00:00:00Z".parse().unwrap());
     let stranger = run(BuildId::new(1_000, 7), 0, 1);
     let young = run(BuildId::new(u64::try_from(world.clock.now().as_millisecond()).unwrap(), 7), 0, 1);
@@ -221,7 +221,7 @@ fn leftovers_and_old_builds_are_swept() {
 
 #[test]
 fn what_has_just_ended_is_kept_however_big_the_logs_are() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.clock = Clock::standing_at("2026-01-01T00:00:00Z".parse().unwrap());
     world.settings.retention.log_bytes = 0;
     world.life(async |server| {
@@ -239,9 +239,9 @@ fn what_has_just_ended_is_kept_however_big_the_logs_are() {
 
 #[test]
 fn a_build_is_kept_until_its_log_is_whole_and_ends_without_one() {
-    let mut world = World::new();
+    let mut world = BuildsWorld::new();
     world.clock = Clock::standing_at("2026-01-01T00:00:00Z".parse().unwrap());
-    world.settings.patience.vacate = Duration::from_mins(5);
+    world.settings.timing.vacate = Duration::from_mins(5);
     world.life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -262,7 +262,7 @@ fn a_build_is_kept_until_its_log_is_whole_and_ends_without_one() {
 
 #[test]
 fn the_server_says_what_it_can_run() {
-    World::new().life(async |server| {
+    BuildsWorld::new().life(async |server| {
         let info = server.builds.info();
         assert_eq!(info.platforms, BTreeMap::from([("docker".to_owned(), Arch::ALL.to_vec())]));
         assert!(server.builds.ready().await.is_ok());

@@ -16,7 +16,7 @@ const BACKSTOP: Duration = Duration::from_secs(5);
 
 /// What a task waits for, by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum Deadline {
     Requeue,
     Provision,
     Deadline,
@@ -26,7 +26,7 @@ pub(super) enum Due {
 
 /// The clock of one task.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(super) struct TaskClock {
     /// Attempt and kind of state that `since` speaks of.
     key: (u8, u8),
     since: Instant,
@@ -37,7 +37,7 @@ pub(super) struct Timer {
     pub(super) requeue: Option<Instant>,
 }
 
-impl Timer {
+impl TaskClock {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self { key: (0, 0), since: now, provision: None, deadline: None, asked: now, requeue: None }
@@ -80,17 +80,17 @@ impl Timer {
         record: &TaskRecord,
         settings: &BuildsSettings,
         last_heard: Option<Instant>,
-    ) -> Option<(Instant, Due)> {
-        let deadline = self.deadline.map(|at| (at, Due::Deadline));
+    ) -> Option<(Instant, Deadline)> {
+        let deadline = self.deadline.map(|at| (at, Deadline::Deadline));
         match &record.task.state {
-            TaskState::Planned { .. } => self.requeue.map(|at| (at, Due::Requeue)),
+            TaskState::Planned { .. } => self.requeue.map(|at| (at, Deadline::Requeue)),
             TaskState::Launching { .. } => {
-                let provision = self.provision.map(|at| (at, Due::Provision));
+                let provision = self.provision.map(|at| (at, Deadline::Provision));
                 [provision, deadline].into_iter().flatten().min_by_key(|(at, _)| *at)
             }
             // The platform has as long to confirm a stop as it has for a start, also where the attempt failed late.
             TaskState::Retreating { .. } => {
-                self.deadline.map(|at| (at.max(self.since + settings.provision_timeout), Due::Deadline))
+                self.deadline.map(|at| (at.max(self.since + settings.provision_timeout), Deadline::Deadline))
             }
             TaskState::Running { stage, .. } => {
                 let end = self.deadline.map(|at| {
@@ -99,27 +99,27 @@ impl Timer {
                     if *stage == Stage::Report { at.max(self.since + settings.result_timeout) } else { at }
                 });
                 let heard = last_heard.unwrap_or(self.since).max(self.asked);
-                let silence = (heard + settings.patience.agent_silent, Due::Silence);
-                [end.map(|at| (at, Due::Deadline)), Some(silence)]
+                let silence = (heard + settings.timing.agent_silent, Deadline::Silence);
+                [end.map(|at| (at, Deadline::Deadline)), Some(silence)]
                     .into_iter()
                     .flatten()
                     .min_by_key(|(at, _)| *at)
             }
-            TaskState::Closing { .. } => Some((self.since + settings.patience.report_grace, Due::Grace)),
+            TaskState::Closing { .. } => Some((self.since + settings.timing.report_grace, Deadline::Grace)),
             TaskState::Settled { .. } => None,
         }
     }
 }
 
 /// The event that a passed deadline is.
-pub(super) fn event(due: Due, record: &TaskRecord, settings: &BuildsSettings) -> Option<TaskEvent> {
+pub(super) fn event(due: Deadline, record: &TaskRecord, settings: &BuildsSettings) -> Option<TaskEvent> {
     match due {
-        Due::Requeue => None,
-        Due::Provision => Some(TaskEvent::ProvisionDeadline(format!(
+        Deadline::Requeue => None,
+        Deadline::Provision => Some(TaskEvent::ProvisionDeadline(format!(
             "BUILD_PROVISION_TIMEOUT ({}) is over and the agent has not spoken",
             format_duration(settings.provision_timeout)
         ))),
-        Due::Deadline => {
+        Deadline::Deadline => {
             let stage = match &record.task.state {
                 TaskState::Retreating { .. } => {
                     let text = "the platform has not confirmed that the container is stopped";
@@ -131,8 +131,8 @@ pub(super) fn event(due: Due, record: &TaskRecord, settings: &BuildsSettings) ->
             let limit = format_duration(settings.task_timeout);
             Some(TaskEvent::DeadlinePassed(format!("BUILD_TASK_TIMEOUT ({limit}) is over in stage {stage}")))
         }
-        Due::Silence => Some(TaskEvent::AgentSilent),
-        Due::Grace => Some(TaskEvent::GraceOver),
+        Deadline::Silence => Some(TaskEvent::AgentSilent),
+        Deadline::Grace => Some(TaskEvent::GraceOver),
     }
 }
 
