@@ -24,10 +24,10 @@ use crate::{labels, load, talk};
 pub async fn build(source: &Source, environment: &BTreeMap<String, String>) -> Result<Exit, Failure> {
     let (settings, loaded) = whole(source, environment)?;
     for notice in &loaded.notices {
-        talk::say(&format!("notice: {notice}"));
+        talk::say(&format!("notice: {}", notice.rendered()));
     }
     for exposed in &loaded.exposed {
-        talk::say(&format!("warning: {exposed}"));
+        talk::say(&format!("warning: {}", exposed.rendered()));
     }
     let mut signals = Signals::listen().map_err(|error| no_signals(&error))?;
     // Up to the submission nothing of ours stands anywhere else: leaving at once is clean.

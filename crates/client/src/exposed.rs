@@ -9,6 +9,7 @@ use std::path::Path;
 
 use bakery_context::{ContextFolder, find_in_context};
 use bakery_core::limits;
+use bakery_core::message::Message;
 use bakery_core::report::{Location, Notice};
 use bakery_core::secret::name_suggests_secret;
 
@@ -33,10 +34,11 @@ pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -
         let held = folders.iter().filter_map(found_in);
         found.extend(held.map(|held| (file.clone(), what, held)));
     }
-    let notices = found.into_iter().map(|(file, what, held)| Notice {
-        location: Location::file(&file),
-        message: format!("{what} and goes into the context"),
-        hint: format!("add `{}` to {}, else `COPY . .` puts it into the image", held.path, held.ignore_file),
+    let notices = found.into_iter().map(|(file, what, held)| {
+        let hint =
+            format!("add `{}` to {}, else `COPY . .` puts it into the image", held.path, held.ignore_file);
+        let message = Message::new(format!("{what} and goes into the context")).with_hint(hint);
+        Notice::new(Location::file(&file), message)
     });
     notices.collect()
 }

@@ -9,6 +9,7 @@ use bakery_context::ContextFolder;
 use bakery_core::compose::{self, ComposeFile};
 use bakery_core::config::{self, ConfigFile};
 use bakery_core::limits;
+use bakery_core::message::Message;
 use bakery_core::names::Arch;
 use bakery_core::plan::{self, BuildPlan};
 use bakery_core::report::{Location, Mistake, Notice, Report};
@@ -56,7 +57,8 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
     let root = root(source).map_err(|mistake| mistakes.push(mistake));
     let order = if source.parallel { Order::Parallel } else { Order::Sequential };
     let services = source.service_names().map_err(|error| {
-        mistakes.push(mistake("--services", error.to_string(), "separate names by commas"));
+        let message = Message::new(error.to_string()).with_hint("separate names by commas");
+        mistakes.push(Mistake::of_setting("--services", message));
     });
     let files = match find(source, &std::env::current_dir().unwrap_or_default()) {
         Ok(files) => files,
@@ -101,14 +103,15 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
             let found = resolved.err().map(|report| report.mistakes).unwrap_or_default();
             // Options come first, then files.
             mistakes.extend(found);
-            let hint = files.beside.map(|beside| format!("{}; {}", beside.message, beside.hint));
+            let hint = files.beside.map(|beside| {
+                [Some(beside.text), beside.hint].into_iter().flatten().collect::<Vec<_>>().join("; ")
+            });
             return Err(Failure { hint, ..Report { mistakes }.into() });
         }
     };
     notices.extend(files.beside);
     let plan = plan::plan(&spec).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        Failure { exit: crate::exit::Exit::Input, text: lines.join("\n"), hint: None }
+        Failure::from(Report { mistakes: problems.into_iter().map(Mistake::from).collect() })
     })?;
     let secret_config = files.config.as_deref().filter(|_| secret);
     let exposed = exposed::warnings(&root, &folders(&spec), secret_config);
@@ -204,15 +207,11 @@ fn behind(mistakes: Vec<Mistake>, failure: Failure) -> Failure {
     if mistakes.is_empty() { failure } else { Failure::from(Report { mistakes }).and(failure) }
 }
 
-fn mistake(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Mistake {
-    Mistake { location: Location::file(place), message: message.into(), hint: hint.into() }
-}
-
 fn root(source: &Source) -> Result<PathBuf, Mistake> {
     let given = source.repo.as_deref().unwrap_or(Path::new("."));
     let wrong = |why: String| {
-        let message = format!("`{}` {why}", given.display());
-        mistake("--repo", message, "name the folder that holds the source")
+        let message = Message::new(format!("`{}` {why}", given.display()));
+        Mistake::of_setting("--repo", message.with_hint("name the folder that holds the source"))
     };
     let root = given.canonicalize().map_err(|error| wrong(format!("cannot be read: {error}")))?;
     if root.is_dir() { Ok(root) } else { Err(wrong("is not a folder".to_owned())) }
@@ -226,10 +225,9 @@ fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
     }
     // What bears the name and cannot be read is a mistake to be told: not a reason to build something else.
     if Path::new(config::FILE).symlink_metadata().is_ok() {
-        let beside = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| Notice {
-            location: Location::file(config::FILE),
-            message: format!("{name} lies beside it and is not read"),
-            hint: beside_hint(name),
+        let beside = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| {
+            let message = Message::new(format!("{name} lies beside it and is not read"));
+            Notice::new(Location::file(config::FILE), message.with_hint(beside_hint(name)))
         });
         return Ok(Files { config: Some(config::FILE.into()), compose: None, overrides: Vec::new(), beside });
     }
@@ -255,11 +253,9 @@ fn beside_hint(compose: &str) -> String {
 
 fn no_services(files: &Files) -> Mistake {
     let config = files.config.as_deref().unwrap_or(Path::new(config::FILE));
-    mistake(
-        "--services",
-        format!("names services of a Compose file, and only {} is read", config.display()),
-        "name the Compose file with --compose; the entries of a config.yaml have no names",
-    )
+    let text = format!("names services of a Compose file, and only {} is read", config.display());
+    let hint = "name the Compose file with --compose; the entries of a config.yaml have no names";
+    Mistake::of_setting("--services", Message::new(text).with_hint(hint))
 }
 
 fn nothing_found() -> Failure {
@@ -273,7 +269,10 @@ fn nothing_found() -> Failure {
 /// The name and the text of the file that `option` names.
 fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
     let name = path.display().to_string();
-    let wrong = |message: String, hint: String| Report { mistakes: vec![mistake(&name, message, hint)] };
+    let wrong = |text: String, hint: String| {
+        let message = Message::new(text).with_hint(hint);
+        Report { mistakes: vec![Mistake::new(Location::file(&name), message)] }
+    };
     if path.is_dir() {
         return Err(wrong(format!("{option} takes a file, and this is a folder"), file_within(path)));
     }

@@ -71,13 +71,13 @@ struct ShownCredential {
 pub fn show(loaded: &Loaded, json: bool) -> String {
     let (shown, notices) = shown(&loaded.plan, loaded.spec.order, &loaded.secrets);
     for notice in &loaded.notices {
-        talk::say(&format!("notice: {notice}"));
+        talk::say(&format!("notice: {}", notice.rendered()));
     }
     for notice in notices {
         talk::say(&format!("notice: {notice}"));
     }
     for exposed in &loaded.exposed {
-        talk::say(&format!("warning: {exposed}"));
+        talk::say(&format!("warning: {}", exposed.rendered()));
     }
     for missing in &loaded.missing {
         talk::say(&format!("warning: {missing}"));

@@ -1,5 +1,6 @@
 //! From the YAML tree to values, without stopping at the first mistake.
 
+use crate::message::Message;
 use crate::report::{Findings, Location, did_you_mean, nearest, shown};
 use crate::yaml::{Entry, Node, Value};
 
@@ -56,7 +57,7 @@ impl<'n> Field<'n> {
     }
 
     fn location_of(&self, line: usize, col: usize, path: String) -> Location {
-        Location { file: self.location.file.clone(), line, col, path }
+        Location { source: self.location.source.clone(), line, col, path }
     }
 
     /// The text of a single value; otherwise a mistake.
@@ -70,7 +71,7 @@ impl<'n> Field<'n> {
 
     /// Says that something else was expected here.
     pub fn expected(&self, what: &str, findings: &mut Findings) {
-        findings.mistake(self.location.clone(), format!("expected {what}, found {}", self.node.kind()), "");
+        findings.mistake(self.location.clone(), format!("expected {what}, found {}", self.node.kind()));
     }
 
     /// True for what a user writes to clear an inherited value: `''` or `[]`.
@@ -103,9 +104,12 @@ pub fn section<'n>(
             let hint = elsewhere(key)
                 .filter(|_| nearest(key, known).is_none())
                 .unwrap_or_else(|| did_you_mean(key, known));
-            findings.mistake(at_key, "unknown key", hint);
+            findings.mistake(at_key, Message::new("unknown key").with_hint(hint));
         } else if value.node.is_null() {
-            findings.notice(at_key, "has no value: not counted", "write '' to clear an inherited value");
+            findings.notice(
+                at_key,
+                Message::new("has no value: not counted").with_hint("write '' to clear an inherited value"),
+            );
         } else {
             fields.push((key, value));
         }
@@ -116,7 +120,10 @@ pub fn section<'n>(
 /// Refuses tags that are none of YAML's own, wherever they stand below `field`.
 pub fn refuse_tags(field: &Field<'_>, hint: &str, findings: &mut Findings) {
     if let Some(tag) = &field.node.tag {
-        findings.mistake(field.location.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
+        findings.mistake(
+            field.location.clone(),
+            Message::new(format!("the tag `{}` is not supported", shown(tag))).with_hint(hint),
+        );
     }
     for item in field.items() {
         refuse_tags(&item, hint, findings);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::resources::format_duration;
 use crate::image::ImageRef;
+use crate::message::Message;
 use crate::names::Arch;
 use crate::path;
 use crate::spec::{CacheSpec, KanikoSpec};
@@ -231,18 +232,18 @@ pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -
     (line.args, line.notices)
 }
 
-/// Why `flag` (one word of `extra-flags`) may not be used, as a text and a hint; `None` where it may.
-pub fn refuse_extra_flag(flag: &str) -> Option<(String, String)> {
+/// Why `flag` (one word of `extra-flags`) may not be used; `None` where it may.
+pub fn refuse_extra_flag(flag: &str) -> Option<Message> {
     if flag == "--" {
         let hint = "leave it out: every word must be a flag or its value";
-        return Some(("`--` would end the flags".to_owned(), hint.to_owned()));
+        return Some(Message::new("`--` would end the flags").with_hint(hint));
     }
     if let Some(level) = verbosity(flag) {
         let level = level.to_ascii_lowercase();
         return (!LEVELS.contains(&level.as_str())).then(|| {
             let hint =
                 "as `--verbosity=debug`, in one word: on a quieter Kaniko nobody sees when its push begins";
-            (format!("`--verbosity` must be one of {}", LEVELS.join(", ")), hint.to_owned())
+            Message::new(format!("`--verbosity` must be one of {}", LEVELS.join(", "))).with_hint(hint)
         });
     }
     let (name, _, hint) = if let Some(long) = flag.strip_prefix("--") {
@@ -252,7 +253,7 @@ pub fn refuse_extra_flag(flag: &str) -> Option<(String, String)> {
         let short = flag.strip_prefix('-')?.chars().next()?;
         RESERVED.iter().find(|(_, letter, _)| *letter == Some(short))?
     };
-    Some((format!("the flag `--{name}` is reserved"), (*hint).to_owned()))
+    Some(Message::new(format!("the flag `--{name}` is reserved")).with_hint(*hint))
 }
 
 /// The level that `flag` sets, empty where the next word names it; `None` for any other flag.

@@ -26,6 +26,11 @@ impl Message {
         Self { text: text.into(), hint: None }
     }
 
+    /// An error's text and hint.
+    pub fn of(error: &(impl Hint + fmt::Display)) -> Self {
+        Self { text: error.to_string(), hint: error.hint().map(Cow::into_owned) }
+    }
+
     /// The same text with this hint.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -71,6 +76,14 @@ pub trait Hint {
 pub fn rendered(text: &str, hint: Option<&str>) -> String {
     match hint {
         Some(hint) => format!("{text}\nhint: {hint}"),
+        None => text.to_owned(),
+    }
+}
+
+/// The same for one of several texts: the hint's line is indented.
+pub fn indented(text: &str, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{text}\n  hint: {hint}"),
         None => text.to_owned(),
     }
 }

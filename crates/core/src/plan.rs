@@ -1,11 +1,12 @@
 //! What will be done: targets, their tasks, what each publishes, and what waits for what.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::image::ImageRef;
 use crate::limits;
+use crate::message::Message;
 use crate::names::ServiceName;
+use crate::report::{Location, Mistake};
 use crate::rules;
 use crate::spec::{BuildSpec, Order, ServiceSpec, TaskSpec};
 
@@ -77,7 +78,7 @@ impl BuildPlan {
     }
 }
 
-/// One reason why a spec is no plan.
+/// One reason why a spec has no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanProblem {
     /// The service, where it has a name.
@@ -86,24 +87,14 @@ pub struct PlanProblem {
     pub task: Option<usize>,
     /// The config key that it concerns, where there is one: `kaniko.destination`.
     pub key: Option<&'static str>,
-    /// What is wrong.
-    pub text: String,
-    /// What to do.
-    pub hint: String,
+    /// What is wrong, and what to do.
+    pub message: Message,
 }
 
-impl fmt::Display for PlanProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(service) = &self.service {
-            write!(f, "service {service}: ")?;
-        }
-        if let Some(task) = self.task {
-            write!(f, "entry {}: ", task + 1)?;
-        }
-        if let Some(key) = self.key {
-            write!(f, "{key}: ")?;
-        }
-        write!(f, "{} (hint: {})", self.text, self.hint)
+impl From<PlanProblem> for Mistake {
+    fn from(problem: PlanProblem) -> Self {
+        let PlanProblem { service, task, key, message } = problem;
+        Self::new(Location::in_build(service.as_ref(), task, key), message)
     }
 }
 
@@ -128,14 +119,15 @@ pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
 
 fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
     let count: usize = spec.services.iter().map(|service| service.tasks.len()).sum();
-    let mut say = |text: String, hint: &str| {
-        problems.push(PlanProblem { service: None, task: None, key: None, text, hint: hint.to_owned() });
-    };
-    if count == 0 {
-        say("there is nothing to build".to_owned(), "name at least one service or bake entry");
+    let message = if count == 0 {
+        Message::new("there is nothing to build").with_hint("name at least one service or bake entry")
     } else if count > limits::TASKS {
-        say(format!("{count} tasks are more than the {} of one build", limits::TASKS), "split the build");
-    }
+        let text = format!("{count} tasks are more than the {} of one build", limits::TASKS);
+        Message::new(text).with_hint("split the build")
+    } else {
+        return;
+    };
+    problems.push(PlanProblem { service: None, task: None, key: None, message });
 }
 
 /// Groups a service's tasks by destination, in the order of first appearance.
@@ -148,8 +140,7 @@ fn targets(service: &ServiceSpec, index: &mut u16, problems: &mut Vec<PlanProble
             service: service.name.clone(),
             task: Some(within),
             key: Some(broken.key),
-            text: broken.text,
-            hint: broken.hint,
+            message: broken.message,
         }));
         let planned = PlannedTask { index: *index, spec: task.clone(), push_to: None };
         *index = index.saturating_add(1);
@@ -202,8 +193,8 @@ fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
                         service: target.service.clone(),
                         task,
                         key: Some("kaniko.destination"),
-                        text: format!("{image} is also pushed by {}", other.name),
-                        hint: "give each a destination of its own".to_owned(),
+                        message: Message::new(format!("{image} is also pushed by {}", other.name))
+                            .with_hint("give each a destination of its own"),
                     });
                     // The images of one index would only repeat it.
                     break;
@@ -300,7 +291,7 @@ mod tests {
             service("d", vec![task(Arch::Arm64, Some("r.test/c:1_arm64"))]),
         ];
         let problems = plan(&BuildSpec { order: Order::Parallel, services }).unwrap_err();
-        let texts: Vec<_> = problems.iter().map(|problem| problem.text.as_str()).collect();
+        let texts: Vec<_> = problems.iter().map(|problem| problem.message.text.as_str()).collect();
         assert_eq!(
             texts,
             ["no destination", "a destination cannot have a digest", "r.test/c:1_arm64 is also pushed by b",]

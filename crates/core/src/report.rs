@@ -4,81 +4,110 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::message::{self, Message};
+use crate::names::ServiceName;
 use crate::{limits, mask};
 
 /// Bytes of a text that is searched for secrets before it is shown.
 const SEARCHED: usize = 4096;
 
-/// A location in a file, and what the file says there.
+/// Where something was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Location {
-    /// The file's name as the user knows it.
-    pub file: Arc<str>,
+    /// A file's name as the user knows it, or the name of an option or a variable; empty for a part of a build that
+    /// came without its file.
+    pub source: Arc<str>,
     /// Line from 1; 0 where no single line is meant.
     pub line: usize,
     /// Column (characters) from 1.
     pub col: usize,
-    /// The key, as `bake[0].kaniko.cache.ttl`; empty for the whole file.
+    /// The key, as `bake[0].kaniko.cache.ttl`; empty for the whole source.
     pub path: String,
 }
 
 impl Location {
     /// A whole file.
     pub fn file(name: &str) -> Self {
-        Self { file: name.into(), ..Self::default() }
+        Self { source: name.into(), ..Self::default() }
+    }
+
+    /// An environment variable or a command line option (`--repo`).
+    pub fn setting(name: &str) -> Self {
+        Self::file(name)
+    }
+
+    /// A part of a build without its file: a service, an entry (from 0) of its tasks, a key; what is `None` is left
+    /// out.
+    pub fn in_build(service: Option<&ServiceName>, entry: Option<usize>, key: Option<&str>) -> Self {
+        let service = service.map(|name| format!("service {name}"));
+        let entry = entry.map(|entry| format!("entry {}", entry + 1));
+        let parts = service.into_iter().chain(entry).chain(key.map(str::to_owned));
+        Self { path: parts.collect::<Vec<_>>().join(": "), ..Self::default() }
     }
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        f.write_str(&self.source)?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.col)?;
         }
-        if self.path.is_empty() { Ok(()) } else { write!(f, ": {}", self.path) }
+        if !self.source.is_empty() && !self.path.is_empty() {
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.path)
     }
 }
 
-/// One mistake. Displays as `file:line:col: path: message`, and a `hint:` line below. Never holds a secret.
+/// Something found in what a user wrote. Displays as `file:line:col: path: text`, without the hint. Never holds a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct Finding {
     /// Where.
     pub location: Location,
-    /// What is wrong, and what was expected.
-    pub message: String,
-    /// What to do; empty where the message says it all.
-    pub hint: String,
+    /// What is wrong, and what was expected; or what was done or left undone.
+    pub text: String,
+    /// What to do about it; `None` where the text says it all.
+    pub hint: Option<String>,
 }
 
-/// Something worth saying that is no mistake. Displays as a [`Mistake`] does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// Where.
-    pub location: Location,
-    /// What was done or left undone.
-    pub message: String,
-    /// What to do about it; may be empty.
-    pub hint: String,
-}
+/// A finding that has to be mended before anything is done.
+pub type Mistake = Finding;
 
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.location, &self.message, &self.hint)
+/// A finding that is worth mentioning and stops nothing.
+pub type Notice = Finding;
+
+impl Finding {
+    /// `message` at `location`.
+    pub fn new(location: Location, message: impl Into<Message>) -> Self {
+        let Message { text, hint } = message.into();
+        Self { location, text, hint }
+    }
+
+    /// `message` about the variable or the option `name`.
+    pub fn of_setting(name: &str, message: impl Into<Message>) -> Self {
+        Self::new(Location::setting(name), message)
+    }
+
+    /// Location and text as one text, and the hint.
+    pub fn message(&self) -> Message {
+        Message { text: self.to_string(), hint: self.hint.clone() }
+    }
+
+    /// The finding as a report shows it: its hint, if any, stands on an indented line of its own.
+    pub fn rendered(&self) -> String {
+        message::indented(&self.to_string(), self.hint.as_deref())
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, &self.location, &self.message, &self.hint)
+        let location = self.location.to_string();
+        if location.is_empty() { f.write_str(&self.text) } else { write!(f, "{location}: {}", self.text) }
     }
 }
 
-fn show(f: &mut fmt::Formatter<'_>, location: &Location, message: &str, hint: &str) -> fmt::Result {
-    write!(f, "{location}: {message}")?;
-    if hint.is_empty() { Ok(()) } else { write!(f, "\n  hint: {hint}") }
-}
-
-/// All mistakes of what was read, in the order of the files.
+/// All mistakes of what was read, in the order of the files. Displays each with its hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// At least one.
@@ -91,7 +120,7 @@ impl fmt::Display for Report {
             if nth > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{mistake}")?;
+            f.write_str(&mistake.rendered())?;
         }
         Ok(())
     }
@@ -110,18 +139,18 @@ pub struct Findings {
 
 impl Findings {
     /// Adds a mistake; the last that there is room for says that there are more.
-    pub fn mistake(&mut self, location: Location, message: impl Into<String>, hint: impl Into<String>) {
-        let (message, hint) = match (self.mistakes.len() + 1).cmp(&limits::FINDINGS) {
-            Ordering::Less => (message.into(), hint.into()),
-            Ordering::Equal => ("too many mistakes: the rest is not listed".to_owned(), String::new()),
+    pub fn mistake(&mut self, location: Location, message: impl Into<Message>) {
+        let message = match (self.mistakes.len() + 1).cmp(&limits::FINDINGS) {
+            Ordering::Less => message.into(),
+            Ordering::Equal => Message::new("too many mistakes: the rest is not listed"),
             Ordering::Greater => return,
         };
-        self.mistakes.push(Mistake { location, message, hint });
+        self.mistakes.push(Mistake::new(location, message));
     }
 
     /// Adds a notice, once; those beyond the bound are dropped.
-    pub fn notice(&mut self, location: Location, message: impl Into<String>, hint: impl Into<String>) {
-        let notice = Notice { location, message: message.into(), hint: hint.into() };
+    pub fn notice(&mut self, location: Location, message: impl Into<Message>) {
+        let notice = Notice::new(location, message);
         if self.notices.len() < limits::FINDINGS && !self.notices.contains(&notice) {
             self.notices.push(notice);
         }
@@ -130,7 +159,7 @@ impl Findings {
     /// `value` and the notices where nothing is wrong, else the report.
     pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<Notice>), Report> {
         if self.mistakes.is_empty() {
-            in_order(&mut self.notices, |notice| &notice.location);
+            in_order(&mut self.notices);
             Ok((value, self.notices))
         } else {
             Err(self.into_report())
@@ -140,7 +169,7 @@ impl Findings {
     /// The report: each file's mistakes from top to bottom, and each mistake once (one in `global` is one of every
     /// entry).
     pub fn into_report(mut self) -> Report {
-        in_order(&mut self.mistakes, |mistake| &mistake.location);
+        in_order(&mut self.mistakes);
         let mut mistakes = Vec::new();
         for mistake in self.mistakes {
             if !mistakes.contains(&mistake) {
@@ -151,18 +180,16 @@ impl Findings {
     }
 }
 
-/// Files in the order in which they were read, each from top to bottom.
-fn in_order<T>(found: &mut [T], location: impl Fn(&T) -> &Location) {
-    let mut files: Vec<Arc<str>> = Vec::new();
-    for one in found.iter() {
-        let file = &location(one).file;
-        if !files.contains(file) {
-            files.push(file.clone());
+/// Sources in the order in which they were read, each from top to bottom.
+fn in_order(found: &mut [Finding]) {
+    let mut sources: Vec<Arc<str>> = Vec::new();
+    for Finding { location, .. } in found.iter() {
+        if !sources.contains(&location.source) {
+            sources.push(location.source.clone());
         }
     }
-    found.sort_by_key(|one| {
-        let location = location(one);
-        (files.iter().position(|file| *file == location.file), location.line, location.col)
+    found.sort_by_key(|Finding { location, .. }| {
+        (sources.iter().position(|source| *source == location.source), location.line, location.col)
     });
 }
 
@@ -240,10 +267,13 @@ mod tests {
         let mut findings = Findings::default();
         let at =
             |line, path: &str| Location { line, col: 3, path: path.into(), ..Location::file("config.yaml") };
-        findings.mistake(at(9, "bake[1].arch"), "`amd46` is not amd64 or arm64", "did you mean `amd64`?");
-        findings.mistake(at(2, "globl"), "unknown key", "");
-        findings.mistake(at(2, "globl"), "unknown key", "");
-        findings.mistake(Location::file(".env"), "cannot be read", "");
+        findings.mistake(
+            at(9, "bake[1].arch"),
+            Message::new("`amd46` is not amd64 or arm64").with_hint("did you mean `amd64`?"),
+        );
+        findings.mistake(at(2, "globl"), "unknown key");
+        findings.mistake(at(2, "globl"), "unknown key");
+        findings.mistake(Location::file(".env"), "cannot be read");
         insta::assert_snapshot!(findings.into_report(), @r"
         config.yaml:2:3: globl: unknown key
         config.yaml:9:3: bake[1].arch: `amd46` is not amd64 or arm64

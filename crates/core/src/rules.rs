@@ -3,57 +3,58 @@
 
 use std::collections::BTreeSet;
 
+use crate::message::Message;
 use crate::spec::TaskSpec;
 use crate::{image, kaniko, path};
 
-/// A broken rule.
+/// A rule that a task breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// The config key that it concerns: `kaniko.destination`.
     pub key: &'static str,
-    /// What is wrong.
-    pub text: String,
-    /// What to do.
-    pub hint: String,
+    /// What is wrong, and what to do.
+    pub message: Message,
 }
 
 /// Every rule that the task breaks.
 pub fn task(task: &TaskSpec) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let mut say = |key, (text, hint): (String, String)| broken.push(Broken { key, text, hint });
-    sizes(task, &mut say);
-    texts(task, &mut say);
+    let mut report = |key, message: Message| broken.push(Broken { key, message });
+    sizes(task, &mut report);
+    texts(task, &mut report);
     for name in task.env.keys() {
         if let Some(wrong) = env_name(name) {
-            say("env", wrong);
+            report("env", wrong);
         }
     }
     for name in task.kaniko.build_args.keys() {
         if let Some(wrong) = arg_name(name) {
-            say("kaniko.build-args", wrong);
+            report("kaniko.build-args", wrong);
         }
     }
-    paths(task, &mut say);
+    paths(task, &mut report);
     for flag in &task.kaniko.extra_flags {
         if let Some(wrong) = kaniko::refuse_extra_flag(flag) {
-            say("kaniko.extra-flags", wrong);
+            report("kaniko.extra-flags", wrong);
         }
     }
     if let Some(wrong) = task.kaniko.custom_platform.as_deref().and_then(custom_platform) {
-        say("kaniko.custom-platform", wrong);
+        report("kaniko.custom-platform", wrong);
     }
     if let Some(wrong) = task.kaniko.dir.as_deref().and_then(kaniko_dir) {
-        say("kaniko.dir", wrong);
+        report("kaniko.dir", wrong);
     }
-    registries(task, &mut say);
-    output(task, &mut say);
+    registries(task, &mut report);
+    output(task, &mut report);
     broken
 }
 
-type Wrong = (String, String);
+fn message(text: impl Into<String>, hint: impl Into<String>) -> Message {
+    Message::new(text).with_hint(hint)
+}
 
 /// Why a variable of this name may not be set for the agent's container, and what to do instead.
-pub fn env_name(name: &str) -> Option<Wrong> {
+pub fn env_name(name: &str) -> Option<Message> {
     let hint = match name {
         "KANIKO_DIR" => "use `kaniko.dir`: the agent moves along",
         "DOCKER_CONFIG" | "DOCKER_AUTH_CONFIG" => "put logins into `kaniko-credentials`",
@@ -63,23 +64,22 @@ pub fn env_name(name: &str) -> Option<Wrong> {
         _ => {
             let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let legal = name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit());
-            return (name.is_empty() || !legal).then(|| {
-                let text = "not the name of a variable".to_owned();
-                (text, "letters, digits and `_`, no digit first".to_owned())
-            });
+            let refused = name.is_empty() || !legal;
+            return refused
+                .then(|| message("not the name of a variable", "letters, digits and `_`, no digit first"));
         }
     };
-    Some((format!("the variable `{name}` is reserved"), hint.to_owned()))
+    Some(message(format!("the variable `{name}` is reserved"), hint))
 }
 
 /// Why a build argument cannot have this name.
-pub fn arg_name(name: &str) -> Option<Wrong> {
+pub fn arg_name(name: &str) -> Option<Message> {
     (name.is_empty() || name.contains(['=', '\0', '\n']) || name.contains(char::is_whitespace))
-        .then(|| ("not the name of a build argument".to_owned(), "write NAME: value".to_owned()))
+        .then(|| message("not the name of a build argument", "write NAME: value"))
 }
 
 /// Why this is no `custom-platform`.
-pub fn custom_platform(text: &str) -> Option<Wrong> {
+pub fn custom_platform(text: &str) -> Option<Message> {
     let mut parts = text.split('/');
     let word = |part: Option<&str>| {
         part.is_some_and(|part| {
@@ -89,13 +89,11 @@ pub fn custom_platform(text: &str) -> Option<Wrong> {
     let legal = parts.next() == Some("linux") && word(parts.next());
     let variant = parts.next();
     let legal = legal && (variant.is_none() || word(variant)) && parts.next().is_none();
-    (!legal).then(|| {
-        ("not a platform that Kaniko bakes".to_owned(), "as `linux/arm64` or `linux/arm64/v8`".to_owned())
-    })
+    (!legal).then(|| message("not a platform that Kaniko bakes", "as `linux/arm64` or `linux/arm64/v8`"))
 }
 
 /// Why Kaniko and the agent cannot live in this folder.
-pub fn kaniko_dir(text: &str) -> Option<Wrong> {
+pub fn kaniko_dir(text: &str) -> Option<Message> {
     let plain = |part: &str| {
         !part.starts_with('.')
             && !part.is_empty()
@@ -105,23 +103,20 @@ pub fn kaniko_dir(text: &str) -> Option<Wrong> {
     let inside = text.strip_prefix(kaniko::DIR).is_some_and(|rest| rest.starts_with('/'));
     (!legal || inside).then(|| {
         let hint = "an absolute path that the image does not have, not below /kaniko, as `/kaniko2`";
-        ("not a folder that Kaniko can move to".to_owned(), hint.to_owned())
+        message("not a folder that Kaniko can move to", hint)
     })
 }
 
-fn sizes(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
+fn sizes(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     for (key, value) in [("cpu", task.cpu_millis), ("memory", task.memory_mib)] {
         if value == Some(0) {
-            say(
-                key,
-                ("must be more than nothing".to_owned(), "leave it out for the server's default".to_owned()),
-            );
+            report(key, message("must be more than nothing", "leave it out for the server's default"));
         }
     }
 }
 
 /// No process takes a NUL byte, in its arguments or its environment.
-fn texts(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
+fn texts(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     let kaniko = &task.kaniko;
     let scripts = [("pre-script", &task.pre_script), ("post-script", &task.post_script)];
     let cache_repo = [("kaniko.cache.repo", &kaniko.cache.repo)];
@@ -140,64 +135,58 @@ fn texts(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
         .map(|(key, _)| key)
         .collect();
     for key in nul {
-        say(key, ("holds a NUL byte".to_owned(), "remove it".to_owned()));
+        report(key, message("holds a NUL byte", "remove it"));
     }
 }
 
-fn paths(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
+fn paths(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     let (context, dockerfile) = (&task.kaniko.context_path, &task.kaniko.dockerfile);
     if let Some(wrong) = inner_path(context) {
-        return say("kaniko.context-path", wrong);
+        return report("kaniko.context-path", wrong);
     }
     if let Some(wrong) = path_text(dockerfile) {
-        return say("kaniko.dockerfile", wrong);
+        return report("kaniko.dockerfile", wrong);
     }
     match path::join(context, dockerfile) {
-        None => say("kaniko.dockerfile", leaves_root()),
+        None => report("kaniko.dockerfile", leaves_root()),
         Some(file) if file == "." || dockerfile.ends_with('/') => {
-            say("kaniko.dockerfile", ("names a folder".to_owned(), "name the file".to_owned()));
+            report("kaniko.dockerfile", message("names a folder", "name the file"));
         }
         Some(_) => {}
     }
 }
 
 /// Why `text` is no path below the source root.
-pub fn inner_path(text: &str) -> Option<Wrong> {
+pub fn inner_path(text: &str) -> Option<Message> {
     path_text(text).or_else(|| path::join(".", text).is_none().then(leaves_root))
 }
 
 /// Why `text` is no relative path at all.
-pub fn path_text(text: &str) -> Option<Wrong> {
+pub fn path_text(text: &str) -> Option<Message> {
     if text.is_empty() || text.contains(['\0', '\n']) {
-        return Some(("not a path".to_owned(), "a path relative to the source root".to_owned()));
+        return Some(message("not a path", "a path relative to the source root"));
     }
     text.starts_with('/').then(|| {
-        (
-            "an absolute path is not in the archive".to_owned(),
-            "write it relative to the source root (--repo)".to_owned(),
-        )
+        message("an absolute path is not in the archive", "write it relative to the source root (--repo)")
     })
 }
 
-fn leaves_root() -> Wrong {
-    (
-        "leaves the source root".to_owned(),
-        "only what lies below --repo is packed: name a wider --repo".to_owned(),
-    )
+fn leaves_root() -> Message {
+    message("leaves the source root", "only what lies below --repo is packed: name a wider --repo")
 }
 
-fn registries(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
+fn registries(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     let mut seen = BTreeSet::new();
     for login in &task.credentials {
         if image::registry_host(&login.registry).as_deref() != Some(login.registry.as_str()) {
-            say("kaniko-credentials", ("not a registry".to_owned(), "HOST or HOST:PORT".to_owned()));
+            report("kaniko-credentials", message("not a registry", "HOST or HOST:PORT"));
         } else if !seen.insert(&login.registry) {
             let text = format!("a second login for {}", login.registry);
-            say("kaniko-credentials", (text, "one login per registry: keep one".to_owned()));
+            report("kaniko-credentials", message(text, "one login per registry: keep one"));
         }
     }
     if let Some(wrong) = task.kaniko.cache.repo.as_deref().and_then(cache_repo) {
-        say("kaniko.cache.repo", wrong);
+        report("kaniko.cache.repo", wrong);
     }
 }
 
@@ -209,47 +198,44 @@ pub fn is_bare_host(text: &str) -> bool {
 }
 
 /// Why `text` is no complete cache repository.
-pub fn cache_repo(text: &str) -> Option<Wrong> {
+pub fn cache_repo(text: &str) -> Option<Message> {
     if text.starts_with("oci:") {
         return None;
     }
-    let hint = || "HOST/REPOSITORY, without a tag".to_owned();
+    let hint = "HOST/REPOSITORY, without a tag";
     match text.parse::<image::ImageRef>() {
         Ok(image) if image.tag.is_some() || image.digest.is_some() => {
-            Some(("a cache repository has no tag: Kaniko sets its own".to_owned(), hint()))
+            Some(message("a cache repository has no tag: Kaniko sets its own", hint))
         }
         Ok(_) if text.contains('/') => None,
-        _ => Some(("not a repository".to_owned(), hint())),
+        _ => Some(message("not a repository", hint)),
     }
 }
 
-fn output(task: &TaskSpec, say: &mut impl FnMut(&'static str, Wrong)) {
+fn output(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     let kaniko = &task.kaniko;
     match &kaniko.destination {
-        None if !kaniko.no_push => say(
+        None if !kaniko.no_push => report(
             "kaniko.destination",
-            (
-                "no destination".to_owned(),
-                "set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`".to_owned(),
+            message(
+                "no destination",
+                "set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`",
             ),
         ),
-        Some(image) if image.digest.is_some() => say(
+        Some(image) if image.digest.is_some() => report(
             "kaniko.destination",
-            (
-                "a destination cannot have a digest".to_owned(),
-                "name a tag: REGISTRY/REPOSITORY:TAG".to_owned(),
-            ),
+            message("a destination cannot have a digest", "name a tag: REGISTRY/REPOSITORY:TAG"),
         ),
         _ => {}
     }
     let cache_pushed =
         kaniko.cache.enable && !kaniko.extra_flags.iter().any(|flag| flag == "--no-push-cache");
     if kaniko.no_push && cache_pushed && kaniko.cache.repo.is_none() {
-        say(
+        report(
             "kaniko.cache.repo",
-            (
-                "with `no-push` Kaniko cannot infer the cache's repository".to_owned(),
-                "set `kaniko.cache.repo`, or `kaniko.cache.enable: false`".to_owned(),
+            message(
+                "with `no-push` Kaniko cannot infer the cache's repository",
+                "set `kaniko.cache.repo`, or `kaniko.cache.enable: false`",
             ),
         );
     }

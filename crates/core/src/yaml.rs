@@ -10,6 +10,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use crate::limits;
+use crate::message::Message;
 use crate::report::{Findings, Location};
 
 /// One node of the tree.
@@ -86,7 +87,7 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
     let file: Arc<str> = file.into();
     if text.len() > limits::SPEC_BYTES {
         let message = format!("the file has {} bytes, at most {} are read", text.len(), limits::SPEC_BYTES);
-        findings.mistake(Location { file, ..Location::default() }, message, "");
+        findings.mistake(Location { source: file, ..Location::default() }, message);
         return None;
     }
     let mut builder = Builder {
@@ -104,7 +105,8 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
             Ok((event, span)) => builder.event(event, (span.start.line().max(1), span.start.col() + 1)),
             Err(error) => {
                 let at = (error.marker().line().max(1), error.marker().col() + 1);
-                builder.say(at, &format!("not valid YAML: {}", error.info()), syntax_hint(text, at.0));
+                let message = Message::new(format!("not valid YAML: {}", error.info()));
+                builder.mistake(at, message.with_hint(syntax_hint(text, at.0)));
                 None
             }
         };
@@ -186,9 +188,9 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn say(&mut self, (line, col): At, message: &str, hint: &str) {
-        let location = Location { file: self.file.clone(), line, col, path: String::new() };
-        self.findings.mistake(location, message, hint);
+    fn mistake(&mut self, (line, col): At, message: impl Into<Message>) {
+        let location = Location { source: self.file.clone(), line, col, path: String::new() };
+        self.findings.mistake(location, message);
     }
 
     /// `None` ends the reading: the tree would be meaningless or too large.
@@ -197,7 +199,8 @@ impl Builder<'_> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.say(at, "a second document begins here", "one file is one document: remove `---`");
+                    let message = Message::new("a second document begins here");
+                    self.mistake(at, message.with_hint("one file is one document: remove `---`"));
                     return None;
                 }
             }
@@ -224,7 +227,7 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(id) => {
                 let Some(anchored) = self.anchors.get(&id) else {
-                    self.say(at, "this alias stands inside what it names", "");
+                    self.mistake(at, "this alias stands inside what it names");
                     return None;
                 };
                 let (size, height) = (anchored.size, anchored.height);
@@ -297,7 +300,7 @@ impl Builder<'_> {
             Value::Scalar { text, plain: true } if text == "<<" => PendingKey::Merge(at),
             Value::Scalar { text, .. } => PendingKey::Text(text, at),
             _ => {
-                self.say(at, "a key must be a single word", "");
+                self.mistake(at, "a key must be a single word");
                 PendingKey::Bad
             }
         }
@@ -307,8 +310,8 @@ impl Builder<'_> {
         let Some(Open { items: Items::Map { entries, .. }, .. }) = self.open.last_mut() else { return };
         let shown = crate::report::shown(&key);
         if let Err(first) = entries.add(Entry { key, line: at.0, col: at.1, value }) {
-            let message = format!("the key `{shown}` stands here a second time (first on line {first})");
-            self.say(at, &message, "keep one of them");
+            let text = format!("the key `{shown}` stands here a second time (first on line {first})");
+            self.mistake(at, Message::new(text).with_hint("keep one of them"));
         }
     }
 
@@ -320,7 +323,8 @@ impl Builder<'_> {
             Value::Scalar { .. } => Vec::new(),
         };
         if sources.is_empty() || sources.iter().any(|source| !matches!(source.value, Value::Map(_))) {
-            self.say(at, "`<<` takes a mapping or a list of mappings", "write `<<: *anchor`");
+            let message = Message::new("`<<` takes a mapping or a list of mappings");
+            self.mistake(at, message.with_hint("write `<<: *anchor`"));
             return;
         }
         let Some(Open { items: Items::Map { merged, .. }, .. }) = self.open.last_mut() else { return };
@@ -336,20 +340,20 @@ impl Builder<'_> {
     fn count(&mut self, at: At, more: Size) -> Option<()> {
         self.size.nodes = self.size.nodes.saturating_add(more.nodes);
         self.size.bytes = self.size.bytes.saturating_add(more.bytes);
-        let message = if self.size.nodes > limits::YAML_NODES {
+        let text = if self.size.nodes > limits::YAML_NODES {
             format!("more than {} nodes once aliases are resolved", limits::YAML_NODES)
         } else if self.size.bytes > limits::YAML_BYTES {
             format!("more than {} bytes of text once aliases are resolved", limits::YAML_BYTES)
         } else {
             return Some(());
         };
-        self.say(at, &message, "write less, or use fewer aliases of aliases");
+        self.mistake(at, Message::new(text).with_hint("write less, or use fewer aliases of aliases"));
         None
     }
 
     fn deep(&mut self, at: At, depth: usize) -> Option<()> {
         if depth > limits::YAML_DEPTH {
-            self.say(at, &format!("nested deeper than {} levels", limits::YAML_DEPTH), "");
+            self.mistake(at, format!("nested deeper than {} levels", limits::YAML_DEPTH));
             return None;
         }
         Some(())

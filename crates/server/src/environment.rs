@@ -6,6 +6,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use bakery_core::compose::gather_dotenv;
+use bakery_core::message::Message;
 use bakery_core::report::{Findings, Location, Report};
 use bakery_core::vars::{Layered, Vars};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -36,8 +37,7 @@ pub fn read() -> (Environment, Option<Report>) {
         Err(error) => {
             findings.mistake(
                 Location::file(".env"),
-                format!("cannot be read: {error}"),
-                "make it readable, or remove it",
+                Message::new(format!("cannot be read: {error}")).with_hint("make it readable, or remove it"),
             );
             BTreeMap::new()
         }

@@ -13,8 +13,11 @@ pub enum Fate {
         /// What to do instead.
         hint: &'static str,
     },
-    /// It is said to have no effect; the hint says what to do instead, where there is something.
-    Ignored(&'static str),
+    /// It has no effect, which a notice says; the hint says what to do instead, where there is something.
+    Ignored {
+        /// What to do instead.
+        hint: Option<&'static str>,
+    },
 }
 
 /// One attribute of the Compose specification.
@@ -34,8 +37,12 @@ const fn refused(name: &'static str, message: &'static str, hint: &'static str) 
     Attribute { name, fate: Fate::Refused { message, hint } }
 }
 
-const fn ignored(name: &'static str, hint: &'static str) -> Attribute {
-    Attribute { name, fate: Fate::Ignored(hint) }
+const fn ignored(name: &'static str) -> Attribute {
+    Attribute { name, fate: Fate::Ignored { hint: None } }
+}
+
+const fn replaced(name: &'static str, hint: &'static str) -> Attribute {
+    Attribute { name, fate: Fate::Ignored { hint: Some(hint) } }
 }
 
 const NOT_YET: &str = "not supported yet";
@@ -54,7 +61,7 @@ pub(super) const SERVICE: [Attribute; 7] = [
     ),
     taken("depends_on", "nothing is built for it; what it names must be there, and no circle may come of it"),
     refused("extends", NOT_YET, "write what the build needs into the service itself"),
-    ignored("x-bake", "it belongs below `build`"),
+    replaced("x-bake", "it belongs below `build`"),
 ];
 
 /// The section `build` of the current Compose specification.
@@ -77,14 +84,14 @@ pub(super) const BUILD: [Attribute; 26] = [
     refused("ssh", "cannot be carried out", "Kaniko has no SSH mounts: fetch in the `pre-script`"),
     refused("privileged", "cannot be granted", PRIVILEGES),
     refused("entitlements", "cannot be granted", PRIVILEGES),
-    ignored("tags", "only `image` is pushed"),
-    ignored("cache_from", OWN_CACHE),
-    ignored("cache_to", OWN_CACHE),
-    ignored("no_cache_filter", ""),
-    ignored("network", ""),
-    ignored("shm_size", ""),
-    ignored("isolation", ""),
-    ignored("ulimits", ""),
+    replaced("tags", "only `image` is pushed"),
+    replaced("cache_from", OWN_CACHE),
+    replaced("cache_to", OWN_CACHE),
+    ignored("no_cache_filter"),
+    ignored("network"),
+    ignored("shm_size"),
+    ignored("isolation"),
+    ignored("ulimits"),
 ];
 
 /// The value of `network` that is refused all the same.
@@ -103,12 +110,12 @@ pub(super) const X_BAKE: [Attribute; 11] = [
     refused("ssh", NOT_YET, ANOTHER),
     refused("secret", NOT_YET, ANOTHER),
     refused("contexts", NOT_YET, ANOTHER),
-    ignored("tags", ""),
-    ignored("cache-from", ""),
-    ignored("cache-to", ""),
-    ignored("pull", ""),
-    ignored("no-cache", ""),
-    ignored("no-cache-filter", ""),
+    ignored("tags"),
+    ignored("cache-from"),
+    ignored("cache-to"),
+    ignored("pull"),
+    ignored("no-cache"),
+    ignored("no-cache-filter"),
 ];
 
 /// The sections with their paths below a service.

@@ -6,6 +6,7 @@ use crate::compose::scalar::{Scalars, platform};
 use crate::config::destination;
 use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
 use crate::decode::{Field, refuse_tags};
+use crate::message::Message;
 use crate::names::Arch;
 use crate::path;
 use crate::report::{Findings, Location, did_you_mean, nearest, shown};
@@ -32,14 +33,21 @@ pub(super) fn service(
 ) -> Option<Service> {
     let hint = "tags that change a merge are not supported yet: write the value itself";
     if let Some(tag) = &field.node.tag {
-        findings.mistake(field.location.clone(), format!("the tag `{}` is not supported", shown(tag)), hint);
+        findings.mistake(
+            field.location.clone(),
+            Message::new(format!("the tag `{}` is not supported", shown(tag))).with_hint(hint),
+        );
     }
     let mut reader = ServiceReader { request, scalars, findings, service: Service::default() };
     for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
         match fate(&SERVICE, key) {
-            Some(Fate::Refused { message, hint }) => reader.findings.mistake(value.location, message, hint),
-            Some(Fate::Ignored(hint)) => {
-                reader.findings.notice(value.location, "stands beside `build` and is not read", hint);
+            Some(Fate::Refused { message, hint }) => {
+                reader.findings.mistake(value.location, Message::new(message).with_hint(hint))
+            }
+            Some(Fate::Ignored { hint }) => {
+                let hint = hint.map(str::to_owned);
+                let text = "stands beside `build` and is not read".to_owned();
+                reader.findings.notice(value.location, Message { text, hint });
             }
             Some(Fate::Taken(_)) | None => {}
         }
@@ -116,7 +124,7 @@ impl ServiceReader<'_, '_> {
         match fate(&BUILD, key) {
             None => {
                 let hint = did_you_mean(key, &names(&BUILD));
-                self.findings.mistake(field.location.clone(), "unknown key", hint);
+                self.findings.mistake(field.location.clone(), Message::new("unknown key").with_hint(hint));
             }
             Some(_) if off || matches!((key, value), ("isolation" | "network", "default")) => {}
             Some(_) if (key, value) == ("network", NO_NETWORK.0) => self.fated(field, NO_NETWORK.1),
@@ -127,8 +135,13 @@ impl ServiceReader<'_, '_> {
     fn fated(&mut self, field: &Field<'_>, fate: Fate) {
         match fate {
             Fate::Taken(_) => {}
-            Fate::Refused { message, hint } => self.findings.mistake(field.location.clone(), message, hint),
-            Fate::Ignored(hint) => self.findings.notice(field.location.clone(), "has no effect here", hint),
+            Fate::Refused { message, hint } => {
+                self.findings.mistake(field.location.clone(), Message::new(message).with_hint(hint))
+            }
+            Fate::Ignored { hint } => {
+                let (text, hint) = ("has no effect here".to_owned(), hint.map(str::to_owned));
+                self.findings.notice(field.location.clone(), Message { text, hint });
+            }
         }
     }
 
@@ -145,9 +158,10 @@ impl ServiceReader<'_, '_> {
                     let known = names(&X_BAKE);
                     let hint = did_you_mean(key, &known);
                     if nearest(key, &known).is_some() {
-                        self.findings.mistake(value.location, "unknown key", hint);
+                        self.findings.mistake(value.location, Message::new("unknown key").with_hint(hint));
                     } else {
-                        self.findings.notice(value.location, "unknown key: not read", hint);
+                        self.findings
+                            .notice(value.location, Message::new("unknown key: not read").with_hint(hint));
                     }
                 }
             }
@@ -163,15 +177,17 @@ impl ServiceReader<'_, '_> {
         let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
         let value = if remote {
             let hint = "check the repository out and name the folder";
-            self.findings.mistake(location.clone(), "a remote context is not supported yet", hint);
+            self.findings.mistake(
+                location.clone(),
+                Message::new("a remote context is not supported yet").with_hint(hint),
+            );
             Held::Bad
         } else if let Some(inner) = self.inside(&text) {
             if text.starts_with('/') {
                 let hint = "write it relative to the Compose file";
                 self.findings.notice(
                     location.clone(),
-                    "an absolute path binds the file to this machine",
-                    hint,
+                    Message::new("an absolute path binds the file to this machine").with_hint(hint),
                 );
             }
             Held::Set(inner)
@@ -179,8 +195,7 @@ impl ServiceReader<'_, '_> {
             let message = format!("lies outside of the source root {}", shown(self.request.root));
             self.findings.mistake(
                 location.clone(),
-                message,
-                "name the folder that holds all contexts with --repo",
+                Message::new(message).with_hint("name the folder that holds all contexts with --repo"),
             );
             Held::Bad
         };
@@ -207,7 +222,10 @@ impl ServiceReader<'_, '_> {
             || {
                 let message =
                     "the Compose file, which is the default context, lies outside of the source root";
-                self.findings.mistake(build.location.clone(), message, "set `context`, or a wider --repo");
+                self.findings.mistake(
+                    build.location.clone(),
+                    Message::new(message).with_hint("set `context`, or a wider --repo"),
+                );
                 Held::Bad
             },
             Held::Set,
@@ -223,14 +241,13 @@ impl ServiceReader<'_, '_> {
             Some(text) if text.contains("://") => {
                 self.findings.mistake(
                     location.clone(),
-                    "a remote Dockerfile is not supported",
-                    "name a file",
+                    Message::new("a remote Dockerfile is not supported").with_hint("name a file"),
                 );
                 Held::Bad
             }
             Some(text) => match rules::path_text(&text) {
-                Some((message, hint)) => {
-                    self.findings.mistake(location.clone(), message, hint);
+                Some(message) => {
+                    self.findings.mistake(location.clone(), message);
                     Held::Bad
                 }
                 None => Held::Set(path::tidy(&text)),
@@ -242,8 +259,8 @@ impl ServiceReader<'_, '_> {
     fn args(&mut self, field: &Field<'_>) {
         let mut map = MapLayer::default();
         for (name, value, at) in self.scalars.pairs(field, self.findings) {
-            if let Some((message, hint)) = rules::arg_name(&name) {
-                self.findings.mistake(at.location, message, hint);
+            if let Some(message) = rules::arg_name(&name) {
+                self.findings.mistake(at.location, message);
             } else if let Some(value) = value.or_else(|| self.request.vars.get(&name)) {
                 map.entries.insert(name, (value, at.location));
             }
@@ -270,11 +287,12 @@ impl ServiceReader<'_, '_> {
                     "`{}` is not a platform that Bakery bakes",
                     shown(at.text(self.findings).unwrap_or_default())
                 );
-                self.findings.mistake(at.location, message, "linux/amd64 or linux/arm64");
+                self.findings
+                    .mistake(at.location, Message::new(message).with_hint("linux/amd64 or linux/arm64"));
                 continue;
             };
             if self.service.platforms.iter().any(|(known, other, _)| (*known, other) == (arch, &variant)) {
-                self.findings.notice(at.location, "named twice: counted once", "");
+                self.findings.notice(at.location, "named twice: counted once");
             } else {
                 self.service.platforms.push((arch, variant, at.location));
             }
@@ -285,7 +303,10 @@ impl ServiceReader<'_, '_> {
             && !self.service.platforms.iter().any(|(listed, ..)| *listed == arch)
         {
             let message = format!("linux/{arch} is not among `build.platforms`");
-            self.findings.mistake(field.location, message, "add it there, or leave `platform` out");
+            self.findings.mistake(
+                field.location,
+                Message::new(message).with_hint("add it there, or leave `platform` out"),
+            );
         }
     }
 
@@ -301,15 +322,11 @@ impl ServiceReader<'_, '_> {
             Some(text) if text.is_empty() => Held::Cleared,
             Some(text) => match destination(&text) {
                 Ok(image) => Held::Set(image),
-                Err((_, hint)) => {
+                Err(Message { hint, .. }) => {
                     let raw = field.text(self.findings).unwrap_or_default();
-                    let hint = self.scalars.unset(raw).unwrap_or(hint);
-                    let raw = shown(raw);
-                    self.findings.mistake(
-                        location.clone(),
-                        format!("`{raw}` is not an image reference"),
-                        hint,
-                    );
+                    let hint = self.scalars.unset(raw).or(hint);
+                    let text = format!("`{}` is not an image reference", shown(raw));
+                    self.findings.mistake(location.clone(), Message { text, hint });
                     Held::Bad
                 }
             },

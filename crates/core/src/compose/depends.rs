@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::compose::Request;
 use crate::compose::scalar::Scalars;
 use crate::decode::Field;
+use crate::message::Message;
 use crate::report::{Findings, did_you_mean, shown};
 use crate::yaml::Value;
 
@@ -77,7 +78,7 @@ pub(super) fn check<'n>(
         for (needed, required, at) in needs(&depends, scalars, findings) {
             if !known.contains(&needed.as_str()) {
                 let message = format!("there is no service `{}`", shown(&needed));
-                findings.mistake(at.location, message, did_you_mean(&needed, known));
+                findings.mistake(at.location, Message::new(message).with_hint(did_you_mean(&needed, known)));
             } else if active.all.contains(needed.as_str()) {
                 edges.entry(name).or_default().push(needed);
             } else if required {
@@ -86,7 +87,7 @@ pub(super) fn check<'n>(
                 let Some(profile) = own.first().map(|profile| shown(profile)) else { continue };
                 let hint = format!("set COMPOSE_PROFILES={profile}, or write `required: false` below it");
                 let message = format!("the service `{needed}` is not there: none of its profiles is active");
-                findings.mistake(at.location, message, hint);
+                findings.mistake(at.location, Message::new(message).with_hint(hint));
             }
         }
         locations.insert(*name, depends.location);
@@ -110,7 +111,8 @@ pub(super) fn check<'n>(
             let cycle: Vec<&str> = path[at..].iter().copied().chain([next]).collect();
             if let Some(location) = locations.remove(next) {
                 let message = format!("services need one another in a circle: {}", cycle.join(" -> "));
-                findings.mistake(location, message, "remove one of these dependencies");
+                findings
+                    .mistake(location, Message::new(message).with_hint("remove one of these dependencies"));
             }
             return;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::compose::interpolate::interpolate;
+use crate::message::Message;
 use crate::report::{Findings, Location, Report};
 use crate::vars::{Layered, Vars};
 
@@ -30,9 +31,9 @@ pub fn gather_dotenv(
     let mut known = BTreeMap::new();
     while reader.skip_to_statement() {
         let start = DotenvReader { ..reader };
-        if let Err(StatementError { name, message, hint }) = reader.statement(&mut known, vars) {
+        if let Err(StatementError { name, message }) = reader.statement(&mut known, vars) {
             let location = Location { line: start.line, col: 1, path: name, ..Location::file(file) };
-            findings.mistake(location, message, hint);
+            findings.mistake(location, message);
             reader = start;
             reader.skip_line();
         }
@@ -48,14 +49,13 @@ struct DotenvReader<'t> {
 /// What is wrong with a statement.
 struct StatementError {
     name: String,
-    message: String,
-    hint: String,
+    message: Message,
 }
 
 impl StatementError {
     fn form(name: &str, message: &str) -> Self {
-        let hint = "write NAME=value, one per line".to_owned();
-        Self { name: name.to_owned(), message: message.to_owned(), hint }
+        let message = Message::new(message).with_hint("write NAME=value, one per line");
+        Self { name: name.to_owned(), message }
     }
 }
 
@@ -131,7 +131,7 @@ impl<'t> DotenvReader<'t> {
             let lookup = Layered { upper: vars, lower: known };
             let filled = interpolate(text, &lookup).map(|filled| filled.text);
             let name = name.to_owned();
-            filled.map_err(|fault| StatementError { name, message: fault.to_string(), hint: fault.hint() })
+            filled.map_err(|error| StatementError { name, message: Message::of(&error) })
         };
         let open = || StatementError::form(name, "the quote is not closed");
         match self.rest.chars().next() {

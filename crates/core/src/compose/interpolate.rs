@@ -4,9 +4,12 @@
 //! require a value, `:+` and `+` give an alternative; with the colon an empty value counts as unset. The text may hold
 //! variables itself. `$$` is a dollar sign; a dollar sign before anything else is itself.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::mask::MASK;
+use crate::message::Hint;
 use crate::secret::name_suggests_secret;
 use crate::vars::Vars;
 
@@ -41,14 +44,13 @@ pub enum InterpolationError {
     Deep,
 }
 
-impl InterpolationError {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Template => "`$$` is a dollar sign".to_owned(),
-            Self::Required { name, .. } => format!("set {name} in the environment or in .env"),
-            Self::Deep => "write fewer defaults within defaults".to_owned(),
-        }
+impl Hint for InterpolationError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Template => "`$$` is a dollar sign".into(),
+            Self::Required { name, .. } => format!("set {name} in the environment or in .env").into(),
+            Self::Deep => "write fewer defaults within defaults".into(),
+        })
     }
 }
 

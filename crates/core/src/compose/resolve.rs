@@ -6,6 +6,7 @@ use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Located, Origin, build, task};
 use crate::decode::Field;
+use crate::message::Message;
 use crate::names::ServiceName;
 use crate::report::{Findings, Location, Notice, Report, did_you_mean, shown};
 use crate::spec::{BuildSpec, ServiceSpec};
@@ -26,14 +27,16 @@ pub(super) fn file(
     findings.mistakes.extend_from_slice(&read.mistakes);
     if let Some(location) = request.config.and_then(|config| config.first_entry()) {
         let hint = "architectures come from the Compose file (`build.x-bake.platforms`)";
-        findings.notice(location.clone(), "the entries of `bake` play no part with a Compose file", hint);
+        findings.notice(
+            location.clone(),
+            Message::new("the entries of `bake` play no part with a Compose file").with_hint(hint),
+        );
     }
     for name in request.overrides {
         let message = format!("{name} lies beside it and is not read: override files are not supported yet");
         findings.notice(
-            Location::file(&root.location.file),
-            message,
-            "put what the build needs into one file",
+            Location::file(&root.location.source),
+            Message::new(message).with_hint("put what the build needs into one file"),
         );
     }
     let Some(services) = top_level(root, &mut findings) else {
@@ -54,7 +57,7 @@ pub(super) fn file(
                 "`{name}` is built only in profile `{profile}`: name it with --services, or set COMPOSE_PROFILES={profile}"
             ),
         };
-        findings.mistake(services.location.clone(), "no service here is built", hint);
+        findings.mistake(services.location.clone(), Message::new("no service here is built").with_hint(hint));
     }
     build(built, request.order, &services.location, findings)
 }
@@ -71,18 +74,19 @@ fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>>
             "services" => field.expected("a mapping of services", findings),
             "include" if !field.node.is_null() && !field.clears() => {
                 let hint = "name the included file with --compose, or put its services here";
-                findings.mistake(field.location, "not supported yet", hint);
+                findings.mistake(field.location, Message::new("not supported yet").with_hint(hint));
             }
-            "version" => findings.notice(field.location, "obsolete: not counted", "leave it out"),
+            "version" => findings
+                .notice(field.location, Message::new("obsolete: not counted").with_hint("leave it out")),
             _ if TOP.contains(&key) || key.starts_with("x-") => {}
-            _ => findings.mistake(field.location, "unknown key", did_you_mean(key, TOP)),
+            _ => findings
+                .mistake(field.location, Message::new("unknown key").with_hint(did_you_mean(key, TOP))),
         }
     }
     if services.is_none() && root.get("services").is_none() {
         findings.mistake(
             root.location.clone(),
-            "there is no `services`",
-            "a Compose file names its services there",
+            Message::new("there is no `services`").with_hint("a Compose file names its services there"),
         );
     }
     services
@@ -101,7 +105,7 @@ fn select<'n>(
         let message = format!("there is no service `{}`", shown(name));
         let nearest = crate::report::nearest(name, &known).map(|word| format!("did you mean `{word}`? "));
         let hint = format!("{}known are: {}", nearest.unwrap_or_default(), known.join(", "));
-        findings.mistake(services.location.clone(), message, hint);
+        findings.mistake(services.location.clone(), Message::new(message).with_hint(hint));
     }
     let mut mappings = Vec::new();
     for (name, field) in all {
@@ -111,8 +115,7 @@ fn select<'n>(
             let message = format!("expected a mapping, found {}", field.node.kind());
             findings.mistake(
                 field.location,
-                message,
-                "a service is written as `NAME: { image: .., build: .. }`",
+                Message::new(message).with_hint("a service is written as `NAME: { image: .., build: .. }`"),
             );
         }
     }
@@ -130,7 +133,10 @@ fn select<'n>(
         if field.get("build").is_none_or(|build| build.node.is_null()) {
             if named {
                 let hint = "give it a `build`, or do not name it";
-                findings.mistake(field.location, format!("the service `{name}` has no `build`"), hint);
+                findings.mistake(
+                    field.location,
+                    Message::new(format!("the service `{name}` has no `build`")).with_hint(hint),
+                );
             } else {
                 slips(&field, findings);
             }
@@ -140,8 +146,8 @@ fn select<'n>(
             Ok(name) => selected.push((name, field)),
             Err(_) => findings.mistake(
                 field.location,
-                "not a service's name",
-                "letters, digits, `.`, `_`, `-`; a letter or a digit first",
+                Message::new("not a service's name")
+                    .with_hint("letters, digits, `.`, `_`, `-`; a letter or a digit first"),
             ),
         }
     }
@@ -152,7 +158,7 @@ fn select<'n>(
 fn slips(field: &Field<'_>, findings: &mut Findings) {
     for (key, value) in field.entries() {
         if crate::report::nearest(key, &["build"]) == Some("build") && key != "build" {
-            findings.mistake(value.location, "unknown key", "did you mean `build`?");
+            findings.mistake(value.location, Message::new("unknown key").with_hint("did you mean `build`?"));
         }
     }
 }
@@ -178,8 +184,7 @@ fn tasks(
     }
     let origin = Origin {
         location,
-        arch: Some(request.arch),
-        arch_hint: "",
+        arch: Ok(request.arch),
         key: &|key| match key {
             "kaniko.destination" => ".image".to_owned(),
             "kaniko.dockerfile" => ".build.dockerfile".to_owned(),

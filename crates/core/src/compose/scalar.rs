@@ -4,6 +4,7 @@
 use crate::compose::interpolate::interpolate;
 use crate::config::read_text;
 use crate::decode::Field;
+use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, shown};
 use crate::vars::Vars;
@@ -22,16 +23,16 @@ impl Scalars<'_> {
             Ok(filled) => {
                 for name in filled.unset {
                     let message = format!("the variable {name} is not set: it counts as empty");
-                    findings.notice(field.location.clone(), message, give(&name));
+                    findings.notice(field.location.clone(), Message::new(message).with_hint(give(&name)));
                 }
                 if filled.text.contains('\0') {
-                    findings.mistake(field.location.clone(), "a variable's value holds a NUL byte", "");
+                    findings.mistake(field.location.clone(), "a variable's value holds a NUL byte");
                     return None;
                 }
                 Some(filled.text)
             }
-            Err(fault) => {
-                findings.mistake(field.location.clone(), fault.to_string(), fault.hint());
+            Err(error) => {
+                findings.mistake(field.location.clone(), Message::of(&error));
                 None
             }
         }
@@ -60,7 +61,7 @@ impl Scalars<'_> {
                 } else {
                     format!("`{}`, with its variables put in, is not {expected}", shown(raw))
                 };
-                findings.mistake(field.location.clone(), message, "");
+                findings.mistake(field.location.clone(), message);
                 None
             }
         }
@@ -76,7 +77,10 @@ impl Scalars<'_> {
             _ => Err("true or false".to_owned()),
         })?;
         if old {
-            findings.notice(field.location.clone(), format!("read as {value}"), "write true or false");
+            findings.notice(
+                field.location.clone(),
+                Message::new(format!("read as {value}")).with_hint("write true or false"),
+            );
         }
         Some(value)
     }

@@ -53,7 +53,7 @@ fn report(text: &str) -> String {
 
 fn notices(text: &str) -> String {
     let (_, notices) = ask(text, &[], None).unwrap_or_else(|report| panic!("{report}"));
-    notices.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    notices.iter().map(Notice::rendered).collect::<Vec<_>>().join("\n")
 }
 
 fn archs(tasks: &[TaskSpec]) -> Vec<&'static str> {
@@ -233,7 +233,7 @@ fn override_files_are_not_passed_over_in_silence() {
     };
     let (spec, notices) = file.resolve(&request).unwrap();
     assert_eq!(spec.order, Order::Parallel);
-    assert!(notices[0].message.starts_with("compose.override.yaml lies beside it and is not read"));
+    assert!(notices[0].text.starts_with("compose.override.yaml lies beside it and is not read"));
     assert_eq!(file.services(), ["a"]);
 }
 

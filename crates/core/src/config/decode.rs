@@ -6,12 +6,13 @@ use crate::config::ConfigFile;
 use crate::config::keys::{self, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::values::{
-    Wrong, boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
+    boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
     memory, ttl,
 };
 use crate::decode::{Field, refuse_tags, section};
 use crate::image;
 use crate::kaniko;
+use crate::message::Message;
 use crate::names::{Arch, Platform};
 use crate::report::{Findings, Location, did_you_mean, shown};
 use crate::rules;
@@ -31,7 +32,10 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
     let mut global_location = root.location.clone();
     let mut entries = Vec::new();
     if root.node.is_null() {
-        findings.mistake(root.location.clone(), "the file is empty", "give it `global`, `bake` or both");
+        findings.mistake(
+            root.location.clone(),
+            Message::new("the file is empty").with_hint("give it `global`, `bake` or both"),
+        );
         global = unknown(&root.location);
     } else {
         let elsewhere = |key: &str| {
@@ -57,7 +61,7 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
 fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
     if field.node.is_null() {
         let hint = "remove it, or write `{}` for a task that takes all from `global`";
-        findings.mistake(field.location.clone(), "an entry without anything", hint);
+        findings.mistake(field.location.clone(), Message::new("an entry without anything").with_hint(hint));
         return unknown(&field.location);
     }
     let mut layer = TaskLayer::default();
@@ -148,14 +152,18 @@ fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
 }
 
 /// A single value, or what clears it.
-fn single<T>(field: &Field<'_>, findings: &mut Findings, read: impl Fn(&str) -> Result<T, Wrong>) -> Key<T> {
+fn single<T>(
+    field: &Field<'_>,
+    findings: &mut Findings,
+    read: impl Fn(&str) -> Result<T, Message>,
+) -> Key<T> {
     let value = if field.clears() {
         Held::Cleared
     } else {
         match read_text(field, findings).map(read) {
             Some(Ok(value)) => Held::Set(value),
-            Some(Err((text, hint))) => {
-                findings.mistake(field.location.clone(), text, hint);
+            Some(Err(message)) => {
+                findings.mistake(field.location.clone(), message);
                 Held::Bad
             }
             None => Held::Bad,
@@ -168,7 +176,7 @@ fn single<T>(field: &Field<'_>, findings: &mut Findings, read: impl Fn(&str) -> 
 pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
     let text = field.text(findings)?;
     if text.contains('\0') {
-        findings.mistake(field.location.clone(), "holds a NUL byte", "remove it");
+        findings.mistake(field.location.clone(), Message::new("holds a NUL byte").with_hint("remove it"));
         return None;
     }
     Some(text)
@@ -184,7 +192,7 @@ fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: &mut Findin
                 "aarch64" if words.contains(&"arm64") => "did you mean `arm64`?".to_owned(),
                 _ => did_you_mean(text, &words),
             };
-            (format!("`{}` is not known here", shown(text)), hint)
+            Message::new(format!("`{}` is not known here", shown(text))).with_hint(hint)
         })
     })
 }
@@ -192,30 +200,36 @@ fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: &mut Findin
 /// A map of texts; a name that `refuse` knows a reason against is a mistake.
 fn texts(
     field: &Field<'_>,
-    refuse: impl Fn(&str) -> Option<Wrong>,
+    refuse: impl Fn(&str) -> Option<Message>,
     findings: &mut Findings,
 ) -> MapLayer<String> {
     let mut map = MapLayer { cleared: field.clears(), ..MapLayer::default() };
     match &field.node.value {
         Value::Map(entries) if entries.is_empty() => {
             let hint = "write '' to clear what is inherited";
-            findings.notice(field.location.clone(), "`{}` adds nothing: what is inherited stays", hint);
+            findings.notice(
+                field.location.clone(),
+                Message::new("`{}` adds nothing: what is inherited stays").with_hint(hint),
+            );
         }
         Value::Map(_) => {}
         _ if map.cleared => {}
         _ => {
             findings.mistake(
                 field.location.clone(),
-                format!("expected a mapping, found {}", field.node.kind()),
-                "write `NAME: value`, one per line",
+                Message::new(format!("expected a mapping, found {}", field.node.kind()))
+                    .with_hint("write `NAME: value`, one per line"),
             );
         }
     }
     for (name, value) in field.entries() {
-        if let Some((text, hint)) = refuse(name) {
-            findings.mistake(value.location, text, hint);
+        if let Some(message) = refuse(name) {
+            findings.mistake(value.location, message);
         } else if value.node.is_null() {
-            findings.mistake(value.location, "has no value", "write '' for an empty text");
+            findings.mistake(
+                value.location,
+                Message::new("has no value").with_hint("write '' for an empty text"),
+            );
         } else if let Some(text) = read_text(&value, findings) {
             map.entries.insert(name.to_owned(), (text.to_owned(), value.location));
         }
@@ -239,7 +253,10 @@ fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential
         let Some(login) = credential(&item, findings) else { continue };
         if !seen.insert(login.registry.clone()) {
             let hint = "one login per registry: keep one";
-            findings.mistake(item.location, format!("a second login for {}", login.registry), hint);
+            findings.mistake(
+                item.location,
+                Message::new(format!("a second login for {}", login.registry)).with_hint(hint),
+            );
         }
         logins.push(login);
     }
@@ -252,20 +269,23 @@ fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> 
     let fields = section(field, &known, |_| None, findings)?;
     let [registry, username, password] = known.map(|key| {
         let Some((_, value)) = fields.iter().find(|(name, _)| *name == key) else {
-            findings.mistake(field.location.clone(), format!("`{key}` is missing"), "");
+            findings.mistake(field.location.clone(), format!("`{key}` is missing"));
             return None;
         };
         let text = read_text(value, findings)?;
         if text.is_empty() {
             let hint = "if it comes from a variable, see that it was set where this file was written";
-            findings.mistake(value.location.clone(), "is empty", hint);
+            findings.mistake(value.location.clone(), Message::new("is empty").with_hint(hint));
             return None;
         }
         Some((text, value.location.clone()))
     });
     let (registry, location) = registry?;
     let Some(registry) = image::registry_host(registry) else {
-        findings.mistake(location, format!("`{}` is not a registry", shown(registry)), "HOST or HOST:PORT");
+        findings.mistake(
+            location,
+            Message::new(format!("`{}` is not a registry", shown(registry))).with_hint("HOST or HOST:PORT"),
+        );
         return None;
     };
     let (username, _) = username?;
@@ -284,7 +304,10 @@ fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
                 let Some(path) = read_text(&item, findings) else { continue };
                 if !path.starts_with('/') {
                     let message = "not an absolute path: Kaniko will never meet it";
-                    findings.notice(item.location, message, "write it as it is in the image: /var/cache");
+                    findings.notice(
+                        item.location,
+                        Message::new(message).with_hint("write it as it is in the image: /var/cache"),
+                    );
                 }
                 paths.push(path.to_owned());
             }
@@ -306,9 +329,9 @@ fn verbatim(field: &Field<'_>, findings: &mut Findings) -> Key<String> {
 fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
     let flags = single(field, findings, flags);
     let before = findings.mistakes.len();
-    for (text, hint) in flags.value().into_iter().flatten().filter_map(|flag| kaniko::refuse_extra_flag(flag))
-    {
-        findings.mistake(field.location.clone(), text, hint);
+    let refused = flags.value().into_iter().flatten().filter_map(|flag| kaniko::refuse_extra_flag(flag));
+    for message in refused {
+        findings.mistake(field.location.clone(), message);
     }
     if findings.mistakes.len() > before { Key::new(Held::Bad, field.location.clone()) } else { flags }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::ConfigFile;
 use crate::config::layer::{MapLayer, TaskLayer};
+use crate::message::Message;
 use crate::names::{Arch, ServiceName};
 use crate::plan;
 use crate::report::{Findings, Location, Notice, Report};
@@ -22,8 +23,7 @@ pub(super) fn file(config: ConfigFile, order: Order) -> Result<(BuildSpec, Vec<N
             "set `arch` here or in `global` ({})",
             Location { path: String::new(), ..global_location.clone() }
         );
-        let origin =
-            Origin { location: &location, arch: None, arch_hint: &hint, key: &|key| format!(".{key}") };
+        let origin = Origin { location: &location, arch: Err(&hint), key: &|key| format!(".{key}") };
         tasks.extend(task(&layer, &origin, &mut findings));
         locations.push(Located::new(&layer, location));
     }
@@ -35,10 +35,8 @@ pub(super) fn file(config: ConfigFile, order: Order) -> Result<(BuildSpec, Vec<N
 pub(crate) struct Origin<'a> {
     /// The entry or the service.
     pub(crate) location: &'a Location,
-    /// The architecture where the layers name none.
-    pub(crate) arch: Option<Arch>,
-    /// What to do where there is none at all.
-    pub(crate) arch_hint: &'a str,
+    /// The architecture where the layers name none; or, where there is no such default, the hint that says so.
+    pub(crate) arch: Result<Arch, &'a str>,
     /// A config key as the file's own path, below `location`.
     pub(crate) key: &'a dyn Fn(&str) -> String,
 }
@@ -74,7 +72,7 @@ pub(crate) fn build(
                 Some(Located { location, .. }) if problem.key.is_some() || problem.task.is_some() => location,
                 _ => whole,
             };
-            findings.mistake(location.clone(), problem.text, problem.hint);
+            findings.mistake(location.clone(), problem.message);
         }
     }
     findings.finish(spec)
@@ -84,14 +82,21 @@ pub(crate) fn build(
 /// Keys that were mistakes when they were read take their defaults: the report of those is there already.
 pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findings) -> Option<TaskSpec> {
     let mistakes = findings.mistakes.len();
-    let arch = layer.arch.value().copied().or(origin.arch);
-    if arch.is_none() && !layer.arch.is_bad() {
-        findings.mistake(below(origin, "arch"), "no architecture is named", origin.arch_hint);
-    }
+    let arch = match (layer.arch.value(), origin.arch) {
+        (Some(arch), _) => *arch,
+        (None, Ok(arch)) => arch,
+        (None, Err(hint)) => {
+            if !layer.arch.is_bad() {
+                let message = Message::new("no architecture is named").with_hint(hint);
+                findings.mistake(below(origin, "arch"), message);
+            }
+            Arch::Amd64
+        }
+    };
     let kaniko = &layer.kaniko;
     let spec = TaskSpec {
         platform: layer.platform.value().copied(),
-        arch: arch.unwrap_or(Arch::Amd64),
+        arch,
         cpu_millis: layer.cpu_millis.value().copied(),
         memory_mib: layer.memory_mib.value().copied(),
         env: entries(&layer.env),
@@ -118,7 +123,7 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
         // What has been reported where it is written is not reported again as missing.
         if !rests_on_a_mistake(layer, &spec, broken.key) {
             let at = location_of(layer, broken.key).cloned().unwrap_or_else(|| below(origin, broken.key));
-            findings.mistake(at, broken.text, broken.hint);
+            findings.mistake(at, broken.message);
         }
     }
     notices(layer, &spec, findings);
@@ -153,11 +158,11 @@ fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
     }
     let Some(destination) = layer.kaniko.destination.value() else {
         let message = "is a bare host, and there is no destination to take the path from";
-        findings.mistake(location.clone(), message, "HOST/REPOSITORY");
+        findings.mistake(location.clone(), Message::new(message).with_hint("HOST/REPOSITORY"));
         return None;
     };
     let repo = format!("{text}/{}/cache", destination.repository);
-    findings.notice(location.clone(), format!("is a bare host: completed to {repo}"), "");
+    findings.notice(location.clone(), format!("is a bare host: completed to {repo}"));
     Some(repo)
 }
 
@@ -165,7 +170,8 @@ fn notices(layer: &TaskLayer, spec: &TaskSpec, findings: &mut Findings) {
     for (name, (_, location)) in &layer.kaniko.build_args.entries {
         if name_suggests_secret(name) {
             let message = "a build argument can be read in the image's history";
-            findings.notice(location.clone(), message, "do not pass a secret this way");
+            findings
+                .notice(location.clone(), Message::new(message).with_hint("do not pass a secret this way"));
         }
     }
     if let (Some(platform), Some(location)) =
@@ -173,14 +179,15 @@ fn notices(layer: &TaskLayer, spec: &TaskSpec, findings: &mut Findings) {
         && platform.split('/').nth(1).is_some_and(|arch| arch != spec.arch.as_str())
     {
         let message = format!("the task runs on {}, and its image will say {platform}", spec.arch);
-        findings.notice(location.clone(), message, "leave it out to take it from `arch`");
+        findings
+            .notice(location.clone(), Message::new(message).with_hint("leave it out to take it from `arch`"));
     }
     if let (true, Some(_), Some(location)) =
         (spec.kaniko.cleanup, &spec.post_script, layer.kaniko.cleanup.location())
     {
         let message =
             "Kaniko wipes the container at its end: the post-script finds only what lies below /kaniko";
-        findings.notice(location.clone(), message, "");
+        findings.notice(location.clone(), message);
     }
 }
 

@@ -28,7 +28,7 @@ fn report(text: &str) -> String {
 
 fn notices(text: &str) -> String {
     let (_, notices) = resolve(text).unwrap_or_else(|report| panic!("{report}"));
-    notices.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    notices.iter().map(Notice::rendered).collect::<Vec<_>>().join("\n")
 }
 
 const BASE: &str = "global:\n  arch: amd64\n  kaniko:\n    destination: reg.test/a:1\n";

@@ -2,54 +2,57 @@
 
 use crate::config::{resources, shell_words};
 use crate::image::ImageRef;
+use crate::message::Message;
 use crate::path;
 use crate::report::shown;
 use crate::rules;
 
-/// A text that is wrong, and what to write instead.
-pub(super) type Wrong = (String, String);
-
-pub(super) fn boolean(text: &str) -> Result<bool, Wrong> {
+pub(super) fn boolean(text: &str) -> Result<bool, Message> {
     match text {
         "true" | "True" | "TRUE" => Ok(true),
         "false" | "False" | "FALSE" => Ok(false),
-        _ => Err((format!("`{}` is not true or false", shown(text)), "write true or false".to_owned())),
+        _ => {
+            Err(Message::new(format!("`{}` is not true or false", shown(text)))
+                .with_hint("write true or false"))
+        }
     }
 }
 
-pub(super) fn cpu(text: &str) -> Result<u32, Wrong> {
-    let hint = || "as `0.5`, `2` or `500m`; at most 1024".to_owned();
-    resources::cpu(text).ok_or_else(|| (format!("`{}` is no amount of cpu", shown(text)), hint()))
+pub(super) fn cpu(text: &str) -> Result<u32, Message> {
+    let hint = "as `0.5`, `2` or `500m`; at most 1024";
+    resources::cpu(text)
+        .ok_or_else(|| Message::new(format!("`{}` is no amount of cpu", shown(text))).with_hint(hint))
 }
 
-pub(super) fn memory(text: &str) -> Result<u32, Wrong> {
-    let hint = || "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T".to_owned();
-    resources::memory(text).ok_or_else(|| (format!("`{}` is no amount of memory", shown(text)), hint()))
+pub(super) fn memory(text: &str) -> Result<u32, Message> {
+    let hint = "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T";
+    resources::memory(text)
+        .ok_or_else(|| Message::new(format!("`{}` is no amount of memory", shown(text))).with_hint(hint))
 }
 
-pub(super) fn ttl(text: &str) -> Result<u64, Wrong> {
-    let hint = || "as `24h`, `90m` or `1h30m`; a day is 24h".to_owned();
+pub(super) fn ttl(text: &str) -> Result<u64, Message> {
+    let hint = "as `24h`, `90m` or `1h30m`; a day is 24h";
     let read = resources::duration(text).map(|ttl| ttl.as_secs());
-    read.ok_or_else(|| (format!("`{}` is no duration", shown(text)), hint()))
+    read.ok_or_else(|| Message::new(format!("`{}` is no duration", shown(text))).with_hint(hint))
 }
 
 /// A bare host is completed once the destination is known.
-pub(super) fn cache_repo(text: &str) -> Result<String, Wrong> {
+pub(super) fn cache_repo(text: &str) -> Result<String, Message> {
     let text = text.strip_suffix('/').unwrap_or(text);
     let wrong = if rules::is_bare_host(text) { None } else { rules::cache_repo(text) };
     wrong.map_or_else(|| Ok(text.to_owned()), Err)
 }
 
-pub(super) fn inner_path(text: &str) -> Result<String, Wrong> {
+pub(super) fn inner_path(text: &str) -> Result<String, Message> {
     rules::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
 }
 
-pub(super) fn dockerfile(text: &str) -> Result<String, Wrong> {
+pub(super) fn dockerfile(text: &str) -> Result<String, Message> {
     rules::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
 }
 
 /// An image reference to push to, with the reason where it is none.
-pub(crate) fn destination(text: &str) -> Result<ImageRef, Wrong> {
+pub(crate) fn destination(text: &str) -> Result<ImageRef, Message> {
     text.parse().map_err(|_| {
         let hint = if text.contains("://") {
             "leave out the scheme: REGISTRY/REPOSITORY:TAG"
@@ -64,23 +67,25 @@ pub(crate) fn destination(text: &str) -> Result<ImageRef, Wrong> {
         } else {
             "REGISTRY/REPOSITORY:TAG"
         };
-        (format!("`{}` is not an image reference", shown(text)), hint.to_owned())
+        Message::new(format!("`{}` is not an image reference", shown(text))).with_hint(hint)
     })
 }
 
-pub(super) fn custom_platform(text: &str) -> Result<String, Wrong> {
+pub(super) fn custom_platform(text: &str) -> Result<String, Message> {
     rules::custom_platform(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
-pub(super) fn kaniko_dir(text: &str) -> Result<String, Wrong> {
+pub(super) fn kaniko_dir(text: &str) -> Result<String, Message> {
     rules::kaniko_dir(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
-pub(super) fn flags(text: &str) -> Result<Vec<String>, Wrong> {
+pub(super) fn flags(text: &str) -> Result<Vec<String>, Message> {
     let flags =
-        shell_words::split(text).map_err(|open| (open.to_owned(), "close it, or escape it".to_owned()))?;
+        shell_words::split(text).map_err(|open| Message::new(open).with_hint("close it, or escape it"))?;
     match flags.first().filter(|first| !first.starts_with('-')) {
-        Some(first) => Err((format!("`{}` is no flag", shown(first)), "flags begin with `--`".to_owned())),
+        Some(first) => {
+            Err(Message::new(format!("`{}` is no flag", shown(first))).with_hint("flags begin with `--`"))
+        }
         None => Ok(flags),
     }
 }

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::report::Mistake;
 
 /// The tree in one line: quoted texts in quotes.
 fn draw(node: &Node) -> String {
@@ -22,7 +23,7 @@ fn draw(node: &Node) -> String {
 fn read(text: &str) -> (Option<String>, Vec<String>) {
     let mut findings = Findings::default();
     let tree = parse("f", text, &mut findings);
-    (tree.as_ref().map(draw), findings.mistakes.iter().map(ToString::to_string).collect())
+    (tree.as_ref().map(draw), findings.mistakes.iter().map(Mistake::rendered).collect())
 }
 
 fn good(text: &str) -> String {

@@ -8,6 +8,7 @@ use bakery_core::limits;
 use bakery_core::message::{Message, rendered};
 use bakery_core::names::{BuildId, Platform};
 use bakery_core::plan::{BuildPlan, PlannedTask, plan};
+use bakery_core::report::{Location, Mistake};
 use bakery_core::rules;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::log::Cursor;
@@ -153,11 +154,10 @@ impl Shared {
 fn check_spec(request: &SubmitBuild) -> Result<BuildPlan, SubmitError> {
     let mut errors = Vec::new();
     for service in &request.spec.services {
-        let name = service.name.as_ref().map(|name| format!("service {name}: ")).unwrap_or_default();
-        for (index, task) in service.tasks.iter().enumerate() {
-            for broken in rules::task(task) {
-                let rules::Broken { key, text, hint } = broken;
-                errors.push(format!("{name}entry {}: {key}: {text} (hint: {hint})", index + 1));
+        for (entry, task) in service.tasks.iter().enumerate() {
+            for rules::Broken { key, message } in rules::task(task) {
+                let location = Location::in_build(service.name.as_ref(), Some(entry), Some(key));
+                errors.push(Mistake::new(location, message).message().rendered());
             }
         }
     }
@@ -166,7 +166,10 @@ fn check_spec(request: &SubmitBuild) -> Result<BuildPlan, SubmitError> {
         // What a plan misses of such a spec is among the broken rules already, in more words.
         return Err(SubmitError::BadSpec(errors));
     }
-    planned.map_err(|problems| SubmitError::BadSpec(problems.iter().map(ToString::to_string).collect()))
+    planned.map_err(|problems| {
+        let rendered = |problem| Mistake::from(problem).message().rendered();
+        SubmitError::BadSpec(problems.into_iter().map(rendered).collect())
+    })
 }
 
 fn internal(error: LedgerError) -> SubmitError {

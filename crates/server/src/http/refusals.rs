@@ -1,6 +1,6 @@
 //! What each room's errors are to the sender of a request: the one map, and it has no `_`.
 
-use bakery_core::report::Report;
+use bakery_core::report::{Mistake, Report};
 
 use super::body::BodyError;
 use super::problem::{Kind, Refusal};
@@ -102,7 +102,7 @@ impl From<ContextError> for Refusal {
 /// Every mistake of a file, each at its place.
 impl From<Report> for Refusal {
     fn from(report: Report) -> Self {
-        let errors: Vec<_> = report.mistakes.iter().map(ToString::to_string).collect();
+        let errors: Vec<_> = report.mistakes.iter().map(Mistake::rendered).collect();
         let count = errors.len();
         let detail = format!("the config has {count} mistake{}", if count == 1 { "" } else { "s" });
         Self::new(Kind::BadSpec, detail).errors(errors)

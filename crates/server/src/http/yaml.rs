@@ -3,6 +3,7 @@
 use bakery_core::config;
 use bakery_core::image::Digest;
 use bakery_core::limits;
+use bakery_core::report::Notice;
 use bakery_core::spec::Order;
 use bakery_core::wire::build::SubmitBuild;
 use bakery_core::wire::context::{ContextLocation, ContextRef, object_key};
@@ -33,7 +34,7 @@ pub(super) async fn read(
     // As long as a large file takes to read, an async thread would serve nobody else.
     let read = tokio::task::spawn_blocking(work).await.map_err(|panic| Refusal::internal(&panic))?;
     let (spec, notices) = read?;
-    let notices = notices.iter().map(ToString::to_string).collect();
+    let notices = notices.iter().map(Notice::rendered).collect();
     Ok((SubmitBuild { spec, context, idempotency_key }, notices))
 }
 

@@ -45,8 +45,8 @@ impl VarReader<'_> {
             Ok(pods) => return Some(pods),
             Err(mistakes) => {
                 for mistake in mistakes {
-                    let hint = if mistake.hint.is_empty() { "see docs/kubernetes.md" } else { &mistake.hint };
-                    self.mistake(POD_FILE, &format!("{}: {}", mistake.location, mistake.message), hint);
+                    let hint = mistake.hint.as_deref().unwrap_or("see docs/kubernetes.md");
+                    self.mistake(POD_FILE, &mistake.to_string(), hint);
                 }
             }
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bakery_core::decode::{Field, refuse_tags, section};
+use bakery_core::message::Message;
 use bakery_core::report::{Findings, Mistake};
 use bakery_core::yaml;
 use k8s_openapi::api::core::v1::{
@@ -97,7 +98,8 @@ fn volume(field: &Field<'_>, findings: &mut Findings) -> Option<Volume> {
         // An unknown key has been said already.
         if field.entries().len() != 1 {
             let text = "expected one of `emptyDir` and `ephemeral`";
-            findings.mistake(field.location.clone(), text, "for example `emptyDir: {}`");
+            findings
+                .mistake(field.location.clone(), Message::new(text).with_hint("for example `emptyDir: {}`"));
         }
         return None;
     };
@@ -119,8 +121,7 @@ fn volume(field: &Field<'_>, findings: &mut Findings) -> Option<Volume> {
     let Some(storage) = storage else {
         findings.mistake(
             value.location.clone(),
-            "has no `storage`",
-            "say how large the volume is: `storage: 50Gi`",
+            Message::new("has no `storage`").with_hint("say how large the volume is: `storage: 50Gi`"),
         );
         return None;
     };
@@ -149,7 +150,7 @@ mod tests {
 
     fn said(text: &str) -> Vec<String> {
         let mistakes = PodSettings::read("pods.yaml", text).expect_err("a mistake");
-        mistakes.iter().map(ToString::to_string).collect()
+        mistakes.iter().map(Mistake::rendered).collect()
     }
 
     #[test]

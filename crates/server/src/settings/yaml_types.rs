@@ -1,6 +1,7 @@
 //! From the located tree to Kubernetes' own types, with every mistake at its location.
 
 use bakery_core::decode::Field;
+use bakery_core::message::Message;
 use bakery_core::report::Findings;
 use bakery_core::yaml::{Node, Value};
 use serde::Serialize;
@@ -28,7 +29,7 @@ pub(super) fn typed<T: DeserializeOwned + Serialize>(
             } else {
                 "Kubernetes' API reference tells what belongs here"
             };
-            findings.mistake(at.location, why, hint);
+            findings.mistake(at.location, Message::new(why).with_hint(hint));
             return None;
         }
     };
@@ -58,8 +59,7 @@ pub(super) fn quantity(field: &Field<'_>, findings: &mut Findings) -> Option<Str
     }
     findings.mistake(
         field.location.clone(),
-        format!("`{text}` is not a Kubernetes quantity"),
-        "for example 20Gi",
+        Message::new(format!("`{text}` is not a Kubernetes quantity")).with_hint("for example 20Gi"),
     );
     None
 }
@@ -113,7 +113,10 @@ fn unknown(field: &Field<'_>, given: &serde_json::Value, taken: &serde_json::Val
                     (Some(given), Some(taken)) => unknown(&below, given, taken, findings),
                     (Some(given), None) if !given.is_null() => {
                         let hint = "Kubernetes' API reference lists the keys; mind their spelling";
-                        findings.mistake(below.location, "Kubernetes knows no such key here", hint);
+                        findings.mistake(
+                            below.location,
+                            Message::new("Kubernetes knows no such key here").with_hint(hint),
+                        );
                     }
                     _ => {}
                 }

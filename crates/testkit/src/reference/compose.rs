@@ -29,8 +29,7 @@ fn row(name: &str, fate: Fate) -> [String; 3] {
     let (word, what) = match fate {
         Fate::Taken(becomes) => ("taken", becomes.to_owned()),
         Fate::Refused { message, hint } => ("refused", format!("{message}: {hint}")),
-        Fate::Ignored("") => ("ignored", "-".to_owned()),
-        Fate::Ignored(hint) => ("ignored", hint.to_owned()),
+        Fate::Ignored { hint } => ("ignored", hint.unwrap_or("-").to_owned()),
     };
     [code(name), word.to_owned(), what]
 }

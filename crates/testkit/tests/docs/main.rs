@@ -73,7 +73,7 @@ impl Docs {
         let mut findings = Findings::default();
         let tree = yaml::parse(&block.page, &block.text, &mut findings);
         let said =
-            |mistakes: &[Mistake]| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            |mistakes: &[Mistake]| mistakes.iter().map(Mistake::rendered).collect::<Vec<_>>().join("\n");
         let tree = tree.with_context(|| said(&findings.mistakes))?;
         let keys: BTreeSet<&str> = match &tree.value {
             Value::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
