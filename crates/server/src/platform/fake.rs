@@ -16,7 +16,7 @@ use super::{Availability, Exit, LaunchError, LaunchOrder, Launcher, Observation}
 
 /// What a launch does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Script {
+pub enum LaunchScript {
     /// Starts the container and says so; what happens when nothing is scripted.
     Start,
     /// Starts nothing and says why.
@@ -30,10 +30,10 @@ pub enum Script {
 /// A launcher whose containers are entries of a map. Clones are handles to the same platform.
 #[derive(Clone)]
 pub struct FakePlatform {
-    inner: Arc<Inner>,
+    inner: Arc<FakeState>,
 }
 
-struct Inner {
+struct FakeState {
     archs: BTreeSet<Arch>,
     state: Mutex<State>,
     released: watch::Sender<u64>,
@@ -44,7 +44,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    scripts: VecDeque<Script>,
+    scripts: VecDeque<LaunchScript>,
     stop_failures: VecDeque<LaunchError>,
     /// How many of the next calls panic.
     stop_panics: usize,
@@ -81,7 +81,7 @@ impl FakePlatform {
     /// A platform that runs these architectures.
     pub fn new(archs: impl IntoIterator<Item = Arch>) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(FakeState {
                 archs: archs.into_iter().collect(),
                 state: Mutex::default(),
                 released: watch::Sender::new(0),
@@ -93,7 +93,7 @@ impl FakePlatform {
     }
 
     /// What the next launch does that has no script yet; scripts are used up one by one.
-    pub fn script(&self, script: Script) {
+    pub fn script(&self, script: LaunchScript) {
         self.state().scripts.push_back(script);
     }
 
@@ -241,17 +241,17 @@ impl Launcher for FakePlatform {
         let script = {
             let mut state = self.state();
             state.launches.push(order.clone());
-            state.scripts.pop_front().unwrap_or(Script::Start)
+            state.scripts.pop_front().unwrap_or(LaunchScript::Start)
         };
         self.inner.launched.send_modify(|count| *count += 1);
         match script {
-            Script::Start => self.start(order.run),
-            Script::Fail(error) => return Err(error),
-            Script::LoseAnswer(error) => {
+            LaunchScript::Start => self.start(order.run),
+            LaunchScript::Fail(error) => return Err(error),
+            LaunchScript::LoseAnswer(error) => {
                 self.start(order.run);
                 return Err(error);
             }
-            Script::Hang => {
+            LaunchScript::Hang => {
                 let _ = released.changed().await;
                 self.start(order.run);
             }

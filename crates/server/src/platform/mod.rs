@@ -21,8 +21,8 @@ mod exit;
 pub mod fake;
 pub mod k8s;
 mod labels;
-mod runs;
-mod telling;
+mod observation_stream;
+mod run_registry;
 
 /// One container to start. The same run always means the same order, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,17 +24,10 @@ const REPEATED: &[Repeated] = &[
     Repeated { krate: "core", name: "Place", reason: "being renamed" },
     Repeated { krate: "core", name: "Reader", reason: "being renamed" },
     Repeated { krate: "core", name: "Wrong", reason: "being renamed" },
-    Repeated { krate: "server", name: "Batch", reason: "being renamed" },
-    Repeated { krate: "server", name: "Core", reason: "being renamed" },
-    Repeated { krate: "server", name: "Entry", reason: "being renamed" },
     Repeated { krate: "server", name: "Found", reason: "being renamed" },
-    Repeated { krate: "server", name: "House", reason: "being renamed" },
     Repeated { krate: "server", name: "Inner", reason: "being renamed" },
     Repeated { krate: "server", name: "Place", reason: "being renamed" },
-    Repeated { krate: "server", name: "Refused", reason: "being renamed" },
     Repeated { krate: "server", name: "Shared", reason: "being renamed" },
-    Repeated { krate: "server", name: "Standing", reason: "being renamed" },
-    Repeated { krate: "server", name: "Watch", reason: "being renamed" },
     Repeated { krate: "server", name: "World", reason: "being renamed" },
 ];
 

@@ -6,7 +6,7 @@ use bakery_core::wire::log::{BlockHeader, Level, Source};
 use bytes::Bytes;
 
 use super::*;
-use crate::platform::fake::Script;
+use crate::platform::fake::LaunchScript;
 use crate::platform::{LaunchError, LaunchOrder};
 
 /// The log tells of one end, and of each phase of a task once and in order.
@@ -29,7 +29,7 @@ async fn assert_told_once(server: &ServerLife<'_>, build: BuildId) {
 #[test]
 fn a_launch_that_was_not_answered_is_made_again_byte_for_byte() {
     let world = BuildsWorld::new();
-    world.platform.script(Script::Hang);
+    world.platform.script(LaunchScript::Hang);
     let build = world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;

@@ -4,7 +4,7 @@ use bakery_core::wire::build::TaskPhase::{Baked, Launching, Planned, Running};
 use bakery_core::wire::build::Verdict;
 
 use super::*;
-use crate::platform::fake::Script;
+use crate::platform::fake::LaunchScript;
 use crate::platform::{Exit, LaunchError};
 
 fn no_capacity() -> LaunchError {
@@ -19,7 +19,7 @@ fn task_of(view: &BuildView) -> (u8, TaskPhase, Option<Reason>) {
 #[test]
 fn a_launch_without_capacity_is_tried_once_more() {
     let world = BuildsWorld::new();
-    world.platform.script(Script::Fail(no_capacity()));
+    world.platform.script(LaunchScript::Fail(no_capacity()));
     world.life(async |server| {
         let build = server.submit(single()).await;
         server.bake(run(build, 0, 2)).await;
@@ -33,8 +33,8 @@ fn a_launch_without_capacity_is_tried_once_more() {
 #[test]
 fn two_launches_without_capacity_are_the_end() {
     let world = BuildsWorld::new();
-    world.platform.script(Script::Fail(no_capacity()));
-    world.platform.script(Script::Fail(no_capacity()));
+    world.platform.script(LaunchScript::Fail(no_capacity()));
+    world.platform.script(LaunchScript::Fail(no_capacity()));
     world.life(async |server| {
         let build = server.submit(single()).await;
         let view = server.ended(build).await;
@@ -48,7 +48,7 @@ fn two_launches_without_capacity_are_the_end() {
 fn a_launch_that_is_refused_for_good_is_not_tried_again() {
     let world = BuildsWorld::new();
     let refused = LaunchError { retryable: false, reason: Reason::LaunchRefused, message: "no".into() };
-    world.platform.script(Script::Fail(refused));
+    world.platform.script(LaunchScript::Fail(refused));
     world.life(async |server| {
         let build = server.submit(single()).await;
         let view = server.ended(build).await;
@@ -61,7 +61,7 @@ fn a_lost_answer_never_makes_two_containers_live() {
     let world = BuildsWorld::new();
     let lost =
         LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message: "timeout".into() };
-    world.platform.script(Script::LoseAnswer(lost));
+    world.platform.script(LaunchScript::LoseAnswer(lost));
     world.platform.script_stop(no_capacity());
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -141,7 +141,7 @@ fn a_failed_launch_that_cannot_be_stopped_ends_by_its_own_reason() {
     let mut world = BuildsWorld::new();
     world.settings.task_timeout = Duration::from_millis(50);
     world.settings.provision_timeout = Duration::from_millis(80);
-    world.platform.script(Script::Fail(no_capacity()));
+    world.platform.script(LaunchScript::Fail(no_capacity()));
     for _ in 0..200 {
         world.platform.script_stop(no_capacity());
     }

@@ -1,4 +1,4 @@
-//! Finding the engine, and what is asked of it more than once.
+//! Finding the engine, and the calls that several files make.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ pub struct Engine {
     pub arch: Arch,
     /// Its cpus.
     pub cpus: u32,
-    /// Its version, as it says.
+    /// Its version, as it reports it.
     pub version: String,
 }
 
@@ -55,7 +55,7 @@ impl Engine {
     pub async fn find(vars: &dyn Vars) -> Result<Self, DockerError> {
         if let Some(host) = vars.setting("DOCKER_HOST") {
             return Self::connect(&host).await.map_err(|why| DockerError {
-                // The client's own words may quote the address.
+                // The client's own text may quote the address.
                 text: without_login(&format!("DOCKER_HOST is {host}, but no engine answers there: {why}")),
                 hint: "start it, or unset DOCKER_HOST; unix:// and tcp:// (without TLS) are understood"
                     .to_owned(),
@@ -79,9 +79,9 @@ impl Engine {
     }
 
     async fn connect(host: &str) -> Result<Self, String> {
-        let docker = Docker::connect_with_host(host).map_err(|error| say(&error))?;
-        let docker = docker.negotiate_version().await.map_err(|error| say(&error))?;
-        let info = docker.info().await.map_err(|error| say(&error))?;
+        let docker = Docker::connect_with_host(host).map_err(|error| bare_text(&error))?;
+        let docker = docker.negotiate_version().await.map_err(|error| bare_text(&error))?;
+        let info = docker.info().await.map_err(|error| bare_text(&error))?;
         if info.os_type.as_deref().is_some_and(|os| os != "linux") {
             return Err("it runs no Linux containers".to_owned());
         }
@@ -98,19 +98,19 @@ impl Engine {
         })
     }
 
-    /// The installation's own bridge, made if it is not there: one that containers kept alive, or that a killed server
-    /// left, is adopted. The engine chooses the subnet.
+    /// The name and the gateway of the installation's own bridge network, which is created if it is not there: one that
+    /// containers kept alive, or that a killed server left, is adopted. The engine chooses the subnet.
     pub(super) async fn bridge(&self, installation: &str) -> Result<(String, IpAddr), DockerError> {
         let name = network_name(installation);
-        let trouble = |doing: &str, error: &Error| DockerError {
-            text: format!("{doing} the network {name}: {}", self.words(error)),
+        let failed = |doing: &str, error: &Error| DockerError {
+            text: format!("{doing} the network {name}: {}", self.text_of(error)),
             hint: "`docker network ls` shows what is there; remove networks that nobody uses".to_owned(),
         };
         let filters = HashMap::from([("label", vec![labels::selector(installation)])]);
         let filters: HashMap<String, Vec<String>> =
             filters.into_iter().map(|(key, values)| (key.to_owned(), values)).collect();
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let found = self.docker.list_networks(Some(options)).await.map_err(|e| trouble("listing", &e))?;
+        let found = self.docker.list_networks(Some(options)).await.map_err(|e| failed("listing", &e))?;
         if !found.iter().any(|network| network.name.as_deref() == Some(&name)) {
             let request = NetworkCreateRequest {
                 name: name.clone(),
@@ -120,13 +120,13 @@ impl Engine {
             };
             match self.docker.create_network(request).await {
                 Ok(_) => tracing::info!(network = name, "the agents' bridge was made"),
-                // Somebody was faster; what is there is looked at below.
+                // Somebody was faster; the network is inspected below.
                 Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
-                Err(error) => return Err(trouble("making", &error)),
+                Err(error) => return Err(failed("making", &error)),
             }
         }
         let network = self.docker.inspect_network(&name, None::<InspectNetworkOptions>).await;
-        let network = network.map_err(|e| trouble("looking at", &e))?;
+        let network = network.map_err(|e| failed("looking at", &e))?;
         let gateway = gateway_of(&network).ok_or_else(|| DockerError {
             text: format!("the engine at {}: the network {name} has no IPv4 gateway", self.host),
             hint: format!("`docker network rm {name}` lets it be made anew"),
@@ -134,20 +134,20 @@ impl Engine {
         Ok((name, gateway))
     }
 
-    /// An error of this engine, or on the way to it.
-    pub(super) fn words(&self, error: &Error) -> String {
-        let said = say(error);
+    /// The text of an error of this engine, or on the way to it.
+    pub(super) fn text_of(&self, error: &Error) -> String {
+        let text = bare_text(error);
         if unanswered(error) {
-            format!("the Docker engine at {} does not answer ({said})", self.host)
+            format!("the Docker engine at {} does not answer ({text})", self.host)
         } else {
-            said
+            text
         }
     }
 
-    /// What an error means for a launch.
-    pub(super) fn trouble(&self, doing: &str, error: &Error) -> LaunchError {
-        let said = self.words(error);
-        let has = |words: &str| said.contains(words);
+    /// The launch error that an error of the engine stands for. `doing` says what was tried.
+    pub(super) fn launch_error(&self, doing: &str, error: &Error) -> LaunchError {
+        let text = self.text_of(error);
+        let has = |part: &str| text.contains(part);
         let (reason, retryable) = match error {
             _ if has("exec format error") => (Reason::NoSuchArch, false),
             _ if has("no space left on device") => (Reason::DiskFull, false),
@@ -157,10 +157,10 @@ impl Engine {
         };
         let hint =
             unanswered(error).then(|| "start the engine again; the server finds it by itself".to_owned());
-        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {said}"), hint } }
+        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {text}"), hint } }
     }
 
-    /// Removes a container, alive or not. Success where it is not there.
+    /// Removes a container, running or not. Succeeds where it is not there.
     pub(super) async fn remove(&self, name: &str) -> Result<(), Error> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.docker.remove_container(name, Some(options)).await {
@@ -175,7 +175,7 @@ fn without_login(text: &str) -> String {
     mask::text(text, Form::Plain)
 }
 
-/// The sockets that are looked at where `DOCKER_HOST` is not set.
+/// The sockets that are tried where `DOCKER_HOST` is not set.
 fn sockets(vars: &dyn Vars) -> Vec<String> {
     let rootless = vars.setting("XDG_RUNTIME_DIR").map(|folder| format!("{folder}/podman/podman.sock"));
     ["/var/run/docker.sock", "/run/podman/podman.sock"]
@@ -185,7 +185,7 @@ fn sockets(vars: &dyn Vars) -> Vec<String> {
         .collect()
 }
 
-/// Two servers on one engine have a bridge each.
+/// The name of the bridge: two servers on one engine have one each.
 fn network_name(installation: &str) -> String {
     let short: String = installation.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
     format!("bakery-{short}")
@@ -217,8 +217,8 @@ pub(super) fn unanswered(error: &Error) -> bool {
     )
 }
 
-/// An error without the client's own framing.
-pub(super) fn say(error: &Error) -> String {
+/// The text of an error without the client's own framing.
+pub(super) fn bare_text(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         Error::DockerStreamError { error } => error.trim().to_owned(),
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     impl Engine {
-        /// One that nobody has asked whether it is there.
+        /// An engine that was not asked whether it answers.
         pub(in super::super) fn unasked(host: &str) -> Self {
             let docker = Docker::connect_with_host(host).unwrap();
             Self { docker, host: host.to_owned(), arch: Arch::Amd64, cpus: 1, version: String::new() }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_an_engine_every_place_is_named() {
+    async fn without_an_engine_every_socket_that_was_tried_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().display().to_string();
         let named = BTreeMap::from([("DOCKER_HOST".to_owned(), format!("unix://{folder}/none.sock"))]);
@@ -274,20 +274,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_that_has_gone_is_named_and_the_clients_framing_is_not() {
+    async fn an_engine_that_has_gone_is_named_without_the_clients_framing() {
         let engine = Engine::unasked("tcp://127.0.0.1:1");
         let gone = engine.docker.info().await.unwrap_err();
-        let error = engine.trouble("looking for the container bk-1", &gone);
-        let said = "looking for the container bk-1: the Docker engine at tcp://127.0.0.1:1 does not answer (Connection refused";
-        assert!(error.message.text.starts_with(said), "{error}");
+        let error = engine.launch_error("looking for the container bk-1", &gone);
+        let text = "looking for the container bk-1: the Docker engine at tcp://127.0.0.1:1 does not answer (Connection refused";
+        assert!(error.message.text.starts_with(text), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.starts_with("start the engine")), "{error:?}");
         assert_eq!((error.reason, error.retryable), (Reason::PlatformUnreachable, true));
         let refused = Error::DockerResponseServerError { status_code: 400, message: "no\n".to_owned() };
-        assert_eq!(engine.trouble("asking", &refused).message, "asking: no".into());
+        assert_eq!(engine.launch_error("asking", &refused).message, "asking: no".into());
     }
 
     #[test]
-    fn a_gateway_is_read_or_reckoned() {
+    fn a_gateway_is_read_or_derived_from_the_subnet() {
         let network = |subnet: &str, gateway: Option<&str>| NetworkInspect {
             ipam: Some(Ipam {
                 config: Some(vec![IpamConfig {

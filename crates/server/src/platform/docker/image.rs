@@ -1,4 +1,4 @@
-//! The agent image of each architecture: where it is, and getting it.
+//! The agent image of each architecture: finding and pulling it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::Mutex;
 
 use super::super::LaunchError;
-use super::engine::{Engine, say, unanswered};
+use super::engine::{Engine, bare_text, unanswered};
 use super::order::arch_of;
 
 /// How long a start waits for the registry's answer.
@@ -24,17 +24,17 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// The address under which engines look for a login to Docker Hub.
 const DOCKER_HUB_LOGIN: &str = "https://index.docker.io/v1/";
 
-/// The agent's images as they were found at start.
+/// The agent images as they were found at start.
 #[derive(Debug)]
 pub(super) struct AgentImages {
-    sources: BTreeMap<Arch, Source>,
-    /// Why an architecture that was wanted has no image.
+    found: BTreeMap<Arch, AgentImage>,
+    /// Why there is no image for an architecture that was wanted.
     missing: BTreeMap<Arch, String>,
     login: Option<Credential>,
 }
 
 #[derive(Debug)]
-struct Source {
+struct AgentImage {
     image: ImageRef,
     /// Held while the image is looked up or pulled: one pull at a time for one architecture, others go on.
     pulling: Mutex<()>,
@@ -76,49 +76,49 @@ impl AgentImages {
                 }
             }
         }
-        let source = |image| Source { image, pulling: Mutex::new(()) };
-        let sources = found.into_iter().map(|(arch, image)| (arch, source(image))).collect();
-        Self { sources, missing, login }
+        let agent_image = |image| AgentImage { image, pulling: Mutex::new(()) };
+        let found = found.into_iter().map(|(arch, image)| (arch, agent_image(image))).collect();
+        Self { found, missing, login }
     }
 
-    /// Whether there is an image to try.
+    /// Whether there is an image for the architecture.
     pub(super) fn has(&self, arch: Arch) -> bool {
-        self.sources.contains_key(&arch)
+        self.found.contains_key(&arch)
     }
 
-    /// Why there is none.
+    /// Why there is no image for a wanted architecture.
     pub(super) fn why_missing(&self, arch: Arch) -> Option<&str> {
         self.missing.get(&arch).map(String::as_str)
     }
 
-    /// The image's name in the engine, after it has been pulled if need be; `say` hears of a pull.
+    /// The image's name in the engine, after it was pulled if need be; `report` receives a message before a pull.
     pub(super) async fn ready(
         &self,
         engine: &Engine,
         arch: Arch,
-        say: impl Fn(String) + Send,
+        report: impl Fn(String) + Send,
     ) -> Result<String, LaunchError> {
         let refuse =
             |text: String| LaunchError { retryable: false, reason: Reason::NoSuchArch, message: text.into() };
-        let Some(source) = self.sources.get(&arch) else {
+        let Some(agent_image) = self.found.get(&arch) else {
             return Err(refuse(format!("no agent image for linux/{arch}")));
         };
-        let name = source.image.to_string();
-        let _one = source.pulling.lock().await;
+        let name = agent_image.image.to_string();
+        let _one = agent_image.pulling.lock().await;
         match local(engine, &name).await {
             Ok(Some(has)) if has == arch => return Ok(name),
             Ok(_) => {}
-            Err(error) => return Err(engine.trouble("looking for the agent image", &error)),
+            Err(error) => return Err(engine.launch_error("looking for the agent image", &error)),
         }
-        say(format!("pulling the agent image {name} for linux/{arch}"));
-        pull(engine, &source.image, arch, self.login.as_ref()).await?;
+        report(format!("pulling the agent image {name} for linux/{arch}"));
+        pull(engine, &agent_image.image, arch, self.login.as_ref()).await?;
         match local(engine, &name).await {
             Ok(Some(has)) if has == arch => Ok(name),
             Ok(Some(has)) => {
                 Err(refuse(format!("the agent image {name} is for linux/{has}, not linux/{arch}")))
             }
             Ok(None) => Err(refused(&name, "it was pulled, but the engine does not have it")),
-            Err(error) => Err(engine.trouble("looking for the agent image", &error)),
+            Err(error) => Err(engine.launch_error("looking for the agent image", &error)),
         }
     }
 }
@@ -165,21 +165,21 @@ async fn pull(
     let mut progress = std::pin::pin!(engine.docker.create_image(Some(options), None, credentials));
     while let Some(step) = progress.next().await {
         step.map_err(|error| {
-            // An engine that has gone says nothing of the image.
+            // That the engine is gone says nothing about the image.
             if unanswered(&error) {
-                engine.trouble("pulling the agent image", &error)
+                engine.launch_error("pulling the agent image", &error)
             } else {
-                refused(&image.to_string(), &say(&error))
+                refused(&image.to_string(), &bare_text(&error))
             }
         })?;
     }
     Ok(())
 }
 
-/// A login in the engine's words; docker's tools keep an identity token under the user name `<token>`.
+/// A login as the engine takes it; docker's tools keep an identity token under the user name `<token>`.
 fn engine_login(login: &Credential) -> DockerCredentials {
     let secret = Some(login.password.expose().to_owned());
-    // Engines know Docker Hub's logins by this name alone.
+    // Engines accept Docker Hub's logins under this name alone.
     let hub = login.registry == DOCKER_HUB;
     let serveraddress = Some(if hub { DOCKER_HUB_LOGIN.to_owned() } else { login.registry.clone() });
     if login.username == "<token>" {
@@ -200,12 +200,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engines_are_told_of_docker_hub_by_the_name_they_know() {
-        let told = |registry: &str| {
+    fn a_login_to_docker_hub_has_the_address_that_engines_expect() {
+        let address = |registry: &str| {
             let (registry, username) = (registry.to_owned(), "me".to_owned());
             engine_login(&Credential { registry, username, password: "crumbs".into() }).serveraddress
         };
-        assert_eq!(told("docker.io").as_deref(), Some("https://index.docker.io/v1/"));
-        assert_eq!(told("reg.test:5000").as_deref(), Some("reg.test:5000"));
+        assert_eq!(address("docker.io").as_deref(), Some("https://index.docker.io/v1/"));
+        assert_eq!(address("reg.test:5000").as_deref(), Some("reg.test:5000"));
     }
 }

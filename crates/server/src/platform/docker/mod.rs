@@ -1,7 +1,7 @@
 //! Tasks as containers of a Docker engine (or of Podman's Docker API).
 //!
-//! `order` is the pure half; `engine`, `image` and `watch` call out. Containers join a bridge of the installation's
-//! own, whose gateway is where the agents' door listens.
+//! `order` is pure; `engine`, `image` and `watch` call the engine. Containers join a bridge network of the installation's
+//! own, on whose gateway the agent listener listens.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use bollard::query_parameters::{
     StartContainerOptions, StopContainerOptionsBuilder,
 };
 use futures_util::stream::BoxStream;
-use tokio::sync::watch as latest;
+use tokio::sync::watch::Receiver;
 
 mod engine;
 mod image;
@@ -30,12 +30,12 @@ mod watch;
 pub use engine::{DockerError, Engine};
 pub use image::own_copies;
 
-use super::runs::Runs;
+use super::run_registry::RunRegistry;
 use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation, labels};
 use image::AgentImages;
-use order::{House, STOP_SECONDS};
+use order::{ContainerTemplate, STOP_SECONDS};
 
-/// What the platform is made with.
+/// What the platform `docker` is made with.
 #[derive(Debug, Clone)]
 pub struct DockerOptions {
     /// The installation's UUID: what carries it is ours.
@@ -44,33 +44,33 @@ pub struct DockerOptions {
     pub agent_image: ImageRef,
     /// Login for pulling it, where it needs one.
     pub agent_login: Option<Credential>,
-    /// Whether tasks of other architectures are taken: the engine emulates them.
+    /// Whether tasks of other architectures are accepted: the engine emulates them.
     pub allow_emulation: bool,
 }
 
 /// The platform `docker`. Clones are handles to the same one.
 #[derive(Debug, Clone)]
 pub struct DockerPlatform {
-    core: Arc<Core>,
-    /// The address of this machine by which the agents reach it: the agents' door listens there unless
-    /// `BAKERY_AGENT_LISTEN` says otherwise. With Podman the interface exists only while a container runs.
+    core: Arc<DockerCore>,
+    /// The address of this machine by which agents reach it: the agent listener listens there unless
+    /// `BAKERY_AGENT_LISTEN` names another. With Podman the interface exists only while a container runs.
     pub gateway: IpAddr,
 }
 
 #[derive(Debug)]
-struct Core {
+struct DockerCore {
     engine: Engine,
-    house: House,
+    template: ContainerTemplate,
     images: AgentImages,
     availability: AvailabilityState,
-    runs: Runs,
+    runs: RunRegistry,
 }
 
 impl DockerPlatform {
-    /// Makes ready what launches need: the bridge and the agent images. Starts nothing.
+    /// Prepares what launches need: the bridge and the agent images. Starts no container.
     ///
-    /// `lookup` asks the registry which digest an image has for each architecture; it is asked only for architectures
-    /// that the engine has no copy of.
+    /// `lookup` asks the registry which digest an image has for each architecture; it is called only where the engine has
+    /// no copy for an architecture.
     pub async fn prepare(
         engine: Engine,
         options: DockerOptions,
@@ -87,13 +87,13 @@ impl DockerPlatform {
             }
         }
         let cpu_millis = engine.cpus.saturating_mul(1000);
-        let house = House { installation: options.installation, network, cpu_millis };
-        Ok(Self { core: Arc::new(Core::new(engine, house, images)), gateway })
+        let template = ContainerTemplate { installation: options.installation, network, cpu_millis };
+        Ok(Self { core: Arc::new(DockerCore::new(engine, template, images)), gateway })
     }
 
-    /// Puts the bridge away, unless agents still live on it: an engine has few subnets to give. The next start makes it anew.
+    /// Removes the bridge, unless containers still use it: an engine has few subnets. The next start creates it again.
     pub async fn leave(&self) {
-        if let Err(error) = self.core.engine.docker.remove_network(&self.core.house.network).await {
+        if let Err(error) = self.core.engine.docker.remove_network(&self.core.template.network).await {
             tracing::debug!(%error, "the agents' bridge stays");
         }
     }
@@ -104,25 +104,32 @@ impl DockerPlatform {
     }
 }
 
-impl Core {
-    fn new(engine: Engine, house: House, images: AgentImages) -> Self {
-        Self { engine, house, images, availability: AvailabilityState::default(), runs: Runs::default() }
+impl DockerCore {
+    fn new(engine: Engine, template: ContainerTemplate, images: AgentImages) -> Self {
+        Self {
+            engine,
+            template,
+            images,
+            availability: AvailabilityState::default(),
+            runs: RunRegistry::default(),
+        }
     }
 
     fn progress(&self, run: RunName, text: String) {
-        self.runs.tell(Observation::Progress { run, reason: None, message: text.into() });
+        self.runs.publish(Observation::Progress { run, reason: None, message: text.into() });
     }
 
-    /// Whether the engine holds the run's container, and in which state. An error where the name is somebody else's.
+    /// The state of the run's container, `None` where the engine holds none. An error where the name is somebody else's.
     async fn held(&self, run: RunName) -> Result<Option<Status>, LaunchError> {
         let name = run.to_string();
         let found = match self.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await {
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
-            found => found
-                .map_err(|error| self.engine.trouble(&format!("looking for the container {name}"), &error))?,
+            found => found.map_err(|error| {
+                self.engine.launch_error(&format!("looking for the container {name}"), &error)
+            })?,
         };
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
-        if self.house.run_of(labels) != Some(run) {
+        if self.template.run_of(labels) != Some(run) {
             return Err(LaunchError {
                 retryable: false,
                 reason: Reason::LaunchRefused,
@@ -136,16 +143,16 @@ impl Core {
         let name = order.run.to_string();
         let platform = format!("linux/{}", order.arch);
         let options = CreateContainerOptionsBuilder::new().name(&name).platform(&platform).build();
-        let body = self.house.container(order, image);
+        let body = self.template.container(order, image);
         match self.engine.docker.create_container(Some(options), body).await {
             Ok(_) => Ok(()),
-            // A launch of the same order is a step ahead; `start` is the same for both.
+            // Another launch of the same order was faster; `start` does for both.
             Err(Error::DockerResponseServerError { status_code: 409, .. })
                 if self.held(order.run).await?.is_some() =>
             {
                 Ok(())
             }
-            Err(error) => Err(self.engine.trouble(&format!("creating the container {name}"), &error)),
+            Err(error) => Err(self.engine.launch_error(&format!("creating the container {name}"), &error)),
         }
     }
 
@@ -154,15 +161,15 @@ impl Core {
         let name = run.to_string();
         let start = async || self.engine.docker.start_container(&name, None::<StartContainerOptions>).await;
         let mut started = start().await;
-        if matches!(&started, Err(error) if engine::say(error).contains("network")) {
+        if matches!(&started, Err(error) if engine::bare_text(error).contains("network")) {
             // Somebody removed the bridge while the server was running.
-            match self.engine.bridge(&self.house.installation).await {
+            match self.engine.bridge(&self.template.installation).await {
                 Ok(_) => started = start().await,
                 Err(error) => tracing::warn!(%error, "the agents' bridge cannot be made again"),
             }
         }
         if let Err(error) = started {
-            let error = self.engine.trouble(&format!("starting the container {name}"), &error);
+            let error = self.engine.launch_error(&format!("starting the container {name}"), &error);
             if let Err(left) = self.engine.remove(&name).await {
                 tracing::warn!(%run, error = %left, "a container that did not start is left to the next sweep");
             }
@@ -171,12 +178,13 @@ impl Core {
         Ok(())
     }
 
+    /// The runs whose containers the engine holds, and whether each has ended.
     async fn list(&self) -> Result<Vec<(RunName, bool)>, Error> {
-        let label = labels::selector(&self.house.installation);
+        let label = labels::selector(&self.template.installation);
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         let found = self.engine.docker.list_containers(Some(options)).await?;
-        let run = |labels| self.house.run_of(labels);
+        let run = |labels| self.template.run_of(labels);
         let ended = |state| matches!(state, Some(Listed::EXITED | Listed::DEAD));
         Ok(found.iter().filter_map(|c| run(c.labels.as_ref()).map(|run| (run, ended(c.state)))).collect())
     }
@@ -207,25 +215,25 @@ impl Launcher for DockerPlatform {
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let (core, run) = (&*self.core, order.run);
-        let Some(_launching) = core.runs.launch(run) else { return Ok(()) };
+        let Some(_launching) = core.runs.begin_launch(run) else { return Ok(()) };
         match core.held(run).await? {
             Some(Status::CREATED) => {}
             Some(_) => return Ok(()),
             None => {
-                let say = |text| core.progress(run, text);
-                let image = core.images.ready(&core.engine, order.arch, say).await?;
-                if core.house.cpu(order) < order.cpu_millis {
+                let report = |text| core.progress(run, text);
+                let image = core.images.ready(&core.engine, order.arch, report).await?;
+                if core.template.cpu(order) < order.cpu_millis {
                     let (asked, has) = (order.cpu_millis, core.engine.cpus);
                     core.progress(run, format!("{asked}m cpu were asked for; this engine has {has} cpus"));
                 }
-                // A stop may have come while the image was pulled.
-                core.runs.check(run)?;
+                // A stop may have been asked for while the image was pulled.
+                core.runs.ensure_open(run)?;
                 core.create(order, &image).await?;
             }
         }
-        if let Err(stopped) = core.runs.check(run) {
+        if let Err(stopped) = core.runs.ensure_open(run) {
             let gone = core.engine.remove(&run.to_string()).await;
-            gone.map_err(|error| core.engine.trouble(&format!("removing the container {run}"), &error))?;
+            gone.map_err(|error| core.engine.launch_error(&format!("removing the container {run}"), &error))?;
             return Err(stopped);
         }
         core.start(run).await
@@ -233,19 +241,19 @@ impl Launcher for DockerPlatform {
 
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
         let (core, name) = (&*self.core, run.to_string());
-        // First of all, so that a launch under way sees it.
+        // Before anything else, so that a launch under way notices.
         core.runs.remember(*run, None);
         let doing = || format!("stopping the container {name}");
         let options = StopContainerOptionsBuilder::new().t(STOP_SECONDS).build();
         match core.engine.docker.stop_container(&name, Some(options)).await {
-            // What is not there is ended; what the engine cannot stop is still removed by force.
+            // One that is not there has ended; one that the engine cannot stop is still removed by force.
             Ok(()) | Err(Error::DockerResponseServerError { .. }) => {}
-            Err(error) => return Err(core.engine.trouble(&doing(), &error)),
+            Err(error) => return Err(core.engine.launch_error(&doing(), &error)),
         }
-        core.engine.remove(&name).await.map_err(|error| core.engine.trouble(&doing(), &error))
+        core.engine.remove(&name).await.map_err(|error| core.engine.launch_error(&doing(), &error))
     }
 
-    fn availability(&self) -> latest::Receiver<Availability> {
+    fn availability(&self) -> Receiver<Availability> {
         self.core.availability.subscribe()
     }
 
@@ -255,7 +263,8 @@ impl Launcher for DockerPlatform {
 
     async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
         let core = &self.core;
-        let listed = core.list().await.map_err(|error| core.engine.trouble("listing containers", &error))?;
+        let listed =
+            core.list().await.map_err(|error| core.engine.launch_error("listing containers", &error))?;
         Ok(listed.into_iter().map(|(run, _)| run).collect())
     }
 }

@@ -1,4 +1,4 @@
-//! The pure half: from a launch order to what the engine is asked, and from what the engine says to how it ended.
+//! The container of a launch order, and the exit of a container that has ended. Pure.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use super::super::{Exit, LaunchOrder, labels};
 /// Seconds between SIGTERM and SIGKILL: the agent ends Kaniko's process tree in that time.
 pub(super) const STOP_SECONDS: i32 = 2;
 
-/// What holds for every container of this installation.
+/// What all containers of this installation have in common.
 #[derive(Debug, Clone)]
-pub(super) struct House {
+pub(super) struct ContainerTemplate {
     pub(super) installation: String,
     pub(super) network: String,
-    /// Cpus of the engine, in thousandths: it refuses to promise more.
+    /// Cpus of the engine, in thousandths: it refuses containers with more.
     pub(super) cpu_millis: u32,
 }
 
-impl House {
+impl ContainerTemplate {
     /// The cpus that an order gets here.
     pub(super) fn cpu(&self, order: &LaunchOrder) -> u32 {
         order.cpu_millis.clamp(10, self.cpu_millis.max(10))
@@ -30,8 +30,8 @@ impl House {
     /// The container of an order.
     ///
     /// Capabilities stay the engine's default set, which holds what Kaniko needs, and `no-new-privileges` stays off:
-    /// RUN steps may use `su` and `sudo`. The log is kept small, for what an agent says before it can ship; the build's
-    /// own log never passes through it.
+    /// RUN steps may use `su` and `sudo`. The log is kept small: it holds what an agent writes before it can ship, and never
+    /// the build's own log.
     pub(super) fn container(&self, order: &LaunchOrder, image: &str) -> ContainerCreateBody {
         let memory = i64::from(order.memory_mib) << 20;
         let log = HostConfigLogConfig {
@@ -67,7 +67,7 @@ impl House {
     }
 }
 
-/// An architecture in the engine's words (`uname -m` or the OCI ones).
+/// The architecture that the engine names: as `uname -m` does, or as OCI does.
 pub(super) fn arch_of(text: &str) -> Option<Arch> {
     match text {
         "x86_64" => Some(Arch::Amd64),
@@ -76,8 +76,8 @@ pub(super) fn arch_of(text: &str) -> Option<Arch> {
     }
 }
 
-/// How a container ended: `state` is what the engine keeps, `code` what its event said, `tail` the last lines that the
-/// container wrote itself.
+/// The exit of a container: `state` as the engine keeps it, `code` from its event, `tail` the last lines that the container
+/// wrote itself.
 pub(super) fn exit_of(state: Option<&ContainerState>, code: Option<i32>, tail: &[String]) -> Exit {
     let kept = state.and_then(|state| state.exit_code).and_then(|code| i32::try_from(code).ok());
     let code = code.or(kept);
@@ -115,13 +115,17 @@ mod tests {
         }
     }
 
-    fn house() -> House {
-        House { installation: "1f0c".to_owned(), network: "bakery-1f0c".to_owned(), cpu_millis: 2000 }
+    fn template() -> ContainerTemplate {
+        ContainerTemplate {
+            installation: "1f0c".to_owned(),
+            network: "bakery-1f0c".to_owned(),
+            cpu_millis: 2000,
+        }
     }
 
     #[test]
     fn an_order_becomes_a_container() {
-        let json = serde_json::to_value(house().container(&order(), "docker.io/me/agent:1")).unwrap();
+        let json = serde_json::to_value(template().container(&order(), "docker.io/me/agent:1")).unwrap();
         insta::assert_json_snapshot!(json, @r#"
         {
           "Env": [
@@ -153,24 +157,24 @@ mod tests {
     }
 
     #[test]
-    fn no_more_cpus_are_asked_than_the_engine_has() {
+    fn no_more_cpus_are_requested_than_the_engine_has() {
         let mut order = order();
         order.cpu_millis = 64_000;
-        let host = house().container(&order, "x").host_config.unwrap();
+        let host = template().container(&order, "x").host_config.unwrap();
         assert_eq!(host.nano_cpus, Some(2_000_000_000));
     }
 
     #[test]
     fn a_container_is_ours_by_its_labels() {
-        let (house, run) = (house(), order().run);
-        let labels = house.labels(run);
-        assert_eq!(house.run_of(Some(&labels)), Some(run));
-        let other = House { installation: "other".to_owned(), ..house };
+        let (template, run) = (template(), order().run);
+        let labels = template.labels(run);
+        assert_eq!(template.run_of(Some(&labels)), Some(run));
+        let other = ContainerTemplate { installation: "other".to_owned(), ..template };
         assert_eq!(other.run_of(Some(&labels)), None);
     }
 
     #[test]
-    fn the_engines_word_for_want_of_memory_is_a_reason() {
+    fn a_container_that_ran_out_of_memory_has_a_reason() {
         let state = |oom, error: &str| ContainerState {
             exit_code: Some(137),
             oom_killed: Some(oom),

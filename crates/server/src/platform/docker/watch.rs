@@ -12,10 +12,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
 use super::super::exit::{TAIL_LINES, tail_of};
-use super::super::telling::{self, Telling, stream_of};
+use super::super::observation_stream::{ObservationQueue, ObservationSource, observations};
 use super::super::{Availability, Exit, Observation, labels};
-use super::Core;
-use super::engine::say;
+use super::DockerCore;
+use super::engine::bare_text;
 use super::order::exit_of;
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -25,47 +25,47 @@ const TAIL_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Events = BoxStream<'static, Result<EventMessage, Error>>;
 
-struct Watch {
-    core: Arc<Core>,
+struct DockerWatch {
+    core: Arc<DockerCore>,
     events: Option<Events>,
-    telling: Telling,
+    queue: ObservationQueue,
     wait: Duration,
 }
 
-pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
-    let telling = Telling::of(&core.runs);
-    stream_of(Watch { core, events: None, telling, wait: FIRST_WAIT })
+pub(super) fn watch(core: Arc<DockerCore>) -> BoxStream<'static, Observation> {
+    let queue = ObservationQueue::new(&core.runs);
+    observations(DockerWatch { core, events: None, queue, wait: FIRST_WAIT })
 }
 
-impl telling::Watch for Watch {
-    fn telling(&mut self) -> &mut Telling {
-        &mut self.telling
+impl ObservationSource for DockerWatch {
+    fn queue(&mut self) -> &mut ObservationQueue {
+        &mut self.queue
     }
 
     async fn advance(&mut self) {
         let Some(events) = &mut self.events else { return self.connect().await };
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(event)) => self.take(&event).await,
+                Some(Ok(event)) => self.apply(&event).await,
                 ended => {
-                    let why = ended.map_or_else(String::new, |result| result.map_or_else(|error| self.core.engine.words(&error), |_| String::new()));
-                    tracing::warn!(why, "the engine's event stream ended; connecting again");
+                    let error = ended.and_then(Result::err).map(|error| self.core.engine.text_of(&error));
+                    tracing::warn!(error, "the engine's event stream ended; connecting again");
                     self.events = None;
                 }
             },
-            () = self.telling.hear() => {}
+            () = self.queue.receive() => {}
         }
     }
 
-    /// Removes the container. What cannot be removed now is told again by the next resync.
-    async fn clear(&mut self, run: RunName) {
+    /// Removes the container. The next resync reports the end again where it cannot be removed now.
+    async fn remove(&mut self, run: RunName) {
         if let Err(error) = self.core.engine.remove(&run.to_string()).await {
-            tracing::warn!(%run, error = say(&error), "an ended container could not be removed; the next connection tries again");
+            tracing::warn!(%run, error = bare_text(&error), "an ended container could not be removed; the next connection tries again");
         }
     }
 }
 
-impl Watch {
+impl DockerWatch {
     /// Subscribes, then lists: what happens in between arrives as an event.
     async fn connect(&mut self) {
         match self.resync().await {
@@ -75,10 +75,10 @@ impl Watch {
                 self.core.availability.set(Availability::Available);
             }
             Err(error) => {
-                let why = self.core.engine.words(&error);
-                tracing::warn!(why, "the engine cannot be watched; trying again");
-                self.core.availability.set(Availability::Unavailable(why.into()));
-                self.telling.ready.clear();
+                let outage = self.core.engine.text_of(&error);
+                tracing::warn!(error = outage, "the engine cannot be watched; trying again");
+                self.core.availability.set(Availability::Unavailable(outage.into()));
+                self.queue.ready.clear();
                 tokio::time::sleep(self.wait).await;
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);
             }
@@ -88,10 +88,10 @@ impl Watch {
     async fn resync(&mut self) -> Result<Events, Error> {
         let core = Arc::clone(&self.core);
         // The stream sends its request when it is first polled, which is after the listing; so it is asked to begin
-        // a moment before, by the engine's own clock. Events that were told already do no harm.
+        // a moment before, by the engine's own clock. Events that were reported already do no harm.
         let info = core.engine.docker.info().await?;
         let now: Option<jiff::Timestamp> = info.system_time.and_then(|time| time.parse().ok());
-        let label = labels::selector(&core.house.installation);
+        let label = labels::selector(&core.template.installation);
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
             ("label".to_owned(), vec![label]),
@@ -108,57 +108,57 @@ impl Watch {
         live.extend(
             core.runs.launching().into_iter().filter(|run| listed.iter().all(|(known, _)| known != run)),
         );
-        self.telling.ready.push_back(Observation::Synced { live });
+        self.queue.ready.push_back(Observation::Synced { live });
         for (run, _) in listed.iter().filter(|(_, ended)| *ended) {
             self.gone(*run, None, true).await;
         }
         Ok(events)
     }
 
-    async fn take(&mut self, event: &EventMessage) {
+    async fn apply(&mut self, event: &EventMessage) {
         let attributes = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
-        let Some(run) = self.core.house.run_of(attributes) else { return };
+        let Some(run) = self.core.template.run_of(attributes) else { return };
         let code = || attributes?.get("exitCode")?.parse().ok();
         match event.action.as_deref() {
             Some("start") => {
                 let message = "the container has started".into();
-                self.telling.ready.push_back(Observation::Progress { run, reason: None, message });
+                self.queue.ready.push_back(Observation::Progress { run, reason: None, message });
             }
             Some("die") => self.gone(run, code(), false).await,
-            // Removed by whom it may: without an end before it, this is the end.
+            // Removed by anybody: without an end before it, this is the end.
             Some("destroy") => self.gone(run, None, false).await,
             _ => {}
         }
     }
 
-    /// Tells an end, once; `again` tells it a second time, for a container that is still there.
+    /// Reports an end, once; `again` reports it a second time, for a container that is still there.
     async fn gone(&mut self, run: RunName, code: Option<i32>, again: bool) {
         if self.core.runs.has_ended(run) && !again {
             return;
         }
-        let (found, tail) = last_words(&self.core, run, code, self.core.runs.past(run).is_some()).await;
+        let (found, tail) = last_output(&self.core, run, code, self.core.runs.exit_of(run).is_some()).await;
         let exit: Exit = exit_of(found.and_then(|found| found.state).as_ref(), code, &tail);
         self.core.runs.remember(run, Some(exit.clone()));
-        self.telling.ready.push_back(Observation::Gone { run, exit });
+        self.queue.ready.push_back(Observation::Gone { run, exit });
     }
 }
 
-/// What the engine keeps of an ended container, and the last lines that it wrote itself if it failed unasked.
-async fn last_words(
-    keeper: &Core,
+/// What the engine keeps of an ended container, and its last output if it failed without having been stopped.
+async fn last_output(
+    core: &DockerCore,
     run: RunName,
     code: Option<i32>,
     stopped: bool,
 ) -> (Option<ContainerInspectResponse>, Vec<String>) {
     let name = run.to_string();
-    let found = keeper.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await.ok();
+    let found = core.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await.ok();
     let kept = found.as_ref().and_then(|found| found.state.as_ref()?.exit_code);
     if found.is_none() || stopped || code.map(i64::from).or(kept) == Some(0) {
         return (found, Vec::new());
     }
     let tail = TAIL_LINES.to_string();
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
-    let mut logs = keeper.engine.docker.logs(&name, Some(options)).boxed();
+    let mut logs = core.engine.docker.logs(&name, Some(options)).boxed();
     let mut output = Vec::new();
     let read = async {
         while let Some(Ok(piece)) = logs.next().await {
@@ -182,7 +182,7 @@ mod tests {
 
     use super::super::engine::Engine;
     use super::super::image::AgentImages;
-    use super::super::order::House;
+    use super::super::order::ContainerTemplate;
     use super::*;
 
     /// An engine without containers, whose events are still to come.
@@ -197,15 +197,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_that_does_not_answer_is_known_until_it_is_back() {
+    async fn an_engine_that_does_not_answer_is_unavailable_until_it_is_back() {
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let host = Engine::unasked(&format!("tcp://{address}"));
         let image: ImageRef = "reg.test/agent:1".parse().unwrap();
         let images =
             AgentImages::find(&host, &image, &[], None, async |_| Ok(std::collections::BTreeMap::new()))
                 .await;
-        let house = House { installation: "here".to_owned(), network: "ours".to_owned(), cpu_millis: 1000 };
-        let core = Arc::new(Core::new(host, house, images));
+        let template = ContainerTemplate {
+            installation: "here".to_owned(),
+            network: "ours".to_owned(),
+            cpu_millis: 1000,
+        };
+        let core = Arc::new(DockerCore::new(host, template, images));
         let (mut availability, mut seen) = (core.availability.subscribe(), watch(core));
         let why = tokio::select! {
             observation = seen.next() => panic!("{observation:?}"),

@@ -1,4 +1,4 @@
-//! What `bakery-server check` tries on AWS: calls that find something or nothing, and leave nothing behind.
+//! What `bakery-server check` tries on AWS: calls that change nothing.
 
 use std::collections::HashSet;
 
@@ -6,19 +6,19 @@ use aws_sdk_ecs::Client;
 use bakery_core::message::Message;
 use bakery_core::names::Arch;
 
-use super::cloud::{self, Refused};
+use super::client::{self, AwsCallError};
 use super::definitions::Definitions;
 use super::secret::PullSecret;
 use super::size::Size;
-use super::{EcsOptions, NOBODYS, template_of};
+use super::{EcsOptions, NO_TASK, template_of};
 
-/// Calls that AWS does not answer are made so often: who asks is waiting.
+/// How often a call is made that AWS does not answer: a person is waiting.
 const ATTEMPTS: u32 = 2;
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It is as it should be.
+    /// Everything is as it should be.
     Good(String),
     /// Builds work without it.
     Warning(Message),
@@ -26,21 +26,21 @@ pub enum Finding {
     Missing(Message),
 }
 
-/// Tries what can be tried. The size is that of tasks which ask for none.
+/// Tries what can be tried. The size is that of tasks which request none.
 pub async fn check(options: &EcsOptions, cpu_millis: u32, memory_mib: u32) -> Vec<Finding> {
-    let config = cloud::config(&options.region, ATTEMPTS).await;
+    let config = client::config(&options.region, ATTEMPTS).await;
     let ecs = Client::new(&config);
     let mut found = Vec::new();
     let secrets = aws_sdk_secretsmanager::Client::new(&config);
     let secret = match pull_secret(options.pull_secret.as_ref(), &secrets).await {
         Ok(secret) => secret,
-        Err(refused) if refused.code.is_empty() => return vec![missing(&refused)],
-        Err(refused) => {
-            found.push(missing(&refused));
+        Err(failed) if failed.code.is_empty() => return vec![missing(&failed)],
+        Err(failed) => {
+            found.push(missing(&failed));
             PullsWith::default()
         }
     };
-    found.extend(secret.said.map(Finding::Good));
+    found.extend(secret.text.map(Finding::Good));
     let definitions = Definitions::new(ecs.clone(), template_of(options, secret.arn));
     match Size::of(cpu_millis, memory_mib) {
         Err(Message { text, hint }) => {
@@ -48,20 +48,21 @@ pub async fn check(options: &EcsOptions, cpu_millis: u32, memory_mib: u32) -> Ve
             found.push(Finding::Missing(Message { text, hint }));
         }
         Ok(size) => match definition(&definitions, size).await {
-            Ok(said) => found.push(Finding::Good(said)),
-            Err(refused) if refused.code.is_empty() => return vec![missing(&refused)],
-            Err(refused) => found.push(missing(&refused)),
+            Ok(text) => found.push(Finding::Good(text)),
+            Err(failed) if failed.code.is_empty() => return vec![missing(&failed)],
+            Err(failed) => found.push(missing(&failed)),
         },
     }
     found.push(match cluster(&ecs, &options.cluster).await {
-        Ok(said) => Finding::Good(said),
-        Err(refused) => missing(&refused),
+        Ok(text) => Finding::Good(text),
+        Err(failed) => missing(&failed),
     });
-    let stop = ecs.stop_task().cluster(&options.cluster).task(NOBODYS).send().await;
-    let stop = stop.map(drop).map_err(|error| Refused::of("trying to stop a task that is nobody's", &error));
+    let stop = ecs.stop_task().cluster(&options.cluster).task(NO_TASK).send().await;
+    let stop =
+        stop.map(drop).map_err(|error| AwsCallError::of("trying to stop a task that is nobody's", &error));
     found.extend(denied(stop, "without it a cancelled task runs into its own deadline"));
     let list = ecs.list_tasks().cluster(&options.cluster).max_results(1).send().await;
-    let list = list.map(drop).map_err(|error| Refused::of("listing tasks", &error));
+    let list = list.map(drop).map_err(|error| AwsCallError::of("listing tasks", &error));
     found.extend(denied(list, "without it tasks that no build knows of are not looked for"));
     if options.clean_up {
         let tidy = definitions.outdated(&HashSet::default()).await.map(drop);
@@ -70,7 +71,7 @@ pub async fn check(options: &EcsOptions, cpu_millis: u32, memory_mib: u32) -> Ve
     found
 }
 
-async fn definition(definitions: &Definitions, size: Size) -> Result<String, Refused> {
+async fn definition(definitions: &Definitions, size: Size) -> Result<String, AwsCallError> {
     let mut there = Vec::new();
     for arch in Arch::ALL {
         let registered = definitions.is_registered(arch, size).await?;
@@ -82,45 +83,45 @@ async fn definition(definitions: &Definitions, size: Size) -> Result<String, Ref
     Ok(format!("task definitions for {size}: {}", there.join(", ")))
 }
 
-async fn cluster(ecs: &Client, name: &str) -> Result<String, Refused> {
-    let answer = ecs.describe_tasks().cluster(name).tasks(NOBODYS).send().await;
-    answer.map_err(|error| Refused::of(format!("looking at the cluster {name}"), &error))?;
+async fn cluster(ecs: &Client, name: &str) -> Result<String, AwsCallError> {
+    let answer = ecs.describe_tasks().cluster(name).tasks(NO_TASK).send().await;
+    answer.map_err(|error| AwsCallError::of(format!("looking at the cluster {name}"), &error))?;
     Ok(format!("ECS cluster {name}; whether it starts tasks a build has to show: AWS rehearses no launch"))
 }
 
-/// With what the agent image is pulled.
+/// The secret with which the agent image is pulled, and the text about it.
 #[derive(Default)]
 struct PullsWith {
     arn: Option<String>,
-    said: Option<String>,
+    text: Option<String>,
 }
 
 async fn pull_secret(
     secret: Option<&PullSecret>,
     client: &aws_sdk_secretsmanager::Client,
-) -> Result<PullsWith, Refused> {
+) -> Result<PullsWith, AwsCallError> {
     let Some(secret) = secret else { return Ok(PullsWith::default()) };
-    let (arn, said) = match secret {
+    let (arn, text) = match secret {
         PullSecret::Arn(arn) => {
             (Some(arn.clone()), format!("the agent image is pulled with the secret {arn}"))
         }
         PullSecret::Login { name, .. } => match secret.found(client).await? {
             Some(arn) => {
-                let said = format!("the secret {name} is there and is used as it is: {arn}");
-                (Some(arn), said)
+                let text = format!("the secret {name} is there and is used as it is: {arn}");
+                (Some(arn), text)
             }
             None => (None, format!("the secret {name} is created at the first start")),
         },
     };
-    Ok(PullsWith { arn, said: Some(said) })
+    Ok(PullsWith { arn, text: Some(text) })
 }
 
-fn missing(refused: &Refused) -> Finding {
-    Finding::Missing(refused.error().message)
+fn missing(failed: &AwsCallError) -> Finding {
+    Finding::Missing(failed.error().message)
 }
 
-/// What a build does without. Any other refusal is an answer too: nothing of the sort is there.
-fn denied(tried: Result<(), Refused>, loss: &str) -> Option<Finding> {
-    let refused = tried.err().filter(Refused::is_denied)?;
-    Some(Finding::Warning(Message::new(refused.to_string()).with_hint(loss)))
+/// A warning where a right is denied that builds work without. Any other failure is an answer too: there is no such object.
+fn denied(tried: Result<(), AwsCallError>, loss: &str) -> Option<Finding> {
+    let failed = tried.err().filter(AwsCallError::is_denied)?;
+    Some(Finding::Warning(Message::new(failed.to_string()).with_hint(loss)))
 }

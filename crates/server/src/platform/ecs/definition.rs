@@ -1,4 +1,4 @@
-//! The pure half of task definitions: one for each architecture and size.
+//! The task definition of each architecture and size. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,19 +12,19 @@ use bakery_core::names::Arch;
 
 use super::size::Size;
 
-/// The one container of a task.
+/// The name of a task's one container.
 pub(super) const CONTAINER: &str = "agent";
 /// Prefix of the agents' log streams.
 const STREAM_PREFIX: &str = "agent";
-/// Seconds between SIGTERM and SIGKILL, the most that Fargate gives: a Spot task has two minutes to say what it can.
+/// Seconds between SIGTERM and SIGKILL, the most that Fargate gives: a Spot task has two minutes to report.
 const STOP_SECONDS: i32 = 120;
-/// What Kaniko does without of the set that a container has by itself. Dropping all of it would leave Fargate nothing:
-/// the only one that it adds is another.
+/// The capabilities of a container's default set that Kaniko does not need. Dropping all would leave none: Fargate adds no
+/// other than SYS_PTRACE.
 const DROPPED: [&str; 6] = ["AUDIT_WRITE", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETPCAP", "SYS_CHROOT"];
 
-/// What every task definition of this server has.
+/// What all task definitions of this server have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Template {
+pub(super) struct DefinitionTemplate {
     /// `AGENT_TASK_FAMILY`.
     pub(super) family: String,
     /// `AGENT_IMAGE`.
@@ -41,21 +41,21 @@ pub(super) struct Template {
     pub(super) storage: Option<i32>,
 }
 
-impl Template {
+impl DefinitionTemplate {
     /// The family of an architecture and a size: `bakery-agent-arm64-1024-2048`.
     pub(super) fn family(&self, arch: Arch, size: Size) -> String {
         format!("{}-{arch}-{}-{}", self.family, size.cpu, size.memory)
     }
 
-    /// Architecture and size of a family that [`Template::family`] makes.
-    pub(super) fn made(&self, family: &str) -> Option<(Arch, Size)> {
+    /// Architecture and size of a family name that [`DefinitionTemplate::family`] made; `None` for any other.
+    pub(super) fn parse_family(&self, family: &str) -> Option<(Arch, Size)> {
         let rest = family.strip_prefix(&self.family)?.strip_prefix('-')?;
         let parts: Vec<&str> = rest.split('-').collect();
         let [arch, cpu, memory] = parts.as_slice() else { return None };
         Some((arch.parse().ok()?, Size { cpu: cpu.parse().ok()?, memory: memory.parse().ok()? }))
     }
 
-    /// What is registered.
+    /// The `RegisterTaskDefinition` request.
     pub(super) fn input(&self, arch: Arch, size: Size) -> RegisterTaskDefinitionInputBuilder {
         let storage = self.storage.map(|gib| EphemeralStorage::builder().size_in_gib(gib).build());
         aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput::builder()
@@ -102,7 +102,7 @@ impl Template {
             .build()
     }
 
-    /// Whether a registered definition is what would be registered now. AWS adds fields of its own; ours must be there.
+    /// Whether a registered definition equals what would be registered now. AWS adds fields of its own; ours must match.
     pub(super) fn matches(&self, found: &TaskDefinition, arch: Arch, size: Size) -> bool {
         let [container] = found.container_definitions() else { return false };
         let wanted = self.container();
@@ -126,7 +126,7 @@ impl Template {
     }
 }
 
-/// Ours of a container's settings: AWS may add empty lists beside them.
+/// The capabilities that a container drops: AWS may add empty lists beside them.
 fn dropped(container: &ContainerDefinition) -> BTreeSet<&str> {
     let capabilities = container.linux_parameters().and_then(LinuxParameters::capabilities);
     capabilities.map_or(&[][..], KernelCapabilities::drop).iter().map(String::as_str).collect()

@@ -1,4 +1,4 @@
-//! Starting tasks: each once, however often and by whichever life of the server it is asked for.
+//! Starting tasks: each once, however often it is asked for, and across restarts of the server.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -12,31 +12,31 @@ use bakery_core::reason::Reason;
 use tokio::time::Instant;
 
 use super::super::{LaunchError, LaunchOrder, Observation};
-use super::book::LAG;
-use super::cloud::Refused;
+use super::client::AwsCallError;
 use super::size::Size;
-use super::{Core, seen};
+use super::task_index::LAG;
+use super::{EcsCore, status};
 
 /// Launches at once. AWS starts 20 Fargate tasks a second and throttles whoever asks for more.
 pub(super) const TURNS: usize = 20;
-/// Between two launches of a run that AWS throttles or does not answer; doubled up to the longest.
+/// The pause between two launches of a run that AWS throttles or does not answer; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// A run that AWS may have started, and whose task is not known.
+/// A start that AWS may have made, and whose task is not known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Doubt {
+pub(super) struct UnconfirmedStart {
     pub(super) since: Instant,
-    /// How long a task may live at the most.
+    /// How long the task may run at the most.
     pub(super) deadline: Duration,
 }
 
-impl Core {
-    /// Everything that a launch is; to be run to its end, since a task that is started is to be known.
+impl EcsCore {
+    /// A whole launch. It must be run to its end, since the ARN of a task that was started must not be lost.
     pub(super) async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let run = order.run;
-        let Some(_launching) = self.runs.launch(run) else { return Ok(()) };
-        if self.book.get(run).is_none() {
+        let Some(_launching) = self.runs.begin_launch(run) else { return Ok(()) };
+        if self.task_index.get(run).is_none() {
             let size = Size::of(order.cpu_millis, order.memory_mib).map_err(|message| LaunchError {
                 retryable: false,
                 reason: Reason::LaunchRefused,
@@ -44,9 +44,9 @@ impl Core {
             })?;
             self.start(order, size).await?;
         }
-        // A stop may have come meanwhile, and waits.
-        if let Err(stopped) = self.runs.check(run) {
-            if let Some(entry) = self.book.get(run) {
+        // A stop may have been asked for meanwhile, and waits.
+        if let Err(stopped) = self.runs.ensure_open(run) {
+            if let Some(entry) = self.task_index.get(run) {
                 self.end(run, &entry).await?;
             }
             return Err(stopped);
@@ -54,52 +54,57 @@ impl Core {
         Ok(())
     }
 
-    /// Starts the task of an order, or finds the one that was started before. AWS that throttles or does not answer is
-    /// waited for as long as anybody wants the run: the same order again is answered by the same task, another would not be.
+    /// Starts the task of an order, or finds the one that was started before. Retries while AWS throttles or does not answer,
+    /// as long as the run is wanted: the same order again is answered with the same task, another would not be.
     async fn start(&self, order: &LaunchOrder, size: Size) -> Result<(), LaunchError> {
-        let (run, mut wait, mut told) = (order.run, FIRST_WAIT, None);
+        let (run, mut wait, mut reported) = (order.run, FIRST_WAIT, None);
         loop {
             let turn = tokio::select! {
                 turn = self.turns.acquire() => Some(turn),
-                () = self.runs.over(run) => None,
+                () = self.runs.wait_over(run) => None,
             };
-            self.runs.check(run)?;
-            let refused = match self.ask(order, size).await {
+            self.runs.ensure_open(run)?;
+            let failed = match self.run_task(order, size).await {
                 Ok(answered) => return answered,
-                Err(refused) if refused.is_waited_for() => refused,
-                Err(refused) => return Err(refused.error()),
+                Err(failed) if failed.is_retried() => failed,
+                Err(failed) => return Err(failed.error()),
             };
             drop(turn);
-            if told.as_ref() != Some(&refused.code) {
-                let LaunchError { reason, message, .. } = refused.error();
-                self.runs.tell(Observation::Progress { run, reason: Some(reason), message });
-                told = Some(refused.code);
+            if reported.as_ref() != Some(&failed.code) {
+                let LaunchError { reason, message, .. } = failed.error();
+                self.runs.publish(Observation::Progress { run, reason: Some(reason), message });
+                reported = Some(failed.code);
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.runs.over(run) => {}
+                () = self.runs.wait_over(run) => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 
-    /// Asks for the task of an order; what AWS answers, or that it refuses to.
-    async fn ask(&self, order: &LaunchOrder, size: Size) -> Result<Result<(), LaunchError>, Refused> {
-        let doing = format!("starting the task {} on the cluster {}", order.run, self.house.cluster);
+    /// Calls `RunTask` for an order. `Ok` where AWS answered, whether it started the task or not.
+    async fn run_task(
+        &self,
+        order: &LaunchOrder,
+        size: Size,
+    ) -> Result<Result<(), LaunchError>, AwsCallError> {
+        let doing = format!("starting the task {} on the cluster {}", order.run, self.task_template.cluster);
         let mut again = true;
         loop {
             let family = self.definitions.family(order.arch, size).await?;
             let tagged = !self.untagged.load(Ordering::Relaxed);
-            // Before anything is sent: whatever becomes of us, the run may live from now on.
-            let before = self.doubt(order);
-            let error = match self.house.input(order, &family, tagged).send_with(&self.starter).await {
+            // Before anything is sent: should this call be given up, the task may run nevertheless.
+            let before = self.begin_start(order);
+            let error = match self.task_template.input(order, &family, tagged).send_with(&self.starter).await
+            {
                 Ok(answer) => {
                     if let Some(arn) = answer.tasks().first().and_then(Task::task_arn) {
                         self.started(order.run, arn);
                         return Ok(Ok(()));
                     }
                     self.settle(order.run, before);
-                    return Ok(Err(seen::refused(&doing, answer.failures())));
+                    return Ok(Err(status::not_started(&doing, answer.failures())));
                 }
                 Err(error) => error,
             };
@@ -111,52 +116,53 @@ impl Core {
                 self.progress(order.run, text);
                 return Ok(Ok(()));
             }
-            let refused = Refused::of(&doing, &error);
-            if !refused.is_doubtful() {
+            let failed = AwsCallError::of(&doing, &error);
+            if !failed.is_doubtful() {
                 self.settle(order.run, before);
             }
-            if tagged && refused.denied_action() == Some("ecs:TagResource") {
+            if tagged && failed.denied_action() == Some("ecs:TagResource") {
                 self.untagged.store(true, Ordering::Relaxed);
                 self.progress(order.run, "ecs:TagResource is denied: tasks carry no tags");
-            } else if refused.lacks_definition() && std::mem::take(&mut again) {
+            } else if failed.lacks_definition() && std::mem::take(&mut again) {
                 self.definitions.forget(order.arch, size).await;
             } else {
-                return Err(refused);
+                return Err(failed);
             }
         }
     }
 
     fn started(&self, run: RunName, arn: &str) {
-        self.book.add(run, arn);
+        self.task_index.add(run, arn);
         self.settle(run, None);
     }
 
-    /// From now on the run may live; gives what was so before.
-    fn doubt(&self, order: &LaunchOrder) -> Option<Doubt> {
-        self.doubts().insert(order.run, Doubt { since: Instant::now(), deadline: order.deadline })
+    /// Notes that the run's task may run from now on. Returns the note that it replaces.
+    fn begin_start(&self, order: &LaunchOrder) -> Option<UnconfirmedStart> {
+        self.unconfirmed()
+            .insert(order.run, UnconfirmedStart { since: Instant::now(), deadline: order.deadline })
     }
 
-    /// The last call has started nothing, or what is known; an earlier one may have.
-    fn settle(&self, run: RunName, before: Option<Doubt>) {
+    /// Notes that the last call started nothing, or a task that is known now; an earlier call may have started one.
+    fn settle(&self, run: RunName, before: Option<UnconfirmedStart>) {
         match before {
-            Some(doubt) => self.doubts().insert(run, doubt),
-            None => self.doubts().remove(&run),
+            Some(earlier) => self.unconfirmed().insert(run, earlier),
+            None => self.unconfirmed().remove(&run),
         };
     }
 
-    /// Whether a run's task may live although it is not known; `listed`: AWS lists tasks to us, and this one is not among
-    /// them.
+    /// Whether a run's task may run although it is not known. `listed` means that AWS listed the tasks, and this one is not
+    /// among them.
     pub(super) fn may_live(&self, run: RunName, listed: bool) -> bool {
-        let mut doubts = self.doubts();
-        let Some(doubt) = doubts.get(&run) else { return false };
-        let over = doubt.since.elapsed() > if listed { LAG } else { doubt.deadline };
+        let mut unconfirmed = self.unconfirmed();
+        let Some(start) = unconfirmed.get(&run) else { return false };
+        let over = start.since.elapsed() > if listed { LAG } else { start.deadline };
         if over {
-            doubts.remove(&run);
+            unconfirmed.remove(&run);
         }
         !over
     }
 
-    fn doubts(&self) -> MutexGuard<'_, HashMap<RunName, Doubt>> {
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unconfirmed(&self) -> MutexGuard<'_, HashMap<RunName, UnconfirmedStart>> {
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
 //! Tasks on AWS ECS, on Fargate or Fargate Spot.
 //!
-//! `size`, `definition`, `run`, `seen` and `meaning` are the pure half; `check`, `cloud`, `definitions`, `launch`, `secret`,
-//! `tasks` and `watch` call AWS; `book` keeps which task is a run's. The permissions that a build needs are the baseline of docs/aws.md; what goes beyond it
-//! (stopping, tags, listing) is done without where it is denied, and said.
+//! `size`, `definition`, `run`, `status` and `aws_messages` are pure; `check`, `client`, `definitions`, `launch`, `secret`,
+//! `tasks` and `watch` call AWS; `task_index` keeps each run's task. The permissions that a build needs are the baseline of
+//! docs/aws.md. Where one beyond it is denied (stopping, tags, listing), the platform works without it and reports that.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,20 +20,21 @@ use bakery_core::message::{Hint, Message};
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use futures_util::stream::BoxStream;
-use tokio::sync::{Notify, Semaphore, watch as latest};
+use tokio::sync::watch::Receiver;
+use tokio::sync::{Notify, Semaphore};
 
-mod book;
+mod aws_messages;
 mod check;
-mod cloud;
+mod client;
 mod definition;
 mod definitions;
 mod launch;
-mod meaning;
 mod options;
 mod run;
 mod secret;
-mod seen;
 mod size;
+mod status;
+mod task_index;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -47,28 +48,28 @@ pub use run::Capacity;
 pub use secret::PullSecret;
 pub use size::Size;
 
-use super::runs::Runs;
+use super::run_registry::RunRegistry;
 use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation};
 use crate::spawn::Tasks;
-use book::{Book, Entry, Interest};
-use definition::Template;
+use definition::DefinitionTemplate;
 use definitions::Definitions;
-use launch::{Doubt, TURNS};
-use run::House;
+use launch::{TURNS, UnconfirmedStart};
+use run::RunTaskTemplate;
+use task_index::{Interest, TaskEntry, TaskIndex};
 
-/// The book's name in the data folder.
-const BOOK: &str = "ecs-tasks";
-/// A task that is nobody's: whatever AWS says of it, it has answered.
-const NOBODYS: &str = "00000000000000000000000000000000";
-/// How long AWS may take to say whether a task lives.
+/// The name of the task index in the data folder.
+const TASK_INDEX: &str = "ecs-tasks";
+/// A task id that no task has: whatever AWS answers about it, it has answered.
+const NO_TASK: &str = "00000000000000000000000000000000";
+/// How long AWS may take to answer whether a task is running.
 const ASKED: Duration = Duration::from_secs(30);
 
 /// Why there is no platform `ecs`.
 #[derive(Debug, thiserror::Error)]
 pub enum EcsError {
-    /// The book of tasks.
-    #[error("the book of ECS tasks in the data folder cannot be used: {0}")]
-    Book(#[from] std::io::Error),
+    /// The task index.
+    #[error("the index of ECS tasks in the data folder cannot be used: {0}")]
+    TaskIndex(#[from] std::io::Error),
     /// The secret for the agent image.
     #[error("{0}")]
     Secret(Message),
@@ -77,7 +78,7 @@ pub enum EcsError {
 impl Hint for EcsError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Book(_) => Some("BAKERY_DATA_DIR names the data folder".into()),
+            Self::TaskIndex(_) => Some("BAKERY_DATA_DIR names the data folder".into()),
             Self::Secret(message) => message.hint.as_deref().map(Cow::Borrowed),
         }
     }
@@ -86,41 +87,41 @@ impl Hint for EcsError {
 /// The platform `ecs`. Clones are handles to the same one.
 #[derive(Debug, Clone)]
 pub struct EcsPlatform {
-    core: Arc<Core>,
+    core: Arc<EcsCore>,
     tasks: Tasks,
 }
 
 #[derive(Debug)]
-struct Core {
+struct EcsCore {
     ecs: Client,
-    /// The same for launches, each call of which is to be known by its own answer.
+    /// The same without retries, for launches: each call's own answer counts.
     starter: Client,
-    house: House,
+    task_template: RunTaskTemplate,
     definitions: Definitions,
-    book: Book,
+    task_index: TaskIndex,
     availability: AvailabilityState,
-    runs: Runs,
-    /// Launches that may ask AWS now.
+    runs: RunRegistry,
+    /// Permits for launches: bounds those that call AWS at once.
     turns: Semaphore,
-    /// Wakes the watch before its time.
+    /// Wakes the watch before its next round is due.
     hurry: Notify,
-    /// The watch has asked AWS.
+    /// Notified after each round of the watch.
     asked: Notify,
-    /// AWS has denied tags: tasks are started without.
+    /// AWS denies tags: tasks are started without them.
     untagged: AtomicBool,
-    /// Runs that AWS may have started, and whose tasks are not known.
-    doubts: Mutex<HashMap<RunName, Doubt>>,
+    /// Starts that AWS may have made, and whose tasks are not known.
+    unconfirmed: Mutex<HashMap<RunName, UnconfirmedStart>>,
 }
 
 impl EcsPlatform {
-    /// Makes ready what launches need, with AWS's usual chain of credentials: see [`EcsPlatform::with`].
+    /// Prepares what launches need, with AWS's usual chain of credentials: see [`EcsPlatform::with`].
     pub async fn prepare(options: EcsOptions, data: &Path, tasks: &Tasks) -> Result<Self, EcsError> {
-        let config = cloud::config(&options.region, cloud::ATTEMPTS).await;
+        let config = client::config(&options.region, client::ATTEMPTS).await;
         Self::with(&config, &options, data, tasks).await
     }
 
-    /// Makes ready what launches need: the secret for the image. Starts nothing; old definitions go beside what follows.
-    /// `data` is the folder in which the platform keeps which task is a run's.
+    /// Prepares what launches need: the secret for the image. Starts no task; old task definitions are deregistered in the
+    /// background. `data` is the folder of the task index.
     pub async fn with(
         config: &SdkConfig,
         options: &EcsOptions,
@@ -134,7 +135,7 @@ impl EcsPlatform {
                     secret
                         .arn(&client)
                         .await
-                        .map_err(|refused| EcsError::Secret(secret::unusable(&refused)))?,
+                        .map_err(|failed| EcsError::Secret(secret::why_unusable(&failed)))?,
                 )
             }
             None => None,
@@ -142,7 +143,7 @@ impl EcsPlatform {
         let ecs = Client::new(config);
         let once = aws_sdk_ecs::config::Builder::from(config).retry_config(RetryConfig::disabled());
         let template = template_of(options, pull_secret);
-        let house = House {
+        let task_template = RunTaskTemplate {
             installation: options.installation.clone(),
             region: options.region.clone(),
             cluster: options.cluster.clone(),
@@ -151,19 +152,19 @@ impl EcsPlatform {
             public_ip: options.public_ip,
             capacity: options.capacity,
         };
-        let core = Core {
+        let core = EcsCore {
             definitions: Definitions::new(ecs.clone(), template),
             starter: Client::from_conf(once.build()),
             ecs,
-            house,
-            book: Book::open(&data.join(BOOK))?,
+            task_template,
+            task_index: TaskIndex::open(&data.join(TASK_INDEX))?,
             availability: AvailabilityState::default(),
-            runs: Runs::default(),
+            runs: RunRegistry::default(),
             turns: Semaphore::new(TURNS),
             hurry: Notify::new(),
             asked: Notify::new(),
             untagged: AtomicBool::new(false),
-            doubts: Mutex::default(),
+            unconfirmed: Mutex::default(),
         };
         let (core, tasks) = (Arc::new(core), tasks.clone());
         if options.clean_up {
@@ -175,8 +176,8 @@ impl EcsPlatform {
     }
 }
 
-fn template_of(options: &EcsOptions, pull_secret: Option<String>) -> Template {
-    Template {
+fn template_of(options: &EcsOptions, pull_secret: Option<String>) -> DefinitionTemplate {
+    DefinitionTemplate {
         family: options.family.clone(),
         image: options.agent_image.to_string(),
         execution_role: options.execution_role.clone(),
@@ -189,7 +190,7 @@ fn template_of(options: &EcsOptions, pull_secret: Option<String>) -> Template {
 
 #[async_trait]
 impl Launcher for EcsPlatform {
-    /// Fargate has both.
+    /// Fargate has both architectures.
     fn can_run(&self, _arch: Arch) -> Result<(), Reason> {
         Ok(())
     }
@@ -199,7 +200,7 @@ impl Launcher for EcsPlatform {
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
-        // A caller that gives up must not lose the answer: nothing but its ARN leads to a task.
+        // A caller that gives up must not lose the answer: a task is found by its ARN alone.
         let (core, order, stopping) = (Arc::clone(&self.core), order.clone(), self.tasks.stopping().clone());
         let launch = async move { stopping.run_until_cancelled(Box::pin(core.launch(&order))).await };
         self.tasks.spawn("launch", launch).await.ok().flatten().unwrap_or_else(|| {
@@ -213,38 +214,38 @@ impl Launcher for EcsPlatform {
         if core.runs.is_removed(run) {
             return Ok(());
         }
-        // First of all, so that a launch under way sees it.
+        // Before anything else, so that a launch under way notices.
         core.runs.remember(run, None);
-        core.runs.launched(run).await;
-        if core.locate(run).await? { core.conclude(run).await } else { Ok(()) }
+        core.runs.wait_launched(run).await;
+        if core.locate(run).await? { core.end_and_wait(run).await } else { Ok(()) }
     }
 
     fn agent_connected(&self, run: &RunName) {
-        if self.core.runs.past(*run).is_none() {
-            self.core.book.heard(*run);
+        if self.core.runs.exit_of(*run).is_none() {
+            self.core.task_index.agent_connected(*run);
         }
     }
 
-    /// Asks with the watch's next round, and not by itself: many agents fall silent at once. An end is told by the watch,
-    /// with its cause.
+    /// Waits for the watch's next round instead of calling AWS itself: many agents lose their connection at once. The watch
+    /// reports an end, with its cause.
     async fn holds(&self, run: &RunName) -> Result<bool, LaunchError> {
         let (core, run) = (&*self.core, *run);
-        if core.book.get(run).is_none() {
+        if core.task_index.get(run).is_none() {
             match core.find(run).await {
                 Ok(found) if !found && !core.may_live(run, true) => return Ok(false),
                 Ok(_) => {}
-                // Nobody can say that it is not.
-                Err(refused) if refused.is_denied() => return Ok(true),
-                Err(refused) => return Err(refused.error()),
+                // It cannot be ruled out.
+                Err(failed) if failed.is_denied() => return Ok(true),
+                Err(failed) => return Err(failed.error()),
             }
         }
-        core.book.with(run, Entry::doubt);
+        core.task_index.with(run, TaskEntry::agent_lost);
         let asked = async {
             loop {
-                // Listening before looking: what is asked in between is not missed.
+                // Subscribed before the look, so that no round in between is missed.
                 let mut asked = pin!(core.asked.notified());
                 asked.as_mut().enable();
-                if core.book.get(run).is_none_or(|entry| entry.interest != Interest::Life) {
+                if core.task_index.get(run).is_none_or(|entry| entry.interest != Interest::Liveness) {
                     return;
                 }
                 core.hurry.notify_one();
@@ -258,7 +259,7 @@ impl Launcher for EcsPlatform {
         })
     }
 
-    fn availability(&self) -> latest::Receiver<Availability> {
+    fn availability(&self) -> Receiver<Availability> {
         self.core.availability.subscribe()
     }
 
@@ -270,11 +271,11 @@ impl Launcher for EcsPlatform {
         let core = &self.core;
         match core.find_all().await {
             Ok(()) => {}
-            Err(refused) if refused.is_denied() => {
-                tracing::info!(%refused, "tasks that no build knows of are not looked for");
+            Err(failed) if failed.is_denied() => {
+                tracing::info!(error = %failed, "tasks that no build knows of are not looked for");
             }
-            Err(refused) => return Err(refused.error()),
+            Err(failed) => return Err(failed.error()),
         }
-        Ok(core.book.all().into_iter().map(|(run, _)| run).collect())
+        Ok(core.task_index.all().into_iter().map(|(run, _)| run).collect())
     }
 }

@@ -1,5 +1,5 @@
-//! The pure half of launches: from an order to what `RunTask` is asked. The same order always gives the same bytes, also
-//! in another life of the server: that is what `clientToken` demands.
+//! The `RunTask` request of a launch order. Pure. The same order always gives the same bytes, also after a restart of the
+//! server: `clientToken` demands that.
 
 use aws_sdk_ecs::operation::run_task::RunTaskInput;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
@@ -12,12 +12,12 @@ use bakery_core::names::RunName;
 use super::super::{LaunchOrder, labels};
 use super::definition::CONTAINER;
 
-/// `ECS_CAPACITY`: on what tasks run.
+/// `ECS_CAPACITY`: the capacity on which tasks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capacity {
     /// On demand.
     Fargate,
-    /// Spot, which AWS may take back.
+    /// Spot, which AWS may reclaim.
     Spot,
     /// Spot first; the second attempt on demand.
     SpotThenFargate,
@@ -34,9 +34,9 @@ impl Capacity {
     }
 }
 
-/// What holds for every task of this installation.
+/// What all `RunTask` requests of this installation have in common.
 #[derive(Debug, Clone)]
-pub(super) struct House {
+pub(super) struct RunTaskTemplate {
     pub(super) installation: String,
     pub(super) region: String,
     pub(super) cluster: String,
@@ -46,9 +46,9 @@ pub(super) struct House {
     pub(super) capacity: Capacity,
 }
 
-impl House {
-    /// What `RunTask` is asked for an order whose definition is in `family`. Without a revision: what is registered anew
-    /// between two lives of the server must not make the same order another. `tagged` says whether tags may be given.
+impl RunTaskTemplate {
+    /// The request for an order whose definition is in `family`. It names no revision: a definition that is registered
+    /// between two starts of the server must not change the request. `tagged` says whether tags may be given.
     pub(super) fn input(&self, order: &LaunchOrder, family: &str, tagged: bool) -> RunTaskInputBuilder {
         let spot = self.capacity.is_spot(order.run.attempt);
         let input = RunTaskInput::builder()
@@ -67,12 +67,12 @@ impl House {
         }
     }
 
-    /// Whose a task is: what AWS keeps of it also where tags are denied.
+    /// The `startedBy` of a task: identifies it also where tags are denied.
     pub(super) fn started_by(&self, run: RunName) -> String {
         format!("{}/{run}", self.installation)
     }
 
-    /// The run of a task of ours.
+    /// The run of a task of ours, from its `startedBy`.
     pub(super) fn run_of(&self, started_by: Option<&str>) -> Option<RunName> {
         let (installation, run) = started_by?.split_once('/')?;
         if installation == self.installation { run.parse().ok() } else { None }
@@ -85,7 +85,7 @@ impl House {
             .set_security_groups(Some(self.security_groups.clone()))
             .assign_public_ip(ip)
             .build();
-        // Subnets are there: the settings demand them.
+        // There are subnets: the settings require them.
         NetworkConfiguration::builder().set_awsvpc_configuration(vpc.ok()).build()
     }
 
@@ -96,7 +96,7 @@ impl House {
     }
 }
 
-/// The order's variables, and nothing else: the config's own travel in the task order.
+/// The order's variables, and nothing else: those of the config travel in the task order.
 fn overridden(order: &LaunchOrder) -> ContainerOverride {
     let env = order
         .env

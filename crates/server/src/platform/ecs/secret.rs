@@ -5,27 +5,27 @@ use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use bakery_core::message::Message;
 use bakery_core::secret::Secret;
 
-use super::cloud::Refused;
+use super::client::AwsCallError;
 
-/// Where it comes from.
+/// The secret that the operator names.
 #[derive(Debug, Clone)]
 pub enum PullSecret {
     /// `AGENT_IMAGE_SECRET_ARN`.
     Arn(String),
-    /// `AGENT_IMAGE_SECRET_NAME`, `_USERNAME`, `_PASSWORD`: made where there is none of this name.
+    /// `AGENT_IMAGE_SECRET_NAME`, `_USERNAME`, `_PASSWORD`: created where there is none of this name.
     Login {
         /// Its name.
         name: String,
-        /// Who pulls.
+        /// The user name for the registry.
         username: String,
-        /// With which password.
+        /// The password for the registry.
         password: Secret,
     },
 }
 
 impl PullSecret {
-    /// Its ARN. One that exists is used as it is: its body is not looked at, and not changed.
-    pub(super) async fn arn(&self, client: &Client) -> Result<String, Refused> {
+    /// Its ARN. A secret that exists is used as it is: its value is neither read nor changed.
+    pub(super) async fn arn(&self, client: &Client) -> Result<String, AwsCallError> {
         let (name, username, password) = match self {
             Self::Arn(arn) => return Ok(arn.clone()),
             Self::Login { name, username, password } => (name, username, password),
@@ -35,13 +35,13 @@ impl PullSecret {
         let (arn, what) = match made {
             Ok(answer) => (answer.arn, "created"),
             Err(error) => {
-                let refused = Refused::of(format!("creating the secret {name}"), &error);
-                // The second is AWS's word for one that is scheduled for deletion, among others.
-                let there = match refused.code.as_str() {
+                let failed = AwsCallError::of(format!("creating the secret {name}"), &error);
+                // The second is the code for a secret that is scheduled for deletion, among others.
+                let there = match failed.code.as_str() {
                     "ResourceExistsException" | "InvalidRequestException" => self.found(client).await?,
                     _ => None,
                 };
-                (Some(there.ok_or(refused)?), "found")
+                (Some(there.ok_or(failed)?), "found")
             }
         };
         let arn = arn.unwrap_or_else(|| name.clone());
@@ -49,33 +49,33 @@ impl PullSecret {
         Ok(arn)
     }
 
-    /// The ARN of one that exists; changes nothing.
-    pub(super) async fn found(&self, client: &Client) -> Result<Option<String>, Refused> {
+    /// The ARN of the secret, `None` where it does not exist. Changes nothing.
+    pub(super) async fn found(&self, client: &Client) -> Result<Option<String>, AwsCallError> {
         let name = match self {
             Self::Arn(arn) => arn,
             Self::Login { name, .. } => name,
         };
         match client.describe_secret().secret_id(name).send().await {
-            // AWS gives its body to nobody any more, and shows it for days.
+            // AWS shows it for days and gives its value to nobody.
             Ok(answer) if answer.deleted_date.is_some() => {
-                let (said, hint) = ("it is scheduled for deletion", "restore it, or name another one");
-                Err(Refused::seen(format!("using the secret {name}"), said, hint))
+                let (text, hint) = ("it is scheduled for deletion", "restore it, or name another one");
+                Err(AwsCallError::unusable(format!("using the secret {name}"), text, hint))
             }
             Ok(answer) => Ok(answer.arn),
             Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(Refused::of(format!("looking at the secret {name}"), &error)),
+            Err(error) => Err(AwsCallError::of(format!("looking at the secret {name}"), &error)),
         }
     }
 }
 
-/// Why the server does not start with it.
-pub(super) fn unusable(refused: &Refused) -> Message {
-    if refused.is_denied() {
+/// Why the server does not start with this secret.
+pub(super) fn why_unusable(failed: &AwsCallError) -> Message {
+    if failed.is_denied() {
         let hint =
             "name a secret that exists in AGENT_IMAGE_SECRET_ARN, or give the server's role this permission";
-        return Message::new(refused.to_string()).with_hint(hint);
+        return Message::new(failed.to_string()).with_hint(hint);
     }
-    refused.error().message
+    failed.error().message
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::super::wire_tests::Aws;
     use super::*;
 
-    /// What is said of a secret that is scheduled for deletion.
+    /// The message about a secret that is scheduled for deletion.
     fn deleted_message() -> Message {
         Message::new("using the secret pull: it is scheduled for deletion")
             .with_hint("restore it, or name another one")
@@ -97,10 +97,10 @@ mod tests {
 
     async fn found(answer: Value) -> Result<Option<String>, Message> {
         let aws = Aws::answering(move |_, _| std::future::ready(answer.clone())).await;
-        secret().found(&Client::new(&aws.config)).await.map_err(|refused| unusable(&refused))
+        secret().found(&Client::new(&aws.config)).await.map_err(|failed| why_unusable(&failed))
     }
 
-    /// What a start gets where the secret is not made because of this, and is described so.
+    /// The result of a start where `CreateSecret` fails with this code, and `DescribeSecret` answers so.
     async fn start(made: &'static str, described: Value) -> Result<String, Message> {
         let aws = Aws::answering(move |action, _| {
             std::future::ready(match &*action {
@@ -109,35 +109,35 @@ mod tests {
             })
         })
         .await;
-        secret().arn(&Client::new(&aws.config)).await.map_err(|refused| unusable(&refused))
+        secret().arn(&Client::new(&aws.config)).await.map_err(|failed| why_unusable(&failed))
     }
 
     #[tokio::test]
-    async fn a_secret_is_there_or_not_there_or_of_no_use() {
+    async fn a_secret_exists_or_not_or_is_unusable() {
         assert_eq!(found(json!({ "ARN": "arn:1" })).await, Ok(Some("arn:1".to_owned())));
         assert_eq!(found(json!({ "__type": "ResourceNotFoundException" })).await, Ok(None));
         let deleted = json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 });
         assert_eq!(found(deleted).await.unwrap_err(), deleted_message());
         let denied = json!({ "__type": "AccessDeniedException", "message": "not authorized to perform: x" });
-        let said = found(denied).await.unwrap_err();
+        let message = found(denied).await.unwrap_err();
         assert!(
-            said.text.contains("looking at the secret pull")
-                && said.hint.as_deref().is_some_and(|hint| hint.contains("AGENT_IMAGE_SECRET_ARN")),
-            "{said:?}"
+            message.text.contains("looking at the secret pull")
+                && message.hint.as_deref().is_some_and(|hint| hint.contains("AGENT_IMAGE_SECRET_ARN")),
+            "{message:?}"
         );
         let invalid = json!({ "__type": "InvalidRequestException", "message": "no" });
-        let said = found(invalid).await.unwrap_err();
-        assert_eq!(said, "looking at the secret pull: InvalidRequestException: no".into());
+        let message = found(invalid).await.unwrap_err();
+        assert_eq!(message, "looking at the secret pull: InvalidRequestException: no".into());
     }
 
     #[tokio::test]
-    async fn a_start_takes_a_secret_that_exists_and_says_of_what_use_it_is_not() {
+    async fn a_start_uses_a_secret_that_exists_and_explains_why_one_is_unusable() {
         let there = json!({ "ARN": "arn:1" });
         assert_eq!(start("ResourceExistsException", there).await, Ok("arn:1".to_owned()));
         let deleted = json!({ "ARN": "arn:1", "DeletedDate": 1_795_640_000 });
         assert_eq!(start("InvalidRequestException", deleted).await.unwrap_err(), deleted_message());
         let nothing = json!({ "__type": "ResourceNotFoundException" });
-        let said = start("InvalidRequestException", nothing).await.unwrap_err();
-        assert_eq!(said, "creating the secret pull: InvalidRequestException: no".into());
+        let message = start("InvalidRequestException", nothing).await.unwrap_err();
+        assert_eq!(message, "creating the secret pull: InvalidRequestException: no".into());
     }
 }

@@ -1,4 +1,4 @@
-//! Fargate sells cpu and memory in pairs: what a task asks for is rounded up to the next that there is.
+//! Fargate offers cpu and memory in pairs: a task's request is rounded up to the next pair.
 //!
 //! Source: AWS, "Amazon ECS task definition parameters for Fargate", task size.
 
@@ -9,7 +9,7 @@ use bakery_core::message::Message;
 /// Cpu units of one vCPU.
 const UNITS: u32 = 1024;
 
-/// Cpu units, the least and the most MiB that go with them, and the step between.
+/// Cpu units, the least and the most MiB that they allow, and the step between.
 const SIZES: [(u32, u32, u32, u32); 7] = [
     (256, 512, 2048, 1024),
     (512, 1024, 4096, 1024),
@@ -30,7 +30,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// The smallest pair that has this much of both; `None` beyond the largest.
+    /// The smallest pair with at least this much of both; `None` beyond the largest.
     pub fn fitting(cpu_millis: u32, memory_mib: u32) -> Option<Self> {
         // 1000 thousandths are 1024 units; a part of a unit counts as a whole one.
         let units = u64::from(cpu_millis) * u64::from(UNITS);
@@ -46,7 +46,7 @@ impl Size {
         )
     }
 
-    /// The same where none is a mistake, for people.
+    /// The same, or why there is none, for people.
     pub(super) fn of(cpu_millis: u32, memory_mib: u32) -> Result<Self, Message> {
         Self::fitting(cpu_millis, memory_mib).ok_or_else(|| {
             Message::new(format!(
@@ -62,7 +62,7 @@ impl Size {
     /// The largest.
     pub const LARGEST: Self = Self { cpu: 16_384, memory: 122_880 };
 
-    /// What is worth saying where a task gets another size than it asked for.
+    /// A notice where a task gets another size than it requested.
     pub fn notice(self, cpu_millis: u32, memory_mib: u32) -> Option<String> {
         let exact = u64::from(self.cpu) * 1000 == u64::from(cpu_millis) * u64::from(UNITS)
             && self.memory == memory_mib;
@@ -108,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn another_size_than_was_asked_for_is_said() {
+    fn another_size_than_requested_gives_a_notice() {
         let size = Size::fitting(600, 2048).unwrap();
-        let said = size.notice(600, 2048).unwrap();
-        assert_eq!(said, "600m cpu and 2048 MiB are rounded up to what Fargate has: 1 vCPU and 2048 MiB");
+        let notice = size.notice(600, 2048).unwrap();
+        assert_eq!(notice, "600m cpu and 2048 MiB are rounded up to what Fargate has: 1 vCPU and 2048 MiB");
         assert_eq!(Size::fitting(500, 2048).unwrap().notice(500, 2048), None);
     }
 

@@ -49,7 +49,7 @@ fn error(name: &str, message: &str) -> Value {
     json!({ "__type": name, "message": message })
 }
 
-/// What AWS says where nothing is special: nothing is registered, and a launch starts a task.
+/// AWS's answers where nothing is special: nothing is registered, and a launch starts a task.
 fn plain(action: &str) -> Value {
     match action {
         "DescribeTaskDefinition" => error("ClientException", "Unable to describe task definition."),
@@ -59,56 +59,56 @@ fn plain(action: &str) -> Value {
     }
 }
 
-struct Oven {
+struct TestPlatform {
     aws: Aws,
     platform: EcsPlatform,
     _data: tempfile::TempDir,
 }
 
-async fn oven<F, A>(book: &str, script: F) -> Oven
+async fn platform<F, A>(index: &str, script: F) -> TestPlatform
 where
     F: Fn(String, Value) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Value> + Send,
 {
     let data = tempfile::tempdir().unwrap();
-    std::fs::write(data.path().join(BOOK), book).unwrap();
+    std::fs::write(data.path().join(TASK_INDEX), index).unwrap();
     let aws = Aws::answering(script).await;
     let platform = EcsPlatform::with(&aws.config, &options(), data.path(), &Tasks::new()).await.unwrap();
-    Oven { aws, platform, _data: data }
+    TestPlatform { aws, platform, _data: data }
 }
 
 #[tokio::test]
-async fn a_task_that_was_started_with_other_settings_is_taken_over_by_the_conflicts_word() {
-    let oven = oven("", async |action, _| match &*action {
+async fn a_task_that_was_started_with_other_settings_is_adopted_from_the_conflict() {
+    let test = platform("", async |action, _| match &*action {
         "RunTask" => {
             json!({ "__type": "ConflictException", "message": "another body", "resourceIds": [ARN] })
         }
         other => plain(other),
     })
     .await;
-    oven.platform.launch(&order()).await.unwrap();
-    assert_eq!(oven.platform.core.book.get(run(0)).unwrap().arn, ARN);
-    assert_eq!(oven.aws.calls("RunTask").len(), 1);
+    test.platform.launch(&order()).await.unwrap();
+    assert_eq!(test.platform.core.task_index.get(run(0)).unwrap().arn, ARN);
+    assert_eq!(test.aws.calls("RunTask").len(), 1);
 }
 
 #[tokio::test]
-async fn a_definition_that_somebody_took_away_is_registered_again() {
+async fn a_definition_that_somebody_deregistered_is_registered_again() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
-    let oven = oven("", async |action, _| match &*action {
+    let test = platform("", async |action, _| match &*action {
         "RunTask" if ASKED.fetch_add(1, Relaxed) == 0 => {
             error("ClientException", "TaskDefinition not found.")
         }
         other => plain(other),
     })
     .await;
-    oven.platform.launch(&order()).await.unwrap();
-    assert_eq!((oven.aws.calls("RegisterTaskDefinition").len(), oven.aws.calls("RunTask").len()), (2, 2));
+    test.platform.launch(&order()).await.unwrap();
+    assert_eq!((test.aws.calls("RegisterTaskDefinition").len(), test.aws.calls("RunTask").len()), (2, 2));
 }
 
 #[tokio::test]
 async fn a_task_whose_launch_nobody_waits_for_is_stopped_all_the_same() {
     static STOPPED: AtomicUsize = AtomicUsize::new(0);
-    let oven = oven("", async |action, _| match &*action {
+    let test = platform("", async |action, _| match &*action {
         "RunTask" => {
             tokio::time::sleep(Duration::from_millis(300)).await;
             plain("RunTask")
@@ -124,12 +124,12 @@ async fn a_task_whose_launch_nobody_waits_for_is_stopped_all_the_same() {
         other => plain(other),
     })
     .await;
-    let given_up = tokio::time::timeout(Duration::from_millis(50), oven.platform.launch(&order())).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(50), test.platform.launch(&order())).await;
     assert!(given_up.is_err(), "{given_up:?}");
-    let (run, mut watch) = (run(0), oven.platform.watch());
-    let (stopped, ()) = tokio::join!(oven.platform.stop(&run), async {
+    let (run, mut watch) = (run(0), test.platform.watch());
+    let (stopped, ()) = tokio::join!(test.platform.stop(&run), async {
         while !matches!(watch.next().await, Some(Observation::Gone { .. })) {}
-        // Whoever reads on has taken the end over.
+        // A reader that asks for the next item has taken the end over.
         let _ = tokio::time::timeout(Duration::from_secs(1), watch.next()).await;
     });
     stopped.unwrap();
@@ -139,8 +139,8 @@ async fn a_task_whose_launch_nobody_waits_for_is_stopped_all_the_same() {
 #[tokio::test]
 async fn tasks_of_two_clusters_are_asked_about_apart() {
     let other = ARN.replace("ovens", "kilns");
-    let book = format!("+ {} {ARN}\n+ {} {other}\n", run(0), run(1));
-    let oven = oven(&book, async |action, body: Value| match &*action {
+    let index = format!("+ {} {ARN}\n+ {} {other}\n", run(0), run(1));
+    let test = platform(&index, async |action, body: Value| match &*action {
         "DescribeTasks" if body["cluster"] == "kilns" => {
             error("InvalidParameterException", "Invalid identifier")
         }
@@ -148,26 +148,26 @@ async fn tasks_of_two_clusters_are_asked_about_apart() {
         other => plain(other),
     })
     .await;
-    let mut watch = oven.platform.watch();
+    let mut watch = test.platform.watch();
     assert!(matches!(watch.next().await, Some(Observation::Synced { live }) if live.len() == 2));
     let gone = tokio::time::timeout(Duration::from_secs(5), watch.next()).await.unwrap();
     assert!(matches!(gone, Some(Observation::Gone { run: gone, .. }) if gone == run(0)));
-    assert!(oven.platform.availability().borrow().is_available(), "our own cluster answers");
-    for call in oven.aws.calls("DescribeTasks") {
+    assert!(test.platform.availability().borrow().is_available(), "our own cluster answers");
+    for call in test.aws.calls("DescribeTasks") {
         assert_eq!(call["tasks"].as_array().unwrap().len(), 1, "{call}");
     }
 }
 
 #[tokio::test]
-async fn a_run_that_may_live_is_not_called_stopped() {
-    let oven = oven("", async |action, _| match &*action {
+async fn a_run_that_may_have_started_is_not_called_stopped() {
+    let test = platform("", async |action, _| match &*action {
         "ListTasks" => error("AccessDeniedException", "not authorized to perform: ecs:ListTasks on x"),
         other => plain(other),
     })
     .await;
-    assert!(oven.platform.stop(&run(1)).await.is_ok(), "nobody has ever started it");
-    let doubt = Doubt { since: tokio::time::Instant::now(), deadline: Duration::from_mins(1) };
-    oven.platform.core.doubts.lock().unwrap().insert(run(0), doubt);
-    let error = oven.platform.stop(&run(0)).await.unwrap_err();
+    assert!(test.platform.stop(&run(1)).await.is_ok(), "nobody has ever started it");
+    let start = UnconfirmedStart { since: tokio::time::Instant::now(), deadline: Duration::from_mins(1) };
+    test.platform.core.unconfirmed.lock().unwrap().insert(run(0), start);
+    let error = test.platform.stop(&run(0)).await.unwrap_err();
     assert!(error.retryable && error.message.text.contains("may have started"), "{error}");
 }

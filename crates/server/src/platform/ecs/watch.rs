@@ -1,5 +1,5 @@
-//! One loop that asks AWS what became of tasks, a hundred a call: of those that are being started or whose end somebody
-//! waits for, often; of those whose agents speak, now and then. ECS tells nothing by itself.
+//! One loop that asks AWS for the status of tasks, a hundred a call: often for those that are being started or whose end is
+//! waited for, now and then for those whose agents are connected. ECS pushes no status by itself.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,63 +10,63 @@ use bakery_core::names::RunName;
 use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
-use super::super::telling::{self, Telling, stream_of};
+use super::super::observation_stream::{ObservationQueue, ObservationSource, observations};
 use super::super::{Availability, Exit, Observation};
-use super::book::{Entry, Interest};
-use super::cloud::Refused;
-use super::seen::{self, Standing};
-use super::tasks::{BATCH, forgotten};
-use super::{Core, NOBODYS};
+use super::client::AwsCallError;
+use super::status::{self, ObservedTaskStatus};
+use super::task_index::{Interest, TaskEntry};
+use super::tasks::{BATCH_SIZE, forgotten};
+use super::{EcsCore, NO_TASK};
 
-/// Between two rounds over the tasks that somebody waits for.
+/// The pause between two rounds over the tasks that are waited for.
 const TICK: Duration = Duration::from_secs(2);
-/// The least between two rounds, however much somebody hurries.
-const SPACE: Duration = Duration::from_millis(500);
-/// Between two calls about tasks whose agents speak: fewer than 0.1 a second, however many there are.
+/// The shortest pause between two rounds, however urgent the next one is.
+const SHORTEST: Duration = Duration::from_millis(500);
+/// The pause between two calls about tasks with connected agents: fewer than 0.1 a second, however many there are.
 const PATROL: Duration = Duration::from_secs(12);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-struct Watch {
-    core: Arc<Core>,
-    telling: Telling,
-    begun: bool,
+struct EcsWatch {
+    core: Arc<EcsCore>,
+    queue: ObservationQueue,
+    synced: bool,
     last: Instant,
     next: Instant,
     patrol: Instant,
-    /// Where the patrol goes on.
+    /// The run after which the patrol continues.
     after: Option<RunName>,
-    /// Until AWS is asked again after it did not answer; `None` while it does.
+    /// The pause before AWS is asked again where it did not answer; `None` while it does.
     wait: Option<Duration>,
-    /// Clusters of other days whose tasks cannot be asked about, and that was said.
-    strange: HashSet<String>,
+    /// Clusters of earlier settings whose tasks cannot be asked about, and for which that was logged.
+    inaccessible: HashSet<String>,
 }
 
-pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
-    let (telling, now) = (Telling::of(&core.runs), Instant::now());
-    let watch = Watch {
+pub(super) fn watch(core: Arc<EcsCore>) -> BoxStream<'static, Observation> {
+    let (queue, now) = (ObservationQueue::new(&core.runs), Instant::now());
+    let watch = EcsWatch {
         core,
-        telling,
-        begun: false,
+        queue,
+        synced: false,
         last: now,
         next: now,
         patrol: now,
         after: None,
         wait: None,
-        strange: HashSet::new(),
+        inaccessible: HashSet::new(),
     };
-    stream_of(watch)
+    observations(watch)
 }
 
-impl telling::Watch for Watch {
-    fn telling(&mut self) -> &mut Telling {
-        &mut self.telling
+impl ObservationSource for EcsWatch {
+    fn queue(&mut self) -> &mut ObservationQueue {
+        &mut self.queue
     }
 
     async fn advance(&mut self) {
-        if !self.begun {
-            self.begun = true;
-            let synced = self.synced();
-            self.telling.ready.push_back(synced);
+        if !self.synced {
+            self.synced = true;
+            let synced = self.resync();
+            self.queue.ready.push_back(synced);
             return;
         }
         tokio::select! {
@@ -74,29 +74,29 @@ impl telling::Watch for Watch {
                 self.round().await;
                 self.core.asked.notify_waiters();
             }
-            // AWS that throttles is not hurried.
+            // Not while AWS throttles.
             () = self.core.hurry.notified(), if self.wait.is_none() => {
-                self.next = self.next.min(self.last + SPACE);
+                self.next = self.next.min(self.last + SHORTEST);
             }
-            () = self.telling.hear() => {}
+            () = self.queue.receive() => {}
         }
     }
 
-    /// AWS removes a task by itself; what goes is the note of it.
-    async fn clear(&mut self, run: RunName) {
-        self.core.book.remove(run);
-        self.core.runs.removed(run);
+    /// Removes the run from the index. AWS removes the task by itself.
+    async fn remove(&mut self, run: RunName) {
+        self.core.task_index.remove(run);
+        self.core.runs.mark_removed(run);
     }
 }
 
-impl Watch {
-    fn synced(&self) -> Observation {
-        let mut live: HashSet<RunName> = self.core.book.all().into_iter().map(|(run, _)| run).collect();
+impl EcsWatch {
+    fn resync(&self) -> Observation {
+        let mut live: HashSet<RunName> = self.core.task_index.all().into_iter().map(|(run, _)| run).collect();
         live.extend(self.core.runs.launching());
         Observation::Synced { live: live.into_iter().collect() }
     }
 
-    /// Asks about everything that is due.
+    /// Asks about all tasks that are due.
     async fn round(&mut self) {
         self.last = Instant::now();
         self.next = self.last + TICK;
@@ -111,9 +111,9 @@ impl Watch {
                 self.wait = None;
                 self.core.availability.set(Availability::Available);
             }
-            Err(refused) => {
-                tracing::warn!(%refused, "AWS cannot be asked about tasks; trying again");
-                self.core.availability.set(Availability::Unavailable(refused.error().message));
+            Err(failed) => {
+                tracing::warn!(error = %failed, "AWS cannot be asked about tasks; trying again");
+                self.core.availability.set(Availability::Unavailable(failed.error().message));
                 let wait = self.wait.unwrap_or(TICK);
                 self.next = Instant::now() + wait;
                 self.wait = Some((wait * 2).min(LONGEST_WAIT));
@@ -121,58 +121,58 @@ impl Watch {
         }
     }
 
-    /// Asks AWS about tasks; whether it was asked about our own cluster.
-    async fn ask(&mut self, due: &[(RunName, Entry)]) -> Result<bool, Refused> {
+    /// Asks AWS about tasks. Returns whether a call concerned our own cluster.
+    async fn ask(&mut self, due: &[(RunName, TaskEntry)]) -> Result<bool, AwsCallError> {
         let core = Arc::clone(&self.core);
-        let own = core.house.cluster.as_str();
+        let own = core.task_template.cluster.as_str();
         let mut asked = false;
         for batch in core.batches(due) {
             let cluster = batch.entries[0].1.cluster();
             match core.describe(cluster, batch.arns()).await {
-                Ok(tasks) => self.take(&batch.entries, &tasks),
-                Err(refused) if !batch.strange => return Err(refused),
-                // It is gone with all that was in it.
-                Err(refused) if refused.code == "ClusterNotFoundException" => self.take(&batch.entries, &[]),
-                Err(refused) => {
-                    if self.strange.insert(batch.place.to_owned()) {
-                        let place = batch.place;
-                        tracing::warn!(%refused, place, "tasks of another cluster cannot be asked about");
+                Ok(tasks) => self.apply(&batch.entries, &tasks),
+                Err(failed) if !batch.foreign => return Err(failed),
+                // The cluster is gone with all its tasks.
+                Err(failed) if failed.code == "ClusterNotFoundException" => self.apply(&batch.entries, &[]),
+                Err(failed) => {
+                    if self.inaccessible.insert(batch.location.to_owned()) {
+                        let location = batch.location;
+                        tracing::warn!(error = %failed, location, "tasks of another cluster cannot be asked about");
                     }
                 }
             }
-            asked |= !batch.strange;
+            asked |= !batch.foreign;
         }
         if !asked && self.wait.is_some() {
-            // Nothing is left to ask about, and whether AWS answers again has to be found out.
-            core.describe(own, vec![NOBODYS.to_owned()]).await?;
+            // No task is left to ask about, but whether AWS answers again must be found out.
+            core.describe(own, vec![NO_TASK.to_owned()]).await?;
             asked = true;
         }
         Ok(asked)
     }
 
-    fn entries(&self, which: impl Fn(Interest) -> bool) -> Vec<(RunName, Entry)> {
-        self.core.book.all().into_iter().filter(|(_, entry)| which(entry.interest)).collect()
+    fn entries(&self, which: impl Fn(Interest) -> bool) -> Vec<(RunName, TaskEntry)> {
+        self.core.task_index.all().into_iter().filter(|(_, entry)| which(entry.interest)).collect()
     }
 
-    /// The next batch of those whose agents speak, in turn.
-    fn patrolled(&mut self) -> Vec<(RunName, Entry)> {
-        let speaking = self.entries(|interest| interest == Interest::None);
-        let from = speaking.partition_point(|(run, _)| self.after.is_some_and(|after| *run <= after));
-        let from = if from == speaking.len() { 0 } else { from };
-        let batch: Vec<_> = speaking.into_iter().skip(from).take(BATCH).collect();
+    /// The next batch of the tasks with connected agents, in turn.
+    fn patrolled(&mut self) -> Vec<(RunName, TaskEntry)> {
+        let connected = self.entries(|interest| interest == Interest::None);
+        let from = connected.partition_point(|(run, _)| self.after.is_some_and(|after| *run <= after));
+        let from = if from == connected.len() { 0 } else { from };
+        let batch: Vec<_> = connected.into_iter().skip(from).take(BATCH_SIZE).collect();
         self.after = batch.last().map(|(run, _)| *run);
         batch
     }
 
-    fn take(&mut self, batch: &[&(RunName, Entry)], tasks: &[Task]) {
+    fn apply(&mut self, batch: &[&(RunName, TaskEntry)], tasks: &[Task]) {
         let found: HashMap<&str, &Task> =
             tasks.iter().filter_map(|task| Some((task.task_arn()?, task))).collect();
         for (run, entry) in batch {
-            match found.get(entry.arn.as_str()).map(|task| seen::task(task)) {
-                Some(Standing::Over(exit)) => self.gone(*run, exit),
-                Some(Standing::Open(status)) => self.status(*run, entry, &status, false),
-                Some(Standing::Ending(status)) => self.status(*run, entry, &status, true),
-                None if self.core.book.with(*run, Entry::misses) == Some(true) => {
+            match found.get(entry.arn.as_str()).map(|task| status::task(task)) {
+                Some(ObservedTaskStatus::Over(exit)) => self.gone(*run, exit),
+                Some(ObservedTaskStatus::Open(status)) => self.status(*run, entry, &status, false),
+                Some(ObservedTaskStatus::Ending(status)) => self.status(*run, entry, &status, true),
+                None if self.core.task_index.with(*run, TaskEntry::is_missing) == Some(true) => {
                     self.gone(*run, forgotten());
                 }
                 None => {}
@@ -180,16 +180,16 @@ impl Watch {
         }
     }
 
-    fn status(&mut self, run: RunName, entry: &Entry, status: &str, ending: bool) {
-        let new = self.core.book.with(run, |entry| entry.found(status, ending)) == Some(true);
+    fn status(&mut self, run: RunName, entry: &TaskEntry, status: &str, ending: bool) {
+        let new = self.core.task_index.with(run, |entry| entry.found(status, ending)) == Some(true);
         if new && entry.interest == Interest::Start {
             let message = format!("the task is {status}").into();
-            self.telling.ready.push_back(Observation::Progress { run, reason: None, message });
+            self.queue.ready.push_back(Observation::Progress { run, reason: None, message });
         }
     }
 
     fn gone(&mut self, run: RunName, exit: Exit) {
         self.core.runs.remember(run, Some(exit.clone()));
-        self.telling.ready.push_back(Observation::Gone { run, exit });
+        self.queue.ready.push_back(Observation::Gone { run, exit });
     }
 }

@@ -1,4 +1,4 @@
-//! What goes over the wire, for tests: an AWS that answers as it is told, and what it was asked.
+//! A scripted AWS for tests, and the requests that it received.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::spawn::Tasks;
 
-/// Answers of a script, one a call; an error is one with a member `__type`.
+/// A server that answers each call by a script; an answer with a member `__type` is an error.
 pub(super) struct Aws {
     pub(super) config: SdkConfig,
     calls: Arc<Mutex<Vec<(String, Value)>>>,
@@ -26,12 +26,12 @@ impl Aws {
         A: Future<Output = Value> + Send,
     {
         let calls = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&calls);
+        let received = Arc::clone(&calls);
         let answer = async move |headers: HeaderMap, body: String| {
             let target = headers["x-amz-target"].to_str().unwrap_or_default();
             let action = target.rsplit('.').next().unwrap_or_default().to_owned();
             let body: Value = serde_json::from_str(&body).unwrap();
-            heard.lock().unwrap().push((action.clone(), body.clone()));
+            received.lock().unwrap().push((action.clone(), body.clone()));
             let answer = script(action, body).await;
             let status = if answer["__type"].is_string() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
             (status, answer.to_string())
@@ -48,14 +48,14 @@ impl Aws {
         Self { config: config.load().await, calls, _tasks: tasks }
     }
 
-    /// The bodies of an action's calls.
+    /// The bodies of the calls of an action.
     pub(super) fn calls(&self, action: &str) -> Vec<Value> {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|(called, _)| called == action).map(|(_, body)| body.clone()).collect()
     }
 }
 
-/// The bodies that a caller of one action sends.
+/// The bodies of the calls of one action that `call` makes.
 pub(super) async fn bodies(action: &str, call: impl AsyncFnOnce(Client)) -> Vec<Value> {
     let aws = Aws::answering(|_, _| async { serde_json::json!({}) }).await;
     call(Client::new(&aws.config)).await;

@@ -1,4 +1,4 @@
-//! What `bakery-server check` tries of a cluster, without leaving anything in it.
+//! What `bakery-server check` tries on a cluster, without leaving anything in it.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Right {
     pub resource: &'static str,
     /// Verb.
     pub verb: &'static str,
-    /// What does not work without it.
+    /// What fails without it.
     pub purpose: &'static str,
 }
 
@@ -35,7 +35,7 @@ const fn right(
     Right { group, resource, verb, purpose }
 }
 
-/// Everything that the server asks of the API, and nothing else: `role.yaml` is held against it by a test.
+/// All rights that the server uses, and no others: a test compares `role.yaml` with them.
 pub const RIGHTS: &[Right] = &[
     right("batch", "jobs", "create", "starting tasks"),
     right("batch", "jobs", "get", "adopting a Job that was made before, and confirming that one is gone"),
@@ -58,7 +58,7 @@ impl fmt::Display for Right {
 }
 
 impl K8sPlatform {
-    /// The API server's version, after it was asked.
+    /// Asks for the API server's version.
     pub async fn version(&self) -> Result<String, LaunchError> {
         let cluster = &self.core.cluster;
         let info = cluster.call("asking for the version", cluster.client.apiserver_version()).await?;
@@ -94,7 +94,7 @@ impl K8sPlatform {
         Ok(missing)
     }
 
-    /// Has the API server check a Job with the operator's settings, and make none.
+    /// Has the API server validate a Job with the operator's settings, without creating it (a dry run).
     pub async fn rehearse(&self, cpu_millis: u32, memory_mib: u32) -> Result<(), LaunchError> {
         let task = TaskId { build: BuildId::new(0, 0), index: 0 };
         let order = LaunchOrder {
@@ -105,7 +105,7 @@ impl K8sPlatform {
             env: Vec::new(),
             deadline: Duration::from_mins(1),
         };
-        let (cluster, job) = (&self.core.cluster, self.core.house.job(&order));
+        let (cluster, job) = (&self.core.cluster, self.core.template.job(&order));
         let params = PostParams { dry_run: true, ..PostParams::default() };
         let doing = format!("rehearsing a Job in the namespace {}", cluster.namespace);
         cluster.call(&doing, cluster.jobs().create(&params, &job)).await?;

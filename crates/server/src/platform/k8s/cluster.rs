@@ -1,4 +1,4 @@
-//! Finding the cluster, and calling it: every call is bounded in time, and every refusal becomes words.
+//! Finding the cluster and calling it. Every call is bounded in time, and every failure becomes a [`LaunchError`].
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -17,13 +17,13 @@ use kube::{Api, Client, Config, Error, Resource};
 use tokio::sync::Semaphore;
 
 use super::super::LaunchError;
-use super::seen::QUOTA_HINT;
+use super::api_text::{QUOTA_HINT, chain, one_line};
 
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(20);
-/// The first pause before a creation is tried again that met another.
+/// The first pause before a creation that met another is retried.
 const CONFLICT: Duration = Duration::from_millis(100);
-/// Calls at once: a burst of launches would only be told to come back later.
+/// Calls at once: the API server would only throttle a larger burst.
 const CALLS: usize = 32;
 
 /// Why there is no platform `k8s`.
@@ -100,7 +100,7 @@ impl Cluster {
         &self,
         doing: &str,
         call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, K8sCallError> {
         let bounded = async {
             // The semaphore is never closed.
             let _one = self.calls.acquire().await;
@@ -110,10 +110,10 @@ impl Cluster {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let status = if let Error::Api(status) = &error { status.reason.as_str() } else { "" };
-                Err(Refused {
+                Err(K8sCallError {
                     code: code(&error),
-                    word: status.to_owned(),
-                    error: self.trouble(doing, &error),
+                    status: status.to_owned(),
+                    error: self.launch_error(doing, &error),
                 })
             }
             Err(_) => {
@@ -121,13 +121,13 @@ impl Cluster {
                 let message =
                     format!("{doing}: the Kubernetes API at {url} does not answer within {limit}s").into();
                 let error = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message };
-                Err(Refused { code: 0, word: String::new(), error })
+                Err(K8sCallError { code: 0, status: String::new(), error })
             }
         }
     }
 
-    /// Makes an object. A namespace's quota that is counted anew at the same moment is no refusal, and is tried again.
-    pub(super) async fn create<K>(&self, doing: &str, api: &Api<K>, wanted: &K) -> Result<K, Refused>
+    /// Creates an object. A conflict over the namespace's quota, which is counted anew at the same moment, is retried.
+    pub(super) async fn create<K>(&self, doing: &str, api: &Api<K>, wanted: &K) -> Result<K, K8sCallError>
     where
         K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
     {
@@ -135,7 +135,7 @@ impl Cluster {
         let mut pause = CONFLICT;
         loop {
             match self.call(doing, api.create(&params, wanted)).await {
-                Err(refused) if refused.word == "Conflict" && pause < CONFLICT * 8 => {
+                Err(failed) if failed.status == "Conflict" && pause < CONFLICT * 8 => {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
@@ -144,20 +144,20 @@ impl Cluster {
         }
     }
 
-    /// An error of the API server, or on the way to it.
-    pub(super) fn words(&self, error: &Error) -> String {
+    /// The text of an error of the API server, or on the way to it.
+    pub(super) fn text_of(&self, error: &Error) -> String {
         match error {
             Error::Api(status) => one_line(&status.message),
             other => format!("the Kubernetes API at {} does not answer ({})", self.url, chain(other)),
         }
     }
 
-    /// What an error means for a launch.
-    fn trouble(&self, doing: &str, error: &Error) -> LaunchError {
-        let said = self.words(error);
+    /// The launch error that an error of a call stands for. `doing` says what was tried.
+    fn launch_error(&self, doing: &str, error: &Error) -> LaunchError {
+        let text = self.text_of(error);
         let (reason, retryable, hint) = match code(error) {
-            403 if said.contains("exceeded quota") => (Reason::NoCapacity, true, Some(QUOTA_HINT)),
-            403 if said.contains("being terminated") => {
+            403 if text.contains("exceeded quota") => (Reason::NoCapacity, true, Some(QUOTA_HINT)),
+            403 if text.contains("being terminated") => {
                 (Reason::LaunchRefused, false, Some("the namespace is being deleted"))
             }
             403 => {
@@ -165,7 +165,7 @@ impl Cluster {
                             lists what is missing";
                 (Reason::LaunchRefused, false, Some(hint))
             }
-            404 if said.contains("namespaces ") => {
+            404 if text.contains("namespaces ") => {
                 (Reason::LaunchRefused, false, Some("make the namespace, or name another in K8S_NAMESPACE"))
             }
             400 | 422 => {
@@ -185,23 +185,23 @@ impl Cluster {
             _ => (Reason::PlatformUnreachable, true, None),
         };
         let hint = hint.map(str::to_owned);
-        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {said}"), hint } }
+        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {text}"), hint } }
     }
 }
 
-/// A call that came to nothing.
+/// A call that failed.
 #[derive(Debug)]
-pub(super) struct Refused {
-    /// HTTP's status; 0 where there was none.
+pub(super) struct K8sCallError {
+    /// The HTTP status; 0 where there was none.
     pub(super) code: u16,
-    /// The API server's own word for it: `AlreadyExists`, `Conflict`.
-    pub(super) word: String,
+    /// The API server's own code for it: `AlreadyExists`, `Conflict`; empty where it did not answer.
+    pub(super) status: String,
     pub(super) error: LaunchError,
 }
 
-impl From<Refused> for LaunchError {
-    fn from(refused: Refused) -> Self {
-        refused.error
+impl From<K8sCallError> for LaunchError {
+    fn from(failed: K8sCallError) -> Self {
+        failed.error
     }
 }
 
@@ -244,22 +244,6 @@ async fn config(vars: &dyn Vars) -> Result<Config, K8sError> {
 
 async fn of_file(file: Kubeconfig) -> Result<Config, KubeconfigError> {
     Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await
-}
-
-pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An error with its causes, each said once: some libraries put the cause into the text, others below it.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = one_line(&error.to_string());
-    for cause in std::iter::successors(error.source(), |error| error.source()) {
-        let cause = one_line(&cause.to_string());
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The pure half: from a launch order to what the API server is asked.
+//! The Job and the Secret of a launch order. Pure.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::super::{LaunchOrder, labels};
 use super::pods::PodOptions;
-use super::seen::Nodes;
 
-/// The label by which every node tells its architecture.
+/// The label of a node's architecture.
 pub(super) const ARCH_LABEL: &str = "kubernetes.io/arch";
-/// The one container of a pod.
+/// The name of a pod's one container.
 pub(super) const CONTAINER: &str = "agent";
 /// An ended Job that nobody has removed goes by itself after this many seconds: long enough for a server that was away.
 const TTL_SECONDS: i32 = 3600;
@@ -28,7 +27,7 @@ const GRACE_SECONDS: i64 = 10;
 /// `baseline` admits is more.
 const CAPABILITIES: [&str; 8] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID"];
-/// Variables that may stand in a pod spec, which many eyes read; every other one goes into the run's Secret.
+/// Variables that may appear in a pod spec, which many can read; every other one goes into the run's Secret.
 const PLAIN: [&str; 8] = [
     launch_env::URL,
     launch_env::RUN,
@@ -43,9 +42,18 @@ const PLAIN: [&str; 8] = [
 const STAY: [(&str, &str); 2] =
     [("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), ("karpenter.sh/do-not-disrupt", "true")];
 
-/// What holds for every Job of this installation.
+/// The nodes on which a pod may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nodes {
+    /// The labels that a node must have, as `kubectl get nodes -l` takes them.
+    pub(super) labels: String,
+    /// Nothing but the task's architecture is required of a node.
+    pub(super) any: bool,
+}
+
+/// What all Jobs of this installation have in common.
 #[derive(Debug, Clone)]
-pub(super) struct House {
+pub(super) struct JobTemplate {
     /// The installation's UUID.
     pub(super) installation: String,
     /// The agent image.
@@ -54,7 +62,7 @@ pub(super) struct House {
     pub(super) pods: PodOptions,
 }
 
-impl House {
+impl JobTemplate {
     /// The Job of an order: one pod, started once.
     pub(super) fn job(&self, order: &LaunchOrder) -> Job {
         let labels = self.labels(order.run);
@@ -84,7 +92,7 @@ impl House {
         }
     }
 
-    /// What a run's pod reads and no pod spec may show. The Job owns it, so it goes with the Job.
+    /// The variables that no pod spec may show. The Job owns the Secret, so it is deleted with the Job.
     pub(super) fn secret(&self, order: &LaunchOrder, job: &Job) -> Secret {
         let owner = OwnerReference {
             api_version: "batch/v1".to_owned(),
@@ -111,12 +119,12 @@ impl House {
         }
     }
 
-    /// What selects everything of this installation.
+    /// The label selector for everything of this installation.
     pub(super) fn selector(&self) -> String {
         labels::selector(&self.installation)
     }
 
-    /// What selects the pod of one run.
+    /// The label selector for the pod of one run.
     pub(super) fn selector_of(&self, run: RunName) -> String {
         format!("{},{}={run}", self.selector(), labels::RUN)
     }
@@ -126,7 +134,7 @@ impl House {
         labels::run_of(&self.installation, |name| labels?.get(name))
     }
 
-    /// On which nodes a pod for this architecture may run; the labels as `kubectl get nodes -l` takes them.
+    /// The nodes on which a pod for this architecture may run.
     pub(super) fn nodes(&self, arch: &str) -> Nodes {
         let labels = self.node_selector(arch);
         let labels =
@@ -184,7 +192,7 @@ impl House {
                 ),
                 resources: Some(self.resources(order)),
                 security_context: Some(security()),
-                // What a failed agent said last is then part of the pod's own status.
+                // The last output of a failed agent is then part of the pod's status.
                 termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
                 volume_mounts: filled(mounts),
                 ..Container::default()
@@ -193,8 +201,8 @@ impl House {
         }
     }
 
-    /// Requests are limits, so that a build is the same on an empty and on a full node; only of the disk less is promised
-    /// than allowed, unless the operator says how much a build takes.
+    /// Requests equal limits, so that a build is the same on an empty and on a full node. Only the disk request is smaller
+    /// than its limit, unless the operator sets the size.
     fn resources(&self, order: &LaunchOrder) -> ResourceRequirements {
         let disk = self.pods.disk();
         let of = |disk: &str| {
@@ -212,7 +220,7 @@ impl House {
     }
 }
 
-/// A list that is worth writing down.
+/// `None` for an empty list, so that the field is left out.
 fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
 }
@@ -230,7 +238,7 @@ fn variable(run: RunName, name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value_from: Some(from), ..EnvVar::default() }
 }
 
-/// Root, since Kaniko unpacks images as what they are, with the few rights that this takes. `allowPrivilegeEscalation`
+/// Root, since Kaniko unpacks images with their owners, and the few capabilities that this takes. `allowPrivilegeEscalation`
 /// stays on: RUN steps may use `su` and `sudo`.
 fn security() -> SecurityContext {
     SecurityContext {

@@ -1,8 +1,8 @@
 //! Tasks as Jobs of a Kubernetes cluster, each with one pod.
 //!
-//! `job` and `seen` are the pure half (what is asked, what is seen), `board` is what follows from it, `pods` the operator's
-//! part of a pod; `cluster` and `watch` call out. An order's Job comes first, then the Secret that it owns: whatever
-//! becomes of us in between, nothing stays behind that the Job does not take along.
+//! Pure: `job` makes the objects, `status` reads their status, `run_tracker` derives observations, `pods` is the operator's
+//! part of a pod. `cluster` and `watch` call the API server. An order's Job is created first, then the Secret that it
+//! owns: should the server die in between, nothing stays behind that is not deleted with the Job.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,32 +18,33 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{DeleteParams, ListParams, PropagationPolicy};
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
-use tokio::sync::watch as latest;
+use tokio::sync::watch::Receiver;
 
-mod board;
+mod api_text;
 mod check;
 mod cluster;
 mod job;
 mod pods;
-mod seen;
+mod run_tracker;
+mod status;
 mod watch;
 
 pub use check::{RIGHTS, Right};
 pub use cluster::{Cluster, K8sError};
 pub use pods::PodOptions;
 
-use super::runs::Runs;
+use super::run_registry::RunRegistry;
 use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation};
-use cluster::Refused;
-use job::House;
+use cluster::K8sCallError;
+use job::JobTemplate;
 
 /// Jobs in one answer of a listing.
 const PAGE: u32 = 500;
-/// How long the watch may take to see that a Job is gone before it is looked for; doubled up to the longest.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
-const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// How long the watch may take to see that a Job is gone before the API server is asked; doubled up to the longest.
+const FIRST_LOOKUP: Duration = Duration::from_secs(10);
+const LONGEST_LOOKUP: Duration = Duration::from_secs(30);
 
-/// What the platform is made with.
+/// What the platform `k8s` is made with.
 #[derive(Debug, Clone)]
 pub struct K8sOptions {
     /// The installation's UUID: what carries it is ours.
@@ -57,26 +58,26 @@ pub struct K8sOptions {
 /// The platform `k8s`. Clones are handles to the same one.
 #[derive(Debug, Clone)]
 pub struct K8sPlatform {
-    core: Arc<Core>,
+    core: Arc<K8sCore>,
 }
 
 #[derive(Debug)]
-struct Core {
+struct K8sCore {
     cluster: Cluster,
-    house: House,
+    template: JobTemplate,
     availability: AvailabilityState,
-    runs: Runs,
+    runs: RunRegistry,
 }
 
 impl K8sPlatform {
-    /// The platform in this cluster. Asks nothing of it yet: a cluster that does not answer is waited for.
+    /// The platform in this cluster. Makes no call yet: a cluster that does not answer is waited for.
     pub fn new(cluster: Cluster, options: K8sOptions) -> Self {
         let K8sOptions { installation, agent_image, pods } = options;
-        let house = House { installation, image: agent_image.to_string(), pods };
-        // Nobody has asked it yet; its watch is the first.
+        let template = JobTemplate { installation, image: agent_image.to_string(), pods };
+        // The watch makes the first call.
         let unasked = format!("the Kubernetes API at {} has not answered yet", cluster.url).into();
         let availability = AvailabilityState::new(Availability::Unavailable(unasked));
-        Self { core: Arc::new(Core { cluster, house, availability, runs: Runs::default() }) }
+        Self { core: Arc::new(K8sCore { cluster, template, availability, runs: RunRegistry::default() }) }
     }
 }
 
@@ -87,17 +88,17 @@ impl fmt::Display for K8sPlatform {
     }
 }
 
-impl Core {
-    /// The Job of an order: made, or found where it was made before.
+impl K8sCore {
+    /// The Job of an order: created, or found where it was created before.
     async fn job(&self, order: &LaunchOrder) -> Result<Job, LaunchError> {
         let (jobs, name) = (self.cluster.jobs(), order.run.to_string());
         let doing = format!("creating the Job {name} in the namespace {}", self.cluster.namespace);
-        let wanted = self.house.job(order);
+        let wanted = self.template.job(order);
         match self.cluster.create(&doing, &jobs, &wanted).await {
             Ok(job) => Ok(job),
-            Err(refused) if refused.word == "AlreadyExists" => {
+            Err(failed) if failed.status == "AlreadyExists" => {
                 let found = self.cluster.call(&format!("looking at the Job {name}"), jobs.get(&name)).await?;
-                if self.house.run_of(found.metadata.labels.as_ref()) == Some(order.run) {
+                if self.template.run_of(found.metadata.labels.as_ref()) == Some(order.run) {
                     return Ok(found);
                 }
                 Err(LaunchError {
@@ -106,22 +107,22 @@ impl Core {
                     message: format!("the name {name} is taken by a Job that is not this server's").into(),
                 })
             }
-            Err(refused) => Err(refused.error),
+            Err(failed) => Err(failed.error),
         }
     }
 
     async fn secret(&self, order: &LaunchOrder, job: &Job) -> Result<(), LaunchError> {
         let doing = format!("creating the Secret of the Job {}", order.run);
-        let wanted = self.house.secret(order, job);
+        let wanted = self.template.secret(order, job);
         match self.cluster.create(&doing, &self.cluster.secrets(), &wanted).await {
             Ok(_) => Ok(()),
-            // What is there is the same: it depends on nothing but the order.
-            Err(refused) if refused.word == "AlreadyExists" => Ok(()),
-            Err(refused) => Err(refused.error),
+            // The one that is there is equal: it depends on nothing but the order.
+            Err(failed) if failed.status == "AlreadyExists" => Ok(()),
+            Err(failed) => Err(failed.error),
         }
     }
 
-    /// Deletes a Job with what it owns; says whether it was there.
+    /// Deletes a Job with what it owns. Returns whether it was there.
     async fn remove(&self, run: RunName, policy: PropagationPolicy) -> Result<bool, LaunchError> {
         let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
         let jobs = self.cluster.jobs();
@@ -129,39 +130,39 @@ impl Core {
         let there =
             match self.cluster.call(&format!("deleting the Job {name}"), jobs.delete(&name, &params)).await {
                 Ok(_) => true,
-                Err(Refused { code: 404, .. }) => false,
-                Err(refused) => return Err(refused.error),
+                Err(K8sCallError { code: 404, .. }) => false,
+                Err(failed) => return Err(failed.error),
             };
-        self.runs.leaves(run);
+        self.runs.mark_removing(run);
         Ok(there)
     }
 
-    /// Waits until neither Job nor pod of a run that is being deleted is there. The watch sees that; where nobody watches,
-    /// or it has been seen before, the API server is asked: at once where `now`, and from time to time.
-    async fn vanished(&self, run: RunName, now: bool) -> Result<(), LaunchError> {
-        let mut pause = if now { Duration::ZERO } else { FIRST_LOOK };
-        while tokio::time::timeout(pause, self.runs.removal(run)).await.is_err() {
-            if !self.is_there(run).await? {
+    /// Waits until neither Job nor pod of a run that is being deleted is there. The watch notices that; where nobody
+    /// watches, or it was noticed before, the API server is asked: at once where `now`, and from time to time.
+    async fn wait_gone(&self, run: RunName, now: bool) -> Result<(), LaunchError> {
+        let mut pause = if now { Duration::ZERO } else { FIRST_LOOKUP };
+        while tokio::time::timeout(pause, self.runs.wait_removed(run)).await.is_err() {
+            if !self.exists(run).await? {
                 break;
             }
-            pause = (pause * 2).clamp(Duration::from_secs(1), LONGEST_LOOK);
+            pause = (pause * 2).clamp(Duration::from_secs(1), LONGEST_LOOKUP);
         }
         Ok(())
     }
 
-    /// Whether a run's Job is there, or a pod that has not ended: one may outlive the other.
-    async fn is_there(&self, run: RunName) -> Result<bool, LaunchError> {
+    /// Whether a run's Job exists, or a pod that has not ended: one may outlive the other.
+    async fn exists(&self, run: RunName) -> Result<bool, LaunchError> {
         let (jobs, name) = (self.cluster.api::<PartialObjectMeta<Job>>(), run.to_string());
         match self.cluster.call(&format!("looking for the Job {name}"), jobs.get(&name)).await {
             Ok(_) => return Ok(true),
-            Err(Refused { code: 404, .. }) => {}
-            Err(refused) => return Err(refused.error),
+            Err(K8sCallError { code: 404, .. }) => {}
+            Err(failed) => return Err(failed.error),
         }
-        Ok(!self.living(&self.house.selector_of(run)).await?.is_empty())
+        Ok(!self.live_pods(&self.template.selector_of(run)).await?.is_empty())
     }
 
     /// The runs of pods that have not ended.
-    async fn living(&self, selector: &str) -> Result<Vec<RunName>, LaunchError> {
+    async fn live_pods(&self, selector: &str) -> Result<Vec<RunName>, LaunchError> {
         let params =
             ListParams::default().labels(selector).fields("status.phase!=Succeeded,status.phase!=Failed");
         self.runs_of::<Pod>("listing pods", params).await
@@ -175,7 +176,7 @@ impl Core {
         let (mut params, mut runs) = (params.limit(PAGE), Vec::new());
         loop {
             let page = self.cluster.call(doing, objects.list(&params)).await?;
-            runs.extend(page.items.iter().filter_map(|it| self.house.run_of(it.metadata.labels.as_ref())));
+            runs.extend(page.items.iter().filter_map(|it| self.template.run_of(it.metadata.labels.as_ref())));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => return Ok(runs),
@@ -193,13 +194,13 @@ impl Launcher for K8sPlatform {
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let (core, run) = (&*self.core, order.run);
-        let Some(_launching) = core.runs.launch(run) else { return Ok(()) };
+        let Some(_launching) = core.runs.begin_launch(run) else { return Ok(()) };
         let job = core.job(order).await?;
-        if job.metadata.deletion_timestamp.is_none() && core.runs.past(run).is_none() {
+        if job.metadata.deletion_timestamp.is_none() && core.runs.exit_of(run).is_none() {
             core.secret(order, &job).await?;
         }
-        // A stop may have come meanwhile, and have found no Job.
-        if let Err(stopped) = core.runs.check(run) {
+        // A stop may have been asked for meanwhile, and have found no Job.
+        if let Err(stopped) = core.runs.ensure_open(run) {
             core.remove(run, PropagationPolicy::Foreground).await?;
             return Err(stopped);
         }
@@ -211,21 +212,21 @@ impl Launcher for K8sPlatform {
         if core.runs.is_removed(*run) {
             return Ok(());
         }
-        // First of all, so that a launch under way sees it.
+        // Before anything else, so that a launch under way notices.
         core.runs.remember(*run, None);
         if core.runs.has_ended(*run) {
-            // Nothing lives that a deletion would have to wait for.
-            return if core.runs.is_leaving(*run) {
+            // Nothing runs that the deletion would have to wait for.
+            return if core.runs.is_removing(*run) {
                 Ok(())
             } else {
                 core.remove(*run, PropagationPolicy::Background).await.map(drop)
             };
         }
         let there = core.remove(*run, PropagationPolicy::Foreground).await?;
-        core.vanished(*run, !there).await
+        core.wait_gone(*run, !there).await
     }
 
-    fn availability(&self) -> latest::Receiver<Availability> {
+    fn availability(&self) -> Receiver<Availability> {
         self.core.availability.subscribe()
     }
 
@@ -235,9 +236,9 @@ impl Launcher for K8sPlatform {
 
     async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
         let core = &self.core;
-        let selector = core.house.selector();
+        let selector = core.template.selector();
         let mut runs = core.runs_of::<Job>("listing Jobs", ListParams::default().labels(&selector)).await?;
-        runs.extend(core.living(&selector).await?);
+        runs.extend(core.live_pods(&selector).await?);
         runs.sort_unstable();
         runs.dedup();
         Ok(runs)

@@ -9,20 +9,20 @@ use bakery_core::names::RunName;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event as Happening, Pod};
+use k8s_openapi::api::core::v1::{Event as K8sEvent, Pod};
 use kube::api::{ListParams, PropagationPolicy};
 use kube::runtime::watcher::{self, Error, Event, watcher};
 use tokio::time::Instant;
 
-use super::super::telling::{self, Telling, stream_of};
+use super::super::observation_stream::{ObservationQueue, ObservationSource, observations};
 use super::super::{Availability, Observation};
-use super::Core;
-use super::board::{Around, Board};
+use super::K8sCore;
+use super::run_tracker::{RunTracker, TrackerContext};
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_millis(500);
-/// How long one watch request lasts: a connection that has died without a word is noticed a few seconds later.
+/// How long one watch request lasts: a connection that died silently is noticed a few seconds later.
 const WATCH_SECONDS: u32 = 45;
 
 type Feed<K> = BoxStream<'static, Result<Event<K>, Error>>;
@@ -30,39 +30,46 @@ type Feed<K> = BoxStream<'static, Result<Event<K>, Error>>;
 struct Feeds {
     jobs: Feed<Job>,
     pods: Feed<Pod>,
-    events: Feed<Happening>,
+    events: Feed<K8sEvent>,
 }
 
-/// What the feeds have brought.
+/// An item of one of the feeds.
 enum Item {
     Job(Box<Event<Job>>),
     Pod(Box<Event<Pod>>),
-    Event(Box<Event<Happening>>),
+    Event(Box<Event<K8sEvent>>),
 }
 
-struct Watch {
-    core: Arc<Core>,
+struct K8sWatch {
+    core: Arc<K8sCore>,
     feeds: Option<Feeds>,
-    board: Board,
-    telling: Telling,
-    /// When the feeds, whole again, will have held long enough to be believed: a watch may be refused where a list is not.
+    tracker: RunTracker,
+    queue: ObservationQueue,
+    /// When the feeds, all open again, will have lasted long enough to count: a watch may be refused where a list is not.
     steady: Option<Instant>,
     wait: Duration,
 }
 
-pub(super) fn watch(core: Arc<Core>) -> BoxStream<'static, Observation> {
-    let telling = Telling::of(&core.runs);
-    stream_of(Watch { core, feeds: None, board: Board::default(), telling, steady: None, wait: FIRST_WAIT })
+pub(super) fn watch(core: Arc<K8sCore>) -> BoxStream<'static, Observation> {
+    let queue = ObservationQueue::new(&core.runs);
+    observations(K8sWatch {
+        core,
+        feeds: None,
+        tracker: RunTracker::default(),
+        queue,
+        steady: None,
+        wait: FIRST_WAIT,
+    })
 }
 
-impl telling::Watch for Watch {
-    fn telling(&mut self) -> &mut Telling {
-        &mut self.telling
+impl ObservationSource for K8sWatch {
+    fn queue(&mut self) -> &mut ObservationQueue {
+        &mut self.queue
     }
 
     async fn advance(&mut self) {
         let feeds = self.feeds.get_or_insert_with(|| {
-            self.board.begin();
+            self.tracker.begin();
             Feeds::open(&self.core)
         });
         tokio::select! {
@@ -71,16 +78,16 @@ impl telling::Watch for Watch {
                 (self.steady, self.wait) = (None, FIRST_WAIT);
             }
             item = feeds.next() => match item {
-                Ok(item) => self.take(item).await,
-                Err(error) => self.lost(&error).await,
+                Ok(item) => self.apply(item).await,
+                Err(error) => self.handle_error(&error).await,
             },
-            () = self.telling.hear(), if self.board.is_synced() => {}
+            () = self.queue.receive(), if self.tracker.is_synced() => {}
         }
     }
 
-    /// Removes the Job. What cannot be removed now is told again by the next resync.
-    async fn clear(&mut self, run: RunName) {
-        if self.core.runs.is_leaving(run) {
+    /// Removes the Job. The next resync reports the end again where it cannot be removed now.
+    async fn remove(&mut self, run: RunName) {
+        if self.core.runs.is_removing(run) {
             return;
         }
         if let Err(error) = self.core.remove(run, PropagationPolicy::Background).await {
@@ -89,83 +96,88 @@ impl telling::Watch for Watch {
     }
 }
 
-impl Watch {
-    async fn take(&mut self, item: Item) {
+impl K8sWatch {
+    async fn apply(&mut self, item: Item) {
         let core = Arc::clone(&self.core);
-        let was_synced = self.board.is_synced();
+        let was_synced = self.tracker.is_synced();
         if let Item::Job(event) = &item
             && let Event::Apply(job) = &**event
-            && let Some(run) = core.late(job)
+            && let Some(run) = core.created_after_stop(job)
             && let Err(error) = core.remove(run, PropagationPolicy::Foreground).await
         {
-            tracing::warn!(%run, %error, "a Job that came after its stop could not be removed");
+            tracing::warn!(%run, %error, "a Job that was created after its stop could not be removed");
         }
-        let mut around = Around { house: &core.house, runs: &core.runs, out: &mut self.telling.ready };
+        let mut context =
+            TrackerContext { template: &core.template, runs: &core.runs, out: &mut self.queue.ready };
         match item {
-            Item::Job(event) => self.board.job(*event, &mut around),
-            Item::Pod(event) => self.board.pod(*event, &mut around),
-            Item::Event(event) => self.board.event(&event, &mut around),
+            Item::Job(event) => self.tracker.job(*event, &mut context),
+            Item::Pod(event) => self.tracker.pod(*event, &mut context),
+            Item::Event(event) => self.tracker.event(&event, &mut context),
         }
-        if !was_synced && self.board.is_synced() {
+        if !was_synced && self.tracker.is_synced() {
             self.steady = Some(Instant::now() + STEADY);
         }
-        for run in self.board.doubts() {
-            let params = ListParams::default().labels(&core.house.selector_of(run));
+        for run in self.tracker.take_unverified() {
+            let params = ListParams::default().labels(&core.template.selector_of(run));
             match core.cluster.call("looking for a pod", core.cluster.pods().list(&params)).await {
                 Ok(pods) => {
-                    let mut around =
-                        Around { house: &core.house, runs: &core.runs, out: &mut self.telling.ready };
-                    self.board.answer(run, pods.items.first(), &mut around);
+                    let mut context = TrackerContext {
+                        template: &core.template,
+                        runs: &core.runs,
+                        out: &mut self.queue.ready,
+                    };
+                    self.tracker.verified(run, pods.items.first(), &mut context);
                 }
-                // The resync that follows comes to the same doubt.
-                Err(refused) => {
-                    self.broken(refused.error.message).await;
+                // The resync that follows asks for the same lookup.
+                Err(failed) => {
+                    self.report_outage(failed.error.message).await;
                     return;
                 }
             }
         }
     }
 
-    async fn lost(&mut self, error: &Error) {
-        let why = match error {
+    async fn handle_error(&mut self, error: &Error) {
+        let cause = match error {
             Error::InitialListFailed(error) | Error::WatchStartFailed(error) | Error::WatchFailed(error) => {
-                self.core.cluster.words(error)
+                self.core.cluster.text_of(error)
             }
             Error::WatchError(status) => status.message.clone(),
             Error::NoResourceVersion => error.to_string(),
         };
-        // A connection that ends is none that is refused: only where the next is, something is the matter.
+        // That a connection ends is normal. It is an outage only where the next one is refused.
         let ended = matches!(error, Error::WatchFailed(_) | Error::WatchError(_));
-        if ended && self.board.is_synced() && self.steady.is_none() {
-            tracing::debug!(why, "a watch has ended; everything is listed anew");
+        if ended && self.tracker.is_synced() && self.steady.is_none() {
+            tracing::debug!(cause, "a watch has ended; everything is listed anew");
             self.feeds = None;
             return;
         }
-        self.broken(format!("watching the namespace {}: {why}", self.core.cluster.namespace).into()).await;
+        self.report_outage(format!("watching the namespace {}: {cause}", self.core.cluster.namespace).into())
+            .await;
     }
 
-    async fn broken(&mut self, why: Message) {
-        tracing::warn!(%why, hint = why.hint, "the cluster cannot be watched; trying again");
-        self.core.availability.set(Availability::Unavailable(why));
+    async fn report_outage(&mut self, outage: Message) {
+        tracing::warn!(%outage, hint = outage.hint, "the cluster cannot be watched; trying again");
+        self.core.availability.set(Availability::Unavailable(outage));
         (self.feeds, self.steady) = (None, None);
         tokio::time::sleep(self.wait).await;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }
 }
 
-impl Core {
-    /// The run of a Job that a launch made after it had been given up, and its stop had found nothing.
-    fn late(&self, job: &Job) -> Option<RunName> {
-        let run = self.house.run_of(job.metadata.labels.as_ref())?;
-        let stopped = self.runs.is_leaving(run) && !self.runs.has_ended(run);
+impl K8sCore {
+    /// The run of a Job that a launch created after its stop had found nothing to delete.
+    fn created_after_stop(&self, job: &Job) -> Option<RunName> {
+        let run = self.template.run_of(job.metadata.labels.as_ref())?;
+        let stopped = self.runs.is_removing(run) && !self.runs.has_ended(run);
         (stopped && job.metadata.deletion_timestamp.is_none()).then_some(run)
     }
 }
 
 impl Feeds {
-    fn open(core: &Core) -> Self {
+    fn open(core: &K8sCore) -> Self {
         let all = watcher::Config::default().timeout(WATCH_SECONDS);
-        let ours = all.clone().labels(&core.house.selector());
+        let ours = all.clone().labels(&core.template.selector());
         let cluster = &core.cluster;
         Self {
             jobs: watcher(cluster.jobs(), ours.clone()).boxed(),
@@ -184,7 +196,7 @@ impl Feeds {
     }
 }
 
-/// A watcher's stream has no end.
+/// The next item of a watcher's stream, which never ends.
 async fn one<K>(feed: &mut (impl Stream<Item = Result<Event<K>, Error>> + Unpin)) -> Result<Event<K>, Error> {
     feed.next().await.unwrap_or(Err(Error::NoResourceVersion))
 }

@@ -1,8 +1,8 @@
 use super::super::wire_tests::bodies;
 use super::*;
 
-fn template() -> Template {
-    Template {
+fn template() -> DefinitionTemplate {
+    DefinitionTemplate {
         family: "bakery-agent".to_owned(),
         image: "docker.io/me/agent:1".to_owned(),
         execution_role: "arn:aws:iam::123456789012:role/bakery-agent-execution".to_owned(),
@@ -15,8 +15,8 @@ fn template() -> Template {
 
 const SIZE: Size = Size { cpu: 512, memory: 2048 };
 
-/// What AWS would answer: what was registered, and fields of its own.
-fn registered(template: &Template, arch: Arch) -> TaskDefinition {
+/// The definition as AWS would return it: what was registered, and fields of its own.
+fn registered(template: &DefinitionTemplate, arch: Arch) -> TaskDefinition {
     let input = template.input(arch, SIZE).build().unwrap();
     TaskDefinition::builder()
         .set_family(input.family)
@@ -34,7 +34,7 @@ fn registered(template: &Template, arch: Arch) -> TaskDefinition {
 }
 
 #[tokio::test]
-async fn a_definition_is_all_that_fargate_takes() {
+async fn a_definition_holds_all_that_fargate_requires() {
     let sent = bodies("RegisterTaskDefinition", async |ecs| {
         template().input(Arch::Arm64, SIZE).send_with(&ecs).await.unwrap();
     });
@@ -48,7 +48,7 @@ fn what_is_registered_is_found_again_until_a_setting_changes() {
     assert!(template.matches(&found, Arch::Amd64, SIZE));
     assert!(!template.matches(&found, Arch::Arm64, SIZE));
     assert!(!template.matches(&found, Arch::Amd64, Size { cpu: 1024, ..SIZE }));
-    let changes: [fn(&mut Template); 6] = [
+    let changes: [fn(&mut DefinitionTemplate); 6] = [
         |it| it.image.push('2'),
         |it| it.execution_role.push('2'),
         |it| it.task_role = None,
@@ -67,7 +67,7 @@ fn what_is_registered_is_found_again_until_a_setting_changes() {
 fn a_family_is_ours_by_its_whole_name() {
     let template = template();
     assert_eq!(template.family(Arch::Arm64, SIZE), "bakery-agent-arm64-512-2048");
-    assert_eq!(template.made("bakery-agent-arm64-512-2048"), Some((Arch::Arm64, SIZE)));
+    assert_eq!(template.parse_family("bakery-agent-arm64-512-2048"), Some((Arch::Arm64, SIZE)));
     for other in [
         "bakery-agent",
         "bakery-agent-of-a-colleague",
@@ -75,6 +75,6 @@ fn a_family_is_ours_by_its_whole_name() {
         "bakery-agent-x86-1-2",
         "web-amd64-512-2048",
     ] {
-        assert_eq!(template.made(other), None, "{other}");
+        assert_eq!(template.parse_family(other), None, "{other}");
     }
 }

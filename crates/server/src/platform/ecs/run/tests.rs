@@ -23,8 +23,8 @@ fn order(attempt: u8) -> LaunchOrder {
     }
 }
 
-fn house(capacity: Capacity) -> House {
-    House {
+fn template(capacity: Capacity) -> RunTaskTemplate {
+    RunTaskTemplate {
         installation: "0191a2b3-c4d5-7e6f-8a9b-0c1d2e3f4a5b".to_owned(),
         region: "ap-northeast-2".to_owned(),
         cluster: "bakery-cluster".to_owned(),
@@ -35,11 +35,11 @@ fn house(capacity: Capacity) -> House {
     }
 }
 
-/// What `RunTask` is asked, tagged and not.
-async fn sent(house: House) -> [Value; 2] {
+/// The `RunTask` request, tagged and not.
+async fn sent(template: RunTaskTemplate) -> [Value; 2] {
     let sent = bodies("RunTask", async |ecs| {
         for tagged in [true, false] {
-            house.input(&order(1), "bakery-agent-arm64-512-2048", tagged).send_with(&ecs).await.unwrap();
+            template.input(&order(1), "bakery-agent-arm64-512-2048", tagged).send_with(&ecs).await.unwrap();
         }
     });
     sent.await.try_into().unwrap()
@@ -47,25 +47,25 @@ async fn sent(house: House) -> [Value; 2] {
 
 #[tokio::test]
 async fn an_order_becomes_a_task() {
-    let [tagged, _] = sent(house(Capacity::Fargate)).await;
+    let [tagged, _] = sent(template(Capacity::Fargate)).await;
     insta::assert_snapshot!(serde_json::to_string_pretty(&tagged).unwrap());
 }
 
 #[tokio::test]
 async fn the_same_order_gives_the_same_bytes_and_tags_are_all_that_may_be_missing() {
-    let [mut tagged, untagged] = sent(house(Capacity::SpotThenFargate)).await;
-    assert_eq!(sent(house(Capacity::SpotThenFargate)).await[0], tagged);
+    let [mut tagged, untagged] = sent(template(Capacity::SpotThenFargate)).await;
+    assert_eq!(sent(template(Capacity::SpotThenFargate)).await[0], tagged);
     assert!(tagged.as_object_mut().unwrap().remove("tags").is_some());
     assert_eq!(tagged, untagged);
-    // AWS's bounds.
+    // AWS's limits.
     assert!(tagged["clientToken"].as_str().unwrap().len() <= 64, "{tagged}");
     assert!(tagged["startedBy"].as_str().unwrap().len() <= 128, "{tagged}");
 }
 
 #[test]
-fn capacity_is_spot_as_the_operator_says() {
+fn spot_is_used_as_the_operator_sets() {
     let spot = |capacity, attempt| {
-        let input = house(capacity).input(&order(attempt), "family", false).build().unwrap();
+        let input = template(capacity).input(&order(attempt), "family", false).build().unwrap();
         assert_ne!(input.launch_type.is_some(), input.capacity_provider_strategy.is_some());
         input.capacity_provider_strategy.is_some()
     };
@@ -78,9 +78,9 @@ fn capacity_is_spot_as_the_operator_says() {
 
 #[test]
 fn a_task_is_ours_by_who_started_it() {
-    let (house, run) = (house(Capacity::Fargate), order(1).run);
-    assert_eq!(house.run_of(Some(&house.started_by(run))), Some(run));
+    let (template, run) = (template(Capacity::Fargate), order(1).run);
+    assert_eq!(template.run_of(Some(&template.started_by(run))), Some(run));
     for other in [None, Some("ecs-svc/123"), Some("other/bk-01kanar9g00000000000000007-1-1")] {
-        assert_eq!(house.run_of(other), None);
+        assert_eq!(template.run_of(other), None);
     }
 }

@@ -20,7 +20,7 @@ async fn a_refusal_says_what_to_do_about_it() {
     let cluster = cluster();
     let refused = |code, message: &str| {
         let status = Status { code, message: message.to_owned(), ..Status::default() };
-        let error = cluster.trouble("creating the Job bk-1", &Error::Api(Box::new(status)));
+        let error = cluster.launch_error("creating the Job bk-1", &Error::Api(Box::new(status)));
         (error.reason, error.retryable, error.message)
     };
     let hint = |code, message: &str| refused(code, message).2.hint.unwrap();

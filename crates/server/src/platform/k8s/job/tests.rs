@@ -24,8 +24,8 @@ fn order() -> LaunchOrder {
     }
 }
 
-fn house(pods: PodOptions) -> House {
-    House { installation: "1f0c".to_owned(), image: "docker.io/me/agent:1".to_owned(), pods }
+fn template(pods: PodOptions) -> JobTemplate {
+    JobTemplate { installation: "1f0c".to_owned(), image: "docker.io/me/agent:1".to_owned(), pods }
 }
 
 fn operators() -> PodOptions {
@@ -59,12 +59,12 @@ fn operators() -> PodOptions {
 
 #[test]
 fn an_order_becomes_a_job() {
-    insta::assert_snapshot!(serde_yaml::to_string(&house(PodOptions::default()).job(&order())).unwrap());
+    insta::assert_snapshot!(serde_yaml::to_string(&template(PodOptions::default()).job(&order())).unwrap());
 }
 
 #[test]
 fn the_operators_settings_become_part_of_the_pod() {
-    let operators = house(operators());
+    let operators = template(operators());
     let job = operators.job(&order());
     insta::assert_snapshot!(serde_yaml::to_string(&job.spec.unwrap().template).unwrap());
     let nodes = operators.nodes("arm64");
@@ -72,23 +72,23 @@ fn the_operators_settings_become_part_of_the_pod() {
         (nodes.labels.as_str(), nodes.any),
         ("kubernetes.io/arch=arm64,kubernetes.io/os=linux,pool=ovens", false)
     );
-    assert!(house(PodOptions::default()).nodes("arm64").any);
+    assert!(template(PodOptions::default()).nodes("arm64").any);
 }
 
 #[test]
 fn what_the_pod_spec_may_not_show_lies_in_a_secret_that_the_job_owns() {
-    let house = house(PodOptions::default());
-    let mut job = house.job(&order());
+    let template = template(PodOptions::default());
+    let mut job = template.job(&order());
     assert!(!serde_json::to_string(&job).unwrap().contains("t0ken"));
     job.metadata.uid = Some("5f0d".to_owned());
-    insta::assert_snapshot!(serde_yaml::to_string(&house.secret(&order(), &job)).unwrap());
+    insta::assert_snapshot!(serde_yaml::to_string(&template.secret(&order(), &job)).unwrap());
 }
 
 #[test]
 fn an_object_is_ours_by_its_labels() {
-    let (house, order) = (house(PodOptions::default()), order());
-    let labels = house.job(&order).metadata.labels;
-    assert_eq!(house.run_of(labels.as_ref()), Some(order.run));
-    let other = House { installation: "other".to_owned(), ..house };
+    let (template, order) = (template(PodOptions::default()), order());
+    let labels = template.job(&order).metadata.labels;
+    assert_eq!(template.run_of(labels.as_ref()), Some(order.run));
+    let other = JobTemplate { installation: "other".to_owned(), ..template };
     assert_eq!(other.run_of(labels.as_ref()), None);
 }

@@ -1,26 +1,26 @@
 use super::*;
 
-fn stopped(code: Option<TaskStopCode>, said: &str, exit: Option<i32>, container: Option<&str>) -> Exit {
+fn stopped(code: Option<TaskStopCode>, text: &str, exit: Option<i32>, container: Option<&str>) -> Exit {
     let container =
         Container::builder().name(CONTAINER).set_exit_code(exit).set_reason(container.map(str::to_owned));
     let task = Task::builder()
         .last_status("STOPPED")
         .set_stop_code(code)
-        .stopped_reason(said)
+        .stopped_reason(text)
         .containers(container.build())
         .build();
     match super::task(&task) {
-        Standing::Over(exit) => exit,
-        Standing::Open(status) | Standing::Ending(status) => panic!("{status}"),
+        ObservedTaskStatus::Over(exit) => exit,
+        ObservedTaskStatus::Open(status) | ObservedTaskStatus::Ending(status) => panic!("{status}"),
     }
 }
 
 #[test]
-fn a_stop_becomes_a_reason() {
+fn a_stop_code_and_its_message_give_the_reason() {
     use TaskStopCode::{
         EssentialContainerExited, SpotInterruption, TaskFailedToStart, TerminationNotice, UserInitiated,
     };
-    for (code, said, exit, container, reason) in [
+    for (code, text, exit, container, reason) in [
         (EssentialContainerExited, "Essential container in task exited", Some(0), None, None),
         (
             EssentialContainerExited,
@@ -68,19 +68,19 @@ fn a_stop_becomes_a_reason() {
         (TerminationNotice, "Task is being retired", Some(143), None, Some(Reason::Evicted)),
         (UserInitiated, "Task stopped by user", Some(143), None, None),
     ] {
-        let exit = stopped(Some(code.clone()), said, exit, container);
-        assert_eq!(exit.reason, reason, "{said}: {exit:?}");
-        let own = said == "Essential container in task exited";
-        assert!(own != exit.message.text.contains(said), "{}", exit.message);
+        let exit = stopped(Some(code.clone()), text, exit, container);
+        assert_eq!(exit.reason, reason, "{text}: {exit:?}");
+        let own = text == "Essential container in task exited";
+        assert!(own != exit.message.text.contains(text), "{}", exit.message);
     }
     let quiet = stopped(Some(EssentialContainerExited), "Essential container in task exited", Some(3), None);
     assert_eq!((quiet.code, quiet.message), (Some(3), "the container ended with 3".into()));
 }
 
 #[test]
-fn a_task_that_lives_shows_its_status() {
+fn a_live_task_shows_its_status() {
     let task = Task::builder().last_status("PROVISIONING").build();
-    assert_eq!(super::task(&task), Standing::Open("provisioning".to_owned()));
+    assert_eq!(super::task(&task), ObservedTaskStatus::Open("provisioning".to_owned()));
 }
 
 #[test]
@@ -90,20 +90,20 @@ fn a_task_is_over_with_its_container_and_ending_before_that() {
     };
     let ending = Task::builder().last_status("RUNNING").desired_status("STOPPED");
     let stopping = ending.clone().containers(container("RUNNING", None)).build();
-    assert_eq!(super::task(&stopping), Standing::Ending("running".to_owned()));
+    assert_eq!(super::task(&stopping), ObservedTaskStatus::Ending("running".to_owned()));
     let ending = Task::builder().last_status("DEPROVISIONING").desired_status("STOPPED");
     let ending = ending.stop_code(TaskStopCode::EssentialContainerExited);
     let over = super::task(&ending.clone().containers(container("STOPPED", Some(0))).build());
-    assert!(matches!(&over, Standing::Over(Exit { code: Some(0), .. })), "{over:?}");
+    assert!(matches!(&over, ObservedTaskStatus::Over(Exit { code: Some(0), .. })), "{over:?}");
     let unknown = super::task(&ending.containers(container("STOPPED", None)).build());
-    assert_eq!(unknown, Standing::Ending("deprovisioning".to_owned()), "its code is still to come");
+    assert_eq!(unknown, ObservedTaskStatus::Ending("deprovisioning".to_owned()), "its code is still to come");
 }
 
 #[test]
-fn what_run_task_could_not_start_is_said() {
-    let refused =
-        |reason: &str| refused("starting", &[Failure::builder().arn("arn:x").reason(reason).build()]);
-    for (said, reason, retryable, hint) in [
+fn what_run_task_could_not_start_is_explained() {
+    let not_started =
+        |reason: &str| not_started("starting", &[Failure::builder().arn("arn:x").reason(reason).build()]);
+    for (text, reason, retryable, hint) in [
         ("RESOURCE:MEMORY", Reason::NoCapacity, true, "name subnets"),
         ("Capacity is unavailable at this time.", Reason::NoCapacity, true, "name subnets"),
         (
@@ -114,11 +114,11 @@ fn what_run_task_could_not_start_is_said() {
         ),
         ("The requested CPU configuration is above your limit", Reason::LaunchRefused, false, "quota"),
     ] {
-        let error = refused(said);
-        assert_eq!((error.reason, error.retryable), (reason, retryable), "{said}");
-        assert_eq!(error.message.text, format!("starting: {said}"));
+        let error = not_started(text);
+        assert_eq!((error.reason, error.retryable), (reason, retryable), "{text}");
+        assert_eq!(error.message.text, format!("starting: {text}"));
         let given = error.message.hint.unwrap();
         assert!(given.contains(hint), "{given}");
     }
-    assert!(super::refused("starting", &[]).message.text.contains("gave no reason"));
+    assert!(super::not_started("starting", &[]).message.text.contains("gave no reason"));
 }

@@ -10,23 +10,23 @@ fn read(body: Value) -> Pod {
     serde_json::from_value(body).unwrap()
 }
 
-/// What is said of a pod that the scheduler says this of.
-fn unscheduled_by(message: &str, any: bool) -> Word {
+/// The remark on a pod for which the scheduler gives this message.
+fn unscheduled_by(message: &str, any: bool) -> Remark {
     let pod = read(json!({ "status": { "phase": "Pending", "conditions": [
         { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message }] } }));
     match super::pod(&pod, &nodes(any), false) {
-        Standing::Open(mut words) => words.remove(0),
-        Standing::Over(exit) => panic!("{exit:?}"),
+        ObservedPodStatus::Open(mut remarks) => remarks.remove(0),
+        ObservedPodStatus::Over(exit) => panic!("{exit:?}"),
     }
 }
 
-/// How a pod ended that the kubelet has given up for this.
+/// The reason for the end of a pod that the kubelet evicted with this message.
 fn evicted_for(message: &str) -> Option<Reason> {
     ended(&read(json!({ "status": { "phase": "Failed", "reason": "Evicted", "message": message } }))).reason
 }
 
 #[test]
-fn that_no_node_has_the_architecture_is_told_from_that_none_has_room() {
+fn a_missing_architecture_differs_from_missing_capacity() {
     let mismatch = "2 node(s) didn't match Pod's node affinity/selector";
     let control = "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }";
     for (message, reason) in [
@@ -46,7 +46,11 @@ fn that_no_node_has_the_architecture_is_told_from_that_none_has_room() {
         assert_eq!(unscheduled_by(&message, true).reason, Some(reason), "{message}");
     }
     let own = unscheduled_by(&format!("0/2 nodes are available: {mismatch}."), false);
-    assert_eq!(own.reason, Some(Reason::NoCapacity), "the operator's own labels are no fault of the build's");
+    assert_eq!(
+        own.reason,
+        Some(Reason::NoCapacity),
+        "a mismatch of the operator's own labels is not the build's fault"
+    );
     assert!(
         own.message.text.contains("labelled kubernetes.io/arch=arm64")
             && !own.message.text.contains("preemption"),
@@ -56,8 +60,8 @@ fn that_no_node_has_the_architecture_is_told_from_that_none_has_room() {
 }
 
 #[test]
-fn a_pod_that_has_used_its_disk_up_is_told_from_one_whose_node_has() {
-    // The kubelet's own sentences (pkg/kubelet/eviction/helpers.go).
+fn a_pod_that_used_up_its_disk_differs_from_one_whose_node_ran_out() {
+    // The kubelet's own messages (pkg/kubelet/eviction/helpers.go).
     for (message, reason) in [
         ("Pod ephemeral local storage usage exceeds the total limit of containers 64Mi. ", Reason::DiskFull),
         ("Container agent exceeded its local ephemeral storage limit \"20Gi\". ", Reason::DiskFull),
@@ -74,7 +78,7 @@ fn a_pod_that_has_used_its_disk_up_is_told_from_one_whose_node_has() {
 }
 
 #[test]
-fn who_ends_a_pod_becomes_a_reason() {
+fn who_ends_a_pod_gives_the_reason() {
     let ended_by = |reason: &str| {
         let pod = read(
             json!({ "metadata": { "deletionTimestamp": "2026-11-25T09:00:00Z" }, "status": { "phase": "Failed",
@@ -82,19 +86,19 @@ fn who_ends_a_pod_becomes_a_reason() {
         );
         ended(&pod).reason
     };
-    for (word, reason) in [
+    for (condition, reason) in [
         ("EvictionByEvictionAPI", Reason::Evicted),
         ("PreemptionByScheduler", Reason::Evicted),
         ("TerminationByKubelet", Reason::Evicted),
         ("DeletionByTaintManager", Reason::NodeLost),
         ("DeletionByPodGC", Reason::NodeLost),
     ] {
-        assert_eq!(ended_by(word), Some(reason), "{word}");
+        assert_eq!(ended_by(condition), Some(reason), "{condition}");
     }
 }
 
 #[test]
-fn how_a_container_ended_is_told_with_its_last_words() {
+fn the_end_of_a_container_includes_its_last_output() {
     let ended_as = |terminated: Value| {
         ended(&read(json!({ "status": { "phase": "Failed", "containerStatuses": [
             { "name": "agent", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "terminated": terminated } }] } })))
@@ -110,7 +114,7 @@ fn how_a_container_ended_is_told_with_its_last_words() {
 }
 
 #[test]
-fn a_pod_that_is_saved_is_not_said_to_be_lost() {
+fn a_cancelled_eviction_is_not_reported() {
     let of = |message: &str| {
         let body = json!({ "metadata": {}, "reason": "TaintManagerEviction", "message": message,
             "involvedObject": { "kind": "Pod", "name": "bk-01kanar9g00000000000000007-1-1-abcde" } });

@@ -1,4 +1,4 @@
-//! Calling AWS: one client for each service, and what a refusal means.
+//! Calling AWS: the configuration of its clients, and what a failed call means.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 
 use super::super::LaunchError;
-use super::meaning;
+use super::aws_messages;
 
-/// How often a call of a build is made that AWS throttles or fails on its side; the SDK waits longer each time.
+/// How often a build's call is made that AWS throttles or fails on its side; the SDK waits longer each time.
 pub(super) const ATTEMPTS: u32 = 6;
-/// What may be wrong where AWS does not like a call.
+/// What may be wrong where AWS rejects a call.
 const SETTINGS: &str = "check the ECS_ settings: roles, subnets, security groups, log group";
 /// What may be wrong where the SDK finds no credentials.
 const CREDENTIALS: &str = "give the server a role, a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment \
@@ -22,7 +22,7 @@ const CREDENTIALS: &str = "give the server a role, a profile, or AWS_ACCESS_KEY_
 /// How long AWS may take to answer once.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// What every client is made of: AWS's usual chain of credentials, and the endpoints that its standard variables name
+/// The configuration of every client: AWS's usual chain of credentials, and the endpoints that its standard variables name
 /// (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_ECS`, ...).
 pub(super) async fn config(region: &str, attempts: u32) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
@@ -39,20 +39,21 @@ pub(super) async fn config(region: &str, attempts: u32) -> SdkConfig {
         .await
 }
 
-/// A call that came to nothing.
+/// A call that failed.
 #[derive(Debug, Clone)]
-pub(super) struct Refused {
-    /// AWS's word for it; empty where it did not answer.
+pub(super) struct AwsCallError {
+    /// AWS's error code; empty where it did not answer.
     pub(super) code: String,
-    /// AWS's sentence, or what came back instead.
-    pub(super) said: String,
+    /// AWS's message, or what came back instead.
+    pub(super) text: String,
     /// What to do about it, where that does not follow from the code.
     pub(super) hint: Option<&'static str>,
+    /// What was tried.
     doing: String,
 }
 
-impl Refused {
-    /// What an error of the SDK says.
+impl AwsCallError {
+    /// The failed call of an error of the SDK.
     pub(super) fn of<E, R>(doing: impl Into<String>, error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -65,17 +66,17 @@ impl Refused {
             ),
             None => (String::new(), None),
         };
-        let said = match message {
+        let text = match message {
             Some(message) => format!("{code}: {message}"),
             None if !code.is_empty() => code.clone(),
             None => unanswered(error),
         };
-        Self { code, said, hint: None, doing: doing.into() }
+        Self { code, text, hint: None, doing: doing.into() }
     }
 
-    /// What AWS answered, and what is of no use all the same.
-    pub(super) fn seen(doing: impl Into<String>, said: impl Into<String>, hint: &'static str) -> Self {
-        Self { code: "of no use".to_owned(), said: said.into(), hint: Some(hint), doing: doing.into() }
+    /// A call that AWS answered with something unusable.
+    pub(super) fn unusable(doing: impl Into<String>, text: impl Into<String>, hint: &'static str) -> Self {
+        Self { code: "unusable".to_owned(), text: text.into(), hint: Some(hint), doing: doing.into() }
     }
 
     /// Whether AWS denied it.
@@ -83,45 +84,45 @@ impl Refused {
         self.code.starts_with("AccessDenied") || self.code == "UnauthorizedOperation"
     }
 
-    /// The action that AWS says is denied, where it names one.
+    /// The denied action, where AWS names one.
     pub(super) fn denied_action(&self) -> Option<&str> {
-        let (_, rest) = self.said.split_once("not authorized to perform: ")?;
+        let (_, rest) = self.text.split_once("not authorized to perform: ")?;
         rest.split_whitespace().next()
     }
 
-    /// Whether AWS has had too many calls of ours.
+    /// Whether AWS throttles our calls.
     pub(super) fn is_throttled(&self) -> bool {
         self.code.contains("Throttl")
             || ["LimitExceededException", "RequestLimitExceeded"].contains(&self.code.as_str())
             // Of two servers that register the same family at once.
-            || self.said.contains("Too many concurrent attempts")
+            || self.text.contains("Too many concurrent attempts")
     }
 
-    /// Whether AWS may have done it all the same.
+    /// Whether AWS may have done what was asked nevertheless.
     pub(super) fn is_doubtful(&self) -> bool {
         (self.code.is_empty() && !self.lacks_credentials()) || self.code == "ServerException"
     }
 
-    /// Whether a launch asks again: everything else is told to whoever has asked for it.
-    pub(super) fn is_waited_for(&self) -> bool {
+    /// Whether a launch is repeated after it. Every other failure is returned to the caller.
+    pub(super) fn is_retried(&self) -> bool {
         self.is_throttled() || self.is_doubtful() || self.lacks_credentials()
     }
 
-    /// Whether there is no such task definition, or none that is active.
+    /// Whether the task definition does not exist, or is not active.
     pub(super) fn lacks_definition(&self) -> bool {
-        let said = self.said.to_lowercase();
+        let text = self.text.to_lowercase();
         self.code == "ClientException"
-            && (said.contains("taskdefinition") || said.contains("task definition"))
+            && (text.contains("taskdefinition") || text.contains("task definition"))
     }
 
-    /// Whether the SDK has found nobody to be.
+    /// Whether the SDK found no credentials.
     fn lacks_credentials(&self) -> bool {
-        self.code.is_empty() && self.said.to_lowercase().contains("credentials")
+        self.code.is_empty() && self.text.to_lowercase().contains("credentials")
     }
 
-    /// What it means for a launch.
+    /// The launch error that it stands for.
     pub(super) fn error(&self) -> LaunchError {
-        let Self { code, said, doing, .. } = self;
+        let Self { code, text, doing, .. } = self;
         let hint = |text: &str| Some(text.to_owned());
         let (reason, retryable, hint) = match code.as_str() {
             _ if self.is_denied() => (Reason::LaunchRefused, false, Some(self.denied_hint())),
@@ -139,8 +140,9 @@ impl Refused {
                 (Reason::LaunchRefused, false, hint("Fargate in this region does not take such a task"))
             }
             "InvalidParameterException" | "ClientException" | "UnsupportedFeatureException" => {
-                // A quota that is used up is told by the same word as a setting that is wrong.
-                let (reason, hint) = meaning::of(said).unwrap_or((Reason::LaunchRefused, Some(SETTINGS)));
+                // A used-up quota has the same code as a wrong setting.
+                let (reason, hint) =
+                    aws_messages::of(text).unwrap_or((Reason::LaunchRefused, Some(SETTINGS)));
                 (reason, reason.retryable(), hint.map(str::to_owned))
             }
             "ExpiredTokenException"
@@ -160,7 +162,7 @@ impl Refused {
             ),
             _ => (Reason::PlatformUnreachable, true, self.hint.map(str::to_owned)),
         };
-        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {said}"), hint } }
+        LaunchError { retryable, reason, message: Message { text: format!("{doing}: {text}"), hint } }
     }
 
     fn denied_hint(&self) -> String {
@@ -171,9 +173,9 @@ impl Refused {
     }
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for AwsCallError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.doing, self.said)
+        write!(f, "{}: {}", self.doing, self.text)
     }
 }
 
@@ -182,13 +184,13 @@ where
     E: std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    let said = match error {
+    let text = match error {
         SdkError::TimeoutError(_) => "no answer in time".to_owned(),
         other => DisplayErrorContext(other).to_string(),
     };
     // The SDK's context repeats itself in Debug form behind a bracket.
-    let said = said.split(" (").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("AWS does not answer ({said})")
+    let text = text.split(" (").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("AWS does not answer ({text})")
 }
 
 #[cfg(test)]

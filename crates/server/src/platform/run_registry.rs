@@ -1,4 +1,4 @@
-//! What a launcher knows of runs beyond what its platform keeps: which launches are under way, and which runs are over.
+//! What a launcher keeps about runs beyond what its platform holds: which launches are under way, and which runs are over.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -11,24 +11,24 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{Exit, LaunchError, Observation};
 
-/// Runs that are over are remembered so many at a time, so that the same order again starts nothing new.
+/// How many runs that are over are remembered, so that the same order again starts nothing new.
 const REMEMBERED: usize = 4096;
-/// Observations of launches that a slow watcher may be behind.
-const TOLD: usize = 1024;
+/// How many published observations a slow watch may be behind.
+const PUBLISHED: usize = 1024;
 
 /// Launches under way, and runs that are over.
 #[derive(Debug)]
-pub(super) struct Runs {
+pub(super) struct RunRegistry {
     known: Mutex<Known>,
-    /// To whoever watches; nobody may.
-    tell: broadcast::Sender<Observation>,
+    /// To the platform's watches, of which there may be none.
+    published: broadcast::Sender<Observation>,
     /// Woken when a launch or a run is over, or the platform holds nothing of a run any more.
     changed: Notify,
 }
 
-impl Default for Runs {
+impl Default for RunRegistry {
     fn default() -> Self {
-        Self { known: Mutex::default(), tell: broadcast::Sender::new(TOLD), changed: Notify::new() }
+        Self { known: Mutex::default(), published: broadcast::Sender::new(PUBLISHED), changed: Notify::new() }
     }
 }
 
@@ -38,8 +38,8 @@ struct Known {
     launching: HashMap<RunName, usize>,
     /// Runs that were stopped or have ended; the exit once it is known.
     past: HashMap<RunName, Option<Exit>>,
-    /// Those of `past` that the platform was told to remove ...
-    leaving: HashSet<RunName>,
+    /// Those of `past` that the platform was asked to remove ...
+    removing: HashSet<RunName>,
     /// ... and those of which it holds nothing any more.
     removed: HashSet<RunName>,
     /// `past` in order of arrival.
@@ -47,7 +47,7 @@ struct Known {
 }
 
 /// A launch under way; over when dropped.
-pub(super) struct Launching<'a>(&'a Runs, RunName);
+pub(super) struct Launching<'a>(&'a RunRegistry, RunName);
 
 impl Drop for Launching<'_> {
     fn drop(&mut self) {
@@ -61,27 +61,27 @@ impl Drop for Launching<'_> {
     }
 }
 
-impl Runs {
-    /// A launch begins; `None` where the run is over already, so that the order is answered and starts nothing.
-    pub(super) fn launch(&self, run: RunName) -> Option<Launching<'_>> {
+impl RunRegistry {
+    /// Notes that a launch begins; `None` where the run is over already, so that the order is answered and starts nothing.
+    pub(super) fn begin_launch(&self, run: RunName) -> Option<Launching<'_>> {
         *self.lock().launching.entry(run).or_default() += 1;
         let launching = Launching(self, run);
-        if let Some(exit) = self.past(run) {
-            // The watcher may have missed it.
-            self.tell(Observation::Gone { run, exit });
+        if let Some(exit) = self.exit_of(run) {
+            // The watch may have missed it.
+            self.publish(Observation::Gone { run, exit });
             return None;
         }
         Some(launching)
     }
 
-    /// Tells whoever watches.
-    pub(super) fn tell(&self, observation: Observation) {
-        let _ = self.tell.send(observation);
+    /// Sends an observation to the platform's watches.
+    pub(super) fn publish(&self, observation: Observation) {
+        let _ = self.published.send(observation);
     }
 
-    /// What is told from now on.
+    /// The observations that are published from now on.
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Observation> {
-        self.tell.subscribe()
+        self.published.subscribe()
     }
 
     /// The launches under way.
@@ -89,7 +89,7 @@ impl Runs {
         self.lock().launching.keys().copied().collect()
     }
 
-    /// The run is over: stopped (`None`), or ended like this.
+    /// Notes that the run is over: stopped (`None`), or ended like this.
     pub(super) fn remember(&self, run: RunName, exit: Option<Exit>) {
         let mut known = self.lock();
         match known.past.entry(run) {
@@ -106,28 +106,28 @@ impl Runs {
             && let Some(oldest) = known.order.pop_front()
         {
             known.past.remove(&oldest);
-            known.leaving.remove(&oldest);
+            known.removing.remove(&oldest);
             known.removed.remove(&oldest);
         }
         drop(known);
         self.changed.notify_waiters();
     }
 
-    /// The platform was told to remove what it holds of a run that is over.
-    pub(super) fn leaves(&self, run: RunName) {
+    /// Notes that the platform was asked to remove what it holds of a run that is over.
+    pub(super) fn mark_removing(&self, run: RunName) {
         let mut known = self.lock();
         if known.past.contains_key(&run) {
-            known.leaving.insert(run);
+            known.removing.insert(run);
         }
     }
 
-    /// Whether the platform was told to remove what it holds of the run.
-    pub(super) fn is_leaving(&self, run: RunName) -> bool {
-        self.lock().leaving.contains(&run)
+    /// Whether the platform was asked to remove what it holds of the run.
+    pub(super) fn is_removing(&self, run: RunName) -> bool {
+        self.lock().removing.contains(&run)
     }
 
-    /// The platform holds nothing of a run that is over.
-    pub(super) fn removed(&self, run: RunName) {
+    /// Notes that the platform holds nothing of a run that is over.
+    pub(super) fn mark_removed(&self, run: RunName) {
         let mut known = self.lock();
         if known.past.contains_key(&run) {
             known.removed.insert(run);
@@ -136,27 +136,27 @@ impl Runs {
         self.changed.notify_waiters();
     }
 
-    /// Waits until [`Runs::is_removed`].
-    pub(super) async fn removal(&self, run: RunName) {
+    /// Waits until [`RunRegistry::is_removed`].
+    pub(super) async fn wait_removed(&self, run: RunName) {
         self.until(|known| known.removed.contains(&run)).await;
     }
 
     /// Waits until no launch of the run is under way.
-    pub(super) async fn launched(&self, run: RunName) {
+    pub(super) async fn wait_launched(&self, run: RunName) {
         self.until(|known| !known.launching.contains_key(&run)).await;
     }
 
     /// Waits until the run is over: stopped, or ended.
-    pub(super) async fn over(&self, run: RunName) {
+    pub(super) async fn wait_over(&self, run: RunName) {
         self.until(|known| known.past.contains_key(&run)).await;
     }
 
-    async fn until(&self, so: impl Fn(&Known) -> bool) {
+    async fn until(&self, condition: impl Fn(&Known) -> bool) {
         loop {
-            // Listening before looking: what changes in between is not missed.
+            // Subscribed before the look, so that no change in between is missed.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if so(&self.lock()) {
+            if condition(&self.lock()) {
                 return;
             }
             changed.await;
@@ -169,7 +169,7 @@ impl Runs {
     }
 
     /// The exit of a run that is over, `None` where it is not.
-    pub(super) fn past(&self, run: RunName) -> Option<Exit> {
+    pub(super) fn exit_of(&self, run: RunName) -> Option<Exit> {
         let stopped = || Exit { code: None, reason: None, message: "the run was stopped".into() };
         self.lock().past.get(&run).map(|exit| exit.clone().unwrap_or_else(stopped))
     }
@@ -180,7 +180,7 @@ impl Runs {
     }
 
     /// An error where the run was stopped or has ended since its launch began.
-    pub(super) fn check(&self, run: RunName) -> Result<(), LaunchError> {
+    pub(super) fn ensure_open(&self, run: RunName) -> Result<(), LaunchError> {
         if !self.lock().past.contains_key(&run) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The pure half of watching: what the API server shows of Jobs, pods and events becomes words and endings.
+//! The meaning of Jobs, pods and events as the API server shows them. Pure.
 
 use bakery_core::message::Message;
 use bakery_core::names::RunName;
@@ -11,71 +11,61 @@ use k8s_openapi::api::core::v1::{
 
 use super::super::exit::{End, tail_of};
 use super::super::{Exit, labels};
-use super::cluster::one_line;
+use super::api_text::{QUOTA_HINT, lowercase_first, sentence};
+use super::job::{CONTAINER, Nodes};
 
-/// What to do where a namespace may have no more.
-pub(super) const QUOTA_HINT: &str =
-    "raise the namespace's ResourceQuota, or lower MAX_RUNS or the task's cpu and memory";
-
-/// Something worth saying of a run that has not ended.
+/// A notable step or trouble of a run that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Word {
-    /// The machine's word, where it is trouble.
+pub(super) struct Remark {
+    /// The machine code, where it is trouble.
     pub(super) reason: Option<Reason>,
     /// The same for people.
     pub(super) message: Message,
 }
 
-/// On which nodes a pod may run.
+/// The status of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Nodes {
-    /// The labels that a node must have.
-    pub(super) labels: String,
-    /// Nothing but the task's architecture is asked of a node.
-    pub(super) any: bool,
-}
-
-/// What a Job or a pod has come to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Not over; with what there is to say of it now.
-    Open(Vec<Word>),
+pub(super) enum ObservedPodStatus {
+    /// Not over, with the remarks that its present state gives rise to.
+    Open(Vec<Remark>),
     /// Over, and how.
     Over(Exit),
 }
 
-fn word(reason: impl Into<Option<Reason>>, message: impl Into<Message>) -> Word {
-    Word { reason: reason.into(), message: message.into() }
+fn remark(reason: impl Into<Option<Reason>>, message: impl Into<Message>) -> Remark {
+    Remark { reason: reason.into(), message: message.into() }
 }
 
-/// What a pod has come to. `stopped` says that this server ends it.
-pub(super) fn pod(pod: &Pod, nodes: &Nodes, stopped: bool) -> Standing {
+/// The status of a pod. `stopped` says that this server is ending it.
+pub(super) fn pod(pod: &Pod, nodes: &Nodes, stopped: bool) -> ObservedPodStatus {
     let status = pod.status.as_ref();
     if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
-        return Standing::Over(ended(pod));
+        return ObservedPodStatus::Over(ended(pod));
     }
     let state = agent(pod).and_then(|agent| agent.state.as_ref());
-    let mut words = Vec::new();
+    let mut remarks = Vec::new();
     if let Some(refused) = condition(pod, "PodScheduled").filter(|it| it.status == "False") {
-        words.push(unscheduled(refused, nodes));
+        remarks.push(unscheduled(refused, nodes));
     }
     if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) {
-        words.push(word(None, format!("the pod is on node {node}")));
+        remarks.push(remark(None, format!("the pod is on node {node}")));
     }
     match state {
-        Some(ContainerState { waiting: Some(waiting), .. }) => words.extend(held_up(pod, waiting)),
-        Some(ContainerState { running: Some(_), .. }) => words.push(word(None, "the container has started")),
+        Some(ContainerState { waiting: Some(waiting), .. }) => remarks.extend(waiting_trouble(pod, waiting)),
+        Some(ContainerState { running: Some(_), .. }) => {
+            remarks.push(remark(None, "the container has started"))
+        }
         _ => {}
     }
     if let Some((reason, why)) = disruption(pod) {
-        words.push(word(reason, format!("the pod is being ended: {why}")));
+        remarks.push(remark(reason, format!("the pod is being ended: {why}")));
     } else if pod.metadata.deletion_timestamp.is_some() && !stopped {
-        words.push(word(None, "the pod is being deleted, and not by this server"));
+        remarks.push(remark(None, "the pod is being deleted, and not by this server"));
     }
-    Standing::Open(words)
+    ObservedPodStatus::Open(remarks)
 }
 
-/// How a pod's agent ended, from the last that was seen of the pod; one that was deleted may show nothing of an end.
+/// How a pod's agent ended, from the pod's last status. A pod that was deleted may show no end.
 pub(super) fn ended(pod: &Pod) -> Exit {
     let status = pod.status.as_ref();
     let reason = status.and_then(|status| status.reason.as_deref()).unwrap_or_default();
@@ -86,42 +76,45 @@ pub(super) fn ended(pod: &Pod) -> Exit {
         .filter(|over| over.reason.as_deref() == Some("OOMKilled"))
         .map(|_| Reason::OutOfMemory)
         .or_else(|| disruption.as_ref().and_then(|(reason, _)| *reason).filter(|_| reason != "Evicted"))
-        .or_else(|| of_pod(reason, message));
+        .or_else(|| pod_reason(reason, message));
     let deleted = pod.metadata.deletion_timestamp.is_some();
-    let said = match (&disruption, message) {
+    let detail = match (&disruption, message) {
         (_, message) if !message.is_empty() => sentence(reason, message),
         (Some((_, text)), _) => text.clone(),
         _ if !reason.is_empty() => reason.to_owned(),
-        _ => over.map(broken_start).unwrap_or_default(),
+        _ => over.map(start_failure).unwrap_or_default(),
     };
-    let said =
-        if said.is_empty() && over.is_none() && deleted { "the pod was deleted".to_owned() } else { said };
+    let detail = if detail.is_empty() && over.is_none() && deleted {
+        "the pod was deleted".to_owned()
+    } else {
+        detail
+    };
     let tail = over.and_then(|over| over.message.as_deref()).unwrap_or_default();
     let started = over.is_some_and(|over| !never_ran(over));
     Exit::of(&End {
         code: over.map(|over| over.exit_code).filter(|_| started),
         reason: why,
-        detail: Some(&said),
+        detail: Some(&detail),
         tail: &if started { tail_of(tail.as_bytes()) } else { Vec::new() },
         arch_hint: "AGENT_IMAGE must be an index that holds the node's architecture",
         ..End::default()
     })
 }
 
-/// What a Job has come to by its own word. `Failed` counts as much as `Complete`.
+/// The end of a Job by its own conditions, `None` while it has none. `Failed` counts as much as `Complete`.
 pub(super) fn job(job: &Job) -> Option<Exit> {
     let conditions = job.status.as_ref()?.conditions.as_deref()?;
     let over = conditions
         .iter()
         .find(|it| it.status == "True" && matches!(it.type_.as_str(), "Failed" | "Complete"))?;
     let reason = over.reason.as_deref().unwrap_or_default();
-    let said = sentence(reason, over.message.as_deref().unwrap_or_default());
+    let detail = sentence(reason, over.message.as_deref().unwrap_or_default());
     let why = (reason == "DeadlineExceeded").then_some(Reason::TaskTimeout);
-    Some(Exit::of(&End { reason: why, detail: Some(&said), ..End::default() }))
+    Some(Exit::of(&End { reason: why, detail: Some(&detail), ..End::default() }))
 }
 
-/// An event about one of our Jobs or pods that tells what neither of them shows itself.
-pub(super) fn event(event: &Event) -> Option<(RunName, Word)> {
+/// The run and the remark of an event about one of our Jobs or pods; `None` where their own status shows the same.
+pub(super) fn event(event: &Event) -> Option<(RunName, Remark)> {
     let of = &event.involved_object;
     let name = of.name.as_deref()?;
     let run = match of.kind.as_deref()? {
@@ -131,14 +124,16 @@ pub(super) fn event(event: &Event) -> Option<(RunName, Word)> {
         _ => return None,
     };
     let (reason, message) = (event.reason.as_deref()?, event.message.as_deref().unwrap_or_default());
-    let word = match reason {
-        "Pulling" => word(None, lower(message)),
-        "Pulled" if message.starts_with("Successfully") => word(None, lower(message)),
+    let remark = match reason {
+        "Pulling" => remark(None, lowercase_first(message)),
+        "Pulled" if message.starts_with("Successfully") => remark(None, lowercase_first(message)),
         "FailedCreate" => failed_create(message),
-        "NodeNotReady" => word(Reason::NodeLost, format!("the pod's node does not answer: {message}")),
-        "TaintManagerEviction" if message.starts_with("Marking") => word(Reason::NodeLost, lower(message)),
-        "Evicted" => word(of_pod(reason, message), sentence(reason, message)),
-        "Preempting" | "Preempted" => word(Reason::Evicted, sentence(reason, message)),
+        "NodeNotReady" => remark(Reason::NodeLost, format!("the pod's node does not answer: {message}")),
+        "TaintManagerEviction" if message.starts_with("Marking") => {
+            remark(Reason::NodeLost, lowercase_first(message))
+        }
+        "Evicted" => remark(pod_reason(reason, message), sentence(reason, message)),
+        "Preempting" | "Preempted" => remark(Reason::Evicted, sentence(reason, message)),
         "FailedMount"
         | "FailedAttachVolume"
         | "FailedMapVolume"
@@ -146,14 +141,14 @@ pub(super) fn event(event: &Event) -> Option<(RunName, Word)> {
         | "ProvisioningFailed"
         | "FailedCreatePodSandBox"
         | "FailedCreatePodContainer"
-        | "NetworkNotReady" => word(Reason::ProvisionTimeout, sentence(reason, message)),
+        | "NetworkNotReady" => remark(Reason::ProvisionTimeout, sentence(reason, message)),
         _ => return None,
     };
-    Some((run, word))
+    Some((run, remark))
 }
 
-/// The pod could not even be made.
-fn failed_create(message: &str) -> Word {
+/// The remark on a pod that could not be created.
+fn failed_create(message: &str) -> Remark {
     let (reason, hint) = if message.contains("exceeded quota") {
         (Reason::NoCapacity, QUOTA_HINT)
     } else if message.contains("violates PodSecurity") {
@@ -163,23 +158,23 @@ fn failed_create(message: &str) -> Word {
     } else {
         (Reason::LaunchRefused, "`kubectl describe job` tells more")
     };
-    word(reason, Message::new(format!("the pod cannot be made: {message}")).with_hint(hint))
+    remark(reason, Message::new(format!("the pod cannot be made: {message}")).with_hint(hint))
 }
 
-fn unscheduled(refused: &PodCondition, nodes: &Nodes) -> Word {
+fn unscheduled(refused: &PodCondition, nodes: &Nodes) -> Remark {
     let message = refused.message.as_deref().unwrap_or_default();
-    // What follows tells whose pods could be put out for this one, which is of no use to anybody here.
+    // The rest lists pods that could be preempted, which is of no use to the reader.
     let message = message.split(" preemption: ").next().unwrap_or_default().trim_end_matches('.');
     if !none_matches(message) {
-        return word(Reason::NoCapacity, format!("the pod cannot be scheduled: {message}"));
+        return remark(Reason::NoCapacity, format!("the pod cannot be scheduled: {message}"));
     }
     let reason = if nodes.any { Reason::NoSuchArch } else { Reason::NoCapacity };
-    word(reason, format!("no node of the cluster is labelled {} ({message})", nodes.labels))
+    remark(reason, format!("no node of the cluster is labelled {} ({message})", nodes.labels))
 }
 
 /// Whether the scheduler says that no node has the labels: `0/3 nodes are available: 1 node(s) had untolerated taint
-/// {node-role.kubernetes.io/control-plane: }, 2 node(s) didn't match Pod's node affinity/selector`. A control plane's node
-/// is none that anything of ours could run on.
+/// {node-role.kubernetes.io/control-plane: }, 2 node(s) didn't match Pod's node affinity/selector`. Nodes of the control
+/// plane do not count: no task could run there.
 fn none_matches(message: &str) -> bool {
     let Some((count, why)) =
         message.strip_prefix("0/").and_then(|rest| rest.split_once(" nodes are available: "))
@@ -202,8 +197,8 @@ fn none_matches(message: &str) -> bool {
     mismatched > 0 && mismatched + apart == nodes
 }
 
-/// Why a container waits, where that is trouble.
-fn held_up(pod: &Pod, waiting: &ContainerStateWaiting) -> Option<Word> {
+/// The remark on a waiting container, where it waits because of trouble.
+fn waiting_trouble(pod: &Pod, waiting: &ContainerStateWaiting) -> Option<Remark> {
     let kind = waiting.reason.as_deref()?;
     let message = waiting.message.as_deref().unwrap_or_default();
     let reason = match kind {
@@ -214,7 +209,7 @@ fn held_up(pod: &Pod, waiting: &ContainerStateWaiting) -> Option<Word> {
         | "ImageInspectError"
         | "RegistryUnavailable"
         | "SignatureValidationFailed" => Reason::ImagePull,
-        // The pod was faster than its Secret, which follows the Job at once.
+        // The pod started before its Secret, which is created right after the Job.
         "CreateContainerConfigError" if awaits_secret(pod, message) => return None,
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
             Reason::ProvisionTimeout
@@ -225,7 +220,7 @@ fn held_up(pod: &Pod, waiting: &ContainerStateWaiting) -> Option<Word> {
         "check AGENT_IMAGE, the settings file's imagePullSecrets, and the nodes' way to the registry"
             .to_owned()
     });
-    Some(word(reason, Message { text: sentence(kind, message), hint }))
+    Some(remark(reason, Message { text: sentence(kind, message), hint }))
 }
 
 fn awaits_secret(pod: &Pod, message: &str) -> bool {
@@ -233,7 +228,7 @@ fn awaits_secret(pod: &Pod, message: &str) -> bool {
     run.is_some_and(|run| message.contains(&format!("secret \"{run}\" not found")))
 }
 
-/// Who ends the pod, where it is not its Job: the reason is known for some of them.
+/// Who is ending the pod, where it is not its Job, and the reason where it is known.
 fn disruption(pod: &Pod) -> Option<(Option<Reason>, String)> {
     let target = condition(pod, "DisruptionTarget").filter(|it| it.status == "True")?;
     let kind = target.reason.as_deref().unwrap_or_default();
@@ -244,8 +239,8 @@ fn disruption(pod: &Pod) -> Option<(Option<Reason>, String)> {
     Some((Some(reason), sentence(kind, target.message.as_deref().unwrap_or_default())))
 }
 
-/// The pod's own word for its end.
-fn of_pod(reason: &str, message: &str) -> Option<Reason> {
+/// The reason that a pod's own status names for its end.
+fn pod_reason(reason: &str, message: &str) -> Option<Reason> {
     match reason {
         "Evicted" if used_up(message) => Some(Reason::DiskFull),
         "Evicted" | "Preempting" => Some(Reason::Evicted),
@@ -257,7 +252,7 @@ fn of_pod(reason: &str, message: &str) -> Option<Reason> {
     }
 }
 
-/// Whether the kubelet evicts a pod for what the pod has used itself, and not because its node has little left.
+/// Whether the kubelet evicted a pod for what the pod itself used, and not because its node has little left.
 fn used_up(message: &str) -> bool {
     [
         "exceeded its local ephemeral storage limit",
@@ -265,15 +260,15 @@ fn used_up(message: &str) -> bool {
         "Usage of EmptyDir volume",
     ]
     .iter()
-    .any(|words| message.contains(words))
+    .any(|part| message.contains(part))
 }
 
-/// The runtime could not start the container: its code is not the agent's.
+/// Whether the runtime could not start the container: the exit code is then not the agent's.
 fn never_ran(over: &ContainerStateTerminated) -> bool {
     matches!(over.reason.as_deref(), Some("StartError" | "ContainerCannotRun" | "ContainerStatusUnknown"))
 }
 
-fn broken_start(over: &ContainerStateTerminated) -> String {
+fn start_failure(over: &ContainerStateTerminated) -> String {
     if never_ran(over) {
         sentence(over.reason.as_deref().unwrap_or_default(), over.message.as_deref().unwrap_or_default())
     } else {
@@ -282,27 +277,11 @@ fn broken_start(over: &ContainerStateTerminated) -> String {
 }
 
 fn agent(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == super::job::CONTAINER)
+    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == CONTAINER)
 }
 
 fn condition<'p>(pod: &'p Pod, kind: &str) -> Option<&'p PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|it| it.type_ == kind)
-}
-
-/// Kubernetes' word and its sentence, on one line.
-fn sentence(word: &str, message: &str) -> String {
-    let message = one_line(message);
-    match (word, message.is_empty()) {
-        ("", _) => message,
-        (_, true) => word.to_owned(),
-        (_, false) => format!("{word}: {message}"),
-    }
-}
-
-/// Kubernetes begins its sentences with a capital; ours stand within a line.
-fn lower(message: &str) -> String {
-    let mut chars = message.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
