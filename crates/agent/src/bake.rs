@@ -1,4 +1,4 @@
-//! Kaniko's run.
+//! Running Kaniko.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,51 +26,53 @@ use crate::process::{Exit, Job, Outcome, Processes};
 use crate::stages::Stages;
 use crate::tree::Tree;
 
-/// How long the executor may take to name its version; an emulated one needs seconds.
-const VERSION_TIME: Duration = Duration::from_secs(20);
-/// Bytes of an answer that are read.
-const VERSION_BYTES: u64 = 1 << 20;
-/// What Kaniko says when it begins to push the image, and before each layer that it pushes into the cache.
-const PUSHES: &str = "Pushing image to ";
-/// What Kaniko says where it leaves out what a Dockerfile copies into its own folder.
-const SKIPS: &str = "Skipping copy targeting kaniko directory";
+/// Time limit for a question to the executor (`version`, `--help`); an emulated executor needs seconds.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Maximum size of an answer, in bytes.
+const QUERY_BYTES: u64 = 1 << 20;
+/// Kaniko prints this when it starts to push the image, and before each layer that it pushes to the cache.
+const PUSH_MESSAGE: &str = "Pushing image to ";
+/// Kaniko prints this when it skips a file that a Dockerfile copies into Kaniko's own folder.
+const SKIP_MESSAGE: &str = "Skipping copy targeting kaniko directory";
 
-/// Asks the executor what it is. An executor that does not say in time counts as the pinned one.
-pub async fn facts(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> ExecutorFacts {
-    let version = ask(&layout.executor, &["version"], env, tree).await;
-    if version.split_whitespace().any(|word| word == PINNED_VERSION) {
+/// Asks the executor for its version and options. One that does not answer in time is treated as the pinned version.
+pub async fn executor_facts(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> ExecutorFacts {
+    let version = output_of(&layout.executor, &["version"], env, tree).await;
+    if version.split_whitespace().any(|part| part == PINNED_VERSION) {
         return ExecutorFacts::pinned();
     }
-    let help = ask(&layout.executor, &["--help"], env, tree).await;
+    let help = output_of(&layout.executor, &["--help"], env, tree).await;
     ExecutorFacts::read(&version, &help)
 }
 
-/// Whether tini can do its work here: an image may lack it, and under QEMU it cannot become a subreaper. With one that
-/// cannot, every RUN would fail.
+/// Whether tini works here: the image may lack it, and under QEMU it cannot become a subreaper. Every `RUN` would fail
+/// with a tini that does not work.
 async fn tini_works(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> bool {
     let tini = layout.tini.to_string_lossy();
-    layout.tini.is_file() && !ask(&layout.tini, &["-s", "--", &tini, "--version"], env, tree).await.is_empty()
+    layout.tini.is_file()
+        && !output_of(&layout.tini, &["-s", "--", &tini, "--version"], env, tree).await.is_empty()
 }
 
-async fn ask(program: &Path, question: &[&str], env: &BTreeMap<String, String>, tree: &Tree) -> String {
+/// Runs a program and returns what it writes to stdout; empty if it cannot be started.
+async fn output_of(program: &Path, args: &[&str], env: &BTreeMap<String, String>, tree: &Tree) -> String {
     let mut command = Command::new(program);
-    command.args(question).env_clear().envs(env).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(args).env_clear().envs(env).stdin(Stdio::null()).stderr(Stdio::null());
     command.stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
     let Ok(mut child) = tree.start(&mut command) else { return String::new() };
     let pid = child.id();
     let mut text = Vec::new();
     if let Some(output) = child.stdout.take() {
-        let _ = timeout(VERSION_TIME, output.take(VERSION_BYTES).read_to_end(&mut text)).await;
+        let _ = timeout(QUERY_TIMEOUT, output.take(QUERY_BYTES).read_to_end(&mut text)).await;
     }
     let _ = child.start_kill();
     let _ = child.wait().await;
     if let Some(pid) = pid {
-        tree.buried(pid);
+        tree.forget(pid);
     }
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Builds the image, and pushes it where Kaniko does that. Ends well only with Kaniko's exit code 0.
+/// Builds the image, and pushes it where Kaniko does that. `Ok` only if Kaniko exits with 0.
 pub async fn run(
     order: &TaskOrder,
     layout: &Layout,
@@ -80,7 +82,7 @@ pub async fn run(
     processes: &Processes,
     log: &Log,
 ) -> Result<(), Stop> {
-    paths(order, &layout.source())?;
+    check_paths(order, &layout.source())?;
     let paths = layout.kaniko();
     let input = ArgvInput {
         arch: order.arch,
@@ -91,14 +93,14 @@ pub async fn run(
     };
     let (args, notices) = kaniko::argv(&order.kaniko, &input, facts);
     for notice in notices {
-        log.say(Level::Warn, &notice);
+        log.message(Level::Warn, &notice);
     }
-    log.say(
+    log.message(
         Level::Info,
-        &format!("Kaniko {}: executor {}", facts.version, shown(&Mask::default().arguments(&args))),
+        &format!("Kaniko {}: executor {}", facts.version, shell_quoted(&Mask::default().arguments(&args))),
     );
     let output = layout.output();
-    std::fs::create_dir_all(&output).map_err(|error| Failure::disk(&output, &error))?;
+    std::fs::create_dir_all(&output).map_err(|error| Failure::io(&output, &error))?;
     let mut env = env.clone();
     env.insert("BUILDER_OUTPUT".to_owned(), output.to_string_lossy().into_owned());
     if tini_works(layout, &env, processes.tree()).await {
@@ -114,39 +116,39 @@ pub async fn run(
         env: env.into_iter().collect(),
         source: Source::Kaniko,
     };
-    let ours = order.push_to.clone().filter(|_| !order.kaniko.no_push);
+    let image = order.push_to.clone().filter(|_| !order.kaniko.no_push);
     let skipped = Arc::new(AtomicBool::new(false));
-    let skips = Arc::clone(&skipped);
+    let skip_seen = Arc::clone(&skipped);
     let outcome = processes
         .run(job, move |line| {
-            if ours.as_ref().is_some_and(|image| begins_to_push(line, image)) {
+            if image.as_ref().is_some_and(|image| starts_push(line, image)) {
                 stage.enter(Stage::Push);
             }
-            if line.contains(SKIPS) {
-                skips.store(true, Ordering::Relaxed);
+            if line.contains(SKIP_MESSAGE) {
+                skip_seen.store(true, Ordering::Relaxed);
             }
             lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         })
         .await
         .map_err(|error| {
             let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
-            Failure::new(Reason::Internal, text).hint("the agent image must hold /kaniko/executor")
+            Failure::new(Reason::Internal, text).with_hint("the agent image must hold /kaniko/executor")
         })?;
     let kills = memory.kills();
     match outcome {
-        Outcome::Ended(cause) => Err(Stop::Ended(cause)),
+        Outcome::Terminated(cause) => Err(Stop::Terminated(cause)),
         Outcome::Exited(Exit::Code(0)) => {
             if kills > 0 {
                 let text =
                     format!("while Kaniko ran, the kernel ended processes for want of memory: {kills}");
-                log.say(Level::Warn, &text);
+                log.message(Level::Warn, &text);
             }
             if skipped.load(Ordering::Relaxed) {
-                let here = layout.root.display();
+                let root = layout.root.display();
                 let text = format!(
-                    "the image lacks what its Dockerfile copies below {here}, where Kaniko itself lives"
+                    "the image lacks what its Dockerfile copies below {root}, where Kaniko itself lives"
                 );
-                log.say(Level::Warn, &format!("{text} (hint: name another folder as `kaniko.dir`)"));
+                log.message(Level::Warn, &format!("{text} (hint: name another folder as `kaniko.dir`)"));
             }
             Ok(())
         }
@@ -158,19 +160,19 @@ pub async fn run(
     }
 }
 
-/// Whether Kaniko says here that it begins to push the image. Names are compared as registries understand them.
-fn begins_to_push(line: &str, image: &ImageRef) -> bool {
-    let word = line.split_once(PUSHES).and_then(|(_, rest)| rest.split_whitespace().next());
-    word.and_then(|word| word.parse::<ImageRef>().ok())
+/// Whether Kaniko prints in this line that it starts to push the image. Names are compared in their normalized form.
+fn starts_push(line: &str, image: &ImageRef) -> bool {
+    let name = line.split_once(PUSH_MESSAGE).and_then(|(_, rest)| rest.split_whitespace().next());
+    name.and_then(|name| name.parse::<ImageRef>().ok())
         .is_some_and(|it| it.name() == image.name() && it.tag_or_latest() == image.tag_or_latest())
 }
 
-/// Says which of the paths that the config names is not there, before Kaniko says it in its own words.
-fn paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
+/// Fails if the build context or the Dockerfile of the config does not exist: this message is clearer than Kaniko's.
+fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
     let kaniko = &order.kaniko;
     let missing = |text: String| {
         let hint = "paths are relative to the packed folder (--repo); an ignore file may drop it, a pre-script may make it";
-        Failure::new(Reason::ContextIncomplete, text).hint(hint)
+        Failure::new(Reason::ContextIncomplete, text).with_hint(hint)
     };
     let context = source.join(&kaniko.context_path);
     if !context.is_dir() {
@@ -186,14 +188,14 @@ fn paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A command line for people: an argument that a shell would cut is put into quotes.
-fn shown(args: &[String]) -> String {
+/// A command line for the log: an argument that a shell would split is quoted.
+fn shell_quoted(args: &[String]) -> String {
     let plain = |arg: &str| {
         !arg.is_empty() && arg.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=./:,@%+".contains(&b))
     };
-    let words: Vec<_> = args
+    let quoted: Vec<_> = args
         .iter()
         .map(|arg| if plain(arg) { arg.clone() } else { format!("'{}'", arg.replace('\'', r"'\''")) })
         .collect();
-    words.join(" ")
+    quoted.join(" ")
 }

@@ -1,8 +1,8 @@
-//! The agent's only wall clock: it dates log lines and nothing else. Limits are measured on the monotonic clock.
+//! The agent's only wall clock, used for the timestamps of log lines. Time limits use the monotonic clock.
 
 use jiff::Timestamp;
 
-/// Now, to the millisecond.
+/// The current time, truncated to milliseconds.
 #[expect(clippy::disallowed_methods, reason = "this module is the agent's wall clock")]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();

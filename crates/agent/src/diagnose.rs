@@ -1,30 +1,30 @@
-//! Kaniko's last words become a reason. Its exit code alone says little: 1 is a wrong flag, a missing file, a refused
-//! password and a `RUN` that ended with 1.
+//! Derives the reason for a failure from the last lines of Kaniko's output. The exit code alone is ambiguous: Kaniko
+//! exits with 1 for an invalid flag, a missing file, a rejected password and a `RUN` that exits with 1.
 
 use bakery_core::reason::Reason;
 
 use crate::failure::Failure;
 use crate::process::Exit;
 
-/// How Kaniko ended, and what it said.
+/// What is known about a process that failed.
 #[derive(Debug)]
 pub struct Evidence<'a> {
-    /// Its exit.
+    /// Its exit code or signal.
     pub exit: Exit,
-    /// Its last lines.
+    /// The last lines of its output.
     pub tail: &'a [String],
-    /// Processes that the kernel ended for want of memory meanwhile.
+    /// Number of processes that were killed (out of memory) while it ran.
     pub oom_kills: u64,
-    /// The registry that is pushed to.
+    /// The registry of the image to push.
     pub registry: Option<&'a str>,
 }
 
-/// What a failure of Kaniko's is called.
+/// The failure of a Kaniko run.
 pub fn executor(evidence: &Evidence<'_>) -> Failure {
-    let tail: Vec<String> = evidence.tail.iter().map(|line| plain(line)).collect();
-    let verdict = last_error(&tail);
-    let (reason, hint) = classify(evidence, &tail, verdict);
-    let said = verdict.or_else(|| tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty()));
+    let tail: Vec<String> = evidence.tail.iter().map(|line| without_controls(line)).collect();
+    let error = last_error(&tail);
+    let (reason, hint) = classify(evidence, &tail, error);
+    let quoted = error.or_else(|| tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty()));
     let what = match reason {
         Reason::OutOfMemory => "the kernel ended a process for want of memory",
         Reason::DiskFull => "the disk of the task is full",
@@ -34,17 +34,17 @@ pub fn executor(evidence: &Evidence<'_>) -> Failure {
         Reason::ContextIncomplete => "something that the build names is not in the context",
         _ => "Kaniko failed",
     };
-    let said = said.map(|said| format!(": {}", short(said))).unwrap_or_default();
+    let quoted = quoted.map(|line| format!(": {}", shortened(line))).unwrap_or_default();
     Failure {
         reason,
-        text: format!("{what} ({}){said}", evidence.exit),
+        text: format!("{what} ({}){quoted}", evidence.exit),
         hint,
         exit_code: Some(evidence.exit.code()),
         tail: evidence.tail.to_vec(),
     }
 }
 
-/// What a failure of a script is called. `reason` says which script.
+/// The failure of a script. `reason` is that of the script.
 pub fn script(reason: Reason, evidence: &Evidence<'_>) -> Failure {
     let (reason, hint) = if evidence.oom_kills > 0 {
         (Reason::OutOfMemory, Some(Reason::OutOfMemory.hint().to_owned()))
@@ -66,8 +66,8 @@ const NO_SPACE: &str = "No space left on device";
 const LOCAL_HINT: &str =
     "inside the task `localhost` is the task itself: name the registry's host as other machines reach it";
 
-/// What Kaniko says before it leaves because of itself.
-const LAST_WORDS: [&str; 6] = [
+/// How the error with which Kaniko exits can begin.
+const ERROR_PREFIXES: [&str; 6] = [
     "error building image:",
     "error pushing image:",
     "error checking push permissions:",
@@ -75,7 +75,7 @@ const LAST_WORDS: [&str; 6] = [
     "error changing to root dir:",
     "Error: ",
 ];
-const REFUSED: [&str; 8] = [
+const UNAUTHORIZED: [&str; 8] = [
     "unauthorized",
     "401 unauthorized",
     "403 forbidden",
@@ -85,7 +85,7 @@ const REFUSED: [&str; 8] = [
     "authentication required",
     "no basic auth credentials",
 ];
-const SILENT: [&str; 9] = [
+const UNREACHABLE: [&str; 9] = [
     "connection refused",
     "no such host",
     "i/o timeout",
@@ -96,8 +96,8 @@ const SILENT: [&str; 9] = [
     "connection reset by peer",
     "context deadline exceeded",
 ];
-const UNTRUSTED: [&str; 2] = ["server gave http response to https client", "x509: "];
-const MISSING: [&str; 5] = [
+const TLS_FAILED: [&str; 2] = ["server gave http response to https client", "x509: "];
+const NOT_FOUND: [&str; 5] = [
     "please provide a valid path to a dockerfile",
     "failed to get fileinfo for",
     "failed to find one of the sources",
@@ -105,54 +105,54 @@ const MISSING: [&str; 5] = [
     "copy failed: no source files",
 ];
 
-fn classify(evidence: &Evidence<'_>, tail: &[String], verdict: Option<&str>) -> (Reason, Option<String>) {
+/// The reason of a Kaniko failure and its hint. `error` is the error with which Kaniko exited, if it printed one.
+fn classify(evidence: &Evidence<'_>, tail: &[String], error: Option<&str>) -> (Reason, Option<String>) {
     if evidence.oom_kills > 0 {
         return (Reason::OutOfMemory, Some(Reason::OutOfMemory.hint().to_owned()));
     }
-    // What a RUN prints about its own lack of space counts as well: nobody else's disk is near.
+    // In the output of a RUN too: its disk is the task's disk.
     if tail.iter().any(|line| line.to_ascii_lowercase().contains("no space left on device")) {
         return (Reason::DiskFull, Some(Reason::DiskFull.hint().to_owned()));
     }
-    // Only Kaniko's own last words count for the rest: a RUN may print `connection refused` about anything.
-    let Some(verdict) = verdict else { return (Reason::ExecutorFailed, None) };
-    let lower = verdict.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    // Not the resolver's address, which is often a loopback one too.
+    // Everything else is looked for in Kaniko's own error only: a RUN may print `connection refused` for any reason.
+    let Some(error) = error else { return (Reason::ExecutorFailed, None) };
+    let lower = error.to_ascii_lowercase();
+    let contains = |patterns: &[&str]| patterns.iter().any(|pattern| lower.contains(pattern));
+    // The address that was dialled, not that of the DNS resolver, which is often a loopback address too.
     let dialled =
-        ["dial tcp 127.0.0.1:", "dial tcp [::1]:", "//localhost:"].iter().any(|it| verdict.contains(it));
+        ["dial tcp 127.0.0.1:", "dial tcp [::1]:", "//localhost:"].iter().any(|it| error.contains(it));
     let named = evidence.registry.is_some_and(|registry| {
         ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| registry.starts_with(host))
     });
     if lower.contains("failed to execute command") {
         return (Reason::ExecutorFailed, Some("the `RUN` above failed: its own lines say why".to_owned()));
     }
-    if says(&REFUSED) {
+    if contains(&UNAUTHORIZED) {
         return (Reason::CredentialsRefused, Some(Reason::CredentialsRefused.hint().to_owned()));
     }
-    if says(&UNTRUSTED) {
+    if contains(&TLS_FAILED) {
         let hint = "a registry that speaks plain HTTP must be named in INSECURE_REGISTRIES of the server";
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
-    if says(&SILENT) {
+    if contains(&UNREACHABLE) {
         let hint = if dialled || named { LOCAL_HINT } else { Reason::RegistryUnreachable.hint() };
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
-    if says(&MISSING) {
+    if contains(&NOT_FOUND) {
         return (Reason::ContextIncomplete, Some(Reason::ContextIncomplete.hint().to_owned()));
     }
-    if says(&["manifest_unknown", "manifest unknown", "name_unknown", "name unknown"]) {
+    if contains(&["manifest_unknown", "manifest unknown", "name_unknown", "name unknown"]) {
         let hint = "a base image, or its tag, is not in that registry".to_owned();
         return (Reason::ExecutorFailed, Some(hint));
     }
-    if says(&["unknown flag:", "unknown shorthand flag:", "invalid argument "])
-        && verdict.starts_with("Error: ")
+    if contains(&["unknown flag:", "unknown shorthand flag:", "invalid argument "])
+        && error.starts_with("Error: ")
     {
         let hint =
             "this Kaniko does not take an option of `kaniko`: `bakery-client plan` shows what it is told";
         return (Reason::ExecutorFailed, Some(hint.to_owned()));
     }
-    if verdict.starts_with("error pushing image:") || verdict.starts_with("error checking push permissions:")
-    {
+    if error.starts_with("error pushing image:") || error.starts_with("error checking push permissions:") {
         return (Reason::PushRefused, None);
     }
     (Reason::ExecutorFailed, None)
@@ -162,11 +162,11 @@ fn last_error(tail: &[String]) -> Option<&str> {
     tail.iter()
         .rev()
         .map(|line| line.trim())
-        .find(|line| LAST_WORDS.iter().any(|words| line.starts_with(words)))
+        .find(|line| ERROR_PREFIXES.iter().any(|prefix| line.starts_with(prefix)))
 }
 
-/// Without colours and what else a terminal would obey.
-pub(crate) fn plain(line: &str) -> String {
+/// Removes colours and other control sequences of terminals.
+pub(crate) fn without_controls(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
@@ -183,7 +183,7 @@ pub(crate) fn plain(line: &str) -> String {
     out
 }
 
-fn short(text: &str) -> String {
+fn shortened(text: &str) -> String {
     let end = text.char_indices().nth(500).map_or(text.len(), |(end, _)| end);
     if end < text.len() { format!("{} ...", &text[..end]) } else { text.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! Why a task did not bake: a result for the report, never an error of the agent's.
+//! Failures of a task. They are results that are reported to the server, not errors of the agent.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -6,58 +6,58 @@ use std::path::Path;
 use bakery_core::limits::REPORT_TAIL_LINES;
 use bakery_core::reason::Reason;
 
-use crate::ends::Cause;
+use crate::termination::TerminationCause;
 
-/// Characters that a report quotes of one line.
+/// Maximum length of a quoted line in a report, in characters.
 const QUOTE_CHARS: usize = 1000;
 
-/// What stops the work.
+/// Why the work stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// A step has failed.
+    /// A step failed.
     Failed(Failure),
-    /// The run was ended from outside.
-    Ended(Cause),
+    /// The run was terminated from outside.
+    Terminated(TerminationCause),
 }
 
-/// How a step has failed.
+/// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The machine's word.
+    /// The machine-readable reason code.
     pub reason: Reason,
-    /// One sentence for people.
+    /// What happened, in one sentence.
     pub text: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Exit code of the process that failed.
+    /// Exit code of the process that failed; `None` where no process was involved.
     pub exit_code: Option<i32>,
     /// Its last lines.
     pub tail: Vec<String>,
 }
 
 impl Failure {
-    /// A failure of the agent's own steps.
+    /// A failure of one of the agent's own steps, without a process.
     pub fn new(reason: Reason, text: impl Into<String>) -> Self {
         Self { reason, text: text.into(), hint: None, exit_code: None, tail: Vec::new() }
     }
 
-    /// The same with what to do about it.
+    /// The same failure with a hint.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Something of the agent's own could not be read or written.
-    pub fn disk(path: &Path, error: &std::io::Error) -> Self {
+    /// A file of the agent's own could not be read or written.
+    pub fn io(path: &Path, error: &std::io::Error) -> Self {
         let text = format!("`{}`: {error}", path.display());
         if error.kind() == std::io::ErrorKind::StorageFull {
-            return Self::new(Reason::DiskFull, text).hint(Reason::DiskFull.hint());
+            return Self::new(Reason::DiskFull, text).with_hint(Reason::DiskFull.hint());
         }
         Self::new(Reason::Internal, text)
     }
 
-    /// The sentence with its hint, on one line.
+    /// The text with its hint, on one line.
     pub fn sentence(&self) -> String {
         match &self.hint {
             Some(hint) => format!("{} (hint: {hint})", self.text),
@@ -72,23 +72,23 @@ impl From<Failure> for Stop {
     }
 }
 
-/// The last lines of one process. The help that a command of Kaniko's kind prints behind its error is left out: it is
-/// longer than all that is kept, and the error would be lost behind it.
+/// The last lines of one process, at most [`REPORT_TAIL_LINES`]. The usage text that Kaniko prints after an error about
+/// its options is left out: it is longer than the tail and would displace the error.
 #[derive(Debug, Default)]
 pub struct Tail {
     lines: VecDeque<String>,
-    helping: bool,
+    in_usage: bool,
 }
 
 impl Tail {
-    /// Takes one more.
+    /// Appends a line.
     pub fn push(&mut self, line: &str) {
-        self.helping = if self.helping {
-            is_help(line)
+        self.in_usage = if self.in_usage {
+            is_usage(line)
         } else {
             line == "Usage:" && self.lines.back().is_some_and(|last| last.starts_with("Error: "))
         };
-        if self.helping {
+        if self.in_usage {
             return;
         }
         if self.lines.len() == REPORT_TAIL_LINES {
@@ -104,8 +104,8 @@ impl Tail {
     }
 }
 
-/// True for what follows the `Usage:` of cobra, the library of Kaniko's command line: headings, and what is indented
-/// below them.
-fn is_help(line: &str) -> bool {
+/// True for a line of the text that follows `Usage:` in the output of cobra, Kaniko's command-line library: headings and
+/// the indented lines below them.
+fn is_usage(line: &str) -> bool {
     line.is_empty() || line.starts_with(' ') || line.ends_with(':') || line.starts_with("Use \"")
 }

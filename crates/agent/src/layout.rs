@@ -1,5 +1,5 @@
-//! Where everything lies. All that the agent owns is in one folder with Kaniko, `/kaniko` in the agent's image: Kaniko
-//! wipes the rest between stages.
+//! File locations. All files of the agent are in one folder together with Kaniko, `/kaniko` in the agent image, because
+//! Kaniko deletes everything else between the stages of a Dockerfile.
 
 use std::path::{Path, PathBuf};
 
@@ -7,31 +7,34 @@ use bakery_core::kaniko::{DIR, Paths};
 
 use crate::tree::Scope;
 
-/// The places of one agent.
+/// The default `PATH` of a Linux system.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The file locations of one agent.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// The folder that Kaniko and the agent share.
+    /// The folder of Kaniko and the agent.
     pub root: PathBuf,
     /// The Kaniko executor.
     pub executor: PathBuf,
-    /// tini, where the image has it.
+    /// The init program tini; the image may lack it.
     pub tini: PathBuf,
-    /// `PATH` of every child; the first `sh` in it runs the scripts.
+    /// `PATH` of every child process; the first `sh` in it runs the scripts.
     pub path: String,
     /// CA certificates.
     pub certs: PathBuf,
-    /// Folder of the docker login file.
+    /// Folder of Docker's `config.json`.
     pub docker: PathBuf,
     /// Folder of the agent's own files.
     pub home: PathBuf,
-    /// Where the kernel shows the container's cgroups.
+    /// Mount point of the container's cgroups.
     pub cgroups: PathBuf,
-    /// Whose processes the agent ends.
+    /// Which processes the agent terminates.
     pub scope: Scope,
 }
 
 impl Layout {
-    /// The agent's image.
+    /// The layout of the agent image.
     pub fn image() -> Self {
         Self {
             cgroups: PathBuf::from("/sys/fs/cgroup"),
@@ -40,25 +43,24 @@ impl Layout {
         }
     }
 
-    /// The same in another folder, where everything has been moved.
-    pub fn moved(&self, to: &Path) -> Self {
+    /// The layout after everything was relocated to the folder `to`.
+    pub fn relocated(&self, to: &Path) -> Self {
         Self { cgroups: self.cgroups.clone(), scope: self.scope, ..Self::with_tools(to) }
     }
 
-    /// With the shell that lies beside Kaniko.
+    /// A layout below `root`, with the shell that is installed next to Kaniko.
     fn with_tools(root: &Path) -> Self {
-        let (here, machine) =
-            (root.display(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        Self { path: format!("{here}/bin:{here}:{machine}"), ..Self::below(root) }
+        let root_path = root.display();
+        Self { path: format!("{root_path}/bin:{root_path}:{SYSTEM_PATH}"), ..Self::below(root) }
     }
 
-    /// The same under another root, with the machine's own shell, for an agent that shares its process with others.
+    /// A layout below `root`, with the system's shell, for an agent that does not have its process to itself.
     pub fn below(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
             executor: root.join("executor"),
             tini: root.join("tini"),
-            path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+            path: SYSTEM_PATH.to_owned(),
             certs: root.join("ssl/certs"),
             docker: root.join(".docker"),
             home: root.join("bakery"),
@@ -67,32 +69,32 @@ impl Layout {
         }
     }
 
-    /// The unpacked source root.
+    /// The folder of the unpacked context.
     pub fn source(&self) -> PathBuf {
         self.home.join("ctx")
     }
 
-    /// The log.
+    /// The spool file of the log.
     pub fn spool(&self) -> PathBuf {
         self.home.join("spool")
     }
 
-    /// The digest that Kaniko writes.
+    /// The file to which Kaniko writes the image's digest.
     pub fn digest(&self) -> PathBuf {
         self.home.join("digest")
     }
 
-    /// The folder in which Kaniko says what it has pushed.
+    /// The folder to which Kaniko writes the list of pushed images.
     pub fn output(&self) -> PathBuf {
         self.home.join("out")
     }
 
-    /// The first program of that name in [`Layout::path`].
+    /// The first file named `program` in [`Layout::path`].
     pub fn find(&self, program: &str) -> Option<PathBuf> {
         self.path.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
     }
 
-    /// The paths as Kaniko's command line names them.
+    /// The paths for Kaniko's command line.
     pub fn kaniko(&self) -> Paths {
         Paths::below(&self.home.to_string_lossy())
     }

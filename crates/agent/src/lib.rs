@@ -1,7 +1,7 @@
-//! One task, inside the Kaniko container.
+//! The agent: runs one task of a build inside the Kaniko container.
 //!
-//! [`run`] trades the launch token for the order, prepares, runs the scripts and Kaniko, ships every line and reports. A
-//! failing Dockerfile is a *result*: the agent has done its work once the report is delivered, whatever it says.
+//! [`run`] exchanges the launch token for the order, fetches the context, runs the scripts and Kaniko, ships every log
+//! line and reports. A failing Dockerfile is a *result*, not an error: the agent has succeeded once its report is delivered.
 
 #![deny(missing_docs)]
 
@@ -9,16 +9,15 @@ pub mod bake;
 pub mod cgroup;
 pub mod clock;
 pub mod diagnose;
-pub mod ends;
 pub mod failure;
 pub mod layout;
 pub mod lines;
 pub mod log;
 pub mod mask;
-pub mod moved;
 pub mod prepare;
 pub mod process;
 pub mod push;
+pub mod relocate;
 pub mod report;
 pub mod script;
 pub mod shipper;
@@ -26,6 +25,7 @@ mod spawn;
 pub mod stages;
 pub mod start;
 mod task;
+pub mod termination;
 pub mod tree;
 
 pub use layout::Layout;

@@ -1,4 +1,4 @@
-//! A stream of bytes becomes log messages: cut at line ends, secrets hidden, bounded, and always valid UTF-8.
+//! Splits a stream of bytes into log messages: one per line, with secrets masked, of bounded length, valid UTF-8.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use bakery_core::limits::{BLOCK_BYTES, LINE_BYTES};
 
 use crate::mask::{self, Masker};
 
-/// Bytes that the JSON around a message may take.
-const FRAME_BYTES: usize = 512;
-/// A message of this length fits into a block even where each of its bytes is escaped in six.
-const SAFE_BYTES: usize = (BLOCK_BYTES - FRAME_BYTES) / 6;
+/// Maximum size of the JSON around a message, in bytes.
+const OVERHEAD_BYTES: usize = 512;
+/// A message of this length fits into a block even if each of its bytes is escaped to six.
+const SAFE_BYTES: usize = (BLOCK_BYTES - OVERHEAD_BYTES) / 6;
 
-/// Cuts one stream into messages. Holds at most one message and the length of the longest secret, and one chunk.
+/// Splits one stream into messages. Buffers at most one message, the length of the longest secret, and one chunk.
 ///
-/// A line end is `\n` or `\r\n`; a `\r` elsewhere belongs to the message. A message that is longer than [`LINE_BYTES`],
-/// or that would not fit into a block once it is escaped, is cut; no cut lets a part of a secret through.
+/// A line end is `\n` or `\r\n`; any other `\r` is part of the message. A line that is longer than [`LINE_BYTES`], or
+/// too long for a block once it is escaped, is split into several messages; a secret is masked even if it is split.
 #[derive(Debug)]
 pub struct Lines {
     masker: Arc<Masker>,
-    /// The beginning of a line whose end has not been seen.
+    /// The beginning of a line whose end has not arrived yet.
     open: Vec<u8>,
-    /// Bytes at the beginning of `open` that belong to a secret whose beginning was in the message before.
+    /// Bytes at the beginning of `open` that belong to a secret that began in the previous message.
     hidden: usize,
-    /// True while `open` continues a line of which a message has been made.
+    /// True if a part of the open line was emitted already.
     continued: bool,
     scratch: Vec<u8>,
 }
@@ -34,33 +34,33 @@ impl Lines {
         Self { masker, open: Vec::new(), hidden: 0, continued: false, scratch: Vec::new() }
     }
 
-    /// Takes the next chunk; `emit` gets every message that it completes, and whether the message's line goes on.
+    /// Adds the next chunk. `emit` is called with every completed message, and whether its line continues.
     pub fn push(&mut self, chunk: &[u8], emit: &mut impl FnMut(&str, bool)) {
         let mut rest = chunk;
         if !self.open.is_empty() || self.continued {
             let Some(end) = memchr::memchr(b'\n', rest) else {
                 self.open.extend_from_slice(rest);
-                return self.cut(emit);
+                return self.split(emit);
             };
             self.open.extend_from_slice(&rest[..end]);
             rest = &rest[end + 1..];
             self.close(true, emit);
         }
-        // Secrets never hold a line end: one search tells about all whole lines of the chunk.
-        let clean = !self.masker.finds(rest);
+        // Patterns contain no line end, so one search covers all complete lines of the chunk.
+        let clean = !self.masker.is_match(rest);
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', rest) {
             let line = &rest[start..end];
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let spans = if clean { Vec::new() } else { self.masker.spans(line) };
-            whole(line, &spans, &mut self.scratch, emit);
+            emit_line(line, &spans, &mut self.scratch, emit);
             start = end + 1;
         }
         self.open.extend_from_slice(&rest[start..]);
-        self.cut(emit);
+        self.split(emit);
     }
 
-    /// Emits what has come of a line without an end, if anything has: the stream is over, or quiet for now.
+    /// Emits an incomplete line, if there is one: at the end of the stream, or when it pauses.
     pub fn flush(&mut self, emit: &mut impl FnMut(&str, bool)) {
         if !self.open.is_empty() || self.continued {
             self.close(false, emit);
@@ -73,26 +73,26 @@ impl Lines {
             line.pop();
         }
         let spans = self.spans(&line);
-        whole(&line, &spans, &mut self.scratch, emit);
+        emit_line(&line, &spans, &mut self.scratch, emit);
         line.clear();
         self.open = line;
         self.hidden = 0;
         self.continued = false;
     }
 
-    /// Makes messages of an open line that is too long already.
-    fn cut(&mut self, emit: &mut impl FnMut(&str, bool)) {
-        // A secret that begins before a cut ends within the longest secret's length behind it.
-        let room = LINE_BYTES + self.masker.longest();
-        if self.open.len() <= room {
+    /// Emits the first parts of an open line that is too long already.
+    fn split(&mut self, emit: &mut impl FnMut(&str, bool)) {
+        // A secret that begins before a split ends at most the longest secret's length after it.
+        let limit = LINE_BYTES + self.masker.longest();
+        if self.open.len() <= limit {
             return;
         }
         let open = std::mem::take(&mut self.open);
         let spans = self.spans(&open);
         let mut at = 0;
-        while open.len() - at > room {
+        while open.len() - at > limit {
             let end = boundary(&open, at + LINE_BYTES);
-            piece(&open, at..end, &spans, &mut self.scratch, true, emit);
+            emit_part(&open, at..end, &spans, &mut self.scratch, true, emit);
             at = end;
         }
         self.hidden =
@@ -102,7 +102,7 @@ impl Lines {
         self.open.drain(..at);
     }
 
-    /// What is to be hidden in `line`, the rest of a secret at its beginning included.
+    /// The ranges to mask in `line`, including the rest of a secret at its beginning.
     fn spans(&self, line: &[u8]) -> Vec<Range<usize>> {
         let mut spans = self.masker.spans(line);
         if self.hidden > 0 {
@@ -120,18 +120,19 @@ impl Lines {
     }
 }
 
-/// Emits a line whose end is known.
-fn whole(line: &[u8], spans: &[Range<usize>], scratch: &mut Vec<u8>, emit: &mut impl FnMut(&str, bool)) {
+/// Emits a complete line.
+fn emit_line(line: &[u8], spans: &[Range<usize>], scratch: &mut Vec<u8>, emit: &mut impl FnMut(&str, bool)) {
     let mut at = 0;
     while line.len() - at > LINE_BYTES {
         let end = boundary(line, at + LINE_BYTES);
-        piece(line, at..end, spans, scratch, true, emit);
+        emit_part(line, at..end, spans, scratch, true, emit);
         at = end;
     }
-    piece(line, at..line.len(), spans, scratch, false, emit);
+    emit_part(line, at..line.len(), spans, scratch, false, emit);
 }
 
-fn piece(
+/// Emits the part `range` of a line.
+fn emit_part(
     line: &[u8],
     range: Range<usize>,
     spans: &[Range<usize>],
@@ -146,11 +147,11 @@ fn piece(
         mask::render(line, range, spans, scratch);
         scratch
     };
-    fit(&String::from_utf8_lossy(bytes), more, emit);
+    emit_text(&String::from_utf8_lossy(bytes), more, emit);
 }
 
 /// Emits `text` in as few messages as the limits allow.
-fn fit(text: &str, more: bool, emit: &mut impl FnMut(&str, bool)) {
+fn emit_text(text: &str, more: bool, emit: &mut impl FnMut(&str, bool)) {
     let mut rest = text;
     while rest.len() > SAFE_BYTES {
         let mut escaped = 0;
@@ -160,7 +161,7 @@ fn fit(text: &str, more: bool, emit: &mut impl FnMut(&str, bool)) {
                 c if c < ' ' => 6,
                 c => c.len_utf8(),
             };
-            escaped > BLOCK_BYTES - FRAME_BYTES || at + c.len_utf8() > LINE_BYTES
+            escaped > BLOCK_BYTES - OVERHEAD_BYTES || at + c.len_utf8() > LINE_BYTES
         });
         let Some((end, _)) = end else { break };
         emit(&rest[..end], true);
@@ -169,7 +170,7 @@ fn fit(text: &str, more: bool, emit: &mut impl FnMut(&str, bool)) {
     emit(rest, more);
 }
 
-/// The last place at or before `at` that does not cut a character.
+/// The last character boundary at or before `at`.
 fn boundary(bytes: &[u8], at: usize) -> usize {
     (0..4)
         .map(|back| at - back)

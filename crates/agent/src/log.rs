@@ -1,4 +1,4 @@
-//! Messages become encoded lines in the spool.
+//! The task's log: messages are masked, encoded and appended to the spool.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::lines::Lines;
 use crate::mask::Masker;
 use crate::shipper::spool::Spool;
 
-/// The task's log. Cheap to clone; whoever writes, secrets are hidden.
+/// The task's log. Secrets are masked in everything that is written to it. Clones write to the same log.
 #[derive(Debug, Clone)]
 pub struct Log {
     spool: Arc<Spool>,
@@ -18,24 +18,24 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that hides what `masker` knows and keeps its lines in `spool`.
+    /// A log that masks the secrets of `masker` and appends its lines to `spool`.
     pub fn new(spool: Arc<Spool>, masker: Arc<Masker>) -> Self {
         Self { spool, masker }
     }
 
-    /// What hides secrets here.
+    /// The masker of this log.
     pub fn masker(&self) -> &Arc<Masker> {
         &self.masker
     }
 
-    /// Writes a text of the agent's own, one line or several.
-    pub fn say(&self, level: Level, text: &str) {
+    /// Writes a message of the agent itself, one line or several.
+    pub fn message(&self, level: Level, text: &str) {
         let mut writer = self.writer(Source::Agent, level);
         writer.push(text.as_bytes(), |_| {});
         writer.flush(|_| {});
     }
 
-    /// Writes the output of one process, or of whoever else `source` is.
+    /// A writer for one stream of output.
     pub fn writer(&self, source: Source, level: Level) -> Writer {
         Writer {
             spool: Arc::clone(&self.spool),
@@ -47,7 +47,7 @@ impl Log {
     }
 }
 
-/// One stream of output on its way into the log.
+/// Writes one stream of output to the log.
 #[derive(Debug)]
 pub struct Writer {
     spool: Arc<Spool>,
@@ -58,19 +58,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Takes the next bytes, cut anywhere. `seen` gets every message as it goes into the log.
-    pub fn push(&mut self, chunk: &[u8], seen: impl FnMut(&str)) {
-        self.write(seen, |lines, emit| lines.push(chunk, &mut |text, more| emit(text, more)));
+    /// Writes the next bytes, which may end anywhere in a line. `on_line` is called with every message of the log.
+    pub fn push(&mut self, chunk: &[u8], on_line: impl FnMut(&str)) {
+        self.write(on_line, |lines, emit| lines.push(chunk, &mut |text, more| emit(text, more)));
     }
 
-    /// Ends a line that has no end yet.
-    pub fn flush(&mut self, seen: impl FnMut(&str)) {
-        self.write(seen, |lines, emit| lines.flush(&mut |text, more| emit(text, more)));
+    /// Ends an incomplete line.
+    pub fn flush(&mut self, on_line: impl FnMut(&str)) {
+        self.write(on_line, |lines, emit| lines.flush(&mut |text, more| emit(text, more)));
     }
 
     fn write(
         &mut self,
-        mut seen: impl FnMut(&str),
+        mut on_line: impl FnMut(&str),
         work: impl FnOnce(&mut Lines, &mut dyn FnMut(&str, bool)),
     ) {
         let head = head(clock::now(), self.source, self.level);
@@ -78,9 +78,9 @@ impl Writer {
         batch.clear();
         work(&mut self.lines, &mut |text, more| {
             encode(&head, text, more, batch);
-            seen(text);
+            on_line(text);
             count += 1;
-            // A flood reaches the spool in pieces, so that no chunk makes a batch of any size.
+            // A large chunk is appended in parts: this bounds the size of a batch.
             if batch.len() >= bakery_core::limits::BLOCK_BYTES {
                 self.spool.append(batch, count);
                 batch.clear();
@@ -91,7 +91,7 @@ impl Writer {
     }
 }
 
-/// The beginning of each encoded line of one moment and source.
+/// The part of an encoded line before its message; the same for all lines of one time and source.
 fn head(ts: Timestamp, source: Source, level: Level) -> Vec<u8> {
     let level = match level {
         Level::Warn => "warn",
@@ -101,7 +101,8 @@ fn head(ts: Timestamp, source: Source, level: Level) -> Vec<u8> {
     format!(r#"{{"ts":"{ts}","src":"{}","lvl":"{level}","msg":"#, source.as_str()).into_bytes()
 }
 
-/// Appends one [`bakery_core::wire::log::LogLine`] and its line end. Written by hand: a task may print a hundred thousand a second.
+/// Appends one encoded [`bakery_core::wire::log::LogLine`] and a line end. Hand-written because a task may print a
+/// hundred thousand lines a second.
 fn encode(head: &[u8], text: &str, more: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(head);
     // Writing a string into memory cannot fail.
@@ -115,7 +116,7 @@ mod tests {
     use bakery_core::wire::log::LogLine;
 
     #[test]
-    fn lines_are_those_of_the_wire() {
+    fn encoded_lines_are_those_of_serde() {
         for (source, level) in [(Source::Kaniko, Level::Info), (Source::PostScript, Level::Error)] {
             for (msg, more) in [("a \"b\"\\ \u{1b}[31m ü\t", false), ("", true)] {
                 let ts: Timestamp = "2026-11-22T18:30:00.250Z".parse().unwrap();

@@ -1,5 +1,5 @@
-//! The entry point of the agent's container. Exit code 0: the report is delivered, whatever it says; 1: it is not.
-//! `--help` and `--version` are all that it takes by word; what it has to do it is told by its environment.
+//! The entry point of the agent's container. Exit code 0: the report was delivered, whatever the result; 1: it was not.
+//! The only arguments are `--help` and `--version`; everything else is configured by environment variables.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,18 +18,18 @@ BAKERY_LAUNCH_TOKEN. There is nothing to start by hand.
 Usage: bakery-agent [--help | --version]";
 
 fn main() -> ExitCode {
-    let said = match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+    let output = match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("--version") => Some(concat!("bakery-agent ", env!("BAKERY_VERSION"))),
         Some("--help") => Some(HELP),
         _ => None,
     };
-    if let Some(said) = said {
-        println!("{said}");
+    if let Some(output) = output {
+        println!("{output}");
         return ExitCode::SUCCESS;
     }
-    // The container's own log: few lines, for whoever runs the platform. The build's log goes to the server.
+    // The container's own log: a few lines for the platform's operator. The build's log goes to the server.
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_target(false).init();
-    // Before anything else: what comes after may start processes of others.
+    // First of all, because everything after this may start untrusted processes.
     let done = start::protect().map_err(AgentError::from).and_then(|()| work());
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,7 +46,7 @@ fn work() -> Result<(), AgentError> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let vars: BTreeMap<String, String> = vars.collect();
     let done = runtime.block_on(bakery_agent::run(Layout::image(), &vars));
-    // Whatever still waits for a disk or a process must not hold the container.
+    // A blocking thread that still waits for a disk or a process must not keep the container alive.
     runtime.shutdown_background();
     done.map(drop)
 }

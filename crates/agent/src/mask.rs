@@ -1,7 +1,7 @@
-//! Secrets are hidden before a line reaches the spool: raw, in base64, in URLs and in JSON.
+//! Masking of secrets before a line is written to the spool: in plain text, base64, URLs and JSON.
 //!
-//! Texts of fewer than [`SHORTEST`] bytes are not hidden: they would hide half of the log and are no secrets. A secret
-//! of several lines is hidden line by line, since lines are what the log knows.
+//! Texts shorter than [`SHORTEST`] bytes are not masked: they would match in half of the log. A secret of several lines
+//! is masked line by line, because the log consists of lines.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,31 +12,31 @@ use thiserror::Error;
 
 mod forms;
 
-/// What stands in the log where a secret was.
+/// The text that replaces a secret in the log.
 pub const MASK: &str = "***";
-/// Bytes of the shortest secret that is hidden.
+/// Minimum length of a secret that is masked, in bytes.
 pub const SHORTEST: usize = 4;
 
-/// The secrets do not fit into a search.
+/// The patterns of the secrets exceed the limits of the search automaton.
 #[derive(Debug, Error)]
 #[error("the task's secrets are too many or too long to be hidden in the log")]
-pub struct TooMuch(#[source] aho_corasick::BuildError);
+pub struct TooManySecrets(#[source] aho_corasick::BuildError);
 
-/// Collects what must not be seen.
+/// A collection of secrets to mask.
 #[derive(Default)]
 pub struct Secrets {
     patterns: BTreeSet<Vec<u8>>,
 }
 
 impl Secrets {
-    /// Hides `text` in every form that it may be printed in.
+    /// Adds `text` in every form in which it may be printed.
     pub fn add(&mut self, text: &str) {
         forms::of(text, &mut |form| {
             self.patterns.insert(form);
         });
     }
 
-    /// Hides a login: the password, and the `user:password` of basic authentication in base64.
+    /// Adds a login: the password, and `user:password` in base64 as in basic authentication.
     pub fn add_login(&mut self, username: &str, password: &str) {
         self.add(password);
         if password.len() >= SHORTEST {
@@ -46,7 +46,7 @@ impl Secrets {
         }
     }
 
-    /// Hides the password inside a URL's `user:password@`, if there is one.
+    /// Adds the password of `user:password@` in a URL, if there is one.
     pub fn add_userinfo_of(&mut self, url: &str) {
         let Some((_, rest)) = url.split_once("://") else { return };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -57,46 +57,46 @@ impl Secrets {
     }
 }
 
-/// Finds and hides secrets.
+/// Finds and masks secrets.
 #[derive(Debug, Default)]
 pub struct Masker {
-    /// Says fast that there is nothing.
-    quick: Option<AhoCorasick>,
-    /// Finds every occurrence, overlapping ones too.
+    /// Answers quickly whether there is any match.
+    any: Option<AhoCorasick>,
+    /// Finds every match, including overlapping ones.
     every: Option<AhoCorasick>,
     longest: usize,
 }
 
 impl Masker {
-    /// A masker of these secrets.
-    pub fn new(secrets: &Secrets) -> Result<Self, TooMuch> {
+    /// A masker for these secrets.
+    pub fn new(secrets: &Secrets) -> Result<Self, TooManySecrets> {
         if secrets.patterns.is_empty() {
             return Ok(Self::default());
         }
         let build = |kind| {
-            AhoCorasick::builder().match_kind(kind).build(&secrets.patterns).map(Some).map_err(TooMuch)
+            AhoCorasick::builder().match_kind(kind).build(&secrets.patterns).map(Some).map_err(TooManySecrets)
         };
         Ok(Self {
-            quick: build(MatchKind::LeftmostFirst)?,
+            any: build(MatchKind::LeftmostFirst)?,
             every: build(MatchKind::Standard)?,
             longest: secrets.patterns.iter().map(Vec::len).max().unwrap_or(0),
         })
     }
 
-    /// True where `bytes` hold something to hide.
-    pub fn finds(&self, bytes: &[u8]) -> bool {
-        self.quick.as_ref().is_some_and(|quick| quick.is_match(bytes))
+    /// Whether `bytes` contain a secret.
+    pub fn is_match(&self, bytes: &[u8]) -> bool {
+        self.any.as_ref().is_some_and(|any| any.is_match(bytes))
     }
 
-    /// Bytes of the longest form of a secret.
+    /// Length of the longest pattern in bytes.
     pub fn longest(&self) -> usize {
         self.longest
     }
 
-    /// What is to be hidden in `bytes`, in order, disjoint. Overlapping secrets are one range.
+    /// The ranges of `bytes` to mask, in order and disjoint. Overlapping secrets are one range.
     pub fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = Vec::new();
-        let Some(every) = self.every.as_ref().filter(|_| self.finds(bytes)) else { return spans };
+        let Some(every) = self.every.as_ref().filter(|_| self.is_match(bytes)) else { return spans };
         let mut found: Vec<_> = every.find_overlapping_iter(bytes).map(|found| found.range()).collect();
         found.sort_unstable_by_key(|range| range.start);
         for range in found {
@@ -108,7 +108,7 @@ impl Masker {
         spans
     }
 
-    /// `text` with its secrets hidden.
+    /// `text` with its secrets masked.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let spans = self.spans(text.as_bytes());
         if spans.is_empty() {
@@ -120,7 +120,7 @@ impl Masker {
     }
 }
 
-/// Appends the part `range` of `bytes` to `out`, with `spans` (disjoint, in order) hidden.
+/// Appends the part `range` of `bytes` to `out`, with `spans` (disjoint, in order) masked.
 pub(crate) fn render(bytes: &[u8], range: Range<usize>, spans: &[Range<usize>], out: &mut Vec<u8>) {
     let mut at = range.start;
     for span in spans {

@@ -1,4 +1,4 @@
-//! Before the first line of the user's runs: the order, the context on disk, the login file.
+//! Preparation of a run: fetching the order and the context, and writing the registry logins.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use tokio::time::{Instant, sleep};
 pub mod fetch;
 pub mod login;
 
-/// How long a server that answers as no Bakery server does may be on its way up behind a gateway.
-const FOREIGN: Duration = Duration::from_mins(1);
-/// How long a server may be away before the agent has its order and the context.
-const AWAY: Duration = Duration::from_mins(10);
+/// How long answers that are not a Bakery server's are retried: a gateway may answer while the server starts.
+const GATEWAY_LIMIT: Duration = Duration::from_mins(1);
+/// How long an unreachable server is retried while the agent does not have its order and the context.
+const OUTAGE_LIMIT: Duration = Duration::from_mins(10);
 
-/// Trades the launch token for the order. Repeats until it is answered: the session is the same each time, so a lost
-/// answer is given again.
-pub async fn bind(runs: &RunApi) -> Result<TaskOrder, LinkError> {
+/// Exchanges the launch token for the order. A lost answer is not a problem: every attempt uses the same session, for
+/// which the server returns the same order again.
+pub async fn bind(runs: &Runs) -> Result<TaskOrder, LinkError> {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(3))
@@ -30,13 +30,13 @@ pub async fn bind(runs: &RunApi) -> Result<TaskOrder, LinkError> {
             Ok(order) => return Ok(order),
             Err(error) => error,
         };
-        let patience = match &error {
-            LinkError::Protocol { .. } => FOREIGN,
-            error if error.is_transient() => AWAY,
+        let limit = match &error {
+            LinkError::Protocol { .. } => GATEWAY_LIMIT,
+            error if error.is_transient() => OUTAGE_LIMIT,
             _ => Duration::ZERO,
         };
         match pauses.next() {
-            Some(pause) if began.elapsed() < patience => {
+            Some(pause) if began.elapsed() < limit => {
                 tracing::warn!(%error, "no order yet");
                 sleep(pause).await;
             }

@@ -1,4 +1,4 @@
-//! One process of a task: its lines go into the log as they come, its exit is data.
+//! Running the processes of a task: their output goes to the log line by line, their exit is returned.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,19 +17,19 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
-use crate::ends::{Cause, Ends};
 use crate::log::{Log, Writer};
 use crate::spawn::spawn;
+use crate::termination::{Termination, TerminationCause};
 use crate::tree::Tree;
 
-/// Time between SIGTERM and SIGKILL where a run is ended from outside.
+/// Time between SIGTERM and SIGKILL when a run is terminated.
 pub const GRACE: Duration = Duration::from_secs(1);
-/// How long output may still come after everybody who could write it is gone.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Bytes read at once: the size of a pipe.
+/// How long the agent waits for remaining output after all processes that could write it are gone.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Size of the read buffer: the default capacity of a pipe.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What is to be run.
+/// A process to run.
 #[derive(Debug)]
 pub struct Job {
     /// The program.
@@ -38,23 +38,23 @@ pub struct Job {
     pub args: Vec<OsString>,
     /// Its working directory.
     pub folder: PathBuf,
-    /// Its whole environment.
+    /// Its complete environment.
     pub env: Vec<(String, String)>,
-    /// Whose lines its output is.
+    /// The source of its log lines.
     pub source: Source,
 }
 
-/// How a process ended.
+/// How a process exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// By itself.
+    /// With this exit code.
     Code(i32),
-    /// By a signal.
+    /// Killed by this signal.
     Signal(i32),
 }
 
 impl Exit {
-    /// The code as a shell tells it: 128 + n for a signal.
+    /// The exit code as a shell reports it: 128 + n for signal n.
     pub fn code(self) -> i32 {
         match self {
             Self::Code(code) => code,
@@ -82,13 +82,13 @@ impl From<ExitStatus> for Exit {
     }
 }
 
-/// What became of a job.
+/// The outcome of a [`Job`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The process has ended by itself.
+    /// The process exited.
     Exited(Exit),
-    /// The run was ended; every process of it is gone.
-    Ended(Cause),
+    /// The run was terminated, and its processes with it.
+    Terminated(TerminationCause),
 }
 
 /// Runs the processes of one task.
@@ -96,30 +96,30 @@ pub enum Outcome {
 pub struct Processes {
     tree: Arc<Tree>,
     log: Log,
-    ends: Ends,
+    termination: Termination,
     readers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Processes {
-    /// Processes that belong to `tree`, write into `log` and end when the run ends.
-    pub fn new(tree: Arc<Tree>, log: Log, ends: Ends) -> Self {
-        Self { tree, log, ends, readers: Mutex::default() }
+    /// Processes of `tree` that write to `log` and are terminated with the run.
+    pub fn new(tree: Arc<Tree>, log: Log, termination: Termination) -> Self {
+        Self { tree, log, termination, readers: Mutex::default() }
     }
 
-    /// The tree that they belong to.
+    /// The process tree.
     pub fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    /// Runs one process to its end, in a process group of its own. `seen` gets every message as it goes into the log.
+    /// Runs one process to its end, in a process group of its own. `on_line` is called with every message of its log.
     ///
-    /// When the process has ended, what it wrote is in the log. Processes that it has left behind live on, and their
-    /// output goes on into the log, until [`Processes::end`]; however much they write, nobody waits for them.
-    pub async fn run(&self, job: Job, seen: impl FnMut(&str) + Send + 'static) -> io::Result<Outcome> {
-        if let Some(cause) = self.ends.ended() {
-            return Ok(Outcome::Ended(cause));
+    /// On return everything that the process wrote is in the log. Its background processes keep running, and their
+    /// output is logged, until [`Processes::terminate`]; this function does not wait for them, however much they write.
+    pub async fn run(&self, job: Job, on_line: impl FnMut(&str) + Send + 'static) -> io::Result<Outcome> {
+        if let Some(cause) = self.termination.cause() {
+            return Ok(Outcome::Terminated(cause));
         }
-        // One pipe for both streams: the order in which they were written is the order of the log.
+        // One pipe for both streams keeps the order in which they are written.
         let (reader, writer) = io::pipe()?;
         let receiver = Receiver::from_owned_fd(OwnedFd::from(reader))?;
         let mut command = Command::new(&job.program);
@@ -133,45 +133,45 @@ impl Processes {
             .stderr(writer)
             .process_group(0);
         let mut child = self.tree.start(&mut command)?;
-        // It holds the writing ends.
+        // It owns the write ends of the pipe.
         drop(command);
         let pid = child.id();
-        let (settle, settled) = oneshot::channel();
-        let reader = Reader { receiver, writer: self.log.writer(job.source, Level::Info), seen };
-        let reader = spawn("output", reader.run(settled));
+        let (request_drain, drain_requested) = oneshot::channel();
+        let reader = Reader { receiver, writer: self.log.writer(job.source, Level::Info), on_line };
+        let reader = spawn("output", reader.run(drain_requested));
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
 
         let exited = async {
             let status = child.wait().await?;
-            written(settle).await;
+            drained(request_drain).await;
             Ok(Outcome::Exited(Exit::from(status)))
         };
         let outcome = tokio::select! {
-            // A run that is to end ends, whatever its process has come to meanwhile.
+            // Termination takes precedence over an exit at the same time.
             biased;
-            cause = self.ends.wait() => {
-                self.tree.end(GRACE).await;
-                // Gone or, in the kernel's hands, as good as gone. Its last words are waited for in `end`.
-                let _ = timeout(LAST_WORDS, child.wait()).await;
-                Ok(Outcome::Ended(cause))
+            cause = self.termination.wait() => {
+                self.tree.terminate(GRACE).await;
+                // The process is gone, or hangs in the kernel. `terminate` waits for its remaining output.
+                let _ = timeout(DRAIN_TIMEOUT, child.wait()).await;
+                Ok(Outcome::Terminated(cause))
             }
             outcome = exited => outcome,
         };
         if let Some(pid) = pid {
-            self.tree.buried(pid);
+            self.tree.forget(pid);
         }
         outcome
     }
 
-    /// Ends whatever is left and puts its last words into the log.
-    pub async fn end(&self) {
-        let left = self.tree.end(GRACE).await;
-        if left > 0 {
-            tracing::warn!(left, "processes that the kernel does not end");
+    /// Terminates all remaining processes and logs their remaining output.
+    pub async fn terminate(&self) {
+        let remaining = self.tree.terminate(GRACE).await;
+        if remaining > 0 {
+            tracing::warn!(remaining, "some processes could not be killed");
         }
         let readers = std::mem::take(&mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner));
         for mut reader in readers {
-            if timeout(LAST_WORDS, &mut reader).await.is_err() {
+            if timeout(DRAIN_TIMEOUT, &mut reader).await.is_err() {
                 reader.abort();
             }
         }
@@ -179,10 +179,10 @@ impl Processes {
 }
 
 /// Waits until everything that has been written so far is in the log.
-async fn written(settle: oneshot::Sender<oneshot::Sender<()>>) {
+async fn drained(request: oneshot::Sender<oneshot::Sender<()>>) {
     let (done, all_read) = oneshot::channel();
-    if settle.send(done).is_ok() {
-        // A reader that goes away instead has read everything.
+    if request.send(done).is_ok() {
+        // An error means that the reader has ended, and has read everything.
         let _ = all_read.await;
     }
 }
@@ -190,37 +190,38 @@ async fn written(settle: oneshot::Sender<oneshot::Sender<()>>) {
 struct Reader<S> {
     receiver: Receiver,
     writer: Writer,
-    seen: S,
+    on_line: S,
 }
 
 impl<S: FnMut(&str)> Reader<S> {
-    /// Reads until nobody can write any more. `settled` asks for everything that has been written so far.
-    async fn run(mut self, settled: oneshot::Receiver<oneshot::Sender<()>>) {
+    /// Reads until all write ends are closed. When `drain` is received, reads everything that has been written so far
+    /// and then answers.
+    async fn run(mut self, drain: oneshot::Receiver<oneshot::Sender<()>>) {
         let mut chunk = vec![0; CHUNK_BYTES];
-        let mut settled = Some(settled);
+        let mut drain = Some(drain);
         loop {
-            let asked = async {
-                match settled.as_mut() {
-                    Some(settled) => settled.await.ok(),
+            let requested = async {
+                match drain.as_mut() {
+                    Some(drain) => drain.await.ok(),
                     None => std::future::pending().await,
                 }
             };
             let done = tokio::select! {
-                // Who asks goes first: the pipe of a process that never stops writing is always readable.
+                // The request first: the pipe of a process that never stops writing is always readable.
                 biased;
-                done = asked => done,
+                done = requested => done,
                 readable = self.receiver.readable() => {
                     if readable.is_err() || self.read(&mut chunk).is_none() {
                         break;
                     }
-                    // Such a pipe never has to be waited for either, and others want their turn.
+                    // Such a pipe never makes this loop wait either, so it has to yield to other tasks.
                     yield_now().await;
                     continue;
                 }
             };
-            settled = None;
+            drain = None;
             let open = self.drain(&mut chunk).await;
-            self.writer.flush(&mut self.seen);
+            self.writer.flush(&mut self.on_line);
             if let Some(done) = done {
                 let _ = done.send(());
             }
@@ -228,15 +229,15 @@ impl<S: FnMut(&str)> Reader<S> {
                 return;
             }
         }
-        self.writer.flush(&mut self.seen);
+        self.writer.flush(&mut self.on_line);
     }
 
-    /// Reads once and gives the number of bytes, which is 0 where there are none for now. `None` at the end.
+    /// Reads once and returns the number of bytes, 0 if there are none at the moment. `None` at the end of the stream.
     fn read(&mut self, chunk: &mut [u8]) -> Option<usize> {
         match self.receiver.try_read(chunk) {
             Ok(0) => None,
             Ok(len) => {
-                self.writer.push(&chunk[..len], &mut self.seen);
+                self.writer.push(&chunk[..len], &mut self.on_line);
                 Some(len)
             }
             Err(error) => {
@@ -245,17 +246,17 @@ impl<S: FnMut(&str)> Reader<S> {
         }
     }
 
-    /// Reads what is there now and no more: somebody may never stop writing. False at the end.
+    /// Reads what is in the pipe now and no more: a process may never stop writing. False at the end of the stream.
     async fn drain(&mut self, chunk: &mut [u8]) -> bool {
-        let Ok(held) = ioctl_fionread(&self.receiver) else { return self.read(chunk).is_some() };
-        let mut left = usize::try_from(held).unwrap_or(usize::MAX);
+        let Ok(available) = ioctl_fionread(&self.receiver) else { return self.read(chunk).is_some() };
+        let mut left = usize::try_from(available).unwrap_or(usize::MAX);
         while left > 0 {
-            // It is there, but the runtime may not have heard of it yet; and it is nobody else's to take.
+            // The bytes are there, but the runtime may not have been notified yet. There is no other reader.
             if self.receiver.readable().await.is_err() {
                 return false;
             }
-            let most = left.min(chunk.len());
-            let Some(len) = self.read(&mut chunk[..most]) else { return false };
+            let max = left.min(chunk.len());
+            let Some(len) = self.read(&mut chunk[..max]) else { return false };
             left -= len;
             yield_now().await;
         }

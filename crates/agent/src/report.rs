@@ -1,4 +1,4 @@
-//! What became of the run, told until it is heard.
+//! The report: the result of the run, sent until the server has received it.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use bakery_core::wire::run::{ReportAck, Stage, TaskReport, TaskResult};
 use bakery_link::{LinkError, RunApi};
 use tokio::time::{Instant, sleep};
 
-use crate::ends::Cause;
 use crate::failure::{Failure, Stop};
 use crate::mask::Masker;
-use crate::shipper::is_dismissal;
+use crate::shipper::is_rejection;
+use crate::termination::TerminationCause;
 
-/// The outcome of the work as a report says it. `stage` is the one in which it ended.
+/// The outcome as it is reported, with secrets masked. `stage` is the stage in which the work ended.
 pub fn result(outcome: &Result<Digest, Stop>, stage: Stage, masker: &Masker) -> TaskResult {
     let failure = match outcome {
         Ok(digest) => return TaskResult::Baked { digest: digest.clone() },
-        Err(Stop::Ended(Cause::Cancelled)) => return TaskResult::Cancelled,
-        Err(Stop::Ended(cause)) => &ended(cause, stage),
+        Err(Stop::Terminated(TerminationCause::Cancelled)) => return TaskResult::Cancelled,
+        Err(Stop::Terminated(cause)) => &termination(cause, stage),
         Err(Stop::Failed(failure)) => failure,
     };
     TaskResult::Failed {
@@ -31,27 +31,27 @@ pub fn result(outcome: &Result<Digest, Stop>, stage: Stage, masker: &Masker) -> 
     }
 }
 
-/// An end from outside as a failure.
-pub fn ended(cause: &Cause, stage: Stage) -> Failure {
+/// A termination from outside as a failure.
+pub fn termination(cause: &TerminationCause, stage: Stage) -> Failure {
     match cause {
-        Cause::Cancelled => Failure::new(Reason::Cancelled, format!("cancelled in stage {stage}")),
-        Cause::Deadline(limit) => {
+        TerminationCause::Cancelled => Failure::new(Reason::Cancelled, format!("cancelled in stage {stage}")),
+        TerminationCause::Deadline(limit) => {
             let text = format!("the task ran into its limit of {} s in stage {stage}", limit.as_secs());
-            Failure::new(Reason::TaskTimeout, text).hint(Reason::TaskTimeout.hint())
+            Failure::new(Reason::TaskTimeout, text).with_hint(Reason::TaskTimeout.hint())
         }
-        Cause::Terminated => {
+        TerminationCause::Sigterm => {
             let text = format!("the platform took the container away (SIGTERM) in stage {stage}");
             Failure::new(Reason::Evicted, text)
         }
-        Cause::Dismissed(why) => Failure::new(
+        TerminationCause::Rejected(error) => Failure::new(
             Reason::AgentLost,
-            format!("the server does not take this run's words any more: {why}"),
+            format!("the server does not take this run's words any more: {error}"),
         ),
     }
 }
 
-/// Delivers the report: repeated until it is answered, refused for good, or `until` has come. It is tried once at least.
-pub async fn deliver(runs: &RunApi, report: &TaskReport, until: Instant) -> Result<ReportAck, LinkError> {
+/// Sends the report, at least once, until the server answers, rejects it permanently, or `deadline` is reached.
+pub async fn deliver(runs: &Runs, report: &TaskReport, deadline: Instant) -> Result<ReportAck, LinkError> {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))
@@ -63,9 +63,9 @@ pub async fn deliver(runs: &RunApi, report: &TaskReport, until: Instant) -> Resu
             Ok(ack) => return Ok(ack),
             Err(error) => error,
         };
-        let last = is_dismissal(&error) || matches!(error.status(), Some(400 | 413 | 422));
+        let permanent = is_rejection(&error) || matches!(error.status(), Some(400 | 413 | 422));
         match pauses.next() {
-            Some(pause) if !last && Instant::now() + pause < until => {
+            Some(pause) if !permanent && Instant::now() + pause < deadline => {
                 tracing::warn!(%error, "the report was not taken");
                 sleep(pause).await;
             }

@@ -1,4 +1,4 @@
-//! The scripts before and after Kaniko: `sh -e`, in the source root.
+//! The pre-script and the post-script, run with `sh -e` in the source root.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,12 +15,12 @@ use crate::failure::{Failure, Stop, Tail};
 use crate::layout::Layout;
 use crate::process::{Exit, Job, Outcome, Processes};
 
-/// Which script.
+/// One of the two scripts of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
-    /// Before Kaniko.
+    /// Runs before Kaniko.
     Pre,
-    /// After Kaniko has succeeded.
+    /// Runs after Kaniko has succeeded.
     Post,
 }
 
@@ -44,7 +44,7 @@ impl Script {
     }
 }
 
-/// Runs a script to its end; any exit code but 0 fails the task.
+/// Runs a script to its end; any exit code other than 0 is a failure.
 pub async fn run(
     script: Script,
     text: &str,
@@ -55,9 +55,9 @@ pub async fn run(
     let Some(shell) = layout.find("sh") else {
         let text = format!("the {} needs a shell and there is none in {}", script.name(), layout.path);
         let hint = "the agent image must hold a static busybox with its links in /kaniko/bin";
-        return Err(Failure::new(script.reason(), text).hint(hint).into());
+        return Err(Failure::new(script.reason(), text).with_hint(hint).into());
     };
-    // In a file, not on stdin: what the script runs may read its own stdin.
+    // The script is a file instead of stdin, because the programs that it runs may read stdin.
     let path = layout.home.join(script.name());
     let _ = std::fs::remove_file(&path);
     File::options()
@@ -66,7 +66,7 @@ pub async fn run(
         .mode(0o700)
         .open(&path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Failure::disk(&path, &error))?;
+        .map_err(|error| Failure::io(&path, &error))?;
     let memory = OomCounter::start(&layout.cgroups);
     let tail = Arc::new(Mutex::new(Tail::default()));
     let job = Job {
@@ -85,7 +85,7 @@ pub async fn run(
         })?;
     let _ = std::fs::remove_file(&path);
     match outcome {
-        Outcome::Ended(cause) => Err(Stop::Ended(cause)),
+        Outcome::Terminated(cause) => Err(Stop::Terminated(cause)),
         Outcome::Exited(Exit::Code(0)) => Ok(()),
         Outcome::Exited(exit) => {
             let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).lines();

@@ -1,10 +1,10 @@
-//! The log's way to the server: from the spool, in segments, until every line is acknowledged.
+//! Delivers the log to the server: reads the spool and sends it in segments until every line is acknowledged.
 //!
-//! A segment is one POST of blocks, sent as the lines come and closed at [`limits::SEGMENT_BYTES`] or
-//! [`limits::SEGMENT_AGE`]; its answer says which line the server wants next and whether the run is to end. While
-//! nothing is written an empty segment asks every [`HEARTBEAT`]. After a broken connection the server is asked first
-//! what it has, and the spool is read again from there: nothing is lost and nothing doubled, however often it breaks.
-//! Memory is constant: a block, and the spool's sparse index.
+//! A segment is one POST of blocks, streamed as lines are written and closed at [`limits::SEGMENT_BYTES`] or
+//! [`limits::SEGMENT_AGE`]. The response contains the number of the line that the server wants next, and whether the
+//! run is cancelled. While no lines are written, an empty segment is sent every [`HEARTBEAT`]. After a broken
+//! connection an empty segment asks which lines the server has, and sending continues from there, so no line is lost or
+//! duplicated. Memory use is constant: one block, and the spool's sparse index.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,46 +24,46 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use self::spool::{Block, Extent, Place, Spool};
+use self::spool::{Block, Extent, Position, Spool};
 use crate::spawn::spawn;
 
 pub mod spool;
 
-/// How often the server is asked while there is nothing to send: a cancel is heard within this time.
+/// Interval of empty segments while there is nothing to send: a cancel arrives within this time.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Bytes of an ordinary block; only a line that is longer makes a larger one.
-const SEND_BYTES: usize = 64 << 10;
-/// Bytes that a block's header can take.
+/// Maximum size of a block in bytes, unless a single line is longer.
+const TARGET_BLOCK_BYTES: usize = 64 << 10;
+/// Maximum size of a block's header in bytes.
 const HEADER_BYTES: usize = 256;
-/// A segment whose answer is not there after this long is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for one segment and its response.
+const SEGMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the server has told the run so far.
+/// What the server wants the run to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Told {
-    /// Nothing but numbers.
+pub enum ServerSignal {
+    /// Continue.
     #[default]
-    GoOn,
-    /// The run is to end.
+    Continue,
+    /// The run is cancelled.
     Cancel,
-    /// The server does not take this run's words any more, and says why.
-    Dismissed(String),
+    /// The server no longer accepts this run's requests; the text is its error.
+    Rejected(String),
 }
 
-/// The log could not be delivered whole.
+/// The log could not be delivered completely.
 #[derive(Debug, Error)]
-pub enum NotShipped {
-    /// The server does not take it.
+pub enum ShipError {
+    /// The server rejected the log; the text is its error.
     #[error("the server does not take this run's log: {0}")]
-    Dismissed(String),
-    /// The time is over.
+    Rejected(String),
+    /// The time limit was exceeded.
     #[error("the server has acknowledged {acknowledged} of {lines} lines within {} s", .within.as_secs())]
-    TimeOver {
-        /// Lines that the server is known to have.
+    TimedOut {
+        /// Lines that the server acknowledged.
         acknowledged: u64,
-        /// Lines in all.
+        /// Total number of lines.
         lines: u64,
-        /// The time.
+        /// The time limit.
         within: Duration,
     },
 }
@@ -73,43 +73,43 @@ pub enum NotShipped {
 pub struct Shipper {
     spool: Arc<Spool>,
     stage: watch::Sender<Stage>,
-    told: watch::Receiver<Told>,
+    signal: watch::Receiver<ServerSignal>,
     acknowledged: watch::Receiver<u64>,
     task: JoinHandle<Result<(), String>>,
 }
 
 impl Shipper {
-    /// Begins to send what is in `spool` and what will be.
-    pub fn start(runs: RunApi, run: RunName, spool: Arc<Spool>) -> Self {
+    /// Starts to send the lines of `spool`, including those that are written later.
+    pub fn start(runs: Runs, run: RunName, spool: Arc<Spool>) -> Self {
         let stage = watch::Sender::new(Stage::Prepare);
-        let (tell, told) = watch::channel(Told::GoOn);
+        let (signal_sender, signal) = watch::channel(ServerSignal::Continue);
         let (acknowledge, acknowledged) = watch::channel(0);
-        let delivery = Delivery { runs, run, spool: Arc::clone(&spool), tell, acknowledge };
+        let delivery = Delivery { runs, run, spool: Arc::clone(&spool), signal: signal_sender, acknowledge };
         let task = spawn("shipper", delivery.run(stage.clone(), stage.subscribe()));
-        Self { spool, stage, told, acknowledged, task }
+        Self { spool, stage, signal, acknowledged, task }
     }
 
-    /// Says how far the run has come; the server hears of it at once.
+    /// The current stage of the run. A new value is sent to the server immediately.
     pub fn stage(&self) -> &watch::Sender<Stage> {
         &self.stage
     }
 
-    /// What the server says.
-    pub fn told(&self) -> watch::Receiver<Told> {
-        self.told.clone()
+    /// The latest signal of the server.
+    pub fn signal(&self) -> watch::Receiver<ServerSignal> {
+        self.signal.clone()
     }
 
-    /// Closes the spool and waits until the server has every line.
-    pub async fn finish(self, within: Duration) -> Result<(), NotShipped> {
+    /// Closes the spool and waits until the server has acknowledged every line.
+    pub async fn finish(self, within: Duration) -> Result<(), ShipError> {
         self.spool.close();
         let mut task = self.task;
         match timeout(within, &mut task).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(text))) => Err(NotShipped::Dismissed(text)),
+            Ok(Ok(Err(text))) => Err(ShipError::Rejected(text)),
             Ok(Err(_)) | Err(_) => {
                 task.abort();
                 let (acknowledged, lines) = (*self.acknowledged.borrow(), self.spool.lines());
-                Err(NotShipped::TimeOver { acknowledged, lines, within })
+                Err(ShipError::TimedOut { acknowledged, lines, within })
             }
         }
     }
@@ -119,15 +119,15 @@ struct Delivery {
     runs: RunApi,
     run: RunName,
     spool: Arc<Spool>,
-    tell: watch::Sender<Told>,
+    signal: watch::Sender<ServerSignal>,
     acknowledge: watch::Sender<u64>,
 }
 
 impl Delivery {
-    /// `_alive` keeps the stage from ending before the delivery does.
+    /// `_keep_open` keeps the stage channel open until the delivery is done.
     async fn run(
         self,
-        _alive: watch::Sender<Stage>,
+        _keep_open: watch::Sender<Stage>,
         mut stage: watch::Receiver<Stage>,
     ) -> Result<(), String> {
         let backoff = ExponentialBuilder::default()
@@ -137,55 +137,55 @@ impl Delivery {
             .without_max_times();
         let mut extent = self.spool.watch();
         let mut pauses = backoff.build();
-        let mut place = Place::START;
-        // After a failure nobody knows what arrived: an empty segment asks.
-        let mut ask = false;
+        let mut position = Position::START;
+        // After a failure it is unknown which lines arrived: an empty segment asks the server.
+        let mut probe = false;
         loop {
-            if !ask {
+            if !probe {
                 let done = *extent.borrow();
-                if done.closed && place.line > done.lines {
+                if done.closed && position.line > done.lines {
                     return Ok(());
                 }
                 tokio::select! {
-                    () = ready(&mut extent, place.line) => {}
+                    () = ready(&mut extent, position.line) => {}
                     _ = stage.changed() => {}
                     () = sleep(HEARTBEAT) => {}
                 }
             }
             let now = *stage.borrow_and_update();
-            let reached = Arc::new(Mutex::new(place));
-            let heartbeat = ask || extent.borrow().lines < place.line;
+            let reached = Arc::new(Mutex::new(position));
+            let heartbeat = probe || extent.borrow().lines < position.line;
             let segment = (!heartbeat).then(|| self.segment(stage.clone(), Arc::clone(&reached)));
-            let answer = timeout(PATIENCE, self.send(now, segment)).await;
+            let answer = timeout(SEGMENT_TIMEOUT, self.send(now, segment)).await;
             let sent = *reached.lock().unwrap_or_else(PoisonError::into_inner);
             match answer {
                 Ok(Ok(ack)) => {
-                    if ack.cancel && *self.tell.borrow() == Told::GoOn {
-                        self.tell.send_replace(Told::Cancel);
+                    if ack.cancel && *self.signal.borrow() == ServerSignal::Continue {
+                        self.signal.send_replace(ServerSignal::Cancel);
                     }
-                    ask = false;
-                    let before = place;
-                    place = self.place(ack, sent);
-                    self.acknowledge.send_replace(place.line - 1);
-                    if place.line > before.line || heartbeat {
-                        if place.line > before.line {
+                    probe = false;
+                    let before = position;
+                    position = self.position_after(ack, sent);
+                    self.acknowledge.send_replace(position.line - 1);
+                    if position.line > before.line || heartbeat {
+                        if position.line > before.line {
                             pauses = backoff.build();
                         }
                         continue;
                     }
-                    // The server has taken none of it: ask again, but not in a hot loop.
+                    // The server accepted no line: send again, but after a pause.
                 }
-                Ok(Err(error)) if is_dismissal(&error) => {
-                    self.tell.send_replace(Told::Dismissed(error.to_string()));
+                Ok(Err(error)) if is_rejection(&error) => {
+                    self.signal.send_replace(ServerSignal::Rejected(error.to_string()));
                     return Err(error.to_string());
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "a log segment was not taken");
-                    ask = true;
+                    probe = true;
                 }
                 Err(_) => {
                     tracing::warn!("no answer to a log segment");
-                    ask = true;
+                    probe = true;
                 }
             }
             sleep(pauses.next().unwrap_or(HEARTBEAT)).await;
@@ -202,8 +202,8 @@ impl Delivery {
         }
     }
 
-    /// Where to go on after an answer.
-    fn place(&self, ack: SegmentAck, sent: Place) -> Place {
+    /// The position from which to continue after a response. `sent` is the position after the last line that was sent.
+    fn position_after(&self, ack: SegmentAck, sent: Position) -> Position {
         if ack.next == sent.line {
             return sent;
         }
@@ -211,8 +211,8 @@ impl Delivery {
         if ack.next > last {
             tracing::error!(next = ack.next, last, "the server wants a line that was never written");
         }
-        match self.spool.place(ack.next.clamp(1, last)) {
-            Ok(place) => place,
+        match self.spool.position_of(ack.next.clamp(1, last)) {
+            Ok(position) => position,
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be read");
                 sent
@@ -220,11 +220,11 @@ impl Delivery {
         }
     }
 
-    /// The body of one segment. Records in `reached` how far it has read.
+    /// The body of one segment. `reached` is updated to the position after the last block that was read.
     fn segment(
         &self,
         stage: watch::Receiver<Stage>,
-        reached: Arc<Mutex<Place>>,
+        reached: Arc<Mutex<Position>>,
     ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static + use<> {
         let segment = Segment {
             run: self.run,
@@ -232,7 +232,7 @@ impl Delivery {
             extent: self.spool.watch(),
             stage,
             left: limits::SEGMENT_BYTES,
-            ends: Instant::now() + limits::SEGMENT_AGE,
+            deadline: Instant::now() + limits::SEGMENT_AGE,
             reached,
         };
         stream::try_unfold(segment, |mut segment| async {
@@ -249,27 +249,27 @@ struct Segment {
     extent: watch::Receiver<Extent>,
     stage: watch::Receiver<Stage>,
     left: usize,
-    ends: Instant,
-    reached: Arc<Mutex<Place>>,
+    deadline: Instant,
+    reached: Arc<Mutex<Position>>,
 }
 
 impl Segment {
-    /// The next block: its header and, uncopied, its payload.
+    /// The next block: its header, and its payload without a copy. `None` at the end of the segment.
     async fn next(&mut self) -> std::io::Result<Option<[Bytes; 2]>> {
-        let place = *self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        if Instant::now() >= self.ends {
+        let position = *self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() >= self.deadline {
             return Ok(None);
         }
         tokio::select! {
-            () = ready(&mut self.extent, place.line) => {}
+            () = ready(&mut self.extent, position.line) => {}
             _ = self.stage.changed() => return Ok(None),
-            () = sleep_until(self.ends) => return Ok(None),
+            () = sleep_until(self.deadline) => return Ok(None),
         }
-        let room = self.left.saturating_sub(HEADER_BYTES);
-        // Reading does not wait: what was written a moment ago is in the page cache.
-        let mut read = self.spool.read(place, room.min(SEND_BYTES))?;
+        let available = self.left.saturating_sub(HEADER_BYTES);
+        // This read does not block in practice: recently written data is in the page cache.
+        let mut read = self.spool.read(position, available.min(TARGET_BLOCK_BYTES))?;
         if read.is_none() {
-            read = self.spool.read(place, room.min(limits::BLOCK_BYTES))?;
+            read = self.spool.read(position, available.min(limits::BLOCK_BYTES))?;
         }
         let Some((Block { first, lines, payload }, next)) = read else { return Ok(None) };
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
@@ -281,17 +281,18 @@ impl Segment {
     }
 }
 
-/// Waits until lines from `line` on are worth sending: enough of them, or old enough; or until no more will come.
+/// Waits until the lines from `line` on should be sent: there are enough of them, they are old enough, or the spool is
+/// closed.
 async fn ready(extent: &mut watch::Receiver<Extent>, line: u64) {
-    let ripe = |extent: &Extent| extent.closed || extent.flushed >= line;
-    // The spool, and with it the other end, lives as long as whoever waits here.
-    let there = extent.wait_for(|extent| ripe(extent) || extent.lines >= line).await.map(|extent| *extent);
-    if there.is_ok_and(|extent| !ripe(&extent)) {
-        let _ = timeout(limits::FLUSH_AGE, extent.wait_for(ripe)).await;
+    let due = |extent: &Extent| extent.closed || extent.flushed >= line;
+    // The caller keeps the spool, and with it the sender, alive.
+    let available = extent.wait_for(|extent| due(extent) || extent.lines >= line).await.map(|extent| *extent);
+    if available.is_ok_and(|extent| !due(&extent)) {
+        let _ = timeout(limits::FLUSH_AGE, extent.wait_for(due)).await;
     }
 }
 
-/// True where asking again cannot help: the run is not, or no longer, this agent's.
-pub(crate) fn is_dismissal(error: &LinkError) -> bool {
+/// Whether the error is permanent: the server does not accept, or no longer accepts, this agent's session for the run.
+pub(crate) fn is_rejection(error: &LinkError) -> bool {
     matches!(error.status(), Some(401 | 403 | 404 | 409 | 410))
 }

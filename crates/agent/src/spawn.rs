@@ -1,10 +1,10 @@
-//! How the agent starts what runs beside it.
+//! Spawning of background tasks.
 
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-/// Starts `work` under a name that its log lines carry.
-#[expect(clippy::disallowed_methods, reason = "this is the agent's one spawn")]
+/// Spawns `work`; its log lines carry `name`.
+#[expect(clippy::disallowed_methods, reason = "the agent's only spawn")]
 pub(crate) fn spawn<F>(name: &'static str, work: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,

@@ -1,4 +1,4 @@
-//! How far the run has come, and how long each part took.
+//! The current stage of the run, and the time spent in each stage.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,35 +10,35 @@ use tokio::time::Instant;
 /// The stages of one run.
 #[derive(Debug)]
 pub struct Stages {
-    tell: watch::Sender<Stage>,
+    current: watch::Sender<Stage>,
     times: Mutex<(Instant, BTreeMap<Stage, u64>)>,
 }
 
 impl Stages {
-    /// The first stage has begun at `began`; `tell` hears of every other.
-    pub fn new(began: Instant, tell: watch::Sender<Stage>) -> Self {
-        Self { tell, times: Mutex::new((began, BTreeMap::new())) }
+    /// The first stage began at `began`; every later stage is sent to `current`.
+    pub fn new(began: Instant, current: watch::Sender<Stage>) -> Self {
+        Self { current, times: Mutex::new((began, BTreeMap::new())) }
     }
 
-    /// The next stage begins. What was entered already is not entered again.
+    /// Enters a stage. Does nothing if that stage or a later one was entered already.
     pub fn enter(&self, stage: Stage) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *self.tell.borrow();
+        let before = *self.current.borrow();
         if stage > before {
             let now = Instant::now();
             let spent = u64::try_from((now - times.0).as_millis()).unwrap_or(u64::MAX);
             *times.1.entry(before).or_default() += spent;
             times.0 = now;
-            self.tell.send_replace(stage);
+            self.current.send_replace(stage);
         }
     }
 
-    /// The stage now.
+    /// The current stage.
     pub fn current(&self) -> Stage {
-        *self.tell.borrow()
+        *self.current.borrow()
     }
 
-    /// Milliseconds of every stage that is over.
+    /// Milliseconds spent in each stage that has ended.
     pub fn millis(&self) -> BTreeMap<Stage, u64> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }

@@ -1,4 +1,4 @@
-//! The first steps of the process, before anything of the user's is near.
+//! Process startup: the launch variables, hardening, and the environment of child processes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,26 +16,26 @@ use thiserror::Error;
 
 use crate::layout::Layout;
 
-/// What an agent is launched with.
+/// The launch parameters of an agent, read from its environment.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// URL of the server's agents' door.
+    /// URL of the server's agent listener.
     pub url: String,
-    /// The run.
+    /// Name of the run.
     pub run: RunName,
-    /// The one-use token.
+    /// The one-use launch token.
     pub token: Secret,
-    /// Variables of the operator's and the platform's that children see too.
+    /// The variables of [`INHERITED`] that are set; child processes get them too.
     pub inherited: BTreeMap<String, String>,
 }
 
-/// The variables do not make a launch. Names every mistake.
+/// The launch variables are missing or invalid; lists every one of them.
 #[derive(Debug, Error)]
 #[error("{}\nhint: this program is started by bakery-server, which sets these variables", .0.join("\n"))]
-pub struct BadLaunch(pub Vec<String>);
+pub struct LaunchError(pub Vec<String>);
 
-/// What children see of the agent's own environment: proxies, and the identity that the platform gave to the container.
-/// Neither is a secret of Bakery's, and Kaniko's registry helpers need both.
+/// The agent's own variables that child processes inherit: proxies, and the identity that the platform gives to the
+/// container. Kaniko's registry helpers need both, and neither contains a secret of Bakery.
 pub const INHERITED: [&str; 23] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -62,56 +62,58 @@ pub const INHERITED: [&str; 23] = [
     "TZ",
 ];
 
-/// Variables that decide where the agent and Kaniko live: no user sets them. The server refuses them already.
+/// Variables that locate the agent's and Kaniko's files. Users cannot set them; the server rejects them too.
 const RESERVED: [&str; 5] = ["PATH", "KANIKO_DIR", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "BUILDER_OUTPUT"];
 
-/// Closes the process against its own children, which may be root, and takes in the orphans of all of them.
+/// Makes the process non-dumpable and a child subreaper.
 ///
-/// Comes before anything else: from here on no other process without `CAP_SYS_PTRACE` reads this one's memory or
-/// environment, the launch token in it included. An emulator knows neither call, and Linux both: that is for [`is_closed`]
-/// to tell. Orphans come to the first process of a container also by themselves.
+/// Must be called before anything else: from then on no process without `CAP_SYS_PTRACE` can read this process's memory
+/// or environment (with the launch token in it), not even a child that runs as root. Linux supports both calls, but
+/// emulators such as QEMU do not: `EINVAL` is ignored here, and [`is_protected`] returns whether the call had an effect.
+/// The first process of a container inherits orphans even without the second call.
 pub fn protect() -> io::Result<()> {
-    for done in [set_dumpable_behavior(DumpableBehavior::NotDumpable), set_child_subreaper(Some(getpid()))] {
-        match done {
+    for result in [set_dumpable_behavior(DumpableBehavior::NotDumpable), set_child_subreaper(Some(getpid()))]
+    {
+        match result {
             Err(Errno::INVAL) => {}
-            done => done?,
+            result => result?,
         }
     }
     Ok(())
 }
 
-/// Whether the process is closed against its children.
-pub fn is_closed() -> bool {
+/// Whether the process is non-dumpable, so that its children cannot read its memory.
+pub fn is_protected() -> bool {
     matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable))
 }
 
 impl Launch {
-    /// Reads the three variables of the launch.
-    pub fn read(vars: &dyn Vars) -> Result<Self, BadLaunch> {
-        let mut wrong = Vec::new();
+    /// Reads the three launch variables, and the variables to inherit.
+    pub fn read(vars: &dyn Vars) -> Result<Self, LaunchError> {
+        let mut mistakes = Vec::new();
         let mut get = |name: &str| {
             let value = vars.setting(name);
             if value.is_none() {
-                wrong.push(format!("{name} is not set"));
+                mistakes.push(format!("{name} is not set"));
             }
             value.unwrap_or_default()
         };
         let (url, run, token) = (get(launch_env::URL), get(launch_env::RUN), get(launch_env::TOKEN));
         let parsed = run.parse::<RunName>();
         if let (false, Err(error)) = (run.is_empty(), &parsed) {
-            wrong.push(format!("{}: {error}", launch_env::RUN));
+            mistakes.push(format!("{}: {error}", launch_env::RUN));
         }
         let inherited = INHERITED.iter().filter_map(|&name| Some((name.to_owned(), vars.get(name)?)));
         match parsed {
-            Ok(run) if wrong.is_empty() => {
+            Ok(run) if mistakes.is_empty() => {
                 Ok(Self { url, run, token: Secret::new(token), inherited: inherited.collect() })
             }
-            _ => Err(BadLaunch(wrong)),
+            _ => Err(LaunchError(mistakes)),
         }
     }
 }
 
-/// The environment of every child, made from nothing: what is not named here does not reach it.
+/// The complete environment of every child process. It starts empty: a variable that is not added here is not passed on.
 pub fn child_env(
     layout: &Layout,
     inherited: &BTreeMap<String, String>,
@@ -132,8 +134,8 @@ pub fn child_env(
     env
 }
 
-/// 32 random bytes in hex: the session's secret.
-pub fn session() -> io::Result<Secret> {
+/// A new session secret: 32 random bytes in hex.
+pub fn new_session() -> io::Result<Secret> {
     use std::fmt::Write as _;
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -154,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_of_a_launch_are_named_at_once() {
-        let wrong = Launch::read(&vars(&[("BAKERY_RUN", "web-1"), ("BAKERY_LAUNCH_TOKEN", "")])).unwrap_err();
-        insta::assert_snapshot!(wrong.to_string(), @r"
+    fn all_invalid_launch_variables_are_listed_at_once() {
+        let error = Launch::read(&vars(&[("BAKERY_RUN", "web-1"), ("BAKERY_LAUNCH_TOKEN", "")])).unwrap_err();
+        insta::assert_snapshot!(error.to_string(), @r"
         BAKERY_URL is not set
         BAKERY_LAUNCH_TOKEN is not set
         BAKERY_RUN: `web-1` is not a run name (bk-BUILD-TASK-ATTEMPT)
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn children_see_what_is_named_and_nothing_else() {
+    fn children_get_only_the_listed_variables() {
         let launch = Launch::read(&vars(&[
             ("BAKERY_URL", "http://s:3000"),
             ("BAKERY_RUN", "bk-00000000010000000000000002-0-1"),
@@ -198,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn no_two_sessions_are_the_same() {
-        let (one, two) = (session().unwrap(), session().unwrap());
+    fn sessions_are_unique() {
+        let (one, two) = (new_session().unwrap(), new_session().unwrap());
         assert_eq!(one.expose().len(), 64);
         assert_ne!(one.expose(), two.expose());
     }

@@ -1,4 +1,4 @@
-//! One run from the first word to the last.
+//! One run of the agent, from the order to the report.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,72 +17,72 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::ends::{Cause, Ends};
 use crate::failure::{Failure, Stop};
 use crate::layout::Layout;
 use crate::log::Log;
-use crate::mask::{Masker, Secrets, TooMuch};
+use crate::mask::{Masker, Secrets, TooManySecrets};
 use crate::prepare::{self, fetch, login};
 use crate::process::Processes;
 use crate::script::{self, Script};
 use crate::shipper::spool::Spool;
-use crate::shipper::{NotShipped, Shipper, Told};
+use crate::shipper::{ServerSignal, ShipError, Shipper};
 use crate::spawn::spawn;
 use crate::stages::Stages;
-use crate::start::{self, BadLaunch, Launch};
+use crate::start::{self, Launch, LaunchError};
+use crate::termination::{Termination, TerminationCause};
 use crate::tree::{Scope, Tree};
-use crate::{bake, moved, push, report};
+use crate::{bake, push, relocate, report};
 
-/// What the log leaves of the time for the report, or a quarter of it: where its lines cannot be delivered the outcome
-/// still can, and the server gives the run no more time than that.
-const FOR_THE_REPORT: Duration = Duration::from_secs(30);
-/// Orphans that come at once are buried at once.
-const BURIAL: Duration = Duration::from_millis(100);
+/// Time that is reserved for the report, at most a quarter of the time for log and report together: the result can be
+/// delivered even if the log cannot, and the server waits no longer than that.
+const REPORT_RESERVE: Duration = Duration::from_secs(30);
+/// Pause after which orphans are reaped once more: several exits may raise only one SIGCHLD.
+const REAP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The agent could not do its work. A build that fails is none of these.
+/// Why the agent failed. A build that fails is not an error of the agent.
 #[derive(Debug, Error)]
 pub enum AgentError {
-    /// The launch is incomplete.
+    /// The launch variables are missing or invalid.
     #[error(transparent)]
-    Launch(#[from] BadLaunch),
-    /// The machine refuses something that the agent cannot do without.
+    Launch(#[from] LaunchError),
+    /// A system call failed that the agent needs.
     #[error("{0}")]
-    Machine(#[from] io::Error),
-    /// There is no order.
+    System(#[from] io::Error),
+    /// The server returned no order.
     #[error("no order: {0}")]
     NoOrder(LinkError),
-    /// The order is for somebody else.
+    /// The server returned the order of another run, which is given here.
     #[error("the server gave the order of {0} to this run")]
     WrongOrder(bakery_core::names::RunName),
-    /// The platform took the container away before there was an order.
+    /// The platform stopped the container before the order arrived.
     #[error("ended by SIGTERM before the order was there")]
     Terminated,
-    /// The server does not take this run's words.
+    /// The server no longer accepts this run's log.
     #[error("{0}")]
-    Dismissed(#[from] NotShipped),
-    /// The report was not delivered.
+    Rejected(#[from] ShipError),
+    /// The report could not be delivered.
     #[error("the report was not delivered: {0}")]
     NoReport(LinkError),
 }
 
-/// Does everything that one agent does. `Ok` once the report is delivered, whatever it says.
+/// Runs one task. `Ok` once the report is delivered, whatever its result.
 ///
-/// With [`Scope::All`] the process must be the agent's alone ([`start::protect`] was called): SIGTERM ends the run, and orphans are
-/// buried.
+/// With [`Scope::All`] the process must be the agent's alone, and [`start::protect`] must have been called: SIGTERM
+/// terminates the run, and orphans are reaped.
 pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentError> {
     let launch = Launch::read(vars)?;
-    let session = start::session()?;
-    let runs = RunApi::new(&launch.url, launch.run, launch.token.clone(), session.clone())
+    let session = start::new_session()?;
+    let runs = Runs::new(&launch.url, launch.run, launch.token.clone(), session.clone())
         .map_err(AgentError::NoOrder)?;
-    let (tree, ends) = (Arc::new(Tree::new(layout.scope)), Ends::default());
-    let mut helpers = Helpers::default();
+    let (tree, termination) = (Arc::new(Tree::new(layout.scope)), Termination::default());
+    let mut background = BackgroundTasks::default();
     if layout.scope == Scope::All {
-        helpers.signals(&ends, &tree)?;
+        background.watch_signals(&termination, &tree)?;
     }
     tracing::info!(run = %launch.run, url = runs.url(), "asking for the order");
     let order = tokio::select! {
         order = prepare::bind(&runs) => order.map_err(AgentError::NoOrder)?,
-        _ = ends.wait() => return Err(AgentError::Terminated),
+        _ = termination.wait() => return Err(AgentError::Terminated),
     };
     let bound = Instant::now();
     if order.run != launch.run {
@@ -91,42 +91,42 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     tracing::info!(arch = %order.arch, "bound");
 
     let root = layout.root.clone();
-    let moved = order.kaniko.dir.as_deref().map(Path::new).filter(|dir| *dir != root);
-    let layout = match moved.map_or_else(|| Ok(layout.clone()), |dir| moved::bring(&layout, dir)) {
+    let target = order.kaniko.dir.as_deref().map(Path::new).filter(|dir| *dir != root);
+    let layout = match target.map_or_else(|| Ok(layout.clone()), |dir| relocate::copy(&layout, dir)) {
         Ok(layout) => layout,
-        Err(failure) => return hopeless(&runs, &order, failure).await,
+        Err(failure) => return report_startup_failure(&runs, &order, failure).await,
     };
-    let (spool, masker) = match ground(&layout, &order, &launch, &session) {
-        Ok(ground) => ground,
-        Err(failure) => return hopeless(&runs, &order, failure).await,
+    let (spool, masker) = match open_log(&layout, &order, &launch, &session) {
+        Ok(opened) => opened,
+        Err(failure) => return report_startup_failure(&runs, &order, failure).await,
     };
     let log = Log::new(Arc::clone(&spool), Arc::clone(&masker));
     let shipper = Shipper::start(runs.clone(), order.run, Arc::clone(&spool));
-    helpers.listen(&ends, &shipper, Duration::from_secs(order.deadline_seconds));
+    background.watch_server(&termination, &shipper, Duration::from_secs(order.deadline_seconds));
     let task = Task {
         stages: Arc::new(Stages::new(bound, shipper.stage().clone())),
-        processes: Processes::new(Arc::clone(&tree), log.clone(), ends.clone()),
+        processes: Processes::new(Arc::clone(&tree), log.clone(), termination.clone()),
         env: start::child_env(&layout, &launch.inherited, &order.env),
-        left: (layout.root != root).then_some(root),
+        old_root: (layout.root != root).then_some(root),
         layout,
         order,
         runs: runs.clone(),
         log,
-        ends,
+        termination,
         tree,
     };
-    // The longest part is kept apart: it would make every future that holds this one as large.
+    // Boxed, because this is by far the largest part of the future.
     let outcome = Box::pin(task.work()).await;
-    task.processes.end().await;
+    task.processes.terminate().await;
     let stage = task.stages.current();
     task.stages.enter(Stage::Report);
-    task.farewell(&outcome, stage, bound.elapsed());
-    drop(helpers);
+    task.log_summary(&outcome, stage, bound.elapsed());
+    drop(background);
 
     let within = Duration::from_secs(task.order.result_seconds);
-    let until = Instant::now() + within;
-    let delivered = shipper.finish(within.saturating_sub(FOR_THE_REPORT.min(within / 4))).await;
-    if let Err(error @ NotShipped::Dismissed(_)) = delivered {
+    let deadline = Instant::now() + within;
+    let delivered = shipper.finish(within.saturating_sub(REPORT_RESERVE.min(within / 4))).await;
+    if let Err(error @ ShipError::Rejected(_)) = delivered {
         return Err(error.into());
     }
     let report = TaskReport {
@@ -139,13 +139,13 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     if let Err(error) = delivered {
         tracing::error!(%error, "the log is not whole on the server; reporting all the same");
     }
-    let ack = report::deliver(&runs, &report, until).await.map_err(AgentError::NoReport)?;
+    let ack = report::deliver(&runs, &report, deadline).await.map_err(AgentError::NoReport)?;
     tracing::info!(accepted = ack.accepted, "reported");
     Ok(report)
 }
 
-/// What is needed before the first line can be written.
-fn ground(
+/// Creates the spool and the masker: the log needs both.
+fn open_log(
     layout: &Layout,
     order: &TaskOrder,
     launch: &Launch,
@@ -153,15 +153,16 @@ fn ground(
 ) -> Result<(Arc<Spool>, Arc<Masker>), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
-    builder.create(&layout.home).map_err(|error| Failure::disk(&layout.home, &error))?;
-    let masker = Masker::new(&secrets(order, launch, session))
-        .map_err(|error: TooMuch| Failure::new(bakery_core::reason::Reason::Internal, error.to_string()))?;
+    builder.create(&layout.home).map_err(|error| Failure::io(&layout.home, &error))?;
+    let masker = Masker::new(&secrets(order, launch, session)).map_err(|error: TooManySecrets| {
+        Failure::new(bakery_core::reason::Reason::Internal, error.to_string())
+    })?;
     let path = layout.spool();
-    let spool = Spool::create(&path).map_err(|error| Failure::disk(&path, &error))?;
+    let spool = Spool::create(&path).map_err(|error| Failure::io(&path, &error))?;
     Ok((Arc::new(spool), Arc::new(masker)))
 }
 
-/// Everything that this run knows and that no log may show.
+/// All secrets of this run, to be masked in its log.
 fn secrets(order: &TaskOrder, launch: &Launch, session: &Secret) -> Secrets {
     let mut secrets = Secrets::default();
     secrets.add(session.expose());
@@ -171,9 +172,9 @@ fn secrets(order: &TaskOrder, launch: &Launch, session: &Secret) -> Secrets {
     }
     let env = order.env.iter().map(|(name, value)| (name, value.expose()));
     let args = order.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
-    let ours = launch.inherited.iter().map(|(name, value)| (name, value.as_str()));
-    for (name, value) in env.chain(args).chain(ours) {
-        // `.._TOKEN_FILE` names a file, and the file's name is no secret.
+    let inherited = launch.inherited.iter().map(|(name, value)| (name, value.as_str()));
+    for (name, value) in env.chain(args).chain(inherited) {
+        // `.._TOKEN_FILE` contains the path of a file, which is not a secret.
         if name_suggests_secret(name) && !name.to_ascii_uppercase().ends_with("_FILE") {
             secrets.add(value);
         }
@@ -185,26 +186,30 @@ fn secrets(order: &TaskOrder, launch: &Launch, session: &Secret) -> Secrets {
     secrets
 }
 
-/// Reports what went wrong before there was a log.
-async fn hopeless(runs: &RunApi, order: &TaskOrder, failure: Failure) -> Result<TaskReport, AgentError> {
+/// Reports a failure that happened before the log was opened.
+async fn report_startup_failure(
+    runs: &Runs,
+    order: &TaskOrder,
+    failure: Failure,
+) -> Result<TaskReport, AgentError> {
     tracing::error!(error = failure.text, "cannot begin");
     let outcome = Err(Stop::Failed(failure));
     let result = report::result(&outcome, Stage::Prepare, &Masker::default());
     let report = TaskReport { result, stage: Stage::Prepare, lines: 0, cut: false, millis: BTreeMap::new() };
-    let until = Instant::now() + Duration::from_secs(order.result_seconds);
-    report::deliver(runs, &report, until).await.map_err(AgentError::NoReport)?;
+    let deadline = Instant::now() + Duration::from_secs(order.result_seconds);
+    report::deliver(runs, &report, deadline).await.map_err(AgentError::NoReport)?;
     Ok(report)
 }
 
 struct Task {
     order: TaskOrder,
     layout: Layout,
-    /// The folder that everything was moved from.
-    left: Option<PathBuf>,
+    /// The folder of the agent image, if everything was relocated to another one.
+    old_root: Option<PathBuf>,
     env: BTreeMap<String, String>,
     runs: RunApi,
     log: Log,
-    ends: Ends,
+    termination: Termination,
     stages: Arc<Stages>,
     processes: Processes,
     tree: Arc<Tree>,
@@ -214,40 +219,40 @@ impl Task {
     async fn work(&self) -> Result<Digest, Stop> {
         let Self { order, layout, env, log, stages, processes, .. } = self;
         let version = env!("BAKERY_VERSION");
-        log.say(Level::Info, &format!("bakery-agent {version}: {} on linux/{}", order.run, order.arch));
-        if layout.scope == Scope::All && !start::is_closed() {
+        log.message(Level::Info, &format!("bakery-agent {version}: {} on linux/{}", order.run, order.arch));
+        if layout.scope == Scope::All && !start::is_protected() {
             let text =
                 "this agent runs under an emulator, which does not close its memory: a RUN step can read it";
-            log.say(Level::Warn, text);
+            log.message(Level::Warn, text);
         }
         push::check(order)?;
-        // The executor says what it is while the context arrives.
-        let prepared = async { tokio::join!(self.prepare(), bake::facts(layout, env, &self.tree)) };
+        // The executor is queried while the context is fetched.
+        let prepared = async { tokio::join!(self.prepare(), bake::executor_facts(layout, env, &self.tree)) };
         let facts = tokio::select! {
             (prepared, facts) = prepared => prepared.map(|()| facts)?,
-            cause = self.ends.wait() => return Err(Stop::Ended(cause)),
+            cause = self.termination.wait() => return Err(Stop::Terminated(cause)),
         };
         if let Some(text) = &order.pre_script {
             stages.enter(Stage::PreScript);
             script::run(Script::Pre, text, layout, env, processes).await?;
         }
-        if let Some(old) = &self.left {
-            log.say(
+        if let Some(old) = &self.old_root {
+            log.message(
                 Level::Info,
                 &format!("Kaniko has moved from {} to {}", old.display(), layout.root.display()),
             );
-            for path in moved::leave(old) {
+            for path in relocate::remove_old(old) {
                 let text = format!(
                     "{} is left, and not used: everything lies in {}",
                     path.display(),
                     layout.root.display()
                 );
-                log.say(Level::Warn, &text);
+                log.message(Level::Warn, &text);
             }
         }
         stages.enter(Stage::Bake);
         bake::run(order, layout, env, &facts, stages, processes, log).await?;
-        let digest = push::proof(order, layout)?;
+        let digest = push::digest(order, layout)?;
         if let Some(text) = &order.post_script {
             stages.enter(Stage::PostScript);
             script::run(Script::Post, text, layout, env, processes).await?;
@@ -270,81 +275,83 @@ impl Task {
         if fetched.removed > 0 {
             text = format!("{text}; {} ignored by this task's own rules", fetched.removed);
         }
-        self.log.say(Level::Info, &text);
-        // One build is one trust domain as long as Kaniko pushes: it needs both kinds of logins while it builds.
+        self.log.message(Level::Info, &text);
+        // Kaniko builds and pushes in one process, so it needs both kinds of logins from the start.
         let logins = order.pull_credentials.iter().chain(&order.push_credentials);
-        login::write(&self.layout.docker, logins).map_err(|error| Failure::disk(&self.layout.docker, &error))
+        login::write(&self.layout.docker, logins).map_err(|error| Failure::io(&self.layout.docker, &error))
     }
 
-    /// The agent's last lines: how it ended, and where the time went.
-    fn farewell(&self, outcome: &Result<Digest, Stop>, stage: Stage, took: Duration) {
+    /// Logs the outcome, and the time spent in each stage.
+    fn log_summary(&self, outcome: &Result<Digest, Stop>, stage: Stage, took: Duration) {
         match outcome {
             Ok(digest) => {
                 let what = self.order.push_to.as_ref().filter(|_| !self.order.kaniko.no_push);
                 let what = what.map_or_else(|| "built".to_owned(), |image| format!("pushed {image}"));
-                self.log.say(Level::Info, &format!("{what} {digest}"));
+                self.log.message(Level::Info, &format!("{what} {digest}"));
             }
-            Err(Stop::Ended(cause)) => self.log.say(Level::Error, &report::ended(cause, stage).sentence()),
-            Err(Stop::Failed(failure)) => self.log.say(Level::Error, &failure.sentence()),
+            Err(Stop::Terminated(cause)) => {
+                self.log.message(Level::Error, &report::termination(cause, stage).sentence())
+            }
+            Err(Stop::Failed(failure)) => self.log.message(Level::Error, &failure.sentence()),
         }
         let spent = self.stages.millis();
         let spent: Vec<_> = spent
             .iter()
             .map(|(stage, millis)| format!("{stage} {:.1} s", Duration::from_millis(*millis).as_secs_f64()))
             .collect();
-        self.log.say(Level::Info, &format!("{:.1} s: {}", took.as_secs_f64(), spent.join(", ")));
+        self.log.message(Level::Info, &format!("{:.1} s: {}", took.as_secs_f64(), spent.join(", ")));
     }
 }
 
-/// What runs beside the work, and ends with it.
+/// Tasks that run in the background, and are aborted at the end of the run.
 #[derive(Default)]
-struct Helpers(Vec<JoinHandle<()>>);
+struct BackgroundTasks(Vec<JoinHandle<()>>);
 
-impl Helpers {
-    fn signals(&mut self, ends: &Ends, tree: &Arc<Tree>) -> io::Result<()> {
+impl BackgroundTasks {
+    fn watch_signals(&mut self, termination: &Termination, tree: &Arc<Tree>) -> io::Result<()> {
         for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            let (mut asked, ends) = (signal(kind)?, ends.clone());
+            let (mut signals, termination) = (signal(kind)?, termination.clone());
             self.0.push(spawn("signals", async move {
-                while asked.recv().await.is_some() {
-                    ends.end(Cause::Terminated);
+                while signals.recv().await.is_some() {
+                    termination.trigger(TerminationCause::Sigterm);
                 }
             }));
         }
-        let (mut deaths, tree) = (signal(SignalKind::child())?, Arc::clone(tree));
-        // Until the very end of the process: whoever dies last is buried too.
+        let (mut exits, tree) = (signal(SignalKind::child())?, Arc::clone(tree));
+        // Not aborted at the end of the run: orphans are reaped until the agent exits.
         spawn("orphans", async move {
-            while deaths.recv().await.is_some() {
-                tree.bury_orphans();
-                sleep(BURIAL).await;
-                tree.bury_orphans();
+            while exits.recv().await.is_some() {
+                tree.reap_orphans();
+                sleep(REAP_INTERVAL).await;
+                tree.reap_orphans();
             }
         });
         Ok(())
     }
 
-    fn listen(&mut self, ends: &Ends, shipper: &Shipper, limit: Duration) {
-        let (mut told, ended) = (shipper.told(), ends.clone());
-        self.0.push(spawn("told", async move {
-            while told.changed().await.is_ok() {
-                match told.borrow_and_update().clone() {
-                    Told::GoOn => {}
-                    Told::Cancel => ended.end(Cause::Cancelled),
-                    Told::Dismissed(why) => ended.end(Cause::Dismissed(why)),
+    fn watch_server(&mut self, termination: &Termination, shipper: &Shipper, limit: Duration) {
+        let (mut server, terminated) = (shipper.signal(), termination.clone());
+        self.0.push(spawn("server-signal", async move {
+            while server.changed().await.is_ok() {
+                match server.borrow_and_update().clone() {
+                    ServerSignal::Continue => {}
+                    ServerSignal::Cancel => terminated.trigger(TerminationCause::Cancelled),
+                    ServerSignal::Rejected(error) => terminated.trigger(TerminationCause::Rejected(error)),
                 }
             }
         }));
-        let ends = ends.clone();
+        let termination = termination.clone();
         self.0.push(spawn("deadline", async move {
             sleep(limit).await;
-            ends.end(Cause::Deadline(limit));
+            termination.trigger(TerminationCause::Deadline(limit));
         }));
     }
 }
 
-impl Drop for Helpers {
+impl Drop for BackgroundTasks {
     fn drop(&mut self) {
-        for helper in &self.0 {
-            helper.abort();
+        for task in &self.0 {
+            task.abort();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Output becomes lines, exits become data, and nobody of a run outlives it.
+//! Processes of a run: their output becomes log lines, their exits are returned, and none survives the run.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
@@ -6,35 +6,35 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bakery_agent::ends::{Cause, Ends};
 use bakery_agent::log::Log;
 use bakery_agent::mask::Masker;
 use bakery_agent::process::{Exit, Job, Outcome, Processes};
-use bakery_agent::shipper::spool::{Place, Spool};
+use bakery_agent::shipper::spool::{Position, Spool};
+use bakery_agent::termination::{Termination, TerminationCause};
 use bakery_agent::tree::{Scope, Tree};
 use bakery_core::wire::log::{LogLine, Source};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-/// What is to take a moment must not take this long.
+/// Time limit for what should take a moment.
 const LONG: Duration = Duration::from_secs(10);
 
-struct World {
+struct Fixture {
     folder: tempfile::TempDir,
     spool: Arc<Spool>,
-    ends: Ends,
+    termination: Termination,
     processes: Arc<Processes>,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spool = Arc::new(Spool::create(&folder.path().join("spool")).unwrap());
         let log = Log::new(Arc::clone(&spool), Arc::new(Masker::default()));
-        let ends = Ends::default();
-        let processes = Arc::new(Processes::new(Arc::new(Tree::new(Scope::Own)), log, ends.clone()));
-        Self { folder, spool, ends, processes }
+        let termination = Termination::default();
+        let processes = Arc::new(Processes::new(Arc::new(Tree::new(Scope::Own)), log, termination.clone()));
+        Self { folder, spool, termination, processes }
     }
 
     fn job(&self, script: &str) -> Job {
@@ -51,18 +51,18 @@ impl World {
     }
 
     fn lines(&self) -> Vec<String> {
-        let (mut place, mut out) = (Place::START, Vec::new());
-        while let Some((block, next)) = self.spool.read(place, 1 << 20).unwrap() {
+        let (mut position, mut out) = (Position::START, Vec::new());
+        while let Some((block, next)) = self.spool.read(position, 1 << 20).unwrap() {
             let lines = block.payload.split_inclusive(|byte| *byte == b'\n');
             out.extend(lines.map(|line| serde_json::from_slice::<LogLine>(line).unwrap().msg));
-            place = next;
+            position = next;
         }
         out
     }
 }
 
-/// False where the process is gone, or only waits for its burial by others.
-fn lives(pid: &str) -> bool {
+/// False if the process is gone or a zombie.
+fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
@@ -73,94 +73,93 @@ fn kill(pid: &str) {
 
 #[tokio::test]
 async fn both_streams_are_one_log_in_the_order_of_writing() {
-    let world = World::new();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let watched = Arc::clone(&seen);
+    let fixture = Fixture::new();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lines);
     let job = world
         .job("echo out; echo err >&2; printf 'a\\r\\n50%%\\r'; echo \"$ONLY $HOME\"; printf end; exit 7");
-    let outcome = world.processes.run(job, move |line| watched.lock().unwrap().push(line.to_owned())).await;
+    let outcome = fixture.processes.run(job, move |line| seen.lock().unwrap().push(line.to_owned())).await;
     assert_eq!(outcome.unwrap(), Outcome::Exited(Exit::Code(7)));
-    assert_eq!(world.lines(), ["out", "err", "a", "50%\rthis ", "end"]);
-    assert_eq!(*seen.lock().unwrap(), world.lines());
+    assert_eq!(fixture.lines(), ["out", "err", "a", "50%\rthis ", "end"]);
+    assert_eq!(*lines.lock().unwrap(), fixture.lines());
 }
 
 #[tokio::test]
 async fn every_line_is_in_the_log_when_the_process_has_ended() {
-    let world = World::new();
-    let job = world.job("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done");
-    world.processes.run(job, |_| {}).await.unwrap();
-    let lines = world.lines();
+    let fixture = Fixture::new();
+    let job = fixture.job("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done");
+    fixture.processes.run(job, |_| {}).await.unwrap();
+    let lines = fixture.lines();
     assert_eq!(lines.len(), 20_000);
     assert!((1..).zip(&lines).all(|(number, line)| *line == format!("line {number}")));
 }
 
 #[tokio::test]
 async fn a_signal_is_an_exit_too_and_a_missing_program_an_error() {
-    let world = World::new();
-    let outcome = world.processes.run(world.job("kill -9 $$"), |_| {}).await.unwrap();
+    let fixture = Fixture::new();
+    let outcome = fixture.processes.run(fixture.job("kill -9 $$"), |_| {}).await.unwrap();
     assert_eq!(outcome, Outcome::Exited(Exit::Signal(9)));
-    let missing = Job { program: "/nowhere/executor".into(), ..world.job("") };
-    assert!(world.processes.run(missing, |_| {}).await.is_err());
+    let missing = Job { program: "/nowhere/executor".into(), ..fixture.job("") };
+    assert!(fixture.processes.run(missing, |_| {}).await.is_err());
 }
 
 #[tokio::test]
-async fn what_a_process_leaves_behind_lives_on_until_the_end_of_the_run() {
-    let world = World::new();
-    let job = world.job("sh -c 'echo $$; exec sleep 1000' & sleep 0.2; echo over");
+async fn background_processes_keep_running_until_the_end_of_the_run() {
+    let fixture = Fixture::new();
+    let job = fixture.job("sh -c 'echo $$; exec sleep 1000' & sleep 0.2; echo over");
     let began = Instant::now();
-    assert_eq!(world.processes.run(job, |_| {}).await.unwrap(), Outcome::Exited(Exit::Code(0)));
+    assert_eq!(fixture.processes.run(job, |_| {}).await.unwrap(), Outcome::Exited(Exit::Code(0)));
     assert!(began.elapsed() < Duration::from_secs(10));
-    let lines = world.lines();
+    let lines = fixture.lines();
     assert_eq!(lines[1], "over");
-    assert!(lives(&lines[0]));
+    assert!(is_alive(&lines[0]));
     kill(&lines[0]);
 }
 
 #[tokio::test]
-async fn a_chatty_process_that_is_left_behind_holds_nobody() {
-    let world = World::new();
-    let job = world.job("sh -c 'echo $$; exec yes $(printf %01000d 0)' & sleep 0.3; exit 0");
+async fn a_background_process_that_writes_without_end_does_not_block() {
+    let fixture = Fixture::new();
+    let job = fixture.job("sh -c 'echo $$; exec yes $(printf %01000d 0)' & sleep 0.3; exit 0");
     let (send, mut lines) = mpsc::unbounded_channel();
     let began = Instant::now();
-    // Slower than the writer. A reader that never gives others their turn lets no timeout pass either, so the end of a
-    // test that fails comes from here.
-    let seen = move |line: &str| {
+    // Slower than the writer. A reader that never yields blocks the timeout below too, so a failing test is ended here.
+    let on_line = move |line: &str| {
         assert!(began.elapsed() < LONG, "still reading");
         send.send(line.to_owned()).unwrap();
         std::thread::sleep(Duration::from_millis(1));
     };
-    let outcome = timeout(LONG, world.processes.run(job, seen)).await;
+    let outcome = timeout(LONG, fixture.processes.run(job, on_line)).await;
     let pid = lines.recv().await.unwrap();
-    assert!(lives(&pid));
-    // It may write on, and is read on.
+    assert!(is_alive(&pid));
+    // The process keeps writing, and its output is still read.
     while lines.try_recv().is_ok() {}
     timeout(LONG, lines.recv()).await.unwrap().unwrap();
     kill(&pid);
-    timeout(LONG, world.processes.end()).await.unwrap();
+    timeout(LONG, fixture.processes.terminate()).await.unwrap();
     assert_eq!(outcome.unwrap().unwrap(), Outcome::Exited(Exit::Code(0)));
     assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn a_cancel_is_heard_while_the_last_words_are_read() {
-    let world = World::new();
-    // A line without an end, in a pipe that stays open, is seen only once the exit has been.
-    let job = world.job("sleep 1000 & echo $!; printf last");
+async fn a_cancel_takes_effect_while_remaining_output_is_read() {
+    let fixture = Fixture::new();
+    // An incomplete line in a pipe that stays open is emitted only after the exit of the process.
+    let job = fixture.job("sleep 1000 & echo $!; printf last");
     let (send, mut pids) = mpsc::unbounded_channel();
-    let ends = world.ends.clone();
-    let seen = move |line: &str| match line {
-        "last" => ends.end(Cause::Cancelled),
+    let termination = fixture.termination.clone();
+    let on_line = move |line: &str| match line {
+        "last" => termination.trigger(TerminationCause::Cancelled),
         pid => send.send(pid.to_owned()).unwrap(),
     };
-    let outcome = timeout(LONG, world.processes.run(job, seen)).await;
+    let outcome = timeout(LONG, fixture.processes.run(job, on_line)).await;
     kill(&timeout(LONG, pids.recv()).await.unwrap().unwrap());
-    assert_eq!(outcome.unwrap().unwrap(), Outcome::Ended(Cause::Cancelled));
+    assert_eq!(outcome.unwrap().unwrap(), Outcome::Terminated(TerminationCause::Cancelled));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_ends_the_whole_tree_however_it_hides() {
-    let world = World::new();
-    // One ignores SIGTERM, one has a session of its own, one has lost its parent in a third session.
+async fn a_cancel_terminates_the_whole_process_tree() {
+    let fixture = Fixture::new();
+    // One ignores SIGTERM, one has a session of its own, one is an orphan in a third session.
     let script = r#"
         sh -c 'trap : TERM; echo $$; while :; do sleep 1; done' &
         setsid sh -c 'echo $$; sleep 1000; :' &
@@ -169,28 +168,28 @@ async fn a_cancel_ends_the_whole_tree_however_it_hides() {
         wait
     "#;
     let (send, mut pids) = mpsc::unbounded_channel();
-    let job = world.job(script);
-    let processes = Arc::clone(&world.processes);
+    let job = fixture.job(script);
+    let processes = Arc::clone(&fixture.processes);
     let running = async {
         let outcome = processes.run(job, move |line| send.send(line.to_owned()).unwrap()).await.unwrap();
-        assert_eq!(outcome, Outcome::Ended(Cause::Cancelled));
+        assert_eq!(outcome, Outcome::Terminated(TerminationCause::Cancelled));
     };
     let cancelling = async {
         let mut all = Vec::new();
         for _ in 0..4 {
             let pid = timeout(Duration::from_secs(10), pids.recv()).await.unwrap().unwrap();
-            assert!(lives(&pid), "{pid}");
+            assert!(is_alive(&pid), "{pid}");
             all.push(pid);
         }
-        world.ends.end(Cause::Cancelled);
+        fixture.termination.trigger(TerminationCause::Cancelled);
         (all, Instant::now())
     };
     let ((), (pids, asked)) = tokio::join!(running, cancelling);
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     for pid in pids {
-        assert!(!lives(&pid), "{pid} lives");
+        assert!(!is_alive(&pid), "{pid} is alive");
     }
-    // Nothing is started any more.
-    let outcome = world.processes.run(world.job("echo no"), |_| {}).await.unwrap();
-    assert_eq!(outcome, Outcome::Ended(Cause::Cancelled));
+    // No new process is started.
+    let outcome = fixture.processes.run(fixture.job("echo no"), |_| {}).await.unwrap();
+    assert_eq!(outcome, Outcome::Terminated(TerminationCause::Cancelled));
 }

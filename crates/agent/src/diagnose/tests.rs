@@ -1,16 +1,16 @@
 use super::*;
 
-/// What the executor 1.27.5 prints about an option that it does not know.
+/// What executor 1.27.5 prints about an unknown option.
 const HELP: &str = include_str!("unknown-flag.txt");
 
-fn told(exit: Exit, tail: &[&str], oom_kills: u64, registry: &str) -> String {
+fn failure_line(exit: Exit, tail: &[&str], oom_kills: u64, registry: &str) -> String {
     let tail: Vec<String> = tail.iter().map(|&line| line.to_owned()).collect();
     let failure = executor(&Evidence { exit, tail: &tail, oom_kills, registry: Some(registry) });
     assert_eq!((failure.exit_code, failure.tail.len()), (Some(exit.code()), tail.len()));
     format!("{:?}: {}", failure.reason, failure.sentence())
 }
 
-/// Exit, last lines, kills for want of memory, registry that is pushed to.
+/// Exit, last lines, out-of-memory kills, registry of the image to push.
 const CASES: &[(Exit, &[&str], u64, &str)] = &[
     (
         Exit::Code(3),
@@ -130,31 +130,33 @@ const CASES: &[(Exit, &[&str], u64, &str)] = &[
 ];
 
 #[test]
-fn kanikos_last_words_become_a_reason_and_a_hint() {
-    let text: Vec<_> =
-        CASES.iter().map(|&(exit, tail, kills, registry)| told(exit, tail, kills, registry)).collect();
+fn the_reason_and_the_hint_come_from_kanikos_last_lines() {
+    let text: Vec<_> = CASES
+        .iter()
+        .map(|&(exit, tail, kills, registry)| failure_line(exit, tail, kills, registry))
+        .collect();
     insta::assert_snapshot!(text.join("\n"));
 }
 
 #[test]
-fn the_help_behind_an_error_does_not_hide_it() {
-    let said = |after: &[&'static str]| {
+fn the_usage_text_after_an_error_does_not_hide_it() {
+    let report = |after: &[&'static str]| {
         let mut tail = crate::failure::Tail::default();
         for line in ["INFO[0000] before"].into_iter().chain(HELP.lines()).chain(after.iter().copied()) {
             tail.push(line);
         }
         let tail = tail.lines();
         let lines: Vec<_> = tail.iter().map(String::as_str).collect();
-        format!("{}\n{}", told(Exit::Code(1), &lines, 0, "reg.test"), lines.join("\n"))
+        format!("{}\n{}", failure_line(Exit::Code(1), &lines, 0, "reg.test"), lines.join("\n"))
     };
-    insta::assert_snapshot!(said(&[]), @r"
+    insta::assert_snapshot!(report(&[]), @r"
     ExecutorFailed: Kaniko failed (exit code 1): Error: unknown flag: --foo (hint: this Kaniko does not take an option of `kaniko`: `bakery-client plan` shows what it is told)
     INFO[0000] before
     Error: unknown flag: --foo
     ");
-    // A command of a `RUN` may do the same.
+    // A command in a `RUN` may print a usage text too.
     let last = "error building image: error building stage: failed to execute command: exit status 1";
-    insta::assert_snapshot!(said(&["make: *** [all] Error 1", last]), @r"
+    insta::assert_snapshot!(report(&["make: *** [all] Error 1", last]), @r"
     ExecutorFailed: Kaniko failed (exit code 1): error building image: error building stage: failed to execute command: exit status 1 (hint: the `RUN` above failed: its own lines say why)
     INFO[0000] before
     Error: unknown flag: --foo
@@ -164,7 +166,7 @@ fn the_help_behind_an_error_does_not_hide_it() {
 }
 
 #[test]
-fn a_script_fails_by_its_code_unless_memory_or_disk_did() {
+fn the_reason_of_a_failed_script_may_be_memory_or_disk() {
     let tail = ["x".to_owned()];
     let full = ["tar: No space left on device".to_owned()];
     let failed = |tail: &[String], oom_kills| {
@@ -177,6 +179,6 @@ fn a_script_fails_by_its_code_unless_memory_or_disk_did() {
 }
 
 #[test]
-fn what_a_terminal_obeys_is_left_out() {
-    assert_eq!(plain("\u{1b}[1;31mred\u{1b}[0m \u{1b}x\u{7}bell\r"), "red xbell");
+fn terminal_control_sequences_are_removed() {
+    assert_eq!(without_controls("\u{1b}[1;31mred\u{1b}[0m \u{1b}x\u{7}bell\r"), "red xbell");
 }

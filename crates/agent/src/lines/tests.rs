@@ -21,7 +21,7 @@ fn messages(masker: Arc<Masker>, chunks: &[&[u8]]) -> Vec<(String, bool)> {
     out
 }
 
-/// Puts the parts of long lines together again.
+/// Joins the parts of split lines.
 fn joined(messages: &[(String, bool)]) -> Vec<String> {
     let mut out = Vec::new();
     let mut open = String::new();
@@ -31,20 +31,20 @@ fn joined(messages: &[(String, bool)]) -> Vec<String> {
             out.push(std::mem::take(&mut open));
         }
     }
-    assert!(open.is_empty(), "the last message says that more follows");
+    assert!(open.is_empty(), "the last message is marked as incomplete");
     out
 }
 
-/// Cuts `bytes` at the given places, in any order.
-fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
-    let mut places: Vec<_> = places.iter().map(|place| place % (bytes.len() + 1)).collect();
-    places.extend([0, bytes.len()]);
-    places.sort_unstable();
-    places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+/// Splits `bytes` at the given offsets, in any order.
+fn split<'a>(bytes: &'a [u8], offsets: &[usize]) -> Vec<&'a [u8]> {
+    let mut offsets: Vec<_> = offsets.iter().map(|offset| offset % (bytes.len() + 1)).collect();
+    offsets.extend([0, bytes.len()]);
+    offsets.sort_unstable();
+    offsets.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
 #[test]
-fn line_ends_are_those_of_unix_and_windows_and_a_lone_return_stays() {
+fn line_ends_are_those_of_unix_and_windows_and_a_lone_return_is_kept() {
     let got = messages(masker(&[]), &[b"a\nb\r", b"\n\n10%\r20%\r\nlast"]);
     let text: Vec<_> = got.iter().map(|(text, _)| text.as_str()).collect();
     assert_eq!(text, ["a", "b", "", "10%\r20%", "last"]);
@@ -52,7 +52,7 @@ fn line_ends_are_those_of_unix_and_windows_and_a_lone_return_stays() {
 }
 
 #[test]
-fn what_is_no_text_becomes_text() {
+fn invalid_utf8_is_replaced() {
     let got = messages(masker(&[]), &[b"\xff\xfe caf\xc3", b"\xa9 \xc3\n"]);
     assert_eq!(got, [("\u{fffd}\u{fffd} café \u{fffd}".to_owned(), false)]);
 }
@@ -70,7 +70,7 @@ fn every_message_fits_into_a_block_however_it_is_escaped() {
 }
 
 #[test]
-fn an_endless_line_is_held_in_bounded_memory() {
+fn an_endless_line_needs_bounded_memory() {
     let mut lines = Lines::new(masker(&["hunter2"]));
     let chunk = vec![b'x'; 64 << 10];
     for _ in 0..200 {
@@ -82,10 +82,10 @@ fn an_endless_line_is_held_in_bounded_memory() {
 
 proptest! {
     #[test]
-    fn chunks_leave_no_trace(text in "([a-zö\r \n]|hunter2|s3cr3t hunter2|hunter)*", places in prop::collection::vec(any::<usize>(), 0..12)) {
+    fn the_result_does_not_depend_on_the_chunks(text in "([a-zö\r \n]|hunter2|s3cr3t hunter2|hunter)*", offsets in prop::collection::vec(any::<usize>(), 0..12)) {
         let masker = masker(&["hunter2", "s3cr3t hunter"]);
         let whole = messages(Arc::clone(&masker), &[text.as_bytes()]);
-        prop_assert_eq!(&messages(Arc::clone(&masker), &cut(text.as_bytes(), &places)), &whole);
+        prop_assert_eq!(&messages(Arc::clone(&masker), &split(text.as_bytes(), &offsets)), &whole);
         for (message, _) in &whole {
             prop_assert!(!message.contains("hunter2") && !message.contains("s3cr3t hunter"));
         }
@@ -99,15 +99,15 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn no_cut_of_a_long_line_lets_a_secret_through(
+    fn a_secret_is_masked_wherever_a_long_line_is_split(
         distances in prop::collection::vec(-24_isize..24, 1..6),
         doubled in any::<bool>(),
-        places in prop::collection::vec(any::<usize>(), 0..12),
+        offsets in prop::collection::vec(any::<usize>(), 0..12),
     ) {
         let secret = "s3cr3t-s3cr3t-s3cr3t-";
         let mut line = Vec::new();
         for (nth, distance) in (1..).zip(&distances) {
-            // Around each place where a line of this length is cut.
+            // Near each offset at which a line of this length is split.
             let at = (nth * LINE_BYTES).saturating_add_signed(*distance);
             line.resize(at.max(line.len()), b'.');
             line.extend_from_slice(secret.as_bytes());
@@ -116,7 +116,7 @@ proptest! {
             }
         }
         line.extend_from_slice(b"..\n");
-        let got = messages(masker(&[secret]), &cut(&line, &places));
+        let got = messages(masker(&[secret]), &split(&line, &offsets));
         let text = joined(&got);
         prop_assert_eq!(text.len(), 1);
         prop_assert!(!text[0].contains("s3c") && text[0].contains(MASK));

@@ -5,20 +5,20 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::SHORTEST;
 
-/// A line of a secret of several lines is hidden from this length on: shorter ones are brackets and words.
+/// Minimum length of a masked line of a multi-line secret, in bytes: shorter lines are brackets and words.
 const SHORTEST_LINE: usize = 8;
-/// Longer secrets are hidden as they are only: their encoded forms would fill the agent's memory.
+/// Longer secrets are masked in plain text only: their encoded forms would need too much memory.
 const LONGEST_ENCODED: usize = 16 << 10;
-/// Columns at which programs break base64: MIME and coreutils, PEM.
+/// Line lengths of base64 output: MIME and coreutils, PEM.
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// Words that stand in variables with secret-like names (`USE_TOKEN=true`) and are none.
-const WORDS: [&str; 6] = ["true", "false", "null", "none", "auto", "default"];
+/// Common values of variables with secret-like names (`USE_TOKEN=true`) that are not secrets.
+const COMMON_VALUES: [&str; 6] = ["true", "false", "null", "none", "auto", "default"];
 
 /// Calls `take` with every form of `text`.
 pub(super) fn of(text: &str, take: &mut impl FnMut(Vec<u8>)) {
     let trimmed = text.trim();
-    if trimmed.len() < SHORTEST || WORDS.iter().any(|word| trimmed.eq_ignore_ascii_case(word)) {
+    if trimmed.len() < SHORTEST || COMMON_VALUES.iter().any(|value| trimmed.eq_ignore_ascii_case(value)) {
         return;
     }
     let several = trimmed.contains('\n');
@@ -59,8 +59,8 @@ pub(super) fn base64_whole(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
     }
 }
 
-/// Calls `take` with what base64 makes of `bytes` inside a longer text: the characters that depend on nothing else, for
-/// each of the three places that the text's beginning can have in a group.
+/// Calls `take` with the base64 encoding of `bytes` inside a longer text: the characters that depend on `bytes` alone,
+/// for each of the three possible offsets in a group.
 fn base64_inside(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
     for shift in 0..3_usize {
         let mut padded = vec![0; shift];
@@ -76,18 +76,18 @@ fn base64_inside(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
     }
 }
 
-/// Calls `take` with `text` as JSON strings and as parts of URLs.
+/// Calls `take` with `text` escaped as a JSON string and as a part of a URL.
 fn escaped(text: &str, take: &mut impl FnMut(Vec<u8>)) {
     if let Ok(quoted) = serde_json::to_string(text) {
         let inner = &quoted[1..quoted.len() - 1];
         take(inner.as_bytes().to_vec());
-        // Go's encoder, and thus half of the tools in a build, escapes these too.
+        // Go's encoder, which many build tools use, escapes these too.
         let go = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
         take(go.into_bytes());
     }
-    // What each kind of encoder leaves as it is besides letters and digits: RFC 3986, JavaScript's, Go's for paths, Go's for
-    // userinfo, and forms (where a blank is a plus).
-    for (kept, blank) in [
+    // The characters that each kind of encoder does not escape, besides letters and digits: RFC 3986, JavaScript, Go
+    // (paths and userinfo), and forms, where a space is a plus sign.
+    for (unescaped, space) in [
         ("-._~", "%20"),
         ("-._~!'()*", "%20"),
         ("-._~$&+=:@", "%20"),
@@ -95,18 +95,18 @@ fn escaped(text: &str, take: &mut impl FnMut(Vec<u8>)) {
         ("-._~", "+"),
         ("*-._", "+"),
     ] {
-        take(percent(text, kept, blank, false));
-        take(percent(text, kept, blank, true));
+        take(percent_encoded(text, unescaped, space, false));
+        take(percent_encoded(text, unescaped, space, true));
     }
 }
 
-fn percent(text: &str, kept: &str, blank: &str, lower: bool) -> Vec<u8> {
+fn percent_encoded(text: &str, unescaped: &str, space: &str, lower: bool) -> Vec<u8> {
     let digits = if lower { b"0123456789abcdef" } else { b"0123456789ABCDEF" };
     let mut out = Vec::with_capacity(text.len());
     for byte in text.bytes() {
         if byte == b' ' {
-            out.extend_from_slice(blank.as_bytes());
-        } else if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) {
+            out.extend_from_slice(space.as_bytes());
+        } else if byte.is_ascii_alphanumeric() || unescaped.as_bytes().contains(&byte) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);

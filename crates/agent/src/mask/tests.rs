@@ -12,7 +12,7 @@ fn masker(secrets: &[&str]) -> Masker {
 }
 
 #[test]
-fn a_login_is_hidden_in_every_form_that_tools_print() {
+fn a_login_is_masked_in_every_form_that_tools_print() {
     let mut secrets = Secrets::default();
     secrets.add_login("robot", "p/a s+s\"w<ö&rd");
     secrets.add_userinfo_of("http://me:proxy%21pass@proxy:3128/");
@@ -34,7 +34,7 @@ fn a_login_is_hidden_in_every_form_that_tools_print() {
 }
 
 #[test]
-fn a_key_of_several_lines_is_hidden_line_by_line() {
+fn a_key_of_several_lines_is_masked_line_by_line() {
     let key =
         "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\r\n  AASCBKcwggSjAgEAAoIB\n}\n-----END KEY-----\n";
     let masker = masker(&[key]);
@@ -47,7 +47,7 @@ fn a_key_of_several_lines_is_hidden_line_by_line() {
 }
 
 #[test]
-fn words_and_very_short_texts_are_no_secrets() {
+fn common_words_and_very_short_texts_are_not_masked() {
     let masker = masker(&["true", "FALSE", "abc", "", "   "]);
     for text in ["is true", "FALSE", "abc", "   "] {
         assert_eq!(masker.text(text), text);
@@ -55,14 +55,14 @@ fn words_and_very_short_texts_are_no_secrets() {
 }
 
 #[test]
-fn overlapping_secrets_hide_each_other_whole() {
+fn overlapping_secrets_are_masked_as_one() {
     assert_eq!(masker(&["abcdef", "defghi"]).text("xabcdefghix"), "x***x");
     assert_eq!(masker(&["aXaXa"]).text("aXaXaXaX"), "***X");
 }
 
 proptest! {
     #[test]
-    fn no_form_of_a_secret_stays(
+    fn every_form_of_a_secret_is_masked(
         secret in "[!-)+-~]([ -)+-~ö]{2,40})[!-)+-~]",
         before in "[ -)+-~]{0,12}",
         after in "[ -)+-~]{0,12}",
@@ -78,14 +78,14 @@ proptest! {
             let text = format!("{before}{form}{after}");
             prop_assert!(!masker.text(&text).contains(&form));
         }
-        // Percent signs of ours at the edges could read as parts of the encoding.
+        // At the edges, unescaped characters could be read as part of an encoding.
         if secret.bytes().all(|b| !b"-._~".contains(&b)) {
             let text = format!("<{strict}>");
             prop_assert!(!masker.text(&text).contains(&strict));
         }
         for engine in [STANDARD, URL_SAFE] {
             let text = engine.encode(format!("{before}{secret}{after}"));
-            // The characters that are made of the secret's bits alone.
+            // The characters that depend on the secret's bits alone.
             let core = (before.len() * 8).div_ceil(6)..((before.len() + secret.len()) * 8 / 6);
             prop_assert!(!masker.text(&text).contains(&text[core]));
         }

@@ -1,4 +1,4 @@
-//! The context: downloaded, unpacked and checked in one pass, without a copy of the archive on the disk.
+//! Fetches the context: downloaded, unpacked and verified in one pass, without a copy of the archive on disk.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,77 +15,81 @@ use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::AWAY;
+use super::OUTAGE_LIMIT;
 use crate::failure::Failure;
 
 mod outside;
 #[cfg(test)]
 mod tests;
 
-/// Pieces that wait for the disk.
-const WAITING: usize = 16;
+/// Chunks that may wait to be unpacked.
+const QUEUED_CHUNKS: usize = 16;
 
-/// What is on the disk now.
+/// A context on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// What the archive held.
+    /// What the archive contained.
     pub unpacked: Unpacked,
-    /// How much the task's own ignore rules have removed of it.
+    /// Number of entries that were removed by the task's own ignore rules.
     pub removed: u64,
 }
 
-/// How long a download that breaks is begun again.
+/// How a download that fails is retried, with exponential backoff.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
-    /// The first pause; each one after it is longer.
-    first: Duration,
+struct RetryPolicy {
+    /// The first pause.
+    min_pause: Duration,
     /// The longest pause.
-    longest: Duration,
-    /// From the first trouble to the last try.
-    whole: Duration,
+    max_pause: Duration,
+    /// Time from the first failure to the last attempt.
+    limit: Duration,
 }
 
-/// As for the order: who has come so far outlives a restart of the server. The run's deadline ends it earlier.
-const PATIENCE: Patience =
-    Patience { first: Duration::from_millis(100), longest: Duration::from_secs(3), whole: AWAY };
+/// Long enough to survive a restart of the server, as for the order. The run's time limit may end it earlier.
+const RETRY: RetryPolicy = RetryPolicy {
+    min_pause: Duration::from_millis(100),
+    max_pause: Duration::from_secs(3),
+    limit: OUTAGE_LIMIT,
+};
 
-/// Why a try has failed.
-enum Trouble {
-    /// Another one may help.
-    Passing(String),
-    Final(Failure),
+/// Why an attempt failed.
+enum FetchError {
+    /// A retry may help.
+    Transient(String),
+    /// A retry cannot help.
+    Permanent(Failure),
 }
 
-type Pieces = BoxStream<'static, Result<Bytes, String>>;
+type Chunks = BoxStream<'static, Result<Bytes, String>>;
 
-/// Puts the context into the folder `dest`, proves that it is the one that the order names, and removes what the ignore
-/// rules of the order's own context drop.
-pub async fn context(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Fetched, Failure> {
-    let unpacked = patiently(PATIENCE, || once(order, runs, dest)).await?;
+/// Fetches the context to the folder `dest`, verifies its id against the order, and removes the files that the ignore
+/// rules of the task's own build context exclude.
+pub async fn context(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Fetched, Failure> {
+    let unpacked = with_retries(RETRY, || attempt(order, runs, dest)).await?;
     if unpacked.id != order.context.id {
         let text =
             format!("the context is {} and not {}, which the order names", unpacked.id, order.context.id);
-        return Err(broken(text).hint("pack and send the context again with bakery-client"));
+        return Err(context_broken(text).with_hint("pack and send the context again with bakery-client"));
     }
     let (root, kaniko) = (dest.to_path_buf(), &order.kaniko);
     let folder = ContextFolder { path: kaniko.context_path.clone(), dockerfile: kaniko.dockerfile.clone() };
     let removed = blocking(move || apply_ignore(&root, &folder)).await?.map_err(|error| match error {
         ApplyError::Rules(rules) => {
-            Failure::new(Reason::ContextIncomplete, rules.to_string()).hint(rules.hint())
+            Failure::new(Reason::ContextIncomplete, rules.to_string()).with_hint(rules.hint())
         }
-        remove @ ApplyError::Remove { .. } => broken(remove.to_string()),
+        error @ ApplyError::Remove { .. } => context_broken(error.to_string()),
     })?;
     Ok(Fetched { unpacked, removed })
 }
 
-/// Tries until it is done, until there is nothing to hope for, or until `patience` is at its end.
-async fn patiently<T, F>(patience: Patience, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
+/// Repeats `attempt` until it succeeds, fails permanently, or the limit of `policy` is reached.
+async fn with_retries<T, F>(policy: RetryPolicy, mut attempt: impl FnMut() -> F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<T, Trouble>>,
+    F: Future<Output = Result<T, FetchError>>,
 {
     let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(patience.first)
-        .with_max_delay(patience.longest)
+        .with_min_delay(policy.min_pause)
+        .with_max_delay(policy.max_pause)
         .with_jitter()
         .without_max_times()
         .build();
@@ -93,28 +97,28 @@ where
     loop {
         let text = match attempt().await {
             Ok(done) => return Ok(done),
-            Err(Trouble::Final(failure)) => return Err(failure),
-            Err(Trouble::Passing(text)) => text,
+            Err(FetchError::Permanent(failure)) => return Err(failure),
+            Err(FetchError::Transient(text)) => text,
         };
         let began = *began.get_or_insert_with(Instant::now);
         match pauses.next() {
-            Some(pause) if began.elapsed() < patience.whole => {
+            Some(pause) if began.elapsed() < policy.limit => {
                 tracing::warn!(%text, "the context did not arrive whole");
                 sleep(pause).await;
             }
-            // Nothing is known against the context itself.
+            // Not `ContextBroken`: the context itself may be intact.
             _ => {
                 let text = format!("the context cannot be downloaded: {text}");
                 return Err(Failure::new(Reason::PlatformUnreachable, text)
-                    .hint("check the way from the task to where the context lies, then build again"));
+                    .with_hint("check the way from the task to where the context lies, then build again"));
             }
         }
     }
 }
 
-async fn once(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Unpacked, Trouble> {
-    let mut pieces = open(&order.source, runs).await?;
-    let (send, receive) = mpsc::channel(WAITING);
+async fn attempt(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Unpacked, FetchError> {
+    let mut chunks = open(&order.source, runs).await?;
+    let (send, receive) = mpsc::channel(QUEUED_CHUNKS);
     let folder = dest.to_path_buf();
     let unpacking = async {
         blocking(move || {
@@ -122,31 +126,31 @@ async fn once(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Unpacked,
                 let failed = |cause| UnpackError::Write { path: folder.clone(), cause };
                 std::fs::remove_dir_all(&folder).map_err(failed)?;
             }
-            unpack(Arriving { receive, piece: Bytes::new() }, &folder, &UnpackLimits::default())
+            unpack(ChannelReader { receive, chunk: Bytes::new() }, &folder, &UnpackLimits::default())
         })
         .await
     };
-    let arriving = async {
-        while let Some(piece) = pieces.next().await {
-            // The other end goes away early only where unpacking has failed, and then it says why.
-            if send.send(piece?).await.is_err() {
+    let downloading = async {
+        while let Some(chunk) = chunks.next().await {
+            // The receiver is dropped early only if unpacking has failed, and that error is returned below.
+            if send.send(chunk?).await.is_err() {
                 break;
             }
         }
         drop(send);
         Ok(())
     };
-    let (unpacked, arrived) = tokio::join!(unpacking, arriving);
-    // What could be unpacked of half an archive tells nothing.
-    arrived.map_err(Trouble::Passing)?;
-    unpacked.map_err(Trouble::Final)?.map_err(|error| Trouble::Final(refused(&error)))
+    let (unpacked, downloaded) = tokio::join!(unpacking, downloading);
+    // The download's error comes first: unpacking a truncated archive fails because of it.
+    downloaded.map_err(FetchError::Transient)?;
+    unpacked.map_err(FetchError::Permanent)?.map_err(|error| FetchError::Permanent(unpack_failure(&error)))
 }
 
-async fn open(source: &ContextSource, runs: &RunApi) -> Result<Pieces, Trouble> {
+async fn open(source: &ContextSource, runs: &Runs) -> Result<Chunks, FetchError> {
     match source {
         ContextSource::Server => {
-            let body = runs.context().await.map_err(|error| link(&error))?;
-            Ok(body.bytes.map(|piece| piece.map_err(|error| error.to_string())).boxed())
+            let body = runs.context().await.map_err(|error| link_error(&error))?;
+            Ok(body.bytes.map(|chunk| chunk.map_err(|error| error.to_string())).boxed())
         }
         ContextSource::Url { url } => outside::url(url).await,
         ContextSource::S3 { endpoint, region, bucket, key } => {
@@ -155,24 +159,24 @@ async fn open(source: &ContextSource, runs: &RunApi) -> Result<Pieces, Trouble> 
     }
 }
 
-fn link(error: &LinkError) -> Trouble {
+fn link_error(error: &LinkError) -> FetchError {
     if error.is_transient() {
-        Trouble::Passing(error.to_string())
+        FetchError::Transient(error.to_string())
     } else {
-        Trouble::Final(broken(format!("the server does not give the context: {error}")))
+        FetchError::Permanent(context_broken(format!("the server does not give the context: {error}")))
     }
 }
 
-fn refused(error: &UnpackError) -> Failure {
+fn unpack_failure(error: &UnpackError) -> Failure {
     if let UnpackError::Write { cause, .. } = error
         && cause.kind() == io::ErrorKind::StorageFull
     {
-        return Failure::new(Reason::DiskFull, error.to_string()).hint(Reason::DiskFull.hint());
+        return Failure::new(Reason::DiskFull, error.to_string()).with_hint(Reason::DiskFull.hint());
     }
-    broken(error.to_string()).hint(error.hint())
+    context_broken(error.to_string()).with_hint(error.hint())
 }
 
-fn broken(text: impl Into<String>) -> Failure {
+fn context_broken(text: impl Into<String>) -> Failure {
     Failure::new(Reason::ContextBroken, text)
 }
 
@@ -182,21 +186,21 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .map_err(|error| Failure::new(Reason::Internal, format!("the context was not unpacked: {error}")))
 }
 
-/// What has arrived, for a reader that blocks. Ends where the sender goes away.
-struct Arriving {
+/// A blocking reader of the chunks of a channel; its end is the end of the channel.
+struct ChannelReader {
     receive: mpsc::Receiver<Bytes>,
-    piece: Bytes,
+    chunk: Bytes,
 }
 
-impl Read for Arriving {
+impl Read for ChannelReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
+        while self.chunk.is_empty() {
             match self.receive.blocking_recv() {
-                Some(piece) => self.piece = piece,
+                Some(chunk) => self.chunk = chunk,
                 None => return Ok(0),
             }
         }
-        let part = self.piece.split_to(self.piece.len().min(buffer.len()));
+        let part = self.chunk.split_to(self.chunk.len().min(buffer.len()));
         buffer[..part.len()].copy_from_slice(&part);
         Ok(part.len())
     }

@@ -1,4 +1,4 @@
-//! The login file that Kaniko and the scripts read: docker's `config.json`.
+//! The registry logins for Kaniko and the scripts: Docker's `config.json`.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -12,15 +12,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-/// Docker Hub's key in every login file since the first registry.
+/// The key of Docker Hub in `config.json`, for historical reasons the URL of its first API.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// Writes the logins into `folder/config.json` (mode 0600); a later login for the same registry wins. Without logins
-/// nothing is written: the image may bring a file of its own.
+/// Writes the logins to `folder/config.json` (mode 0600). The last login for a registry wins. Without logins nothing is
+/// written, because the image may contain a file of its own.
 pub fn write<'a>(folder: &Path, logins: impl IntoIterator<Item = &'a Credential>) -> io::Result<()> {
     let Some(text) = config(logins) else { return Ok(()) };
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // A new file each time: the mode of an old one would stay.
+    // Always a new file: an existing one would keep its mode.
     let (path, fresh) = (folder.join("config.json"), folder.join(".config.json.new"));
     let _ = std::fs::remove_file(&fresh);
     File::options().write(true).create_new(true).mode(0o600).open(&fresh)?.write_all(text.as_bytes())?;
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn logins_are_written_as_docker_writes_them_for_nobody_else_to_read() {
+    fn logins_are_written_as_docker_does_with_mode_0600() {
         let folder = tempfile::tempdir().unwrap();
         let docker = folder.path().join(".docker");
         let logins = [login("docker.io", "a"), login("reg.test:5000", "old"), login("reg.test:5000", "new")];
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn without_logins_the_images_own_file_stays() {
+    fn without_logins_the_file_of_the_image_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), []).unwrap();
         assert!(!folder.path().join("config.json").exists());

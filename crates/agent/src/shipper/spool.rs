@@ -1,4 +1,4 @@
-//! The task's log on the task's own disk, kept whole until the end: the server may want any line again.
+//! The task's log on local disk, kept completely until the end of the run: the server may request any line again.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,31 +9,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bakery_core::limits::{BLOCK_BYTES, FLUSH_BYTES, TASK_LOG_BYTES};
 use tokio::sync::watch;
 
-/// The spool keeps a little more than the server does, so that what is dropped here would be dropped there.
+/// Maximum size of the spool in bytes: a little more than the server keeps of a task's log.
 pub const SPOOL_BYTES: u64 = TASK_LOG_BYTES + 4 * BLOCK_BYTES as u64;
-/// The index knows a place about every so many bytes: some thousand places for the largest spool.
-const MARK_BYTES: u64 = 128 << 10;
+/// Distance between two entries of the index in bytes: a few thousand entries for the largest spool.
+const INDEX_BYTES: u64 = 128 << 10;
 
-/// Encoded lines, numbered from 1. One file that only grows, a small buffer before it, and a sparse index.
+/// Encoded lines, numbered from 1: an append-only file, a small write buffer, and a sparse index.
 ///
-/// Lines beyond the bound, or that the disk did not take, are not kept but counted, and only their number is shipped:
-/// thus every line that was written has its number on the server's side too.
+/// Lines that exceed the size limit, or could not be written, are only counted, and only their number is sent to the
+/// server. So every line has the same number on the server.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
-    bound: u64,
+    max_bytes: u64,
     state: Mutex<State>,
     extent: watch::Sender<Extent>,
 }
 
-/// How much there is.
+/// The size of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// Lines written so far, dropped ones included.
+    /// Lines written so far, including dropped ones.
     pub lines: u64,
-    /// Those of them that are worth sending at once: enough has come together. Mere counts can wait.
+    /// Lines to send without delay: a full buffer of them was written to the file. Dropped lines are not included.
     pub flushed: u64,
-    /// Nothing will follow.
+    /// No more lines will be written.
     pub closed: bool,
 }
 
@@ -42,98 +42,99 @@ struct State {
     /// Bytes and lines in the file.
     bytes: u64,
     kept: u64,
-    /// What is not in the file yet.
-    tail: Vec<u8>,
-    tail_lines: u64,
-    /// Every so often: a line's number and its place in the file.
-    marks: Vec<Place>,
-    /// Lines that were dropped.
+    /// Bytes and lines in the write buffer.
+    buffer: Vec<u8>,
+    buffered: u64,
+    /// The positions of some lines, in order.
+    index: Vec<Position>,
+    /// Number of dropped lines.
     dropped: u64,
     closed: bool,
 }
 
-/// A line's number and where it begins in the file.
+/// The position of a line: its number and its offset in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The line, from 1.
+pub struct Position {
+    /// The line's number, from 1.
     pub line: u64,
-    /// Its first byte.
+    /// The offset of its first byte.
     pub offset: u64,
 }
 
-impl Place {
-    /// The first line.
+impl Position {
+    /// The position of the first line.
     pub const START: Self = Self { line: 1, offset: 0 };
 }
 
-/// Lines that belong together on the wire.
+/// Consecutive lines that are sent as one block.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Block {
     /// Number of the first line.
     pub first: u64,
-    /// How many.
+    /// Number of lines.
     pub lines: u32,
-    /// Their bytes; none where they were dropped.
+    /// The encoded lines; empty if they were dropped.
     pub payload: Vec<u8>,
 }
 
 impl Spool {
-    /// A new spool in a new file (mode 0600).
+    /// Creates a spool in a new file (mode 0600).
     pub fn create(path: &Path) -> io::Result<Self> {
-        Self::bounded(path, SPOOL_BYTES)
+        Self::with_limit(path, SPOOL_BYTES)
     }
 
-    /// A spool that keeps at most `bound` bytes.
-    pub fn bounded(path: &Path, bound: u64) -> io::Result<Self> {
+    /// Creates a spool that keeps at most `max_bytes`.
+    pub fn with_limit(path: &Path, max_bytes: u64) -> io::Result<Self> {
         let file =
             File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
         let state = Mutex::default();
-        Ok(Self { file, bound, state, extent: watch::Sender::default() })
+        Ok(Self { file, max_bytes, state, extent: watch::Sender::default() })
     }
 
-    /// Appends `lines` encoded lines, each ended by `\n`, together at most about [`BLOCK_BYTES`] long, none longer than that. Never waits for the network.
+    /// Appends `lines` encoded lines, each terminated by `\n` and at most [`BLOCK_BYTES`] long, as is the whole batch,
+    /// approximately. Never waits for the network.
     pub fn append(&self, batch: &[u8], lines: u64) {
         if lines == 0 {
             return;
         }
         let mut state = self.state();
-        if state.dropped > 0 || state.bytes + (state.tail.len() + batch.len()) as u64 > self.bound {
+        if state.dropped > 0 || state.bytes + (state.buffer.len() + batch.len()) as u64 > self.max_bytes {
             state.dropped += lines;
         } else {
-            state.tail.extend_from_slice(batch);
-            state.tail_lines += lines;
-            if state.tail.len() >= FLUSH_BYTES {
+            state.buffer.extend_from_slice(batch);
+            state.buffered += lines;
+            if state.buffer.len() >= FLUSH_BYTES {
                 self.write(&mut state);
             }
         }
-        self.tell(&state);
+        self.publish(&state);
     }
 
-    /// Says that nothing will follow.
+    /// Marks the end of the log: no more lines will be appended.
     pub fn close(&self) {
         let mut state = self.state();
         state.closed = true;
-        self.tell(&state);
+        self.publish(&state);
     }
 
-    /// Tells how much there is, whenever there is more.
+    /// Subscribes to the size of the spool.
     pub fn watch(&self) -> watch::Receiver<Extent> {
         self.extent.subscribe()
     }
 
-    /// Lines written so far, dropped ones included.
+    /// Lines written so far, including dropped ones.
     pub fn lines(&self) -> u64 {
         self.state().lines()
     }
 
-    /// The lines from `from` on, at most `max` bytes of them, and the place behind them. `None` where there is none,
-    /// or where not even one fits into `max`.
-    pub fn read(&self, from: Place, max: usize) -> io::Result<Option<(Block, Place)>> {
+    /// Reads the lines from `from` on, at most `max` bytes, and returns them with the position after them. `None` if
+    /// there are none, or if not even one fits into `max`.
+    pub fn read(&self, from: Position, max: usize) -> io::Result<Option<(Block, Position)>> {
         let (bytes, kept, all) = {
             let mut state = self.state();
             if from.line > state.kept {
                 self.write(&mut state);
-                self.tell(&state);
+                self.publish(&state);
             }
             (state.bytes, state.kept, state.lines())
         };
@@ -141,9 +142,9 @@ impl Spool {
             return Ok(None);
         }
         if from.line > kept {
-            // From the first that was dropped on nothing is kept: what is in the file is a beginning without holes.
+            // Once a line is dropped, all later ones are: the file contains the first lines without a gap.
             let lines = u32::try_from(all + 1 - from.line).unwrap_or(u32::MAX);
-            let next = Place { line: from.line + u64::from(lines), ..from };
+            let next = Position { line: from.line + u64::from(lines), ..from };
             return Ok(Some((Block { first: from.line, lines, payload: Vec::new() }, next)));
         }
         let len = usize::try_from(bytes - from.offset).unwrap_or(usize::MAX).min(max);
@@ -152,21 +153,22 @@ impl Spool {
         let Some(end) = memchr::memrchr(b'\n', &payload) else { return Ok(None) };
         payload.truncate(end + 1);
         let lines = count(&payload);
-        let next = Place { line: from.line + u64::from(lines), offset: from.offset + payload.len() as u64 };
+        let next =
+            Position { line: from.line + u64::from(lines), offset: from.offset + payload.len() as u64 };
         Ok(Some((Block { first: from.line, lines, payload }, next)))
     }
 
-    /// Where `line` begins. A number beyond the last line is the place behind it.
-    pub fn place(&self, line: u64) -> io::Result<Place> {
+    /// The position of `line`; for a number after the last line, the position after it.
+    pub fn position_of(&self, line: u64) -> io::Result<Position> {
         let (mut at, kept, bytes) = {
             let mut state = self.state();
             self.write(&mut state);
-            let behind = state.marks.partition_point(|mark| mark.line <= line);
-            let at = if behind == 0 { Place::START } else { state.marks[behind - 1] };
+            let after = state.index.partition_point(|position| position.line <= line);
+            let at = if after == 0 { Position::START } else { state.index[after - 1] };
             (at, state.kept, state.bytes)
         };
         if line > kept {
-            return Ok(Place { line: line.min(self.lines() + 1), offset: bytes });
+            return Ok(Position { line: line.min(self.lines() + 1), offset: bytes });
         }
         let mut chunk = vec![0; 64 << 10];
         while at.line < line {
@@ -187,20 +189,20 @@ impl Spool {
         Ok(at)
     }
 
-    /// Puts the buffer into the file.
+    /// Writes the buffer to the file.
     fn write(&self, state: &mut State) {
-        if state.tail.is_empty() {
+        if state.buffer.is_empty() {
             return;
         }
-        let tail = std::mem::take(&mut state.tail);
-        let lines = std::mem::take(&mut state.tail_lines);
-        match (&self.file).write_all(&tail) {
+        let buffer = std::mem::take(&mut state.buffer);
+        let lines = std::mem::take(&mut state.buffered);
+        match (&self.file).write_all(&buffer) {
             Ok(()) => {
-                let known = state.marks.last().map_or(0, |mark| mark.offset);
-                if state.bytes >= known + MARK_BYTES {
-                    state.marks.push(Place { line: state.kept + 1, offset: state.bytes });
+                let indexed = state.index.last().map_or(0, |position| position.offset);
+                if state.bytes >= indexed + INDEX_BYTES {
+                    state.index.push(Position { line: state.kept + 1, offset: state.bytes });
                 }
-                state.bytes += tail.len() as u64;
+                state.bytes += buffer.len() as u64;
                 state.kept += lines;
             }
             Err(error) => {
@@ -208,11 +210,11 @@ impl Spool {
                 state.dropped += lines;
             }
         }
-        state.tail = tail;
-        state.tail.clear();
+        state.buffer = buffer;
+        state.buffer.clear();
     }
 
-    fn tell(&self, state: &State) {
+    fn publish(&self, state: &State) {
         self.extent.send_replace(Extent { lines: state.lines(), flushed: state.kept, closed: state.closed });
     }
 
@@ -223,7 +225,7 @@ impl Spool {
 
 impl State {
     fn lines(&self) -> u64 {
-        self.kept + self.tail_lines + self.dropped
+        self.kept + self.buffered + self.dropped
     }
 }
 

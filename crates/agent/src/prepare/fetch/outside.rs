@@ -1,4 +1,4 @@
-//! Contexts that do not come from the server's own store.
+//! Contexts that are not in the server's own store.
 
 use std::time::Duration;
 
@@ -7,48 +7,50 @@ use bakery_core::secret::Secret;
 use futures_util::StreamExt as _;
 use reqwest::StatusCode;
 
-use super::{Pieces, Trouble, broken};
+use super::{Chunks, FetchError, context_broken};
 
-/// How long a store may stay silent.
-const SILENCE: Duration = Duration::from_secs(45);
+/// Maximum time between two reads from a store.
+const READ_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Reads one object by its URL. No error names the URL: it opens the object to everybody who has it.
-pub(super) async fn url(url: &Secret) -> Result<Pieces, Trouble> {
-    let passing = |error: reqwest::Error| Trouble::Passing(error.without_url().to_string());
-    let client = reqwest::Client::builder().http1_only().read_timeout(SILENCE).build().map_err(passing)?;
-    let response = client.get(url.expose()).send().await.map_err(passing)?;
+/// Reads one object by its URL. Errors never contain the URL, because whoever has it can read the object.
+pub(super) async fn url(url: &Secret) -> Result<Chunks, FetchError> {
+    let transient = |error: reqwest::Error| FetchError::Transient(error.without_url().to_string());
+    let client =
+        reqwest::Client::builder().http1_only().read_timeout(READ_TIMEOUT).build().map_err(transient)?;
+    let response = client.get(url.expose()).send().await.map_err(transient)?;
     let status = response.status();
     if status.is_success() {
         let bytes = response.bytes_stream();
-        return Ok(bytes.map(|piece| piece.map_err(|error| error.without_url().to_string())).boxed());
+        return Ok(bytes.map(|chunk| chunk.map_err(|error| error.without_url().to_string())).boxed());
     }
     let text = format!("the store answered {status} to the URL of the context");
     if status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
     {
-        return Err(Trouble::Passing(text));
+        return Err(FetchError::Transient(text));
     }
-    Err(Trouble::Final(
-        broken(text).hint("the URL may have expired, or the object is gone: submit the build again"),
+    Err(FetchError::Permanent(
+        context_broken(text)
+            .with_hint("the URL may have expired, or the object is gone: submit the build again"),
     ))
 }
 
-/// Reads one object with the identity that the platform gave to the container.
+/// Reads one object from S3 with the identity that the platform gives to the container.
 pub(super) async fn s3(
     endpoint: Option<&str>,
     region: &str,
     bucket: &str,
     key: &str,
-) -> Result<Pieces, Trouble> {
-    let judged = |error: &S3Error| {
+) -> Result<Chunks, FetchError> {
+    let classified = |error: &S3Error| {
         if error.is_transient() {
-            Trouble::Passing(error.to_string())
+            FetchError::Transient(error.to_string())
         } else {
-            Trouble::Final(broken(error.to_string()).hint(error.hint()))
+            FetchError::Permanent(context_broken(error.to_string()).with_hint(error.hint()))
         }
     };
     let store =
         S3Store::with_task_role(endpoint.map(str::to_owned), region.to_owned(), bucket.to_owned()).await;
-    let object = store.get(key).await.map_err(|error| judged(&error))?;
-    Ok(object.into_stream().map(|piece| piece.map_err(|error| error.to_string())).boxed())
+    let object = store.get(key).await.map_err(|error| classified(&error))?;
+    Ok(object.into_stream().map(|chunk| chunk.map_err(|error| error.to_string())).boxed())
 }

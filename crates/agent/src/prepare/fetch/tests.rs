@@ -2,41 +2,41 @@ use std::cell::Cell;
 
 use super::*;
 
-const QUICK: Patience = Patience {
-    first: Duration::from_millis(1),
-    longest: Duration::from_millis(2),
-    whole: Duration::from_mins(1),
+const QUICK: RetryPolicy = RetryPolicy {
+    min_pause: Duration::from_millis(1),
+    max_pause: Duration::from_millis(2),
+    limit: Duration::from_mins(1),
 };
 
-fn away() -> Trouble {
-    Trouble::Passing("connection refused".to_owned())
+fn unreachable() -> FetchError {
+    FetchError::Transient("connection refused".to_owned())
 }
 
 #[tokio::test]
-async fn an_outage_is_waited_for_however_many_tries_it_takes() {
-    let tries = Cell::new(0);
-    let done = patiently(QUICK, || async {
-        tries.set(tries.get() + 1);
-        if tries.get() < 40 { Err(away()) } else { Ok("context") }
+async fn an_outage_is_retried_however_many_attempts_it_takes() {
+    let attempts = Cell::new(0);
+    let done = with_retries(QUICK, || async {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() < 40 { Err(unreachable()) } else { Ok("context") }
     });
     assert_eq!(done.await, Ok("context"));
 }
 
 #[tokio::test]
-async fn an_outage_without_end_says_nothing_against_the_context() {
-    let patience = Patience { whole: Duration::from_millis(20), ..QUICK };
-    let failure = patiently(patience, || async { Err::<(), _>(away()) }).await.unwrap_err();
+async fn an_outage_beyond_the_limit_is_not_a_broken_context() {
+    let policy = RetryPolicy { limit: Duration::from_millis(20), ..QUICK };
+    let failure = with_retries(policy, || async { Err::<(), _>(unreachable()) }).await.unwrap_err();
     assert_eq!(failure.reason, Reason::PlatformUnreachable);
     assert_eq!(failure.text, "the context cannot be downloaded: connection refused");
 }
 
 #[tokio::test]
-async fn a_wrong_context_is_not_asked_for_again() {
-    let tries = Cell::new(0);
-    let outcome = patiently(QUICK, || async {
-        tries.set(tries.get() + 1);
-        Err::<(), _>(Trouble::Final(broken("of another content")))
+async fn a_wrong_context_is_not_retried() {
+    let attempts = Cell::new(0);
+    let outcome = with_retries(QUICK, || async {
+        attempts.set(attempts.get() + 1);
+        Err::<(), _>(FetchError::Permanent(context_broken("another content")))
     });
     assert_eq!(outcome.await.unwrap_err().reason, Reason::ContextBroken);
-    assert_eq!(tries.get(), 1);
+    assert_eq!(attempts.get(), 1);
 }

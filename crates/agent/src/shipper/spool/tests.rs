@@ -1,34 +1,34 @@
 use super::*;
 use proptest::prelude::*;
 
-fn spool(bound: u64) -> (tempfile::TempDir, Spool) {
+fn spool(max_bytes: u64) -> (tempfile::TempDir, Spool) {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::bounded(&folder.path().join("spool"), bound).unwrap();
+    let spool = Spool::with_limit(&folder.path().join("spool"), max_bytes).unwrap();
     (folder, spool)
 }
 
 fn read_from(spool: &Spool, line: u64, max: usize) -> Vec<String> {
-    let mut place = spool.place(line).unwrap();
+    let mut position = spool.position_of(line).unwrap();
     let mut out = Vec::new();
-    while let Some((block, next)) = spool.read(place, max).unwrap() {
-        assert_eq!(block.first, place.line);
-        assert_eq!(u64::from(block.lines), next.line - place.line);
+    while let Some((block, next)) = spool.read(position, max).unwrap() {
+        assert_eq!(block.first, position.line);
+        assert_eq!(u64::from(block.lines), next.line - position.line);
         if block.payload.is_empty() {
             out.extend((0..block.lines).map(|_| "dropped".to_owned()));
-            place = next;
+            position = next;
             continue;
         }
         let text = String::from_utf8(block.payload).unwrap();
         assert_eq!(text.lines().count(), block.lines as usize);
         out.extend(text.lines().map(str::to_owned));
-        place = next;
+        position = next;
     }
     out
 }
 
 proptest! {
     #[test]
-    fn every_line_can_be_had_again_from_any_number_on(
+    fn every_line_can_be_read_again_from_any_number_on(
         lengths in prop::collection::vec(prop::collection::vec(0_usize..3000, 1..8), 1..60),
         from in prop::collection::vec(any::<u64>(), 1..6),
         max in 3100_usize..200_000,
@@ -54,7 +54,7 @@ proptest! {
 }
 
 #[test]
-fn beyond_the_bound_lines_are_counted_and_have_numbers() {
+fn lines_beyond_the_limit_are_counted_and_numbered() {
     let (_folder, spool) = spool(100_000);
     for number in 1..=3000 {
         spool.append(format!("{{\"n\":{number},\"pad\":\"{}\"}}\n", "x".repeat(80)).as_bytes(), 1);
@@ -70,14 +70,14 @@ fn beyond_the_bound_lines_are_counted_and_have_numbers() {
     }
     assert!(read_from(&spool, 3001, 64 << 10).is_empty());
     assert!(spool.state().bytes <= 100_000);
-    let (block, next) = spool.read(spool.place(kept as u64 + 1).unwrap(), 1).unwrap().unwrap();
+    let (block, next) = spool.read(spool.position_of(kept as u64 + 1).unwrap(), 1).unwrap().unwrap();
     let all =
         Block { first: kept as u64 + 1, lines: 3000 - u32::try_from(kept).unwrap(), payload: Vec::new() };
-    assert_eq!((block, next.line), (all, 3001), "one block tells of all of them");
+    assert_eq!((block, next.line), (all, 3001), "one block covers all dropped lines");
 }
 
 #[test]
-fn a_full_buffer_is_worth_sending_at_once_and_a_line_alone_is_not() {
+fn a_full_buffer_is_sent_without_delay_and_a_single_line_is_not() {
     let (_folder, spool) = spool(SPOOL_BYTES);
     let extent = spool.watch();
     spool.append(b"{}\n", 1);

@@ -1,4 +1,4 @@
-//! What whole runs are made of: a fake executor, which is a shell script, and a fake controller.
+//! The parts of complete runs: a fake executor, which is a shell script, and a fake server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use bakery_core::reason::Reason;
 use bakery_core::wire::run::{TaskReport, TaskResult, launch_env};
 use tokio::time::timeout;
 
-use crate::fake::{FakeController, LAUNCH_TOKEN, image, run_name};
+use crate::fake_server::{FakeServer, LAUNCH_TOKEN, image, run_name};
 
 pub(crate) const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-/// What Kaniko says and leaves behind when it has pushed our image.
+/// What Kaniko prints and writes when it has pushed the image.
 pub(crate) const PUSHES: &str = r#"
     echo 'INFO[0001] Pushing image to reg.test/shop/cart:7_amd64'
     echo '{"name":"reg.test/shop/cart:7_amd64","digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}' >"$BUILDER_OUTPUT/images"
@@ -20,17 +20,17 @@ pub(crate) const PUSHES: &str = r#"
 const FILES: &[(&str, &str)] =
     &[("Dockerfile", "FROM scratch\n"), ("a.txt", "a"), ("drop.me", "x"), (".dockerignore", "*.me\n")];
 
-/// An agent image in a folder, and the controller that its agent asks.
-pub(crate) struct Oven {
-    pub(crate) controller: FakeController,
+/// A folder with the contents of an agent image, and the server for its agent.
+pub(crate) struct Harness {
+    pub(crate) server: FakeServer,
     pub(crate) root: tempfile::TempDir,
 }
 
-impl Oven {
+impl Harness {
     pub(crate) async fn new(executor: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         image(root.path(), executor);
-        Self { controller: FakeController::start(FILES).await, root }
+        Self { server: FakeServer::start(FILES).await, root }
     }
 
     pub(crate) async fn run(&self) -> Result<TaskReport, AgentError> {
@@ -39,17 +39,17 @@ impl Oven {
 
     pub(crate) async fn run_in(&self, layout: Layout) -> Result<TaskReport, AgentError> {
         let vars = BTreeMap::from([
-            (launch_env::URL.to_owned(), self.controller.url.clone()),
+            (launch_env::URL.to_owned(), self.server.url.clone()),
             (launch_env::RUN.to_owned(), run_name().to_string()),
             (launch_env::TOKEN.to_owned(), LAUNCH_TOKEN.to_owned()),
         ]);
         timeout(Duration::from_mins(1), run(layout, &vars)).await.unwrap()
     }
 
-    /// Runs to the report; it is the one that the controller has.
+    /// Runs until the report, which must be the one that the server received.
     pub(crate) async fn report(&self) -> TaskReport {
         let report = self.run().await.unwrap();
-        assert_eq!(self.controller.seen().reports.first(), Some(&report));
+        assert_eq!(self.server.received().reports.first(), Some(&report));
         report
     }
 

@@ -1,24 +1,24 @@
-//! An agent that owns its process, as in its container: orphans come to it, are ended with the rest, and are buried. One
-//! test in a program of its own, since all children of the process are the agent's here.
+//! An agent that has its process to itself, as in its container: orphans become its children, are terminated with the
+//! other processes, and are reaped. The test has a program of its own, because it covers all children of the process.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bakery_agent::ends::Ends;
 use bakery_agent::log::Log;
 use bakery_agent::mask::Masker;
 use bakery_agent::process::{Exit, Job, Outcome, Processes};
 use bakery_agent::shipper::spool::Spool;
 use bakery_agent::start;
+use bakery_agent::termination::Termination;
 use bakery_agent::tree::{Scope, Tree};
 use bakery_core::wire::log::Source;
 use rustix::process::{DumpableBehavior, dumpable_behavior, getpid};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-/// Numbers and states of this process's children.
+/// Process ids and states of this process's children.
 fn children() -> Vec<(String, String)> {
     let me = getpid().as_raw_pid().to_string();
     let mut children = Vec::new();
@@ -33,7 +33,7 @@ fn children() -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orphans_are_ended_and_buried_and_the_process_is_closed() {
+async fn orphans_are_terminated_and_reaped_and_the_process_is_not_dumpable() {
     start::protect().unwrap();
     assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
 
@@ -41,9 +41,9 @@ async fn orphans_are_ended_and_buried_and_the_process_is_closed() {
     let spool = Arc::new(Spool::create(&folder.path().join("spool")).unwrap());
     let log = Log::new(spool, Arc::new(Masker::default()));
     let tree = Arc::new(Tree::new(Scope::All));
-    let processes = Processes::new(Arc::clone(&tree), log, Ends::default());
-    let (send, mut said) = mpsc::unbounded_channel();
-    // Twice forked, in sessions of their own; the last one's parent is gone before it is looked for.
+    let processes = Processes::new(Arc::clone(&tree), log, Termination::default());
+    let (send, mut lines) = mpsc::unbounded_channel();
+    // Double-forked, in sessions of their own; their parents have exited before the processes are listed.
     let script = "for i in 1 2 3; do setsid sh -c '(trap : TERM; echo up; while :; do sleep 1; done) &' ; done; exit 4";
     let job = Job {
         program: "/bin/sh".into(),
@@ -55,14 +55,14 @@ async fn orphans_are_ended_and_buried_and_the_process_is_closed() {
     let outcome = processes.run(job, move |line| send.send(line.to_owned()).unwrap()).await.unwrap();
     assert_eq!(outcome, Outcome::Exited(Exit::Code(4)));
     for _ in 0..3 {
-        assert_eq!(timeout(Duration::from_secs(5), said.recv()).await.unwrap().unwrap(), "up");
+        assert_eq!(timeout(Duration::from_secs(5), lines.recv()).await.unwrap().unwrap(), "up");
     }
     assert_eq!(children().iter().filter(|(_, state)| state != "Z").count(), 3);
 
     let began = Instant::now();
-    processes.end().await;
+    processes.terminate().await;
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert!(children().iter().all(|(_, state)| state == "Z"), "{:?}", children());
-    tree.bury_orphans();
+    tree.reap_orphans();
     assert_eq!(children(), []);
 }

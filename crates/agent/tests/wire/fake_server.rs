@@ -1,4 +1,4 @@
-//! A fake controller, for one run: it keeps the rules of the wire and nothing else of a server's.
+//! A fake server for one run: it implements the protocol and nothing else of a server.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,11 +29,11 @@ pub(crate) fn run_name() -> RunName {
     RunName { task: TaskId { build: BuildId::new(1, 2), index: 0 }, attempt: 1 }
 }
 
-/// What has come to the controller so far.
+/// What the server has received so far.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Received {
     pub(crate) session: Option<String>,
-    /// Every line, in its order, encoded; empty where it was only counted.
+    /// Every line in order, encoded; empty if it was only counted.
     pub(crate) lines: Vec<Vec<u8>>,
     pub(crate) segments: u64,
     pub(crate) heartbeats: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Seen {
     pub(crate) context_reads: u32,
 }
 
-impl Seen {
+impl Received {
     pub(crate) fn messages(&self) -> Vec<LogLine> {
         self.lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
@@ -57,24 +57,24 @@ impl Seen {
     }
 }
 
-/// What the controller does wrong, or asks for.
+/// Faults that the server injects, and what it asks for.
 #[derive(Default)]
-pub(crate) struct Mood {
-    /// So many answers to the order are lost: the work is done, the connection breaks.
+pub(crate) struct Faults {
+    /// Number of order responses that are lost: the request is processed, then the connection breaks.
     pub(crate) lose_orders: u32,
-    /// After so many segments the controller forgets so many lines: a server that was killed before it wrote them.
+    /// After a number of segments the server forgets a number of lines, as if it was killed before it wrote them.
     pub(crate) forget: Vec<(u64, usize)>,
     pub(crate) lose_reports: u32,
-    /// So many downloads break in the middle.
+    /// Number of downloads that break in the middle.
     pub(crate) break_contexts: u32,
     pub(crate) cancel: bool,
-    /// No log is taken.
-    pub(crate) deaf: bool,
-    /// Answers everything but the order with this.
+    /// Refuses all log segments.
+    pub(crate) refuse_logs: bool,
+    /// Responds with this status to everything but the order.
     pub(crate) refuse: Option<StatusCode>,
 }
 
-pub(crate) struct FakeController {
+pub(crate) struct FakeServer {
     pub(crate) url: String,
     inner: Arc<Inner>,
     _blob: tempfile::TempDir,
@@ -83,13 +83,13 @@ pub(crate) struct FakeController {
 struct Inner {
     order: Mutex<TaskOrder>,
     blob: Vec<u8>,
-    seen: Mutex<Seen>,
-    pub(crate) mood: Mutex<Mood>,
+    received: Mutex<Received>,
+    faults: Mutex<Faults>,
     changed: watch::Sender<()>,
 }
 
-impl FakeController {
-    /// Listens on loopback. `files` are the context.
+impl FakeServer {
+    /// Starts the server on loopback. The context consists of `files`.
     pub(crate) async fn start(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source");
@@ -127,8 +127,8 @@ impl FakeController {
         let inner = Arc::new(Inner {
             order: Mutex::new(order),
             blob,
-            seen: Mutex::default(),
-            mood: Mutex::default(),
+            received: Mutex::default(),
+            faults: Mutex::default(),
             changed: watch::Sender::default(),
         });
         let router = Router::new()
@@ -148,18 +148,18 @@ impl FakeController {
         change(&mut lock(&self.inner.order));
     }
 
-    pub(crate) fn mood(&self, change: impl FnOnce(&mut Mood)) {
-        change(&mut lock(&self.inner.mood));
+    pub(crate) fn faults(&self, change: impl FnOnce(&mut Faults)) {
+        change(&mut lock(&self.inner.faults));
     }
 
-    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.inner.seen)
+    pub(crate) fn received(&self) -> MutexGuard<'_, Received> {
+        lock(&self.inner.received)
     }
 
-    /// Waits until something is true of what has come.
-    pub(crate) async fn until(&self, what: impl Fn(&Seen) -> bool) {
+    /// Waits until `condition` is true of what was received.
+    pub(crate) async fn until(&self, condition: impl Fn(&Received) -> bool) {
         let mut changes = self.inner.changed.subscribe();
-        while !what(&self.seen()) {
+        while !condition(&self.received()) {
             changes.changed().await.unwrap();
         }
     }
@@ -179,7 +179,7 @@ fn refusal(status: StatusCode) -> Response {
     (status, [("content-type", PROBLEM_TYPE)], serde_json::to_string(&problem).unwrap()).into_response()
 }
 
-/// The head of an answer, and then the connection breaks.
+/// The beginning of a response, after which the connection breaks.
 fn lost() -> Response {
     let broken =
         futures_util::stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("lost"))]);
@@ -195,13 +195,13 @@ async fn bind(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
     assert_eq!(bearer(&headers), LAUNCH_TOKEN);
     let request: OrderRequest = serde_json::from_slice(&body).unwrap();
     let session = request.session.expose().to_owned();
-    let bound = lock(&inner.seen).session.get_or_insert_with(|| session.clone()).clone();
+    let bound = lock(&inner.received).session.get_or_insert_with(|| session.clone()).clone();
     if bound != session {
         return refusal(StatusCode::CONFLICT);
     }
-    let mut mood = lock(&inner.mood);
-    if mood.lose_orders > 0 {
-        mood.lose_orders -= 1;
+    let mut faults = lock(&inner.faults);
+    if faults.lose_orders > 0 {
+        faults.lose_orders -= 1;
         return lost();
     }
     answer(&*lock(&inner.order))
@@ -209,12 +209,12 @@ async fn bind(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
 
 impl Inner {
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
-        if let Some(status) = lock(&self.mood).refuse {
+        if let Some(status) = lock(&self.faults).refuse {
             return Some(refusal(status));
         }
-        let known = lock(&self.seen).session.clone();
-        let known = known.as_deref().unwrap_or(LAUNCH_TOKEN);
-        (known != bearer(headers)).then(|| refusal(StatusCode::UNAUTHORIZED))
+        let session = lock(&self.received).session.clone();
+        let expected = session.as_deref().unwrap_or(LAUNCH_TOKEN);
+        (expected != bearer(headers)).then(|| refusal(StatusCode::UNAUTHORIZED))
     }
 }
 
@@ -222,11 +222,11 @@ async fn context(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Respons
     if let Some(refusal) = inner.refusal(&headers) {
         return refusal;
     }
-    lock(&inner.seen).context_reads += 1;
+    lock(&inner.received).context_reads += 1;
     let half = {
-        let mut mood = lock(&inner.mood);
-        let half = mood.break_contexts > 0;
-        mood.break_contexts = mood.break_contexts.saturating_sub(1);
+        let mut faults = lock(&inner.faults);
+        let half = faults.break_contexts > 0;
+        faults.break_contexts = faults.break_contexts.saturating_sub(1);
         half
     };
     if half {
@@ -241,14 +241,14 @@ async fn logs(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Body) -
     if let Some(refusal) = inner.refusal(&headers) {
         return refusal;
     }
-    if lock(&inner.mood).deaf {
+    if lock(&inner.faults).refuse_logs {
         return refusal(StatusCode::SERVICE_UNAVAILABLE);
     }
     let stage: Stage = headers.get(STAGE_HEADER).unwrap().to_str().unwrap().parse().unwrap();
     {
-        let mut seen = lock(&inner.seen);
-        if seen.stages.last() != Some(&stage) {
-            seen.stages.push(stage);
+        let mut received = lock(&inner.received);
+        if received.stages.last() != Some(&stage) {
+            received.stages.push(stage);
         }
     }
     let mut decoder = Decoder::default();
@@ -262,30 +262,30 @@ async fn logs(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Body) -
         bytes += chunk.len();
         decoder.push(chunk);
         while let Some((header, payload)) = decoder.next_frame::<BlockHeader>().unwrap() {
-            take(&mut lock(&inner.seen), header, &payload);
+            accept(&mut lock(&inner.received), header, &payload);
             inner.changed.send_replace(());
         }
     }
     assert!(broken || decoder.is_empty(), "a segment ended in the middle of a block");
     assert!(bytes <= bakery_core::limits::SEGMENT_BYTES, "a segment of {bytes} bytes");
-    let mut seen = lock(&inner.seen);
-    seen.segments += 1;
-    seen.heartbeats += u64::from(bytes == 0);
-    let segments = seen.segments;
-    let mut mood = lock(&inner.mood);
-    if let Some(at) = mood.forget.iter().position(|(after, _)| *after <= segments) {
-        let (_, count) = mood.forget.remove(at);
-        let kept = seen.lines.len().saturating_sub(count);
-        seen.lines.truncate(kept);
+    let mut received = lock(&inner.received);
+    received.segments += 1;
+    received.heartbeats += u64::from(bytes == 0);
+    let segments = received.segments;
+    let mut faults = lock(&inner.faults);
+    if let Some(at) = faults.forget.iter().position(|(after, _)| *after <= segments) {
+        let (_, count) = faults.forget.remove(at);
+        let kept = received.lines.len().saturating_sub(count);
+        received.lines.truncate(kept);
     }
-    let next = seen.lines.len() as u64 + 1;
-    drop(seen);
+    let next = received.lines.len() as u64 + 1;
+    drop(received);
     inner.changed.send_replace(());
-    answer(&SegmentAck { next, cancel: mood.cancel })
+    answer(&SegmentAck { next, cancel: faults.cancel })
 }
 
-/// Lines that are there already are dropped; lines that would leave a hole are not taken.
-fn take(seen: &mut Seen, header: BlockHeader, payload: &[u8]) {
+/// Ignores lines that were received before, and lines that would leave a gap.
+fn accept(received: &mut Received, header: BlockHeader, payload: &[u8]) {
     assert_eq!(header.run, run_name());
     assert_eq!(header.len as usize, payload.len());
     let lines: Vec<_> = if header.is_gap() {
@@ -295,12 +295,12 @@ fn take(seen: &mut Seen, header: BlockHeader, payload: &[u8]) {
         payload[..payload.len() - 1].split(|byte| *byte == b'\n').collect()
     };
     assert_eq!(lines.len(), header.lines as usize);
-    let wanted = seen.lines.len() as u64 + 1;
+    let wanted = received.lines.len() as u64 + 1;
     if header.first > wanted {
         return;
     }
-    let known = usize::try_from(wanted - header.first).unwrap();
-    seen.lines.extend(lines.into_iter().skip(known).map(<[u8]>::to_vec));
+    let present = usize::try_from(wanted - header.first).unwrap();
+    received.lines.extend(lines.into_iter().skip(present).map(<[u8]>::to_vec));
 }
 
 async fn report(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -308,30 +308,30 @@ async fn report(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
         return refusal;
     }
     let report: TaskReport = serde_json::from_slice(&body).unwrap();
-    let mut seen = lock(&inner.seen);
-    let whole = report.lines == seen.lines.len() as u64;
+    let mut received = lock(&inner.received);
+    let complete = report.lines == received.lines.len() as u64;
     assert_eq!(
-        whole, !report.cut,
-        "a report before the whole log was there, or after it was given up for nothing"
+        complete, !report.cut,
+        "a report before the log was complete, or marked as cut with a complete log"
     );
-    seen.reports.push(report);
-    let accepted = seen.reports.len() == 1;
-    drop(seen);
+    received.reports.push(report);
+    let accepted = received.reports.len() == 1;
+    drop(received);
     inner.changed.send_replace(());
-    let mut mood = lock(&inner.mood);
-    if mood.lose_reports > 0 {
-        mood.lose_reports -= 1;
+    let mut faults = lock(&inner.faults);
+    if faults.lose_reports > 0 {
+        faults.lose_reports -= 1;
         return lost();
     }
     answer(&ReportAck { accepted })
 }
 
-/// A folder as the agent's image has it, with a fake executor: a shell script.
+/// Fills a folder like an agent image, with a fake executor, which is a shell script.
 pub(crate) fn image(root: &Path, executor: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(root).unwrap();
     let path = root.join("executor");
-    // What every executor can say; the rest is the test's.
+    // Every executor answers `version`; the test provides the rest.
     let text = format!(
         "#!/bin/sh\nif [ \"$1\" = version ]; then echo 'Kaniko version :  v1.27.5'; exit 0; fi\n{executor}\n"
     );
