@@ -17,7 +17,7 @@ const OUTAGE_LIMIT: Duration = Duration::from_mins(10);
 
 /// Exchanges the launch token for the order. A lost answer is not a problem: every attempt uses the same session, for
 /// which the server returns the same order again.
-pub async fn bind(runs: &Runs) -> Result<TaskOrder, LinkError> {
+pub async fn bind(runs: &RunApi) -> Result<TaskOrder, LinkError> {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(3))

@@ -51,7 +51,7 @@ pub fn termination(cause: &TerminationCause, stage: Stage) -> Failure {
 }
 
 /// Sends the report, at least once, until the server answers, rejects it permanently, or `deadline` is reached.
-pub async fn deliver(runs: &Runs, report: &TaskReport, deadline: Instant) -> Result<ReportAck, LinkError> {
+pub async fn deliver(runs: &RunApi, report: &TaskReport, deadline: Instant) -> Result<ReportAck, LinkError> {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))

@@ -80,7 +80,7 @@ pub struct Shipper {
 
 impl Shipper {
     /// Starts to send the lines of `spool`, including those that are written later.
-    pub fn start(runs: Runs, run: RunName, spool: Arc<Spool>) -> Self {
+    pub fn start(runs: RunApi, run: RunName, spool: Arc<Spool>) -> Self {
         let stage = watch::Sender::new(Stage::Prepare);
         let (signal_sender, signal) = watch::channel(ServerSignal::Continue);
         let (acknowledge, acknowledged) = watch::channel(0);

@@ -72,7 +72,7 @@ pub enum AgentError {
 pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentError> {
     let launch = Launch::read(vars)?;
     let session = start::new_session()?;
-    let runs = Runs::new(&launch.url, launch.run, launch.token.clone(), session.clone())
+    let runs = RunApi::new(&launch.url, launch.run, launch.token.clone(), session.clone())
         .map_err(AgentError::NoOrder)?;
     let (tree, termination) = (Arc::new(Tree::new(layout.scope)), Termination::default());
     let mut background = BackgroundTasks::default();
@@ -188,7 +188,7 @@ fn secrets(order: &TaskOrder, launch: &Launch, session: &Secret) -> Secrets {
 
 /// Reports a failure that happened before the log was opened.
 async fn report_startup_failure(
-    runs: &Runs,
+    runs: &RunApi,
     order: &TaskOrder,
     failure: Failure,
 ) -> Result<TaskReport, AgentError> {

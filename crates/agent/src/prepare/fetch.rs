@@ -64,7 +64,7 @@ type Chunks = BoxStream<'static, Result<Bytes, String>>;
 
 /// Fetches the context to the folder `dest`, verifies its id against the order, and removes the files that the ignore
 /// rules of the task's own build context exclude.
-pub async fn context(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Fetched, Failure> {
+pub async fn context(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Fetched, Failure> {
     let unpacked = with_retries(RETRY, || attempt(order, runs, dest)).await?;
     if unpacked.id != order.context.id {
         let text =
@@ -116,7 +116,7 @@ where
     }
 }
 
-async fn attempt(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Unpacked, FetchError> {
+async fn attempt(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Unpacked, FetchError> {
     let mut chunks = open(&order.source, runs).await?;
     let (send, receive) = mpsc::channel(QUEUED_CHUNKS);
     let folder = dest.to_path_buf();
@@ -146,7 +146,7 @@ async fn attempt(order: &TaskOrder, runs: &Runs, dest: &Path) -> Result<Unpacked
     unpacked.map_err(FetchError::Permanent)?.map_err(|error| FetchError::Permanent(unpack_failure(&error)))
 }
 
-async fn open(source: &ContextSource, runs: &Runs) -> Result<Chunks, FetchError> {
+async fn open(source: &ContextSource, runs: &RunApi) -> Result<Chunks, FetchError> {
     match source {
         ContextSource::Server => {
             let body = runs.context().await.map_err(|error| link_error(&error))?;
