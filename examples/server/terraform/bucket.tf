@@ -6,11 +6,11 @@ locals {
 }
 
 resource "aws_s3_bucket" "contexts" {
-  # checkov:skip=CKV_AWS_18: Access logs want a bucket of their own; add them where your rules ask for it.
-  # checkov:skip=CKV_AWS_21: A context is named by its content and is gone in a week: an older version of it cannot exist.
-  # checkov:skip=CKV_AWS_144: A client can upload it again: nothing here is worth a copy in another region.
-  # checkov:skip=CKV_AWS_145: Encrypted with S3's key. One of yours asks for kms:Decrypt in the task role, and for that and kms:GenerateDataKey in the client's.
-  # checkov:skip=CKV2_AWS_62: The server learns of an upload from the client: nobody waits for events.
+  # checkov:skip=CKV_AWS_18: Access logs need a bucket of their own; add them if your policies require it.
+  # checkov:skip=CKV_AWS_21: A context is named by its content and deleted after a week: there are no older versions of it.
+  # checkov:skip=CKV_AWS_144: A client can upload a context again: no copy in another region is needed.
+  # checkov:skip=CKV_AWS_145: Encrypted with S3's key. Your own key needs kms:Decrypt in the task role, and kms:Decrypt and kms:GenerateDataKey in the client's.
+  # checkov:skip=CKV2_AWS_62: Clients report their uploads to the server: no events are needed.
   bucket        = local.bucket
   force_destroy = var.bucket_force_destroy
 }
@@ -58,7 +58,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "contexts" {
     }
   }
 
-  # What a cancelled client has left behind: parts are invisible, and cost until they are aborted.
+  # Uploads of cancelled clients: their parts are invisible, and cost money until they are aborted.
   rule {
     id     = "uploads-abort"
     status = "Enabled"
@@ -71,7 +71,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "contexts" {
   }
 }
 
-# Whoever holds the rights still has to come by TLS.
+# Access needs TLS, whatever the permissions.
 resource "aws_s3_bucket_policy" "contexts" {
   bucket = aws_s3_bucket.contexts.id
 

@@ -5,7 +5,7 @@ locals {
 }
 
 resource "aws_ecs_cluster" "this" {
-  # checkov:skip=CKV_AWS_65: Container Insights costs for each task; container_insights switches it on.
+  # checkov:skip=CKV_AWS_65: Container Insights costs for each task; container_insights enables it.
   name = local.cluster
 
   setting {
@@ -14,7 +14,7 @@ resource "aws_ecs_cluster" "this" {
   }
 }
 
-# Both are always there: ECS_CAPACITY chooses for each launch.
+# Both are always configured: ECS_CAPACITY chooses for each launch.
 resource "aws_ecs_cluster_capacity_providers" "this" {
   cluster_name       = aws_ecs_cluster.this.name
   capacity_providers = ["FARGATE", "FARGATE_SPOT"]

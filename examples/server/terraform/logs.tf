@@ -1,12 +1,12 @@
 locals {
-  # The name stands in the server's policy also where the group is not made.
+  # The server's policy contains the name even if the group is not created.
   agent_log_group = "/${var.name}/agents"
 }
 
-# The agents' own containers. A build's log goes to the server; this one helps where an agent never reaches it.
+# The agents' own containers. A build's log goes to the server; this one helps if an agent cannot reach the server.
 resource "aws_cloudwatch_log_group" "agents" {
-  # checkov:skip=CKV_AWS_158: CloudWatch encrypts with a key of its own; a key of yours needs a policy for the logs service.
-  # checkov:skip=CKV_AWS_338: It belongs to builds, which the server keeps for 14 days; log_retention_days changes it.
+  # checkov:skip=CKV_AWS_158: CloudWatch encrypts with its own key; your own key needs a policy for the logs service.
+  # checkov:skip=CKV_AWS_338: It is about builds, whose logs the server keeps for 14 days; log_retention_days changes it.
   count = var.agent_logs ? 1 : 0
 
   name              = local.agent_log_group
@@ -14,8 +14,8 @@ resource "aws_cloudwatch_log_group" "agents" {
 }
 
 resource "aws_cloudwatch_log_group" "server" {
-  # checkov:skip=CKV_AWS_158: CloudWatch encrypts with a key of its own; a key of yours needs a policy for the logs service.
-  # checkov:skip=CKV_AWS_338: It is for finding faults, not for audits; log_retention_days changes it.
+  # checkov:skip=CKV_AWS_158: CloudWatch encrypts with its own key; your own key needs a policy for the logs service.
+  # checkov:skip=CKV_AWS_338: It is for troubleshooting, not for audits; log_retention_days changes it.
   count = var.run_server ? 1 : 0
 
   name              = "/${var.name}/server"

@@ -21,7 +21,7 @@ output "AWS_REGION" {
 }
 
 output "ECS_CLUSTER" {
-  description = "Server: the cluster. Its presence switches ECS on."
+  description = "Server: the cluster. Setting it enables ECS."
   value       = local.settings["ECS_CLUSTER"]
 }
 
@@ -61,12 +61,12 @@ output "ECS_PUBLIC_IP" {
 }
 
 output "CLEANUP_ECS_TASK_DEFINITIONS" {
-  description = "Server: whether old task definitions go at start."
+  description = "Server: whether old task definitions are deregistered at start."
   value       = local.settings["CLEANUP_ECS_TASK_DEFINITIONS"]
 }
 
 output "AGENT_TASK_FAMILY" {
-  description = "Server: prefix of task definition families. The policies name it."
+  description = "Server: prefix of task definition families, which the policies contain."
   value       = local.settings["AGENT_TASK_FAMILY"]
 }
 
@@ -81,7 +81,7 @@ output "AGENT_IMAGE_SECRET_ARN" {
 }
 
 output "AGENT_IMAGE_SECRET_NAME" {
-  description = "Server: the name under which it may make the pull secret itself; only with pull_secret = by-server."
+  description = "Server: the name under which it may create the pull secret itself; only with pull_secret = by-server."
   value       = lookup(local.settings, "AGENT_IMAGE_SECRET_NAME", null)
 }
 
@@ -93,17 +93,17 @@ output "dotenv" {
 }
 
 output "client_policy_arn" {
-  description = "Attach it to the role under which bakery-client runs in CI."
+  description = "Attach it to the role of the CI jobs that run bakery-client."
   value       = aws_iam_policy.client.arn
 }
 
 output "server_policy_arn" {
-  description = "What the server may do, for a role of your own where it runs elsewhere."
+  description = "The server's permissions, for your own role if it runs elsewhere."
   value       = aws_iam_policy.server.arn
 }
 
 output "server_extras_policy_arn" {
-  description = "The extras; none with server_extras = false."
+  description = "The server's extra permissions; none with server_extras = false."
   value       = one(aws_iam_policy.server_extras[*].arn)
 }
 
@@ -113,11 +113,11 @@ output "server_security_group_id" {
 }
 
 output "server_log_group" {
-  description = "Where the server's own log lies: aws logs tail NAME --follow"
+  description = "Log group of the server's own log: aws logs tail NAME --follow"
   value       = one(aws_cloudwatch_log_group.server[*].name)
 }
 
 output "bakery_token_secret_arn" {
-  description = "Where BAKERY_TOKEN lies. Read it with: aws secretsmanager get-secret-value --secret-id ARN --query SecretString --output text"
+  description = "Secret of BAKERY_TOKEN. Read it with: aws secretsmanager get-secret-value --secret-id ARN --query SecretString --output text"
   value       = local.token_arn
 }

@@ -1,7 +1,7 @@
-# What each role may do lies in policies/*.json, and only there: the tests read the same files, and docs/aws.md is held
-# against them. The placeholders in them are filled here.
+# The permissions of each role are in policies/*.json only: the tests read the same files, and compare docs/aws.md with
+# them. Their placeholders are filled in here.
 locals {
-  # With an ARN the name is what stands between `secret:` and the six characters that Secrets Manager adds.
+  # In an ARN the name is between `secret:` and the six characters that Secrets Manager adds.
   secret_name = (
     var.agent_image_secret_arn == null
     ? coalesce(var.agent_image_secret_name, "${var.name}-agent-image")
@@ -20,7 +20,7 @@ locals {
     task_role_arn      = aws_iam_role.agent_task.arn
   }
 
-  # ECS may take these roles for tasks of this account and region, and nobody else.
+  # Only ECS can assume these roles, for tasks of this account and region.
   ecs_tasks_trust = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -38,7 +38,7 @@ locals {
   execution_policy = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 }
 
-# --- Agents: execution role (ECS itself, before and beside the container) ---
+# --- Agents: execution role (ECS itself, outside the container) ---
 
 resource "aws_iam_role" "agent_execution" {
   name               = "${var.name}-agent-execution"
@@ -77,16 +77,16 @@ resource "aws_iam_role_policy" "agent_task" {
 
 resource "aws_iam_policy" "server" {
   name        = "${var.name}-server"
-  description = "bakery-server: what a build needs"
+  description = "bakery-server: permissions that builds need"
   policy      = templatefile("${path.module}/policies/server.json", local.placeholders)
 }
 
 resource "aws_iam_policy" "server_extras" {
-  # `*` with ListTasks, bound to the cluster by a condition: its resource is of container instances, and Fargate has none.
+  # `*` for ListTasks, restricted to the cluster by a condition: its resources are container instances, which Fargate lacks.
   count = var.server_extras ? 1 : 0
 
   name        = "${var.name}-server-extras"
-  description = "bakery-server: stop, tag, sweep, URLs of contexts"
+  description = "bakery-server: stop and tag tasks, find leftover ones, sign URLs of contexts"
   policy      = templatefile("${path.module}/policies/server-extras.json", local.placeholders)
 }
 
@@ -96,7 +96,7 @@ resource "aws_iam_policy" "client" {
   policy      = templatefile("${path.module}/policies/client.json", local.placeholders)
 }
 
-# --- Server: its own two roles, where it runs here ---
+# --- Server: its own two roles, if it runs here ---
 
 resource "aws_iam_role" "server" {
   count = var.run_server ? 1 : 0
@@ -124,7 +124,7 @@ resource "aws_iam_role" "server_execution" {
   count = var.run_server ? 1 : 0
 
   name               = "${var.name}-server-execution"
-  description        = "ECS pulls the server image, writes its log and hands it BAKERY_TOKEN"
+  description        = "ECS pulls the server image, writes its log and passes BAKERY_TOKEN"
   assume_role_policy = local.ecs_tasks_trust
 }
 

@@ -1,17 +1,17 @@
-# Neither value lands in a plan or in the state: what Terraform is given is ephemeral, and `secret_string_wo` is write-only.
-# Hence Terraform cannot see that a value has changed: a higher version number writes it again.
+# Neither value is stored in a plan or in the state: Terraform's input is ephemeral, and `secret_string_wo` is write-only.
+# So Terraform cannot detect that a value has changed: a higher version number writes it again.
 
 # --- Login for pulling the agent image ---
 
 resource "aws_secretsmanager_secret" "agent_image" {
-  # checkov:skip=CKV_AWS_149: Encrypted with AWS's key. One of yours asks for kms:Decrypt in the execution role.
-  # checkov:skip=CKV2_AWS_57: It is a registry's password: AWS cannot rotate it. agent_image_login_version does.
+  # checkov:skip=CKV_AWS_149: Encrypted with AWS's key. Your own key needs kms:Decrypt in the execution role.
+  # checkov:skip=CKV2_AWS_57: It is a registry's password: AWS cannot rotate it. Use agent_image_login_version.
   count = var.pull_secret == "create" ? 1 : 0
 
   name        = local.secret_name
   description = "Login for the image of Bakery's agents"
 
-  # Gone at once on destroy: the registry still knows it, and the name is free for the next apply.
+  # Deleted immediately on destroy: the registry still has the login, and the name is free for the next apply.
   recovery_window_in_days = 0
 }
 
@@ -34,7 +34,7 @@ locals {
   token_arn    = local.make_token ? aws_secretsmanager_secret.token[0].arn : var.bakery_token_secret_arn
 }
 
-# A new one at every run, thrown away unless the version below asks for it.
+# A new one at every run, discarded unless the version below has changed.
 ephemeral "aws_secretsmanager_random_password" "token" {
   count = local.make_token ? 1 : 0
 
@@ -43,12 +43,12 @@ ephemeral "aws_secretsmanager_random_password" "token" {
 }
 
 resource "aws_secretsmanager_secret" "token" {
-  # checkov:skip=CKV_AWS_149: Encrypted with AWS's key. One of yours asks for kms:Decrypt in the server's execution role.
-  # checkov:skip=CKV2_AWS_57: Clients hold it as well: it changes when you change it, by bakery_token_version.
+  # checkov:skip=CKV_AWS_149: Encrypted with AWS's key. Your own key needs kms:Decrypt in the server's execution role.
+  # checkov:skip=CKV2_AWS_57: Clients have it too: rotate it yourself, with bakery_token_version.
   count = local.make_token ? 1 : 0
 
   name                    = "${var.name}-token"
-  description             = "BAKERY_TOKEN: what clients show to the server"
+  description             = "BAKERY_TOKEN, the token of clients"
   recovery_window_in_days = 0
 }
 

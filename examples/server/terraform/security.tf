@@ -2,12 +2,12 @@ locals {
   server_port = 3000
 }
 
-# --- Agents: nothing comes in, everything may go out (S3, the server, registries wherever they are) ---
+# --- Agents: no inbound traffic, all outbound traffic (S3, the server, registries wherever they are) ---
 
 resource "aws_security_group" "agents" {
   # checkov:skip=CKV2_AWS_5: The server attaches it to each task that it launches: ECS_SECURITY_GROUPS.
   name        = "${var.name}-agents"
-  description = "Bakery agents: no way in"
+  description = "Bakery agents: no inbound traffic"
   vpc_id      = var.vpc_id
 
   lifecycle {
@@ -16,7 +16,7 @@ resource "aws_security_group" "agents" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "agents" {
-  # A Dockerfile downloads from where it likes, on any port.
+  # A Dockerfile can download from anywhere, on any port.
   security_group_id = aws_security_group.agents.id
   description       = "S3, the server, registries, and what a Dockerfile fetches"
   ip_protocol       = "-1"
@@ -29,7 +29,7 @@ resource "aws_security_group" "server" {
   count = var.run_server ? 1 : 0
 
   name        = "${var.name}-server"
-  description = "Bakery server: in on its port only"
+  description = "Bakery server: inbound on its port only"
   vpc_id      = var.vpc_id
 
   lifecycle {
@@ -49,7 +49,7 @@ resource "aws_vpc_security_group_ingress_rule" "server_cidr" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "server_group" {
-  # By index: the ids may be known only after apply.
+  # By index, because the ids may be unknown until apply.
   count = var.run_server ? length(var.server_ingress_security_group_ids) : 0
 
   security_group_id            = aws_security_group.server[0].id
@@ -60,12 +60,12 @@ resource "aws_vpc_security_group_ingress_rule" "server_group" {
   referenced_security_group_id = var.server_ingress_security_group_ids[count.index]
 }
 
-# Only where agents are to find the server inside the VPC; behind a load balancer they come by it, as everybody does.
+# Only if agents reach the server inside the VPC; otherwise they use the load balancer, like clients.
 resource "aws_vpc_security_group_ingress_rule" "server_agents" {
   count = var.run_server && var.server_registry_arn != null ? 1 : 0
 
   security_group_id            = aws_security_group.server[0].id
-  description                  = "Agents, by the name in Cloud Map"
+  description                  = "Agents, with the name in Cloud Map"
   ip_protocol                  = "tcp"
   from_port                    = local.server_port
   to_port                      = local.server_port

@@ -8,8 +8,8 @@ locals {
     : var.agent_image_secret_arn
   )
 
-  # What a server needs to know of all this, wherever it runs: outputs.tf hands out the same. What is not there is left out by
-  # what was asked for, not by its value, which a first plan does not know.
+  # The server's settings, wherever it runs: outputs.tf exports the same. A setting without a value is omitted because of the
+  # input variables, not because of its value, which is unknown in a first plan.
   settings = merge(
     {
       S3_BUCKET                    = aws_s3_bucket.contexts.bucket
@@ -34,14 +34,14 @@ locals {
 
   server_environment = merge(
     local.settings,
-    # TLS ends at the load balancer, and from there to the task it is plain HTTP inside the VPC. That is meant: this takes
-    # away the server's warning at start, and changes nothing else.
+    # TLS is terminated at the load balancer, and traffic from there to the task is plain HTTP inside the VPC. This suppresses
+    # the server's warning at start, and has no other effect.
     var.server_target_group_arn == null ? {} : { BAKERY_INSECURE = "true" },
     var.server_environment,
     {
       BAKERY_LISTEN   = "0.0.0.0:${local.server_port}"
       BAKERY_DATA_DIR = local.data_dir
-      # The root filesystem is read-only, and the image has no /tmp: SQLite puts what a large statement spills here.
+      # The root file system is read-only, and the image has no /tmp: SQLite stores temporary files of large statements here.
       SQLITE_TMPDIR = local.data_dir
     },
   )
@@ -49,11 +49,11 @@ locals {
 
 # --- Data folder: ledger, logs, the key that seals secrets ---
 
-# Fargate offers a service two kinds of disk: one that goes with the task (its own, or an EBS volume), and EFS. Only EFS is
-# there again for the next task. One task mounts it, and a lock in the data folder turns a second one away.
+# Fargate has two kinds of disk for a service: one that is deleted with the task (its own, or an EBS volume), and EFS. Only
+# EFS is kept for the next task. One task mounts it, and a lock in the data folder makes a second server exit.
 resource "aws_efs_file_system" "data" {
-  # checkov:skip=CKV_AWS_184: Encrypted with AWS's key; a key of yours needs a policy for EFS.
-  # No backup: losing it loses logs and running builds, and no image. Back it up if the logs are dear to you.
+  # checkov:skip=CKV_AWS_184: Encrypted with AWS's key; your own key needs a policy for EFS.
+  # No backup: losing it loses logs and running builds, but no image. Back it up if you need the logs.
   count = var.run_server ? 1 : 0
 
   encrypted        = true
@@ -63,7 +63,8 @@ resource "aws_efs_file_system" "data" {
   tags = { Name = "${var.name}-data" }
 }
 
-# With this policy a mount needs the server's role, TLS and the mount target; without one everybody in reach could mount.
+# With this policy a mount needs the server's role, TLS and the mount target; without it everyone with network access could
+# mount it.
 resource "aws_efs_file_system_policy" "data" {
   count = var.run_server ? 1 : 0
 
@@ -95,7 +96,7 @@ resource "aws_efs_file_system_policy" "data" {
   })
 }
 
-# The server is user 65532 in its image, and nothing else on the file system is its business.
+# The server is user 65532 in its image, and has access to this folder of the file system only.
 resource "aws_efs_access_point" "data" {
   count = var.run_server ? 1 : 0
 
@@ -130,7 +131,7 @@ resource "aws_efs_mount_target" "data" {
 resource "aws_ecs_task_definition" "server" {
   count = var.run_server ? 1 : 0
 
-  # Not below the agents' prefix: the clean-up of task definitions must never meet it.
+  # Not below the agents' prefix: the clean-up of task definitions must not include it.
   family                   = "${var.name}-server"
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
@@ -173,8 +174,8 @@ resource "aws_ecs_task_definition" "server" {
     environment = [for name, value in local.server_environment : { name = name, value = value }]
     secrets     = [{ name = "BAKERY_TOKEN", valueFrom = local.token_arn }]
 
-    # Whether it answers, not whether it is ready: no restart mends a platform that is silent. A start takes up every open build
-    # before the doors open; ECS allows it no more than these 300 s.
+    # Liveness, not readiness: a restart does not help if a platform is unavailable. A starting server loads every open build
+    # before it listens; ECS allows at most these 300 s.
     healthCheck = {
       command     = ["CMD", "/usr/local/bin/bakery-server", "health", "--live"]
       interval    = 30
@@ -183,7 +184,7 @@ resource "aws_ecs_task_definition" "server" {
       startPeriod = 300
     }
 
-    # A stop commits what is in flight and syncs the logs: a few seconds, bounded by 15 s for each of its steps.
+    # A stop commits pending changes and syncs the logs: a few seconds, at most 15 s for each of its steps.
     stopTimeout = 60
 
     logConfiguration = {
@@ -199,13 +200,13 @@ resource "aws_ecs_task_definition" "server" {
   lifecycle {
     precondition {
       condition     = !startswith("${var.name}-server", local.family)
-      error_message = "agent_task_family must not be a prefix of the server's own family: the server would clean itself up."
+      error_message = "agent_task_family must not be a prefix of the server's own family: the clean-up would deregister the server's own task definitions."
     }
   }
 }
 
 resource "aws_ecs_service" "server" {
-  # checkov:skip=CKV_AWS_333: A public IP is the way out of subnets without NAT (server_public_ip); the security group lets nobody in by it.
+  # checkov:skip=CKV_AWS_333: In subnets without NAT outbound access needs a public IP (server_public_ip); the security group allows no inbound access to it.
   count = var.run_server ? 1 : 0
 
   name            = "${var.name}-server"
@@ -214,14 +215,14 @@ resource "aws_ecs_service" "server" {
   launch_type     = "FARGATE"
   propagate_tags  = "SERVICE"
 
-  # The ledger has one owner: the old task ends before the new one starts, in a roll-out and otherwise. Builds go on
-  # while there is none.
+  # Only one server can use the data folder: the old task stops before the new one starts. Builds continue while there is
+  # none.
   desired_count                      = 1
   deployment_minimum_healthy_percent = 0
   deployment_maximum_percent         = 100
   availability_zone_rebalancing      = "DISABLED"
 
-  # A start takes up every open build before the doors open.
+  # A starting server loads every open build before it listens.
   health_check_grace_period_seconds = var.server_target_group_arn == null ? null : 300
 
   network_configuration {
@@ -251,11 +252,11 @@ resource "aws_ecs_service" "server" {
   lifecycle {
     precondition {
       condition     = length(var.server_ingress_security_group_ids) + length(var.server_ingress_cidrs) > 0 || var.server_registry_arn != null
-      error_message = "Nobody could reach the server: name the load balancer's group in server_ingress_security_group_ids, or blocks in server_ingress_cidrs."
+      error_message = "The server could not be reached: set the load balancer's group in server_ingress_security_group_ids, or blocks in server_ingress_cidrs."
     }
   }
 
-  # What a first task needs before it starts.
+  # The first task needs these before it starts.
   depends_on = [
     aws_efs_mount_target.data,
     aws_efs_file_system_policy.data,

@@ -1,4 +1,4 @@
-# 1.11 brings write-only arguments: with them no password and no token lands in the state (secret.tf).
+# 1.11 has write-only arguments: with them no password and no token is stored in the state (secret.tf).
 terraform {
   required_version = ">= 1.11"
 
