@@ -76,7 +76,7 @@ async fn both_streams_are_one_log_in_the_order_of_writing() {
     let fixture = Fixture::new();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&lines);
-    let job = world
+    let job = fixture
         .job("echo out; echo err >&2; printf 'a\\r\\n50%%\\r'; echo \"$ONLY $HOME\"; printf end; exit 7");
     let outcome = fixture.processes.run(job, move |line| seen.lock().unwrap().push(line.to_owned())).await;
     assert_eq!(outcome.unwrap(), Outcome::Exited(Exit::Code(7)));
