@@ -1,7 +1,7 @@
-//! A build on a cluster beside a Job of the same image and resources that runs the bare executor on the same context.
+//! A build on a cluster, compared with a Job of the same image and resources that runs only the executor on the same context.
 //!
-//! Measured from the moment at which it is asked for (the client's start; the Job's POST) to the moment at which Kaniko's
-//! last line was written, as its log says. The registry is emptied before each run.
+//! Measured from the request (the client's start; the Job's POST) until Kaniko's
+//! last line was written, by the times in its log. The registry is emptied before each run.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use bakery_testkit::project::Project;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// Real work of about a second besides Kaniko's own: a layer of fresh bytes, hashed and compressed.
+/// About a second of work besides Kaniko's own: a layer of random bytes, hashed and compressed.
 const STEPS: &str = "COPY . /src\nRUN dd if=/dev/urandom of=/blob bs=1M count=12 2>/dev/null && sha256sum /blob\n\
                      RUN i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done; echo $i";
 
@@ -21,7 +21,7 @@ const STEPS: &str = "COPY . /src\nRUN dd if=/dev/urandom of=/blob bs=1M count=12
 async fn main() -> Result<()> {
     let env = K8sEnv::start("bench", &[]).await?;
     let (namespace, cluster) = (&env.namespace, &env.namespace.cluster);
-    // The peer's context is a folder of this machine: `baseline` admits none.
+    // The peer's context is a folder of this machine, which `baseline` does not admit.
     let label = "pod-security.kubernetes.io/enforce=privileged";
     cluster.kubectl(&["label", "--overwrite", "namespace", &namespace.name, label]).await?;
     let proxy = cluster.proxy().await?;
@@ -83,7 +83,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// The bare executor in a pod like ours.
+/// The executor alone, in a pod like ours.
 fn peer(context: &str, agent: &str, destination: &str, insecure: &[String; 2]) -> Value {
     let resources = json!({ "cpu": "1", "memory": "2Gi" });
     json!({

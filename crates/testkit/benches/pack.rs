@@ -1,6 +1,6 @@
-//! Packing 500 MB of real source at level 6, warm page cache, beside `tar c | gzip -6`.
+//! Packs 500 MB of real source at level 6, with a warm page cache, compared with `tar c | gzip -6`.
 //!
-//! The corpus is what cargo has unpacked of our own dependencies, in the order of their names.
+//! The corpus is the sources of our dependencies that cargo has unpacked, in the order of their names.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

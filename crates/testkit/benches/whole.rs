@@ -1,7 +1,7 @@
-//! The whole of Bakery beside a bare `docker run` of the same executor on the same context.
+//! A whole build with Bakery, compared with a plain `docker run` of the same executor on the same context.
 //!
 //! Both build and push the same Dockerfile, about 2 s of work, within the same cpu and memory; the registry is emptied before
-//! each run, so nothing that one side pushed helps the other.
+//! each run, so that one side's pushes do not help the other.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use bakery_testkit::project::{Project, single};
 use bakery_testkit::registry::Registry;
 use bakery_testkit::server::Server;
 
-/// Real work of about a second besides Kaniko's own: a layer of fresh bytes, hashed and compressed.
+/// About a second of work besides Kaniko's own: a layer of random bytes, hashed and compressed.
 const STEPS: &str = "COPY . /src\nRUN dd if=/dev/urandom of=/blob bs=1M count=12 2>/dev/null && sha256sum /blob\n\
                      RUN i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done; echo $i";
 

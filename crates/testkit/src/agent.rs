@@ -1,4 +1,4 @@
-//! An agent without Kaniko: the real log, spool and shipper, with lines that the test makes up.
+//! An agent without Kaniko: the real log, spool and shipper, with lines from the test.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use bakery_core::wire::run::{Stage, TaskReport, TaskResult};
 use bakery_link::RunApi;
 use tempfile::TempDir;
 
-/// How long the last lines may take.
+/// How long the last lines may take to be delivered.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// An agent that has bound its run.
@@ -31,7 +31,7 @@ pub struct TestAgent {
 }
 
 impl TestAgent {
-    /// Trades the launch token for the order.
+    /// Exchanges the launch token for the order.
     pub async fn bind(url: &str, run: RunName, token: &str) -> Result<Self> {
         let session = Secret::new(format!("{:064x}", u64::from(run.task.index) + 1));
         let runs = RunApi::new(url, run, Secret::new(token), session)?;
@@ -41,22 +41,22 @@ impl TestAgent {
         Ok(Self { runs, run, spool, folder })
     }
 
-    /// What Kaniko would write to.
+    /// The writer that Kaniko would write to.
     pub fn writer(&self) -> Writer {
         Log::new(Arc::clone(&self.spool), Arc::new(Masker::default())).writer(Source::Kaniko, Level::Info)
     }
 
-    /// Bytes that have been written.
+    /// The number of bytes that were written.
     pub fn written(&self) -> Result<u64> {
         Ok(std::fs::metadata(self.folder.path().join("spool"))?.len())
     }
 
-    /// Begins to deliver what is written, and what will be.
+    /// Starts to deliver all lines, written and to come.
     pub fn ship(&self) -> Shipper {
         Shipper::start(self.runs.clone(), self.run, Arc::clone(&self.spool))
     }
 
-    /// Lives as an agent does: writes a line every so often until it is over, and ends well.
+    /// Runs as an agent: writes a line at each `pause` until `over` completes, then reports success.
     pub async fn live(self, pause: Duration, over: impl Future<Output = ()>) -> Result<()> {
         let shipper = self.ship();
         let mut writer = self.writer();
@@ -69,7 +69,7 @@ impl TestAgent {
         self.end(shipper).await
     }
 
-    /// Delivers the rest, and reports that it is baked.
+    /// Delivers the remaining lines and reports success.
     pub async fn end(self, shipper: Shipper) -> Result<()> {
         shipper.finish(PATIENCE).await?;
         let report = TaskReport {

@@ -1,13 +1,13 @@
-//! Ratios, not times: two ways of doing the same work, in turn, in one run.
+//! Compares two ways of doing the same work, in turn, in one run: ratios say more than times.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-/// How many pairs a benchmark runs, unless `BAKERY_BENCH_PAIRS` says otherwise.
+/// The number of pairs that a benchmark runs, unless `BAKERY_BENCH_PAIRS` is set.
 pub const PAIRS: usize = 20;
 
-/// What a benchmark found: one figure of each side a pair.
+/// The results of a benchmark: one figure of each side for each pair.
 #[derive(Debug, Default)]
 pub struct Pairs {
     ours: Vec<f64>,
@@ -15,7 +15,7 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Adds one pair of seconds (or of any other unit, the same on both sides).
+    /// Adds one pair of seconds (or of another unit, the same on both sides).
     pub fn push(&mut self, ours: f64, peer: f64) {
         self.ours.push(ours);
         self.peers.push(peer);
@@ -26,7 +26,7 @@ impl Pairs {
         self.ours.iter().zip(&self.peers).map(|(ours, peer)| ours / peer).collect()
     }
 
-    /// Prints both sides and the ratio with median, minimum and maximum, and the bar that was set.
+    /// Prints both sides and the ratio with median, minimum and maximum, and the target.
     pub fn print(&self, what: &str, peer: &str, unit: &str, bar: &str) {
         println!("{what}: {} pairs, interleaved", self.ours.len());
         for (name, figures) in [("bakery", &self.ours), (peer, &self.peers)] {
@@ -54,7 +54,7 @@ pub fn spread(figures: &[f64]) -> (f64, f64, f64) {
     (median, *min, *max)
 }
 
-/// How many pairs to run.
+/// The number of pairs to run.
 #[expect(clippy::disallowed_methods, reason = "a knob of the benchmark, not of the product")]
 pub fn pairs() -> usize {
     std::env::var("BAKERY_BENCH_PAIRS").ok().and_then(|text| text.parse().ok()).unwrap_or(PAIRS)
@@ -67,7 +67,7 @@ where
     B: AsyncFnMut() -> Result<Duration>,
 {
     let mut found = Pairs::default();
-    // One of each first, uncounted: caches are warm for both.
+    // One of each first, not counted, so that caches are warm for both.
     ours().await?;
     peer().await?;
     for pair in 0..pairs {

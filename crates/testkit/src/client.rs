@@ -1,4 +1,4 @@
-//! `bakery-client` as a CI job runs it.
+//! `bakery-client`, run as in a CI job.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -26,7 +26,7 @@ pub struct Ended {
     pub code: Option<i32>,
     /// Standard output: the log.
     pub out: String,
-    /// Standard error: the talk.
+    /// Standard error: the messages.
     pub err: String,
 }
 
@@ -37,7 +37,7 @@ pub struct JsonLine {
     pub ts: String,
     /// Text.
     pub message: String,
-    /// Loudness.
+    /// The level.
     pub level: String,
     /// The build.
     #[serde(default)]
@@ -45,16 +45,16 @@ pub struct JsonLine {
     /// The task.
     #[serde(default)]
     pub task: Option<serde_json::Value>,
-    /// Who wrote it.
+    /// The source.
     #[serde(default)]
     pub source: Option<String>,
-    /// Its number.
+    /// The sequence number.
     #[serde(default)]
     pub seq: Option<u64>,
 }
 
 impl Client {
-    /// A client in `folder` that speaks to `url`.
+    /// A client in `folder` for the server at `url`.
     pub fn new(parts: &Parts, folder: &Path, url: &str) -> Self {
         let vars = [("CONTROLLER_URL", url), ("LOG_FORMAT", "json"), ("PATH", "/usr/bin:/bin")];
         Self {
@@ -84,7 +84,7 @@ impl Client {
     }
 }
 
-/// A running client's log, as far as the test has read it.
+/// The log of a running client.
 #[derive(Debug)]
 pub struct Log(BufReader<ChildStdout>);
 
@@ -94,17 +94,17 @@ impl Log {
         Ok(Self(BufReader::new(child.stdout.take().context("stdout is taken")?)))
     }
 
-    /// Reads on until a line's text is `text`.
+    /// Reads until a line's text is `text`.
     pub async fn until(&mut self, text: &str) -> Result<JsonLine> {
         self.find(text, |message| message.trim() == text).await
     }
 
-    /// Reads on until a line's text holds `words`, for at most so long.
+    /// Reads until a line's text contains `words`, for at most `limit`.
     pub async fn until_contains(&mut self, words: &str, limit: Duration) -> Result<JsonLine> {
         let found = self.find(words, |message| message.contains(words));
         tokio::time::timeout(limit, found)
             .await
-            .with_context(|| format!("{words:?} did not come within {limit:?}"))?
+            .with_context(|| format!("no line contained {words:?} within {limit:?}"))?
     }
 
     async fn find(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> Result<JsonLine> {
@@ -119,7 +119,7 @@ impl Log {
     }
 }
 
-/// Waits for a client's end, and reads what it has left.
+/// Waits for a client's end; returns the output that was not read yet.
 pub async fn finish(client: Child) -> Result<Ended> {
     let output = client.wait_with_output().await?;
     Ok(Ended {
@@ -130,7 +130,7 @@ pub async fn finish(client: Child) -> Result<Ended> {
 }
 
 impl Ended {
-    /// The log, line by line; lines that are no JSON fail the test.
+    /// The log, line by line; a line that is not JSON is an error.
     pub fn lines(&self) -> Result<Vec<JsonLine>> {
         let parse =
             |line: &str| serde_json::from_str(line).with_context(|| format!("not a JSON line: {line}"));

@@ -1,4 +1,4 @@
-//! A Kubernetes cluster as its own command line sees it, and namespaces in it that never outlive their tests.
+//! A Kubernetes cluster through kubectl, and namespaces in it that are deleted with their tests.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use crate::repository;
 use crate::vars;
 
-/// The files of the example deployment that a namespace is made with.
+/// The files of the example deployment that a namespace gets.
 const FILES: [&str; 4] = ["namespace.yaml", "sa.yaml", "role.yaml", "rolebinding.yaml"];
 
 /// The cluster under test, with every right in it.
@@ -44,7 +44,7 @@ impl Cluster {
         }
     }
 
-    /// Runs `kubectl ARGS` and gives its output.
+    /// Runs `kubectl ARGS`; returns its output.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(args).stdin(Stdio::null());
@@ -53,14 +53,14 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// A command of kubectl's that goes on, such as a port-forward.
+    /// A long-running command of kubectl, such as a port-forward.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(&self.kubeconfig).args(args);
         command
     }
 
-    /// Runs the cluster's own script, for what kubectl cannot do; `None` where the cluster is somebody else's.
+    /// Runs the script that started the cluster, for what kubectl cannot do; `None` for an existing cluster.
     pub async fn script(&self, args: &[&str]) -> Result<Option<String>> {
         let Some(script) = &self.script else { return Ok(None) };
         let output = Command::new(script).args(args).stdin(Stdio::null()).output().await?;
@@ -68,12 +68,12 @@ impl Cluster {
         Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
-    /// Whether the cluster was made for these tests, which may then disturb all of it.
+    /// Whether the cluster was started for these tests, which may then disturb all of it.
     pub const fn is_ours(&self) -> bool {
         self.script.is_some()
     }
 
-    /// A way to the API server over plain HTTP, with every right; ends when it is dropped.
+    /// Forwards plain HTTP to the API server, with every right; ends when dropped.
     pub async fn proxy(&self) -> Result<KubectlProxy> {
         let mut command = self.command(&["proxy", "--port=0"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
@@ -81,7 +81,7 @@ impl Cluster {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().context("stdout")?).read_line(&mut line).await?;
         let address = line.trim().strip_prefix("Starting to serve on ");
-        let address = address.with_context(|| format!("kubectl proxy said {line:?}"))?;
+        let address = address.with_context(|| format!("kubectl proxy printed {line:?}"))?;
         Ok(KubectlProxy { url: format!("http://{address}"), _child: child })
     }
 
@@ -144,14 +144,14 @@ impl Namespace {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// The same for those of ours alone.
+    /// The same for the server's objects only.
     pub async fn ours(&self, kinds: &str) -> Result<Vec<Value>> {
         let mine =
             |item: &Value| item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "bakery-server";
         Ok(self.get(kinds).await?.into_iter().filter(mine).collect())
     }
 
-    /// Runs whose pods were ever made, by the events of their Jobs.
+    /// The runs that ever had a pod, from the events of their Jobs.
     pub async fn made(&self) -> Result<Vec<String>> {
         let events = self.get("events").await?;
         let made = events.iter().filter(|event| event["reason"] == "SuccessfulCreate");
@@ -165,8 +165,8 @@ impl Namespace {
         self.kubectl(&["apply", "-f", &file.display().to_string()]).await.map(drop)
     }
 
-    /// A kubeconfig with which one is this namespace's service account `bakery` and nobody else; the API server is reached
-    /// at `via` (`host:port`), or directly.
+    /// A kubeconfig of this namespace's service account `bakery`; it reaches the API server
+    /// through `via` (`host:port`), or directly.
     pub async fn kubeconfig(&self, via: Option<&str>) -> Result<PathBuf> {
         let token = self.kubectl(&["create", "token", "bakery", "--duration=2h"]).await?;
         let mut cluster = self.cluster.view().await?["clusters"][0]["cluster"].take();

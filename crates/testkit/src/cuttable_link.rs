@@ -1,4 +1,4 @@
-//! A connection that can be cut and mended, whatever is spoken over it.
+//! A connection of any protocol that can be cut and mended.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A way to `upstream`; ends with its owner.
+/// A proxy for `upstream`; ends when dropped.
 #[derive(Debug)]
 pub struct CuttableLink {
-    /// Where it begins.
+    /// The address to connect to.
     pub addr: SocketAddr,
     connected: Arc<watch::Sender<bool>>,
     _tasks: JoinSet<()>,
@@ -28,7 +28,7 @@ impl CuttableLink {
         let (upstream, state) = (upstream.to_owned(), Arc::clone(&connected));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            // Dropped with this task, and every connection with it.
+            // Dropped with this task, which closes every connection.
             let mut open = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
                 let mut state = state.subscribe();
@@ -46,18 +46,18 @@ impl CuttableLink {
         Ok(Self { addr, connected, _tasks: tasks })
     }
 
-    /// Breaks every connection; new ones are closed at once.
+    /// Closes every connection; new ones are closed at once.
     pub fn cut(&self) {
         self.connected.send_replace(false);
     }
 
-    /// New connections go through again.
+    /// Accepts connections again.
     pub fn mend(&self) {
         self.connected.send_replace(true);
     }
 }
 
-/// Either side may hang up at any time.
+/// Copies both ways until either side closes.
 async fn carry(mut near: TcpStream, upstream: &str) -> io::Result<(u64, u64)> {
     if let Some(path) = upstream.strip_prefix("unix://") {
         copy_bidirectional(&mut near, &mut UnixStream::connect(path).await?).await

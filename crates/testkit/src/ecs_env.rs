@@ -1,4 +1,4 @@
-//! What tests of whole builds begin with: a server that bakes on ECS, whose calls go through the proxy of an `AwsEnv`.
+//! The environment of a test of whole builds on ECS: a server whose calls go through the proxy of an [`AwsEnv`].
 
 use anyhow::Result;
 use serde_json::Value;
@@ -11,26 +11,26 @@ use crate::registry::{LOGIN, Registry};
 use crate::server::Server;
 use crate::skopeo;
 
-/// A server that bakes on ECS, with a registry of its own. Fields are dropped in order: the server first.
+/// A server with ECS and a registry of its own. Fields are dropped in order: the server first.
 #[derive(Debug)]
 pub struct EcsEnv {
     /// The server.
     pub server: Server,
-    /// Its AWS.
+    /// The emulated AWS.
     pub aws: AwsEnv,
     /// Where its images go.
     pub registry: Registry,
 }
 
 impl EcsEnv {
-    /// A server that is up. `vars` go on top of what every test wants.
+    /// An environment whose server is ready. `vars` override the variables of every test.
     pub async fn start(aws: AwsEnv, vars: &[(&str, String)]) -> Result<Self> {
         let mut env = Self::stopped(aws, vars).await?;
         env.server.run().await?;
         Ok(env)
     }
 
-    /// The same before its server has started.
+    /// The same with a server that is not started yet.
     pub async fn stopped(aws: AwsEnv, vars: &[(&str, String)]) -> Result<Self> {
         let registry = Registry::start(&aws.parts).await?;
         let listen = free_port(&aws.emulator.host)?.to_string();
@@ -52,7 +52,7 @@ impl EcsEnv {
         Client::new(&self.aws.parts, project.path(), &self.server.url)
     }
 
-    /// Why the last build failed, in a word.
+    /// The reason why the last build failed.
     pub async fn reason(&self, project: &Project) -> Result<String> {
         let listed = self.client(project).run(&["ps", "--json"]).await?;
         let answer: Value = serde_json::from_str(&listed.out)?;
@@ -64,12 +64,12 @@ impl EcsEnv {
         format!("{}/{name}", self.registry.host)
     }
 
-    /// What skopeo, a third party, prints about an image.
+    /// Inspects an image with skopeo.
     pub async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
         skopeo::inspect(&self.aws.parts, image, args).await
     }
 
-    /// Everything that a failed assertion should show.
+    /// The details for a failed assertion: output, log and calls.
     pub fn details(&self, ended: &Ended) -> String {
         let calls: Vec<String> = self.aws.proxy.calls().iter().map(|call| format!("{call:?}")).collect();
         format!(
@@ -82,7 +82,7 @@ impl EcsEnv {
         )
     }
 
-    /// The tasks that were started, in order, each with the call that did so.
+    /// The tasks that were started, in order, each with the request that started it.
     pub fn started(&self) -> Vec<(String, Value)> {
         let mut started: Vec<(String, Value)> = Vec::new();
         for call in self.aws.proxy.calls_of("ecs:RunTask") {
@@ -104,7 +104,7 @@ impl EcsEnv {
         ]
     }
 
-    /// The variables of a secret to create for the agent image.
+    /// The server's variables for a pull secret that it creates.
     pub fn pull_secret(aws: &AwsEnv) -> [(&'static str, String); 3] {
         let (user, password) = LOGIN;
         [
@@ -114,7 +114,7 @@ impl EcsEnv {
         ]
     }
 
-    /// The S3 variables of a client with keys of its own.
+    /// Adds the S3 variables, with keys of the client's own.
     pub fn with_bucket(&self, client: Client) -> Client {
         let bucket = Self::bucket(&self.aws);
         let client = bucket.iter().fold(client, |client, (name, value)| client.with(name, value));

@@ -1,4 +1,4 @@
-//! The Docker engine as its own command line sees it: a witness that is not our code.
+//! The Docker engine through its own command line, which is independent of our code.
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
@@ -17,7 +17,7 @@ impl Engine {
         Self { host: parts.docker_host.clone() }
     }
 
-    /// Runs `docker ARGS` and gives its output.
+    /// Runs `docker ARGS`; returns its output.
     pub async fn docker(&self, args: &[&str]) -> Result<String> {
         let output = Command::new("docker")
             .env("DOCKER_HOST", &self.host)
@@ -36,7 +36,7 @@ impl Engine {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// Names of the containers of one build in the order in which they were started, as the engine's events tell it.
+    /// The names of the containers of one build in the order of their starts, from the engine's events.
     pub async fn started(&self, build: &str) -> Result<Vec<String>> {
         let format = "{{.Actor.Attributes.name}}";
         let args = [
@@ -44,7 +44,7 @@ impl Engine {
             "--since",
             "1h",
             "--until",
-            // The command line cuts this to whole seconds: `0s` would leave out what happened just now.
+            // The command line truncates this to whole seconds: `0s` would omit the newest events.
             "-1s",
             "--filter",
             "type=container",

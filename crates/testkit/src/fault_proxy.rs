@@ -1,11 +1,11 @@
-//! A proxy between two parts that lets a test act at an exact moment: when a request goes by, before it arrives or
-//! before its answer comes back.
+//! A proxy between two programs that lets a test act at an exact moment: when a request passes, before it arrives or
+//! before its answer returns.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use anyhow::Result;
@@ -14,7 +14,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
-/// Where a proxy's upstream is.
+use crate::sync::lock;
+
+/// The address of a proxy's upstream.
 #[derive(Debug, Clone)]
 pub enum Upstream {
     /// `host:port`.
@@ -23,16 +25,16 @@ pub enum Upstream {
     Unix(PathBuf),
 }
 
-/// When to act once the pattern has gone by.
+/// When to act on a request that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// The request never arrives.
     BeforeRequest,
-    /// The request arrives, its answer never comes back.
+    /// The request arrives, its answer never returns.
     BeforeAnswer,
 }
 
-/// One thing to watch for.
+/// A pattern to wait for.
 #[derive(Debug)]
 struct Trap {
     pattern: String,
@@ -40,7 +42,7 @@ struct Trap {
     reached: oneshot::Sender<()>,
 }
 
-/// What all connections of a proxy share.
+/// The state that all connections of a proxy share.
 #[derive(Debug, Default)]
 struct TrapState {
     traps: Mutex<VecDeque<Trap>>,
@@ -49,7 +51,7 @@ struct TrapState {
     release: Notify,
 }
 
-/// A running proxy; ends with its owner.
+/// A running proxy; ends when dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     shared: Arc<TrapState>,
@@ -72,7 +74,7 @@ impl FaultProxy {
         Ok(Self::before(upstream, accept))
     }
 
-    /// Connects whatever is accepted.
+    /// Connects each accepted connection to the upstream.
     fn before<S>(
         upstream: Upstream,
         mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>> + Send + 'static,
@@ -92,8 +94,8 @@ impl FaultProxy {
         Self { shared, _tasks: tasks }
     }
 
-    /// Sets a trap: the returned receiver fires when a request line holding every part of `pattern` (parts divided by
-    /// `*`) has gone by. That connection then stands still until [`FaultProxy::release`].
+    /// Sets a trap: the returned receiver fires when a request line contains every part of `pattern` (parts separated by
+    /// `*`). That connection is then held until [`FaultProxy::release`].
     pub fn trap(&self, pattern: &str, moment: Moment) -> oneshot::Receiver<()> {
         let (reached, receiver) = oneshot::channel();
         lock(&self.shared.traps).push_back(Trap { pattern: pattern.to_owned(), moment, reached });
@@ -105,23 +107,19 @@ impl FaultProxy {
         self.shared.release.notify_waiters();
     }
 
-    /// Status lines of the answers that have gone by and hold `text`.
+    /// The status lines of answers that contain `text`.
     pub fn answers(&self, text: &str) -> Vec<String> {
         lock(&self.shared.answers).iter().filter(|line| line.contains(text)).cloned().collect()
     }
 
-    /// Every request line that has gone by.
+    /// Every request line so far.
     pub fn seen(&self) -> Vec<String> {
         lock(&self.shared.seen).clone()
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl TrapState {
-    /// Notes a request line; says when to stand still, if a trap was set for it.
+    /// Records a request line; returns when to hold the connection if a trap matches.
     fn note(&self, line: &str) -> Option<Moment> {
         lock(&self.seen).push(line.to_owned());
         let mut traps = lock(&self.traps);
@@ -148,7 +146,7 @@ async fn connect<S: AsyncRead + AsyncWrite + Unpin>(stream: S, upstream: Upstrea
     }
 }
 
-/// Copies both ways; ends, and so cuts the connection, when either side ends or a trap is released.
+/// Copies both ways; ends, which closes the connection, when either side ends or a trap is released.
 async fn relay<DR, DW, UR, UW>(
     mut down_read: DR,
     mut down_write: DW,
@@ -172,7 +170,7 @@ async fn relay<DR, DW, UR, UW>(
                     return;
                 }
                 Some(Moment::BeforeAnswer) => {
-                    // Held before the request is on its way: no byte of the answer can slip through.
+                    // Locked before the request is sent, so that no byte of the answer passes.
                     let _held = stop.lock().await;
                     stopped.notify_one();
                     let _ = up_write.write_all(&buf[..read]).await;
@@ -217,7 +215,7 @@ async fn relay<DR, DW, UR, UW>(
     tokio::select! { () = requests => {} () = answers => {} }
 }
 
-/// `METHOD /path` where a chunk begins with one: requests begin at the beginning of a write in every client we use.
+/// The request line if a chunk begins with one: all our clients begin a request with a new write.
 fn request_line(chunk: &[u8]) -> Option<String> {
     first_line(chunk).filter(|line| line.ends_with("HTTP/1.1"))
 }

@@ -1,12 +1,12 @@
 //! A token service of the test's own, whose signed tokens a real registry verifies.
 //!
-//! It speaks the distribution project's token authentication: a registry is told in its configuration whom to trust
-//! (`rootcertbundle`), and finds the key of a token by libtrust's key id.
+//! It implements the distribution project's token authentication. A registry's configuration names the certificate to trust
+//! (`rootcertbundle`); the registry finds the key of a token by libtrust's key id.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, anyhow};
 use aws_lc_rs::rand::SystemRandom;
@@ -20,20 +20,22 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use crate::sync::lock;
+
 /// The service that tokens are for, as the registry's configuration names it.
 pub const SERVICE: &str = "test-registry";
 const ISSUER: &str = "test-issuer";
 
-/// What one user gets.
+/// A user, and what the user's tokens grant.
 #[derive(Debug, Clone)]
 pub struct User {
     /// The password.
     pub password: String,
-    /// Actions that are granted of those that are asked for.
+    /// The actions that are granted if they are requested.
     pub grants: Vec<String>,
-    /// Seconds from now to the token's end; negative = it is over already.
+    /// Seconds until the token expires; negative: it has already expired.
     pub seconds: i64,
-    /// For whom the tokens are; [`SERVICE`] is right.
+    /// The audience of the tokens; [`SERVICE`] is the right one.
     pub audience: String,
 }
 
@@ -45,7 +47,7 @@ impl User {
     }
 }
 
-/// The running service. Ends when dropped.
+/// The running service; ends when dropped.
 #[derive(Debug)]
 pub struct Issuer {
     addr: SocketAddr,
@@ -106,15 +108,15 @@ impl Issuer {
         ))
     }
 
-    /// A token as good as can be, for a test that sets the scene.
+    /// A valid token for a repository, for a test's preparations.
     pub fn token(&self, repository: &str) -> Result<String> {
         let access = json!([{ "type": "repository", "name": repository, "actions": ["pull", "push"] }]);
-        self.state.sign("scene", SERVICE, 300, &access)
+        self.state.sign("preparation", SERVICE, 300, &access)
     }
 
-    /// The scopes that were asked for, in order.
+    /// The scopes that were requested, in order.
     pub fn asked(&self) -> Vec<String> {
-        self.state.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.state.asked).clone()
     }
 }
 
@@ -143,7 +145,7 @@ async fn issue(
 ) -> Result<Json<Value>, StatusCode> {
     let (name, user) = who(&state, &headers).ok_or(StatusCode::UNAUTHORIZED)?;
     let scope = query.get("scope").ok_or(StatusCode::BAD_REQUEST)?;
-    state.asked.lock().unwrap_or_else(PoisonError::into_inner).push(scope.clone());
+    lock(&state.asked).push(scope.clone());
     let mut parts = scope.rsplitn(2, ':');
     let (actions, resource) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let (kind, repository) = resource.split_once(':').ok_or(StatusCode::BAD_REQUEST)?;
@@ -186,7 +188,7 @@ fn now() -> i64 {
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }
 
-/// As much of DER as one self-signed certificate takes (RFC 5280).
+/// The part of DER that a self-signed certificate needs (RFC 5280).
 mod der {
     use super::{EcdsaKeyPair, Result, SystemRandom, anyhow};
 

@@ -1,4 +1,4 @@
-//! What tests on a cluster begin with: a server that bakes in a namespace of its own.
+//! The environment of a test on Kubernetes: a server with a namespace of its own.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-/// Held to write by a test that disturbs the whole cluster, to read by every other.
+/// A test that disturbs the whole cluster locks it for writing, every other test for reading.
 pub static CLUSTER_LOCK: RwLock<()> = RwLock::const_new(());
 
-/// A server that bakes in a namespace of its own, with a registry of its own. Fields are dropped in order: the server
+/// A server with a namespace and a registry of its own. Fields are dropped in order: the server
 /// first.
 #[derive(Debug)]
 pub struct K8sEnv {
@@ -34,14 +34,14 @@ pub struct K8sEnv {
 }
 
 impl K8sEnv {
-    /// An environment whose server is ready. `name` keeps tests apart; `vars` go on top of what every test wants.
+    /// An environment whose server is ready. `name` keeps tests apart; `vars` override the variables of every test.
     pub async fn start(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
         let mut env = Self::stopped(name, vars).await?;
         env.server.run().await?;
         Ok(env)
     }
 
-    /// The same before its server has started.
+    /// The same with a server that is not started yet.
     pub async fn stopped(name: &str, vars: &[(&str, &str)]) -> Result<Self> {
         let lock = CLUSTER_LOCK.read().await;
         let mut env = Self::exclusive(name, vars).await?;
@@ -63,7 +63,7 @@ impl K8sEnv {
             ("K8S_NAMESPACE", namespace.name.clone()),
             ("K8S_CONFIG_PATH", example("configs/config.yaml").display().to_string()),
             ("KUBECONFIG", namespace.kubeconfig(None).await?.display().to_string()),
-            // No engine, unless a test names one.
+            // No Docker engine, unless a test sets one.
             ("DOCKER_HOST", String::new()),
         ];
         let own = own.iter().map(|(name, value)| (*name, value.as_str()));
@@ -82,19 +82,19 @@ impl K8sEnv {
         format!("{}/{name}", self.registry.host)
     }
 
-    /// Waits until no Job, pod or Secret of ours is left; `limit` is the promise under test.
+    /// Waits until no Job, pod or Secret of the server is left; `limit` is the promise under test.
     pub async fn gone(&self, limit: Duration) -> Result<()> {
         let none = async || self.namespace.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
         until("an empty namespace", limit, none).await
     }
 
-    /// The names of our pods, as the API server knows them now.
+    /// The names of the server's pods.
     pub async fn pods(&self) -> Result<Vec<String>> {
         let pods = self.namespace.ours("pods").await?;
         Ok(pods.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
     }
 
-    /// What skopeo, a third party, prints about an image.
+    /// Inspects an image with skopeo.
     pub async fn inspect(&self, image: &str, args: &[&str]) -> Result<Value> {
         skopeo::inspect(&self.parts, image, args).await
     }
@@ -108,7 +108,7 @@ impl K8sEnv {
         Ok(found.take())
     }
 
-    /// Everything that a failed assertion should show.
+    /// The details for a failed assertion: output and log.
     pub fn details(&self, ended: &Ended) -> String {
         format!("client: {:?}\n{}\n{}\nserver:\n{}", ended.code, ended.out, ended.err, self.server.log())
     }

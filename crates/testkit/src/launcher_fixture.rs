@@ -1,10 +1,11 @@
-//! What the tests of every launcher have in common: an "agent" that is a shell, and orders that tell it what to do.
+//! The common part of the tests of all launchers: an "agent" that is a shell, and orders with scripts for it.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bakery_core::names::{Arch, BuildId, RunName, TaskId};
+use bakery_core::reason::Reason;
 use bakery_server::platform::contract::Part;
 use bakery_server::platform::{Exit, LaunchOrder, Launcher, Observation};
 use futures_util::StreamExt as _;
@@ -13,20 +14,20 @@ use futures_util::stream::BoxStream;
 use crate::engine::Engine;
 use crate::parts::Parts;
 
-/// Orders of one build, a run each.
+/// Makes the orders of one build, each with a run of its own.
 #[derive(Debug)]
 pub struct Orders {
     /// The build.
     pub build: BuildId,
-    /// MiB of each.
+    /// The memory of each, in MiB.
     pub memory_mib: u32,
-    /// Thousandths of a cpu of each.
+    /// The cpu of each, in thousandths.
     pub cpu_millis: u32,
     next: AtomicU16,
 }
 
 impl Orders {
-    /// Those of a test. Its name and the process id keep parallel tests apart.
+    /// The orders of a test. Its name and the process id keep parallel tests apart.
     pub fn of(name: &str, cpu_millis: u32, memory_mib: u32) -> Self {
         let number =
             name.bytes().fold(u128::from(std::process::id()), |sum, byte| sum << 8 | u128::from(byte));
@@ -49,14 +50,14 @@ impl Orders {
     /// An order whose agent plays this part.
     pub fn for_part(&self, arch: Arch, part: Part) -> LaunchOrder {
         match part {
-            // A shell ends on SIGTERM only if it says so, and process 1 more than any other.
+            // Process 1 ends on SIGTERM only with a trap.
             Part::Stay => self.running(arch, "trap 'exit 0' TERM; while :; do sleep 0.1; done"),
             Part::Leave(code) => self.running(arch, &format!("exit {code}")),
         }
     }
 }
 
-/// Makes an image whose program is the shell of the agent image, in the engine's store.
+/// Makes an image in the engine's store whose program is the shell of the agent image.
 pub async fn shell_image(engine: &Engine, parts: &Parts, name: &str, image: &str) -> Result<()> {
     let container = format!("{name}-{}-source", std::process::id());
     engine.docker(&["create", "--name", &container, &parts.agent_amd64]).await?;
@@ -66,7 +67,7 @@ pub async fn shell_image(engine: &Engine, parts: &Parts, name: &str, image: &str
     commit.map(drop)
 }
 
-/// Launches, waits for the end, and has it put away.
+/// Launches, waits for the end, and stops the run so that it is cleaned up.
 pub async fn run_to_end(launcher: &dyn Launcher, order: &LaunchOrder) -> Result<Exit> {
     let mut watch = launcher.watch();
     watch.next().await.context("no resync")?;
@@ -76,7 +77,7 @@ pub async fn run_to_end(launcher: &dyn Launcher, order: &LaunchOrder) -> Result<
     Ok(exit)
 }
 
-/// Reads on until a run's end.
+/// Reads observations until a run's end.
 pub async fn end_of(watch: &mut BoxStream<'static, Observation>, run: RunName) -> Result<Exit> {
     loop {
         match watch.next().await.context("the watch ended")? {
@@ -84,4 +85,22 @@ pub async fn end_of(watch: &mut BoxStream<'static, Observation>, run: RunName) -
             _ => {}
         }
     }
+}
+
+/// Runs into the memory limit, fails with output, and runs `bare`, which must succeed: a check of what the container has.
+///
+/// The reason and the text of each end must match.
+pub async fn check_limits(launcher: &dyn Launcher, orders: &Orders, arch: Arch, bare: &str) -> Result<()> {
+    let hungry = orders.running(arch, "x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+    let exit = run_to_end(launcher, &hungry).await?;
+    ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
+    println!("out of memory: {}", exit.message);
+    let crashed = orders.running(arch, "echo early words; echo more >&2; exit 9");
+    let exit = run_to_end(launcher, &crashed).await?;
+    ensure!(exit.code == Some(9), "{exit:?}");
+    let text = &exit.message.text;
+    ensure!(text.contains("early words") && text.contains("more"), "{exit:?}");
+    let exit = run_to_end(launcher, &orders.running(arch, bare)).await?;
+    ensure!(exit.code == Some(0), "{bare}: {exit:?}");
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A small world around the real programs, and every test that needs two crates.
+//! A test environment for the real programs, and every test that needs two crates.
 //!
 //! The rung `e2e` (feature `e2e`) runs the built programs against a real Docker engine, the real Kaniko executor, a real
 //! registry and a real S3 server. `make test` starts these parts and passes their addresses in variables
@@ -28,4 +28,5 @@ pub mod repository;
 pub mod s3;
 pub mod server;
 pub mod skopeo;
+mod sync;
 pub mod vars;

@@ -1,4 +1,4 @@
-//! The pages that people read, and the blocks in them that they copy.
+//! The pages of the documentation and their blocks.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,29 +10,29 @@ use crate::repository;
 /// The languages that a block may be written in.
 const LANGUAGES: [&str; 4] = ["sh", "yaml", "nginx", "text"];
 
-/// A fenced block.
+/// A fenced block of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The page, named from the root of the repository.
+    /// The page's path from the root of the repository.
     pub page: String,
-    /// The line of its fence, from 1.
+    /// The line of its fence, starting with 1.
     pub line: usize,
-    /// The word behind the fence.
+    /// The word after the fence.
     pub language: String,
-    /// What stands in it, without the indentation of its fence.
+    /// The content, without the indentation of its fence.
     pub text: String,
-    /// True where nothing but blank lines and tags, as those that fold a block, is between it and the block before.
+    /// Whether only blank lines and tags (which fold a block) are between it and the block before.
     pub follows: bool,
 }
 
 impl Block {
-    /// Its first line, by which it is known.
+    /// Its first line, which identifies it.
     pub fn name(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 }
 
-/// Every page: those in the root, all of docs, and what lies beside the examples.
+/// Every page: those in the root, all of docs, and the READMEs of the examples.
 pub fn pages() -> Result<BTreeSet<String>> {
     let mut pages: BTreeSet<String> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(str::to_owned).into();
@@ -54,8 +54,8 @@ pub fn pages() -> Result<BTreeSet<String>> {
     Ok(pages)
 }
 
-/// The blocks of a page. Code that is only indented, and a language that nobody knows, are errors: neither would be
-/// looked at.
+/// The blocks of a page. Indented code and unknown languages are errors: no test would
+/// check them.
 pub fn blocks(page: &str, text: &str) -> Result<Vec<Block>> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut open: Option<(usize, Block)> = None;
@@ -90,7 +90,7 @@ pub fn blocks(page: &str, text: &str) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// Where the page's links lead: files and folders, named from the page's own folder, each with its heading's anchor.
+/// The targets of the page's links: files and folders relative to the page's folder, each with the heading's anchor.
 pub fn links(text: &str) -> Vec<(String, Option<String>)> {
     let mut links = Vec::new();
     let mut code = false;
@@ -108,7 +108,7 @@ pub fn links(text: &str) -> Vec<(String, Option<String>)> {
     links
 }
 
-/// The anchors of a page's headings, as forges make them.
+/// The anchors of a page's headings, as GitHub and GitLab make them.
 pub fn anchors(text: &str) -> BTreeSet<String> {
     let mut code = false;
     let mut anchors = BTreeSet::new();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_be_looked_at_is_an_error() {
+    fn blocks_that_no_test_would_check_are_an_error() {
         assert!(blocks("P.md", "a\n\n    make\n").is_err());
         assert!(blocks("P.md", "```\nmake\n```\n").is_err());
         assert!(blocks("P.md", "```sh\nmake\n").is_err());

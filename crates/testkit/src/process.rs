@@ -1,4 +1,4 @@
-//! Programs that a test starts and that never outlive it.
+//! Programs that a test starts and that end with it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
@@ -23,7 +23,7 @@ impl Running {
         Ok(Self { name: name.to_owned(), child })
     }
 
-    /// SIGKILL, then reap: what a power cut looks like to everybody else.
+    /// SIGKILL, then reap: to everything else this looks like a power cut.
     pub async fn kill(&mut self) -> Result<()> {
         self.child.kill().await.with_context(|| format!("kill {}", self.name))
     }
@@ -38,7 +38,7 @@ impl Running {
         Ok(self.child.wait().await?)
     }
 
-    /// SIGTERM, then waits at most `limit` for its end; what is left is killed. Blocks: for `drop`.
+    /// SIGTERM, then waits at most `limit` for its end, then SIGKILL. Blocks: for use in `drop`.
     pub fn stop(mut self, limit: Duration) {
         let Some(pid) = self.child.id() else { return };
         let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
@@ -48,7 +48,7 @@ impl Running {
         }
     }
 
-    /// Fails once the program has ended by itself.
+    /// Fails if the program has ended by itself.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -63,12 +63,12 @@ pub fn free_port(ip: &str) -> Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// Asks `ready` every 20 ms until it says yes.
+/// Calls `ready` every 20 ms until it returns true, for at most `limit`.
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, limit: Duration, mut ready: F) -> Result<()> {
     let end = Instant::now() + limit;
     while !ready().await {
         if Instant::now() > end {
-            bail!("{what} did not come within {limit:?}");
+            bail!("{what}: not within {limit:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -11,13 +11,13 @@ use tokio::process::Command;
 use crate::parts::Parts;
 use crate::process::{Running, free_port, until};
 
-/// The one user of a registry with login, and the password.
+/// User and password of a registry with a login.
 pub const LOGIN: (&str, &str) = ("baker", "crumbs-7f3a9c41e2");
 
 /// [`LOGIN`] as `htpasswd -B` writes it.
 const HTPASSWD: &str = "baker:$2b$04$Iri1mfDzUdkALIL52/.7VOnZ0q0PghFq7INjAwcg9zUE9s2ayYZ9O\n";
 
-/// A registry of the test's own, on the gateway's address, so that host and containers reach it under one name.
+/// A registry for one test, on the gateway's address, so that this machine and containers reach it by one name.
 #[derive(Debug)]
 pub struct Registry {
     /// `host:port`.
@@ -27,36 +27,36 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Anonymous access.
+    /// A registry with anonymous access.
     pub async fn start(parts: &Parts) -> Result<Self> {
         Self::configured(&parts.registry_bin, &parts.gateway, tempfile::tempdir()?, "").await
     }
 
-    /// Anonymous access, on loopback.
+    /// A registry with anonymous access on loopback.
     pub async fn on_loopback(program: &Path) -> Result<Self> {
         Self::configured(program, "127.0.0.1", tempfile::tempdir()?, "").await
     }
 
-    /// On loopback, with logins: `auth` writes the section `auth` of the configuration and its files in a folder.
+    /// A registry on loopback with logins: `auth` writes its files into a folder and returns the section `auth`.
     pub async fn guarded(program: &Path, auth: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let auth = auth(folder.path())?;
         Self::configured(program, "127.0.0.1", folder, &auth).await
     }
 
-    /// Basic access for [`LOGIN`] alone.
+    /// A registry with basic access for [`LOGIN`] only.
     pub async fn with_login(parts: &Parts) -> Result<Self> {
         Self::with_users(parts, HTPASSWD).await
     }
 
-    /// Basic access for the users of an htpasswd file, as `htpasswd -B` writes it.
+    /// A registry with basic access for the users of an htpasswd file, as `htpasswd -B` writes it.
     pub async fn with_users(parts: &Parts, htpasswd: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let auth = auth(folder.path(), htpasswd)?;
         Self::configured(&parts.registry_bin, &parts.gateway, folder, &auth).await
     }
 
-    /// Forgets every image and every blob: as if nothing had ever been pushed.
+    /// Removes every image and every blob.
     pub fn clear(&self) -> Result<()> {
         match std::fs::remove_dir_all(self.folder.path().join("data")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -83,7 +83,7 @@ impl Registry {
     }
 }
 
-/// The section `auth` of a registry that knows [`LOGIN`] alone.
+/// The section `auth` for [`LOGIN`] only.
 pub fn basic_auth(folder: &Path) -> Result<String> {
     auth(folder, HTPASSWD)
 }

@@ -30,7 +30,7 @@ impl Keys {
     }
 }
 
-/// A server of the test's own with one bucket. Every key may do everything: who may do what is for [`crate::aws`].
+/// A server for one test with one bucket. Every key may do everything: [`crate::aws`] checks permissions.
 #[derive(Debug)]
 pub struct S3 {
     /// `host:port`.
@@ -44,15 +44,15 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// A server on the gateway's address, which this machine and containers of every bridge reach, with one pair of keys.
+    /// A server with one pair of keys on the gateway's address, which this machine and containers of every bridge reach.
     pub async fn start(parts: &Parts) -> Result<Self> {
         Self::listening(parts, &parts.gateway, &[Keys::new("bakerytest", "bakerytest-secret")]).await
     }
 
-    /// A server on `ip` that knows `keys`, of which the first makes the bucket.
+    /// A server on `ip` that accepts `keys`; the first makes the bucket.
     ///
     /// # Panics
-    /// Without keys.
+    /// If there are no keys.
     pub async fn listening(parts: &Parts, ip: &str, keys: &[Keys]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("s3.json");
@@ -71,11 +71,11 @@ impl S3 {
         command.arg("server").arg(format!("-dir={}", folder.path().display())).arg(format!("-ip={ip}"));
         command.arg(format!("-ip.bind={ip}")).arg("-s3");
         command.arg(format!("-s3.config={}", config.display())).arg("-volume.max=20");
-        // Every port of its own, so that nothing of the machine is in the way.
+        // All ports are set, so that none collides with a port in use.
         for (flag, PortPair { port, .. }) in flags.iter().zip(&pairs) {
             command.arg(format!("-{flag}.port={port}")).arg(format!("-{flag}.port.grpc={}", port + GRPC));
         }
-        // Their ports are the same for all servers; and what is tested is told to nobody.
+        // These would use the same ports for all servers. No telemetry.
         command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
         let log = folder.path().join("weed.log");
         let mut process = Running::start("weed", command, &log)?;
@@ -93,7 +93,7 @@ impl S3 {
         Ok(server)
     }
 
-    /// What server and client are told of it, with the first pair of keys.
+    /// The variables of server and client for it, with the first pair of keys.
     pub fn vars(&self) -> Vec<(&str, &str)> {
         vec![
             ("S3_ENDPOINT", &self.host),
@@ -105,7 +105,7 @@ impl S3 {
         ]
     }
 
-    /// Makes the bucket with a third party's signature code: curl.
+    /// Makes the bucket with curl, whose signatures are independent of our code.
     async fn make_bucket(&self) -> Result<()> {
         let url = format!("http://{}/{}", self.host, self.bucket);
         let user = format!("{}:{}", self.keys[0].id, self.keys[0].secret);
@@ -118,12 +118,12 @@ impl S3 {
     }
 }
 
-/// A port and its gRPC port, both free. They are below those that the kernel gives to outgoing connections (32768 and up), so
-/// that nothing of the machine takes them before the server has started, and no other server of ours does while this lives.
+/// A free port and its gRPC port. They are below the ports that the kernel uses for outgoing connections (32768 and up), so
+/// that no program takes them before the server has started; the claims keep other tests from taking them.
 #[derive(Debug)]
 struct PortPair {
     port: u16,
-    /// The server binds its ports only after seconds. Of UDP it needs none, so that whoever holds the same numbers there owns them.
+    /// The server binds its TCP ports only after seconds. It needs no UDP, so binding the same UDP ports claims them.
     _claims: [UdpSocket; 2],
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_that_is_claimed_is_nobody_elses_before_its_server_listens() {
+    fn a_claimed_pair_cannot_be_claimed_again_before_its_server_listens() {
         let ours = PortPair::several("127.0.0.1", 1).expect("a machine with free ports").remove(0);
         assert!(PortPair::claim("127.0.0.1", ours.port).is_none());
         TcpListener::bind(("127.0.0.1", ours.port)).expect("its server can listen");

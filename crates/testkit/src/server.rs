@@ -1,4 +1,4 @@
-//! `bakery-server` as an operator runs it: a program with variables and a data folder, which can be killed and started again.
+//! `bakery-server`, run as by an operator: a program with variables and a data folder, which can be killed and restarted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::process::{Running, free_port, until};
 /// A server under test. Its data folder outlives [`Server::kill`].
 #[derive(Debug)]
 pub struct Server {
-    /// `http://ADDRESS:PORT` of the public door; loopback unless `BAKERY_LISTEN` says otherwise.
+    /// `http://ADDRESS:PORT` of the public listener; on loopback unless `BAKERY_LISTEN` is set.
     pub url: String,
     /// Its data folder.
     pub data: PathBuf,
@@ -25,7 +25,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a server that is not running yet, on ports of its own. `vars` go on top of what every test wants.
+    /// A server that is not started yet, on ports of its own. `vars` override the variables of every test.
     pub fn new(parts: &Parts, insecure: &[&str], vars: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let loopback = free_port("127.0.0.1")?.to_string();
@@ -53,7 +53,7 @@ impl Server {
         })
     }
 
-    /// A server that is up.
+    /// A server that is ready.
     pub async fn start(parts: &Parts, insecure: &[&str], vars: &[(&str, &str)]) -> Result<Self> {
         let mut server = Self::new(parts, insecure, vars)?;
         server.run().await?;
@@ -86,7 +86,7 @@ impl Server {
         let mut process = Running::start("bakery-server", command, &self.log_file())?;
         let ready = format!("{}/{probe}", self.url);
         let up = async || {
-            // One that ended will never be ready: no need to wait for it.
+            // A server that has ended will not become ready.
             process.check().is_err()
                 || reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
         };
@@ -96,7 +96,7 @@ impl Server {
         Ok(())
     }
 
-    /// What `bakery-server check` prints with its variables. A server that runs holds the address meanwhile.
+    /// Runs `bakery-server check` with its variables; returns the output. A running server occupies the address.
     pub async fn check(&self) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.arg("check").env_clear().envs(&self.vars).current_dir(self.folder.path());
@@ -117,7 +117,7 @@ impl Server {
         self.process.as_ref().and_then(Running::id)
     }
 
-    /// A line of its `/proc/PID/status`, in KiB: `VmRSS` is what it has now, `VmHWM` the most that it had.
+    /// A line of its `/proc/PID/status`, in KiB: `VmRSS` is the current memory, `VmHWM` the peak.
     pub fn memory(&self, line: &str) -> Result<u64> {
         let pid = self.pid().context("the server is gone")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -125,7 +125,7 @@ impl Server {
         Ok(value.context("no such line")?.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Where its own log goes.
+    /// The path of its own log.
     pub fn log_file(&self) -> PathBuf {
         self.folder.path().join("server.log")
     }
@@ -135,13 +135,13 @@ impl Server {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// A folder that goes with the server.
+    /// A folder that is removed with the server.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// Asked to stop, so that it puts away what it made on the engine.
+/// Stops it with SIGTERM, so that it removes its objects on the engine.
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {

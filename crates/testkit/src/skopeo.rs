@@ -1,4 +1,4 @@
-//! skopeo, a third party's eye on a registry.
+//! skopeo, which reads registries independently of our code.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -6,14 +6,14 @@ use tokio::process::Command;
 
 use crate::parts::Parts;
 
-/// What it prints.
+/// Runs `skopeo ARGS`; returns its output.
 pub async fn skopeo(parts: &Parts, args: &[&str]) -> Result<String> {
     let output = Command::new(&parts.skopeo).args(args).output().await.context("skopeo")?;
     ensure!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What it prints about an image: with `--raw` the manifest or index, with `--config` the config.
+/// Runs `skopeo inspect`: with `--raw` it returns the manifest or index, with `--config` the config.
 pub async fn inspect(parts: &Parts, image: &str, args: &[&str]) -> Result<Value> {
     let image = format!("docker://{image}");
     let args = [&["inspect"], args, &["--tls-verify=false", &image]].concat();

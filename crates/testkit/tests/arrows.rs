@@ -1,4 +1,4 @@
-//! The arrows between crates point down only, and nothing comes in that was banned for a reason.
+//! The dependencies between crates point down only, and no banned crate is used.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What each crate of ours may use of the others (ARCHITECTURE.md, "Crates, arrows down only").
+/// The crates of ours that each one may use (ARCHITECTURE.md, "Crates, arrows down only").
 const ARROWS: &[(&str, &[&str])] = &[
     ("bakery-core", &[]),
     ("bakery-context", &["bakery-core"]),
@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bakery-server", &["bakery-context", "bakery-core", "bakery-registry"]),
 ];
 
-/// What the pure core may use of others' crates: no async, no sockets, no files.
+/// The crates of others that the pure core may use: no async, no sockets, no files.
 const CORE_MAY_USE: &[&str] = &[
     "bytes",
     "granit-parser",
@@ -33,7 +33,7 @@ const CORE_MAY_USE: &[&str] = &[
     "yaml_serde",
 ];
 
-/// Crates that must not be anywhere in what we ship, and why.
+/// Crates that the three programs must not contain, and why.
 const BANNED: &[(&str, &str)] = &[
     ("openssl", "one TLS provider: aws-lc-rs"),
     ("openssl-sys", "one TLS provider: aws-lc-rs"),
@@ -44,7 +44,7 @@ const BANNED: &[(&str, &str)] = &[
     ("dotenv", "unmaintained"),
 ];
 
-/// Name and smallest major version that may be there: older ones are second copies with advisories.
+/// Name and smallest version that may be used: older ones are second copies with advisories.
 const NOT_OLDER: &[(&str, u64, u64)] = &[("hyper", 1, 0), ("h2", 0, 4), ("rustls", 0, 23), ("http", 1, 0)];
 
 fn metadata() -> Value {
@@ -62,7 +62,7 @@ fn packages(metadata: &Value) -> impl Iterator<Item = &Value> {
     metadata["packages"].as_array().unwrap().iter()
 }
 
-/// Names of a package's own dependencies; those for tests only are left out.
+/// The names of a package's direct dependencies, without those for tests only.
 fn dependencies(package: &Value) -> BTreeSet<&str> {
     let all = package["dependencies"].as_array().unwrap().iter();
     all.filter(|dep| dep["kind"].as_str() != Some("dev")).map(|dep| dep["name"].as_str().unwrap()).collect()
@@ -91,7 +91,7 @@ fn the_core_stays_pure() {
 }
 
 #[test]
-fn every_crate_of_ours_has_its_arrows_written_down() {
+fn every_crate_of_ours_is_listed() {
     let metadata = metadata();
     let ours = packages(&metadata).map(|package| package["name"].as_str().unwrap());
     let ours: BTreeSet<_> =
@@ -100,7 +100,7 @@ fn every_crate_of_ours_has_its_arrows_written_down() {
 }
 
 #[test]
-fn what_we_ship_holds_nothing_banned() {
+fn the_programs_contain_no_banned_crate() {
     let metadata = metadata();
     let shipped = shipped(&metadata);
     for package in packages(&metadata).filter(|package| shipped.contains(package["id"].as_str().unwrap())) {
@@ -120,7 +120,7 @@ fn what_we_ship_holds_nothing_banned() {
     }
 }
 
-/// Ids of all packages that the three programs are made of.
+/// The ids of all packages that the three programs contain.
 fn shipped(metadata: &Value) -> BTreeSet<&str> {
     let nodes: BTreeMap<&str, &Value> = metadata["resolve"]["nodes"]
         .as_array()

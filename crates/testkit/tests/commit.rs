@@ -1,4 +1,4 @@
-//! The build script of the three programs, in trees of every kind.
+//! The build script of the three programs, in every kind of source tree.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,10 +6,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-/// A program that keeps a database has such.
+/// A program with a database has such a folder.
 const MIGRATION: &str = "crates/agent/migrations/0001_first.sql";
 
-/// The compiled script, and a tree like ours around a program's folder.
+/// The compiled script, and a tree like this repository around a program's folder.
 struct Bench {
     folder: TempDir,
 }
@@ -20,7 +20,7 @@ impl Bench {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../commit.rs");
         let mut rustc = Command::new("rustc");
         rustc.args(["--edition", "2024", "-o"]).arg(folder.path().join("script")).arg(script);
-        // What cargo tells it.
+        // The variables that cargo sets.
         run(rustc.env("CARGO_PKG_VERSION", "1.2.3"))?;
         let tree = folder.path().join("tree");
         for name in ["agent", "core", "context", "link"] {
@@ -34,7 +34,7 @@ impl Bench {
         Ok(Self { folder })
     }
 
-    /// Runs git on the tree. Nobody's own settings play a part.
+    /// Runs git on the tree, without the user's own settings.
     fn git(&self, args: &[&str]) -> Result<String> {
         let tree = self.folder.path().join("tree");
         run(git(&mut Command::new("git"))
@@ -44,7 +44,7 @@ impl Bench {
             .args(args))
     }
 
-    /// What the script says in `tree`.
+    /// Runs the script in `tree`; returns what it prints.
     fn says(&self, tree: &str, commit: Option<&str>) -> Result<String> {
         let mut script = Command::new(self.folder.path().join("script"));
         script.current_dir(self.folder.path().join(tree).join("crates/agent")).env_remove("BAKERY_COMMIT");
@@ -67,11 +67,11 @@ fn version(said: &str) -> &str {
     said.lines().find_map(|line| line.strip_prefix("cargo::rustc-env=BAKERY_VERSION=")).unwrap_or_default()
 }
 
-/// The files whose change has it run again, all of which must be there: cargo would run it each time for one that is not.
+/// The files whose change runs it again. All must exist: for a missing one cargo would run it each time.
 fn watched(said: &str, tree: &Path) -> Result<Vec<String>> {
     let folder = tree.join("crates/agent");
     let paths = said.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed="));
-    // The script itself lies elsewhere in this test.
+    // The script itself is elsewhere in this test.
     let paths: Vec<_> = paths.filter(|path| *path != "../commit.rs").map(str::to_owned).collect();
     for path in &paths {
         ensure!(folder.join(path).exists(), "{path}");
@@ -80,7 +80,7 @@ fn watched(said: &str, tree: &Path) -> Result<Vec<String>> {
 }
 
 #[test]
-fn without_git_the_version_stands_alone_unless_the_build_names_its_commit() -> Result<()> {
+fn without_git_the_version_has_no_commit_unless_the_build_sets_it() -> Result<()> {
     let bench = Bench::new()?;
     assert_eq!(version(&bench.says("tree", None)?), "1.2.3");
     assert_eq!(version(&bench.says("tree", Some(""))?), "1.2.3");
@@ -125,7 +125,7 @@ fn in_a_repository_it_is_the_commit_and_whether_the_programs_sources_differ() ->
     watched(&said, &tree)?;
     bench.git(&["checkout", "-q", "--", "."])?;
 
-    // Another worktree, on a branch whose name lies packed.
+    // Another worktree, on a branch whose ref is packed.
     bench.git(&["worktree", "add", "-q", "../other", "-b", "other"])?;
     bench.git(&["pack-refs", "--all"])?;
     let said = bench.says("other", None)?;
@@ -136,7 +136,7 @@ fn in_a_repository_it_is_the_commit_and_whether_the_programs_sources_differ() ->
 }
 
 #[test]
-fn a_tree_inside_of_somebody_elses_repository_has_no_commit() -> Result<()> {
+fn a_tree_inside_another_repository_has_no_commit() -> Result<()> {
     let bench = Bench::new()?;
     run(git(&mut Command::new("git")).arg("init").arg("-q").arg(bench.folder.path()))?;
     assert_eq!(version(&bench.says("tree", None)?), "1.2.3");

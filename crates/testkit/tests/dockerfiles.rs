@@ -1,4 +1,4 @@
-//! The three Dockerfiles say the same where they must, and name the versions that the repository names elsewhere.
+//! The three Dockerfiles agree where they must, and have the versions that other files of the repository have.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ fn dockerfile(program: &str) -> Result<String> {
     repository::read(&format!("Dockerfile.{program}"))
 }
 
-/// The value that a Dockerfile gives an argument before its first stage.
+/// The default of an argument before a Dockerfile's first stage.
 fn default(text: &str, argument: &str) -> Option<String> {
     let prefix = format!("ARG {argument}=");
     text.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::to_owned)
@@ -48,7 +48,7 @@ fn dependencies_are_compiled_from_the_manifest_of_every_crate_but_the_tests() ->
 }
 
 #[test]
-fn base_images_are_of_the_versions_that_the_repository_names() -> Result<()> {
+fn base_images_have_the_versions_of_the_repository() -> Result<()> {
     let toolchain = repository::read("rust-toolchain.toml")?;
     let compose = repository::read("compose.yaml")?;
     for program in PROGRAMS {

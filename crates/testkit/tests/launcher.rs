@@ -1,4 +1,4 @@
-//! The Docker platform on a real engine, put through the contract of all launchers.
+//! The Docker platform on a real engine: the contract of all launchers, and what else a launcher must do.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,14 +14,14 @@ use bakery_server::platform::docker::{DockerOptions, DockerPlatform, Engine};
 use bakery_server::platform::{LaunchOrder, Launcher, Observation};
 use bakery_testkit::cuttable_link::CuttableLink;
 use bakery_testkit::engine::Engine as DockerCli;
-use bakery_testkit::launcher_fixture::{Orders, end_of, run_to_end, shell_image};
+use bakery_testkit::launcher_fixture::{Orders, check_limits, end_of, shell_image};
 use bakery_testkit::parts::Parts;
 use bakery_testkit::registry::Registry;
 use bakery_testkit::vars;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-/// A platform whose "agent" is a shell that does what its order's environment says.
+/// A platform whose "agent" is a shell that runs a script from its order's environment.
 struct DockerFixture {
     platform: DockerPlatform,
     docker: DockerCli,
@@ -34,7 +34,7 @@ impl DockerFixture {
     async fn open(name: &str) -> Result<Self> {
         let parts = Parts::required();
         let docker = DockerCli::new(&parts);
-        // The process id keeps parallel test programs apart, the name the tests of this one.
+        // The process id keeps parallel test programs apart, the name the tests of this program.
         let installation = format!("{name}{}", std::process::id());
         let image = format!("bakery.test/{installation}:1");
         shell_image(&docker, &parts, name, &image).await?;
@@ -58,11 +58,7 @@ impl DockerFixture {
         self.orders.running(self.platform.engine().arch, script)
     }
 
-    async fn run_to_end(&self, order: &LaunchOrder) -> Result<bakery_server::platform::Exit> {
-        run_to_end(&self.platform, order).await
-    }
-
-    /// Says whether anything was left; what a failing test leaves, goes with the fixture.
+    /// Checks that nothing was left. What a failing test leaves is removed with the fixture.
     async fn close(self) -> Result<()> {
         let left = self.docker.docker(&["ps", "-aq", "--filter", &self.label()]).await?;
         ensure!(left.is_empty(), "containers were left: {left}");
@@ -118,29 +114,21 @@ async fn the_docker_platform_keeps_the_contract() -> Result<()> {
 }
 
 #[tokio::test]
-async fn limits_hold_and_last_words_are_kept() -> Result<()> {
+async fn limits_apply_and_the_last_output_is_kept() -> Result<()> {
     let fixture = DockerFixture::open("limits").await?;
-    let hungry = fixture.running("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
-    let exit = fixture.run_to_end(&hungry).await?;
-    ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
-    let crashed = fixture.running("echo early words; echo more >&2; exit 9");
-    let exit = fixture.run_to_end(&crashed).await?;
-    ensure!(exit.code == Some(9), "{exit:?}");
-    let text = &exit.message.text;
-    ensure!(text.contains("early words") && text.contains("more"), "{exit:?}");
-    let bare = fixture.running("[ $(env | grep -c ^BAKERY) = 0 ] && id -u && [ $(id -u) = 0 ]");
-    let exit = fixture.run_to_end(&bare).await?;
-    ensure!(exit.code == Some(0), "root, and no variable that the order does not hold: {exit:?}");
+    // Root, and no variable that the order does not hold.
+    let bare = "[ $(env | grep -c ^BAKERY) = 0 ] && id -u && [ $(id -u) = 0 ]";
+    check_limits(&fixture.platform, &fixture.orders, fixture.arch(), bare).await?;
     fixture.close().await
 }
 
 #[tokio::test]
-async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
+async fn a_new_server_finds_the_runs_of_the_old_one() -> Result<()> {
     let fixture = DockerFixture::open("next").await?;
     let (stays, left) = (fixture.order(Part::Stay), fixture.order(Part::Leave(4)));
     fixture.platform.launch(&stays).await?;
     fixture.platform.launch(&left).await?;
-    // The old server watched nothing any more: both containers are still there, one of them ended.
+    // The old server no longer watches: both containers still exist, one has ended.
     let next = DockerFixture::platform(&Parts::required(), &fixture.installation, &fixture.image).await?;
     ensure!(next.gateway == fixture.platform.gateway, "the bridge is adopted");
     let mut watch = next.watch();
@@ -150,16 +138,16 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
     ensure!(exit.code == Some(4), "{exit:?}");
     next.launch(&stays).await?;
     let starts = fixture.starts(stays.run).await;
-    ensure!(starts == 1, "a living container is adopted, not started {starts} times");
+    ensure!(starts == 1, "a running container is adopted, not started {starts} times");
     next.stop(&stays.run).await?;
-    // The ended one goes when the watcher asks for what comes next: the stop.
+    // The ended one is removed when the watch is polled for the next observation.
     end_of(&mut watch, stays.run).await?;
     ensure!(next.list().await?.is_empty());
     fixture.close().await
 }
 
 #[tokio::test]
-async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() -> Result<()> {
+async fn what_happened_while_the_engine_was_unreachable_is_reported_afterwards() -> Result<()> {
     let fixture = DockerFixture::open("cut").await?;
     let link = CuttableLink::to(&fixture.platform.engine().host, "127.0.0.1").await?;
     let parts = Parts { docker_host: format!("tcp://{}", link.addr), ..Parts::required() };
@@ -169,7 +157,7 @@ async fn what_happened_while_the_engine_was_out_of_reach_is_told_afterwards() ->
     let (stays, leaves) = (fixture.order(Part::Stay), fixture.running("sleep 3; exit 6"));
     far.launch(&stays).await?;
     far.launch(&leaves).await?;
-    // The stream is open once it has told of both starts.
+    // The stream is open once it has reported both starts.
     for _ in [stays.run, leaves.run] {
         while !matches!(watch.next().await, Some(Observation::Progress { message, .. }) if message.text.contains("started"))
         {
@@ -203,7 +191,7 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
     let index: ImageRef = format!("{}/agent:1", registry.host).parse()?;
     let mut members = Vec::new();
     for (arch, image_var) in Arch::ALL.into_iter().zip([vars::AGENT_IMAGE_AMD64, vars::AGENT_IMAGE_ARM64]) {
-        // Pushed under other tags than those that the platform would take for its own copy.
+        // Pushed with other tags than those that the platform would accept as its own copy.
         let image = index.with_tag(format!("source-{arch}"));
         let tag = image.to_string();
         fixture.docker.docker(&["tag", &image_var.required(), &tag]).await?;
@@ -232,7 +220,7 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         both.launch(&order).await?;
         let pinned = member.image.with_digest(member.digest.clone()).to_string();
         let Some(Observation::Progress { run, message, .. }) = watch.next().await else {
-            bail!("no word of a pull")
+            bail!("the pull was not reported")
         };
         let text = message.text;
         ensure!(run == order.run && text.contains("pulling") && text.contains(&pinned), "{text}");
@@ -251,7 +239,7 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
 }
 
 #[tokio::test]
-async fn what_cannot_run_here_is_said_before_a_launch() -> Result<()> {
+async fn what_cannot_run_here_is_refused_before_a_launch() -> Result<()> {
     let fixture = DockerFixture::open("foreign").await?;
     let own = fixture.arch();
     let other = Arch::ALL.into_iter().find(|arch| *arch != own).context("one architecture only")?;

@@ -1,4 +1,4 @@
-//! What can be said of the pages without running what they show: blocks are blocks, and links lead somewhere.
+//! Checks of the pages that run nothing: blocks, links and the index of decisions.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use bakery_testkit::pages::{anchors, blocks, links, pages};
 use bakery_testkit::repository::{path, read};
 
 #[test]
-fn every_block_is_one_that_the_rung_docs_looks_at() -> Result<()> {
+fn every_block_is_one_that_the_rung_docs_checks() -> Result<()> {
     let mut wrong = Vec::new();
     for page in pages()? {
         wrong.extend(blocks(&page, &read(&page)?).err().map(|error| error.to_string()));
@@ -18,7 +18,7 @@ fn every_block_is_one_that_the_rung_docs_looks_at() -> Result<()> {
 }
 
 #[test]
-fn every_link_leads_somewhere() -> Result<()> {
+fn every_link_has_a_target() -> Result<()> {
     let mut dead = Vec::new();
     for page in pages()? {
         let text = read(&page)?;
@@ -36,7 +36,7 @@ fn every_link_leads_somewhere() -> Result<()> {
             }
         }
     }
-    ensure!(dead.is_empty(), "these lead nowhere:\n{}", dead.join("\n"));
+    ensure!(dead.is_empty(), "these links have no target:\n{}", dead.join("\n"));
     Ok(())
 }
 

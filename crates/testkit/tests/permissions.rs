@@ -1,5 +1,5 @@
-//! The permissions on AWS stand in three places, for three readers: the policies that Terraform attaches, the tables of
-//! docs/aws.md, and the README's. They say the same.
+//! The permissions on AWS are written in three places: the policies that Terraform attaches, the tables of
+//! docs/aws.md, and those of the README. They must agree.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 type Actions = BTreeSet<String>;
 
-/// Such a row names what is there for a version to come; nothing grants it.
+/// A row with this note lists a right for a later version, which no policy grants.
 const UNUSED: &str = "not used by this version, in no policy file";
 
-/// The actions of a policy, those of its extras or the others.
+/// The actions of a policy: those of its extras, or the others.
 fn policy(name: &str, extras: bool) -> Result<Actions> {
     let policy: Value =
         serde_json::from_str(&read(&format!("examples/server/terraform/policies/{name}.json"))?)?;
@@ -26,7 +26,7 @@ fn policy(name: &str, extras: bool) -> Result<Actions> {
     Ok(statements.iter().filter(wanted).flat_map(actions).collect())
 }
 
-/// The actions that the rows of a page's section begin with.
+/// The actions at the start of the rows of a page's section.
 fn table(page: &str, heading: &str) -> Result<Actions> {
     let (_, section) = page.split_once(&format!("\n{heading}\n")).with_context(|| format!("no {heading}"))?;
     let level = heading.split(' ').next().unwrap_or_default();

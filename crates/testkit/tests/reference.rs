@@ -1,4 +1,4 @@
-//! The pages that are made of the code say what the code says.
+//! The generated pages agree with the code.
 
 use std::fs;
 
@@ -7,11 +7,11 @@ use bakery_core::config::keys::{CACHE, CREDENTIAL, KANIKO, TASK, TOP};
 use bakery_testkit::reference::pages;
 use bakery_testkit::repository::{path, read};
 
-/// With this variable the pages are written instead.
+/// If this variable is set, the pages are written instead of compared.
 const RENEW: &str = "BAKERY_RENEW";
 
 #[test]
-fn every_page_is_what_the_code_says() -> Result<()> {
+fn every_generated_page_is_up_to_date() -> Result<()> {
     let renew = std::env::var_os(RENEW).is_some();
     let mut stale = Vec::new();
     for page in pages() {

@@ -32,7 +32,7 @@ fn credential(registry: &Registry, username: &str, password: &str) -> Vec<Creden
     vec![Credential { registry, username, password: password.into() }]
 }
 
-/// What a test puts into the registry by itself, before the client comes.
+/// Pushes to the registry as a preparation, without our client.
 struct Scene<'a> {
     registry: &'a Registry,
     authorization: Option<String>,
@@ -98,7 +98,7 @@ fn scene(registry: &Registry, authorization: Option<String>) -> Scene<'_> {
     Scene { registry, authorization, http: reqwest::Client::new() }
 }
 
-/// The manifest under the destination, as a third party reads it.
+/// The manifest of the destination, as skopeo reads it.
 async fn read_back(image: &ImageRef) -> Result<(Digest, Value)> {
     let skopeo = vars::SKOPEO.required();
     let output = tokio::process::Command::new(skopeo)
@@ -134,7 +134,7 @@ async fn an_index_of_either_kind_is_published_and_read_by_others() -> Result<()>
 }
 
 #[tokio::test]
-async fn nothing_is_published_of_a_set_that_is_not_whole() -> Result<()> {
+async fn nothing_is_published_of_an_incomplete_set() -> Result<()> {
     let registry = Registry::on_loopback(&program()).await?;
     let scene = scene(&registry, None);
     let (mut members, destination) = (scene.members(OCI).await?, scene.destination());
@@ -194,7 +194,7 @@ async fn tokens_are_checked_by_the_registry() -> Result<()> {
             )
             .await
     };
-    // None of these may leave anything behind, so they come first.
+    // None of these may push anything, so they come first.
     for (user, password, why) in [
         ("reader", "right", "may read, but not push"),
         ("nobody", "right", "has a token for nothing"),

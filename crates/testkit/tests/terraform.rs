@@ -1,5 +1,5 @@
-//! What docs/aws.md and its README promise of `examples/server/terraform/`, held against its files. Terraform itself reads them
-//! only beside AWS's provider, which no package registry has.
+//! The promises of docs/aws.md and the README about `examples/server/terraform/`, compared with its files. Terraform itself needs
+//! AWS's provider to read them, which no package registry has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ const FOLDER: &str = "examples/server/terraform";
 
 type NameSet = BTreeSet<String>;
 
-/// All its files as one, as Terraform reads them.
+/// All files as one module, as Terraform reads them.
 fn module() -> Result<hcl::Body> {
     let mut text = String::new();
     for file in std::fs::read_dir(repository::path(FOLDER))? {
@@ -28,7 +28,7 @@ fn module() -> Result<hcl::Body> {
     Ok(hcl::parse(&text)?)
 }
 
-/// The same as a tree; what is not a literal is text, `${...}`.
+/// The same as a tree; anything but a literal is a text, `${...}`.
 fn tree() -> Result<Value> {
     Ok(hcl::from_body(module()?)?)
 }
@@ -42,7 +42,7 @@ fn text<'a>(body: &'a Value, attribute: &str) -> &'a str {
     body[attribute].as_str().unwrap_or_default()
 }
 
-/// The expression of one of the locals.
+/// The expression of a local value.
 fn local(name: &str) -> Result<Expression> {
     let module = module()?;
     let mut attributes = module
@@ -53,7 +53,7 @@ fn local(name: &str) -> Result<Expression> {
     Ok(found.with_context(|| format!("no local.{name}"))?.expr().clone())
 }
 
-/// The keys of an object that is written down, in parts and upon conditions too.
+/// The keys of an object expression, including its conditional parts.
 fn keys(expression: &Expression) -> NameSet {
     match expression {
         Expression::Object(object) => object
@@ -71,7 +71,7 @@ fn keys(expression: &Expression) -> NameSet {
     }
 }
 
-/// The variables that are named between backticks; `_END` goes on where the first has its last `_`.
+/// The variables that are named between backticks; `_END` replaces the end of the variable before it, from its last `_`.
 fn variables(text: &str) -> NameSet {
     let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     let stem = named.first().and_then(|first| first.rsplit_once('_')).map_or("", |(stem, _)| stem);
@@ -93,7 +93,7 @@ fn the_cluster_has_fargate_and_fargate_spot() -> Result<()> {
 }
 
 #[test]
-fn nothing_comes_in_to_agents_and_everything_may_go_out() -> Result<()> {
+fn agents_accept_no_connections_and_may_connect_anywhere() -> Result<()> {
     let tree = tree()?;
     let group = &tree["resource"]["aws_security_group"]["agents"];
     assert_eq!(
@@ -122,7 +122,7 @@ fn nothing_comes_in_to_agents_and_everything_may_go_out() -> Result<()> {
 }
 
 #[test]
-fn the_bucket_forgets_contexts_and_aborts_uploads() -> Result<()> {
+fn the_bucket_expires_contexts_and_aborts_uploads() -> Result<()> {
     let tree = tree()?;
     let (_, lifecycle) =
         resources(&tree, "aws_s3_bucket_lifecycle_configuration").next().context("no lifecycle")?;
@@ -138,7 +138,7 @@ fn the_bucket_forgets_contexts_and_aborts_uploads() -> Result<()> {
     let abort = rule("abort_incomplete_multipart_upload")?;
     assert_eq!(abort["abort_incomplete_multipart_upload"]["days_after_initiation"], 1);
     assert_eq!(abort["filter"], json!({}), "of every object");
-    // What the server counts on.
+    // The expiry that the server relies on.
     assert_eq!(tree["variable"]["context_days"]["default"], EXPIRY.as_secs() / (24 * 60 * 60));
     let Expression::String(prefix) = local("context_prefix")? else {
         anyhow::bail!("the prefix is no literal")
@@ -148,13 +148,13 @@ fn the_bucket_forgets_contexts_and_aborts_uploads() -> Result<()> {
 }
 
 #[test]
-fn each_role_holds_its_policy_file_and_no_other() -> Result<()> {
+fn each_role_has_its_policy_file_and_no_other() -> Result<()> {
     let tree = tree()?;
     let file = |body: &Value| {
         let (_, rest) = text(body, "policy").split_once("${templatefile(\"${path.module}/policies/")?;
         Some(rest.strip_suffix(".json\", local.placeholders)}")?.to_owned())
     };
-    // Policies that stand by themselves, then what each role holds: those, its own, and what is made on the spot.
+    // Separate policies first, then the policies of each role: attached ones, its own, and inline ones.
     let apart: BTreeMap<String, String> = resources(&tree, "aws_iam_policy")
         .filter_map(|(name, body)| Some((format!("${{aws_iam_policy.{name}.arn}}"), file(body)?)))
         .collect();
@@ -187,7 +187,7 @@ fn each_role_holds_its_policy_file_and_no_other() -> Result<()> {
     assert_eq!(apart.get("${aws_iam_policy.client.arn}").map(String::as_str), Some("client"));
     assert_eq!(tree["output"]["client_policy_arn"]["value"], "${aws_iam_policy.client.arn}");
 
-    // No file that nobody holds, and no placeholder that nobody fills.
+    // Every policy file is used, and every placeholder is filled.
     let used: NameSet = held.into_values().flatten().chain(apart.into_values()).collect();
     let filled = keys(&local("placeholders")?);
     for file in std::fs::read_dir(repository::path(FOLDER).join("policies"))? {
@@ -204,7 +204,7 @@ fn each_role_holds_its_policy_file_and_no_other() -> Result<()> {
 }
 
 #[test]
-fn every_variable_of_the_page_is_set_or_said_not_to_be() -> Result<()> {
+fn every_variable_of_the_page_is_set_or_listed_as_unset() -> Result<()> {
     let page = repository::read("docs/aws.md")?;
     let (_, rest) = page.split_once("\n## Settings\n").context("no settings")?;
     let (section, _) = rest.split_once("\n## ").context("no end of the settings")?;
@@ -218,7 +218,7 @@ fn every_variable_of_the_page_is_set_or_said_not_to_be() -> Result<()> {
     assert_eq!(set.union(&left).cloned().collect::<NameSet>(), documented);
     assert_eq!(set.intersection(&left).next(), None, "set, and said not to be");
 
-    // Each is one that the server reads, and the page leaves out none of AWS's.
+    // The server reads each of them, and the page omits none that concerns AWS.
     let known: NameSet =
         [vars::COMMON, vars::SERVER].into_iter().flatten().map(|var| var.name.to_owned()).collect();
     assert_eq!(documented.difference(&known).next(), None, "not read by the server");
@@ -229,7 +229,7 @@ fn every_variable_of_the_page_is_set_or_said_not_to_be() -> Result<()> {
     let missing: Vec<_> = known.iter().filter(of_aws).filter(|name| !documented.contains(*name)).collect();
     ensure!(missing.is_empty(), "not in docs/aws.md: {missing:?}");
 
-    // The service has them, and whoever runs the server elsewhere reads them from the outputs.
+    // The service has them, and the outputs have them for a server elsewhere.
     let tree = tree()?;
     let containers = text(&tree["resource"]["aws_ecs_task_definition"]["server"], "container_definitions");
     ensure!(containers.contains("for name, value in local.server_environment"), "{containers}");

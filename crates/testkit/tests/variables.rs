@@ -2,30 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
-use bakery_testkit::repository::{path, read};
+use anyhow::{Result, ensure};
+use bakery_testkit::repository::{files, read, shown};
 use bakery_testkit::vars::ALL;
 
 /// What the names of these variables begin with. Put together here so that this file names none.
 const PREFIX: &str = concat!("BAKERY", "_TEST_");
-
-/// Every file below a folder.
-fn files(folder: &str) -> Result<Vec<PathBuf>> {
-    let (mut folders, mut found) = (vec![path(folder)], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path);
-            }
-        }
-    }
-    Ok(found)
-}
 
 /// The names of such variables in a text, each with what follows it.
 fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -38,10 +21,6 @@ fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 fn declared() -> BTreeSet<&'static str> {
     ALL.iter().map(|variable| variable.name).collect()
-}
-
-fn shown(file: &Path) -> String {
-    file.strip_prefix(path("")).unwrap_or(file).display().to_string()
 }
 
 #[test]

@@ -12,12 +12,12 @@ use serde_json::Value;
 /// Requests of one account, by resource and verb.
 pub(crate) struct Calls(BTreeMap<(String, String), u32>);
 
-/// Where the log ends now.
+/// The current end of the log.
 pub(crate) fn position(log: &Path) -> Result<u64> {
     Ok(std::fs::metadata(log)?.len())
 }
 
-/// What an account has asked since then. A watch counts when it begins, since it may not have ended yet.
+/// The requests of an account since then. A watch counts when it starts, since it may not have ended yet.
 pub(crate) fn calls(log: &Path, since: u64, who: &str) -> Result<Calls> {
     let mut file = File::open(log)?;
     file.seek(SeekFrom::Start(since))?;
@@ -35,7 +35,7 @@ pub(crate) fn calls(log: &Path, since: u64, who: &str) -> Result<Calls> {
 }
 
 impl Calls {
-    /// For people, with the calls for each of so many tasks.
+    /// A table for people, with the requests for each of `tasks`.
     pub(crate) fn table(&self, tasks: u32) -> String {
         let mut text = String::new();
         let each = |count: u32| f64::from(count) / f64::from(tasks);

@@ -1,7 +1,7 @@
-//! A thousand tasks at once against a real API server, controller manager and scheduler: the node is kwok's, a simulation;
-//! the agents are the real shipper without Kaniko, and get their launch tokens from the Secrets that the server made.
+//! A thousand tasks at once with a real API server, controller manager and scheduler. kwok simulates the node;
+//! the agents are the real shipper without Kaniko, and read their launch tokens from the Secrets that the server made.
 //!
-//! Reports what the server asked of the API server, from its audit log, and the server's memory for each task.
+//! Reports the server's requests to the API server, from its audit log, and the server's memory for each task.
 
 mod audit;
 
@@ -22,12 +22,12 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-/// Builds, and tasks of each.
+/// The number of builds, and of tasks in each.
 const BUILDS: usize = 20;
 const TASKS: usize = 50;
-/// Between two lines of a task.
+/// The pause between two lines of a task.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a task lives after it has begun.
+/// How long a task runs.
 const LIFE: Duration = Duration::from_mins(1);
 
 #[tokio::main]
@@ -80,7 +80,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// kwok with one node of its own.
+/// Runs kwok with one node.
 struct Kwok {
     _process: Running,
 }
@@ -116,7 +116,7 @@ impl Kwok {
     }
 }
 
-/// The API server as the benchmark itself sees it: not as the server's account.
+/// The benchmark's own access to the API server, not with the server's account.
 struct Api {
     http: reqwest::Client,
     namespace: String,
@@ -124,7 +124,7 @@ struct Api {
 }
 
 struct Baked {
-    /// Agents that lived at the same time.
+    /// The number of agents that run at the same time.
     most: usize,
 }
 
@@ -140,7 +140,7 @@ impl Api {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Plays the agent of every pod that runs, until all tasks have been played.
+    /// Plays the agent of every running pod, until all tasks are done.
     async fn bake(&self, url: &str) -> Result<Baked> {
         let (mut known, mut agents, mut most) = (HashSet::new(), JoinSet::new(), 0);
         while known.len() < BUILDS * TASKS || !agents.is_empty() {

@@ -1,4 +1,4 @@
-//! Where tasks wait until the benchmark has measured what it came for.
+//! A gate where tasks wait until the benchmark has measured.
 
 use std::sync::Arc;
 
@@ -8,38 +8,38 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Clones are handles to the same one.
+/// Clones are handles to the same gate.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     open: Arc<watch::Sender<bool>>,
     came: Arc<watch::Sender<usize>>,
 }
 
-/// A page that is answered once the gate is open; ends with its owner.
+/// A URL that answers once the gate is open; ends when dropped.
 pub(crate) struct GatePage {
     pub(crate) url: String,
     _server: JoinSet<()>,
 }
 
 impl Gate {
-    /// Comes to the gate, and waits there.
+    /// Arrives at the gate and waits there.
     pub(crate) async fn pass(self) {
         self.came.send_modify(|came| *came += 1);
-        // A gate that is gone keeps nobody.
+        // A dropped gate is open.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 
-    /// Waits until so many have come.
+    /// Waits until `all` have arrived.
     pub(crate) async fn came(&self, all: usize) {
         let _ = self.came.subscribe().wait_for(|came| *came >= all).await;
     }
 
-    /// Lets everybody through.
+    /// Opens the gate.
     pub(crate) fn open(&self) {
         self.open.send_replace(true);
     }
 
-    /// For those who come by HTTP, to a port on `ip`.
+    /// Serves the gate over HTTP on a port of `ip`.
     pub(crate) async fn page(&self, ip: &str) -> Result<GatePage> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let url = format!("http://{}/", listener.local_addr()?);

@@ -1,8 +1,8 @@
-//! A thousand tasks at once on ECS, and real containers beside them: what one server asks of AWS about all of them.
+//! A thousand tasks at once on ECS, and some real containers: what one server requests from AWS for all of them.
 //!
-//! A stub, named so, answers for the thousand (`bakery_testkit::aws`, `AwsProxy::stub`); their agents are the real shipper
-//! without Kaniko, and get their launch tokens from the launches that the stub saw. The emulator runs the others in real
-//! containers, with the real agent and the real Kaniko. All write a line a second and live until all have been measured.
+//! A stub answers for the thousand (`bakery_testkit::aws`, `AwsProxy::stub`); their agents are the real shipper
+//! without Kaniko, and get their launch tokens from the stub's launches. The emulator runs the others in real
+//! containers, with the real agent and the real Kaniko. All write a line every second and run until all have been measured.
 //!
 //! Reports the server's calls from the proxy's record, and the server's memory for each task.
 
@@ -25,25 +25,25 @@ use tokio::task::JoinSet;
 use crate::gate::Gate;
 use crate::report::Report;
 
-/// Builds of the stub, and tasks of each.
+/// The number of the stub's builds, and of tasks in each.
 const STUBBED: (usize, usize) = (20, 50);
-/// Builds in real containers, which start one after another, and tasks of each.
+/// The number of builds in real containers, which start one after another, and of tasks in each.
 const REAL: (usize, usize) = (5, 10);
 const TASKS: usize = STUBBED.0 * STUBBED.1 + REAL.0 * REAL.1;
-/// Between two lines of a task.
+/// The pause between two lines of a task.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After the last task has begun, until what was asked about its beginning is answered.
+/// The wait after the start of the last task, until the requests about its start are answered.
 const SETTLE: Duration = Duration::from_secs(5);
-/// How long all of them are watched while nothing begins and nothing ends.
+/// How long all tasks are observed while none starts and none ends.
 const STEADY: Duration = Duration::from_mins(2);
-/// How long a build may take to begin.
+/// How long a build may take to start.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let aws = AwsEnv::new("fleet").await?;
     aws.with_extras()?;
-    // A cpu and 2 GiB are the stub's; a task that asks for nothing is smaller.
+    // The stub's tasks have 1 cpu and 2 GiB; a task with the default size is smaller.
     let launches = aws.proxy.stub(&format!("{}-amd64-1024-2048", aws.names.family));
     let env = EcsEnv::start(aws, &[("MAX_RUNS", TASKS.to_string()), ("RUST_LOG", "warn".to_owned())]).await?;
     let idle = env.server.memory("VmRSS")?;
@@ -90,7 +90,7 @@ async fn main() -> Result<()> {
     for (tasks, calls) in report.sizes("ecs:DescribeTasks", "steady") {
         println!("  {calls} of them about {tasks} tasks");
     }
-    println!("agents that had fallen silent: {silences}");
+    println!("agents that were unavailable: {silences}");
     println!(
         "longest answer: {:.0?} of the stub, {:.0?} of the emulator",
         report.longest(Outcome::Stubbed),
@@ -102,13 +102,13 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// A build of so many tasks on ECS that keeps its image.
+/// The config of a build of `tasks` tasks on ECS that push nothing.
 fn config(size: &str, tasks: usize) -> String {
     let entries = "- arch: amd64\n".repeat(tasks);
     format!("global:\n  platform: ecs\n{size}  kaniko: {{ no-push: true }}\nbake:\n{entries}")
 }
 
-/// What goes on beside the measuring.
+/// The builds and agents that run during the measurement.
 struct Crew<'a> {
     env: &'a EcsEnv,
     builds: JoinSet<Result<Ended>>,
@@ -121,7 +121,7 @@ impl Crew<'_> {
         self.builds.spawn(async move { client.run(&[]).await });
     }
 
-    /// Waits for something while everything lives.
+    /// Waits for `wait` while all builds must keep running.
     async fn meanwhile(&mut self, wait: impl Future<Output = ()>) -> Result<()> {
         tokio::select! {
             waited = tokio::time::timeout(PATIENCE, wait) => waited.context("not all tasks have begun in time"),
@@ -132,7 +132,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Waits until every build has ended, and has ended well. How often an agent had fallen silent: then AWS is asked.
+    /// Waits until every build has succeeded. Returns how often an agent was unavailable, in which case AWS is asked.
     async fn end(&mut self) -> Result<usize> {
         let mut silences = 0;
         while let Some(ended) = self.builds.join_next().await {

@@ -1,4 +1,4 @@
-//! What the server asked of AWS, from the proxy's record.
+//! The server's requests to AWS, from the proxy's record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,15 +12,15 @@ struct CallRecord {
     at: Instant,
     took: Duration,
     outcome: Outcome,
-    /// How many tasks it asks about.
+    /// The number of tasks in the request.
     tasks: usize,
 }
 
-/// All calls, and the parts of the run that they fell into.
+/// All calls, and the parts of the run.
 pub(crate) struct Report {
     calls: Vec<CallRecord>,
     begun: Instant,
-    /// Name and end of each; one begins where the one before it ends.
+    /// Name and end of each part; it starts at the end of the part before it.
     parts: Vec<(&'static str, Instant)>,
 }
 
@@ -29,7 +29,7 @@ impl Report {
         Self { calls: Vec::new(), begun: Instant::now(), parts: Vec::new() }
     }
 
-    /// A part of the run ends now.
+    /// Ends a part of the run now.
     pub(crate) fn part(&mut self, name: &'static str) {
         self.parts.push((name, Instant::now()));
     }
@@ -44,7 +44,7 @@ impl Report {
         });
     }
 
-    /// How many tasks each call of an action in a part asks about: so many, in so many calls.
+    /// The number of calls of an action in a part, by their number of tasks.
     pub(crate) fn sizes(&self, action: &str, part: &str) -> BTreeMap<usize, usize> {
         let (from, to) = self.span(part);
         let mut sizes = BTreeMap::new();
@@ -54,14 +54,14 @@ impl Report {
         sizes
     }
 
-    /// Calls of an action in a part, and how many a second that is.
+    /// The number of calls of an action in a part, the part's duration, and the calls per second.
     pub(crate) fn rate(&self, action: &str, part: &str) -> (usize, Duration, f64) {
         let (from, to) = self.span(part);
         let count = self.times(action).filter(|at| (from..to).contains(at)).count();
         (count, to - from, per_second(count, to - from))
     }
 
-    /// For people: each action by part, by task and by minute.
+    /// A table for people: each action by part, by task and by minute.
     pub(crate) fn table(&self, tasks: usize) -> String {
         let actions: BTreeSet<&str> = self.calls.iter().map(|call| call.action.as_str()).collect();
         let mut text = format!("  {:<28}", "");
@@ -82,7 +82,7 @@ impl Report {
         text
     }
 
-    /// The longest answer among those that one gave.
+    /// The longest duration of an answer by its outcome.
     pub(crate) fn longest(&self, outcome: Outcome) -> Duration {
         self.calls
             .iter()

@@ -7,7 +7,7 @@ use bakery_testkit::agent::TestAgent;
 use crate::process::wait_for_go;
 use crate::raw::text;
 
-/// Fills a spool, says its size, waits for the word, ships it and reports.
+/// Fills a spool, prints its size, waits for the start, ships it and reports.
 pub(crate) async fn ship(url: &str, run: RunName, token: &str, lines: u64) -> Result<()> {
     let agent = TestAgent::bind(url, run, token).await?;
     let mut writer = agent.writer();

@@ -1,5 +1,5 @@
-//! The relay: 1 M lines (150 MB) from 8 senders, each the agent's real shipper in a process of its own, to 4 readers, one of
-//! them slow; beside 8 senders of the same bytes over raw HTTP/1.1 bodies into a sink that writes them to a file once.
+//! Relays 1 M lines (150 MB) from 8 senders, each the agent's real shipper in a process of its own, to 4 readers, one of
+//! them slow; compared with 8 senders of the same bytes as plain HTTP/1.1 bodies to a sink that writes them into a file.
 //!
 //! Measured from the first send to the last fast reader's `End`, on the same cores. Every reader checks that each run's lines
 //! come once and in order. The server runs in a process of its own, so its peak memory is its own.
@@ -17,13 +17,13 @@ use bakery_testkit::bench::{interleave, pairs, spread};
 
 use crate::process::Part;
 
-/// Senders, and hence runs.
+/// The number of senders, and so of runs.
 const SENDERS: usize = 8;
-/// Readers that keep up; one more is slow.
+/// The number of readers at full speed; one more is slow.
 const FAST: usize = 3;
-/// Lines in all.
+/// The total number of lines.
 const LINES: u64 = 1_000_000;
-/// Lines of the small run that the server's memory is compared with.
+/// The number of lines of the small run with which the server's memory is compared.
 const FEW: u64 = 100_000;
 
 #[tokio::main]
@@ -76,7 +76,7 @@ async fn compare() -> Result<()> {
     Ok(())
 }
 
-/// One relay through a fresh server.
+/// The result of one relay through a new server.
 struct Relayed {
     took: Duration,
     bytes: u64,
@@ -98,7 +98,7 @@ async fn relay(lines: u64) -> Result<Relayed> {
     for sender in &mut senders {
         bytes += sender.word().await?.parse::<u64>().context("the size of a spool")?;
     }
-    // The slow one is left behind: nobody waits for it, and it must not hold the others.
+    // The slow one is not waited for, and must not delay the others.
     let mut slow = tokio::task::JoinSet::new();
     slow.spawn(reader::read(url.clone(), build, Duration::from_millis(20)));
     let fast = reader::fast(&url, build, FAST);
@@ -121,7 +121,7 @@ async fn relay(lines: u64) -> Result<Relayed> {
     Ok(Relayed { took, bytes, peak_kib })
 }
 
-/// The same bytes, raw; so many readers read along.
+/// Sends the same bytes raw, to `readers` readers.
 async fn raw(readers: usize) -> Result<Duration> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("sunk").display().to_string();

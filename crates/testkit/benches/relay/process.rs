@@ -1,5 +1,5 @@
-//! Parts of the benchmark that run as processes of their own: this same program, told by its arguments what to be. They
-//! speak one line at a time.
+//! Parts of the benchmark that run as processes of their own: this program, with its part as the first argument. They
+//! exchange single lines.
 
 use std::process::Stdio;
 
@@ -24,17 +24,17 @@ impl Part {
         Ok(Self { child, input, output })
     }
 
-    /// The next line that it says.
+    /// The next line that it prints.
     pub(crate) async fn word(&mut self) -> Result<String> {
         self.output.next_line().await?.context("a part of the benchmark ended early")
     }
 
-    /// Tells it to begin.
+    /// Lets it start.
     pub(crate) async fn go(&mut self) -> Result<()> {
         Ok(self.input.write_all(b"go\n").await?)
     }
 
-    /// Waits for its good end.
+    /// Waits for its end, which must be a success.
     pub(crate) async fn finish(mut self) -> Result<()> {
         drop(self.input);
         let status = self.child.wait().await?;
@@ -42,7 +42,7 @@ impl Part {
         Ok(())
     }
 
-    /// The most memory that it has had in use, in KiB, as the kernel counted.
+    /// Its peak memory in KiB, as counted by the kernel.
     pub(crate) fn peak_kib(&self) -> Result<u64> {
         let pid = self.child.id().context("it has ended")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -51,7 +51,7 @@ impl Part {
     }
 }
 
-/// Waits until the orchestrator says go.
+/// Waits until the orchestrator lets it start.
 pub(crate) fn wait_for_go() -> Result<()> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;

@@ -1,5 +1,5 @@
-//! The peer: the same bytes as plain HTTP/1.1 bodies into one file. No numbers, no acknowledgements, and no readers, or
-//! readers that get every byte as it comes and look at none.
+//! The peer: the same bytes as plain HTTP/1.1 bodies into one file, without numbers and acknowledgements; without readers, or
+//! with readers that receive every byte and parse none.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,17 +11,17 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::process::wait_for_go;
 
-/// One line of output as a build prints it; encoded with its time and source it takes about 150 bytes.
+/// One line of a build's output; encoded with its time and source it has about 150 bytes.
 pub(crate) fn text(line: u64) -> String {
     format!("{line:>8} compiling the crumb of line {line:>8} with a little butter and salt\n")
 }
 
-/// Bytes of so many encoded lines.
+/// The number of bytes of `lines` encoded lines.
 pub(crate) fn bytes(lines: u64) -> u64 {
     (1..=lines).map(|line| encoded(line).len() as u64).sum()
 }
 
-/// What the agent's encoder makes of the same text.
+/// A line as the agent encodes it.
 fn encoded(line: u64) -> String {
     let text = text(line);
     format!(
@@ -30,13 +30,13 @@ fn encoded(line: u64) -> String {
     )
 }
 
-/// Where every body goes: one file, and whoever reads along.
+/// The destination of every body: one file, and the readers.
 struct Outlet {
     file: File,
     readers: Vec<TcpStream>,
 }
 
-/// Takes every body and writes it into one file, and to so many readers, who come first. Says its address.
+/// Writes every body into one file and to `readers` readers, which connect first. Prints its address.
 pub(crate) fn sink(file: &Path, readers: usize) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
@@ -52,7 +52,7 @@ pub(crate) fn sink(file: &Path, readers: usize) -> Result<()> {
     Ok(())
 }
 
-/// Reads along until `bytes` have come.
+/// Reads until `bytes` have arrived.
 pub(crate) fn read(address: &str, bytes: u64) -> Result<()> {
     let mut stream = TcpStream::connect(address)?;
     println!("here");
@@ -94,7 +94,7 @@ fn take(stream: &TcpStream, outlet: &Mutex<Outlet>) -> Result<()> {
     Ok(())
 }
 
-/// Writes its bytes into a file first, as an agent has its spool; then sends that file as one body.
+/// Writes its bytes into a file first, like an agent's spool, then sends the file as one body.
 pub(crate) fn send(address: &str, run: usize, lines: u64) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("body");

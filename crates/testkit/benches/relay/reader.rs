@@ -1,4 +1,4 @@
-//! Readers of a build's log, which count what they see.
+//! Readers of a build's log, which count its lines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use bakery_core::wire::log::{Cursor, Frame};
 use bakery_link::{Options, ServerApi};
 use tokio::task::JoinSet;
 
-/// Lines seen of each run.
+/// The number of lines by run.
 pub(crate) type Counts = BTreeMap<RunName, u64>;
 
 fn server(url: &str) -> Result<ServerApi> {
     Ok(ServerApi::new(url, None::<Secret>, Options { insecure: false })?)
 }
 
-/// Submits a build of so many tasks that push nothing.
+/// Submits a build of `tasks` tasks that push nothing.
 pub(crate) async fn submit(url: &str, tasks: usize) -> Result<BuildId> {
     let entries = "- arch: amd64\n".repeat(tasks);
     let text = format!("global:\n  kaniko: {{ no-push: true }}\nbake:\n{entries}");
@@ -33,7 +33,7 @@ pub(crate) async fn submit(url: &str, tasks: usize) -> Result<BuildId> {
     Ok(server(url)?.submit(&SubmitBuild { spec, context, idempotency_key: key }).await?.id)
 }
 
-/// So many readers at full speed, each to its `End`.
+/// Runs `readers` readers at full speed, each until its `End`.
 pub(crate) async fn fast(url: &str, build: BuildId, readers: usize) -> Result<Vec<Counts>> {
     let mut all = JoinSet::new();
     for _ in 0..readers {
@@ -46,7 +46,7 @@ pub(crate) async fn fast(url: &str, build: BuildId, readers: usize) -> Result<Ve
     Ok(counts)
 }
 
-/// Reads to the `End`, with a pause after each frame. Each run's lines must come once and in order.
+/// Reads until the `End`, with a pause after each frame. Each run's lines must come once and in order.
 pub(crate) async fn read(url: String, build: BuildId, pause: Duration) -> Result<Counts> {
     let mut log = server(&url)?.logs(build, Cursor::default(), true).await?;
     let mut counts = Counts::new();

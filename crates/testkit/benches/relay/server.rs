@@ -1,5 +1,5 @@
-//! The server with its real doors, builds, ledger and logs; only the platform is plain data, since the senders are started
-//! by the benchmark itself.
+//! The server with its real listeners, builds, ledger and logs. Only the platform is a fake, since the benchmark
+//! starts the senders itself.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ use crate::SENDERS;
 /// Longer than any run.
 const LONG: Duration = Duration::from_mins(10);
 
-/// Serves until it is killed. Says its URL, then a line for each launch: URL, run, token.
+/// Serves until it is killed. Prints its URL, then a line for each launch: URL, run, token.
 pub(crate) async fn serve(folder: &Path) -> Result<()> {
     let tasks = Tasks::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -75,7 +75,7 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
     std::future::pending().await
 }
 
-/// Nobody reads a context here.
+/// A context store that is never used.
 struct AnyContext;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Answers as AWS words them.
+//! Answers in AWS's words.
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
@@ -8,7 +8,7 @@ use super::call::{AwsCall, Service};
 use super::policy::{Right, Verdict};
 use super::rights::shown;
 
-/// An answer of the proxy's own, or one that was read whole.
+/// An answer that the proxy makes, or one that it has read to the end.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -51,7 +51,7 @@ impl Answer {
         }
     }
 
-    /// Nobody has this access key.
+    /// The access key is unknown.
     pub(super) fn stranger(call: &AwsCall) -> Self {
         match (&call.service, &call.key) {
             (Service::Json, _) => {
@@ -68,7 +68,7 @@ impl Answer {
         }
     }
 
-    /// S3 does not believe who calls.
+    /// S3 rejects the signature or the token.
     pub(super) fn unbelieved(call: &AwsCall, name: &str) -> Self {
         Self::error(call, StatusCode::FORBIDDEN, name, "The session is not what it claims to be.")
     }
@@ -100,7 +100,7 @@ impl Answer {
         Self::error(call, StatusCode::FORBIDDEN, name, &message)
     }
 
-    /// `RunTask`'s token was used for something else.
+    /// The `clientToken` of `RunTask` was used for another request.
     pub(super) fn conflict(call: &AwsCall, tasks: Vec<String>) -> Self {
         let message =
             "The provided clientToken is already in use: it was already used with different parameters.";
@@ -109,7 +109,7 @@ impl Answer {
         answer
     }
 
-    /// The bytes to send.
+    /// The response to send.
     pub(super) fn response(&self) -> Response<Body> {
         let bytes = match &self.body {
             Value::String(text) => text.clone(),
@@ -122,7 +122,7 @@ impl Answer {
         response
     }
 
-    /// An answer of the emulator's.
+    /// An answer of the emulator.
     pub(super) const fn read(status: StatusCode, body: Value) -> Self {
         Self { status, body, kind: "application/x-amz-json-1.1" }
     }

@@ -1,25 +1,25 @@
-//! What a request asks for, and of whom.
+//! The action of a request, its service and its caller.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
-/// Whose action it is.
+/// The service that is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Service {
     /// ECS, Secrets Manager: JSON bodies, the action in a header.
     Json,
-    /// S3: methods, paths and queries. The path without its first `/`, percent signs and all.
+    /// S3: methods, paths and queries. The path without its first `/`, still percent-encoded.
     S3 { bucket: String, object: String },
 }
 
-/// A request whose head is understood.
+/// A request, from its head.
 #[derive(Debug, Clone)]
 pub(super) struct AwsCall {
     pub(super) service: Service,
     /// `service:Action`, as policies write it.
     pub(super) action: String,
-    /// The access key id in the signature's scope; `None` where nothing is signed.
+    /// The access key id in the signature's scope; `None` if nothing is signed.
     pub(super) key: Option<String>,
     pub(super) region: String,
     /// The body of a JSON call; for S3 `{"method", "path", "query"}`.
@@ -27,7 +27,7 @@ pub(super) struct AwsCall {
 }
 
 impl AwsCall {
-    /// Reads the head; a JSON call's body is to be put in.
+    /// Reads the head; the caller adds the body of a JSON call.
     pub(super) fn read(head: &Parts) -> Self {
         let query = head.uri.query().unwrap_or_default();
         let (key, region) = scope(&head.headers, query).unzip();
@@ -46,7 +46,7 @@ impl AwsCall {
         Self { service, action, key, region, body }
     }
 
-    /// The same as a text: the body's member, or nothing.
+    /// A member of the body as text; empty if it is missing.
     pub(super) fn text(&self, member: &str) -> &str {
         self.body[member].as_str().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What tests of the emulator begin with: a proxy of their own, a family and a cluster of their own, plain calls.
+//! The AWS environment of a test: a proxy, a family and a cluster of its own, and plain calls.
 
 use std::time::Duration;
 
@@ -16,29 +16,29 @@ pub const SERVER: &str = "AKIASERVEROFTESTS001";
 /// The access key of the client.
 pub const CLIENT: &str = "AKIACLIENTOFTESTS001";
 
-/// What a test has of AWS for itself.
+/// The emulated AWS that one test uses.
 #[derive(Debug)]
 pub struct AwsEnv {
     /// The real parts.
     pub parts: Parts,
     /// The emulator.
     pub emulator: Emulator,
-    /// The engine on which it starts containers.
+    /// The engine on which the emulator starts containers.
     pub engine: Engine,
-    /// What the policies name.
+    /// The names in the policies.
     pub names: PolicyNames,
-    /// The proxy before the emulator.
+    /// The proxy in front of the emulator.
     pub proxy: AwsProxy,
     _s3: Option<S3>,
 }
 
 impl AwsEnv {
-    /// The server has the baseline alone.
+    /// A new environment, in which the server has the baseline rights only.
     pub async fn new(name: &str) -> Result<Self> {
         Self::with(name, None).await
     }
 
-    /// The same with an S3 server behind the proxy, for client and task role.
+    /// The same with an S3 server behind the proxy, for the client and the task role.
     pub async fn with_s3(name: &str) -> Result<Self> {
         let (parts, emulator) = (Parts::required(), Emulator::required());
         let keys =
@@ -70,7 +70,7 @@ impl AwsEnv {
         Ok(Self { engine: Engine::new(&parts), parts, emulator, names, proxy, _s3: s3 })
     }
 
-    /// Gives the server what goes beyond the baseline.
+    /// Grants the server the rights beyond the baseline.
     pub fn with_extras(&self) -> Result<()> {
         let extras = Policy::example("server-extras", &self.names)?;
         self.proxy.grant("server", SERVER, Policy::example("server", &self.names)?.and(extras));
@@ -95,7 +95,7 @@ impl AwsEnv {
         ]
     }
 
-    /// What the server asks; the status and the answer.
+    /// Makes a call as the server; returns the status and the answer.
     pub async fn ask(&self, action: &str, body: &Value) -> Result<(u16, Value)> {
         let (service, name) = action.split_once(':').context("service:Action")?;
         let target = if service == "ecs" { "AmazonEC2ContainerServiceV20141113" } else { service };
@@ -108,20 +108,20 @@ impl AwsEnv {
         Ok((status, serde_json::from_str(&text).context(text)?))
     }
 
-    /// The same where only success will do.
+    /// The same; anything but success is an error.
     pub async fn done(&self, action: &str, body: &Value) -> Result<Value> {
         let (status, answer) = self.ask(action, body).await?;
         ensure!(status == 200, "{action}: {status} {answer}");
         Ok(answer)
     }
 
-    /// Registers a definition of the agent image that runs a script of its shell; gives the ARN.
+    /// Registers a definition that runs a script in the shell of the agent image; returns the ARN.
     pub async fn define(&self, arch: &str, script: &str) -> Result<String> {
         let container = json!({ "entryPoint": ["/kaniko/bin/sh", "-c"], "command": [script] });
         self.define_container(arch, container).await
     }
 
-    /// The same with the container's own members on top. The emulator takes from the image's index what the architecture is.
+    /// The same with members of the container overridden. The emulator takes the architecture's image from the index.
     pub async fn define_container(&self, arch: &str, own: Value) -> Result<String> {
         let mut container = json!({ "name": "agent", "image": self.parts.agent_index, "essential": true });
         container
@@ -139,7 +139,7 @@ impl AwsEnv {
         Ok(answer["taskDefinition"]["taskDefinitionArn"].as_str().context("no ARN")?.to_owned())
     }
 
-    /// What `RunTask` is asked for a task of a definition.
+    /// The request of `RunTask` for a definition.
     pub fn launch(&self, definition: &str) -> Value {
         json!({
             "cluster": self.names.cluster, "taskDefinition": definition, "launchType": "FARGATE", "count": 1,
@@ -147,7 +147,7 @@ impl AwsEnv {
         })
     }
 
-    /// Starts a task; gives its ARN.
+    /// Starts a task; returns its ARN.
     pub async fn run(&self, launch: &Value) -> Result<String> {
         let answer = self.done("ecs:RunTask", launch).await?;
         Ok(answer["tasks"][0]["taskArn"].as_str().with_context(|| answer.to_string())?.to_owned())
@@ -159,7 +159,7 @@ impl AwsEnv {
         self.done("ecs:DescribeTasks", &body).await
     }
 
-    /// Waits for a status; gives the task.
+    /// Waits for a status; returns the task.
     pub async fn reaches(&self, task: &str, status: &str) -> Result<Value> {
         let mut seen = Value::Null;
         let reached = async || {
@@ -178,7 +178,7 @@ impl AwsEnv {
         format!("ministack-ecs-{}-agent", &id[..8])
     }
 
-    /// Waits for a task's end and gives its exit code; any other is shown with the container's log.
+    /// Waits for the end of a task, which must have this exit code; returns the task.
     pub async fn exits(&self, task: &str, code: i64) -> Result<Value> {
         let ended = self.reaches(task, "STOPPED").await?;
         if ended["containers"][0]["exitCode"] != code {

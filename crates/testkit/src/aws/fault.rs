@@ -1,28 +1,28 @@
-//! What a test can ask the proxy to do instead of what was asked of it.
+//! The faults that a test can inject into the proxy.
 
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-/// An answer, or none, that a test wants for a call.
+/// What happens to a call instead of being passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// `ThrottlingException`; of S3 `SlowDown`.
     Throttle,
-    /// An error of the service: its name, and what it says.
+    /// An error of the service: its name and its message.
     Error(&'static str, String),
-    /// Success with a list of failures and this reason, as `RunTask` says that a task was not placed.
+    /// Success with a list of failures that have this reason, as `RunTask` reports a task that was not placed.
     Failure(String),
-    /// `DescribeTasks`: every task that is asked for is `MISSING`.
+    /// `DescribeTasks`: every task is `MISSING`.
     Missing,
-    /// The connection is cut before the call arrives anywhere.
+    /// The connection is cut before the call is passed on.
     Cut,
-    /// The call is done, and the connection cut before its answer.
+    /// The call is passed on, and the connection is cut before its answer.
     Lost,
 }
 
 impl Fault {
-    /// Fargate has no room.
+    /// Fargate has no capacity.
     pub fn capacity() -> Self {
         Self::Failure(
             "Capacity is unavailable at this time. Please try again later or in a different availability zone"
@@ -30,7 +30,7 @@ impl Fault {
         )
     }
 
-    /// ECS cannot take on the role that the definition names.
+    /// ECS cannot assume the role that the definition names.
     pub fn role_missing() -> Self {
         Self::Error("ClientException", "ECS was unable to assume the role that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.".to_owned())
     }
@@ -46,14 +46,14 @@ impl Fault {
     }
 }
 
-/// How a task is said to have ended.
+/// How a task ended, according to `DescribeTasks`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
     /// `stopCode`, such as `SpotInterruption`.
     pub code: &'static str,
     /// `stoppedReason`.
     pub reason: String,
-    /// The container's `exitCode`; `None` takes it away, as for a container that never ran.
+    /// The container's `exitCode`; `None` removes it, as for a container that never ran.
     pub exit: Option<i64>,
     /// The container's own `reason`.
     pub container: Option<String>,
@@ -66,14 +66,14 @@ impl Ending {
         Self { code: "SpotInterruption", reason, exit: Some(137), container: None }
     }
 
-    /// The container took more memory than it has.
+    /// The container exceeded its memory.
     pub fn out_of_memory() -> Self {
         let container = "OutOfMemoryError: Container killed due to memory usage".to_owned();
         let reason = "Essential container in task exited".to_owned();
         Self { code: "EssentialContainerExited", reason, exit: Some(137), container: Some(container) }
     }
 
-    /// Writes it over a task as `DescribeTasks` shows it.
+    /// Applies it to a task in an answer of `DescribeTasks`.
     pub(super) fn onto(&self, task: &mut Value) {
         for status in ["lastStatus", "desiredStatus"] {
             task[status] = "STOPPED".into();
@@ -91,7 +91,7 @@ impl Ending {
     }
 }
 
-/// The faults that wait for their calls.
+/// The faults that were not used yet.
 #[derive(Debug, Default)]
 pub(super) struct Faults(VecDeque<(String, Fault, usize)>);
 
@@ -100,7 +100,7 @@ impl Faults {
         self.0.push_back((action.to_owned(), fault, times));
     }
 
-    /// The next fault for a call, in the order in which they were asked for.
+    /// Takes the next fault for a call, in the order of injection.
     pub(super) fn take(&mut self, action: &str) -> Option<Fault> {
         let at = self.0.iter().position(|(wanted, _, times)| wanted == action && *times > 0)?;
         let (_, fault, times) = &mut self.0[at];
@@ -117,7 +117,7 @@ impl Faults {
     }
 }
 
-/// A `DescribeTasks` answer in which these tasks are not there yet.
+/// Makes these tasks `MISSING` in an answer of `DescribeTasks`.
 pub(super) fn hide(answer: &mut Value, hidden: &dyn Fn(&str) -> bool) {
     let Some(tasks) = answer["tasks"].as_array_mut() else { return };
     let mut missing = Vec::new();
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_in_order_and_only_for_their_action() {
+    fn faults_are_used_in_order_and_only_for_their_action() {
         let mut faults = Faults::default();
         faults.add("ecs:RunTask", Fault::Throttle, 2);
         faults.add("ecs:RunTask", Fault::Cut, 1);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hidden_task_is_a_failure_and_an_ending_is_written_over_a_task() {
+    fn a_hidden_task_is_a_failure_and_an_ending_is_applied_to_a_task() {
         let mut answer = json!({ "tasks": [{ "taskArn": "a" }, { "taskArn": "b" }], "failures": [] });
         hide(&mut answer, &|arn| arn == "a");
         let wanted =

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// One address. While it is closed, nothing listens there, and every connection is cut.
+/// One address. While it is closed, nothing listens there and every connection is cut.
 pub(super) struct ClosableListener {
     addr: SocketAddr,
     listener: Option<TcpListener>,
@@ -113,12 +113,12 @@ impl AsyncWrite for CuttableStream {
     }
 }
 
-/// What a request knows of its connection: how to cut it.
+/// Cuts a request's connection.
 #[derive(Debug, Clone)]
 pub(super) struct CutHandle(CancellationToken);
 
 impl CutHandle {
-    /// Cuts the connection; never comes back, since with it goes whoever waits for an answer.
+    /// Cuts the connection; never returns, since the caller that waits for an answer is gone.
     pub(super) async fn cut(&self) -> ! {
         self.0.cancel();
         std::future::pending().await

@@ -1,15 +1,15 @@
-//! A proxy between AWS's SDKs and what stands for AWS: an emulator of ECS and Secrets Manager, and a real S3 server.
+//! A proxy between AWS's SDKs and stand-ins for AWS: an emulator of ECS and Secrets Manager, and a real S3 server.
 //!
-//! It keeps every call ([`Recorded`]), refuses what no policy grants ([`Policy`]) and does what a test asks for
-//! ([`Fault`], [`Ending`]). Two things of the good path are the proxy's and not the emulator's: `clientToken`, which
-//! the emulator ignores, and permissions, which are the Terraform example's own policy files with resources and
-//! conditions. A third is a guard: the emulator starts tasks of a definition that was deregistered, AWS does not.
+//! It records every call ([`Recorded`]), refuses what no policy grants ([`Policy`]) and injects what a test asks for
+//! ([`Fault`], [`Ending`]). It adds two features that the emulator lacks: `clientToken`, which
+//! the emulator ignores, and permissions, which are the policy files of the Terraform example with resources and
+//! conditions. It also refuses tasks of a deregistered definition, as AWS does and the emulator does not.
 //!
-//! Who calls is told by the access key alone; signatures are checked by the S3 server and by nobody else. A session's
-//! calls of S3 are the exception: that server knows no sessions, so the proxy checks token and signature, and signs the
+//! The access key alone identifies the caller; only the S3 server checks signatures. A session's
+//! calls of S3 are an exception: that server does not support sessions, so the proxy checks token and signature, and signs the
 //! call again without the token.
 //!
-//! More tasks than a machine can run are a stub's, named as one: [`AwsProxy::stub`].
+//! For more tasks than a machine can run there is a stub: [`AwsProxy::stub`].
 
 mod answer;
 mod call;

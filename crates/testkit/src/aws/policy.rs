@@ -1,4 +1,4 @@
-//! IAM policies: as much of their language as the example's need, and an error for the rest.
+//! IAM policies: the part of their language that the example's policies use; anything else is an error.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::repository;
 
-/// Statements with such a `Sid` are features beyond the baseline.
+/// The prefix of the `Sid` of statements beyond the baseline.
 const EXTRA: &str = "Extra";
 
 /// One right that a call needs.
@@ -15,7 +15,7 @@ const EXTRA: &str = "Extra";
 pub struct Right {
     /// `service:Action`.
     pub action: String,
-    /// The ARN that policies are matched with, or `*` where the action knows no resources.
+    /// The ARN that policies match, or `*` if the action has no resources.
     pub resource: String,
     /// Condition keys and their values.
     pub context: Vec<(String, String)>,
@@ -34,7 +34,7 @@ impl Right {
     }
 }
 
-/// What policies say of a right.
+/// The decision of policies about a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// A statement allows it and none denies it.
@@ -69,7 +69,7 @@ pub struct PolicyNames {
 }
 
 impl PolicyNames {
-    /// Fills a template as Terraform's `templatefile` does. An unknown placeholder is an error.
+    /// Fills a template like Terraform's `templatefile`. An unknown placeholder is an error.
     pub fn fill(&self, template: &str) -> Result<String> {
         let mut filled = String::new();
         let mut rest = template;
@@ -95,7 +95,7 @@ impl PolicyNames {
     }
 }
 
-/// The statements that a principal's policies hold together.
+/// All statements of a principal's policies.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     statements: Vec<Statement>,
@@ -118,7 +118,7 @@ struct Condition {
 }
 
 impl Policy {
-    /// Everything is allowed: for a test that is about something else.
+    /// Allows everything: for tests of something else.
     pub fn everything() -> Self {
         let any = vec!["*".to_owned()];
         let (actions, resources, conditions) = (any.clone(), any, Vec::new());
@@ -144,7 +144,7 @@ impl Policy {
         Self::parse(&names.fill(&text)?).context(name.to_owned())
     }
 
-    /// Both together.
+    /// The statements of both.
     pub fn and(mut self, other: Self) -> Self {
         self.statements.extend(other.statements);
         self
@@ -156,7 +156,7 @@ impl Policy {
         self
     }
 
-    /// Without an action; a statement that allows it together with others keeps the others.
+    /// Without an action; other actions of a statement stay.
     pub fn without(mut self, action: &str) -> Self {
         for statement in &mut self.statements {
             statement.actions.retain(|allowed| !allowed.eq_ignore_ascii_case(action));
@@ -164,13 +164,13 @@ impl Policy {
         self
     }
 
-    /// The actions that are allowed for some resource, as they are written.
+    /// The actions that are allowed for some resource, as written in the policy.
     pub fn actions(&self) -> Vec<String> {
         let allowed = self.statements.iter().filter(|statement| statement.allow);
         allowed.flat_map(|statement| statement.actions.clone()).collect()
     }
 
-    /// What the statements say of a right.
+    /// Decides about a right.
     pub fn judge(&self, right: &Right) -> Verdict {
         let mut verdict = Verdict::Ungranted;
         for statement in self.statements.iter().filter(|statement| statement.covers(right)) {
@@ -223,7 +223,7 @@ impl Statement {
 }
 
 impl Condition {
-    /// A key that the call does not have makes it false.
+    /// False if the call lacks the key.
     fn holds(&self, right: &Right) -> bool {
         let found = right.context.iter().find(|(key, _)| key.eq_ignore_ascii_case(&self.key));
         found.is_some_and(|(_, value)| {
@@ -245,11 +245,11 @@ fn texts(value: &Value) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a text is what a pattern with `*` and `?` describes, as a whole.
+/// Whether the whole text matches a pattern with `*` and `?`.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut seen) = (0, 0);
-    // Where the last `*` stands, and how much of the text it has taken.
+    // The position of the last `*`, and how much of the text it matches.
     let mut star: Option<(usize, usize)> = None;
     while seen < text.len() {
         if pattern.get(at) == Some(&'*') {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_of_the_example_is_understood() -> Result<()> {
+    fn every_policy_of_the_example_can_be_read() -> Result<()> {
         for file in ["server", "server-extras", "execution-role", "task-role", "client"] {
             assert!(!Policy::example(file, &names())?.actions().is_empty(), "{file}");
         }
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_wins_and_what_is_not_understood_is_an_error() -> Result<()> {
+    fn a_denial_wins_and_unknown_elements_are_an_error() -> Result<()> {
         let with = |statement: &str| {
             Policy::parse(&format!(r#"{{"Version": "2012-10-17", "Statement": [{statement}]}}"#))
         };

@@ -1,4 +1,4 @@
-//! The proxy as a test holds it.
+//! The interface of the proxy for tests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use super::token::Tokens;
 use crate::process::until;
 use crate::s3::Keys;
 
-/// A running proxy; ends with its owner. See [`crate::aws`].
+/// A running proxy; ends when dropped. See [`crate::aws`].
 #[derive(Debug)]
 pub struct AwsProxy {
     shared: Arc<ProxyShared>,
@@ -34,16 +34,16 @@ pub struct AwsProxy {
 }
 
 impl AwsProxy {
-    /// A proxy before the emulator and, at `s3` (`host:port`), an S3 server. It listens on a port of each of `ips`.
+    /// A proxy in front of the emulator and of the S3 server at `s3` (`host:port`). It listens on a port of each of `ips`.
     pub async fn start(emulator: &Emulator, s3: Option<&str>, ips: &[&str]) -> Result<Self> {
         let proxy = Self::between(&emulator.endpoint, &emulator.account, s3, ips).await?;
         proxy.session(&emulator.task, &emulator.task_token);
         Ok(proxy)
     }
 
-    /// The same before any emulator.
+    /// The same for any emulator.
     pub async fn between(emulator: &str, account: &str, s3: Option<&str>, ips: &[&str]) -> Result<Self> {
-        // An idle connection is given up before the emulator gives it up.
+        // Idle connections are closed before the emulator closes them.
         let client = reqwest::Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(30));
         let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
         let shared = Arc::new(ProxyShared {
@@ -91,58 +91,58 @@ impl AwsProxy {
         format!("http://{}", self.host())
     }
 
-    /// Lets a principal in, or gives it another policy. Its name stands in the record and in denials.
+    /// Adds a principal, or changes its policy. Records and denials contain its name.
     pub fn grant(&self, name: &str, key: &str, policy: Policy) {
         self.state().principals.insert(key.to_owned(), (name.to_owned(), policy));
     }
 
-    /// Makes a pair of keys a session's: before S3 they are nothing without this token.
+    /// Turns a pair of keys into a session: S3 rejects them without this token.
     pub fn session(&self, keys: &Keys, token: &str) {
         self.state().sessions.insert(keys.id.clone(), (keys.secret.clone(), token.to_owned()));
     }
 
-    /// Refuses an action to everybody, as if no policy granted it.
+    /// Refuses an action to every principal, as if no policy granted it.
     pub fn deny(&self, action: &str) {
         self.state().denied.insert(action.to_owned());
     }
 
-    /// Takes [`AwsProxy::deny`] back.
+    /// Reverts [`AwsProxy::deny`].
     pub fn allow(&self, action: &str) {
         self.state().denied.remove(action);
     }
 
-    /// Answers the next `times` calls of an action with a fault. Faults of one action come in the order of asking.
+    /// Answers the next `times` calls of an action with a fault. Faults of one action are used in the order of injection.
     pub fn inject(&self, action: &str, fault: Fault, times: usize) {
         self.state().faults.add(action, fault, times);
     }
 
-    /// Forgets the faults that nobody has met.
+    /// Removes the faults that were not used.
     pub fn heal(&self) {
         self.state().faults.clear();
     }
 
-    /// From now on every task that is started is `MISSING` the first `describes` times that it is asked for.
+    /// From now on every new task is `MISSING` in its first `describes` descriptions.
     pub fn lag(&self, describes: usize) {
         self.state().lag = describes;
     }
 
-    /// Ends a task, its containers included, and says from then on that it ended so.
+    /// Stops a task and its containers; from then on its description has this ending.
     pub async fn end(&self, task: &str, ending: Ending) -> Result<()> {
         let cluster = task.split('/').nth(1).context("a task is named by its ARN")?.to_owned();
-        // First what is said: nobody is to see the emulator's own reason in between.
+        // The ending first: no caller may see the emulator's own reason in between.
         self.state().endings.insert(task.to_owned(), ending);
         let stop = json!({ "cluster": cluster, "task": task, "reason": "the test's" });
         self.emulator("ecs:StopTask", &stop).await.map(drop)
     }
 
-    /// From now on the tasks of a family are the stub's: it answers `RunTask`, `DescribeTasks` and `StopTask` about them
-    /// itself, and no container starts. What it is asked to start comes out here. All else goes where it went before:
-    /// permissions, tokens and definitions hold for them too, and `ListTasks` does not know them.
+    /// From now on the stub has the tasks of a family: it answers `RunTask`, `DescribeTasks` and `StopTask` for them
+    /// itself, and no container starts. The receiver gets each launch. Everything else works as before:
+    /// permissions, tokens and definitions apply to them too, and `ListTasks` does not list them.
     pub fn stub(&self, family: &str) -> mpsc::UnboundedReceiver<Launch> {
         self.shared.stub.take(family)
     }
 
-    /// Deregisters a definition behind everybody's back.
+    /// Deregisters a definition without a recorded call.
     pub async fn deregister(&self, definition: &str) -> Result<()> {
         let gone =
             self.emulator("ecs:DeregisterTaskDefinition", &json!({ "taskDefinition": definition })).await?;
@@ -150,7 +150,7 @@ impl AwsProxy {
         Ok(())
     }
 
-    /// Calls the emulator directly, unseen: no record, no permission, no fault.
+    /// Calls the emulator directly: without record, permissions or faults.
     pub async fn emulator(&self, action: &str, body: &Value) -> Result<Value> {
         self.shared.ask(action, body).await
     }
@@ -180,7 +180,7 @@ impl AwsProxy {
         self.state().calls.clone()
     }
 
-    /// What one sees of each call, in the same order: of many thousands no copy is made.
+    /// Maps each call, in the same order, without copying them.
     pub fn each<T>(&self, see: impl FnMut(&Recorded) -> T) -> Vec<T> {
         self.state().calls.iter().map(see).collect()
     }
@@ -190,12 +190,12 @@ impl AwsProxy {
         self.state().calls.iter().filter(|call| call.action == action).cloned().collect()
     }
 
-    /// The calls that hold a text anywhere in what was sent: for secrets that should be nowhere.
+    /// The calls whose request contains a text anywhere, such as a secret.
     pub fn calls_with(&self, text: &str) -> Vec<Recorded> {
         self.state().calls.iter().filter(|call| call.holds(text)).cloned().collect()
     }
 
-    /// How many calls each principal has made, by its name and the action.
+    /// The number of calls by principal and action.
     pub fn counts(&self) -> BTreeMap<(String, String), usize> {
         let mut counts = BTreeMap::new();
         for call in &self.state().calls {
@@ -204,12 +204,12 @@ impl AwsProxy {
         counts
     }
 
-    /// Forgets the calls so far.
+    /// Removes the recorded calls.
     pub fn forget(&self) {
         self.state().calls.clear();
     }
 
-    /// The tasks that were started, as `RunTask` answered.
+    /// The tasks that were started, as in the answers of `RunTask`.
     pub fn tasks(&self) -> Vec<Value> {
         self.state().tasks.clone()
     }

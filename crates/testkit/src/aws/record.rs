@@ -1,44 +1,44 @@
-//! What is kept of a call.
+//! The record of a call.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// What stands where a secret was.
+/// Replaces a secret.
 const HIDDEN: &str = "***";
 
-/// Members and variables whose value is a secret, by a part of their name in lower case.
+/// Parts of the lower-case names of members and variables whose values are secrets.
 const SECRETS: [&str; 6] = ["secretstring", "secretbinary", "password", "token", "secret_key", "signature"];
 
-/// The first two are names that callers give to requests, the third is a place in a list.
+/// Names that look like secrets and are not: two ids of requests, and a position in a list.
 const NAMES: [&str; 3] = ["clienttoken", "clientrequesttoken", "nexttoken"];
 
-/// What became of a call.
+/// How a call was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was passed on, and the answer is the emulator's or the S3 server's.
+    /// By the emulator or the S3 server.
     Forwarded,
-    /// No policy grants it.
+    /// It was refused: no policy grants it.
     Refused,
-    /// The test had asked for this answer.
+    /// With the fault that the test asked for.
     Injected,
-    /// The stub has answered, and no container is behind it.
+    /// By the stub, which starts no container.
     Stubbed,
-    /// What the proxy remembers answered: a `clientToken` that was used, a definition that was deregistered.
+    /// From the proxy's memory: a `clientToken` that was used before, a definition that was deregistered.
     Remembered,
 }
 
-/// One call that went by.
+/// One recorded call.
 #[derive(Clone)]
 pub struct Recorded {
-    /// The name of the principal, or the access key that nobody has.
+    /// The name of the principal, or an unknown access key.
     pub principal: String,
     /// As policies write it: `ecs:RunTask`, `secretsmanager:CreateSecret`, `s3:PutObject`.
     pub action: String,
     /// The body, without secrets; for S3 `{"method", "path", "query"}`.
     pub request: Value,
-    /// How many bytes the body had; for S3 what was announced.
+    /// The number of bytes of the body; for S3 as declared by the caller.
     pub size: u64,
     /// The status of the answer; 0 where the connection was cut instead.
     pub status: u16,
@@ -46,11 +46,11 @@ pub struct Recorded {
     pub answer: Value,
     /// Why the answer is what it is.
     pub outcome: Outcome,
-    /// When it came.
+    /// When it arrived.
     pub at: Instant,
     /// How long the answer took.
     pub took: Duration,
-    /// Request line, headers and body (not an S3 object's) as they came.
+    /// Request line, headers and body (not an S3 object's) as they were received.
     raw: String,
 }
 
@@ -71,13 +71,13 @@ impl Recorded {
         }
     }
 
-    /// Whether what was sent holds a text anywhere: in its first line, a header or its body.
+    /// Whether the request contains a text in its first line, a header or its body.
     pub fn holds(&self, text: &str) -> bool {
         self.raw.contains(text)
     }
 }
 
-/// Without what may hold secrets.
+/// Without the parts that may hold secrets.
 impl fmt::Debug for Recorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { principal, action, request, status, answer, outcome, .. } = self;
@@ -85,7 +85,7 @@ impl fmt::Debug for Recorded {
     }
 }
 
-/// A copy without the values of members, variables and query parameters that are secrets by their name.
+/// A copy without the values of members, variables and query parameters whose names mark secrets.
 pub(super) fn redacted(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_hidden_wherever_they_stand_and_still_found() {
+    fn secrets_are_hidden_everywhere_and_still_found() {
         let body = json!({
             "clientToken": "k3",
             "SecretString": "{\"password\":\"crumbs\"}",

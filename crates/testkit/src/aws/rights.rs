@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::call::{AwsCall, Service};
 use super::policy::Right;
 
-/// The rights that a call needs, all of them. `roles`: those of the definition that `RunTask` names.
+/// All rights that a call needs. `roles` are those of the definition that `RunTask` names.
 pub(super) fn rights(call: &AwsCall, account: &str, roles: &[String]) -> Vec<Right> {
     let action = call.action.as_str();
     if let Service::S3 { bucket, object } = &call.service {
@@ -55,7 +55,7 @@ pub(super) fn rights(call: &AwsCall, account: &str, roles: &[String]) -> Vec<Rig
             vec![Right::new(action, secret(call, account, call.text("Name"), ""))]
         }
         _ if action.starts_with("secretsmanager:") => {
-            // A name stands for the ARN, which ends in six characters of AWS's choice.
+            // A name means the ARN, which ends in six characters that AWS chooses.
             vec![Right::new(action, secret(call, account, call.text("SecretId"), "-AbCdEf"))]
         }
         _ => vec![Right::new(action, "*")],
@@ -68,7 +68,7 @@ pub(super) fn roles_of(value: &Value) -> Vec<String> {
     roles.filter(|role| !role.is_empty()).map(str::to_owned).collect()
 }
 
-/// What the denial of a right calls its resource: for a secret that is its name.
+/// The resource as a denial names it: for a secret, by its name.
 pub(super) fn shown(right: &Right) -> &str {
     if right.action == "secretsmanager:CreateSecret" {
         return right.resource.rsplit(":secret:").next().unwrap_or_default();
@@ -76,7 +76,7 @@ pub(super) fn shown(right: &Right) -> &str {
     &right.resource
 }
 
-/// The ARN of the definition that `RunTask` names; without a revision, of all of its family.
+/// The ARN of the definition that `RunTask` names; without a revision, of its family.
 pub(super) fn definition(call: &AwsCall, account: &str) -> String {
     let named = call.text("taskDefinition");
     if named.starts_with("arn:") {
@@ -92,7 +92,7 @@ fn pass(roles: &[String]) -> impl Iterator<Item = Right> {
     })
 }
 
-/// Tags that come with a new resource are a right of their own.
+/// Tagging a new resource needs a right of its own.
 fn tagging(call: &AwsCall, creator: &str, resource: &str) -> Option<Right> {
     let tagged = call.body["tags"].as_array().is_some_and(|tags| !tags.is_empty());
     tagged.then(|| Right::new("ecs:TagResource", resource).when("ecs:CreateAction", creator))
@@ -105,7 +105,7 @@ fn secret(call: &AwsCall, account: &str, named: &str, suffix: &str) -> String {
     format!("arn:aws:secretsmanager:{}:{account}:secret:{named}{suffix}", call.region)
 }
 
-/// A path without its percent signs: policies hold keys as they are.
+/// A percent-decoded path: policies contain decoded keys.
 fn decoded(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn registering_passes_the_roles_and_a_secret_has_a_suffix_once_it_is_there() {
+    fn registering_passes_the_roles_and_an_existing_secret_has_a_suffix() {
         let body = json!({ "family": "f", "executionRoleArn": "arn:e", "taskRoleArn": "" });
         let actions: Vec<_> =
             asked("ecs:RegisterTaskDefinition", body).into_iter().map(|right| right.resource).collect();

@@ -1,4 +1,4 @@
-//! What happens to a call, from its head to its answer.
+//! The handling of a call, from its head to its answer.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use super::signature::leave_session;
 use super::state::ProxyShared;
 use super::token::Known;
 
-/// More than any JSON call of AWS's may have.
+/// Larger than any JSON call of AWS.
 const LARGEST: usize = 1 << 20;
 
-/// Headers that belong to one connection.
+/// Headers that apply to one connection only.
 const HOP: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::EXPECT, HeaderName::from_static("keep-alive")];
 
-/// What a call comes to: an answer that was read whole, or one that streams.
+/// The result of a call: a complete answer, or one that streams.
 enum Done {
     Whole(Answer, Outcome),
     Stream(Response<Body>),
@@ -71,7 +71,7 @@ impl ProxyShared {
         for name in HOP {
             headers.remove(name);
         }
-        // The host stays what the caller has signed.
+        // The host header stays as the caller has signed it.
         self.client
             .request(head.method.clone(), format!("{to}{path}"))
             .headers(headers)
@@ -80,7 +80,7 @@ impl ProxyShared {
             .await
     }
 
-    /// `RunTask`: what the emulator does not know of it, around what it does.
+    /// `RunTask`: adds what the emulator lacks.
     async fn launch(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         let token = call.text("clientToken");
         if token.is_empty() {
@@ -114,7 +114,7 @@ impl ProxyShared {
         (self.pass(head, call, raw).await, Outcome::Forwarded)
     }
 
-    /// `DescribeTasks`: the stub shows its own, the emulator what is left.
+    /// `DescribeTasks`: the stub answers for its own tasks, the emulator for the others.
     async fn describe(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         let (shown, others) = self.stub.describe(&call.body);
         if shown.is_empty() {
@@ -139,7 +139,7 @@ impl ProxyShared {
         }
     }
 
-    /// What keeps a call from arriving: a fault that answers for it, or a right that is missing.
+    /// The answer to a call that is not passed on: a fault, or a missing right.
     async fn forestall(&self, fault: Option<&Fault>, call: &AwsCall) -> Option<Done> {
         let answer = match fault {
             Some(Fault::Throttle) => Answer::throttled(call),

@@ -1,4 +1,4 @@
-//! Signatures (version 4), as far as a session's calls of S3 need them.
+//! The part of signatures (version 4) that a session's calls of S3 need.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, header};
 
 const TOKEN: &str = "x-amz-security-token";
 
-/// Checks a call's token and signature, and signs it again without the token. Otherwise: the name of S3's error.
+/// Checks a call's token and signature, and signs it again without the token. The error is the name of S3's error.
 pub(super) fn leave_session(head: &mut Parts, secret: &str, token: &str) -> Result<(), &'static str> {
     let sent = head.headers.get(TOKEN).ok_or("InvalidAccessKeyId")?;
     if sent.as_bytes() != token.as_bytes() {
@@ -23,7 +23,7 @@ pub(super) fn leave_session(head: &mut Parts, secret: &str, token: &str) -> Resu
     };
     let names = ["Credential=", "SignedHeaders=", "Signature="].map(member);
     let [Some(credential), Some(signed), Some(signature)] = names else { return Err("AccessDenied") };
-    // A token that is not signed could be anybody's.
+    // A token that is not signed could belong to another caller.
     if !signed.split(';').any(|name| name == TOKEN) || signature != sign(head, credential, signed, secret) {
         return Err("SignatureDoesNotMatch");
     }
@@ -53,7 +53,7 @@ fn sign(head: &Parts, credential: &str, signed: &str, secret: &str) -> String {
         let _ = writeln!(request, "{name}:{}", value.join(" "));
     }
     let payload = match text(head, "x-amz-content-sha256") {
-        // Old curl leaves it out; what a session does in S3 has no body.
+        // Old versions of curl omit it; a session's calls of S3 have no body.
         "" => hex(digest::digest(&digest::SHA256, b"").as_ref()),
         payload => payload.to_owned(),
     };
@@ -109,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_example_is_signed_as_it_says() {
+    fn the_example_of_the_documentation_is_signed_as_documented() {
         assert_eq!(sign(&example(), CREDENTIAL, SIGNED, SECRET), SIGNATURE);
     }
 
     #[test]
-    fn a_session_is_left_with_its_token_and_its_signature_alone() {
+    fn a_session_is_accepted_with_its_token_and_its_signature_only() {
         let mut head = example();
         assert_eq!(leave_session(&mut head, SECRET, "t"), Err("InvalidAccessKeyId"));
         head.headers.insert(TOKEN, HeaderValue::from_static("t"));

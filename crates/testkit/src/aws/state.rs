@@ -1,7 +1,7 @@
-//! What all requests share, what is learned from them, and what is refused.
+//! The state that all requests share, what it records of them, and which of them it refuses.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context as _, Result, ensure};
 use axum::http::header;
@@ -15,8 +15,9 @@ use super::record::Recorded;
 use super::rights::{definition, rights, roles_of};
 use super::stub::Stub;
 use super::token::Tokens;
+use crate::sync::lock;
 
-/// What all requests share.
+/// The parts of the proxy that all requests share.
 #[derive(Debug)]
 pub(super) struct ProxyShared {
     pub(super) client: reqwest::Client,
@@ -32,11 +33,11 @@ pub(super) struct ProxyShared {
 pub(super) struct ProxyState {
     /// By access key: a principal's name, and what it may do.
     pub(super) principals: HashMap<String, (String, Policy)>,
-    /// By access key, of those that are nothing without a token: secret and token.
+    /// By access key, for keys that need a session token: secret and token.
     pub(super) sessions: HashMap<String, (String, String)>,
     pub(super) denied: BTreeSet<String>,
     pub(super) faults: Faults,
-    /// How many times a new task is missing, and how many times each still is.
+    /// How many times a new task is `MISSING`, and how many times each one still will be.
     pub(super) lag: usize,
     pub(super) lagging: HashMap<String, usize>,
     pub(super) endings: HashMap<String, Ending>,
@@ -49,10 +50,10 @@ pub(super) struct ProxyState {
 
 impl ProxyShared {
     pub(super) fn state(&self) -> MutexGuard<'_, ProxyState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// A call of the proxy's own to the emulator.
+    /// Makes a call of the proxy's own to the emulator.
     pub(super) async fn ask(&self, action: &str, body: &Value) -> Result<Value> {
         let (service, name) = action.split_once(':').context("service:Action")?;
         let service = if service == "ecs" { "AmazonEC2ContainerServiceV20141113" } else { service };
@@ -64,7 +65,7 @@ impl ProxyShared {
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// What is said before anybody else is asked; `None` lets the call through.
+    /// The denial of a call; `None` lets the call through.
     pub(super) async fn refuse(&self, call: &AwsCall) -> Option<Answer> {
         let principal = call.key.as_ref().and_then(|key| self.state().principals.get(key).cloned());
         let Some((name, policy)) = principal else { return Some(Answer::stranger(call)) };
@@ -85,7 +86,7 @@ impl ProxyShared {
         if let Some(known) = known {
             roles.extend(known);
         } else {
-            // A family stands for its latest definition, which the emulator knows; one that is not there has no roles.
+            // A family means its latest definition, which the emulator has. A missing definition has no roles.
             let asked = json!({ "taskDefinition": call.text("taskDefinition") });
             let found = self.ask("ecs:DescribeTaskDefinition", &asked).await.unwrap_or_default();
             self.learn("ecs:DescribeTaskDefinition", &found);
@@ -94,7 +95,7 @@ impl ProxyShared {
         roles
     }
 
-    /// Keeps what an answer tells.
+    /// Records what an answer shows.
     pub(super) fn learn(&self, action: &str, answer: &Value) {
         let mut state = self.state();
         let arn = answer["taskDefinition"]["taskDefinitionArn"].as_str().unwrap_or_default();
@@ -116,7 +117,7 @@ impl ProxyShared {
         }
     }
 
-    /// Writes over a `DescribeTasks` answer what the test wants to be seen.
+    /// Replaces parts of a `DescribeTasks` answer with what the test asked for.
     pub(super) fn disguise(&self, answer: &mut Value) {
         let mut state = self.state();
         for task in answer["tasks"].as_array_mut().into_iter().flatten() {
@@ -135,7 +136,7 @@ impl ProxyShared {
         hide(answer, &|arn| hidden.contains(arn));
     }
 
-    /// Whoever may not list a bucket is not told that an object is missing.
+    /// Whether a missing object must look like a denial: to callers that may not list the bucket.
     pub(super) fn conceals(&self, call: &AwsCall) -> bool {
         let (Service::S3 { bucket, object }, Some(key)) = (&call.service, &call.key) else { return false };
         let list = Right::new("s3:ListBucket", format!("arn:aws:s3:::{bucket}"));

@@ -1,11 +1,11 @@
-//! A stub of ECS, for more tasks than a machine can run: the launches of certain families it answers itself, and what it
-//! shows of their tasks is made up. Whoever has asked for it plays the agents.
+//! A stub of ECS, for more tasks than a machine can run: it answers the launches of certain families itself and
+//! simulates their tasks. The test plays the agents.
 //!
-//! A task is `PROVISIONING`, `PENDING` and, a second after its launch, `RUNNING`; it is `STOPPED` as soon as its agent has
-//! ended. On Fargate all of that takes longer.
+//! A task is `PROVISIONING`, then `PENDING`, and a second after its launch `RUNNING`. It is `STOPPED` as soon as its agent has
+//! ended. On Fargate all of this takes longer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,13 +15,14 @@ use tokio::time::Instant;
 use super::call::AwsCall;
 use super::fault::Ending;
 use super::rights::definition;
+use crate::sync::lock;
 
 /// How long a task is `PROVISIONING` ...
 const PROVISIONING: Duration = Duration::from_millis(500);
 /// ... and how long it takes from its launch until it is `RUNNING`.
 const START: Duration = Duration::from_secs(1);
 
-/// What is not started by anybody.
+/// The stub's families and tasks.
 #[derive(Debug, Default)]
 pub(super) struct Stub {
     families: Mutex<HashMap<String, mpsc::UnboundedSender<Launch>>>,
@@ -32,12 +33,12 @@ pub(super) struct Stub {
 #[derive(Debug)]
 struct Task {
     begun: Instant,
-    /// What every `DescribeTasks` shows.
+    /// The task as `DescribeTasks` shows it, but for its status.
     shown: Value,
     ending: Option<Ending>,
 }
 
-/// A task that the stub was asked to start: its agent is to be played.
+/// A launch of one of the stub's tasks, whose agent the test plays.
 #[derive(Debug)]
 pub struct Launch {
     /// The variables of its container, as the launch overrides them.
@@ -53,7 +54,7 @@ impl Launch {
         tokio::time::sleep_until(self.begun + START).await;
     }
 
-    /// Its agent has ended, with this exit code.
+    /// Ends the task as if its agent had ended with this exit code.
     pub fn exits(self, code: i64) {
         let reason = "Essential container in task exited".to_owned();
         let ending = Ending { code: "EssentialContainerExited", reason, exit: Some(code), container: None };
@@ -85,7 +86,7 @@ impl Stub {
         launches
     }
 
-    /// `RunTask` of one task; `None` where the family is not the stub's, or nobody plays agents any more.
+    /// `RunTask` of one task; `None` if the family is not the stub's, or if no test plays its agents any more.
     pub(super) fn start(self: &Arc<Self>, call: &AwsCall, account: &str) -> Option<Value> {
         let definition = definition(call, account);
         let family = definition.rsplit('/').next()?.split(':').next()?;
@@ -109,7 +110,7 @@ impl Stub {
         Some(json!({ "tasks": [shown], "failures": [] }))
     }
 
-    /// What `DescribeTasks` shows of the stub's tasks, and the tasks that are not the stub's.
+    /// The stub's tasks among those that `DescribeTasks` names, and the ARNs of all others.
     pub(super) fn describe(&self, asked: &Value) -> (Vec<Value>, Vec<Value>) {
         let tasks = lock(&self.tasks);
         let (mut shown, mut others) = (Vec::new(), Vec::new());
@@ -122,7 +123,7 @@ impl Stub {
         (shown, others)
     }
 
-    /// `StopTask`; `None` where the task is not the stub's. Whoever plays its agent is not told.
+    /// `StopTask`; `None` if the task is not the stub's. The player of its agent is not notified.
     pub(super) fn stop(&self, call: &AwsCall) -> Option<Value> {
         let reason = call.text("reason").to_owned();
         let ending = Ending { code: "UserInitiated", reason, exit: Some(137), container: None };
@@ -136,10 +137,6 @@ impl Stub {
         task.ending.get_or_insert(ending);
         Some(task.seen())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,23 +3,25 @@
 //! <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html>
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// What a token was used for: the request, and the answer that named tasks.
+use crate::sync::lock;
+
+/// The request that used a token, and its answer, which names tasks.
 #[derive(Debug, Default)]
 pub(super) struct Used(Option<(Value, Value)>);
 
-/// What the tokens so far say of a request.
+/// How a request relates to the earlier uses of its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Known {
-    /// It is new, or nothing came of it before.
+    /// It is new, or it started nothing before.
     New,
-    /// The answer that it had before.
+    /// It was answered before, with this answer.
     Again(Value),
-    /// The token belongs to another request, which started these tasks.
+    /// The token was used by another request, which started these tasks.
     Conflict(Vec<String>),
 }
 
@@ -28,10 +30,10 @@ pub(super) enum Known {
 pub(super) struct Tokens(Mutex<HashMap<String, Arc<AsyncMutex<Used>>>>);
 
 impl Tokens {
-    /// One token, for one request at a time: a second one waits for what comes of the first.
+    /// Locks one token: a second request with it waits until the first is answered.
     pub(super) async fn of(&self, token: &str) -> OwnedMutexGuard<Used> {
         let used = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.0);
             Arc::clone(all.entry(token.to_owned()).or_default())
         };
         used.lock_owned().await
@@ -47,7 +49,7 @@ impl Used {
         }
     }
 
-    /// Keeps the answer, unless it names no task.
+    /// Keeps the answer if it names tasks.
     pub(super) fn keep(&mut self, request: &Value, answer: &Value) {
         if !arns(answer).is_empty() {
             self.0 = Some((request.clone(), answer.clone()));
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_equal_request_is_answered_again_and_another_conflicts() {
+    async fn an_equal_request_gets_the_same_answer_and_another_one_conflicts() {
         let tokens = Tokens::default();
         let asked: Value = serde_json::from_str(r#"{"count": 1, "startedBy": "x"}"#).unwrap();
         let same: Value = serde_json::from_str(r#"{"startedBy": "x", "count": 1}"#).unwrap();

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 
 use super::{code, head};
 
-/// Where no terminal says how wide it is.
+/// The width without a terminal.
 const WIDTH: usize = 100;
 
 pub(super) fn text() -> String {

@@ -1,4 +1,4 @@
-//! What becomes of each attribute of a Compose file.
+//! The meaning of each attribute of a Compose file.
 
 use bakery_core::compose::{Attribute, FILES, Fate, NO_NETWORK, SECTIONS};
 

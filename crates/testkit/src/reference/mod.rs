@@ -1,4 +1,4 @@
-//! The pages that are made of the code's own tables: what the programs read is what people read.
+//! The pages that are generated from tables in the code.
 
 mod cli;
 mod compose;
@@ -10,15 +10,15 @@ mod variables;
 
 use std::fmt::Write as _;
 
-/// Said at the top of each page.
+/// The note at the top of each page.
 const MADE: &str = "Made from the code; `make reference` makes it anew.";
 
-/// A file of the repository, named from its root, and what it should hold.
+/// A generated file of the repository.
 #[derive(Debug)]
 pub struct Page {
-    /// Where it lies.
+    /// The path from the repository's root.
     pub path: &'static str,
-    /// The text.
+    /// The content.
     pub text: String,
 }
 
@@ -48,7 +48,7 @@ fn table<const N: usize>(text: &mut String, title: &str, columns: [&str; N], row
     }
     let _ = write!(text, "\n| {} |\n|{}\n", columns.join(" | "), "---|".repeat(N));
     for row in rows {
-        // A bar would end the cell.
+        // A `|` would end the cell.
         let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }

@@ -1,4 +1,4 @@
-//! Every reason for a bad end.
+//! Every reason for which a build or task fails.
 
 use std::fmt::Write as _;
 

@@ -38,7 +38,7 @@ fn rows(vars: &[VarDoc]) -> Vec<[String; 4]> {
     let row = |var: &VarDoc| {
         let default = match var.default {
             "none" => "none".to_owned(),
-            // A value stands as code, a sentence about it does not.
+            // A value is formatted as code, a sentence about it is not.
             default if default.contains(' ') => default.to_owned(),
             default => code(default),
         };

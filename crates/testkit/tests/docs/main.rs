@@ -1,7 +1,7 @@
-//! Every block that people copy from the pages is run as it stands there, in the real world, or is an exception by name.
+//! Every block of every page is run as it is written, on real parts, or is a listed exception.
 //!
-//! A page's command blocks run one after the other, in a copy of what a clone holds for its users, with the built
-//! programs on the PATH and a server that runs. Names that are nobody's stand for real ones ([`Docs::real`]).
+//! A page's command blocks run one after the other, in a copy of a clone's files for users, with the built
+//! programs on the PATH and a running server. Example names are replaced by real ones ([`Docs::real`]).
 
 mod exceptions;
 
@@ -27,10 +27,10 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// No block takes longer: the longest is a small build.
+/// The time limit of a block; the longest is a small build.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// What a clone holds for its users.
+/// The files of a clone that users need.
 const CLONE: [&str; 3] = [".env.example", "client-config.yaml.example", "Makefile"];
 
 struct Docs {
@@ -40,7 +40,7 @@ struct Docs {
 }
 
 impl Docs {
-    /// What the pages call by a name that is nobody's, and what it is here.
+    /// Example names of the pages, and the real ones here.
     fn real(&self) -> [(&'static str, &str); 4] {
         [
             ("registry.example.com", &self.registry.host),
@@ -55,7 +55,7 @@ impl Docs {
         let text = self.real().iter().fold(text.to_owned(), |text, (name, real)| text.replace(name, real));
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", &text]).current_dir(folder.join("clone"));
-        // A server of the page's own is set up as the one that runs, on another address.
+        // A server that a page starts gets the same settings as the running one, on another address.
         command
             .env_clear()
             .envs(self.server.vars())
@@ -65,10 +65,10 @@ impl Docs {
         command.env("BAKERY_LISTEN", free_port("127.0.0.1")?.to_string());
         command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.parts.bin_dir.display()));
         command.stdin(Stdio::null()).kill_on_drop(true);
-        timeout(PATIENCE, command.output()).await.context("it does not end")?.context("bash")
+        timeout(PATIENCE, command.output()).await.context("time limit exceeded")?.context("bash")
     }
 
-    /// A file that a page shows is read by who reads it.
+    /// Reads a file of a page with the code that reads such files.
     async fn file(&self, block: &Block) -> Result<&'static str> {
         let mut findings = Findings::default();
         let tree = yaml::parse(&block.page, &block.text, &mut findings);
@@ -91,7 +91,7 @@ impl Docs {
             PodSettings::read(&block.page, &block.text).map_err(|wrong| anyhow::anyhow!(said(&wrong)))?;
             return Ok("read as the settings of agents' pods");
         }
-        bail!("nobody reads such a file: {keys:?}")
+        bail!("no program reads a file with these keys: {keys:?}")
     }
 
     async fn plan(&self, option: &str, name: &str, text: &str) -> Result<()> {
@@ -104,7 +104,7 @@ impl Docs {
     }
 }
 
-/// A folder with what a clone holds.
+/// A folder with a copy of these files.
 fn scratch() -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     let clone = folder.path().join("clone");
@@ -125,7 +125,7 @@ fn shown(output: &Output) -> String {
 async fn every_block_of_every_page_is_run_or_an_exception() -> Result<()> {
     let parts = Parts::required();
     let registry = Registry::start(&parts).await?;
-    // One machine has one architecture; the pages build for two.
+    // The machine has one architecture; the pages build for two.
     let server = Server::start(&parts, &[&registry.host], &[("ALLOW_EMULATION", "true")]).await?;
     let docs = Docs { parts, registry, server };
     let (mut run, mut excepted, mut wrong) = (0, Vec::new(), String::new());
@@ -136,7 +136,7 @@ async fn every_block_of_every_page_is_run_or_an_exception() -> Result<()> {
             let name = format!("{page}:{} {}", block.line, block.name());
             let exception = EXCEPTIONS.iter().find(|it| (it.page, it.first) == (&page, block.name()));
             let done = match (block.language.as_str(), exception) {
-                // What stands right below commands is what they print.
+                // A block right below commands is their output.
                 ("text", None) => match said.take().filter(|_| block.follows) {
                     None => continue,
                     Some(output) if output.stdout == block.text.as_bytes() => Ok("what the commands print"),

@@ -1,4 +1,4 @@
-//! An unchanged tree is sent once, also after a fresh clone, to the server's own store and to S3.
+//! An unchanged tree is sent only once, also after a fresh clone, to the server's own store and to S3.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ async fn git(folder: &Path, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A second, fresh clone of a project: other times, other inode order, the same tree.
+/// A second, fresh clone of a project: the same tree with other times and another order of inodes.
 async fn clone(project: &Project, into: &Path) -> Result<()> {
     if !project.path().join(".git").exists() {
         git(project.path(), &["init"]).await?;
@@ -37,7 +37,7 @@ async fn clone(project: &Project, into: &Path) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_clone_sends_nothing_to_the_servers_store() -> Result<()> {
     let mut world = World::start(&[]).await?;
-    // A proxy between client and server counts the PUTs from outside.
+    // A proxy between client and server counts the PUT requests.
     let upstream = Upstream::Tcp(world.server.url.trim_start_matches("http://").to_owned());
     let (proxy, addr) = FaultProxy::tcp("127.0.0.1:0", upstream).await?;
     let project = Project::new(&world.parts, "COPY src /src", &single(&world.image("ctx/own:1")))?;
@@ -54,7 +54,7 @@ async fn a_fresh_clone_sends_nothing_to_the_servers_store() -> Result<()> {
     ensure!(again.code == Some(0), "{}\n{}", again.out, again.err);
     assert_eq!(puts(), 1, "nothing was sent the second time");
 
-    // Also after the server has been away.
+    // The same after a restart of the server.
     world.server.kill().await?;
     world.server.run().await?;
     let third = Client::new(&world.parts, folder.path(), &url).run(&[]).await?;
@@ -73,7 +73,7 @@ async fn through_s3_a_known_context_is_not_sent_and_an_unknown_one_is_answered_4
     let parts = Parts::required();
     let s3 = S3::start(&parts).await?;
     let registry = Registry::start(&parts).await?;
-    // The client's way to S3 goes through a proxy; agents and server go there directly.
+    // The client reaches S3 through a proxy; agents and server reach it directly.
     let (proxy, addr) = FaultProxy::tcp("127.0.0.1:0", Upstream::Tcp(s3.host.clone())).await?;
     let puts = || proxy.seen().iter().filter(|line| line.starts_with("PUT ")).count();
     let server = Server::start(&parts, &[&registry.host], &s3.vars()).await?;
@@ -96,7 +96,7 @@ async fn through_s3_a_known_context_is_not_sent_and_an_unknown_one_is_answered_4
     ensure!(known.code == Some(0), "{}\n{}", known.out, known.err);
     assert_eq!(puts(), 1, "the server's ledger knows the context");
 
-    // Another server has never heard of it: the bucket itself says that it is there.
+    // Another server has no record of it: the bucket itself reports that it exists.
     let other = Server::start(&parts, &[&registry.host], &s3.vars()).await?;
     let unknown = client(&other.url, folder.path()).run(&[]).await?;
     ensure!(unknown.code == Some(0), "{}\n{}", unknown.out, unknown.err);

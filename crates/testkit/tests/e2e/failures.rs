@@ -1,4 +1,4 @@
-//! Builds that cannot end well say why, with the right exit code, and leave nothing running.
+//! Failing builds report why, with the right exit code, and leave nothing running.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ async fn interrupting_the_client_ends_the_container_within_five_seconds() -> Res
     let steps = format!("{}\nRUN sleep 600", numbered("tick", 3, 100));
     let project = Project::new(&world.parts, &steps, &single(&world.image("fail/cancel:1")))?;
     let mut child = world.client(&project).spawn(&[])?;
-    // The log is held on to: a client whose reader is gone leaves quietly.
+    // The log is kept open: a client whose reader is gone ends.
     let mut log = Log::of(&mut child)?;
     let build = log.until("tick 3").await?.build.context("build")?;
     let begin = Instant::now();
@@ -42,7 +42,7 @@ async fn interrupting_the_client_ends_the_container_within_five_seconds() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_are_the_users_fault() -> Result<()> {
+async fn wrong_credentials_are_an_error_of_the_user() -> Result<()> {
     let parts = Parts::required();
     let registry = Registry::with_login(&parts).await?;
     let server = Server::start(&parts, &[&registry.host], &[]).await?;
@@ -86,7 +86,7 @@ async fn a_failing_script_ends_the_task_and_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_runs_too_long_is_ended_and_the_stage_is_named() -> Result<()> {
+async fn a_task_that_exceeds_its_timeout_is_ended_and_the_stage_is_named() -> Result<()> {
     let world = World::start(&[("BUILD_TASK_TIMEOUT", "6s")]).await?;
     let project = Project::new(&world.parts, "RUN sleep 600", &single(&world.image("fail/slow:1")))?;
     let ended = world.client(&project).run(&[]).await?;
@@ -96,10 +96,10 @@ async fn a_task_that_runs_too_long_is_ended_and_the_stage_is_named() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_wants_more_memory_than_it_has_says_so() -> Result<()> {
+async fn a_task_that_exceeds_its_memory_is_reported_as_out_of_memory() -> Result<()> {
     let world = World::start(&[]).await?;
     let config = single(&world.image("fail/oom:1")).replace("global:\n", "global:\n  memory: 128\n");
-    // Doubles a shell variable until the kernel steps in.
+    // Doubles a shell variable until the kernel kills the process.
     let project = Project::new(&world.parts, "RUN x=xxxxxxxx; while true; do x=$x$x; done", &config)?;
     let ended = world.client(&project).run(&[]).await?;
     assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
@@ -108,7 +108,7 @@ async fn a_task_that_wants_more_memory_than_it_has_says_so() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_an_engine_says_where_it_looked() -> Result<()> {
+async fn a_server_without_an_engine_reports_where_it_looked() -> Result<()> {
     let parts = Parts::required();
     let mut server = Server::new(&parts, &[], &[("DOCKER_HOST", "unix:///nonexistent/docker.sock")])?;
     assert!(server.run().await.is_err());

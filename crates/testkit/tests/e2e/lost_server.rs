@@ -1,5 +1,5 @@
-//! kill -9 of the server at every delicate moment: the next start goes on with the same container and the same attempt,
-//! nothing is started twice, no line is lost or repeated, and the build ends well.
+//! SIGKILL of the server at every critical moment: the next start goes on with the same container and the same attempt,
+//! nothing is started twice, no line is lost or repeated, and the build succeeds.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,14 +19,14 @@ use crate::world::Log;
 const LINES: u64 = 40;
 const ROUNDS: u64 = 5;
 
-/// A server whose ways to the engine, to its agents and to the registry can be cut at an exact moment.
+/// A server whose connections to the engine, its agents and the registry can be cut at an exact moment.
 struct Tapped {
     parts: Parts,
     server: Server,
     engine: FaultProxy,
     agents: FaultProxy,
     pushes: FaultProxy,
-    /// `host:port` under which server and agents know the registry.
+    /// The `host:port` at which server and agents reach the registry.
     host: String,
     _registry: Registry,
     _socket: tempfile::TempDir,
@@ -42,11 +42,11 @@ impl Tapped {
         let socket = folder.path().join("engine.sock");
         let real = parts.docker_host.trim_start_matches("unix://").into();
         let engine = FaultProxy::unix(&socket, Upstream::Unix(real))?;
-        let door = free_port(&parts.gateway)?;
-        let (agents, agents_url) = FaultProxy::tcp(&listen, Upstream::Tcp(door.to_string())).await?;
+        let agent_listen = free_port(&parts.gateway)?;
+        let (agents, agents_url) = FaultProxy::tcp(&listen, Upstream::Tcp(agent_listen.to_string())).await?;
         let vars = [
             ("DOCKER_HOST", format!("unix://{}", socket.display())),
-            ("BAKERY_AGENT_LISTEN", door.to_string()),
+            ("BAKERY_AGENT_LISTEN", agent_listen.to_string()),
             ("BAKERY_AGENT_URL", format!("http://{agents_url}")),
             ("ALLOW_EMULATION", "true".to_owned()),
         ];
@@ -56,7 +56,7 @@ impl Tapped {
         Ok(Self { parts, server, engine, agents, pushes, host, _registry: registry, _socket: folder })
     }
 
-    /// kill -9, cut what the traps hold, start again.
+    /// SIGKILL, cut the connections that traps hold, start again.
     async fn crash(&mut self) -> Result<()> {
         self.server.kill().await?;
         for proxy in [&self.engine, &self.agents, &self.pushes] {
@@ -70,7 +70,7 @@ impl Tapped {
         Project::new(&self.parts, &numbered("line", LINES.try_into()?, 50), &config)
     }
 
-    /// All that must hold afterwards.
+    /// Checks everything that must be true afterwards.
     async fn check(&self, client: &Client, followed: &Ended, tasks: usize) -> Result<()> {
         let context =
             || format!("client:\n{}\n{}\nserver:\n{}", followed.out, followed.err, self.server.log());
@@ -99,7 +99,7 @@ impl Tapped {
     }
 }
 
-/// The client's JSON names a task by its place, or by a text that ends with it.
+/// The client's JSON identifies a task by its index, or by a text that ends with it.
 fn is_task(task: Option<&serde_json::Value>, index: usize) -> bool {
     match task {
         Some(serde_json::Value::Number(number)) => number.as_u64() == Some(index as u64),
@@ -111,7 +111,7 @@ fn is_task(task: Option<&serde_json::Value>, index: usize) -> bool {
 const ONE: &str = "bake: [{ arch: amd64 }]\n";
 const TWO: &str = "bake: [{ arch: amd64 }, { arch: arm64 }]\n";
 
-/// Bakes with a trap set; crashes the server when it springs.
+/// Builds with a trap set; kills the server when the trap is reached.
 async fn crash_at(
     world: &mut Tapped,
     proxy: fn(&Tapped) -> &FaultProxy,
@@ -129,7 +129,7 @@ async fn crash_at(
     world.check(&client, &ended, bake.matches("arch").count()).await
 }
 
-/// Crashes at the moment when line `at` has reached the client.
+/// Kills the server when line `at` has reached the client.
 async fn crash_at_line(world: &mut Tapped, at: u64) -> Result<()> {
     let project = world.project(ONE)?;
     let client = Client::new(&world.parts, project.path(), &world.server.url);
@@ -137,7 +137,7 @@ async fn crash_at_line(world: &mut Tapped, at: u64) -> Result<()> {
     let mut log = Log::of(&mut child)?;
     let build = log.until(&format!("line {at}")).await?.build.context("build")?;
     world.crash().await?;
-    // What the first reader has seen is compared by a second one: the first has lost its place in this test.
+    // A second reader checks the log: the first one has consumed its part in this test.
     log.until(&format!("line {LINES}")).await?;
     drop(log);
     let followed = client.run(&["logs", &build]).await?;
@@ -162,7 +162,7 @@ async fn a_server_killed_at_any_moment_goes_on_where_it_was() -> Result<()> {
         crash_at_line(&mut world, at).await.with_context(|| format!("round {round}: at line {at}"))?;
         let report = crash_at(&mut world, |world| &world.agents, "POST*/report", Moment::BeforeAnswer, ONE);
         report.await.with_context(|| format!("round {round}: after the report is sent"))?;
-        // An index is half pushed when its PUT has left the server: its members stand, its tag may or may not.
+        // The PUT of the index has left the server: its members are pushed, its tag may or may not exist.
         let moment = if random % 2 == 0 { Moment::BeforeRequest } else { Moment::BeforeAnswer };
         let index = crash_at(&mut world, |world| &world.pushes, "PUT*/manifests/1 ", moment, TWO);
         index.await.with_context(|| format!("round {round}: half of the index pushed"))?;

@@ -1,6 +1,6 @@
-//! The real world: real programs, a real engine, the real Kaniko, a real registry, a real S3 server.
+//! Whole builds with real programs, a real engine, the real Kaniko, a real registry and a real S3 server.
 //!
-//! `make test` brings the parts; see `bakery_testkit::parts` for how they are named.
+//! `make test` starts the parts; see `bakery_testkit::vars` for their variables.
 
 mod bake;
 mod context;

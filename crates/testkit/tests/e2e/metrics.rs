@@ -1,4 +1,4 @@
-//! What a real Prometheus reads of a server at its work.
+//! A real Prometheus scrapes a running server.
 
 use std::path::Path;
 use std::time::Duration;
@@ -55,7 +55,7 @@ async fn a_prometheus_sees_a_build_begin_run_and_end() -> Result<()> {
         &format!("bakery_relay_lines_total >= {LINES} and bakery_relay_lines_total > {early}"),
         "bakery_relay_bytes_total > bakery_relay_lines_total",
         "bakery_relay_sent_bytes_total > bakery_relay_bytes_total",
-        // Each line was followed by a tenth of a second.
+        // Each line was followed by a pause of 100 ms.
         &format!(r#"bakery_build_duration_seconds_sum{{outcome="baked"}} >= {LINES} / 10"#),
         r#"bakery_build_duration_seconds_count{outcome="baked"} == 1"#,
         "bakery_launch_duration_seconds_sum > 0",
@@ -74,7 +74,7 @@ async fn a_prometheus_sees_a_build_begin_run_and_end() -> Result<()> {
     let said = seen.lint(&scrape.send().await?.error_for_status()?.text().await?).await?;
     ensure!(said.is_empty(), "promtool says: {said}");
 
-    // All the while, who shows another token was told nothing.
+    // Another token gets nothing.
     refused.until("up == 0", SOON).await?;
     ensure!(refused.value("count(bakery_ready)").await?.is_none(), "a scrape without the token");
     Ok(())

@@ -36,7 +36,7 @@ async fn two_architectures_become_one_index() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_emulation_a_foreign_architecture_is_refused_with_a_hint() -> Result<()> {
+async fn without_emulation_another_architecture_is_refused_with_a_hint() -> Result<()> {
     let world = World::start(&[]).await?;
     let project = Project::new(&world.parts, "", &config(&world.image("multi/no:1")))?;
     let ended = world.client(&project).run(&[]).await?;

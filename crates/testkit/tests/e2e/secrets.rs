@@ -1,5 +1,5 @@
-//! A build's password is used and is found nowhere; a harmless canary planted in every place is found there, so the
-//! search itself is known to work.
+//! A build's password is used and is found nowhere. A harmless canary in every place is found, so the
+//! search is known to work.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,10 +18,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::world::Log;
 
-/// Harmless and easy to find: it is part of the image's name, so it is in every place that a build leaves traces in.
+/// A harmless text in the image's name, which is in every place where a build leaves traces.
 const CANARY: &str = "canary4711";
 
-/// Every form in which a secret may lie about.
+/// Every form in which a secret could appear.
 fn forms(secret: &str) -> Vec<String> {
     let (user, _) = LOGIN;
     let url = secret.bytes().fold(String::new(), |url, b| url + &format!("%{b:02X}"));
@@ -31,7 +31,7 @@ fn forms(secret: &str) -> Vec<String> {
         forms.push(STANDARD.encode(&text));
         forms.push(URL_SAFE_NO_PAD.encode(&text));
     }
-    // Base64 of a text that holds the secret somewhere: its inner characters at each of the three alignments.
+    // Base64 of a text that contains the secret: its inner characters at each of the three alignments.
     for skip in 0..3 {
         let padded = format!("{}{secret}", "x".repeat(skip));
         let code = STANDARD.encode(padded);
@@ -57,7 +57,7 @@ fn files(folder: &Path, into: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// Command lines and environments of everything that runs on this machine.
+/// Command lines and environments of all processes on this machine.
 fn processes() -> Vec<u8> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -90,7 +90,7 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
     let mut log = Log::of(&mut child)?;
     let build = log.until("tick 5").await?.build.context("build")?;
 
-    // In the middle of the build: what the engine, the process list and the data folder show.
+    // In the middle of the build: the engine, the process list and the data folder.
     let engine = Engine::new(&parts);
     let mut places = BTreeMap::new();
     for name in engine.containers(&build).await? {
@@ -121,7 +121,7 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
     files(server.scratch(), &mut after)?;
     places.extend(after.into_iter().map(|(name, bytes)| (format!("{name} at the end"), bytes)));
 
-    // The search works: what is harmless is found in each kind of place by the same search.
+    // The search works: it finds the canary in each kind of place.
     for (kind, canary) in [
         ("inspect", build.as_str()),
         ("processes", CANARY),
@@ -138,7 +138,7 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
     for (name, bytes) in &places {
         ensure!(!hits(bytes, &needles), "the password is in {name}");
     }
-    // That the push went through proves that the password was used: the registry refuses everybody else.
+    // The push succeeded, so the password was used: the registry refuses everything else.
     let url = format!("http://{}/v2/{CANARY}/app/manifests/1", registry.host);
     let refused = reqwest::get(&url).await?;
     assert_eq!(refused.status().as_u16(), 401);

@@ -1,4 +1,4 @@
-//! What most tests here begin with.
+//! The environment of most tests here.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl World {
         Client::new(&self.parts, project.path(), &self.server.url)
     }
 
-    /// A name in the registry of this world.
+    /// The name of an image in the registry.
     pub(crate) fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host)
     }
@@ -45,7 +45,7 @@ impl World {
         until("the container's end", limit, none).await
     }
 
-    /// What skopeo, a third party, prints about an image of this world.
+    /// Runs skopeo; returns its output.
     pub(crate) async fn skopeo(&self, args: &[&str]) -> Result<String> {
         skopeo::skopeo(&self.parts, args).await
     }

@@ -1,4 +1,4 @@
-//! Whole builds on ECS: with the baseline rights alone, through S3 and Secrets Manager, and through what AWS does to them.
+//! Whole builds on ECS: with the baseline rights only, with S3, and with restarts, cancels and clean-up.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::skopeo::architectures;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_is_baked_for_two_architectures_with_the_baseline_rights_alone() -> Result<()> {
+async fn the_demo_is_built_for_two_architectures_with_the_baseline_rights_only() -> Result<()> {
     let aws = AwsEnv::with_s3("demo").await?;
     let vars = [EcsEnv::bucket(&aws).as_slice(), &EcsEnv::pull_secret(&aws)].concat();
     let env = EcsEnv::start(aws, &vars).await?;
@@ -24,14 +24,14 @@ async fn the_demo_is_baked_for_two_architectures_with_the_baseline_rights_alone(
     ensure!(architectures(&index)? == [Some("amd64"), Some("arm64")], "{index}");
     let worker = env.inspect(&env.image("demo/worker:1"), &["--config"]).await?;
     ensure!(worker["architecture"] == "amd64", "{worker}");
-    // The size that Fargate has, and what was asked for.
+    // The size is rounded up to one that Fargate has.
     ensure!(baked.err.contains("rounded up to what Fargate has: 1 vCPU and 2048 MiB"), "{}", baked.err);
     println!("{:#?}", env.aws.proxy.counts());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_without_a_role_read_their_context_by_a_url_of_the_servers() -> Result<()> {
+async fn agents_without_a_role_read_their_context_with_a_url_from_the_server() -> Result<()> {
     let aws = AwsEnv::with_s3("url").await?;
     aws.with_extras()?;
     let mut vars = EcsEnv::bucket(&aws).to_vec();
@@ -57,7 +57,7 @@ async fn agents_without_a_role_read_their_context_by_a_url_of_the_servers() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_servers_tasks_are_adopted_with_the_baseline_rights_alone() -> Result<()> {
+async fn a_killed_servers_tasks_are_adopted_with_the_baseline_rights_only() -> Result<()> {
     let mut env = EcsEnv::start(AwsEnv::new("killed").await?, &[]).await?;
     let project =
         Project::new(&env.aws.parts, &numbered("line", 60, 200), &single(&env.image("killed/app:1")))?;
@@ -95,7 +95,7 @@ async fn a_cancel_stops_the_task() -> Result<()> {
     Ok(())
 }
 
-/// Waits until the clean-up has taken these away, by size and revision.
+/// Waits until the clean-up has deregistered these definitions, by size and revision.
 async fn deregistered(env: &EcsEnv, wanted: &[&str]) -> Result<()> {
     let so = async || {
         let calls = env.aws.proxy.calls_of("ecs:DeregisterTaskDefinition");
@@ -106,7 +106,7 @@ async fn deregistered(env: &EcsEnv, wanted: &[&str]) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn definitions_that_are_old_or_unlike_the_settings_go_at_start() -> Result<()> {
+async fn old_definitions_and_those_that_differ_from_the_settings_are_removed_at_start() -> Result<()> {
     let mut env = EcsEnv::start(AwsEnv::new("tidy").await?, &[]).await?;
     let project = Project::new(&env.aws.parts, "RUN true", &single(&env.image("tidy/app:1")))?;
     for storage in ["", "30"] {

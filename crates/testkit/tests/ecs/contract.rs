@@ -1,4 +1,4 @@
-//! The platform `ecs` over the wire of AWS, put through the contract of all launchers.
+//! The platform `ecs` over the AWS protocol: the contract of all launchers.
 
 use anyhow::{Result, anyhow};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use bakery_server::spawn::Tasks;
 use bakery_testkit::aws::{AwsEnv, SERVER};
 use bakery_testkit::launcher_fixture::{Orders, shell_image};
 
-/// A platform whose "agent" is a shell that does what its order's environment says.
+/// A platform whose "agent" is a shell that runs a script from its order's environment.
 struct EcsFixture {
     platform: EcsPlatform,
     aws: AwsEnv,
@@ -82,7 +82,7 @@ impl Stage for EcsFixture {
         self.orders.for_part(Arch::Amd64, part)
     }
     async fn play(&self, _run: RunName, _part: Part) {}
-    /// Tasks that the emulator has started for the run: answers of `RunTask` that the proxy did not give by itself.
+    /// The number of tasks that were started for the run, from the answers of `RunTask`.
     async fn starts(&self, run: RunName) -> usize {
         let started: std::collections::BTreeSet<String> = self
             .aws

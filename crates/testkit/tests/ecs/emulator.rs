@@ -1,4 +1,4 @@
-//! What the emulator itself promises, by plain calls: tasks are real containers, and calls are seen and judged.
+//! The emulator and the proxy themselves, by plain calls: tasks are real containers, calls are recorded and checked.
 
 use anyhow::{Result, ensure};
 use bakery_testkit::aws::{AwsEnv, Outcome, Policy, SERVER};
@@ -6,7 +6,7 @@ use bakery_testkit::registry::{LOGIN, Registry, basic_auth};
 use bakery_testkit::skopeo::{inspect, skopeo};
 use serde_json::{Value, json};
 
-/// What a container must find: its override, its architecture, its role's keys, and nothing that Fargate does not give.
+/// What a container must have: its overrides, its architecture, its role's keys, and nothing that Fargate does not provide.
 const LOOK: &str = r#"
 [ "$WORD" = flour ] || exit 2
 [ "$(uname -m)" = "$MACHINE" ] || exit 3
@@ -16,7 +16,7 @@ grep -q "$KEY" /tmp/keys && grep -q SecretAccessKey /tmp/keys || exit 5
 exit 7"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_is_a_real_container_of_its_architecture_with_its_roles_keys() -> Result<()> {
+async fn a_task_is_a_real_container_with_its_architecture_and_its_roles_keys() -> Result<()> {
     let aws = AwsEnv::new("real").await?;
     let mut tasks = Vec::new();
     for (arch, machine) in [("X86_64", "x86_64"), ("ARM64", "aarch64")] {
@@ -31,7 +31,7 @@ async fn a_task_is_a_real_container_of_its_architecture_with_its_roles_keys() ->
         let ended = aws.exits(task, 7).await?;
         assert_eq!(ended["stopCode"], "EssentialContainerExited");
     }
-    // The image's own program, which says what it misses.
+    // The image's own program, which prints what is missing.
     let definition = aws.define_container("X86_64", json!({})).await?;
     let task = aws.run(&aws.launch(&definition)).await?;
     aws.exits(&task, 1).await?;
@@ -89,12 +89,12 @@ async fn refused(aws: &AwsEnv, action: &str, body: &Value) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
+async fn a_call_that_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
     let aws = AwsEnv::new("rights").await?;
     let definition = aws.define("X86_64", "exit 0").await?;
     let launch = aws.launch(&definition);
 
-    // Beyond the baseline: stopping, tagging, another cluster.
+    // Not in the baseline: stopping, tagging, another cluster.
     let stop = json!({ "cluster": aws.names.cluster, "task": "t" });
     let said = refused(&aws, "ecs:StopTask", &stop).await?;
     let task = format!("arn:aws:ecs:us-east-1:123456789012:task/{}/t", aws.names.cluster);
@@ -112,7 +112,7 @@ async fn what_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
     elsewhere["cluster"] = "production".into();
     assert!(refused(&aws, "ecs:RunTask", &elsewhere).await?.contains("perform: ecs:RunTask on"));
 
-    // With the extras it may; without one of the baseline it may not.
+    // Granted with the extras; refused without one right of the baseline.
     aws.with_extras()?;
     let started = aws.run(&tagged).await?;
     aws.exits(&started, 0).await?;
@@ -134,7 +134,7 @@ async fn what_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_is_in_no_record_but_that_of_its_making() -> Result<()> {
+async fn a_secret_is_in_no_record_but_its_creation() -> Result<()> {
     let aws = AwsEnv::new("secret").await?;
     let value = json!({ "username": "baker", "password": "crumbs-4411" }).to_string();
     let create = json!({ "Name": aws.names.secret_name, "SecretString": value });
@@ -154,7 +154,7 @@ async fn a_secret_is_in_no_record_but_that_of_its_making() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pull_secret_of_a_definition_is_used() -> Result<()> {
     let aws = AwsEnv::new("pull").await?;
-    // The engine speaks plain HTTP to loopback only.
+    // The engine uses plain HTTP for loopback only.
     let registry = Registry::guarded(&aws.parts.registry_bin, basic_auth).await?;
     let (user, password) = LOGIN;
     let image = format!("{}/private/agent:1", registry.host);

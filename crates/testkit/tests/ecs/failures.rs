@@ -1,4 +1,4 @@
-//! What AWS does to tasks, and how a user hears of it.
+//! Failures of tasks on ECS, and what a user sees of them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bakery_testkit::aws::AwsEnv;
 use bakery_testkit::ecs_env::{EcsEnv, single};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttling_and_an_answer_that_is_lost_cost_time_alone() -> Result<()> {
+async fn throttling_and_a_lost_answer_only_cost_time() -> Result<()> {
     let env = EcsEnv::start(AwsEnv::new("slow").await?, &[]).await?;
     env.aws.proxy.inject("ecs:RunTask", Fault::Throttle, 5);
     env.aws.proxy.inject("ecs:RunTask", Fault::Lost, 1);
@@ -26,7 +26,7 @@ async fn throttling_and_an_answer_that_is_lost_cost_time_alone() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn want_of_capacity_and_a_missing_role_are_said_as_they_are() -> Result<()> {
+async fn missing_capacity_a_missing_role_and_a_missing_cluster_are_reported() -> Result<()> {
     let env = EcsEnv::start(AwsEnv::new("full").await?, &[]).await?;
     let project = Project::new(&env.aws.parts, "RUN true", &single(&env.image("full/app:1")))?;
     for (fault, times, reason, words) in [
@@ -46,7 +46,7 @@ async fn want_of_capacity_and_a_missing_role_are_said_as_they_are() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spot_task_that_is_taken_back_is_tried_again_on_demand() -> Result<()> {
+async fn an_interrupted_spot_task_is_retried_on_demand() -> Result<()> {
     let env = EcsEnv::start(AwsEnv::new("spot").await?, &[("ECS_CAPACITY", "spot-then-fargate".to_owned())])
         .await?;
     let steps = numbered("line", 30, 300);
@@ -67,7 +67,7 @@ async fn a_spot_task_that_is_taken_back_is_tried_again_on_demand() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_definition_taken_away_under_our_feet_is_made_again() -> Result<()> {
+async fn a_deregistered_definition_is_registered_again() -> Result<()> {
     let env = EcsEnv::start(AwsEnv::new("gone").await?, &[]).await?;
     let project = Project::new(&env.aws.parts, "RUN true", &single(&env.image("gone/app:1")))?;
     ensure!(env.client(&project).run(&[]).await?.code == Some(0), "{}", env.server.log());
@@ -82,7 +82,7 @@ async fn a_definition_taken_away_under_our_feet_is_made_again() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_larger_than_fargate_has_is_refused_before_anything_starts() -> Result<()> {
+async fn a_task_too_large_for_fargate_is_refused_before_anything_starts() -> Result<()> {
     let env = EcsEnv::start(AwsEnv::new("large").await?, &[]).await?;
     let config = single(&env.image("large/app:1")).replace("global:\n", "global:\n  cpu: 20\n");
     let project = Project::new(&env.aws.parts, "RUN true", &config)?;
@@ -94,7 +94,7 @@ async fn a_task_larger_than_fargate_has_is_refused_before_anything_starts() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_stops_before_its_agent_speaks_says_why() -> Result<()> {
+async fn a_task_that_stops_before_its_agent_connects_reports_why() -> Result<()> {
     let aws = AwsEnv::new("nowhere").await?;
     let image = format!("{}/bakery/no-such-agent:1", aws.parts.base_registry());
     let env = EcsEnv::start(aws, &[("AGENT_IMAGE", image)]).await?;
@@ -107,7 +107,7 @@ async fn a_task_that_stops_before_its_agent_speaks_says_why() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_takes_too_much_memory_says_so() -> Result<()> {
+async fn a_task_that_exceeds_its_memory_is_reported_as_out_of_memory() -> Result<()> {
     let env = EcsEnv::start(AwsEnv::new("oom").await?, &[]).await?;
     let steps = numbered("line", 60, 300);
     let project = Project::new(&env.aws.parts, &steps, &single(&env.image("oom/app:1")))?;

@@ -1,4 +1,4 @@
-//! What the proxy does on demand.
+//! The faults that the proxy injects.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bakery_testkit::process::until;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_come_once_and_then_the_call_goes_through() -> Result<()> {
+async fn each_fault_is_injected_once_and_then_the_call_passes() -> Result<()> {
     let aws = AwsEnv::new("faults").await?;
     let definition = aws.define("X86_64", "exit 0").await?;
     let mut launch = aws.launch(&definition);
@@ -44,7 +44,7 @@ async fn faults_come_once_and_then_the_call_goes_through() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_lags_behind_and_is_then_taken_by_spot() -> Result<()> {
+async fn a_task_is_missing_at_first_and_is_then_interrupted_by_spot() -> Result<()> {
     let aws = AwsEnv::new("spot").await?;
     let definition = aws.define("X86_64", "sleep 300").await?;
     aws.proxy.lag(2);
@@ -67,7 +67,7 @@ async fn a_task_lags_behind_and_is_then_taken_by_spot() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_definition_can_go_and_so_can_the_whole_of_aws() -> Result<()> {
+async fn a_definition_can_be_removed_and_all_of_aws_can_be_unavailable() -> Result<()> {
     let aws = AwsEnv::new("gone").await?;
     let definition = aws.define("X86_64", "exit 0").await?;
     aws.proxy.deregister(&definition).await?;

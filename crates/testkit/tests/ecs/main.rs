@@ -1,6 +1,6 @@
-//! Builds on ECS: an emulator that starts real containers, behind a proxy that records, refuses and fails.
+//! Builds on ECS: an emulator that starts real containers, behind a proxy that records and refuses calls and injects faults.
 //!
-//! `make test-ecs` brings the parts; see `bakery_testkit::aws` for what is whose.
+//! `make test-ecs` starts the parts; `bakery_testkit::aws` describes what the emulator does and what the proxy does.
 
 mod bake;
 mod contract;

@@ -1,11 +1,11 @@
-//! The S3 server behind the proxy, by a third party's signatures: curl's.
+//! The S3 server behind the proxy, with curl's signatures, which are independent of our code.
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::aws::{AwsEnv, CLIENT};
 use bakery_testkit::s3::Keys;
 use tokio::process::Command;
 
-/// The status, and what came.
+/// The status and the body.
 async fn curl(aws: &AwsEnv, keys: &Keys, args: &[&str], object: &str) -> Result<(u16, String)> {
     let bucket = &aws.names.bucket;
     let mut command = Command::new("curl");

@@ -1,5 +1,5 @@
-//! What the server, its agents and the client may do on AWS: every right that the policies grant is needed, every other is
-//! done without, and whoever lacks one reads its name.
+//! The rights of the server, its agents and the client on AWS: every right that the policies grant is needed, everything works
+//! without any other, and a missing right is reported by its name.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use bakery_testkit::project::{Project, numbered};
 use bakery_testkit::aws::AwsEnv;
 use bakery_testkit::ecs_env::{EcsEnv, single};
 
-/// Rights of the policies that no call of ours shows.
+/// Rights of the policies that no call of our programs needs directly.
 const UNSEEN: [(&str, &str); 7] = [
     ("server", "iam:PassRole"),            // AWS checks it within two other calls
     ("server", "logs:CreateLogStream"),    // the log driver's
@@ -41,7 +41,7 @@ async fn each_denied_action_of_a_launch_is_named() -> Result<()> {
         ensure!(lost.err.contains(&format!("the server's role lacks {action}")), "{action}: {}", lost.err);
         println!("--- without {action}\n{}", lost.err);
     }
-    // A build whose agent speaks ends well also where AWS tells nothing of its task: the operator hears of it.
+    // A build whose agent is connected succeeds even if AWS reports nothing about its task; the server's log has the denial.
     env.aws.proxy.deny("ecs:DescribeTasks");
     let blind = env.client(&project).run(&[]).await?;
     ensure!(blind.code == Some(0), "{}", env.details(&blind));
@@ -64,7 +64,7 @@ fn said(env: &EcsEnv, action: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_may_not_have_its_pull_secret_names_the_action() -> Result<()> {
+async fn a_start_without_access_to_its_pull_secret_names_the_action() -> Result<()> {
     let aws = AwsEnv::new("unpulled").await?;
     let vars = EcsEnv::pull_secret(&aws);
     let mut env = EcsEnv::stopped(aws, &vars).await?;
@@ -74,7 +74,7 @@ async fn a_start_that_may_not_have_its_pull_secret_names_the_action() -> Result<
         said(&env, action)?;
         ensure!(env.server.log().contains("hint: name a secret that exists in AGENT_IMAGE_SECRET_ARN"));
         env.aws.proxy.allow(action);
-        // The first good start creates it, every later one finds it.
+        // The first successful start creates it, every later one finds it.
         env.server.run().await?;
         env.server.kill().await?;
     }
@@ -85,7 +85,7 @@ async fn a_start_that_may_not_have_its_pull_secret_names_the_action() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clean_up_that_is_denied_is_said_and_keeps_nobody_from_starting() -> Result<()> {
+async fn a_denied_clean_up_is_logged_and_does_not_prevent_the_start() -> Result<()> {
     let mut env = EcsEnv::start(AwsEnv::new("untidy").await?, &[]).await?;
     let project = project(&env, "untidy/app:1")?;
     for storage in ["", "30"] {
@@ -112,7 +112,7 @@ async fn a_clean_up_that_is_denied_is_said_and_keeps_nobody_from_starting() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_denies_is_named_to_whoever_needs_it() -> Result<()> {
+async fn a_denied_bucket_is_named_to_every_program_that_needs_it() -> Result<()> {
     let aws = AwsEnv::with_s3("bucket").await?;
     let vars = EcsEnv::bucket(&aws);
     let env = EcsEnv::start(aws, &vars).await?;
@@ -133,7 +133,7 @@ async fn a_bucket_that_denies_is_named_to_whoever_needs_it() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_beyond_the_baseline_is_done_without_and_said() -> Result<()> {
+async fn rights_beyond_the_baseline_are_optional_and_their_denials_are_logged() -> Result<()> {
     let aws = AwsEnv::new("extras").await?;
     aws.with_extras()?;
     let env = EcsEnv::start(aws, &[("RUST_LOG", "info".to_owned())]).await?;
@@ -143,7 +143,7 @@ async fn what_goes_beyond_the_baseline_is_done_without_and_said() -> Result<()> 
     ensure!(baked.code == Some(0), "{}", env.details(&baked));
     ensure!(baked.out.contains("ecs:TagResource is denied"), "{}", env.details(&baked));
 
-    // An agent that is dead to the world does not hear of a cancel, and nobody may stop its task.
+    // A paused agent does not receive the cancel, and the server may not stop its task.
     env.aws.proxy.deny("ecs:StopTask");
     let slow =
         Project::new(&env.aws.parts, &numbered("tick", 600, 100), &single(&env.image("extras/slow:1")))?;
@@ -156,13 +156,13 @@ async fn what_goes_beyond_the_baseline_is_done_without_and_said() -> Result<()> 
     env.aws.engine.docker(&["pause", &container]).await?;
     let cancelled = client.run(&["cancel", &build]).await?;
     ensure!(cancelled.code == Some(0), "{}", env.details(&cancelled));
-    // The build has ended by then, so the operator hears of it.
+    // The build has ended by then, so only the server's log has it.
     let heard = async || env.server.log().contains("not authorized to perform: ecs:StopTask");
     let heard = until("a word of the denial", Duration::from_mins(1), heard).await;
     env.aws.engine.docker(&["unpause", &container]).await?;
     heard.with_context(|| env.server.log())?;
     said(&env, "ecs:StopTask")?;
-    // Back in the world it hears of it, and ends by itself.
+    // Once unpaused, the agent receives the cancel and ends.
     env.aws.reaches(&arn, "STOPPED").await?;
     let ended = finish(child).await?;
     ensure!(ended.code == Some(1), "{}", env.details(&ended));
@@ -204,10 +204,10 @@ async fn check_tries_the_rights_and_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A life of a server with all its rights and everything switched on: what was called stands in the policies, and what
-/// stands there was called.
+/// A server with all rights and every feature in use: the policies grant exactly the calls
+/// that were made.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_called_is_what_the_policies_grant() -> Result<()> {
+async fn the_policies_grant_exactly_the_calls_that_are_made() -> Result<()> {
     let aws = AwsEnv::with_s3("record").await?;
     aws.with_extras()?;
     let vars = [EcsEnv::bucket(&aws).as_slice(), &EcsEnv::pull_secret(&aws)].concat();
@@ -222,7 +222,7 @@ async fn what_is_called_is_what_the_policies_grant() -> Result<()> {
         env.server.set("CLEANUP_ECS_TASK_DEFINITIONS", if storage.is_empty() { "true" } else { "false" });
         env.server.run().await?;
     }
-    // The sweep is a round of the server's own, and a task has to be stopped by force.
+    // The server's periodic sweep stops a task that does not end.
     env.server.check().await?;
     until("a deregistered definition", Duration::from_secs(20), async || {
         !env.aws.proxy.calls_of("ecs:DeregisterTaskDefinition").is_empty()
@@ -244,7 +244,7 @@ async fn what_is_called_is_what_the_policies_grant() -> Result<()> {
     policies.extend(granted("execution", &["execution-role"])?);
     let counts = env.aws.proxy.counts();
     let mut called: BTreeSet<_> = counts.keys().cloned().collect();
-    // Tags come with a launch: their right is asked for within it.
+    // Tags are part of a launch, which needs their right.
     let tagged = |call: &bakery_testkit::aws::Recorded| {
         call.outcome == Outcome::Forwarded
             && call.request["tags"].as_array().is_some_and(|tags| !tags.is_empty())

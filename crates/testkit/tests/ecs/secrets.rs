@@ -1,5 +1,5 @@
-//! What a reader of AWS's records sees of a build: nothing of its secrets. The search is known to work, since what may be
-//! seen is found.
+//! A reader of AWS's records sees no secret of a build. The search is known to work, since it finds
+//! values that may be seen.
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::client::{Log, finish};
@@ -12,12 +12,11 @@ use serde_json::json;
 use bakery_testkit::aws::AwsEnv;
 use bakery_testkit::ecs_env::{EcsEnv, single};
 
-/// The server's own, which agents have no business with.
+/// Variables of the server that agents must not get.
 const TOKEN: &str = "rye-and-caraway-0451";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soon_worth_nothing() -> Result<()>
-{
+async fn no_call_contains_a_secret_but_its_creation_and_a_launch_token_that_soon_expires() -> Result<()> {
     let aws = AwsEnv::with_s3("secrets").await?;
     let guarded = Registry::with_login(&aws.parts).await?;
     let (user, password) = LOGIN;
@@ -61,7 +60,7 @@ async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soo
     let token = variables.iter().find(|it| it["name"] == "BAKERY_LAUNCH_TOKEN").context("a token")?;
     let token = token["value"].as_str().context("a token")?.to_owned();
     ensure!(token.len() >= 32);
-    // Who steals it is too late: the run is bound.
+    // A stolen token is of no use: the run is bound.
     let theft = reqwest::Client::new().post(format!("{}/v1/runs/bk-{build}-0-1/order", env.server.url));
     let body = json!({ "session": "0".repeat(64), "agent_version": "stolen" });
     let answer = theft.bearer_auth(&token).json(&body).send().await?;
@@ -83,7 +82,7 @@ async fn no_call_carries_a_secret_but_that_of_its_making_and_a_token_that_is_soo
             ensure!(carriers(&form).is_empty(), "{:?} carry a secret", carriers(&form));
         }
     }
-    // However loud the server's own log is.
+    // Even at the most detailed log level of the server.
     let log = env.server.log();
     ensure!(log.contains("DEBUG"), "it is loud");
     for secret in [password, TOKEN, "pulled-sugar-77", "server-secret", token.as_str()] {

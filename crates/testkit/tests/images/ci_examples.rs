@@ -1,5 +1,5 @@
-//! The CI examples, run: the script of each in a container of the client image, with the variables that the file sets,
-//! what the CI system gives by its documentation, and nothing else.
+//! The CI examples: the script of each runs in a container of the client image, with the variables that the file sets
+//! and those that the CI system documents, and no others.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use serde_json::Value;
 use crate::ci_job::{COMMIT, Job, Ref, Settings, System, Vars};
 
 const USER: &str = "baker";
-/// What is in every form of the password that escapes some of its characters.
+/// A part of the password that no escaping changes.
 const CRUMBS: &str = "crumbs-7f3a9c41e2";
-/// A password that means something to a shell, to sed, to YAML and to JSON.
+/// A password with special characters of the shell, sed, YAML and JSON.
 const PASSWORD: &str = "crumbs-7f3a9c41e2 it's \"50%\" $HOME: #1 \\n {a: [b]} & *x! `id`\r\n\tend";
 /// Both as `htpasswd -B` writes them.
 const HTPASSWD: &str = "baker:$2b$05$Iri1mfDzUdkALIL52/.7VOYjsCNkYhvNRg0kZKRY5q5ogKPcnUVdm\n";
 const TOKEN: &str = "token-of-the-operator-4f1b";
 
-/// A deployment of Bakery, with a registry that wants a login. Fields are dropped in order: the server first.
+/// A deployment of Bakery, with a registry that needs a login. Fields are dropped in order: the server first.
 struct Deployment {
     server: Server,
     registry: Registry,
@@ -48,7 +48,7 @@ impl Deployment {
         format!("{}/shop/cart", self.registry.host)
     }
 
-    /// What a user of this deployment sets in the CI system.
+    /// The settings of a user of this deployment in the CI system.
     fn settings(&self) -> Settings {
         let s3 = self.s3.vars().into_iter();
         let (mut secrets, mut vars): (Vec<_>, Vec<_>) = s3.partition(|(name, _)| name.ends_with("_KEY"));
@@ -69,7 +69,7 @@ impl Deployment {
         [("Dockerfile", dockerfile), ("menu.txt", "rye\n".to_owned())]
     }
 
-    /// The only build that the server knows.
+    /// The only build of the server.
     async fn build(&self) -> Result<Value> {
         let client = Client::new(&self.parts, self.server.scratch(), &self.server.url);
         let listed = client.with("BAKERY_TOKEN", TOKEN).run(&["ps", "--json"]).await?;
@@ -79,7 +79,7 @@ impl Deployment {
         Ok(builds[0].clone())
     }
 
-    /// An index of both architectures is there, for those alone who have the login.
+    /// Checks that an index of both architectures was pushed, which only the login can read.
     async fn has(&self, tag: &str) -> Result<()> {
         let image = format!("{}:{tag}", self.repository());
         let login = format!("--creds={USER}:{PASSWORD}");
@@ -98,7 +98,7 @@ fn owned(vars: Vec<(&str, &str)>) -> Vars {
     vars.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Nothing that was printed holds a secret.
+/// Checks that the output contains no secret.
 fn told_nothing(ended: &Ended, settings: &Settings) {
     let said = format!("{}{}", ended.out, ended.err);
     let login = STANDARD.encode(format!("{USER}:{PASSWORD}"));
@@ -108,7 +108,7 @@ fn told_nothing(ended: &Ended, settings: &Settings) {
     }
 }
 
-/// A push of a branch and one of a tag: an image of both architectures each, named after commit and release.
+/// A push of a branch and one of a tag: each gives an image of both architectures, named by commit or release.
 async fn bakes(system: System, name: &str) -> Result<()> {
     let deployment = Deployment::start().await?;
     let settings = deployment.settings();
@@ -120,7 +120,7 @@ async fn bakes(system: System, name: &str) -> Result<()> {
         told_nothing(&ended, &settings);
         let lines = ended.lines()?;
         let listed = lines.iter().filter(|line| line.message.trim() == "in the context: Dockerfile menu.txt");
-        // With the release the layer comes out of the cache that the commit has filled.
+        // The release takes the layer from the cache that the commit has filled.
         let times = if tag == COMMIT { 2 } else { 0 };
         assert_eq!(listed.count(), times, "{}", ended.out);
         deployment.has(tag).await.with_context(|| deployment.details(&ended))?;
@@ -131,7 +131,7 @@ async fn bakes(system: System, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A cancelled job cancels its build, and the config with the password is for its owner alone while it is there.
+/// A cancelled job cancels its build. The config with the password is readable only by the file's owner.
 async fn cancels(system: System, name: &str) -> Result<()> {
     let deployment = Deployment::start().await?;
     let settings = deployment.settings();
@@ -157,12 +157,12 @@ async fn cancels(system: System, name: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_github_example_bakes_branches_and_tags() -> Result<()> {
+async fn the_github_example_builds_branches_and_tags() -> Result<()> {
     bakes(System::GitHub, "github").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gitlab_example_bakes_branches_and_tags() -> Result<()> {
+async fn the_gitlab_example_builds_branches_and_tags() -> Result<()> {
     bakes(System::GitLab, "gitlab").await
 }
 
@@ -177,7 +177,7 @@ async fn a_cancelled_gitlab_job_cancels_its_build() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_missing_is_named() -> Result<()> {
+async fn a_missing_secret_is_named() -> Result<()> {
     let parts = Parts::required();
     for (system, name) in [(System::GitHub, "github-bare"), (System::GitLab, "gitlab-bare")] {
         for missing in ["BAKERY_TOKEN", "REGISTRY_USERNAME", "REGISTRY_PASSWORD"] {

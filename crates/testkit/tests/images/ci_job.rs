@@ -1,4 +1,4 @@
-//! A job of a CI system, as its documentation says that it runs: which variables it gets, and how its script is run in a
+//! A job of a CI system according to its documentation: which variables it gets, and how its script is run in a
 //! container of the client image.
 
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) enum System {
     GitLab,
 }
 
-/// What a job runs for.
+/// The event for which a job runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ref {
     Branch(&'static str),
@@ -33,7 +33,7 @@ pub(crate) enum Ref {
 /// Variables by name.
 pub(crate) type Vars = Vec<(String, String)>;
 
-/// What a user has set for a repository.
+/// The settings of a repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// GitHub's `vars`, GitLab's CI/CD variables.
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) secrets: Vars,
 }
 
-/// A job in a container of its own, which goes with it.
+/// A job in a container of its own, which is removed with it.
 #[derive(Debug)]
 pub(crate) struct Job {
     system: System,
@@ -74,7 +74,7 @@ impl System {
         }
     }
 
-    /// Where the system mounts its folder in a job's container.
+    /// The path at which the system mounts its folder in a job's container.
     const fn root(self) -> &'static str {
         match self {
             Self::GitHub => "/__w",
@@ -82,7 +82,7 @@ impl System {
         }
     }
 
-    /// Where the sources are below it.
+    /// The path of the sources below it.
     const fn sources(self) -> &'static str {
         match self {
             Self::GitHub => "cart/cart",
@@ -94,7 +94,7 @@ impl System {
         format!("{}/{}", self.root(), self.sources())
     }
 
-    /// What the system itself says to a job.
+    /// The variables that the system itself sets.
     fn says(self, to: Ref) -> Vars {
         let (name, tag) = match to {
             Ref::Branch(name) => (name, false),
@@ -165,7 +165,7 @@ impl Job {
         format!("{}:{}", self.folder.path().display(), self.system.root())
     }
 
-    /// The machine's own network, so that the server is on loopback, as plain HTTP with credentials has to be.
+    /// The machine's own network, so that the server is on loopback, which plain HTTP with credentials requires.
     fn place<'a>(&'a self, mount: &'a str) -> [&'a str; 6] {
         ["--name", &self.container, "--network", "host", "-v", mount]
     }
@@ -190,7 +190,7 @@ impl Job {
             }
             System::GitLab => {
                 let job = &self.example["bake"];
-                // What the user has set wins over what the file says: the last value of a name counts.
+                // The user's settings override the file's: the last value of a name counts.
                 env.extend(written(&job["variables"])?);
                 env.extend(vars.iter().chain(secrets).cloned());
                 let lines = job["script"].as_sequence().context("no script")?;
@@ -199,7 +199,7 @@ impl Job {
                 let (mount, image) = (self.mount(), vars::CLIENT_IMAGE.required());
                 let place = self.place(&mount);
                 let args = [&["run", "--workdir", &workspace, "--entrypoint", ""], &place[..]].concat();
-                // The script is a child of process 1, and bash runs it where the image has one, as it is there.
+                // The script is a child of process 1, and runs in bash if the image has it.
                 let script = format!(
                     "if command -v bash >/dev/null; then bash -eo pipefail {root}/_temp/step.sh; \
                      else sh -e {root}/_temp/step.sh; fi; exit $?"
@@ -209,7 +209,7 @@ impl Job {
         }
     }
 
-    /// `docker ARGS`, with the variables by their names alone: what a process list shows is part of what is tested.
+    /// `docker ARGS`; variables are passed by name, since the process list is part of the test.
     fn spawn(&self, args: &[&str], env: &Vars, rest: &[&str]) -> Result<Child> {
         let mut command = tokio::process::Command::new("docker");
         command.args(args);
@@ -221,11 +221,11 @@ impl Job {
         command.spawn().context("docker")
     }
 
-    /// What a user's click on "cancel" does to a script that runs.
+    /// Ends a running script as the system does when a user clicks "cancel".
     pub(crate) async fn cancel(&self, script: &mut Child) -> Result<()> {
         match self.system {
             System::GitHub => {
-                // The runner ends the program beside the container, and runs the steps that are there for that.
+                // The runner ends the program outside the container, and runs the steps that are marked for this.
                 script.start_kill()?;
                 let step = step(&self.example["jobs"]["bake"], "Cancel the build")?;
                 ensure!(text(&step["if"])? == "cancelled()");
@@ -243,12 +243,12 @@ impl Job {
         }
     }
 
-    /// What a command in the job's container prints.
+    /// Runs a command in the job's container; returns its output.
     pub(crate) async fn inside(&self, command: &str) -> Result<String> {
         self.engine.docker(&["exec", &self.container, "sh", "-c", command]).await
     }
 
-    /// Files that are in the container and were not in its image, beside those in the system's own folder.
+    /// Files of the container that were not in its image, but for those in the system's own folder.
     pub(crate) async fn left(&self) -> Result<Vec<String>> {
         let changes = self.engine.docker(&["diff", &self.container]).await?;
         let added = changes.lines().filter_map(|line| line.strip_prefix("A "));
@@ -266,7 +266,7 @@ impl Job {
         Ok(names)
     }
 
-    /// Removes the container, so that the job can be started again where its system makes one a script.
+    /// Removes the container, so that the job can start again on a system with one container for each script.
     pub(crate) async fn clear(&self) -> Result<()> {
         if self.system == System::GitLab {
             self.engine.docker(&["rm", "-f", &self.container]).await?;
@@ -292,14 +292,14 @@ fn step<'a>(job: &'a Value, name: &str) -> Result<&'a Value> {
     steps.iter().find(|step| step["name"] == name).with_context(|| format!("no step {name:?}"))
 }
 
-/// The variables that an example sets, as it writes them.
+/// The variables that an example sets, as written.
 fn written(section: &Value) -> Result<Vars> {
     let entries = section.as_mapping().context("no variables")?;
     let entry = |(name, value)| Ok((text(name)?.to_owned(), text(value)?.to_owned()));
     entries.iter().map(entry).collect()
 }
 
-/// What GitHub makes of `${{ vars.NAME || 'default' }}` and `${{ secrets.NAME }}`: what is not set is empty.
+/// Expands `${{ vars.NAME || 'default' }}` and `${{ secrets.NAME }}` like GitHub: a missing value is empty.
 fn resolve(value: &str, vars: &Vars, secrets: &Vars) -> Result<String> {
     let Some(expression) = value.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")) else {
         ensure!(!value.contains("${{"), "an expression amid text: {value}");

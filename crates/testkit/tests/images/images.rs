@@ -1,4 +1,4 @@
-//! The three images that Bakery has just baked of itself, by digest, as the engine of this machine runs them.
+//! The three images that Bakery has just baked, by digest, run by this machine's engine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ use serde_json::Value;
 const PARTS: [&str; 3] = ["server", "client", "agent"];
 const ARCHES: [&str; 2] = ["amd64", "arm64"];
 
-/// By whom the images were made: variables that name them as this machine does, since the engine takes plain HTTP from
-/// loopback alone.
+/// The builder of the images: variables with their names for this machine, since the engine uses plain HTTP for
+/// loopback only.
 const BAKERY: Variable = vars::IMAGES;
 const BUILDX: Variable = vars::BUILDX_IMAGES;
 
-/// The name and the tag of one of the three.
+/// Name and tag of one of the three images.
 fn image(made: Variable, part: &str) -> (String, String) {
     (format!("{}-{part}", made.required()), vars::IMAGES_TAG.required())
 }
 
-/// One architecture of it: an engine keeps one architecture a tag, so it is named by digest.
+/// One architecture of an image. It is named by digest, since an engine keeps one architecture for each tag.
 async fn member(parts: &Parts, made: Variable, part: &str, arch: &str) -> Result<(String, Value)> {
     let (name, tag) = image(made, part);
     let index = inspect(parts, &format!("{name}:{tag}"), &["--raw"]).await?;
@@ -38,7 +38,7 @@ async fn member(parts: &Parts, made: Variable, part: &str, arch: &str) -> Result
     Ok((reference, manifest))
 }
 
-/// A container that is removed whatever becomes of the test.
+/// A container that is removed when dropped.
 struct Container<'a> {
     name: String,
     host: &'a str,
@@ -54,8 +54,8 @@ impl Drop for Container<'_> {
 }
 
 #[tokio::test]
-async fn every_image_is_an_index_of_both_architectures_whose_program_runs_and_says_its_version() -> Result<()>
-{
+async fn every_image_is_an_index_of_both_architectures_whose_program_runs_and_prints_its_version()
+-> Result<()> {
     let parts = Parts::required();
     let engine = Engine::new(&parts);
     for (made, part) in [BAKERY, BUILDX].into_iter().flat_map(|made| PARTS.map(|part| (made, part))) {
@@ -66,7 +66,7 @@ async fn every_image_is_an_index_of_both_architectures_whose_program_runs_and_sa
             let (reference, manifest) = member(&parts, made, part, arch).await?;
             engine.docker(&["pull", "-q", "--platform", &format!("linux/{arch}"), &reference]).await?;
             let run = ["run", "--rm", "--platform", &format!("linux/{arch}"), &reference];
-            // The client's image has no entry point: CI systems bring a shell's.
+            // The client's image has no entry point: CI systems start a shell.
             let run = if part == "client" { [&run[..], &["bakery-client"]].concat() } else { run.to_vec() };
             let began = Instant::now();
             let said = engine.docker(&[&run[..], &["--version"]].concat()).await?;
@@ -85,7 +85,7 @@ async fn every_image_is_an_index_of_both_architectures_whose_program_runs_and_sa
 }
 
 #[tokio::test]
-async fn the_images_are_what_their_dockerfiles_promise() -> Result<()> {
+async fn the_images_have_the_user_entry_point_and_labels_of_their_dockerfiles() -> Result<()> {
     let parts = Parts::required();
     let promised = [
         ("server", Some("65532:65532"), Some("/usr/local/bin/bakery-server"), true),
@@ -97,7 +97,7 @@ async fn the_images_are_what_their_dockerfiles_promise() -> Result<()> {
     {
         let (reference, _) = member(&parts, made, part, "amd64").await?;
         let config = inspect(&parts, &reference, &["--config", "--raw"]).await?["config"].take();
-        // CI systems run steps of their own in the client's, and Kaniko needs root.
+        // CI systems run steps of their own in the client's image, and Kaniko needs root.
         ensure!(config["User"].as_str().filter(|user| !user.is_empty()) == user, "{part}: {config}");
         ensure!(config["Entrypoint"][0].as_str() == entry, "{part}: {config}");
         ensure!(config["Healthcheck"].is_object() == health, "{part}: {config}");
@@ -122,7 +122,7 @@ async fn files(engine: &Engine, parts: &Parts, image: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn each_image_holds_what_it_needs_and_the_server_nothing_else() -> Result<()> {
+async fn each_image_contains_what_it_needs_and_the_servers_nothing_else() -> Result<()> {
     let parts = Parts::required();
     let engine = Engine::new(&parts);
     let needed: [(&str, &[&str]); 3] = [
@@ -153,7 +153,7 @@ async fn each_image_holds_what_it_needs_and_the_server_nothing_else() -> Result<
         let (reference, _) = member(&parts, made, part, "amd64").await?;
         engine.docker(&["pull", "-q", "--platform=linux/amd64", &reference]).await?;
         let files = files(&engine, &parts, &reference).await?;
-        // Mode, owner, size, date, time, name and, for a link, where it leads.
+        // Mode, owner, size, date, time, name and the target of a link.
         let there = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             Some(format!("{} {}", words.get(1)?, words.get(5)?))
@@ -181,7 +181,7 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
     let insecure = format!("INSECURE_REGISTRIES={},{}", registry.host, parts.base_registry());
     let container = Container { name, host: &parts.docker_host };
     let began = Instant::now();
-    // Root, for the engine's socket; the host's network, for the agents' door on a bridge of its own.
+    // Root for the engine's socket; the host's network for the agent listener on a bridge of its own.
     engine
         .docker(&[
             "run",

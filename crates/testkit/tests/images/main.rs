@@ -1,6 +1,6 @@
-//! What is shipped, used as a user would use it: the images, and the examples that run in them.
+//! The published images and the CI examples, used as by a user.
 //!
-//! `make test` brings the parts: those of the rung `e2e`, and the client image.
+//! `make test` starts the parts of the rung `e2e` and bakes the images.
 
 mod ci_examples;
 mod ci_job;

@@ -1,4 +1,4 @@
-//! Builds that end well.
+//! Builds that succeed.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use bakery_testkit::vars;
 use bakery_testkit::k8s_env::K8sEnv;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_bake_the_demos_images() -> Result<()> {
+async fn the_demo_is_built_in_pods() -> Result<()> {
     let env = K8sEnv::start("demo", &[]).await?;
     let project = Project::demo()?;
     // This cluster has one architecture.
@@ -38,7 +38,7 @@ async fn an_entry_on_the_cluster_and_one_on_an_engine_become_one_index() -> Resu
     let parts = Parts::required();
     let vars = [("DOCKER_HOST", parts.docker_host.as_str()), ("ALLOW_EMULATION", "true")];
     let mut env = K8sEnv::stopped("both", &vars).await?;
-    // An engine speaks plain HTTP to loopback alone: it has its own copy under the name that nodes pull by.
+    // An engine uses plain HTTP for loopback only: it gets a copy under the name that the nodes use.
     let engine = Engine::new(&parts);
     let copy = format!("{}_arm64", env.namespace.cluster.agent_image);
     engine.docker(&["tag", &vars::AGENT_IMAGE_ARM64.required(), &copy]).await?;
@@ -69,7 +69,7 @@ async fn both(env: &K8sEnv) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn volumes_of_the_settings_file_are_baked_on() -> Result<()> {
+async fn volumes_of_the_settings_file_are_used_by_builds() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("pods.yaml").display().to_string();
     let text = "k8s:\n  ephemeralStorage: 3Gi\n  annotations: { team: bread }\n  \
@@ -77,7 +77,7 @@ async fn volumes_of_the_settings_file_are_baked_on() -> Result<()> {
     fs::write(&file, text)?;
     let env = K8sEnv::start("volumes", &[("K8S_CONFIG_PATH", &file)]).await?;
     let image = env.image("volumes/app:1");
-    // Two stages: Kaniko wipes all but its own between them.
+    // Two stages: Kaniko removes everything but its own files between them.
     let base = &env.parts.base_image;
     let steps = format!(
         "RUN echo one > /one\nFROM {base}\nCOPY --from=0 /one /two\nCOPY src /src\nRUN cat /two /src"

@@ -1,23 +1,22 @@
-//! The platform `k8s` on a real cluster, put through the contract of all launchers, and what else a launcher must do.
+//! The platform `k8s` on a real cluster: the contract of all launchers, and what else a launcher must do.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
 use bakery_core::names::{Arch, RunName};
-use bakery_core::reason::Reason;
 use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::k8s::{self, K8sOptions, K8sPlatform, PodOptions};
-use bakery_server::platform::{Exit, LaunchOrder, Launcher, Observation};
+use bakery_server::platform::{LaunchOrder, Launcher, Observation};
 use bakery_testkit::cluster::{Cluster, Namespace};
 use bakery_testkit::engine::Engine;
-use bakery_testkit::launcher_fixture::{Orders, end_of, run_to_end, shell_image};
+use bakery_testkit::launcher_fixture::{Orders, check_limits, end_of, shell_image};
 use bakery_testkit::parts::Parts;
 use futures_util::StreamExt as _;
 
 use bakery_testkit::k8s_env::CLUSTER_LOCK;
 
-/// A platform whose "agent" is a shell that does what its order's environment says.
+/// A platform whose "agent" is a shell that runs a script from its order's environment.
 struct K8sFixture {
     platform: K8sPlatform,
     namespace: Namespace,
@@ -40,11 +39,7 @@ impl K8sFixture {
         self.orders.running(Arch::Amd64, script)
     }
 
-    async fn run_to_end(&self, order: &LaunchOrder) -> Result<Exit> {
-        run_to_end(&self.platform, order).await
-    }
-
-    /// Says whether anything was left; what a failing test leaves, goes with the namespace.
+    /// Checks that nothing was left. What a failing test leaves is deleted with the namespace.
     async fn close(self) -> Result<()> {
         let left = self.namespace.ours("jobs,pods,secrets").await?;
         let alive = left.iter().filter(|it| it["metadata"]["deletionTimestamp"].is_null()).count();
@@ -53,11 +48,11 @@ impl K8sFixture {
     }
 }
 
-/// An image with a shell as its program, where the nodes pull the agent image from.
+/// Pushes an image with a shell as its program to the registry from which the nodes pull the agent image.
 async fn shell(engine: &Engine, parts: &Parts, cluster: &Cluster, name: &str) -> Result<String> {
     let (registry, _) = cluster.agent_image.split_once('/').context("no registry in the agent image")?;
     let there = format!("{registry}/test/{name}-{}:1", std::process::id());
-    // An engine speaks plain HTTP to loopback alone.
+    // An engine uses plain HTTP for loopback only.
     let here = there.replace(&format!("{}:", parts.gateway), "127.0.0.1:");
     shell_image(engine, parts, name, &here).await?;
     let push = engine.docker(&["push", &here]).await;
@@ -91,7 +86,7 @@ impl Stage for K8sFixture {
         self.orders.for_part(Arch::Amd64, part)
     }
     async fn play(&self, _run: RunName, _part: Part) {}
-    /// Pods that were ever made for the run, by the events of its Job.
+    /// The number of pods that were ever made for the run, from the events of its Job.
     async fn starts(&self, run: RunName) -> usize {
         let of_job = |event: &serde_json::Value| {
             event["reason"] == "SuccessfulCreate" && event["involvedObject"]["name"] == run.to_string()
@@ -103,7 +98,7 @@ impl Stage for K8sFixture {
             if pods > 0 {
                 return usize::try_from(pods).unwrap_or_default();
             }
-            // An event follows what it tells of.
+            // Events are written with a delay.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         0
@@ -120,33 +115,23 @@ async fn the_kubernetes_platform_keeps_the_contract() -> Result<()> {
 }
 
 #[tokio::test]
-async fn limits_hold_and_last_words_are_kept() -> Result<()> {
+async fn limits_apply_and_the_last_output_is_kept() -> Result<()> {
     let _lock = CLUSTER_LOCK.read().await;
     let fixture = K8sFixture::open("limits").await?;
-    let hungry = fixture.running("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
-    let exit = fixture.run_to_end(&hungry).await?;
-    ensure!(exit.reason == Some(Reason::OutOfMemory), "{exit:?}");
-    println!("OOMKilled: {}", exit.message);
-    let crashed = fixture.running("echo early words; echo more >&2; exit 9");
-    let exit = fixture.run_to_end(&crashed).await?;
-    ensure!(exit.code == Some(9), "{exit:?}");
-    let text = &exit.message.text;
-    ensure!(text.contains("early words") && text.contains("more"), "{exit:?}");
-    let bare =
-        fixture.running("[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && [ ! -e /var/run/secrets ]");
-    let exit = fixture.run_to_end(&bare).await?;
-    ensure!(exit.code == Some(0), "root, no token, and no variable that the order does not hold: {exit:?}");
+    // Root, no token, and no variable that the order does not hold.
+    let bare = "[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && [ ! -e /var/run/secrets ]";
+    check_limits(&fixture.platform, &fixture.orders, Arch::Amd64, bare).await?;
     fixture.close().await
 }
 
 #[tokio::test]
-async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
+async fn a_new_server_finds_the_runs_of_the_old_one() -> Result<()> {
     let _lock = CLUSTER_LOCK.read().await;
     let fixture = K8sFixture::open("next").await?;
     let (stays, left) = (fixture.order(Part::Stay), fixture.order(Part::Leave(4)));
     fixture.platform.launch(&stays).await?;
     fixture.platform.launch(&left).await?;
-    // The old server watched nothing any more: both Jobs are still there, one of them ended.
+    // The old server no longer watches: both Jobs still exist, one has ended.
     let next = platform(&fixture.namespace, &fixture.installation, &fixture.image).await?;
     let mut watch = next.watch();
     let Some(Observation::Synced { live }) = watch.next().await else { bail!("no resync") };
@@ -154,7 +139,7 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
     let exit = end_of(&mut watch, left.run).await?;
     ensure!(exit.code == Some(4), "{exit:?}");
     next.launch(&stays).await?;
-    ensure!(fixture.starts(stays.run).await == 1, "a living pod is adopted");
+    ensure!(fixture.starts(stays.run).await == 1, "a running pod is adopted");
     next.stop(&stays.run).await?;
     end_of(&mut watch, stays.run).await?;
     ensure!(next.list().await?.is_empty());
@@ -162,7 +147,7 @@ async fn a_new_server_finds_what_the_old_one_left() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_launch_that_was_cut_short_after_its_job_is_completed_by_the_next() -> Result<()> {
+async fn a_launch_that_was_interrupted_after_its_job_is_completed_by_the_next() -> Result<()> {
     let _lock = CLUSTER_LOCK.read().await;
     let fixture = K8sFixture::open("half").await?;
     let order = fixture.running("exit 5");
@@ -185,7 +170,7 @@ async fn a_launch_that_was_cut_short_after_its_job_is_completed_by_the_next() ->
 }
 
 #[tokio::test]
-async fn a_job_of_somebody_else_is_left_alone() -> Result<()> {
+async fn a_job_of_another_server_is_left_alone() -> Result<()> {
     let _lock = CLUSTER_LOCK.read().await;
     let fixture = K8sFixture::open("foreign").await?;
     let order = fixture.order(Part::Stay);

@@ -1,4 +1,4 @@
-//! `kubectl apply -k` of the example deployment, with images of this checkout: the server comes up in the cluster, and a
+//! `kubectl apply -k` of the example deployment, with images of this checkout: the server starts in the cluster, and a
 //! client outside builds through it.
 
 use std::fs;
@@ -20,7 +20,7 @@ use bakery_testkit::k8s_env::{CLUSTER_LOCK, single};
 
 const TOKEN: &str = "flour-water-salt-and-time";
 
-/// The example's folder with what its comments tell an operator to replace.
+/// The example's folder with the values that its comments tell an operator to set.
 fn filled_in(into: &Path, namespace: &Namespace, registry: &Registry, parts: &Parts) -> Result<()> {
     copy(&example(""), into)?;
     let change = |file: &str, changes: &[(&str, &str)]| -> Result<()> {
@@ -53,7 +53,7 @@ fn filled_in(into: &Path, namespace: &Namespace, registry: &Registry, parts: &Pa
     )
 }
 
-/// A way from here to the server's port; ends when dropped.
+/// Forwards a local port to the server's port; ends when dropped.
 async fn forward(namespace: &Namespace) -> Result<(Child, String)> {
     let mut command = namespace.cluster.command(&[
         "-n",
@@ -78,7 +78,7 @@ async fn the_example_deployment_builds_for_a_client_outside() -> Result<()> {
     let (parts, cluster) = (Parts::required(), Cluster::required());
     let registry = Registry::start(&parts).await?;
     let namespace = Namespace::create(&cluster, "deploy").await?;
-    // No provisioner makes volumes in a cluster of our own.
+    // A cluster that was started here has no provisioner of volumes.
     cluster.script(&["volume", &namespace.name, "40Gi"]).await?;
     let folder = tempfile::tempdir()?;
     filled_in(folder.path(), &namespace, &registry, &parts)?;
@@ -101,7 +101,7 @@ async fn the_example_deployment_builds_for_a_client_outside() -> Result<()> {
     ensure!(ended.numbers("line")? == [1, 2, 3, 4, 5], "{}", ended.out);
     ensure!(!log.contains("WARN"), "{log}");
 
-    // As restricted as it says it is, and never restarted.
+    // It meets the level `restricted`, and was never restarted.
     let pods = namespace.get("pods").await?;
     let server: &Value = pods
         .iter()
@@ -110,7 +110,7 @@ async fn the_example_deployment_builds_for_a_client_outside() -> Result<()> {
     ensure!(server["status"]["containerStatuses"][0]["restartCount"] == 0, "{server}");
     let jobs = async || namespace.ours("jobs,pods,secrets").await.is_ok_and(|left| left.is_empty());
     bakery_testkit::process::until("an empty namespace", Duration::from_secs(20), jobs).await?;
-    // A dry run of the label warns of pods that the level would not admit: now there is the server's alone.
+    // A dry run of the label warns about pods that the level would not admit: only the server's pod exists now.
     let label = "pod-security.kubernetes.io/enforce=restricted";
     let mut relabel =
         cluster.command(&["label", "--dry-run=server", "--overwrite", "namespace", &namespace.name, label]);

@@ -1,4 +1,4 @@
-//! What goes wrong around a pod, in the words that a user sees: in the log, and as a reason in JSON.
+//! Failures of pods, and what a user sees of them: in the log, and as a reason in JSON.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use bakery_testkit::k8s_env::{K8sEnv, single};
 
-/// The build's reason, and what was said, are what they should be.
+/// Checks the build's exit code, its reason, and texts of its output.
 async fn expect(
     env: &K8sEnv,
     project: &Project,
@@ -32,7 +32,7 @@ async fn expect(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_wants_more_memory_than_the_task_has_says_so() -> Result<()> {
+async fn a_step_that_exceeds_the_tasks_memory_is_reported_as_out_of_memory() -> Result<()> {
     let env = K8sEnv::start("oom", &[]).await?;
     let config = single(&env.image("oom/app:1")).replace("global:\n", "global:\n  memory: 128\n");
     let project = Project::new(&env.parts, "RUN x=xxxxxxxx; while true; do x=$x$x; done", &config)?;
@@ -42,7 +42,8 @@ async fn a_step_that_wants_more_memory_than_the_task_has_says_so() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_cannot_be_pulled_is_said_at_once_and_fails_at_the_provision_deadline() -> Result<()> {
+async fn an_image_that_cannot_be_pulled_is_reported_at_once_and_fails_at_the_provision_deadline() -> Result<()>
+{
     let registry = Cluster::required().agent_image;
     let image =
         registry.rsplit_once("/bakery/").context("the ladder's registry")?.0.to_owned() + "/nothing/here:1";
@@ -56,7 +57,7 @@ async fn an_image_that_cannot_be_pulled_is_said_at_once_and_fails_at_the_provisi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_nothing_has_room_for_says_what_is_missing() -> Result<()> {
+async fn a_pod_that_cannot_be_scheduled_reports_what_is_missing() -> Result<()> {
     let env = K8sEnv::start("room", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
     let config = single(&env.image("room/app:1")).replace("global:\n", "global:\n  cpu: 500\n");
     let project = Project::new(&env.parts, "RUN true", &config)?;
@@ -67,7 +68,7 @@ async fn a_pod_that_nothing_has_room_for_says_what_is_missing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_architecture_that_no_node_has_is_said_to_be_none_here() -> Result<()> {
+async fn an_architecture_that_no_node_has_is_reported() -> Result<()> {
     let env = K8sEnv::start("arch", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
     let config = single(&env.image("arch/app:1")).replace("arch: amd64", "arch: arm64");
     let project = Project::new(&env.parts, "RUN true", &config)?;
@@ -86,7 +87,7 @@ async fn a_pod_deleted_by_hand_is_noticed_and_tried_once_more() -> Result<()> {
     let child = client.spawn(&[])?;
     for attempt in [1, 2] {
         let mut found = None;
-        // The line that says that the step runs comes before the deletion, so the agent has spoken.
+        // This line of the step comes before the deletion, so the agent has connected.
         until("a running pod of this attempt", Duration::from_mins(1), async || {
             let pods = env.namespace.ours("pods").await.unwrap_or_default();
             found = pods.into_iter().find_map(|pod| {
@@ -108,9 +109,9 @@ async fn a_pod_deleted_by_hand_is_noticed_and_tried_once_more() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_deleted_by_hand_takes_its_pod_along_before_the_next_begins() -> Result<()> {
+async fn the_pod_of_a_job_deleted_by_hand_ends_before_the_next_attempt_starts() -> Result<()> {
     let env = K8sEnv::start("orphaned", &[]).await?;
-    // The step does not hear SIGTERM, so the pod lives on after its Job for as long as it may.
+    // The step ignores SIGTERM, so the pod outlives its Job for the whole grace period.
     let steps = format!("{}\nRUN trap '' TERM; sleep 20", numbered("tick", 1, 100));
     let project = Project::new(&env.parts, &steps, &single(&env.image("orphaned/app:1")))?;
     let client = env.client(&project);
@@ -159,7 +160,7 @@ async fn a_quota_is_named_whether_it_forbids_the_job_or_its_pod() -> Result<()> 
 async fn a_namespace_that_is_missing_is_named() -> Result<()> {
     let cluster = Cluster::required();
     let kubeconfig = cluster.kubeconfig.display().to_string();
-    // With every right, so that it is not the rights that are missing.
+    // With every right, so that no right is missing.
     let vars = [("K8S_NAMESPACE", "bakery-nowhere"), ("KUBECONFIG", kubeconfig.as_str())];
     let env = K8sEnv::start("missing", &vars).await?;
     let project = Project::new(&env.parts, "RUN true", &single(&env.image("missing/app:1")))?;
@@ -180,7 +181,7 @@ async fn a_namespace_that_admits_no_root_is_named() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_that_fills_its_disk_is_evicted_and_says_why() -> Result<()> {
+async fn a_build_that_fills_its_disk_is_evicted_and_reports_why() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("pods.yaml").display().to_string();
     for (name, settings, script, words) in [
@@ -199,7 +200,7 @@ async fn a_build_that_fills_its_disk_is_evicted_and_says_why() -> Result<()> {
     ] {
         std::fs::write(&file, format!("k8s: {{ {settings} }}\n"))?;
         let env = K8sEnv::start(name, &[("K8S_CONFIG_PATH", &file)]).await?;
-        // What a pre-script writes at the root of the source lies on the work volume.
+        // Files that a pre-script writes to the root of the source are on the work volume.
         let script_of_volume =
             "  pre-script: dd if=/dev/zero of=big bs=1M count=200 2>/dev/null; sleep 120\n";
         let config = single(&env.image("disk/app:1"));

@@ -1,5 +1,5 @@
-//! A proxy between everybody and the server, set up as docs/kubernetes.md says: lines go through as they come, and a
-//! context that a proxy by itself refuses.
+//! A proxy in front of the server, configured as in docs/kubernetes.md: log lines pass as they come, and so does a
+//! context that an unconfigured proxy refuses.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ impl Nginx {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("  {name}_temp_path {at}/{name};\n"))
             .concat();
-        // One process: a worker would outlive a master that is killed.
+        // One process: a worker would survive a killed master.
         let text = format!(
             "daemon off;\nmaster_process off;\npid {at}/pid;\nuser root;\nevents {{ worker_connections 256; }}\n\
              http {{\n  access_log off;\n{temporary}  server {{\n    listen {listen};\n{location}\n  }}\n}}\n"
@@ -50,7 +50,7 @@ impl Nginx {
     }
 }
 
-/// The block that the page gives, for this server.
+/// The block of the page, with this server's address.
 fn documented(server: &str) -> Result<String> {
     let text = repository::read("docs/kubernetes.md")?;
     let (_, rest) = text.split_once("```nginx\n").context("no nginx block in docs/kubernetes.md")?;
@@ -59,7 +59,7 @@ fn documented(server: &str) -> Result<String> {
     Ok(block.replace("http://127.0.0.1:3000", server))
 }
 
-/// A server whose clients and agents come by a proxy with this location.
+/// A server whose clients and agents connect through a proxy with this location.
 async fn behind(name: &str, location: impl FnOnce(&str) -> Result<String>) -> Result<(K8sEnv, Nginx)> {
     let mut env = K8sEnv::stopped(name, &[]).await?;
     let listen = free_port(&env.namespace.cluster.host)?.to_string();
@@ -70,7 +70,7 @@ async fn behind(name: &str, location: impl FnOnce(&str) -> Result<String>) -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_build_goes_through_a_proxy_as_it_happens() -> Result<()> {
+async fn a_builds_log_passes_the_documented_proxy_line_by_line() -> Result<()> {
     let (env, nginx) = behind("proxied", documented).await?;
     let image = env.image("proxied/app:1");
     let steps = format!("COPY big /big\n{}", numbered("line", 10, 400));
@@ -92,7 +92,7 @@ async fn a_live_build_goes_through_a_proxy_as_it_happens() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bare_proxy_refuses_what_the_documented_one_lets_through() -> Result<()> {
+async fn an_unconfigured_proxy_refuses_what_the_documented_one_passes() -> Result<()> {
     let bare = |server: &str| Ok(format!("    location / {{ proxy_pass {server}; }}"));
     let (env, nginx) = behind("bare", bare).await?;
     let project = Project::new(&env.parts, "COPY big /big", &single(&env.image("bare/app:1")))?;
@@ -103,9 +103,9 @@ async fn a_bare_proxy_refuses_what_the_documented_one_lets_through() -> Result<(
     Ok(())
 }
 
-/// The Ingress says beside each annotation which directive it stands for: the page's block has them all.
+/// Comments in the Ingress name the directive of each annotation: the page's block has them all.
 #[test]
-fn the_ingress_and_the_page_ask_for_the_same() -> Result<()> {
+fn the_ingress_and_the_page_set_the_same_directives() -> Result<()> {
     let ingress = std::fs::read_to_string(example("ing.yaml"))?;
     let block = documented("http://127.0.0.1:3000")?;
     let named: Vec<_> = ingress
@@ -124,7 +124,7 @@ fn the_ingress_and_the_page_ask_for_the_same() -> Result<()> {
     Ok(())
 }
 
-/// Three MB that are not compressed: more than a proxy takes by itself.
+/// Three MB that do not compress: more than an unconfigured proxy accepts.
 fn noise() -> String {
     (0_u64..400_000).fold(String::new(), |mut noise, n| {
         let _ = write!(noise, "{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -1,4 +1,4 @@
-//! kill -9 of the server in the middle of a pod's build: the next start goes on with the same pod and the same attempt.
+//! SIGKILL of the server in the middle of a pod's build: the next start goes on with the same pod and the same attempt.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn a_killed_servers_pods_are_adopted() -> Result<()> {
     let build = log.until("line 20").await?.build.context("build")?;
     let before = env.pods().await?;
     env.server.kill().await?;
-    // Long enough for the agent to notice, and to keep what it cannot send.
+    // Long enough for the agent to notice, and to spool what it cannot send.
     tokio::time::sleep(Duration::from_secs(3)).await;
     env.server.run().await?;
     log.until("line 40").await?;
@@ -34,7 +34,7 @@ async fn a_killed_servers_pods_are_adopted() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ended_while_no_server_was_there_is_found_by_the_next() -> Result<()> {
+async fn a_run_that_ends_without_a_server_is_found_by_the_next_start() -> Result<()> {
     let mut env = K8sEnv::start("absent", &[("BUILD_RESULT_TIMEOUT", "5s")]).await?;
     let project = Project::new(&env.parts, &numbered("line", 5, 200), &single(&env.image("absent/app:1")))?;
     let client = env.client(&project);

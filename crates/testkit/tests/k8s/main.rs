@@ -1,7 +1,7 @@
 //! Builds on a real Kubernetes cluster: real pods, the real Kaniko, a real registry, and a server that has exactly the
 //! rights of the example deployment.
 //!
-//! `make test-k8s` brings the parts; see `bakery_testkit::cluster` for how they are named.
+//! `make test-k8s` starts the parts; see `bakery_testkit::vars` for their variables.
 
 mod bake;
 mod contract;

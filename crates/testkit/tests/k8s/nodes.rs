@@ -1,4 +1,4 @@
-//! What happens to a node, on a cluster that these tests have for themselves. Each of them is alone while it does so.
+//! Nodes that are cordoned or lost, on a cluster that was started for these tests. Each test locks the whole cluster.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bakery_testkit::project::{Project, numbered};
 
 use bakery_testkit::k8s_env::{CLUSTER_LOCK, K8sEnv, single};
 
-/// Says which test was not run: on somebody else's cluster no node is disturbed.
+/// Prints which test is not run: on an existing cluster no node is disturbed.
 fn ours(test: &str) -> bool {
     let ours = Cluster::required().is_ours();
     if !ours {
@@ -24,7 +24,7 @@ async fn node(cluster: &Cluster) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cordoned_node_is_said_to_be_the_reason() -> Result<()> {
+async fn a_cordoned_node_is_reported_as_the_reason() -> Result<()> {
     if !ours("a cordoned node") {
         return Ok(());
     }
@@ -46,8 +46,7 @@ async fn a_cordoned_node_is_said_to_be_the_reason() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_when_it_is_surely_gone()
--> Result<()> {
+async fn a_lost_node_is_reported_at_once_and_its_task_is_retried_when_the_pod_is_gone() -> Result<()> {
     if !ours("a node that falls silent") {
         return Ok(());
     }
@@ -61,7 +60,7 @@ async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_wh
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("line 3").await?.build.context("build")?;
-    // Where every node is silent, Kubernetes takes nothing away from any: a second one stands beside it, in name only.
+    // If no node is ready, Kubernetes evicts nothing: so there is a second one, in name only.
     cluster.script(&["start", "spare"]).await?;
     cluster.script(&["stop", "kubelet"]).await?;
     let lost = log.until_contains("node does not answer", Duration::from_mins(2)).await;
@@ -83,7 +82,7 @@ async fn a_node_that_falls_silent_is_said_at_once_and_its_task_is_tried_again_wh
     let lost = lost?;
     println!("{}", taken?.message);
     println!("{}", lost.message);
-    // The kubelet is back, finds the pod condemned and ends it: now a second attempt may start.
+    // The kubelet is back, finds that the pod is to be deleted, and ends it: now a second attempt may start.
     log.until_contains("trying once more", Duration::from_mins(2)).await?;
     client.run(&["cancel", &build]).await?;
     child.kill().await?;

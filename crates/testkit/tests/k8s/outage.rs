@@ -1,4 +1,4 @@
-//! The API server is away in the middle of a build, or at its beginning: the build goes on and ends well.
+//! The API server is unavailable in the middle of a build or at its start: the build goes on and succeeds.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use bakery_testkit::server::Server;
 
 use bakery_testkit::k8s_env::{K8sEnv, single};
 
-/// An environment whose server reaches the API server by a link that can be cut.
+/// An environment whose server reaches the API server through a link that can be cut.
 async fn wired(name: &str) -> Result<(K8sEnv, CuttableLink)> {
     let link = CuttableLink::to(&Cluster::required().api().await?, "127.0.0.1").await?;
     let mut env = K8sEnv::stopped(name, &[]).await?;
@@ -23,7 +23,7 @@ async fn wired(name: &str) -> Result<(K8sEnv, CuttableLink)> {
     Ok((env, link))
 }
 
-/// Waits until `/readyz` says so.
+/// Waits until `/readyz` reports it.
 async fn ready(server: &Server, wanted: bool) -> Result<()> {
     let url = format!("{}/readyz", server.url);
     let said = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success() == wanted);
@@ -32,7 +32,7 @@ async fn ready(server: &Server, wanted: bool) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_goes_on_while_the_api_server_is_away_for_half_a_minute() -> Result<()> {
+async fn a_build_goes_on_while_the_api_server_is_unavailable_for_half_a_minute() -> Result<()> {
     let (env, link) = wired("away").await?;
     let project = Project::new(&env.parts, &numbered("line", 80, 500), &single(&env.image("away/app:1")))?;
     let client = env.client(&project);
@@ -54,7 +54,7 @@ async fn a_build_goes_on_while_the_api_server_is_away_for_half_a_minute() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_that_begins_while_the_api_server_is_away_waits_for_it_and_says_so() -> Result<()> {
+async fn a_build_that_starts_while_the_api_server_is_unavailable_waits_and_reports_it() -> Result<()> {
     let (env, link) = wired("later").await?;
     let project = Project::new(&env.parts, "RUN true", &single(&env.image("later/app:1")))?;
     link.cut();

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use bakery_testkit::k8s_env::K8sEnv;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mistake_of_the_settings_file_and_of_the_settings_comes_in_one_report() -> Result<()> {
+async fn all_mistakes_of_the_settings_and_of_the_settings_file_come_in_one_report() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("pods.yaml").display().to_string();
     std::fs::write(&file, "k8s:\n  nodeSelektor: { pool: ovens }\n  tolerations: [{ efect: NoSchedule }]\n")?;
@@ -27,7 +27,7 @@ async fn every_mistake_of_the_settings_file_and_of_the_settings_comes_in_one_rep
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kubeconfig_that_is_none_is_named() -> Result<()> {
+async fn an_invalid_kubeconfig_is_named() -> Result<()> {
     let mut env = K8sEnv::stopped("kubeconfig", &[("KUBECONFIG", "/nowhere/kubeconfig")]).await?;
     ensure!(env.server.run().await.is_err());
     let log = env.server.log();

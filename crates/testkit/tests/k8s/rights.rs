@@ -1,4 +1,4 @@
-//! Every right of the example's Role, taken away in turn: what fails then. With all of them nothing does.
+//! Every right of the example's Role, removed in turn, and what fails without it. With all rights nothing fails.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::contract::platform;
 
 use bakery_testkit::k8s_env::{K8sEnv, single};
 
-/// What a right is for, as something that is done with it and comes to nothing without it.
+/// What a right is for: something that works with it and fails without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
-    /// A build ends well.
+    /// A build succeeds.
     Bake,
-    /// The server finds out that it can see the platform.
+    /// The server reports the platform as available.
     Watch,
-    /// A cancelled build leaves nothing behind, and the server knows that.
+    /// A cancelled build leaves no objects, and the server's state shows it.
     Cancel,
-    /// A Job whose launch was never answered is taken over by the next launch of the same order.
+    /// A Job whose launch was never answered is adopted by the next launch of the same order.
     Adopt,
 }
 
@@ -38,7 +38,7 @@ fn deed(right: &Right) -> Deed {
     }
 }
 
-/// Does it; the error says what came of it instead.
+/// Does it; the error describes what happened instead.
 async fn attempt(env: &K8sEnv, deed: Deed) -> Result<()> {
     let image = env.image("rights/app:1");
     match deed {
@@ -57,7 +57,7 @@ async fn attempt(env: &K8sEnv, deed: Deed) -> Result<()> {
             let project = Project::new(&env.parts, "RUN true", &single(&image))?;
             let ended = env.client(&project).run(&[]).await?;
             if ended.code != Some(0) {
-                // Whoever reads the log or JSON sees what is missing.
+                // Log and JSON both name what is missing.
                 let view = env.view(&project, &ended.build()?).await?;
                 let clear = ended.out.contains("is forbidden: User") && ended.out.contains("role.yaml");
                 ensure!(
@@ -88,7 +88,7 @@ async fn attempt(env: &K8sEnv, deed: Deed) -> Result<()> {
     }
 }
 
-/// Launches one order by two platforms that know nothing of each other, as two lives of one server.
+/// Launches one order with two separate platforms, as a server does before and after a restart.
 async fn adopt(env: &K8sEnv) -> Result<()> {
     let image = &env.namespace.cluster.agent_image;
     let order = Orders::of("adopt", 100, 64).running(Arch::Amd64, "");
@@ -99,7 +99,7 @@ async fn adopt(env: &K8sEnv) -> Result<()> {
     Ok(())
 }
 
-/// The Role of the example, as it stands in the namespace.
+/// The example's Role in the namespace.
 async fn role(env: &K8sEnv) -> Result<Value> {
     Ok(serde_json::from_str(&env.namespace.kubectl(&["get", "role", "bakery", "-o", "json"]).await?)?)
 }
@@ -130,7 +130,7 @@ async fn give(env: &K8sEnv, given: &[&Right]) -> Result<()> {
                        "metadata": { "name": "bakery" }, "rules": rules });
     env.namespace.apply(&role).await?;
     let who = format!("--as=system:serviceaccount:{}:bakery", env.namespace.name);
-    // The API server's own view follows within a moment.
+    // The API server applies the change within a moment.
     for right in RIGHTS {
         let wanted = given.contains(&right);
         let what = if right.group.is_empty() {
@@ -149,7 +149,7 @@ async fn give(env: &K8sEnv, given: &[&Right]) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_right_is_needed_and_no_other() -> Result<()> {
+async fn exactly_these_rights_are_needed() -> Result<()> {
     let mut env = K8sEnv::stopped("rights", &[]).await?;
     let known: Vec<_> = {
         let own = |right: &Right| (right.group.to_owned(), right.resource.to_owned(), right.verb.to_owned());

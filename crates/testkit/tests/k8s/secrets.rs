@@ -1,5 +1,5 @@
-//! What a reader of pod specs sees of a build: nothing of its secrets. The search is known to work, since what may be seen
-//! is found.
+//! A reader of pod specs sees no secret of a build. The search is known to work, since it finds values
+//! that may be seen.
 
 use std::time::Duration;
 
@@ -56,10 +56,10 @@ async fn a_running_agents_pod_shows_no_secret_and_baseline_admits_it() -> Result
     let name = env.pods().await?.pop().context("a pod")?;
     ensure!(!kubectl(&["describe", "pod", &name]).await?.contains(password));
 
-    // The namespace enforces `baseline`, so the pod that runs was admitted under it.
+    // The namespace enforces `baseline`, so the running pod was admitted under it.
     let namespace = kubectl(&["get", "namespace", &env.namespace.name, "-o", "yaml"]).await?;
     ensure!(namespace.contains("pod-security.kubernetes.io/enforce: baseline"), "{namespace}");
-    // Who steals the token is too late: the run is bound.
+    // A stolen token is of no use: the run is bound.
     let url = format!("{}/v1/runs/bk-{build}-0-1/order", env.server.url);
     let theft = reqwest::Client::new().post(url).bearer_auth(&token);
     let body = serde_json::json!({ "session": "0".repeat(64), "agent_version": "stolen" });

@@ -1,4 +1,4 @@
-//! Builds that end well.
+//! Builds that succeed.
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::project::{Project, single};
@@ -7,7 +7,7 @@ use bakery_testkit::skopeo::architectures;
 use crate::env::{MultiPlatformEnv, halves, of_tasks};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_on_each_platform_becomes_one_index() -> Result<()> {
+async fn tasks_on_both_platforms_become_one_index() -> Result<()> {
     let env = MultiPlatformEnv::open("index").await?;
     let k8s = &env.k8s;
     let image = k8s.image("both/app:1");
@@ -24,7 +24,7 @@ async fn an_entry_on_each_platform_becomes_one_index() -> Result<()> {
 
     let view = k8s.view(&project, &ended.build()?).await?;
     ensure!(of_tasks(&view, "platform") == ["k8s", "ecs"], "{view}");
-    // Each half's own words are in the one log.
+    // The build's log has the lines of both tasks.
     let lines = ended.lines()?;
     let mut speakers = Vec::new();
     for machine in ["x86_64", "aarch64"] {
@@ -38,7 +38,7 @@ async fn an_entry_on_each_platform_becomes_one_index() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_platform_is_named_ecs_is_taken() -> Result<()> {
+async fn ecs_is_the_default_platform() -> Result<()> {
     let env = MultiPlatformEnv::open("unnamed").await?;
     let k8s = &env.k8s;
     let config = single(&k8s.image("unnamed/app:1")).replace("arch: amd64", "arch: arm64");

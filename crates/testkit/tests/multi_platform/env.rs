@@ -1,4 +1,4 @@
-//! What these tests begin with: a server that bakes in a namespace of Kubernetes and on a cluster of ECS.
+//! The environment of these tests: a server with a namespace of Kubernetes and a cluster of ECS.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct MultiPlatformEnv {
 }
 
 impl MultiPlatformEnv {
-    /// A server that is up. Its `CONTROLLER_URL` has the address by which pods reach this machine; tasks reach them all.
+    /// A server that is ready. Its `CONTROLLER_URL` has the address at which pods reach this machine; tasks reach it too.
     pub(crate) async fn open(name: &str) -> Result<Self> {
         let aws = AwsEnv::new(name).await?;
         let aws_vars = aws.vars();
@@ -24,14 +24,14 @@ impl MultiPlatformEnv {
         Ok(Self { k8s, aws })
     }
 
-    /// The one task that ECS was made to start.
+    /// The ARN of the one task that was started on ECS.
     pub(crate) fn task(&self) -> Result<String> {
         let tasks = self.aws.proxy.tasks();
         ensure!(tasks.len() == 1, "one task: {tasks:?}");
         Ok(tasks[0]["taskArn"].as_str().context("no ARN")?.to_owned())
     }
 
-    /// One task was started, and pods for one Job.
+    /// Checks that one task was started on ECS, and one Job on Kubernetes.
     pub(crate) async fn started_once(&self) -> Result<()> {
         self.task()?;
         let made = self.k8s.namespace.made().await?;
@@ -39,7 +39,7 @@ impl MultiPlatformEnv {
         Ok(())
     }
 
-    /// Waits until nothing of ours is left on either platform.
+    /// Waits until nothing of the server is left on either platform.
     pub(crate) async fn gone(&self) -> Result<()> {
         self.k8s.gone(Duration::from_secs(20)).await?;
         for task in self.aws.proxy.tasks() {
@@ -48,13 +48,13 @@ impl MultiPlatformEnv {
         Ok(())
     }
 
-    /// Everything that a failed assertion should show.
+    /// The details for a failed assertion: output, log and calls.
     pub(crate) fn details(&self, ended: &Ended) -> String {
         format!("{}\ncalls:\n{:#?}", self.k8s.details(ended), self.aws.proxy.calls())
     }
 }
 
-/// A config with one image and an entry on each platform.
+/// A config with one image and a task on each platform.
 pub(crate) fn halves(image: &str) -> String {
     format!(
         "global:\n  kaniko: {{ destination: \"{image}\" }}\nbake:\n- {{ arch: amd64, platform: k8s }}\n\
@@ -62,7 +62,7 @@ pub(crate) fn halves(image: &str) -> String {
     )
 }
 
-/// One member of each task of a build, in the order of the config.
+/// One member of each task in a build's JSON, in the order of the config.
 pub(crate) fn of_tasks<'a>(view: &'a Value, member: &str) -> Vec<&'a Value> {
     view["targets"][0]["tasks"].as_array().into_iter().flatten().map(|task| &task[member]).collect()
 }

@@ -1,4 +1,4 @@
-//! A half that fails takes the other one along, wherever that one runs, and nothing is left.
+//! A task that fails ends the other one on the other platform, and nothing is left.
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::aws::Fault;
@@ -14,10 +14,10 @@ async fn a_task_that_is_refused_ends_the_pod() -> Result<()> {
     let (k8s, proxy) = (&env.k8s, &env.aws.proxy);
     let config = halves(&k8s.image("refused/app:1"));
     let project = Project::new(&k8s.parts, &numbered("line", 600, 500), &config)?;
-    // Throttled, the launch waits until the pod is in the middle of its work.
+    // While it is throttled, the launch waits until the pod is in the middle of its work.
     proxy.inject("ecs:RunTask", Fault::Throttle, 1000);
     let mut child = k8s.client(&project).spawn(&[])?;
-    // The log is held on to: a client whose reader is gone leaves quietly.
+    // The log is kept open: a client whose reader is gone ends.
     let mut log = Log::of(&mut child)?;
     let build = log.until("line 3").await?.build.context("build")?;
     proxy.deny("ecs:RunTask");
@@ -38,15 +38,15 @@ async fn a_pod_that_fails_ends_the_task() -> Result<()> {
     let env = MultiPlatformEnv::open("failed").await?;
     let k8s = &env.k8s;
     let config = halves(&k8s.image("failed/app:1"));
-    // The pod waits at a door until the task is in the middle of its work.
-    let door = TcpListener::bind((k8s.parts.gateway.as_str(), 0)).await?;
-    let at = door.local_addr()?;
+    // The pod waits for this listener until the task is in the middle of its work.
+    let gate = TcpListener::bind((k8s.parts.gateway.as_str(), 0)).await?;
+    let at = gate.local_addr()?;
     let script = format!("platform: k8s, pre-script: \"nc {} {} </dev/null; exit 3\"", at.ip(), at.port());
     let config = config.replace("platform: k8s", &script);
     let project = Project::new(&k8s.parts, &numbered("line", 600, 500), &config)?;
     let mut child = k8s.client(&project).spawn(&[])?;
     let mut log = Log::of(&mut child)?;
-    let (waiting, _) = door.accept().await?;
+    let (waiting, _) = gate.accept().await?;
     let build = log.until("line 3").await?.build.context("build")?;
     drop(waiting);
     let ended = finish(child).await?;

@@ -1,4 +1,4 @@
-//! kill -9 of the server in the middle of both halves: the next start goes on with the same task and the same pod.
+//! SIGKILL of the server in the middle of both tasks: the next start goes on with the same task and the same pod.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::env::{MultiPlatformEnv, halves, of_tasks};
 const LINES: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_servers_halves_are_both_adopted() -> Result<()> {
+async fn a_killed_servers_tasks_are_adopted_on_both_platforms() -> Result<()> {
     let mut env = MultiPlatformEnv::open("killed").await?;
     let config = halves(&env.k8s.image("killed/app:1"));
     let project = Project::new(&env.k8s.parts, &numbered("line", LINES.try_into()?, 300), &config)?;
@@ -20,10 +20,10 @@ async fn a_killed_servers_halves_are_both_adopted() -> Result<()> {
     let mut child = client.spawn(&[])?;
     let mut log = Log::of(&mut child)?;
     let build = log.until("line 5").await?.build.context("build")?;
-    // The second one to say it is the other half.
+    // The second such line is the other task's.
     log.until("line 5").await?;
     env.k8s.server.kill().await?;
-    // Long enough for the agents to notice, and to keep what they cannot send.
+    // Long enough for the agents to notice, and to spool what they cannot send.
     tokio::time::sleep(Duration::from_secs(3)).await;
     env.k8s.server.run().await?;
     let last = format!("line {LINES}");

@@ -1,7 +1,7 @@
 //! The source files of the workspace.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use bakery_testkit::repository;
@@ -14,53 +14,45 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn read(path: &Path) -> Result<Self> {
-        let root = repository::path("");
-        let shown = path.strip_prefix(&root).unwrap_or(path).display().to_string();
-        let text = fs::read_to_string(path).with_context(|| shown.clone())?;
-        let syntax = syn::parse_file(&text).with_context(|| shown.clone())?;
-        Ok(Self { path: shown, syntax })
+    fn read(file: &Path) -> Result<Self> {
+        let path = repository::shown(file);
+        let text = fs::read_to_string(file).with_context(|| path.clone())?;
+        let syntax = syn::parse_file(&text).with_context(|| path.clone())?;
+        Ok(Self { path, syntax })
     }
 }
 
-/// The folders of the crates, by name.
-pub(crate) fn crates() -> Result<Vec<(String, PathBuf)>> {
+/// The names of the crates' folders.
+pub(crate) fn crates() -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(repository::path("crates"))? {
         let folder = entry?.path();
         if folder.join("Cargo.toml").is_file() {
             let name = folder.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
-            found.push((name, folder));
+            found.push(name);
         }
     }
     found.sort();
     Ok(found)
 }
 
-/// Every source file below a folder, tests and benchmarks included, in the order of their paths.
-pub(crate) fn below(folder: &Path) -> Result<Vec<Source>> {
-    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files.iter().map(|path| Source::read(path)).collect()
+/// Every source file of a crate, tests and benchmarks included, in the order of their paths.
+pub(crate) fn all(krate: &str) -> Result<Vec<Source>> {
+    let files = repository::files(&format!("crates/{krate}"))?;
+    files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+        .map(|path| Source::read(path))
+        .collect()
 }
 
 /// The files that are compiled into a crate's library and program: the tree of modules below `src/lib.rs` and
 /// `src/main.rs`, without modules that exist in tests only.
-pub(crate) fn compiled(folder: &Path) -> Result<Vec<Source>> {
-    let mut found = Vec::new();
-    for root in ["src/lib.rs", "src/main.rs"].map(|root| folder.join(root)) {
+pub(crate) fn compiled(krate: &str) -> Result<Vec<Source>> {
+    let (folder, mut found) = (repository::path(&format!("crates/{krate}/src")), Vec::new());
+    for root in ["lib.rs", "main.rs"].map(|root| folder.join(root)) {
         if root.is_file() {
-            add(&root, &folder.join("src"), &mut found)?;
+            add(&root, &folder, &mut found)?;
         }
     }
     Ok(found)

@@ -72,8 +72,8 @@ fn with_hint(tokens: TokenStream, found: &mut Vec<String>) {
 #[test]
 fn no_text_holds_a_hint_outside_the_renderers() -> Result<()> {
     let mut wrong = Vec::new();
-    for (_, folder) in crates()? {
-        for mut source in compiled(&folder)? {
+    for krate in crates()? {
+        for mut source in compiled(&krate)? {
             if [RENDERERS, TO_BE_CHANGED].concat().contains(&source.path.as_str()) {
                 continue;
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use syn::visit::{self, Visit};
 
-use crate::files::{below, crates};
+use crate::files::{all, crates};
 
 /// A type name that may stand more than once in a crate.
 struct Repeated {
@@ -55,9 +55,9 @@ impl<'ast> Visit<'ast> for Types {
 fn no_type_name_stands_twice_in_a_crate() -> Result<()> {
     let mut wrong = Vec::new();
     let mut used = Vec::new();
-    for (krate, folder) in crates()? {
+    for krate in crates()? {
         let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for source in below(&folder)? {
+        for source in all(&krate)? {
             let mut types = Types::default();
             types.visit_file(&source.syntax);
             for name in types.0 {
