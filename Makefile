@@ -1,34 +1,34 @@
 .PHONY: help demo test test-k8s test-ecs test-multi-platform bench check reference bake dist
 
-help: ## what there is to make
+help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
-demo: ## bakes examples/demo on this machine, on real parts: everything is installed, started and ended for you (root or sudo)
+demo: ## builds examples/demo on this machine with real parts, which it installs, starts and ends (root or sudo)
 	@scripts/demo
 
 bake: ## builds and pushes the three images for both architectures: IMAGE_NAME, IMAGE_TAG; WITH=buildx or WITH=bakery
 	@scripts/bake $(WITH)
 
-dist: ## the three programs as static ones for both architectures, with checksums, in dist/
+dist: ## builds the three static programs for both architectures into dist/, with checksums
 	@scripts/dist
 
-test: ## the whole ladder: format, lints, examples, unit, crates, e2e, docs, images, k8s, ecs, multi-platform, demo
+test: ## runs all rungs of the ladder: format, lints, examples, unit, crates, e2e, docs, images, k8s, ecs, multi-platform, demo
 	@scripts/test
 
-test-k8s: ## the rung k8s alone, on a cluster of its own or on KUBECONFIG's
+test-k8s: ## runs the rung k8s, on a cluster that it starts or on the one of KUBECONFIG
 	@scripts/test k8s
 
-test-ecs: ## the rung ecs alone, on an emulator of ECS and Secrets Manager that starts real containers
+test-ecs: ## runs the rung ecs, on an emulator of ECS and Secrets Manager that starts real containers
 	@scripts/test ecs
 
-test-multi-platform: ## the rung multi-platform alone: one server with ECS and Kubernetes, builds with a task on each
+test-multi-platform: ## runs the rung multi-platform: one server with ECS and Kubernetes, builds with a task on each
 	@scripts/test multi-platform
 
-bench: ## ratios against named peers, 20 interleaved pairs each, and what a thousand tasks ask of Kubernetes and of AWS; release profile
+bench: ## compares Bakery with named peers, 20 interleaved pairs each, and counts the requests of a thousand tasks to Kubernetes and AWS
 	@scripts/bench
 
-check: ## format, lints and examples only
+check: ## runs the rungs format, lints and examples
 	@scripts/test format lints examples
 
-reference: ## the pages that are made of the code: .env.example and docs/reference
+reference: ## renews the pages that are generated from the code: .env.example and docs/reference
 	@BAKERY_RENEW=1 cargo test --locked -q -p bakery-testkit --test reference
