@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::resources::format_duration;
 use crate::image::ImageRef;
 use crate::message::Message;
 use crate::names::Arch;
 use crate::path;
 use crate::spec::{CacheSpec, KanikoSpec};
+use crate::units::format_duration;
 use crate::wire::run::Push;
 
 /// Where the agent's image has Kaniko and the agent.

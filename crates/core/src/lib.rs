@@ -53,6 +53,7 @@ pub mod report;
 pub mod rules;
 pub mod secret;
 pub mod spec;
+pub mod units;
 pub mod vars;
 pub mod wire;
 pub mod yaml;

@@ -5,7 +5,6 @@
 
 pub mod keys;
 pub mod layer;
-pub mod resources;
 
 mod decode;
 mod overlay;

@@ -1,11 +1,12 @@
 //! The values of a config file: each text becomes what it stands for, or is refused with its hint.
 
-use crate::config::{resources, shell_words};
+use crate::config::shell_words;
 use crate::image::ImageRef;
 use crate::message::Message;
 use crate::path;
 use crate::report::shown;
 use crate::rules;
+use crate::units;
 
 pub(super) fn boolean(text: &str) -> Result<bool, Message> {
     match text {
@@ -20,19 +21,19 @@ pub(super) fn boolean(text: &str) -> Result<bool, Message> {
 
 pub(super) fn cpu(text: &str) -> Result<u32, Message> {
     let hint = "as `0.5`, `2` or `500m`; at most 1024";
-    resources::cpu(text)
+    units::cpu(text)
         .ok_or_else(|| Message::new(format!("`{}` is no amount of cpu", shown(text))).with_hint(hint))
 }
 
 pub(super) fn memory(text: &str) -> Result<u32, Message> {
     let hint = "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T";
-    resources::memory(text)
+    units::memory(text)
         .ok_or_else(|| Message::new(format!("`{}` is no amount of memory", shown(text))).with_hint(hint))
 }
 
 pub(super) fn ttl(text: &str) -> Result<u64, Message> {
     let hint = "as `24h`, `90m` or `1h30m`; a day is 24h";
-    let read = resources::duration(text).map(|ttl| ttl.as_secs());
+    let read = units::duration(text).map(|ttl| ttl.as_secs());
     read.ok_or_else(|| Message::new(format!("`{}` is no duration", shown(text))).with_hint(hint))
 }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bakery_core::config::resources;
 use bakery_core::image::ImageRef;
 use bakery_core::limits;
 use bakery_core::mask::{self, Form};
 use bakery_core::secret::Secret;
+use bakery_core::units;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
@@ -162,7 +162,7 @@ impl<'a> VarReader<'a> {
 
     fn duration(&mut self, name: &'static str, default: Duration) -> Duration {
         let hint = "for example 90s, 10m or 1h30m";
-        let parse = |text: &str| resources::duration(text).filter(|duration| !duration.is_zero());
+        let parse = |text: &str| units::duration(text).filter(|duration| !duration.is_zero());
         self.value(name, "a duration", hint, parse).unwrap_or(default)
     }
 
@@ -174,10 +174,10 @@ impl<'a> VarReader<'a> {
             task: self.duration("BUILD_TASK_TIMEOUT", limits::TASK_TIME),
             result: self.duration("BUILD_RESULT_TIMEOUT", limits::TASK_RESULT),
             cpu_millis: self
-                .value("DEFAULT_BUILD_CPU", "a number of cpus", "for example 0.5 or 500m", resources::cpu)
+                .value("DEFAULT_BUILD_CPU", "a number of cpus", "for example 0.5 or 500m", units::cpu)
                 .unwrap_or(limits::TASK_CPU_MILLIS),
             memory_mib: self
-                .value("DEFAULT_BUILD_MEMORY", "a size", "for example 2G", resources::memory)
+                .value("DEFAULT_BUILD_MEMORY", "a size", "for example 2G", units::memory)
                 .unwrap_or(limits::TASK_MEMORY_MIB),
         }
     }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use bakery_testkit::repository;
+use proc_macro2::TokenStream;
+use syn::visit_mut::{self, VisitMut};
 
 /// A parsed source file.
 pub(crate) struct Source {
@@ -86,4 +88,28 @@ pub(crate) fn tests_only(attributes: &[syn::Attribute]) -> bool {
         syn::Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
         meta => meta.path().is_ident("test"),
     })
+}
+
+/// Takes away what is not compiled into the program: tests and comments.
+pub(crate) struct Product;
+
+impl VisitMut for Product {
+    fn visit_attributes_mut(&mut self, attributes: &mut Vec<syn::Attribute>) {
+        attributes.retain(|attribute| !attribute.path().is_ident("doc"));
+    }
+
+    fn visit_item_mut(&mut self, item: &mut syn::Item) {
+        let test = match item {
+            syn::Item::Mod(item) => tests_only(&item.attrs),
+            syn::Item::Fn(item) => tests_only(&item.attrs),
+            syn::Item::Impl(item) => tests_only(&item.attrs),
+            syn::Item::Use(item) => tests_only(&item.attrs),
+            _ => false,
+        };
+        if test {
+            *item = syn::Item::Verbatim(TokenStream::new());
+        } else {
+            visit_mut::visit_item_mut(self, item);
+        }
+    }
 }

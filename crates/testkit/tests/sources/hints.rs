@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::visit_mut::{self, VisitMut};
+use syn::visit_mut::VisitMut as _;
 
-use crate::files::{compiled, crates, tests_only};
+use crate::files::{Product, compiled, crates};
 
 /// What a text with a hint in it holds.
 const MARK: &str = "hint: ";
@@ -31,29 +31,6 @@ const TO_BE_CHANGED: &[&str] = &[
     "crates/server/src/wiring/mod.rs",
     "crates/server/src/wiring/preflight.rs",
 ];
-
-/// Takes away what is not compiled into the program: tests and comments.
-struct Product;
-
-impl VisitMut for Product {
-    fn visit_attributes_mut(&mut self, attributes: &mut Vec<syn::Attribute>) {
-        attributes.retain(|attribute| !attribute.path().is_ident("doc"));
-    }
-
-    fn visit_item_mut(&mut self, item: &mut syn::Item) {
-        let test = match item {
-            syn::Item::Mod(item) => tests_only(&item.attrs),
-            syn::Item::Fn(item) => tests_only(&item.attrs),
-            syn::Item::Impl(item) => tests_only(&item.attrs),
-            _ => false,
-        };
-        if test {
-            *item = syn::Item::Verbatim(TokenStream::new());
-        } else {
-            visit_mut::visit_item_mut(self, item);
-        }
-    }
-}
 
 /// The string literals among these tokens that hold a hint.
 fn with_hint(tokens: TokenStream, found: &mut Vec<String>) {

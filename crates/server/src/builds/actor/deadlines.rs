@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bakery_core::config::resources::format_duration;
 use bakery_core::lifecycle::{TaskEvent, TaskState};
+use bakery_core::units::format_duration;
 use bakery_core::wire::run::Stage;
 use jiff::Timestamp;
 use tokio::time::Instant;

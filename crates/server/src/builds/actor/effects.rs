@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bakery_core::config::resources::format_duration;
 use bakery_core::lifecycle::{Cause, TaskEvent, TaskState};
 use bakery_core::message;
 use bakery_core::names::{Platform, RunName};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
+use bakery_core::units::format_duration;
 use bakery_core::wire::build::Verdict;
 use bakery_core::wire::log::Level;
 use bakery_core::wire::run::{Stage, launch_env};
