@@ -1,22 +1,22 @@
 //! The one state machine of a task: what happens to it, and what has to be done about it.
 //!
-//! Two witnesses speak of a run: the agent's report says *what* came of it, the platform's exit says *that it is over*.
-//! The report wins, and its absence is never read as success. A second attempt starts only after the platform said that
-//! the first container is gone, or confirmed that it has stopped it: never beside a container that may live.
+//! A run has two sources: its agent's report says *what* the result is, its platform says *that the container has ended*.
+//! The report wins, and a missing report is never read as success. A second attempt starts only after the platform has
+//! reported the end of the first container or confirmed its stop: never beside a container that may still run.
 //!
-//! There is no clock here: deadlines, graces and silences arrive as events.
+//! There is no clock here: deadlines and lost contact arrive as events.
 
 mod task;
 
-pub use self::task::{Cause, Effect, Ending, Task, TaskEvent, TaskState};
+pub use self::task::{Cause, Ending, Task, TaskEffect, TaskEvent, TaskState};
 use crate::message::Message;
 use crate::reason::Reason;
 use crate::wire::run::{Stage, TaskResult};
 
 /// What becomes of `task` when `event` happens to its `attempt`, and what has to be done about it.
 ///
-/// Total: an event that means nothing in a state, or that speaks of an older attempt, changes nothing.
-pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<Effect>) {
+/// Total: an event that means nothing in a state, or is about an older attempt, changes nothing.
+pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<TaskEffect>) {
     if attempt != task.attempt {
         return (task.clone(), Vec::new());
     }
@@ -25,7 +25,7 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<Effect>) {
     }
     match event {
         TaskEvent::Reported(result, stage) => reported(task, Ending::of(result), stage),
-        TaskEvent::CancelAsked(text) => {
+        TaskEvent::Cancelled(text) => {
             let cause = Cause::new(Reason::Cancelled, text);
             end(task, Ending::Cancelled { cause })
         }
@@ -57,24 +57,24 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<Effect>) {
 }
 
 /// The rows of the table that depend on the state.
-fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
+fn open(task: &Task, event: TaskEvent) -> (Task, Vec<TaskEffect>) {
     let same = || (task.clone(), Vec::new());
     match (&task.state, event) {
         (TaskState::Planned { .. }, TaskEvent::SlotFree) => {
-            (task.at(TaskState::Launching { last: None }), vec![Effect::Launch])
+            (task.at(TaskState::Launching { last: None }), vec![TaskEffect::Launch])
         }
-        (TaskState::Launching { .. }, TaskEvent::AgentSeen) => {
+        (TaskState::Launching { .. }, TaskEvent::AgentConnected) => {
             (task.at(TaskState::Running { stage: Stage::Prepare, trouble: None }), Vec::new())
         }
         (TaskState::Launching { .. }, TaskEvent::Progress(reason, message)) => {
             let last = reason.map(|reason| Cause::new(reason, message.clone()));
-            (task.at(TaskState::Launching { last }), vec![Effect::Say(message)])
+            (task.at(TaskState::Launching { last }), vec![TaskEffect::Note(message)])
         }
         (TaskState::Running { stage, .. }, TaskEvent::Progress(reason, message)) => {
-            // What hinders a launch is worth a line, and means nothing to an agent that has spoken.
+            // What delays a launch is worth a line, and means nothing once the agent is connected.
             let trouble =
                 reason.filter(|reason| ends_tasks(*reason)).map(|reason| Cause::new(reason, message.clone()));
-            (task.at(TaskState::Running { stage: *stage, trouble }), vec![Effect::Say(message)])
+            (task.at(TaskState::Running { stage: *stage, trouble }), vec![TaskEffect::Note(message)])
         }
         (TaskState::Launching { .. }, TaskEvent::LaunchFailed { retryable, cause }) => {
             retreat(task, retryable, cause)
@@ -86,31 +86,31 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
             };
             retreat(task, cause.reason.retryable(), cause)
         }
-        (TaskState::Retreating { cause, spoken: true }, TaskEvent::Gone(exit)) => {
-            let cause = told_better(cause.clone(), Some(&exit));
+        (TaskState::Retreating { cause, connected: true }, TaskEvent::Gone(exit)) => {
+            let cause = with_platform_reason(cause.clone(), Some(&exit));
             if cause.reason.retryable() {
-                (task.again(cause), vec![Effect::QueueAgain])
+                (task.again(cause), vec![TaskEffect::QueueAgain])
             } else {
                 (task.settled(Ending::by(cause)), Vec::new())
             }
         }
         (TaskState::Retreating { cause, .. }, TaskEvent::StopConfirmed | TaskEvent::Gone(_)) => {
-            (task.again(cause.clone()), vec![Effect::QueueAgain])
+            (task.again(cause.clone()), vec![TaskEffect::QueueAgain])
         }
-        (TaskState::Running { stage, trouble }, TaskEvent::Heard(heard)) => {
-            let stage = heard.max(*stage);
+        (TaskState::Running { stage, trouble }, TaskEvent::StageReached(reached)) => {
+            let stage = reached.max(*stage);
             (task.at(TaskState::Running { stage, trouble: trouble.clone() }), Vec::new())
         }
-        (TaskState::Running { .. }, TaskEvent::AgentSilent) => (task.clone(), vec![Effect::AskPlatform]),
+        (TaskState::Running { .. }, TaskEvent::ContactLost) => (task.clone(), vec![TaskEffect::AskPlatform]),
         (TaskState::Launching { .. }, TaskEvent::Gone(exit)) => {
-            (task.at(TaskState::Closing { exit, stage: None }), vec![Effect::StartGrace])
+            (task.at(TaskState::Closing { exit, stage: None }), Vec::new())
         }
         (TaskState::Running { stage, .. }, TaskEvent::Gone(exit)) => {
-            (task.at(TaskState::Closing { exit, stage: Some(*stage) }), vec![Effect::StartGrace])
+            (task.at(TaskState::Closing { exit, stage: Some(*stage) }), Vec::new())
         }
         (TaskState::Closing { exit, stage }, TaskEvent::GraceOver) => {
             if may_try_again(task, exit, *stage) {
-                (task.again(exit.clone()), vec![Effect::QueueAgain])
+                (task.again(exit.clone()), vec![TaskEffect::QueueAgain])
             } else {
                 (task.settled(Ending::Lost { cause: exit.clone() }), Vec::new())
             }
@@ -119,46 +119,46 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<Effect>) {
     }
 }
 
-/// The run's own word on what came of it. One that a second attempt may mend is no end, as for a run that was lost so.
-fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<Effect>) {
-    let heard = match &task.state {
-        // The agent enters its last stage before it reports; what came before that only the report still tells.
-        TaskState::Running { stage: heard, .. } | TaskState::Closing { stage: Some(heard), .. }
-            if *heard < Stage::Report =>
+/// The agent's report. A failure that a second attempt may mend ends the attempt only, as if the run was lost by it.
+fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<TaskEffect>) {
+    let reached = match &task.state {
+        // The agent enters its last stage before it reports; only the report names the stage before that.
+        TaskState::Running { stage: reached, .. } | TaskState::Closing { stage: Some(reached), .. }
+            if *reached < Stage::Report =>
         {
-            stage.max(*heard)
+            stage.max(*reached)
         }
         _ => stage,
     };
-    let said = match &task.state {
+    let platform = match &task.state {
         TaskState::Running { trouble, .. } => trouble.as_ref(),
         TaskState::Closing { exit, .. } => Some(exit),
         _ => None,
     };
     let ending = match ending {
-        Ending::Lost { cause } => Ending::by(told_better(cause, said)),
+        Ending::Lost { cause } => Ending::by(with_platform_reason(cause, platform)),
         ending => ending,
     };
     match (&task.state, ending) {
         (
             TaskState::Launching { .. } | TaskState::Running { .. } | TaskState::Closing { .. },
             Ending::Lost { cause },
-        ) if may_try_again(task, &cause, Some(heard)) => {
-            let say = once_more(&cause);
+        ) if may_try_again(task, &cause, Some(reached)) => {
+            let note = once_more(&cause);
             if matches!(task.state, TaskState::Closing { .. }) {
-                (task.again(cause), vec![say, Effect::QueueAgain])
+                (task.again(cause), vec![note, TaskEffect::QueueAgain])
             } else {
-                (task.at(TaskState::Retreating { cause, spoken: true }), vec![say, Effect::Stop])
+                (task.at(TaskState::Retreating { cause, connected: true }), vec![note, TaskEffect::Stop])
             }
         }
         // The same again: its answer got lost.
-        (TaskState::Retreating { spoken: true, .. }, Ending::Lost { .. }) => (task.clone(), Vec::new()),
+        (TaskState::Retreating { connected: true, .. }, Ending::Lost { .. }) => (task.clone(), Vec::new()),
         (TaskState::Closing { .. }, ending) => (task.settled(ending), Vec::new()),
-        (_, ending) => (task.settled(ending), vec![Effect::StopIfItLingers]),
+        (_, ending) => (task.settled(ending), vec![TaskEffect::StopIfItLingers]),
     }
 }
 
-/// Whether a platform's word explains the end of an agent that has spoken.
+/// Whether a reason that the platform gives explains the end of a connected agent.
 fn ends_tasks(reason: Reason) -> bool {
     matches!(
         reason,
@@ -166,55 +166,55 @@ fn ends_tasks(reason: Reason) -> bool {
     )
 }
 
-/// An agent that is taken away does not know why. Where the platform does, its reason counts, and both their words.
-fn told_better(cause: Cause, said: Option<&Cause>) -> Cause {
-    match said {
-        Some(said)
+/// An evicted agent cannot tell why. If the platform can, its reason counts, and the text has both.
+fn with_platform_reason(cause: Cause, platform: Option<&Cause>) -> Cause {
+    match platform {
+        Some(platform)
             if cause.reason == Reason::Evicted
-                && said.reason != Reason::Evicted
-                && ends_tasks(said.reason) =>
+                && platform.reason != Reason::Evicted
+                && ends_tasks(platform.reason) =>
         {
-            Cause::after(said.reason, &cause.text, said)
+            Cause::after(platform.reason, &cause.text, platform)
         }
         _ => cause,
     }
 }
 
-fn once_more(cause: &Cause) -> Effect {
+fn once_more(cause: &Cause) -> TaskEffect {
     let text = format!("{}: trying once more", cause.text);
-    Effect::Say(Message { text, hint: cause.hint.clone() })
+    TaskEffect::Note(Message { text, hint: cause.hint.clone() })
 }
 
-/// True where a second attempt may help and cannot harm: from the push on a registry may know the image, and a
-/// post-script may have told the world.
+/// True if a second attempt may help and cannot harm: from the push on a registry may have the image, and a
+/// post-script may have had effects outside.
 fn may_try_again(task: &Task, cause: &Cause, stage: Option<Stage>) -> bool {
     let harmless = stage.is_none_or(|stage| stage < Stage::Push);
     harmless && cause.reason.retryable() && task.has_attempts_left()
 }
 
-/// A launch that came to nothing: another attempt once nothing lives, or the end.
-fn retreat(task: &Task, retryable: bool, cause: Cause) -> (Task, Vec<Effect>) {
+/// A launch that failed: another attempt once no container can run, or the end.
+fn retreat(task: &Task, retryable: bool, cause: Cause) -> (Task, Vec<TaskEffect>) {
     if retryable && task.has_attempts_left() {
-        let say = once_more(&cause);
-        (task.at(TaskState::Retreating { cause, spoken: false }), vec![say, Effect::Stop])
+        let note = once_more(&cause);
+        (task.at(TaskState::Retreating { cause, connected: false }), vec![note, TaskEffect::Stop])
     } else {
-        (task.settled(Ending::Lost { cause }), vec![Effect::Stop])
+        (task.settled(Ending::Lost { cause }), vec![TaskEffect::Stop])
     }
 }
 
 /// An end that did not come from the run itself.
-fn end(task: &Task, ending: Ending) -> (Task, Vec<Effect>) {
-    let lives = !matches!(task.state, TaskState::Planned { .. } | TaskState::Closing { .. });
-    (task.settled(ending), if lives { vec![Effect::Stop] } else { Vec::new() })
+fn end(task: &Task, ending: Ending) -> (Task, Vec<TaskEffect>) {
+    let may_run = !matches!(task.state, TaskState::Planned { .. } | TaskState::Closing { .. });
+    (task.settled(ending), if may_run { vec![TaskEffect::Stop] } else { Vec::new() })
 }
 
-/// A settled task stays as it is; a report that contradicts a success is worth knowing of.
-fn late(ending: &Ending, event: TaskEvent) -> Vec<Effect> {
+/// A settled task stays as it is; a report that contradicts a success is recorded.
+fn late(ending: &Ending, event: TaskEvent) -> Vec<TaskEffect> {
     match (ending, event) {
         (Ending::Baked { digest }, TaskEvent::Reported(TaskResult::Baked { digest: other }, _))
             if *digest != other =>
         {
-            vec![Effect::Contradiction(other)]
+            vec![TaskEffect::Contradiction(other)]
         }
         _ => Vec::new(),
     }

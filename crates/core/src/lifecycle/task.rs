@@ -33,10 +33,10 @@ impl Cause {
         Message { text: self.text.clone(), hint: self.hint.clone() }
     }
 
-    /// `text`, with what the platform had said before, and its hint.
-    pub(super) fn after(reason: Reason, text: &str, said: &Self) -> Self {
-        let text = format!("{text}; the platform's last word: {}", said.text);
-        Self::new(reason, Message { text, hint: said.hint.clone() })
+    /// `text`, with what the platform had reported before, and its hint.
+    pub(super) fn after(reason: Reason, text: &str, platform: &Self) -> Self {
+        let text = format!("{text}; the platform reported: {}", platform.text);
+        Self::new(reason, Message { text, hint: platform.hint.clone() })
     }
 }
 
@@ -53,37 +53,37 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum TaskState {
-    /// Waits for a place on its platform, or for the targets before it.
+    /// Waits for a run slot of its platform, or for the targets before it.
     Planned {
         /// Why the attempt before this one ended.
         before: Option<Cause>,
     },
-    /// Ordered from the platform; no agent has spoken yet.
+    /// The platform was asked for the container; its agent is not connected yet.
     Launching {
-        /// The trouble that the platform told of last, unless it has gone on since.
+        /// The problem that the platform reported last, unless the launch has progressed since.
         last: Option<Cause>,
     },
-    /// The attempt has failed, another may help, and the platform has not yet confirmed that nothing lives.
+    /// The attempt has failed, another may help, and the platform has not confirmed yet that the container is stopped.
     Retreating {
         /// Why it failed.
         cause: Cause,
-        /// True where an agent had spoken and has said so itself; else the launch has failed.
-        #[serde(default)]
-        spoken: bool,
+        /// True if an agent was connected and reported the failure itself; else the launch has failed.
+        #[serde(rename = "spoken", default)]
+        connected: bool,
     },
-    /// Its agent has spoken.
+    /// Its agent is connected.
     Running {
         /// How far it has come.
         stage: Stage,
-        /// The trouble that the platform told of last.
+        /// The problem that the platform reported last.
         #[serde(default)]
         trouble: Option<Cause>,
     },
     /// The container is gone; the report may still come.
     Closing {
-        /// What the platform said of the end.
+        /// How it ended, as the platform reports it.
         exit: Cause,
-        /// How far it had come; `None` where no agent ever spoke.
+        /// How far it had come; `None` if no agent was ever connected.
         stage: Option<Stage>,
     },
     /// Over for ever.
@@ -163,28 +163,28 @@ impl Ending {
 /// What happens to a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
-    /// Its platform has a place for it.
+    /// Its platform has a run slot for it.
     SlotFree,
-    /// The platform has something to say about the launch; without a reason it goes on, and trouble before it is over.
+    /// The platform reports on the launch: a problem with a reason, or that it progresses, and the problem is over.
     Progress(Option<Reason>, Message),
     /// The platform refused the launch, or did not answer.
     LaunchFailed {
-        /// True where the platform says that another attempt may help.
+        /// True if the platform says that another attempt may help.
         retryable: bool,
         /// Why.
         cause: Cause,
     },
-    /// The agent has not spoken in time; the text names the limit.
+    /// The agent has not connected in time; the text names the limit.
     ProvisionDeadline(String),
     /// The platform confirmed that it has stopped the container, or that there is none.
     StopConfirmed,
     /// The agent has traded its token for the order.
-    AgentSeen,
+    AgentConnected,
     /// The agent has come this far.
-    Heard(Stage),
-    /// The agent has not spoken for a while.
-    AgentSilent,
-    /// The agent has reported, and says in which stage its work ended.
+    StageReached(Stage),
+    /// There has been no contact with the agent for a while.
+    ContactLost,
+    /// The agent has reported its result, and the stage in which its work ended.
     Reported(TaskResult, Stage),
     /// The platform says that the container is gone.
     Gone(Cause),
@@ -193,8 +193,8 @@ pub enum TaskEvent {
     /// A second agent has tried to bind the run.
     SecondBinder(String),
     /// Somebody cancelled the build.
-    CancelAsked(String),
-    /// Another task, which this one cannot do without, did not end well.
+    Cancelled(String),
+    /// Another task that this one depends on has failed.
     SiblingFailed(String),
     /// The task has run into its time limit, or a failed attempt's container was not stopped in time; the text says
     /// which limit that was.
@@ -203,22 +203,20 @@ pub enum TaskEvent {
 
 /// What has to be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub enum TaskEffect {
     /// Ask the platform for a container.
     Launch,
     /// End the container now, and keep trying until the platform confirms it.
     Stop,
     /// End the container if it does not end by itself.
     StopIfItLingers,
-    /// Ask the platform whether the container lives, and say so in the log.
+    /// Ask the platform whether the container still exists, and note the answer in the log.
     AskPlatform,
-    /// Wait for the report for a few seconds.
-    StartGrace,
-    /// Wait a little, then queue for a place again.
+    /// Wait a little, then queue for a run slot again.
     QueueAgain,
-    /// Write it into the build's log.
-    Say(Message),
-    /// A report speaks of another digest than the one that the task has settled with.
+    /// Write this line into the build's log.
+    Note(Message),
+    /// A late report names another digest than the one that the task has settled with.
     Contradiction(Digest),
 }
 
@@ -240,9 +238,11 @@ impl Task {
     pub fn phase(&self) -> TaskPhase {
         match &self.state {
             TaskState::Planned { .. } => TaskPhase::Planned,
-            TaskState::Launching { .. } | TaskState::Retreating { spoken: false, .. } => TaskPhase::Launching,
+            TaskState::Launching { .. } | TaskState::Retreating { connected: false, .. } => {
+                TaskPhase::Launching
+            }
             TaskState::Running { .. } => TaskPhase::Running,
-            TaskState::Closing { .. } | TaskState::Retreating { spoken: true, .. } => TaskPhase::Closing,
+            TaskState::Closing { .. } | TaskState::Retreating { connected: true, .. } => TaskPhase::Closing,
             TaskState::Settled { ending } => match ending {
                 Ending::Baked { .. } => TaskPhase::Baked,
                 Ending::Failed { .. } => TaskPhase::Failed,

@@ -42,19 +42,19 @@ fn event() -> impl Strategy<Value = TaskEvent> {
     let text = || "because".to_owned();
     prop_oneof![
         3 => Just(TaskEvent::SlotFree),
-        3 => Just(TaskEvent::AgentSeen),
+        3 => Just(TaskEvent::AgentConnected),
         2 => proptest::option::of(reason()).prop_map(move |r| TaskEvent::Progress(r, text().into())),
         2 => (any::<bool>(), cause())
             .prop_map(|(retryable, cause)| TaskEvent::LaunchFailed { retryable, cause }),
         2 => Just(TaskEvent::ProvisionDeadline(text())),
         2 => Just(TaskEvent::StopConfirmed),
-        2 => stage().prop_map(TaskEvent::Heard),
-        1 => Just(TaskEvent::AgentSilent),
+        2 => stage().prop_map(TaskEvent::StageReached),
+        1 => Just(TaskEvent::ContactLost),
         1 => (result(), stage()).prop_map(|(result, stage)| TaskEvent::Reported(result, stage)),
         3 => cause().prop_map(TaskEvent::Gone),
         3 => Just(TaskEvent::GraceOver),
         1 => proptest::sample::select(vec![
-            TaskEvent::CancelAsked(text()),
+            TaskEvent::Cancelled(text()),
             TaskEvent::SiblingFailed(text()),
             TaskEvent::DeadlinePassed(text()),
             TaskEvent::SecondBinder(text()),
@@ -75,7 +75,7 @@ proptest! {
             let (after, effects) = next(&task, attempt, event);
             if task.ending().is_some() {
                 prop_assert_eq!(&after, &task);
-                prop_assert!(effects.iter().all(|effect| matches!(effect, Effect::Contradiction(_))));
+                prop_assert!(effects.iter().all(|effect| matches!(effect, TaskEffect::Contradiction(_))));
             }
             task = after;
         }
@@ -105,7 +105,7 @@ proptest! {
             if after.attempt > task.attempt {
                 prop_assert!(!may_live, "{task:?} -> {after:?}");
             }
-            if effects.contains(&Effect::Launch) {
+            if effects.contains(&TaskEffect::Launch) {
                 launches += 1;
                 may_live = true;
             }
@@ -120,7 +120,7 @@ proptest! {
         prop_assume!(!matches!(result, TaskResult::Failed { reason: Reason::Evicted, .. }));
         let mut task = next(&Task::new(), 1, TaskEvent::SlotFree).0;
         if launched {
-            task = next(&task, 1, TaskEvent::AgentSeen).0;
+            task = next(&task, 1, TaskEvent::AgentConnected).0;
         }
         let closing = next(&task, 1, TaskEvent::Gone(gone)).0;
         let settled = next(&closing, 1, TaskEvent::Reported(result.clone(), Stage::Push)).0;
@@ -143,7 +143,7 @@ proptest! {
         let report = TaskEvent::Reported(result, heard);
         let told = if report_first {
             // A report whose answer was lost comes again.
-            [TaskEvent::Heard(Stage::Report), report.clone(), report, gone].into_iter().fold(task, |task, event| step(&task, event))
+            [TaskEvent::StageReached(Stage::Report), report.clone(), report, gone].into_iter().fold(task, |task, event| step(&task, event))
         } else {
             step(&step(&task, gone), report)
         };
@@ -194,7 +194,7 @@ proptest! {
             );
             let (after, effects) = next(&task, attempt, event);
             if lived && after.ending().is_some() {
-                prop_assert!(effects.contains(&Effect::Stop) || effects.contains(&Effect::StopIfItLingers));
+                prop_assert!(effects.contains(&TaskEffect::Stop) || effects.contains(&TaskEffect::StopIfItLingers));
             }
             task = after;
         }
@@ -215,8 +215,9 @@ fn gone(reason: Reason) -> TaskEvent {
 
 #[test]
 fn a_lost_container_is_tried_again_only_while_nothing_was_pushed() {
-    use TaskEvent::{AgentSeen, GraceOver, Heard, SlotFree};
-    let lost = |stage, reason| drive(&[SlotFree, AgentSeen, Heard(stage), gone(reason), GraceOver]);
+    use TaskEvent::{AgentConnected, GraceOver, SlotFree, StageReached};
+    let lost =
+        |stage, reason| drive(&[SlotFree, AgentConnected, StageReached(stage), gone(reason), GraceOver]);
     assert_eq!(lost(Stage::Bake, Reason::AgentLost).attempt, 2);
     assert_eq!(lost(Stage::Push, Reason::AgentLost).phase(), TaskPhase::Lost);
     assert_eq!(lost(Stage::PostScript, Reason::Evicted).phase(), TaskPhase::Lost);
@@ -230,11 +231,11 @@ fn a_launch_that_failed_is_stopped_before_it_is_tried_again() {
     let task = drive(&[TaskEvent::SlotFree, failed.clone()]);
     assert_eq!((task.attempt, task.phase()), (1, TaskPhase::Launching));
     let (task, effects) = next(&task, 1, TaskEvent::StopConfirmed);
-    assert_eq!((task.attempt, task.cause(), effects), (2, Some(&cause), vec![Effect::QueueAgain]));
+    assert_eq!((task.attempt, task.cause(), effects), (2, Some(&cause), vec![TaskEffect::QueueAgain]));
     let (task, _) = next(&task, 2, TaskEvent::SlotFree);
     let (task, effects) = next(&task, 2, failed);
     assert_eq!(task.ending(), Some(&Ending::Lost { cause }));
-    assert_eq!(effects, [Effect::Stop]);
+    assert_eq!(effects, [TaskEffect::Stop]);
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn a_hint_stays_the_last_line_of_what_is_said() {
     let failed = TaskEvent::LaunchFailed { retryable: true, cause };
     let (_, effects) = next(&drive(&[TaskEvent::SlotFree]), 1, failed);
     let said = Message::new("no answer: trying once more").with_hint("start it");
-    assert_eq!(effects, [Effect::Say(said), Effect::Stop]);
+    assert_eq!(effects, [TaskEffect::Note(said), TaskEffect::Stop]);
 }
 
 #[test]
@@ -252,7 +253,7 @@ fn the_platforms_last_word_explains_a_launch_that_took_too_long() {
     let task = drive(&[TaskEvent::SlotFree, pull, TaskEvent::ProvisionDeadline("5m are over".into())]);
     let cause = task.ending().and_then(Ending::cause).unwrap();
     assert_eq!(cause.reason, Reason::ImagePull);
-    assert_eq!(cause.text, "5m are over; the platform's last word: no such image");
+    assert_eq!(cause.text, "5m are over; the platform reported: no such image");
 }
 
 #[test]
@@ -277,18 +278,19 @@ fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
         };
         TaskEvent::Reported(result, stage)
     };
-    let running = |stage| drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, TaskEvent::Heard(stage)]);
+    let running =
+        |stage| drive(&[TaskEvent::SlotFree, TaskEvent::AgentConnected, TaskEvent::StageReached(stage)]);
     let (task, effects) = next(&running(Stage::Bake), 1, evicted(Stage::Bake));
     assert_eq!((task.attempt, task.phase()), (1, TaskPhase::Closing));
-    assert_eq!(effects, [Effect::Say("SIGTERM: trying once more".into()), Effect::Stop]);
+    assert_eq!(effects, [TaskEffect::Note("SIGTERM: trying once more".into()), TaskEffect::Stop]);
     let (task, effects) = next(&task, 1, TaskEvent::StopConfirmed);
-    assert_eq!((task.attempt, task.phase(), effects), (2, TaskPhase::Planned, vec![Effect::QueueAgain]));
+    assert_eq!((task.attempt, task.phase(), effects), (2, TaskPhase::Planned, vec![TaskEffect::QueueAgain]));
     // What the server has heard counts as much as what the report says.
     for (heard, said) in
         [(Stage::Push, Stage::Bake), (Stage::Bake, Stage::Push), (Stage::Report, Stage::Push)]
     {
         let (task, effects) = next(&running(heard), 1, evicted(said));
-        assert_eq!((task.phase(), effects), (TaskPhase::Lost, vec![Effect::StopIfItLingers]));
+        assert_eq!((task.phase(), effects), (TaskPhase::Lost, vec![TaskEffect::StopIfItLingers]));
     }
 }
 
@@ -306,8 +308,8 @@ fn an_agent_that_is_taken_away_ends_as_the_platform_says() {
         TaskEvent::Reported(result, Stage::Bake)
     };
     let full = || Cause::new(Reason::DiskFull, "no room on the node");
-    let running = [TaskEvent::SlotFree, TaskEvent::AgentSeen];
-    let expected = Cause::new(Reason::DiskFull, "SIGTERM; the platform's last word: no room on the node");
+    let running = [TaskEvent::SlotFree, TaskEvent::AgentConnected];
+    let expected = Cause::new(Reason::DiskFull, "SIGTERM; the platform reported: no room on the node");
     // In whichever order the two are heard.
     let progress = || TaskEvent::Progress(Some(full().reason), full().text.into());
     let orders = [
@@ -331,20 +333,29 @@ fn an_agent_that_is_taken_away_ends_as_the_platform_says() {
     let task = drive(&[&running[..], &[lost, late]].concat());
     let cause = task.ending().and_then(Ending::cause).unwrap();
     assert_eq!(cause.reason, Reason::TaskTimeout);
-    assert!(cause.text.ends_with("last word: the node is silent"), "{}", cause.text);
+    assert!(cause.text.ends_with("the platform reported: the node is silent"), "{}", cause.text);
 }
 
 #[test]
 fn a_contradicting_digest_is_said_and_changes_nothing() {
     let report = |n| TaskEvent::Reported(TaskResult::Baked { digest: digest(n) }, Stage::Report);
-    let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, report(1)]);
+    let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentConnected, report(1)]);
     assert_eq!(next(&task, 1, report(1)), (task.clone(), Vec::new()));
-    assert_eq!(next(&task, 1, report(2)), (task.clone(), vec![Effect::Contradiction(digest(2))]));
+    assert_eq!(next(&task, 1, report(2)), (task.clone(), vec![TaskEffect::Contradiction(digest(2))]));
 }
 
 #[test]
 fn states_survive_the_ledger() {
-    let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentSeen, gone(Reason::Evicted)]);
+    let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentConnected, gone(Reason::Evicted)]);
     let text = serde_json::to_string(&task).unwrap();
     assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), task);
+}
+
+#[test]
+fn a_state_is_stored_under_the_names_of_earlier_versions() {
+    let cause = Cause::new(Reason::Evicted, "SIGTERM");
+    let state = TaskState::Retreating { cause, connected: true };
+    let stored = r#"{"kind":"retreating","cause":{"reason":"evicted","text":"SIGTERM"},"spoken":true}"#;
+    assert_eq!(serde_json::to_string(&state).unwrap(), stored);
+    assert_eq!(serde_json::from_str::<TaskState>(stored).unwrap(), state);
 }

@@ -46,7 +46,7 @@ impl RunSession {
         let further = stage > last.1;
         *last = (Instant::now(), stage.max(last.1));
         if let (true, Some(owner)) = (further, &self.owner) {
-            owner.tell(Message::Happens(Event::of_run(self.run, TaskEvent::Heard(stage))));
+            owner.tell(Message::Happens(Event::of_run(self.run, TaskEvent::StageReached(stage))));
         }
     }
 

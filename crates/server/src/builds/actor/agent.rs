@@ -31,7 +31,7 @@ impl Actor {
             }
             (TaskState::Running { .. }, Some(_)) => {}
             (TaskState::Launching { .. }, None) => {
-                self.take_with(Event::of_run(run, TaskEvent::AgentSeen), Some((run, hash))).await?;
+                self.take_with(Event::of_run(run, TaskEvent::AgentConnected), Some((run, hash))).await?;
                 self.sessions.insert(run, hash);
                 self.heard(run);
                 let bound = Bound::new(hash, self.context.clone(), Stage::Prepare, false);

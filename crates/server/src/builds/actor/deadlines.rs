@@ -131,7 +131,7 @@ pub(super) fn event(due: Deadline, record: &TaskRecord, settings: &BuildsSetting
             let limit = format_duration(settings.task_timeout);
             Some(TaskEvent::DeadlinePassed(format!("BUILD_TASK_TIMEOUT ({limit}) is over in stage {stage}")))
         }
-        Deadline::Silence => Some(TaskEvent::AgentSilent),
+        Deadline::Silence => Some(TaskEvent::ContactLost),
         Deadline::Grace => Some(TaskEvent::GraceOver),
     }
 }

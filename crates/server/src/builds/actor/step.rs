@@ -1,7 +1,7 @@
 //! The pure half: what a build becomes when something happens to it, and what has to be done about it.
 
 use bakery_core::image::Digest;
-use bakery_core::lifecycle::{self, Cause, Effect, Ending, TaskEvent, TaskState};
+use bakery_core::lifecycle::{self, Cause, Ending, TaskEffect, TaskEvent, TaskState};
 use bakery_core::message::Message;
 use bakery_core::names::RunName;
 use bakery_core::reason::Reason;
@@ -154,7 +154,7 @@ impl Stepper<'_> {
             self.step.effects.push(BuildEffect::Leave(index, run));
         } else if attempt_over && !retreats {
             // Also where it is gone already: stopping is what removes it from the platform.
-            self.stop(index, run, effects.contains(&Effect::StopIfItLingers));
+            self.stop(index, run, effects.contains(&TaskEffect::StopIfItLingers));
         }
         for effect in effects {
             self.effect(index, run, effect);
@@ -176,26 +176,24 @@ impl Stepper<'_> {
         }
     }
 
-    fn effect(&mut self, index: usize, run: RunName, effect: Effect) {
+    fn effect(&mut self, index: usize, run: RunName, effect: TaskEffect) {
         let record = &mut self.step.state.tasks[index];
         match effect {
-            Effect::Launch => {
+            TaskEffect::Launch => {
                 record.launched = Some(self.now);
                 record.answered = false;
                 self.step.effects.push(BuildEffect::Launch(index));
             }
-            Effect::Stop => self.stop(index, run, false),
-            Effect::StopIfItLingers => self.stop(index, run, true),
-            Effect::AskPlatform => self.step.effects.push(BuildEffect::Ask(index)),
-            // The state itself says it: the loop measures the grace of a closing task.
-            Effect::StartGrace => {}
-            Effect::QueueAgain => {
+            TaskEffect::Stop => self.stop(index, run, false),
+            TaskEffect::StopIfItLingers => self.stop(index, run, true),
+            TaskEffect::AskPlatform => self.step.effects.push(BuildEffect::Ask(index)),
+            TaskEffect::QueueAgain => {
                 record.launched = None;
                 record.answered = false;
                 self.step.effects.push(BuildEffect::EnqueueLater(index));
             }
-            Effect::Say(message) => self.say(Some(run), Level::Info, message),
-            Effect::Contradiction(digest) => {
+            TaskEffect::Note(message) => self.say(Some(run), Level::Info, message),
+            TaskEffect::Contradiction(digest) => {
                 tracing::error!(%run, %digest, "a late report contradicts the digest that the task settled with");
             }
         }
@@ -207,7 +205,7 @@ impl Stepper<'_> {
         }
         for index in 0..self.step.state.tasks.len() {
             let attempt = self.step.state.tasks[index].task.attempt;
-            self.task(index, attempt, TaskEvent::CancelAsked(text.to_owned()));
+            self.task(index, attempt, TaskEvent::Cancelled(text.to_owned()));
         }
         for target in 0..self.step.state.publishes.len() {
             if self.in_flight.publishing.contains(&target) {

@@ -50,10 +50,10 @@ fn task_event() -> impl Strategy<Value = TaskEvent> {
     let cause = || Cause::new(Reason::AgentLost, "lost");
     prop_oneof![
         4 => Just(TaskEvent::SlotFree),
-        4 => Just(TaskEvent::AgentSeen),
+        4 => Just(TaskEvent::AgentConnected),
         4 => Just(TaskEvent::Reported(TaskResult::Baked { digest: digest() }, Stage::Report)),
         1 => proptest::sample::select(vec![Reason::ExecutorFailed, Reason::Evicted]).prop_map(failed),
-        2 => Just(TaskEvent::Heard(Stage::Push)),
+        2 => Just(TaskEvent::StageReached(Stage::Push)),
         2 => Just(TaskEvent::Gone(cause())),
         2 => Just(TaskEvent::GraceOver),
         1 => Just(TaskEvent::LaunchFailed { retryable: true, cause: cause() }),
