@@ -1,9 +1,9 @@
 //! Process startup: the launch variables, hardening, and the environment of child processes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 
+use bakery_context::random;
 use bakery_core::names::RunName;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
@@ -136,14 +136,7 @@ pub fn child_env(
 
 /// A new session secret: 32 random bytes in hex.
 pub fn new_session() -> io::Result<Secret> {
-    use std::fmt::Write as _;
-    let mut bytes = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let mut text = String::with_capacity(64);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(Secret::new(text))
+    random::hex::<32>().map(Secret::new)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bakery_context::s3::{PutOutcome, S3Error, S3Settings, S3Store};
-use bakery_context::{Packed, pack};
+use bakery_context::{Packed, pack, random};
 use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::context::{ContextAnswer, ContextLocation, ContextOffer, ContextRef, object_key};
@@ -108,7 +108,9 @@ fn refused_by_bucket(error: &S3Error) -> Failure {
 
 /// Submits under one key, so that asking again after a lost answer does not build twice.
 pub async fn submit(server: &ServerApi, spec: BuildSpec, context: ContextRef) -> Result<Submitted, Failure> {
-    let build = SubmitBuild { spec, context, idempotency_key: random_key()? };
+    let idempotency_key =
+        random::hex::<16>().map_err(|error| Failure::ours(format!("no random numbers: {error}")))?;
+    let build = SubmitBuild { spec, context, idempotency_key };
     Ok(persist(true, || server.submit(&build)).await?)
 }
 
@@ -175,13 +177,6 @@ async fn upload(server: &ServerApi, path: &str, blob: &Path, len: u64) -> Result
     let sent = sent.await;
     bar.finish_and_clear();
     Ok(sent?)
-}
-
-/// 32 hex digits that nobody guesses.
-fn random_key() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::ours("this system gives no random numbers"))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// Progress of unknown length, on a terminal only.

@@ -1,4 +1,5 @@
-//! Packs a source folder into one canonical archive, unpacks it, and stores it in S3.
+//! Packs a source folder into one canonical archive, unpacks it, and stores it in S3. As the lowest crate that may call
+//! the operating system it also has [`random`].
 //!
 //! [`pack`] and [`unpack`] block; call them where a thread may block.
 
@@ -12,6 +13,7 @@ pub mod ignore;
 mod members;
 mod pack;
 mod pack_error;
+pub mod random;
 mod rules;
 pub mod s3;
 mod unpack;

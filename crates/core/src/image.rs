@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hex;
 use crate::names::{Arch, BadName};
 
 /// Where a reference without a registry lives.
@@ -17,13 +18,7 @@ pub struct Digest(String);
 impl Digest {
     /// From the 32 bytes of a SHA-256.
     pub fn from_sha256(bytes: &[u8; 32]) -> Self {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
-        for byte in bytes {
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text)
+        Self(format!("sha256:{}", hex::encode(bytes)))
     }
 
     /// The SHA-256 of `bytes`.

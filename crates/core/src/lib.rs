@@ -38,6 +38,7 @@
 pub mod compose;
 pub mod config;
 pub mod decode;
+pub mod hex;
 pub mod host;
 pub mod image;
 pub mod kaniko;

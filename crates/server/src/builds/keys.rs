@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::hmac;
+use bakery_core::hex;
 use bakery_core::names::{BuildId, RunName};
 use bakery_core::secret::Secret;
 
@@ -106,12 +107,12 @@ impl DataKey {
 
     /// The token that a run is launched with: always the same for the same run, so a relaunch is byte-identical.
     pub fn launch_token(&self, run: RunName) -> Secret {
-        Secret::new(hex(hmac::sign(&self.launch, run.to_string().as_bytes()).as_ref()))
+        Secret::new(hex::encode(hmac::sign(&self.launch, run.to_string().as_bytes()).as_ref()))
     }
 
     /// Whether `token` is the run's, compared in constant time.
     pub fn is_launch_token(&self, run: RunName, token: &Secret) -> bool {
-        unhex(token.expose())
+        hex::decode(token.expose())
             .is_some_and(|tag| hmac::verify(&self.launch, run.to_string().as_bytes(), &tag).is_ok())
     }
 
@@ -132,14 +133,12 @@ pub(super) fn new_uuid() -> Result<String, KeyError> {
     let mut bytes: [u8; 16] = random()?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let text = hex(&bytes);
+    let text = hex::encode(&bytes);
     Ok([&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-"))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], KeyError> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| KeyError::Crypto)?;
-    Ok(bytes)
+    bakery_context::random::bytes().map_err(|_| KeyError::Crypto)
 }
 
 fn long_enough(given: &Secret) -> Result<&Secret, KeyError> {
@@ -161,27 +160,14 @@ fn read_or_make(path: &Path) -> io::Result<Secret> {
         return Ok(key);
     }
     let bytes: [u8; 32] = random().map_err(io::Error::other)?;
-    let text = hex(&bytes);
-    // Renamed into index: a crash in the middle must not leave half a key that seals everything from then on.
+    let text = hex::encode(&bytes);
+    // Renamed into place: an incomplete key file after a crash would seal everything from then on.
     let draft = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     Ok(Secret::new(text))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::{digest, hmac};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
+use bakery_core::hex;
 
 const TOKEN: &str = "x-amz-security-token";
 
@@ -54,18 +55,18 @@ fn sign(head: &Parts, credential: &str, signed: &str, secret: &str) -> String {
     }
     let payload = match text(head, "x-amz-content-sha256") {
         // Old versions of curl omit it; a session's calls of S3 have no body.
-        "" => hex(digest::digest(&digest::SHA256, b"").as_ref()),
+        "" => hex::encode(digest::digest(&digest::SHA256, b"").as_ref()),
         payload => payload.to_owned(),
     };
     let _ = write!(request, "\n{signed}\n{payload}");
     let scope = credential.split_once('/').map_or("", |(_, scope)| scope);
-    let hash = hex(digest::digest(&digest::SHA256, request.as_bytes()).as_ref());
+    let hash = hex::encode(digest::digest(&digest::SHA256, request.as_bytes()).as_ref());
     let string = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hash}", text(head, "x-amz-date"));
     let mut key = format!("AWS4{secret}").into_bytes();
     for part in scope.split('/') {
         key = mac(&key, part);
     }
-    hex(&mac(&key, &string))
+    hex::encode(&mac(&key, &string))
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
@@ -74,13 +75,6 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
 
 fn text<'a>(head: &'a Parts, name: &str) -> &'a str {
     head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
