@@ -12,7 +12,7 @@ use bakery_core::vars::Vars;
 use crate::builds::ledger::{Ledger, LedgerError};
 use crate::environment;
 use crate::health;
-use crate::http::crowd_warning;
+use crate::http::open_files_warning;
 use crate::platform::docker::{DockerError, Engine, own_copies};
 use crate::platform::ecs::{self, Finding};
 use crate::platform::k8s::K8sPlatform;
@@ -103,8 +103,8 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
         Ok(()) => found.good(&format!("data folder {data} is made at the first start")),
     }
     let files = environment::raise_open_files();
-    match crowd_warning(files, remote_runs(settings)) {
-        Some(warning) => found.warn(&warning),
+    match open_files_warning(files, remote_runs(settings)) {
+        Some(warning) => found.warn(&warning.rendered()),
         None => found.good(&format!("{files} open files")),
     }
     if let Some(warning) = settings.warning() {

@@ -8,17 +8,17 @@ use tokio::io::AsyncReadExt as _;
 
 use super::*;
 
-struct World {
+struct TestStore {
     folder: TempDir,
     clock: Clock,
     contexts: Contexts,
 }
 
-fn world(bucket: Option<&str>) -> World {
+fn store(bucket: Option<&str>) -> TestStore {
     let folder = TempDir::new().unwrap();
     let clock = Clock::standing_at(Timestamp::from_second(1_763_800_000).unwrap());
     let contexts = Contexts::open(folder.path(), bucket.map(own), clock.clone()).unwrap();
-    World { folder, clock, contexts }
+    TestStore { folder, clock, contexts }
 }
 
 fn own(name: &str) -> Bucket {
@@ -52,10 +52,10 @@ async fn put(contexts: &Contexts, owner: &str, bytes: &[u8]) -> ContextRef {
     contexts.receive(owner, id(), expected, pieces(bytes)).await.unwrap()
 }
 
-fn files(world: &World) -> Vec<String> {
+fn files(store: &TestStore) -> Vec<String> {
     let mut all = Vec::new();
     for folder in ["blobs", "records", "incoming"] {
-        for entry in std::fs::read_dir(world.folder.path().join(folder)).unwrap() {
+        for entry in std::fs::read_dir(store.folder.path().join(folder)).unwrap() {
             all.push(format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap()));
         }
     }
@@ -64,67 +64,67 @@ fn files(world: &World) -> Vec<String> {
 
 #[tokio::test]
 async fn a_context_is_sent_once_and_read_back() {
-    let world = world(None);
-    let answer = world.contexts.offer("local", &offer_of(b"a blob")).await.unwrap();
+    let store = store(None);
+    let answer = store.contexts.offer("local", &offer_of(b"a blob")).await.unwrap();
     let ContextAnswer::Upload { path } = answer else { panic!("{answer:?}") };
     assert!(path.starts_with(&route::context(id().hex())), "{path}");
-    let context = put(&world.contexts, "local", b"a blob").await;
-    world.contexts.check("local", &context).await.unwrap();
+    let context = put(&store.contexts, "local", b"a blob").await;
+    store.contexts.check("local", &context).await.unwrap();
 
     // Another gzip of the same identity is not needed; what is there is what may be submitted.
-    let present = world.contexts.offer("local", &offer_of(b"another gzip")).await.unwrap();
+    let present = store.contexts.offer("local", &offer_of(b"another gzip")).await.unwrap();
     assert_eq!(present, ContextAnswer::Present { context: context.clone() });
-    assert_eq!(world.contexts.puts(), 1);
+    assert_eq!(store.contexts.puts(), 1);
 
-    let (mut file, len) = world.contexts.open_blob(&context).await.unwrap();
+    let (mut file, len) = store.contexts.open_blob(&context).await.unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).await.unwrap();
     assert_eq!((bytes.as_slice(), len), (b"a blob".as_slice(), 6));
 
     // So it is after a restart.
-    let again = Contexts::open(world.folder.path(), None, world.clock.clone()).unwrap();
+    let again = Contexts::open(store.folder.path(), None, store.clock.clone()).unwrap();
     assert_eq!(again.offer("local", &offer_of(b"a blob")).await.unwrap(), present);
     assert_eq!(again.puts(), 0);
 }
 
 #[tokio::test]
 async fn one_owner_does_not_learn_what_another_has_sent() {
-    let world = world(None);
-    put(&world.contexts, "alice", b"a blob").await;
-    let answer = world.contexts.offer("bob", &offer_of(b"a blob")).await.unwrap();
+    let store = store(None);
+    put(&store.contexts, "alice", b"a blob").await;
+    let answer = store.contexts.offer("bob", &offer_of(b"a blob")).await.unwrap();
     assert!(matches!(answer, ContextAnswer::Upload { .. }), "{answer:?}");
     // And what bob sends under the same name does not replace what alice has sent.
-    put(&world.contexts, "bob", b"poison").await;
-    let answer = world.contexts.offer("alice", &offer_of(b"a blob")).await.unwrap();
+    put(&store.contexts, "bob", b"poison").await;
+    let answer = store.contexts.offer("alice", &offer_of(b"a blob")).await.unwrap();
     let ContextAnswer::Present { context } = answer else { panic!("{answer:?}") };
     assert_eq!(context.sha256, Digest::of(b"a blob"));
 }
 
 #[tokio::test]
 async fn nobody_builds_from_what_another_has_sent() {
-    let world = world(Some("ours"));
-    let stored = put(&world.contexts, "alice", b"a blob").await;
-    world.contexts.check("alice", &stored).await.unwrap();
-    let missing = world.contexts.check("bob", &stored).await;
+    let store = store(Some("ours"));
+    let stored = put(&store.contexts, "alice", b"a blob").await;
+    store.contexts.check("alice", &stored).await.unwrap();
+    let missing = store.contexts.check("bob", &stored).await;
     assert!(matches!(missing, Err(ContextError::Missing(_))), "{missing:?}");
-    world.contexts.check_taken(&stored).await.unwrap();
+    store.contexts.check_taken(&stored).await.unwrap();
 
     let offer = s3("ours", object_key(&id()));
-    world.contexts.offer("alice", &offer).await.unwrap();
+    store.contexts.offer("alice", &offer).await.unwrap();
     let ContextOffer { id, location, .. } = offer;
     let regzipped = ContextRef { id, sha256: Digest::of(b"another gzip"), len: 12, location };
-    world.contexts.check("alice", &regzipped).await.unwrap();
-    let missing = world.contexts.check("bob", &regzipped).await;
+    store.contexts.check("alice", &regzipped).await.unwrap();
+    let missing = store.contexts.check("bob", &regzipped).await;
     assert!(matches!(missing, Err(ContextError::Missing(_))), "{missing:?}");
-    world.contexts.check_taken(&regzipped).await.unwrap();
+    store.contexts.check_taken(&regzipped).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_is_not_as_offered_leaves_nothing_behind() {
-    let world = world(None);
+    let store = store(None);
     let good = Expected { sha256: Digest::of(b"a blob"), len: 6 };
     let receive = |expected: Expected, bytes: &[u8]| {
-        let (contexts, body) = (world.contexts.clone(), pieces(bytes));
+        let (contexts, body) = (store.contexts.clone(), pieces(bytes));
         async move { contexts.receive("local", id(), expected, body).await.unwrap_err() }
     };
     assert!(matches!(receive(good.clone(), b"a blub").await, ContextError::WrongDigest { .. }));
@@ -133,19 +133,19 @@ async fn what_is_not_as_offered_leaves_nothing_behind() {
     let huge = Expected { len: limits::CONTEXT_BYTES + 1, ..good.clone() };
     assert!(matches!(receive(huge, b"a blob").await, ContextError::TooLarge(_)));
     let broken = stream::iter([Ok(bytes::Bytes::from_static(b"a b")), Err(io::Error::other("reset"))]);
-    let error = world.contexts.receive("local", id(), good, broken).await.unwrap_err();
+    let error = store.contexts.receive("local", id(), good, broken).await.unwrap_err();
     assert!(matches!(error, ContextError::BrokenOff(_)));
-    assert_eq!(files(&world), Vec::<String>::new());
+    assert_eq!(files(&store), Vec::<String>::new());
     let never =
         ContextRef { id: id(), sha256: Digest::of(b"a blob"), len: 6, location: ContextLocation::Store };
-    assert!(matches!(world.contexts.check("local", &never).await, Err(ContextError::Missing(_))));
-    assert!(matches!(world.contexts.open_blob(&never).await, Err(ContextError::Missing(_))));
+    assert!(matches!(store.contexts.check("local", &never).await, Err(ContextError::Missing(_))));
+    assert!(matches!(store.contexts.open_blob(&never).await, Err(ContextError::Missing(_))));
 }
 
 #[tokio::test]
 async fn only_the_own_bucket_and_the_key_of_the_identity_are_accepted() {
-    let world = world(Some("ours"));
-    let offered = world.contexts.offer("local", &s3("ours", object_key(&id()))).await.unwrap();
+    let store = store(Some("ours"));
+    let offered = store.contexts.offer("local", &s3("ours", object_key(&id()))).await.unwrap();
     assert_eq!(offered, ContextAnswer::OwnCredentials);
     for (bucket, key) in [
         ("theirs", object_key(&id())),
@@ -155,19 +155,19 @@ async fn only_the_own_bucket_and_the_key_of_the_identity_are_accepted() {
         let offer = s3(bucket, key);
         let context =
             ContextRef { id: id(), sha256: offer.sha256.clone(), len: 4, location: offer.location.clone() };
-        assert!(world.contexts.offer("local", &offer).await.is_err());
-        assert!(world.contexts.check("local", &context).await.is_err());
+        assert!(store.contexts.offer("local", &offer).await.is_err());
+        assert!(store.contexts.check("local", &context).await.is_err());
     }
-    let without = self::world(None);
+    let without = self::store(None);
     let error = without.contexts.offer("local", &s3("ours", object_key(&id()))).await.unwrap_err();
     assert!(error.to_string().contains("it has none"), "{error}");
 }
 
 #[tokio::test]
 async fn a_bucket_is_believed_for_half_of_its_expiry_once_it_was_read() {
-    let world = world(Some("ours"));
+    let store = store(Some("ours"));
     let offer = s3("ours", object_key(&id()));
-    let ask = || world.contexts.offer("local", &offer);
+    let ask = || store.contexts.offer("local", &offer);
     let context = ContextRef {
         id: id(),
         sha256: offer.sha256.clone(),
@@ -176,46 +176,46 @@ async fn a_bucket_is_believed_for_half_of_its_expiry_once_it_was_read() {
     };
     assert_eq!(ask().await.unwrap(), ContextAnswer::OwnCredentials);
     assert_eq!(ask().await.unwrap(), ContextAnswer::OwnCredentials, "nobody has seen it there");
-    world.contexts.used(&context).await.unwrap();
+    store.contexts.used(&context).await.unwrap();
     let present = ContextAnswer::Present { context: context.clone() };
     assert_eq!(ask().await.unwrap(), present);
-    world.clock.advance((EXPIRY / 2).saturating_sub(Duration::from_secs(1)));
-    world.contexts.used(&context).await.unwrap();
+    store.clock.advance((EXPIRY / 2).saturating_sub(Duration::from_secs(1)));
+    store.contexts.used(&context).await.unwrap();
     assert_eq!(ask().await.unwrap(), present);
-    world.clock.advance(Duration::from_secs(1));
+    store.clock.advance(Duration::from_secs(1));
     assert_eq!(ask().await.unwrap(), ContextAnswer::OwnCredentials, "use does not renew an object");
-    world.contexts.used(&context).await.unwrap();
+    store.contexts.used(&context).await.unwrap();
     assert_eq!(ask().await.unwrap(), present);
-    world.contexts.forget(&context).await.unwrap();
+    store.contexts.forget(&context).await.unwrap();
     assert_eq!(ask().await.unwrap(), ContextAnswer::OwnCredentials);
     assert!(matches!(
-        world.contexts.source(&context),
+        store.contexts.source(&context),
         ContextSource::S3 { endpoint: None, bucket, .. } if bucket == "ours"
     ));
 }
 
 #[tokio::test]
 async fn what_nobody_uses_is_swept() {
-    let world = world(None);
-    let old = put(&world.contexts, "alice", b"a blob").await;
-    world.clock.advance(EXPIRY / 2);
-    put(&world.contexts, "bob", b"another").await;
-    world.clock.advance(EXPIRY / 2);
-    assert_eq!(world.contexts.sweep(EXPIRY).await.unwrap(), 1);
-    assert!(world.contexts.check("alice", &old).await.is_err());
-    assert_eq!(files(&world).len(), 2, "{:?}", files(&world));
-    world.clock.advance(EXPIRY);
-    assert_eq!(world.contexts.sweep(EXPIRY).await.unwrap(), 1);
-    assert_eq!(files(&world).len(), 0);
+    let store = store(None);
+    let old = put(&store.contexts, "alice", b"a blob").await;
+    store.clock.advance(EXPIRY / 2);
+    put(&store.contexts, "bob", b"another").await;
+    store.clock.advance(EXPIRY / 2);
+    assert_eq!(store.contexts.sweep(EXPIRY).await.unwrap(), 1);
+    assert!(store.contexts.check("alice", &old).await.is_err());
+    assert_eq!(files(&store).len(), 2, "{:?}", files(&store));
+    store.clock.advance(EXPIRY);
+    assert_eq!(store.contexts.sweep(EXPIRY).await.unwrap(), 1);
+    assert_eq!(files(&store).len(), 0);
 }
 
 #[tokio::test]
 async fn a_restart_removes_what_was_half_received() {
-    let world = world(None);
-    std::fs::write(record::incoming_path(world.folder.path(), 3), "half").unwrap();
-    std::fs::write(world.folder.path().join("records/nonsense.json"), "{").unwrap();
-    Contexts::open(world.folder.path(), None, world.clock.clone()).unwrap();
-    assert_eq!(files(&world), Vec::<String>::new());
+    let store = store(None);
+    std::fs::write(record::incoming_path(store.folder.path(), 3), "half").unwrap();
+    std::fs::write(store.folder.path().join("records/nonsense.json"), "{").unwrap();
+    Contexts::open(store.folder.path(), None, store.clock.clone()).unwrap();
+    assert_eq!(files(&store), Vec::<String>::new());
 }
 
 proptest! {
@@ -225,9 +225,9 @@ proptest! {
     fn any_blob_comes_back_as_it_was_sent(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let world = world(None);
-            let context = put(&world.contexts, "local", &bytes).await;
-            let (mut file, _) = world.contexts.open_blob(&context).await.unwrap();
+            let store = store(None);
+            let context = put(&store.contexts, "local", &bytes).await;
+            let (mut file, _) = store.contexts.open_blob(&context).await.unwrap();
             let mut back = Vec::new();
             file.read_to_end(&mut back).await.unwrap();
             assert_eq!(back, bytes);

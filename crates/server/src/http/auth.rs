@@ -1,4 +1,4 @@
-//! Who is asking: clients by the operator's token, agents by their run's own.
+//! Authentication: clients by the operator's token, agents by their run's own.
 
 use axum::extract::FromRequestParts;
 use bakery_core::secret::Secret;
@@ -7,66 +7,70 @@ use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::Front;
-use super::problem::{Kind, Refusal};
+use super::AppState;
+use super::problem::{ProblemKind, ProblemResponse};
 
-/// The owner of everything, while a server knows one token: the operator, whichever token they use this year.
+/// The owner of every build, as long as a server has one token: the operator, whichever token is in use.
 const OPERATOR: &str = "local";
 
-/// The lock of the public door. Keeps the token's hash, not the token.
-pub(super) struct Lock {
+/// Checks the token of clients. Keeps the token's hash, not the token.
+pub(super) struct TokenCheck {
     hash: Option<[u8; 32]>,
 }
 
-impl Lock {
-    /// A lock that this token opens; `None` = open to everybody.
+impl TokenCheck {
+    /// A check for this token; `None` = every request is accepted.
     pub(super) fn new(token: Option<&Secret>) -> Self {
         Self { hash: token.map(hash) }
     }
 
-    fn opens_for(&self, bearer: Option<&Secret>) -> bool {
+    fn accepts(&self, bearer: Option<&Secret>) -> bool {
         match (&self.hash, bearer) {
             (None, _) => true,
             (Some(_), None) => false,
-            // Hashes have one length and nothing of the token's order: comparing them tells an attacker nothing.
+            // Hashes have one length, and do not preserve the token's order: comparing them reveals nothing.
             (Some(ours), Some(theirs)) => ours.ct_eq(&hash(theirs)).into(),
         }
     }
 }
 
-/// A client that may come in: whose builds it sees. Every handler of a client's route asks for one.
+/// The owner whose builds an authenticated client sees. Every handler of a client's route takes one.
 pub(super) struct Owner(pub(super) &'static str);
 
-impl FromRequestParts<Front> for Owner {
-    type Rejection = Refusal;
+impl FromRequestParts<AppState> for Owner {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ProblemResponse> {
         let bearer = bearer(parts);
-        if front.lock.opens_for(bearer.as_ref()) {
+        if app.token_check.accepts(bearer.as_ref()) {
             return Ok(Self(OPERATOR));
         }
         let detail = match bearer {
-            Some(_) => "the token is not this server's",
-            None => "this server asks for a token",
+            Some(_) => "the token is not valid for this server",
+            None => "the request has no token",
         };
-        Err(Refusal::new(Kind::Unauthorized, detail).hint("set BAKERY_TOKEN to the server's own"))
+        Err(ProblemResponse::new(ProblemKind::Unauthorized, detail)
+            .hint("set BAKERY_TOKEN to the value that the server has"))
     }
 }
 
-/// An agent's bearer, not compared with anything yet.
+/// An agent's bearer token, not checked yet.
 pub(super) struct Bearer(pub(super) Secret);
 
 impl<S: Send + Sync> FromRequestParts<S> for Bearer {
-    type Rejection = Refusal;
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
         bearer(parts).map(Self).ok_or_else(|| {
-            Refusal::new(Kind::Unauthorized, "an agent's request carries its run's token as bearer")
+            ProblemResponse::new(
+                ProblemKind::Unauthorized,
+                "an agent's request needs its run's token as bearer token",
+            )
         })
     }
 }
 
-/// The one bearer; of two it could not be said which is meant.
+/// The bearer token; `None` where there is none, or more than one.
 fn bearer(parts: &Parts) -> Option<Secret> {
     let mut values = parts.headers.get_all(AUTHORIZATION).into_iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -85,16 +89,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_token_itself_opens() {
-        let lock = Lock::new(Some(&Secret::new("flour")));
-        let opens = |token: &str| lock.opens_for(Some(&Secret::new(token)));
-        assert!(opens("flour") && !opens("flou") && !opens("flour2") && !opens("FLOUR"));
-        assert!(!lock.opens_for(None));
+    fn only_the_token_itself_is_accepted() {
+        let check = TokenCheck::new(Some(&Secret::new("flour")));
+        let accepts = |token: &str| check.accepts(Some(&Secret::new(token)));
+        assert!(accepts("flour") && !accepts("flou") && !accepts("flour2") && !accepts("FLOUR"));
+        assert!(!check.accepts(None));
     }
 
     #[test]
-    fn without_a_token_everybody_may_come_in() {
-        let lock = Lock::new(None);
-        assert!(lock.opens_for(None) && lock.opens_for(Some(&Secret::new("x"))));
+    fn without_a_token_every_request_is_accepted() {
+        let check = TokenCheck::new(None);
+        assert!(check.accepts(None) && check.accepts(Some(&Secret::new("x"))));
     }
 }

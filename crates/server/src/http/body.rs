@@ -1,4 +1,4 @@
-//! Bodies: read piece by piece, bounded in size and in silence.
+//! Request bodies: read chunk by chunk, bounded in size and in idle time.
 
 use std::time::Duration;
 
@@ -14,62 +14,64 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::problem::{Kind, Refusal};
+use super::problem::{ProblemKind, ProblemResponse};
 
-/// A body that stays silent for this long has been given up: four beats.
-const SILENCE: Duration = limits::BEAT.saturating_mul(4);
+/// A body of which nothing arrives for this long has been abandoned: four beats.
+const IDLE: Duration = limits::BEAT.saturating_mul(4);
 
-/// How a body can fail.
+/// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    /// The connection broke, or what came is no HTTP.
-    #[error("the body broke off")]
-    Cut(#[source] axum::Error),
-    /// Nothing came for [`SILENCE`].
-    #[error("the body stayed silent")]
-    Silent,
-    /// The server is about to stop.
-    #[error("the server is about to stop")]
+    /// The connection was lost, or the data is not valid HTTP.
+    #[error("the body was interrupted")]
+    Interrupted(#[source] axum::Error),
+    /// Nothing arrived for [`IDLE`].
+    #[error("the body timed out")]
+    Idle,
+    /// The server is stopping.
+    #[error("the server is stopping")]
     Draining,
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for ProblemResponse {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::Cut(_) => Self::new(Kind::BadRequest, "the body broke off").hint("send it again"),
-            BodyError::Silent => {
-                let detail = format!("no byte of the body came for {} s", SILENCE.as_secs());
-                Self::new(Kind::Timeout, detail).hint("send it again")
+            BodyError::Interrupted(_) => {
+                Self::new(ProblemKind::BadRequest, "the body was interrupted").hint("send it again")
+            }
+            BodyError::Idle => {
+                let detail = format!("no byte of the body arrived for {} s", IDLE.as_secs());
+                Self::new(ProblemKind::Timeout, detail).hint("send it again")
             }
             BodyError::Draining => Self::draining(),
         }
     }
 }
 
-/// A body, piece by piece as it arrives.
-pub(super) struct Pieces {
+/// Reads a body, chunk by chunk as it arrives.
+pub(super) struct BodyReader {
     body: Body,
     drain: CancellationToken,
 }
 
-impl Pieces {
+impl BodyReader {
     pub(super) fn new(body: Body, drain: CancellationToken) -> Self {
         Self { body, drain }
     }
 
-    /// The next piece; `None` at the body's end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    /// The next chunk; `None` at the body's end.
+    pub(super) async fn next_chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
             let frame = tokio::select! {
                 biased;
                 frame = self.body.frame() => frame,
                 () = self.drain.cancelled() => return Err(BodyError::Draining),
-                () = tokio::time::sleep(SILENCE) => return Err(BodyError::Silent),
+                () = tokio::time::sleep(IDLE) => return Err(BodyError::Idle),
             };
             match frame {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(BodyError::Cut(error)),
-                // Trailers say nothing here.
+                Some(Err(error)) => return Err(BodyError::Interrupted(error)),
+                // Trailers have no meaning here.
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -79,58 +81,61 @@ impl Pieces {
         }
     }
 
-    /// A further piece that has arrived already. What is no piece is found by [`Pieces::next`].
-    pub(super) fn at_hand(&mut self) -> Option<Bytes> {
+    /// A further chunk that has arrived already. The end and errors are reported by [`BodyReader::next_chunk`].
+    pub(super) fn try_next_chunk(&mut self) -> Option<Bytes> {
         if self.body.is_end_stream() {
             return None;
         }
         self.body.frame().now_or_never()??.ok()?.into_data().ok()
     }
 
-    /// The pieces as a stream; a body that fails ends it with its error.
+    /// The chunks as a stream; a body that fails ends it with its error.
     pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
-        stream::unfold(Some(self), |pieces| async {
-            let mut pieces = pieces?;
-            match pieces.next().await {
+        stream::unfold(Some(self), |reader| async {
+            let mut reader = reader?;
+            match reader.next_chunk().await {
                 Ok(None) => None,
-                Ok(Some(piece)) => Some((Ok(piece), Some(pieces))),
+                Ok(Some(chunk)) => Some((Ok(chunk), Some(reader))),
                 Err(error) => Some((Err(error), None)),
             }
         })
     }
 
-    /// The whole body, where it is at most `limit` bytes long.
-    pub(super) async fn whole(mut self, limit: usize) -> Result<Vec<u8>, Refusal> {
-        let announced = self.body.size_hint().lower();
-        if announced > limit as u64 {
+    /// The whole body, at most `limit` bytes.
+    pub(super) async fn whole(mut self, limit: usize) -> Result<Vec<u8>, ProblemResponse> {
+        let declared = self.body.size_hint().lower();
+        if declared > limit as u64 {
             return Err(too_large(limit));
         }
         let mut whole = Vec::new();
-        while let Some(piece) = self.next().await? {
-            if whole.len() + piece.len() > limit {
+        while let Some(chunk) = self.next_chunk().await? {
+            if whole.len() + chunk.len() > limit {
                 return Err(too_large(limit));
             }
-            whole.extend_from_slice(&piece);
+            whole.extend_from_slice(&chunk);
         }
         Ok(whole)
     }
 }
 
-/// A body of JSON.
-pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, pieces: Pieces) -> Result<T, Refusal> {
+/// Reads a body of JSON.
+pub(super) async fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    reader: BodyReader,
+) -> Result<T, ProblemResponse> {
     let kind = media_type(headers);
     if kind != "application/json" {
         return Err(unsupported(&kind, "application/json"));
     }
-    from_json(&pieces.whole(limits::SPEC_BYTES).await?)
+    from_json(&reader.whole(limits::SPEC_BYTES).await?)
 }
 
-/// Reads JSON. A text of the body is never quoted: it may be a password at the wrong place.
-pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+/// Parses JSON. The error never quotes a string of the body: it may be a password in the wrong place.
+pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProblemResponse> {
     serde_json::from_slice(body).map_err(|error| {
-        let detail =
-            format!("the body is not the JSON that is expected here: {}", unquoted(&error.to_string()));
-        Refusal::new(Kind::BadRequest, detail).hint("are client and server of the same version?")
+        let detail = format!("the body is not the expected JSON: {}", unquoted(&error.to_string()));
+        ProblemResponse::new(ProblemKind::BadRequest, detail)
+            .hint("check that client and server have the same version")
     })
 }
 
@@ -140,22 +145,25 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The body's length, where it is announced.
+/// The body's declared length; `None` where the header is missing.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-pub(super) fn unsupported(kind: &str, expected: &str) -> Refusal {
-    let kind = if kind.is_empty() { "no type at all" } else { kind };
-    Refusal::new(Kind::UnsupportedType, format!("the body has {kind}, expected {expected}"))
-        .hint("name the body's type in the header Content-Type")
+pub(super) fn unsupported(kind: &str, expected: &str) -> ProblemResponse {
+    let kind = if kind.is_empty() { "missing" } else { kind };
+    ProblemResponse::new(
+        ProblemKind::UnsupportedType,
+        format!("the header Content-Type is {kind}, expected {expected}"),
+    )
+    .hint("set the header Content-Type to the body's type")
 }
 
-pub(super) fn too_large(limit: usize) -> Refusal {
-    Refusal::new(Kind::TooLarge, format!("the body is longer than the {limit} bytes that are allowed here"))
+pub(super) fn too_large(limit: usize) -> ProblemResponse {
+    ProblemResponse::new(ProblemKind::TooLarge, format!("the body is larger than the limit of {limit} bytes"))
 }
 
-/// serde's message with the text that it quotes left out: `string "..."` between the first and the last quote.
+/// serde's message without the text that it quotes: `string "..."` between the first and the last quote.
 fn unquoted(message: &str) -> String {
     match (message.find("string \""), message.rfind('"')) {
         (Some(from), Some(to)) if to > from + 7 => {
@@ -173,8 +181,8 @@ mod tests {
 
     #[test]
     fn a_password_at_the_wrong_place_is_not_quoted() {
-        let refusal = from_json::<Credential>(br#""hunter2 \" x""#).unwrap_err();
-        let text = format!("{refusal:?}");
+        let problem = from_json::<Credential>(br#""hunter2 \" x""#).unwrap_err();
+        let text = format!("{problem:?}");
         assert!(!text.contains("hunter2") && text.contains("a text, expected struct Credential"), "{text}");
     }
 }

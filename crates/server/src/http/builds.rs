@@ -17,16 +17,16 @@ use serde::Deserialize;
 
 use super::auth::Owner;
 use super::body;
-use super::problem::{Kind, Refusal};
-use super::{Front, Named, yaml};
+use super::problem::{ProblemKind, ProblemResponse};
+use super::{AppState, PathId, yaml};
 
-/// Asks nginx not to gather what is to be read as it comes.
+/// Tells nginx not to buffer a stream.
 const UNBUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
-/// From where, and whether to stay.
+/// Query of a log: where to begin, and whether to follow.
 #[derive(Deserialize)]
-pub(super) struct Place {
+pub(super) struct LogQuery {
     #[serde(default)]
     from: Cursor,
     #[serde(default)]
@@ -36,20 +36,20 @@ pub(super) struct Place {
 /// Accepts JSON, or YAML in the form of the user's config.
 pub(super) async fn submit(
     Owner(owner): Owner,
-    State(front): State<Front>,
+    State(app): State<AppState>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
-    let pieces = front.pieces(body);
+) -> Result<Response, ProblemResponse> {
+    let reader = app.body_reader(body);
     let (build, notices) = match body::media_type(&headers).as_str() {
-        "application/json" => (body::json::<SubmitBuild>(&headers, pieces).await?, Vec::new()),
-        kind if yaml::TYPES.contains(&kind) => yaml::read(&front, owner, &headers, pieces).await?,
+        "application/json" => (body::json::<SubmitBuild>(&headers, reader).await?, Vec::new()),
+        kind if yaml::TYPES.contains(&kind) => yaml::read(&app, owner, &headers, reader).await?,
         kind => return Err(body::unsupported(kind, "application/json or application/yaml")),
     };
-    let builds = front.rooms.builds.clone();
-    // A task of its own: half a submission must not be left where the client hangs up in the middle.
-    let submitted = front.tasks.spawn("submit", async move { builds.submit(owner, build).await }).await;
-    let mut submitted = submitted.map_err(|panic| Refusal::internal(&panic))??;
+    let builds = app.services.builds.clone();
+    // A task of its own: a submission is completed even if the client disconnects in between.
+    let submitted = app.tasks.spawn("submit", async move { builds.submit(owner, build).await }).await;
+    let mut submitted = submitted.map_err(|panic| ProblemResponse::internal(&panic))??;
     submitted.notices.splice(0..0, notices);
     let location = [(LOCATION, route::build(submitted.id))];
     Ok((StatusCode::ACCEPTED, location, Json(submitted)).into_response())
@@ -57,51 +57,51 @@ pub(super) async fn submit(
 
 pub(super) async fn list(
     Owner(owner): Owner,
-    State(front): State<Front>,
-) -> Result<Json<BuildList>, Refusal> {
-    Ok(Json(front.rooms.builds.list(owner).await?))
+    State(app): State<AppState>,
+) -> Result<Json<BuildList>, ProblemResponse> {
+    Ok(Json(app.services.builds.list(owner).await?))
 }
 
 pub(super) async fn view(
     Owner(owner): Owner,
-    State(front): State<Front>,
-    Named(id): Named<BuildId>,
-) -> Result<Json<BuildView>, Refusal> {
-    Ok(Json(front.rooms.builds.view(owner, id).await?))
+    State(app): State<AppState>,
+    PathId(id): PathId<BuildId>,
+) -> Result<Json<BuildView>, ProblemResponse> {
+    Ok(Json(app.services.builds.view(owner, id).await?))
 }
 
 pub(super) async fn cancel(
     Owner(owner): Owner,
-    State(front): State<Front>,
-    Named(id): Named<BuildId>,
-) -> Result<(StatusCode, Json<BuildView>), Refusal> {
-    Ok((StatusCode::ACCEPTED, Json(front.rooms.builds.cancel(owner, id).await?)))
+    State(app): State<AppState>,
+    PathId(id): PathId<BuildId>,
+) -> Result<(StatusCode, Json<BuildView>), ProblemResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.services.builds.cancel(owner, id).await?)))
 }
 
-pub(super) async fn info(_: Owner, State(front): State<Front>) -> Json<Info> {
-    Json(front.rooms.builds.info())
+pub(super) async fn info(_: Owner, State(app): State<AppState>) -> Json<Info> {
+    Json(app.services.builds.info())
 }
 
-/// The log's bytes as they lie in the store. A follower that reads slowly holds one chunk, and nobody up.
+/// The log's bytes as they are stored. A follower that reads slowly holds one chunk and delays nobody.
 pub(super) async fn logs(
     Owner(owner): Owner,
-    State(front): State<Front>,
-    Named(id): Named<BuildId>,
-    place: Result<Query<Place>, QueryRejection>,
-) -> Result<Response, Refusal> {
-    let Query(Place { from, follow }) = place.map_err(|rejection| {
-        Refusal::new(Kind::BadRequest, rejection.body_text())
+    State(app): State<AppState>,
+    PathId(id): PathId<BuildId>,
+    query: Result<Query<LogQuery>, QueryRejection>,
+) -> Result<Response, ProblemResponse> {
+    let Query(LogQuery { from, follow }) = query.map_err(|rejection| {
+        ProblemResponse::new(ProblemKind::BadRequest, rejection.body_text())
             .hint("expected from=EPOCH:SEQ and follow=true|false")
     })?;
-    front.rooms.builds.view(owner, id).await?;
-    let logs = &front.rooms.logs;
+    app.services.builds.view(owner, id).await?;
+    let logs = &app.services.logs;
     let epoch = logs.epoch(id).await?;
     let frames = logs.follow(id, from, follow).await?;
     let frames = frames
         .inspect_err(move |error| {
-            tracing::error!(build = %id, error = error as &dyn std::error::Error, "a follower is cut off");
+            tracing::error!(build = %id, error = error as &dyn std::error::Error, "a follower was disconnected");
         })
-        .take_until(front.drain.clone().cancelled_owned());
+        .take_until(app.drain.clone().cancelled_owned());
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(FRAMES_TYPE)),
         (HeaderName::from_static(EPOCH_HEADER), HeaderValue::from(epoch)),

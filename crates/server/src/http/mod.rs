@@ -1,20 +1,20 @@
-//! The front door: routes, tokens, problems. Knows HTTP and nothing of how builds are done.
+//! The HTTP API: routes, tokens, problem documents.
 //!
-//! Two doors are made of one set of handlers: [`Doors::public`] for clients (and for the agents of remote platforms),
-//! [`Doors::agents`] with nothing but `/v1/runs/*`, for the gateway of the Docker platform's bridge.
+//! Two routers share one set of handlers: [`Routers::public`] for clients (and for the agents of remote platforms), and
+//! [`Routers::agents`] with `/v1/runs/*` only, for the listener on the gateway of the Docker platform's bridge.
 //!
-//! # When the caller hangs up
-//! Its handler is dropped at the next await. What a room was asked to do, it does to the end; only the answer is lost,
-//! and every request of Bakery may be repeated.
+//! # When the caller disconnects
+//! Its handler is dropped at the next await. What a service was asked to do is completed; only the response is lost, and
+//! every request of Bakery can be repeated.
 
 mod auth;
 mod body;
 mod builds;
+mod connection_limits;
 mod contexts;
-mod crowd;
-mod gate;
+mod error_map;
+mod middleware;
 mod problem;
-mod refusals;
 mod runs;
 mod segment;
 mod serve;
@@ -28,7 +28,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
-use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use bakery_core::names::{BadName, BuildId, RunName};
@@ -39,10 +38,10 @@ use http::request::Parts;
 use http::{Method, Uri};
 use tokio_util::sync::CancellationToken;
 
-use self::auth::{Lock, Owner};
-use self::body::Pieces;
-pub use self::crowd::{Bounds, warning as crowd_warning};
-use self::problem::{Kind, Refusal};
+use self::auth::{Owner, TokenCheck};
+use self::body::BodyReader;
+pub use self::connection_limits::{ConnectionLimits, open_files_warning};
+use self::problem::{ProblemKind, ProblemResponse};
 pub use self::serve::serve;
 use crate::builds::{Builds, NotReady};
 use crate::contexts::Contexts;
@@ -50,47 +49,47 @@ use crate::logs::Logs;
 use crate::metrics;
 use crate::spawn::Tasks;
 
-/// What lies behind the doors.
-pub struct Rooms {
-    /// The living room.
+/// The services behind the API.
+pub struct Services {
+    /// Builds and their runs.
     pub builds: Builds,
     /// Logs, to read and to append to.
     pub logs: Logs,
-    /// Folders in transit.
+    /// The context store.
     pub contexts: Contexts,
-    /// The operator's token; `None` = everybody who reaches the public door may use it.
+    /// The operator's token; `None` = the public listener accepts every request.
     pub token: Option<Secret>,
 }
 
-/// What every handler has.
-type Front = Arc<Inside>;
+/// The state that every handler gets.
+type AppState = Arc<App>;
 
-struct Inside {
-    rooms: Rooms,
-    lock: Lock,
+struct App {
+    services: Services,
+    token_check: TokenCheck,
     tasks: Tasks,
-    /// Cancelled when open streams are to end.
+    /// Cancelled when the server stops: open streams end then.
     drain: CancellationToken,
 }
 
-impl Inside {
-    fn pieces(&self, body: Body) -> Pieces {
-        Pieces::new(body, self.drain.clone())
+impl App {
+    fn body_reader(&self, body: Body) -> BodyReader {
+        BodyReader::new(body, self.drain.clone())
     }
 }
 
-/// Both doors.
+/// The routers of both listeners.
 #[derive(Clone)]
-pub struct Doors(Front);
+pub struct Routers(AppState);
 
-impl Doors {
-    /// Doors to these rooms. Open streams end when `tasks` are stopped.
-    pub fn new(rooms: Rooms, tasks: &Tasks) -> Self {
-        let lock = Lock::new(rooms.token.as_ref());
-        Self(Arc::new(Inside { rooms, lock, tasks: tasks.clone(), drain: tasks.stopping().clone() }))
+impl Routers {
+    /// Routers for these services. Open streams end when `tasks` are stopped.
+    pub fn new(services: Services, tasks: &Tasks) -> Self {
+        let token_check = TokenCheck::new(services.token.as_ref());
+        Self(Arc::new(App { services, token_check, tasks: tasks.clone(), drain: tasks.stopping().clone() }))
     }
 
-    /// Everything: clients, agents, probes.
+    /// Every route: of clients, agents and probes.
     pub fn public(&self) -> Router {
         let routes = Router::new()
             .route(route::LIVEZ, get(async || "alive\n"))
@@ -102,85 +101,88 @@ impl Doors {
             .route(route::BUILD, get(builds::view).delete(builds::cancel))
             .route(route::BUILD_LOGS, get(builds::logs))
             .route(route::INFO, get(builds::info));
-        self.hang(routes)
+        self.mount(routes)
     }
 
-    /// Agents only.
+    /// The routes of agents only.
     pub fn agents(&self) -> Router {
-        self.hang(Router::new())
+        self.mount(Router::new())
     }
 
-    fn hang(&self, routes: Router<Front>) -> Router {
+    fn mount(&self, routes: Router<AppState>) -> Router {
         routes
             .route(route::RUN_ORDER, post(runs::order))
             .route(route::RUN_CONTEXT, get(runs::context))
             .route(route::RUN_LOGS, post(runs::logs))
             .route(route::RUN_REPORT, post(runs::report))
-            .fallback(nothing_here)
-            .method_not_allowed_fallback(not_so)
-            .layer(middleware::from_fn(gate::pass))
+            .fallback(no_such_route)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(axum::middleware::from_fn(middleware::per_request))
             .with_state(Arc::clone(&self.0))
     }
 }
 
 /// A path's `{id}` or `{run}`, parsed.
-struct Named<T>(T);
+struct PathId<T>(T);
 
-/// What a path can name.
-trait Addressed: FromStr<Err = BadName> {
-    /// There is none of this name.
-    const NONE: Kind;
+/// What a path parameter can identify.
+trait PathParameter: FromStr<Err = BadName> {
+    /// The problem where it does not exist.
+    const NOT_FOUND: ProblemKind;
 }
 
-impl Addressed for BuildId {
-    const NONE: Kind = Kind::NoSuchBuild;
+impl PathParameter for BuildId {
+    const NOT_FOUND: ProblemKind = ProblemKind::NoSuchBuild;
 }
 
-impl Addressed for RunName {
-    const NONE: Kind = Kind::NoSuchRun;
+impl PathParameter for RunName {
+    const NOT_FOUND: ProblemKind = ProblemKind::NoSuchRun;
 }
 
-impl<T: Addressed, S: Send + Sync> FromRequestParts<S> for Named<T> {
-    type Rejection = Refusal;
+impl<T: PathParameter, S: Send + Sync> FromRequestParts<S> for PathId<T> {
+    type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ProblemResponse> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) = path.map_err(|rejection| Refusal::new(T::NONE, rejection.body_text()))?;
-        text.parse().map(Self).map_err(|error: BadName| Refusal::new(T::NONE, error.to_string()))
+        let Path(text) =
+            path.map_err(|rejection| ProblemResponse::new(T::NOT_FOUND, rejection.body_text()))?;
+        text.parse().map(Self).map_err(|error: BadName| ProblemResponse::new(T::NOT_FOUND, error.to_string()))
     }
 }
 
-/// Alive, and able to take work.
-async fn ready(State(front): State<Front>) -> Result<&'static str, Refusal> {
-    if front.drain.is_cancelled() {
-        return Err(Refusal::draining());
+/// Whether the server accepts builds and its platforms are available.
+async fn ready(State(app): State<AppState>) -> Result<&'static str, ProblemResponse> {
+    if app.drain.is_cancelled() {
+        return Err(ProblemResponse::draining());
     }
-    front.rooms.builds.ready().await.map_err(|error| {
+    app.services.builds.ready().await.map_err(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
         match error {
-            NotReady::Stopping => Refusal::draining(),
-            // What the ledger or the platform has to say is for the log: probes are answered without a token.
-            NotReady::Ledger(_) => Refusal::new(Kind::Unavailable, "builds cannot be taken now")
-                .hint("the server's log says why"),
-            NotReady::Unavailable(_) => Refusal::new(Kind::Unavailable, error.to_string())
-                .hint("builds wait until it answers again; the server's log says why"),
+            NotReady::Stopping => ProblemResponse::draining(),
+            // The cause is for the log only: probes need no token.
+            NotReady::Ledger(_) => {
+                ProblemResponse::new(ProblemKind::Unavailable, "builds cannot be accepted now")
+                    .hint("the server's log has the cause")
+            }
+            NotReady::Unavailable(_) => ProblemResponse::new(ProblemKind::Unavailable, error.to_string())
+                .hint("builds wait until it is available again; the server's log has the cause"),
         }
     })?;
     Ok("ready\n")
 }
 
-/// What the server tells of itself in numbers: how much is built, and of what it fails, is not for everybody.
-async fn metrics(_: Owner, State(front): State<Front>) -> impl IntoResponse {
-    let text = metrics::text(&front.rooms.builds, &front.rooms.logs).await;
+/// The server's metrics. They need the token: how much is built, and what fails, is not public.
+async fn metrics(_: Owner, State(app): State<AppState>) -> impl IntoResponse {
+    let text = metrics::text(&app.services.builds, &app.services.logs).await;
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
-async fn nothing_here(uri: Uri) -> Refusal {
-    Refusal::new(Kind::NoSuchRoute, format!("nothing is served at {}", uri.path()))
-        .hint("routes begin with /v1; is the URL the server's own, without a path?")
+async fn no_such_route(uri: Uri) -> ProblemResponse {
+    ProblemResponse::new(ProblemKind::NoSuchRoute, format!("{}: no such route", uri.path()))
+        .hint("routes begin with /v1; give the server's URL without a path")
 }
 
-async fn not_so(method: Method, uri: Uri) -> Refusal {
-    Refusal::new(Kind::MethodNotAllowed, format!("{} does not know {method}", uri.path()))
-        .hint("the header Allow names the methods that it knows")
+async fn method_not_allowed(method: Method, uri: Uri) -> ProblemResponse {
+    ProblemResponse::new(ProblemKind::MethodNotAllowed, format!("{}: {method} is not allowed", uri.path()))
+        .hint("the header Allow lists the allowed methods")
 }

@@ -1,4 +1,4 @@
-//! Refusals: problems as RFC 9457 describes them, made in one place so that kinds keep their words.
+//! Problem documents (RFC 9457), built in one place so that each kind keeps its type, title and status.
 
 use std::error::Error;
 
@@ -8,18 +8,18 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $status:ident, $word:literal, $title:literal;)*) => {
-        /// The kinds of problems. Their words are part of the wire: clients may act on them.
+    ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal, $title:literal;)*) => {
+        /// The kinds of problems. Their codes are part of the wire: clients may act on them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Kind { $($(#[$doc])* $name,)* }
+        pub(super) enum ProblemKind { $($(#[$doc])* $name,)* }
 
-        impl Kind {
+        impl ProblemKind {
             const fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
-            const fn word(self) -> &'static str {
-                match self { $(Self::$name => $word,)* }
+            const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
             }
 
             const fn title(self) -> &'static str {
@@ -30,59 +30,59 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// No bearer, or a wrong one.
-    Unauthorized = UNAUTHORIZED, "unauthorized", "The bearer token is missing or wrong";
-    /// The other side speaks another protocol.
-    Protocol = BAD_REQUEST, "protocol", "This protocol version is not spoken here";
-    /// A header, a query or a body that cannot be read.
-    BadRequest = BAD_REQUEST, "bad-request", "The request cannot be read";
-    /// A spec that can be read and cannot be built.
-    BadSpec = UNPROCESSABLE_ENTITY, "bad-spec", "The build cannot be done as described";
-    /// A log segment that is none.
-    BadBlock = UNPROCESSABLE_ENTITY, "bad-block", "The log segment is refused";
-    /// A blob that is not what was offered, or an offer that cannot be taken.
-    BadContext = UNPROCESSABLE_ENTITY, "bad-context", "The context is refused";
+    /// The bearer token is missing or wrong.
+    Unauthorized = UNAUTHORIZED, "unauthorized", "Bearer token missing or wrong";
+    /// The caller uses another protocol version.
+    Protocol = BAD_REQUEST, "protocol", "Unsupported protocol version";
+    /// A malformed header, query or body.
+    BadRequest = BAD_REQUEST, "bad-request", "Malformed request";
+    /// A well-formed spec that cannot be built.
+    BadSpec = UNPROCESSABLE_ENTITY, "bad-spec", "Invalid build spec";
+    /// An invalid log segment.
+    BadBlock = UNPROCESSABLE_ENTITY, "bad-block", "Invalid log segment";
+    /// A blob that is not what was offered, or an offer that cannot be accepted.
+    BadContext = UNPROCESSABLE_ENTITY, "bad-context", "Invalid context";
     /// No such path.
-    NoSuchRoute = NOT_FOUND, "no-such-route", "There is nothing at this path";
+    NoSuchRoute = NOT_FOUND, "no-such-route", "No such route";
     /// No such build of this owner.
-    NoSuchBuild = NOT_FOUND, "no-such-build", "There is no such build";
+    NoSuchBuild = NOT_FOUND, "no-such-build", "No such build";
     /// No such run.
-    NoSuchRun = NOT_FOUND, "no-such-run", "There is no such run";
+    NoSuchRun = NOT_FOUND, "no-such-run", "No such run";
     /// The context is not in the server's store.
-    NoSuchContext = NOT_FOUND, "no-such-context", "There is no such context";
-    /// A path that does not know this method.
-    MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "This path does not know this method";
-    /// The body did not come.
-    Timeout = REQUEST_TIMEOUT, "timeout", "The request did not arrive in time";
-    /// An idempotency key that stands for something else.
-    Conflict = CONFLICT, "conflict", "The request contradicts an earlier one";
-    /// Somebody else has the run.
-    RunTaken = CONFLICT, "run-taken", "The run belongs to another session";
-    /// The run is over, or its build is.
-    RunOver = GONE, "run-over", "The run is over";
-    /// A report came before the lines that it speaks of.
-    LinesMissing = TOO_EARLY, "lines-missing", "The report came before the end of the log";
-    /// A body beyond its limit.
-    TooLarge = PAYLOAD_TOO_LARGE, "too-large", "The body is too large";
-    /// A body of a type that nobody reads here.
-    UnsupportedType = UNSUPPORTED_MEDIA_TYPE, "unsupported-type", "This media type is not read here";
-    /// Our own fault; the log knows more.
-    Internal = INTERNAL_SERVER_ERROR, "internal", "The server failed";
-    /// Not now.
-    Unavailable = SERVICE_UNAVAILABLE, "unavailable", "The server cannot take this now";
+    NoSuchContext = NOT_FOUND, "no-such-context", "No such context";
+    /// A method that the route does not support.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
+    /// The body did not arrive in time.
+    Timeout = REQUEST_TIMEOUT, "timeout", "Request timeout";
+    /// An idempotency key that was used for another request.
+    Conflict = CONFLICT, "conflict", "Conflict with an earlier request";
+    /// Another session is bound to the run.
+    RunTaken = CONFLICT, "run-taken", "Run bound to another session";
+    /// The run has ended, or its build has.
+    RunOver = GONE, "run-over", "Run has ended";
+    /// A report that arrived before all lines of its log.
+    LinesMissing = TOO_EARLY, "lines-missing", "Report arrived before the end of the log";
+    /// A body above its size limit.
+    TooLarge = PAYLOAD_TOO_LARGE, "too-large", "Request body too large";
+    /// A body of a media type that the route does not support.
+    UnsupportedType = UNSUPPORTED_MEDIA_TYPE, "unsupported-type", "Unsupported media type";
+    /// A failure of the server. The cause is in its log.
+    Internal = INTERNAL_SERVER_ERROR, "internal", "Internal server error";
+    /// The server cannot do this at the moment.
+    Unavailable = SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable";
 }
 
 /// Why a request is not done, as its sender is told.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    kind: Kind,
+pub(super) struct ProblemResponse {
+    kind: ProblemKind,
     problem: Box<Problem>,
 }
 
-impl Refusal {
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+impl ProblemResponse {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let problem = Problem {
-            kind: kind.word().to_owned(),
+            kind: kind.code().to_owned(),
             title: kind.title().to_owned(),
             status: kind.status().as_u16(),
             detail: detail.into(),
@@ -104,16 +104,16 @@ impl Refusal {
     /// A failure of ours: everything about it goes to the log, nothing of it to the sender.
     pub(super) fn internal(error: &(dyn Error + 'static)) -> Self {
         tracing::error!(error, "a request failed on our side");
-        Self::new(Kind::Internal, "the server failed on its own side; its log says why")
+        Self::new(ProblemKind::Internal, "the server failed on its own side; its log says why")
             .hint("try again; if it stays, ask the server's operator for its log")
     }
 
     pub(super) fn draining() -> Self {
-        Self::new(Kind::Unavailable, "the server is about to stop").hint("try again in a few seconds")
+        Self::new(ProblemKind::Unavailable, "the server is stopping").hint("try again in a few seconds")
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
         // Serialising strings and numbers into memory cannot fail; the status alone would still tell the kind.
         let body = serde_json::to_vec(&self.problem).unwrap_or_default();
@@ -121,10 +121,10 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         match self.kind {
-            Kind::Unauthorized => {
+            ProblemKind::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bakery\""));
             }
-            Kind::Unavailable => {
+            ProblemKind::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

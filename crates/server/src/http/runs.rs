@@ -1,4 +1,4 @@
-//! Agents: the order, the context, segments of log, the report.
+//! Routes of agents: the order, the context, log segments, the report.
 
 use axum::Json;
 use axum::body::Body;
@@ -16,42 +16,45 @@ use http::{HeaderMap, HeaderValue};
 use tokio_util::io::ReaderStream;
 
 use super::auth::Bearer;
-use super::problem::{Kind, Refusal};
-use super::{Front, Named, body, segment};
+use super::problem::{ProblemKind, ProblemResponse};
+use super::{AppState, PathId, body, segment};
 use crate::builds::{RunError, RunSession};
 
 /// Bytes of a blob that are read at a time.
-const PIECE: usize = 128 << 10;
+const CHUNK: usize = 128 << 10;
 
-/// The bearer is the launch token; the session secret that counts from here on is in the body.
+/// The bearer token is the launch token; the session secret for all later requests is in the body.
 pub(super) async fn order(
     Bearer(token): Bearer,
-    State(front): State<Front>,
-    Named(run): Named<RunName>,
+    State(app): State<AppState>,
+    PathId(run): PathId<RunName>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<TaskOrder>, Refusal> {
-    // Nobody else's body is read.
-    front.rooms.builds.launched(run, &token).map_err(|error| refusal(&front, error))?;
-    let request: OrderRequest = body::json(&headers, front.pieces(body)).await?;
-    let order = front.rooms.builds.bind(run, &token, request).await;
-    order.map(Json).map_err(|error| refusal(&front, error))
+) -> Result<Json<TaskOrder>, ProblemResponse> {
+    // The body is read only after the token was checked.
+    app.services.builds.launched(run, &token).map_err(|error| run_problem(&app, error))?;
+    let request: OrderRequest = body::json(&headers, app.body_reader(body)).await?;
+    let order = app.services.builds.bind(run, &token, request).await;
+    order.map(Json).map_err(|error| run_problem(&app, error))
 }
 
 pub(super) async fn context(
     bearer: Bearer,
-    State(front): State<Front>,
-    Named(run): Named<RunName>,
-) -> Result<Response, Refusal> {
-    let session = session(&front, run, &bearer).await?;
+    State(app): State<AppState>,
+    PathId(run): PathId<RunName>,
+) -> Result<Response, ProblemResponse> {
+    let session = session(&app, run, &bearer).await?;
     session.heard(Stage::Prepare);
     if session.context.location != ContextLocation::Store {
-        return Err(Refusal::new(Kind::NoSuchContext, "this run's context is not in the server's store")
-            .hint("the order says where it is"));
+        return Err(ProblemResponse::new(
+            ProblemKind::NoSuchContext,
+            "the run's context is not in the server's store",
+        )
+        .hint("the order has its location"));
     }
-    let (file, len) = front.rooms.contexts.open_blob(&session.context).await?;
-    // Cut at a stop: the length in the head tells the agent that it has not got everything.
-    let blob = ReaderStream::with_capacity(file, PIECE).take_until(front.drain.clone().cancelled_owned());
+    let (file, len) = app.services.contexts.open_blob(&session.context).await?;
+    // Interrupted when the server stops: the agent detects it by the declared length.
+    let blob = ReaderStream::with_capacity(file, CHUNK).take_until(app.drain.clone().cancelled_owned());
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/gzip")),
         (CONTENT_LENGTH, HeaderValue::from(len)),
@@ -61,50 +64,50 @@ pub(super) async fn context(
 
 pub(super) async fn logs(
     bearer: Bearer,
-    State(front): State<Front>,
-    Named(run): Named<RunName>,
+    State(app): State<AppState>,
+    PathId(run): PathId<RunName>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<SegmentAck>, Refusal> {
-    let session = session(&front, run, &bearer).await?;
+) -> Result<Json<SegmentAck>, ProblemResponse> {
+    let session = session(&app, run, &bearer).await?;
     let kind = body::media_type(&headers);
     if kind != FRAMES_TYPE {
         return Err(body::unsupported(&kind, FRAMES_TYPE));
     }
     let stage = stage(&headers)?;
-    segment::receive(&front.rooms.logs, &session, stage, front.pieces(body)).await.map(Json)
+    segment::receive(&app.services.logs, &session, stage, app.body_reader(body)).await.map(Json)
 }
 
 pub(super) async fn report(
     bearer: Bearer,
-    State(front): State<Front>,
-    Named(run): Named<RunName>,
+    State(app): State<AppState>,
+    PathId(run): PathId<RunName>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<ReportAck>, Refusal> {
-    session(&front, run, &bearer).await?;
-    let report: TaskReport = body::json(&headers, front.pieces(body)).await?;
-    let ack = front.rooms.builds.report(run, &bearer.0, report).await;
-    ack.map(Json).map_err(|error| refusal(&front, error))
+) -> Result<Json<ReportAck>, ProblemResponse> {
+    session(&app, run, &bearer).await?;
+    let report: TaskReport = body::json(&headers, app.body_reader(body)).await?;
+    let ack = app.services.builds.report(run, &bearer.0, report).await;
+    ack.map(Json).map_err(|error| run_problem(&app, error))
 }
 
-async fn session(front: &Front, run: RunName, bearer: &Bearer) -> Result<RunSession, Refusal> {
-    front.rooms.builds.session(run, &bearer.0).await.map_err(|error| refusal(front, error))
+async fn session(app: &AppState, run: RunName, bearer: &Bearer) -> Result<RunSession, ProblemResponse> {
+    app.services.builds.session(run, &bearer.0).await.map_err(|error| run_problem(app, error))
 }
 
-fn stage(headers: &HeaderMap) -> Result<Stage, Refusal> {
+fn stage(headers: &HeaderMap) -> Result<Stage, ProblemResponse> {
     let stage = headers.get(STAGE_HEADER).and_then(|value| value.to_str().ok());
     stage.and_then(|text| text.parse().ok()).ok_or_else(|| {
-        let words: Vec<_> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
-        let detail = format!("the header {STAGE_HEADER} is not one of {}", words.join(", "));
-        Refusal::new(Kind::BadRequest, detail)
+        let stages: Vec<_> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
+        let detail = format!("the header {STAGE_HEADER} is not one of {}", stages.join(", "));
+        ProblemResponse::new(ProblemKind::BadRequest, detail)
     })
 }
 
-/// Builds that have left their owners because of a stop look as if they were over; the agent must come again.
-fn refusal(front: &Front, error: RunError) -> Refusal {
+/// While the server stops, builds look as if they had ended; the agent must retry.
+fn run_problem(app: &AppState, error: RunError) -> ProblemResponse {
     match error {
-        RunError::Over if front.drain.is_cancelled() => Refusal::draining(),
+        RunError::Over if app.drain.is_cancelled() => ProblemResponse::draining(),
         error => error.into(),
     }
 }

@@ -1,59 +1,59 @@
-//! One segment of log, relayed as it arrives.
+//! Receives one log segment, and relays it as it arrives.
 
 use bakery_core::limits;
 use bakery_core::wire::log::{BlockHeader, Decoder, FrameError};
 use bakery_core::wire::run::{SegmentAck, Stage};
 use bytes::Bytes;
 
-use super::body::{self, Pieces};
-use super::problem::{Kind, Refusal};
+use super::body::{self, BodyReader};
+use super::problem::{ProblemKind, ProblemResponse};
 use crate::builds::RunSession;
 use crate::logs::{LogError, Logs};
 
-/// What has arrived meanwhile is appended together, up to this many bytes.
+/// Chunks that have arrived are appended together, up to this many bytes.
 const BATCH: usize = 256 << 10;
-/// An honest agent ends a segment at [`limits::SEGMENT_BYTES`] and one block.
+/// A correct agent ends a segment at [`limits::SEGMENT_BYTES`] and one block.
 const LONGEST: usize = 2 * limits::SEGMENT_BYTES;
 
-/// Appends the segment's blocks as they come, and says which line is wanted next. A segment that is cut, by whatever,
-/// keeps what was whole: the sender goes on from the number in the next answer.
+/// Appends the segment's blocks as they arrive, and returns the number of the next expected line. The complete blocks of
+/// an interrupted segment are kept: the sender continues from the number in the next response.
 pub(super) async fn receive(
     logs: &Logs,
     session: &RunSession,
     stage: Stage,
-    mut pieces: Pieces,
-) -> Result<SegmentAck, Refusal> {
+    mut reader: BodyReader,
+) -> Result<SegmentAck, ProblemResponse> {
     let run = session.run;
     session.heard(stage);
     let mut decoder = Decoder::default();
     let mut length = 0;
     let mut next = None;
     loop {
-        let piece = match pieces.next().await {
-            Ok(Some(piece)) => piece,
+        let chunk = match reader.next_chunk().await {
+            Ok(Some(chunk)) => chunk,
             Ok(None) => break,
             Err(error) => {
-                tracing::debug!(%run, error = &error as &dyn std::error::Error, "a segment is cut");
+                tracing::debug!(%run, error = &error as &dyn std::error::Error, "a segment was interrupted");
                 break;
             }
         };
-        let mut gathered = piece.len();
+        let mut gathered = chunk.len();
         let mut blocks = Vec::new();
-        let mut taken = take(&mut decoder, piece, &mut blocks);
-        while taken.is_ok()
+        let mut whole = decode(&mut decoder, chunk, &mut blocks);
+        while whole.is_ok()
             && gathered < BATCH
-            && let Some(piece) = pieces.at_hand()
+            && let Some(chunk) = reader.try_next_chunk()
         {
-            gathered += piece.len();
-            taken = take(&mut decoder, piece, &mut blocks);
+            gathered += chunk.len();
+            whole = decode(&mut decoder, chunk, &mut blocks);
         }
         length += gathered;
         if !blocks.is_empty() {
             session.heard(stage);
-            next = Some(logs.append_all(run.task.build, run, blocks).await.map_err(refusal)?);
+            next = Some(logs.append_all(run.task.build, run, blocks).await.map_err(log_problem)?);
         }
-        if let Err(error) = taken {
-            return Err(Refusal::new(Kind::BadBlock, error.to_string()));
+        if let Err(error) = whole {
+            return Err(ProblemResponse::new(ProblemKind::BadBlock, error.to_string()));
         }
         if length > LONGEST {
             return Err(body::too_large(LONGEST));
@@ -61,28 +61,28 @@ pub(super) async fn receive(
     }
     let next = match next {
         Some(next) => next,
-        None => logs.next(run).await.map_err(refusal)?,
+        None => logs.next(run).await.map_err(log_problem)?,
     };
     Ok(SegmentAck { next, cancel: session.cancelled() })
 }
 
-/// Every block that is whole with this piece.
-fn take(
+/// Adds every block that is complete with this chunk to `blocks`.
+fn decode(
     decoder: &mut Decoder,
-    piece: Bytes,
+    chunk: Bytes,
     blocks: &mut Vec<(BlockHeader, Bytes)>,
 ) -> Result<(), FrameError> {
-    decoder.push(piece);
+    decoder.push(chunk);
     while let Some(block) = decoder.next_frame()? {
         blocks.push(block);
     }
     Ok(())
 }
 
-fn refusal(error: LogError) -> Refusal {
+fn log_problem(error: LogError) -> ProblemResponse {
     match error {
-        // Removed with its build: nobody waits for these lines.
-        LogError::Missing(_) => Refusal::new(Kind::RunOver, error.to_string()),
+        // Removed with its build: these lines are not needed.
+        LogError::Missing(_) => ProblemResponse::new(ProblemKind::RunOver, error.to_string()),
         error => error.into(),
     }
 }

@@ -1,8 +1,8 @@
-//! The accept loop: a bounded number of connections, small buffers, and an end that comes.
+//! The accept loop: a bounded number of connections, small buffers, and a bounded shutdown.
 //!
-//! axum's own server waits for ever for streams that never end, and cannot bound what a connection may hold. Here the
-//! number of connections is bounded, in all and of one address, each has one buffer of bounded size and no other memory
-//! that grows, and a stop ends everything within [`GRACE`].
+//! axum's own server waits forever for streams that never end, and cannot bound the memory of a connection. Here the number
+//! of connections is bounded, in total and per address, each has one buffer of bounded size and no other memory that
+//! grows, and a shutdown ends every connection within [`GRACE`].
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,51 +24,51 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::crowd::{Bounds, Crowd, Place};
+use super::connection_limits::{ConnectionLimiter, ConnectionLimits, ConnectionPermit};
 use crate::spawn::Tasks;
 
 /// Bytes of a connection's read buffer, hence of a request's head; its write buffer has as many.
 const BUFFER: usize = 64 << 10;
 /// A request's head must arrive within this time; also how long a connection may idle.
-const HEAD: Duration = Duration::from_mins(1);
-/// After a stop, what is still being answered has this long.
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long responses in flight may take after the shutdown begins.
 const GRACE: Duration = Duration::from_secs(5);
-/// An answer that came before the end of its request is left this long to be read, see [`linger`].
+/// How long the client may read a response that was sent before the end of its request, see [`linger`].
 const LINGER: Duration = Duration::from_secs(2);
-/// How long to wait after the system refused to accept a connection (too many open files).
+/// The wait after the system refused to accept a connection (too many open files).
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` within `bounds` until `tasks` stop; returns when every connection has ended, at most [`GRACE`] (and a
-/// last [`LINGER`]) later.
-pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, tasks: &Tasks) {
+/// Serves `router` on `listener` within `limits` until `tasks` are stopped. Returns when every connection has ended, at
+/// most [`GRACE`] and a last [`LINGER`] later.
+pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, tasks: &Tasks) {
     let drain = tasks.stopping();
-    let crowd = Crowd::new(bounds);
-    while let Some((stream, place)) = next(&listener, &crowd, drain).await {
-        tasks.spawn("connection", connection(stream, router.clone(), drain.clone(), place));
+    let limiter = ConnectionLimiter::new(limits);
+    while let Some((stream, permit)) = accept(&listener, &limiter, drain).await {
+        tasks.spawn("connection", connection(stream, router.clone(), drain.clone(), permit));
     }
     drop(listener);
-    crowd.left().await;
+    limiter.all_released().await;
 }
 
-/// The next connection and its place; `None` once the door is to close.
-async fn next(
+/// The next connection and its permit; `None` once the server stops.
+async fn accept(
     listener: &TcpListener,
-    crowd: &Crowd,
+    limiter: &ConnectionLimiter,
     drain: &CancellationToken,
-) -> Option<(TcpStream, Place)> {
-    let accept = async {
-        let mut room = crowd.room().await?;
+) -> Option<(TcpStream, ConnectionPermit)> {
+    let accepted = async {
+        let mut free = limiter.acquire().await?;
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => match crowd.seat(peer.ip(), room) {
-                    Ok(place) => return Some((stream, place)),
-                    Err(back) => room = back,
+                Ok((stream, peer)) => match limiter.admit(peer.ip(), free) {
+                    Ok(permit) => return Some((stream, permit)),
+                    Err(unused) => free = unused,
                 },
-                Err(error) if is_theirs(&error) => {}
+                Err(error) if is_peer_error(&error) => {}
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "no connection can be accepted"
+                        "connections cannot be accepted"
                     );
                     sleep(BACK_OFF).await;
                 }
@@ -78,15 +78,15 @@ async fn next(
     tokio::select! {
         biased;
         () = drain.cancelled() => None,
-        accepted = accept => accepted,
+        accepted = accepted => accepted,
     }
 }
 
 /// Serves one connection to its end.
-async fn connection(stream: TcpStream, router: Router, drain: CancellationToken, _place: Place) {
-    // Lines are relayed as they come: a small write must not wait for the next.
+async fn connection(stream: TcpStream, router: Router, drain: CancellationToken, _permit: ConnectionPermit) {
+    // Log lines are relayed at once: a small write must not wait for the next.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
+        tracing::debug!(error = &error as &dyn std::error::Error, "TCP_NODELAY could not be set");
     }
     let service =
         service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<Response, Infallible>> {
@@ -94,7 +94,7 @@ async fn connection(stream: TcpStream, router: Router, drain: CancellationToken,
         });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut last = None;
@@ -111,7 +111,7 @@ async fn connection(stream: TcpStream, router: Router, drain: CancellationToken,
             () = closing => {}
         }
         if last.is_some() {
-            tracing::debug!("a connection is cut: its last answer took too long");
+            tracing::debug!("a connection was closed: its last response took too long");
             return;
         }
         Pin::new(&mut connection).graceful_shutdown();
@@ -123,8 +123,8 @@ async fn connection(stream: TcpStream, router: Router, drain: CancellationToken,
     }
 }
 
-/// Closes our half and reads on for a while. Closing both at once while the other side still sends would make its
-/// system throw away the answer unread: a client that sends too much would see a broken pipe instead of the reason.
+/// Closes the sending half and keeps reading for a while. If both halves were closed while the client still sends, its
+/// system would discard the response unread: a client that sends too much would see a broken pipe instead of the reason.
 async fn linger(mut stream: TcpStream) {
     let mut sink = [0; 4096];
     let _ = timeout(LINGER, async {
@@ -135,8 +135,8 @@ async fn linger(mut stream: TcpStream) {
     .await;
 }
 
-/// True for errors of one connection that was gone before it was accepted.
-fn is_theirs(error: &io::Error) -> bool {
+/// True for the error of a single connection that was closed before it was accepted.
+fn is_peer_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

@@ -1,4 +1,4 @@
-//! A build submitted as the user's own config.yaml, with curl and nothing else.
+//! A build submitted as YAML: the user's own config.yaml, with curl alone.
 
 use bakery_core::config;
 use bakery_core::image::Digest;
@@ -10,43 +10,47 @@ use bakery_core::wire::context::{ContextLocation, ContextRef, object_key};
 use bakery_core::wire::{CONTEXT_HEADER, IDEMPOTENCY_HEADER};
 use http::HeaderMap;
 
-use super::Front;
-use super::body::Pieces;
-use super::problem::{Kind, Refusal};
+use super::AppState;
+use super::body::BodyReader;
+use super::problem::{ProblemKind, ProblemResponse};
 use crate::contexts::ContextError;
 
 /// Media types that mean YAML (RFC 9512 and its forerunners).
 pub(super) const TYPES: [&str; 3] = ["application/yaml", "application/x-yaml", "text/yaml"];
 
-/// The build, and what is worth saying about its config.
+/// The build, and notices about its config.
 pub(super) async fn read(
-    front: &Front,
+    app: &AppState,
     owner: &str,
     headers: &HeaderMap,
-    pieces: Pieces,
-) -> Result<(SubmitBuild, Vec<String>), Refusal> {
+    reader: BodyReader,
+) -> Result<(SubmitBuild, Vec<String>), ProblemResponse> {
     let idempotency_key = header(headers, IDEMPOTENCY_HEADER, "16 to 128 printable characters")?.to_owned();
-    let context = context(front, owner, headers).await?;
-    let body = pieces.whole(limits::SPEC_BYTES).await?;
-    let text = String::from_utf8(body)
-        .map_err(|_| Refusal::new(Kind::BadRequest, "the config is not UTF-8").hint("save it as UTF-8"))?;
+    let context = context(app, owner, headers).await?;
+    let body = reader.whole(limits::SPEC_BYTES).await?;
+    let text = String::from_utf8(body).map_err(|_| {
+        ProblemResponse::new(ProblemKind::BadRequest, "the config is not UTF-8").hint("save it as UTF-8")
+    })?;
     let work = move || config::read(config::FILE, &text).and_then(|file| file.resolve(Order::default()));
-    // As long as a large file takes to read, an async thread would serve nobody else.
-    let read = tokio::task::spawn_blocking(work).await.map_err(|panic| Refusal::internal(&panic))?;
+    // Parsing a large file would block an async thread.
+    let read = tokio::task::spawn_blocking(work).await.map_err(|panic| ProblemResponse::internal(&panic))?;
     let (spec, notices) = read?;
     let notices = notices.iter().map(Notice::rendered).collect();
     Ok((SubmitBuild { spec, context, idempotency_key }, notices))
 }
 
 /// The context that the header names: in the server's own store, else in its bucket.
-async fn context(front: &Front, owner: &str, headers: &HeaderMap) -> Result<ContextRef, Refusal> {
+async fn context(app: &AppState, owner: &str, headers: &HeaderMap) -> Result<ContextRef, ProblemResponse> {
     let expected = "`ID SHA256 LEN`, separated by blanks";
     let text = header(headers, CONTEXT_HEADER, expected)?;
     let mut context = parse(text).ok_or_else(|| {
-        Refusal::new(Kind::BadRequest, format!("the header {CONTEXT_HEADER} is not {expected}"))
-            .hint("offer the context first: id, sha256 and len are those of the offer")
+        ProblemResponse::new(
+            ProblemKind::BadRequest,
+            format!("the header {CONTEXT_HEADER} is not {expected}"),
+        )
+        .hint("offer the context first: id, sha256 and len are those of the offer")
     })?;
-    let contexts = &front.rooms.contexts;
+    let contexts = &app.services.contexts;
     match (contexts.check(owner, &context).await, contexts.bucket()) {
         (Err(ContextError::Missing(_)), Some(bucket)) => {
             let key = object_key(&context.id);
@@ -58,19 +62,19 @@ async fn context(front: &Front, owner: &str, headers: &HeaderMap) -> Result<Cont
 }
 
 fn parse(text: &str) -> Option<ContextRef> {
-    let mut words = text.split_ascii_whitespace();
+    let mut fields = text.split_ascii_whitespace();
     let mut digest = || {
-        let word = words.next()?;
-        word.parse::<Digest>().or_else(|_| format!("sha256:{word}").parse()).ok()
+        let field = fields.next()?;
+        field.parse::<Digest>().or_else(|_| format!("sha256:{field}").parse()).ok()
     };
     let (id, sha256) = (digest()?, digest()?);
-    let len = words.next()?.parse().ok()?;
-    words.next().is_none().then_some(ContextRef { id, sha256, len, location: ContextLocation::Store })
+    let len = fields.next()?.parse().ok()?;
+    fields.next().is_none().then_some(ContextRef { id, sha256, len, location: ContextLocation::Store })
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str, expected: &str) -> Result<&'a str, Refusal> {
+fn header<'a>(headers: &'a HeaderMap, name: &str, expected: &str) -> Result<&'a str, ProblemResponse> {
     headers.get(name).and_then(|value| value.to_str().ok()).ok_or_else(|| {
         let detail = format!("a build submitted as YAML needs the header {name}: {expected}");
-        Refusal::new(Kind::BadRequest, detail).hint("add the header, or submit as JSON")
+        ProblemResponse::new(ProblemKind::BadRequest, detail).hint("add the header, or submit as JSON")
     })
 }

@@ -25,7 +25,7 @@ use crate::builds::{Builds, BuildsParts, BuildsSettings, InternalError, Platform
 use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
 use crate::environment;
-use crate::http::{Bounds, Doors, Rooms, crowd_warning, serve};
+use crate::http::{ConnectionLimits, Routers, Services, open_files_warning, serve};
 use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::platform::ecs::EcsError;
@@ -106,8 +106,8 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let files = environment::raise_open_files();
-        if let Some(warning) = crowd_warning(files, remote_runs(settings)) {
-            tracing::warn!("{warning}");
+        if let Some(warning) = open_files_warning(files, remote_runs(settings)) {
+            tracing::warn!(hint = warning.hint, "{}", warning.text);
         }
         let (clock, tasks) = (Clock::system(), Tasks::new());
         let data = &settings.data_dir;
@@ -144,19 +144,19 @@ impl Server {
             tasks: tasks.clone(),
         })
         .await?;
-        let rooms = Rooms { builds: builds.clone(), logs, contexts, token: settings.token.clone() };
-        let doors = Doors::new(rooms, &tasks);
+        let services = Services { builds: builds.clone(), logs, contexts, token: settings.token.clone() };
+        let routers = Routers::new(services, &tasks);
         let public = listener.local_addr().unwrap_or(settings.listen);
         let agents = agents.map(|(listener, address)| {
-            let (router, own) = (doors.agents(), tasks.clone());
-            drop(tasks.spawn("agents' door", async move {
-                serve(listener, router, Bounds::agents(files), &own).await;
+            let (router, own) = (routers.agents(), tasks.clone());
+            drop(tasks.spawn("agent listener", async move {
+                serve(listener, router, ConnectionLimits::agents(files), &own).await;
             }));
             address
         });
-        let (router, own) = (doors.public(), tasks.clone());
-        let bounds = Bounds::public(files, remote_runs(settings));
-        drop(tasks.spawn("public door", async move { serve(listener, router, bounds, &own).await }));
+        let (router, own) = (routers.public(), tasks.clone());
+        let limits = ConnectionLimits::public(files, remote_runs(settings));
+        drop(tasks.spawn("public listener", async move { serve(listener, router, limits, &own).await }));
         tracing::info!(version = env!("BAKERY_VERSION"), %public, agents = agents.map(tracing::field::display), data = %data.display(), "the server is ready");
         Ok(Self { public, agents, builds, tasks, keeper, docker })
     }

@@ -18,7 +18,7 @@ use bakery_server::builds::{
 };
 use bakery_server::clock::Clock;
 use bakery_server::contexts::Contexts;
-use bakery_server::http::{Bounds, Doors, Rooms, serve as serve_door};
+use bakery_server::http::{ConnectionLimits, Routers, Services, serve as serve_http};
 use bakery_server::logs::Logs;
 use bakery_server::platform::fake::FakePlatform;
 use bakery_server::spawn::Tasks;
@@ -55,16 +55,13 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
         tasks: tasks.clone(),
     })
     .await?;
-    let doors = Doors::new(Rooms { builds, logs, contexts, token: None }, &tasks);
+    let routers = Routers::new(Services { builds, logs, contexts, token: None }, &tasks);
     println!("{url}");
-    let door = doors.public();
+    let router = routers.public();
     let own = tasks.clone();
-    drop(
-        tasks.spawn(
-            "door",
-            async move { serve_door(listener, door, Bounds::public(u64::MAX, 0), &own).await },
-        ),
-    );
+    drop(tasks.spawn("listener", async move {
+        serve_http(listener, router, ConnectionLimits::public(u64::MAX, 0), &own).await;
+    }));
     for order in platform.wait_launches(SENDERS).await {
         let var = |wanted: &str| {
             let found = order.env.iter().find(|(name, _)| name == wanted);

@@ -1,7 +1,6 @@
 //! The modules of a crate, and which of them each one names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
@@ -25,15 +24,15 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// Reads the library of the crate in this folder.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
+    /// Reads the library of a crate.
+    pub(crate) fn read(krate: &str) -> Result<Self> {
         let mut modules = Self {
             files: BTreeMap::new(),
             crates: BTreeMap::new(),
             imports: BTreeMap::new(),
             paths: BTreeMap::new(),
         };
-        for mut source in compiled(folder)?.into_iter().filter(|it| !it.path.ends_with("/src/main.rs")) {
+        for mut source in compiled(krate)?.into_iter().filter(|it| !it.path.ends_with("/src/main.rs")) {
             let module = module_of(&source.path).with_context(|| source.path.clone())?;
             Product.visit_file_mut(&mut source.syntax);
             let mut found = Found::default();

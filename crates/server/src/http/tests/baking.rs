@@ -1,4 +1,4 @@
-//! One build through both doors.
+//! One build through both listeners.
 
 use bakery_core::image::Digest;
 use bakery_core::wire::build::{BuildPhase, BuildView, Verdict};
@@ -6,32 +6,32 @@ use bakery_core::wire::log::Frame;
 use bakery_core::wire::route;
 use bakery_core::wire::run::ReportAck;
 
-use super::{Agent, World, good, refused};
+use super::{Agent, TestServer, good, refused};
 
 #[tokio::test]
 async fn a_build_goes_from_submission_to_its_end() {
-    let world = World::open(Some("flour")).await;
-    let build = world.submit().await.id;
-    let mut follower = world.follow(build).await;
-    let (agent, order) = world.agent().await;
+    let server = TestServer::open(Some("flour")).await;
+    let build = server.submit().await.id;
+    let mut follower = server.follow(build).await;
+    let (agent, order) = server.agent().await;
     assert_eq!(order.run, agent.run);
 
     let blob = good(agent.call("GET", &route::run_context(agent.run))).await;
     assert_eq!(blob.content_length(), Some(6));
     assert_eq!(blob.bytes().await.unwrap(), "a blob");
 
-    // A heartbeat, lines, the same lines again, a gap: the answer always says what is wanted.
+    // A heartbeat, lines, the same lines again, a gap: the response always has the next expected line.
     assert_eq!(agent.send(Vec::new()).await.next, 1);
     assert_eq!(agent.send([agent.block(1, 2, "flour"), agent.block(3, 1, "water")].concat()).await.next, 4);
     assert_eq!(agent.send(agent.block(2, 2, "flour")).await.next, 4);
     assert_eq!(agent.send(agent.block(9, 1, "oven")).await.next, 4);
 
-    // A report that speaks of lines which have not come is asked for again; then it counts.
+    // A report that arrives before its last lines has to be sent again.
     assert_eq!(agent.report(4).await.status(), 425);
     assert_eq!(agent.send(agent.block(4, 1, "salt")).await.next, 5);
     let ack: ReportAck = agent.report(4).await.json().await.unwrap();
     assert!(ack.accepted);
-    world.platform.exit(agent.run, 0);
+    server.platform.exit(agent.run, 0);
 
     follower.lines_until(4).await;
     let outcome = loop {
@@ -43,25 +43,25 @@ async fn a_build_goes_from_submission_to_its_end() {
     assert_eq!(outcome.images[0].digest, Digest::of(b"image"));
     assert!(follower.next().await.is_none(), "nothing follows the end");
 
-    let view: BuildView = good(world.call("GET", &route::build(build))).await.json().await.unwrap();
+    let view: BuildView = good(server.call("GET", &route::build(build))).await.json().await.unwrap();
     assert_eq!(view.phase, BuildPhase::Ended);
 }
 
 #[tokio::test]
 async fn a_cancelled_build_tells_its_agent() {
-    let world = World::open(None).await;
-    let build = world.submit().await.id;
-    let (agent, _) = world.agent().await;
+    let server = TestServer::open(None).await;
+    let build = server.submit().await.id;
+    let (agent, _) = server.agent().await;
     assert!(!agent.send(Vec::new()).await.cancel);
-    assert_eq!(good(world.call("DELETE", &route::build(build))).await.status(), 202);
+    assert_eq!(good(server.call("DELETE", &route::build(build))).await.status(), 202);
     assert!(agent.send(Vec::new()).await.cancel);
 }
 
 #[tokio::test]
 async fn an_agent_is_known_before_its_body_is_read() {
-    let world = World::open(None).await;
-    world.submit().await;
-    let (agent, _) = world.agent().await;
+    let server = TestServer::open(None).await;
+    server.submit().await;
+    let (agent, _) = server.agent().await;
     for path in [route::run_order(agent.run), route::run_report(agent.run)] {
         let unread = agent.http.post(format!("{}{path}", agent.url)).timeout(super::SOON).body("unread");
         refused(unread.bearer_auth("0".repeat(64)), 401, "unauthorized").await;
@@ -71,9 +71,9 @@ async fn an_agent_is_known_before_its_body_is_read() {
 
 #[tokio::test]
 async fn a_segment_that_is_none_is_refused() {
-    let world = World::open(None).await;
-    world.submit().await;
-    let (agent, _) = world.agent().await;
+    let server = TestServer::open(None).await;
+    server.submit().await;
+    let (agent, _) = server.agent().await;
     refused(agent.segment("no frame\n"), 422, "bad-block").await;
     let counted_wrong =
         String::from_utf8(agent.block(1, 2, "x")).unwrap().replace("\"lines\":2", "\"lines\":3");

@@ -1,4 +1,4 @@
-//! What clients are told when something is wrong, and a submission as YAML.
+//! Problem documents for clients, and a submission as YAML.
 
 use bakery_core::image::Digest;
 use bakery_core::limits;
@@ -7,81 +7,82 @@ use bakery_core::wire::context::{ContextLocation, ContextOffer};
 use bakery_core::wire::{CONTEXT_HEADER, IDEMPOTENCY_HEADER, PROTOCOL_HEADER, route};
 use futures_util::stream;
 
-use super::{World, good, refused};
+use super::{TestServer, good, refused};
 
 #[tokio::test]
-async fn only_who_has_the_token_comes_in() {
-    let world = World::open(Some("flour")).await;
-    let info: Info = good(world.call("GET", route::INFO)).await.json().await.unwrap();
+async fn every_client_route_needs_the_token() {
+    let server = TestServer::open(Some("flour")).await;
+    let info: Info = good(server.call("GET", route::INFO)).await.json().await.unwrap();
     assert_eq!(info.platforms.len(), 1);
 
-    let url = format!("http://{}{}", world.public, route::BUILDS);
-    refused(world.http.get(&url), 401, "unauthorized").await;
-    refused(world.http.get(&url).bearer_auth("sugar"), 401, "unauthorized").await;
-    refused(world.call("GET", route::BUILDS).bearer_auth("sugar"), 401, "unauthorized").await;
-    let basic = world.http.get(&url).basic_auth("flour", Some("flour")).send().await.unwrap();
+    let url = format!("http://{}{}", server.public, route::BUILDS);
+    refused(server.http.get(&url), 401, "unauthorized").await;
+    refused(server.http.get(&url).bearer_auth("sugar"), 401, "unauthorized").await;
+    refused(server.call("GET", route::BUILDS).bearer_auth("sugar"), 401, "unauthorized").await;
+    let basic = server.http.get(&url).basic_auth("flour", Some("flour")).send().await.unwrap();
     assert_eq!(basic.headers()["www-authenticate"], "Bearer realm=\"bakery\"");
 
     // Probes know no token; agents have their own, and the clients' is not among them.
     for probe in [route::LIVEZ, route::READYZ] {
-        good(world.http.get(format!("http://{}{probe}", world.public))).await;
+        good(server.http.get(format!("http://{}{probe}", server.public))).await;
     }
     let run = "bk-00000000010000000000000002-0-1".parse().unwrap();
     for path in [route::run_order(run), route::run_logs(run), route::run_report(run)] {
-        let url = format!("http://{}{path}", world.agents);
-        refused(world.http.post(url), 401, "unauthorized").await;
+        let url = format!("http://{}{path}", server.agents);
+        refused(server.http.post(url), 401, "unauthorized").await;
     }
-    refused(world.call("GET", &route::run_context(run)), 401, "unauthorized").await;
+    refused(server.call("GET", &route::run_context(run)), 401, "unauthorized").await;
 }
 
 #[tokio::test]
 async fn a_platform_that_does_not_answer_is_named_to_probes_without_its_address() {
-    let world = World::open(Some("flour")).await;
-    let probe = |path| world.http.get(format!("http://{}{path}", world.public));
-    world.platform.unavailable("the engine at tcp://10.0.0.7:2375 does not answer");
+    let server = TestServer::open(Some("flour")).await;
+    let probe = |path| server.http.get(format!("http://{}{path}", server.public));
+    server.platform.unavailable("the engine at tcp://10.0.0.7:2375 does not answer");
     let problem = refused(probe(route::READYZ), 503, "unavailable").await;
     assert_eq!(problem.detail, "the platform docker does not answer");
     assert!(!format!("{problem:?}").contains("10.0.0.7"), "{problem:?}");
     good(probe(route::LIVEZ)).await;
-    world.platform.available();
+    server.platform.available();
     good(probe(route::READYZ)).await;
 }
 
 #[tokio::test]
 async fn everything_that_is_wrong_is_a_problem() {
-    let world = World::open(None).await;
-    let lost = refused(world.call("GET", "/v2/builds"), 404, "no-such-route").await;
+    let server = TestServer::open(None).await;
+    let lost = refused(server.call("GET", "/v2/builds"), 404, "no-such-route").await;
     assert!(lost.detail.contains("/v2/builds") && lost.hint.is_some(), "{lost:?}");
-    let method = world.call("PATCH", route::BUILDS).send().await.unwrap();
+    let method = server.call("PATCH", route::BUILDS).send().await.unwrap();
     assert_eq!(method.headers()["allow"].to_str().unwrap().split(',').count(), 3);
-    refused(world.call("PATCH", route::BUILDS), 405, "method-not-allowed").await;
+    refused(server.call("PATCH", route::BUILDS), 405, "method-not-allowed").await;
 
     for id in ["7", "01kb0000000000000000000000"] {
-        refused(world.call("GET", &format!("{}/{id}", route::BUILDS)), 404, "no-such-build").await;
-        refused(world.call("GET", &format!("{}/{id}/logs", route::BUILDS)), 404, "no-such-build").await;
-        refused(world.call("DELETE", &format!("{}/{id}", route::BUILDS)), 404, "no-such-build").await;
+        refused(server.call("GET", &format!("{}/{id}", route::BUILDS)), 404, "no-such-build").await;
+        refused(server.call("GET", &format!("{}/{id}/logs", route::BUILDS)), 404, "no-such-build").await;
+        refused(server.call("DELETE", &format!("{}/{id}", route::BUILDS)), 404, "no-such-build").await;
     }
     let place = "/v1/builds/01kb0000000000000000000000/logs?from=yesterday";
-    refused(world.call("GET", place), 400, "bad-request").await;
+    refused(server.call("GET", place), 400, "bad-request").await;
 
-    refused(world.call("POST", route::BUILDS).body("<build/>"), 415, "unsupported-type").await;
-    let json = || world.call("POST", route::BUILDS).header("content-type", "application/json; charset=utf-8");
+    refused(server.call("POST", route::BUILDS).body("<build/>"), 415, "unsupported-type").await;
+    let json =
+        || server.call("POST", route::BUILDS).header("content-type", "application/json; charset=utf-8");
     refused(json().body("{"), 400, "bad-request").await;
     refused(json().body("{\"spec\":1}"), 400, "bad-request").await;
 
-    let newer = world.call("GET", route::INFO).header(PROTOCOL_HEADER, "9");
+    let newer = server.call("GET", route::INFO).header(PROTOCOL_HEADER, "9");
     assert!(refused(newer, 400, "protocol").await.detail.contains('9'));
 
-    // The agents' door has nothing for clients.
+    // The agent listener has no route for clients.
     for path in [route::INFO, route::BUILDS, route::CONTEXTS, route::LIVEZ] {
-        refused(world.http.get(format!("http://{}{path}", world.agents)), 404, "no-such-route").await;
+        refused(server.http.get(format!("http://{}{path}", server.agents)), 404, "no-such-route").await;
     }
 }
 
 #[tokio::test]
-async fn who_sends_too_much_still_hears_why() {
-    let world = World::open(None).await;
-    let json = || world.call("POST", route::BUILDS).header("content-type", "application/json");
+async fn a_client_that_sends_too_much_gets_the_reason() {
+    let server = TestServer::open(None).await;
+    let json = || server.call("POST", route::BUILDS).header("content-type", "application/json");
     refused(json().body(vec![b' '; limits::SPEC_BYTES + 1]), 413, "too-large").await;
     let pieces = stream::iter((0..40).map(|_| std::io::Result::Ok(vec![b' '; limits::SPEC_BYTES / 10])));
     refused(json().body(reqwest::Body::wrap_stream(pieces)), 413, "too-large").await;
@@ -92,33 +93,33 @@ async fn who_sends_too_much_still_hears_why() {
         len,
         location: ContextLocation::Store,
     };
-    let huge = world.call("POST", route::CONTEXTS).json(&offer(limits::CONTEXT_BYTES + 1));
+    let huge = server.call("POST", route::CONTEXTS).json(&offer(limits::CONTEXT_BYTES + 1));
     refused(huge, 413, "too-large").await;
 }
 
 #[tokio::test]
 async fn a_context_is_what_was_offered_or_nothing() {
-    let world = World::open(None).await;
+    let server = TestServer::open(None).await;
     let path = |len: u64| {
         let (id, sha256) = (Digest::of(b"i"), Digest::of(b"blob"));
         format!("{}?sha256={}&len={len}", route::context(id.hex()), sha256.hex())
     };
-    refused(world.call("PUT", &path(4)).body("blub"), 422, "bad-context").await;
-    refused(world.call("PUT", &path(4)).body("blobs"), 422, "bad-context").await;
+    refused(server.call("PUT", &path(4)).body("blub"), 422, "bad-context").await;
+    refused(server.call("PUT", &path(4)).body("blobs"), 422, "bad-context").await;
     let pieces = stream::iter([std::io::Result::Ok("bl"), Ok("obs")]);
-    refused(world.call("PUT", &path(4)).body(reqwest::Body::wrap_stream(pieces)), 422, "bad-context").await;
-    refused(world.call("PUT", "/v1/contexts/x?sha256=y&len=4").body("blob"), 400, "bad-request").await;
-    refused(world.call("PUT", &route::context("x")).body("blob"), 400, "bad-request").await;
-    good(world.call("PUT", &path(4)).body("blob")).await;
+    refused(server.call("PUT", &path(4)).body(reqwest::Body::wrap_stream(pieces)), 422, "bad-context").await;
+    refused(server.call("PUT", "/v1/contexts/x?sha256=y&len=4").body("blob"), 400, "bad-request").await;
+    refused(server.call("PUT", &route::context("x")).body("blob"), 400, "bad-request").await;
+    good(server.call("PUT", &path(4)).body("blob")).await;
 }
 
 #[tokio::test]
 async fn a_config_is_submitted_as_it_is() {
-    let world = World::open(None).await;
-    let context = world.send_context(b"a blob").await;
+    let server = TestServer::open(None).await;
+    let context = server.send_context(b"a blob").await;
     let named = format!("{} {} {}", context.id, context.sha256, context.len);
     let yaml = |text: &'static str, kind: &str| {
-        world.call("POST", route::BUILDS).header("content-type", kind).body(text)
+        server.call("POST", route::BUILDS).header("content-type", kind).body(text)
     };
     let with = |text, key: &'static str| {
         yaml(text, "application/yaml").header(CONTEXT_HEADER, &named).header(IDEMPOTENCY_HEADER, key)
@@ -148,29 +149,29 @@ async fn a_config_is_submitted_as_it_is() {
     assert_eq!(location, route::build(first.id));
     let again: Submitted = good(with(text, "0123456789abcdef")).await.json().await.unwrap();
     assert_eq!(first.id, again.id);
-    let builds: BuildList = good(world.call("GET", route::BUILDS)).await.json().await.unwrap();
+    let builds: BuildList = good(server.call("GET", route::BUILDS)).await.json().await.unwrap();
     assert_eq!(builds.builds.len(), 1);
 }
 
 #[tokio::test]
-async fn numbers_are_told_to_who_has_the_token() {
-    let world = World::open(Some("flour")).await;
-    let url = format!("http://{}{}", world.public, route::METRICS);
-    refused(world.http.get(&url), 401, "unauthorized").await;
-    refused(world.http.get(&url).bearer_auth("sugar"), 401, "unauthorized").await;
-    let told = good(world.call("GET", route::METRICS)).await;
-    assert_eq!(told.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-    let text = told.text().await.unwrap();
+async fn metrics_need_the_token() {
+    let server = TestServer::open(Some("flour")).await;
+    let url = format!("http://{}{}", server.public, route::METRICS);
+    refused(server.http.get(&url), 401, "unauthorized").await;
+    refused(server.http.get(&url).bearer_auth("sugar"), 401, "unauthorized").await;
+    let response = good(server.call("GET", route::METRICS)).await;
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = response.text().await.unwrap();
     assert!(
         text.contains("bakery_ready 1\n") && text.contains("bakery_platform_up{platform=\"docker\"} 1\n"),
         "{text}"
     );
-    world.platform.unavailable("the engine does not answer");
-    let text = good(world.call("GET", route::METRICS)).await.text().await.unwrap();
+    server.platform.unavailable("the engine does not answer");
+    let text = good(server.call("GET", route::METRICS)).await.text().await.unwrap();
     assert!(
         text.contains("bakery_ready 0\n") && text.contains("bakery_platform_up{platform=\"docker\"} 0\n"),
         "{text}"
     );
-    let agents = format!("http://{}{}", world.agents, route::METRICS);
-    refused(world.http.get(agents).bearer_auth("flour"), 404, "no-such-route").await;
+    let agents = format!("http://{}{}", server.agents, route::METRICS);
+    refused(server.http.get(agents).bearer_auth("flour"), 404, "no-such-route").await;
 }

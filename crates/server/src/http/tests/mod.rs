@@ -1,4 +1,4 @@
-//! Both doors over loopback, with real rooms behind them and a platform of plain data.
+//! Both listeners over loopback, with real services and a platform of plain data.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, Doors, Rooms, serve};
+use super::{ConnectionLimits, Routers, Services, serve};
 use crate::builds::ledger::Ledger;
 use crate::builds::{
     Builds, BuildsParts, BuildsSettings, ContextProblem, ContextStore, PlatformSettings, Publisher,
@@ -48,18 +48,18 @@ mod streams;
 const SOON: Duration = Duration::from_mins(1);
 
 /// A running server.
-struct World {
+struct TestServer {
     tasks: Tasks,
     platform: FakePlatform,
     public: SocketAddr,
     agents: SocketAddr,
-    doors: Vec<JoinHandle<()>>,
+    listeners: Vec<JoinHandle<()>>,
     http: reqwest::Client,
     token: Option<String>,
     _folder: tempfile::TempDir,
 }
 
-impl World {
+impl TestServer {
     async fn open(token: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
@@ -81,20 +81,20 @@ impl World {
             tasks: tasks.clone(),
         });
         let builds = builds.await.unwrap();
-        let doors = Doors::new(Rooms { builds, logs, contexts, token: token.map(Secret::new) }, &tasks);
+        let routers =
+            Routers::new(Services { builds, logs, contexts, token: token.map(Secret::new) }, &tasks);
         let open = |listener, router| {
             let within = tasks.clone();
-            tasks.spawn(
-                "door",
-                async move { serve(listener, router, Bounds::agents(u64::MAX), &within).await },
-            )
+            tasks.spawn("listener", async move {
+                serve(listener, router, ConnectionLimits::agents(u64::MAX), &within).await;
+            })
         };
-        let doors = vec![open(public, doors.public()), open(agents, doors.agents())];
+        let listeners = vec![open(public, routers.public()), open(agents, routers.agents())];
         Self {
             platform,
             public: addresses.0,
             agents: addresses.1,
-            doors,
+            listeners,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             token: token.map(str::to_owned),
             _folder: folder,

@@ -10,11 +10,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{Agent, Bounds, SOON, Tasks, World, serve};
+use super::{Agent, ConnectionLimits, SOON, Tasks, TestServer, serve};
 
 /// A segment by hand, open until it is dropped.
-async fn open_segment(world: &World, agent: &Agent) -> TcpStream {
-    let mut stream = TcpStream::connect(world.agents).await.unwrap();
+async fn open_segment(server: &TestServer, agent: &Agent) -> TcpStream {
+    let mut stream = TcpStream::connect(server.agents).await.unwrap();
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: bakery\r\nauthorization: Bearer {}\r\ncontent-type: {FRAMES_TYPE}\r\n\
          {STAGE_HEADER}: bake\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -32,11 +32,11 @@ async fn write_chunk(stream: &mut TcpStream, bytes: &[u8]) {
 
 #[tokio::test]
 async fn lines_are_seen_while_their_segment_is_open_and_stay_when_it_is_cut() {
-    let world = World::open(None).await;
-    let build = world.submit().await.id;
-    let (agent, _) = world.agent().await;
-    let mut follower = world.follow(build).await;
-    let mut segment = open_segment(&world, &agent).await;
+    let server = TestServer::open(None).await;
+    let build = server.submit().await.id;
+    let (agent, _) = server.agent().await;
+    let mut follower = server.follow(build).await;
+    let mut segment = open_segment(&server, &agent).await;
     let second = agent.block(2, 1, "water");
     write_chunk(&mut segment, &agent.block(1, 1, "flour")).await;
     follower.lines_until(1).await;
@@ -48,10 +48,10 @@ async fn lines_are_seen_while_their_segment_is_open_and_stay_when_it_is_cut() {
 
 #[tokio::test]
 async fn who_reads_slowly_holds_nobody_up_and_misses_nothing() {
-    let world = World::open(None).await;
-    let build = world.submit().await.id;
-    let (agent, _) = world.agent().await;
-    let (mut slow, mut fast) = (world.follow(build).await, world.follow(build).await);
+    let server = TestServer::open(None).await;
+    let build = server.submit().await.id;
+    let (agent, _) = server.agent().await;
+    let (mut slow, mut fast) = (server.follow(build).await, server.follow(build).await);
     // 16 MiB: more than the sockets of a reader that reads nothing can hold.
     let (blocks, lines) = (80, 200);
     let msg = "x".repeat(1000);
@@ -64,12 +64,12 @@ async fn who_reads_slowly_holds_nobody_up_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn one_address_cannot_shut_the_door_on_others() {
+async fn one_address_cannot_take_every_connection() {
     let (tasks, listener) = (Tasks::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/", get(async || "open"));
-    let (bounds, own) = (Bounds { all: 4, peer: 2 }, tasks.clone());
-    let door = tasks.spawn("door", async move { serve(listener, router, bounds, &own).await });
+    let (limits, own) = (ConnectionLimits { total: 4, per_address: 2 }, tasks.clone());
+    let task = tasks.spawn("listener", async move { serve(listener, router, limits, &own).await });
     // Answered on a connection that stays open, or closed unanswered.
     let enter = async |from: [u8; 4]| {
         let socket = TcpSocket::new_v4().unwrap();
@@ -92,29 +92,29 @@ async fn one_address_cannot_shut_the_door_on_others() {
     };
     timeout(SOON, again).await.expect("a place that was left is free");
     tasks.stop();
-    timeout(SOON, door).await.unwrap().unwrap();
+    timeout(SOON, task).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn a_stop_ends_everything_that_is_open() {
-    let mut world = World::open(None).await;
-    let build = world.submit().await.id;
-    let (agent, _) = world.agent().await;
-    let mut follower = world.follow(build).await;
-    let mut segment = open_segment(&world, &agent).await;
+    let mut server = TestServer::open(None).await;
+    let build = server.submit().await.id;
+    let (agent, _) = server.agent().await;
+    let mut follower = server.follow(build).await;
+    let mut segment = open_segment(&server, &agent).await;
     write_chunk(&mut segment, &agent.block(1, 1, "flour")).await;
     follower.lines_until(1).await;
-    let mut idle = TcpStream::connect(world.public).await.unwrap();
+    let mut idle = TcpStream::connect(server.public).await.unwrap();
     idle.write_all(b"GET /livez HTTP/1.1\r\nhost: bakery\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"alive\n") {
         assert_ne!(timeout(SOON, idle.read_buf(&mut answer)).await.unwrap().unwrap(), 0);
     }
 
-    world.tasks.stop();
+    server.tasks.stop();
     // Well below the time after which connections are cut.
-    for door in world.doors.drain(..) {
-        timeout(Duration::from_secs(4), door).await.expect("a door stayed open").unwrap();
+    for listener in server.listeners.drain(..) {
+        timeout(Duration::from_secs(4), listener).await.expect("a listener did not stop").unwrap();
     }
     assert!(follower.next().await.is_none());
     assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
@@ -123,5 +123,5 @@ async fn a_stop_ends_everything_that_is_open() {
     timeout(SOON, segment.read_to_string(&mut answer)).await.unwrap().unwrap();
     let ack: SegmentAck = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!((ack.next, ack.cancel), (2, false), "{answer}");
-    assert!(TcpStream::connect(world.public).await.is_err());
+    assert!(TcpStream::connect(server.public).await.is_err());
 }

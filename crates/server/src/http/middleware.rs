@@ -1,4 +1,4 @@
-//! What every request passes on its way in and out: the protocol's version, and the log.
+//! What happens to every request: the check of the protocol version, headers of the response, a line in the log.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -8,16 +8,16 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::problem::{Kind, Refusal};
+use super::problem::{ProblemKind, ProblemResponse};
 
-/// Checks the version of a caller that names one, and names ours in every answer; no answer is anybody's to keep.
-pub(super) async fn pass(request: Request, next: Next) -> Response {
+/// Checks the caller's protocol version, and sets the headers that every response has.
+pub(super) async fn per_request(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let mut response = match check(request.headers()) {
+    let mut response = match check_protocol(request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(problem) => problem.into_response(),
     };
     let name = HeaderName::from_static(PROTOCOL_HEADER);
     response.headers_mut().insert(name, HeaderValue::from(PROTOCOL));
@@ -27,21 +27,22 @@ pub(super) async fn pass(request: Request, next: Next) -> Response {
         path,
         status = response.status().as_u16(),
         micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "answered"
+        "response"
     );
     response
 }
 
-/// This version and the one before are spoken. Who names none (a probe, curl) is taken at its word.
-fn check(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Accepts this protocol version and the one before. A caller that names none (a probe, curl) is accepted.
+fn check_protocol(headers: &HeaderMap) -> Result<(), ProblemResponse> {
     let Some(theirs) = headers.get(PROTOCOL_HEADER) else { return Ok(()) };
     let theirs = theirs.to_str().ok().and_then(|text| text.parse::<u32>().ok());
     let detail = match theirs {
         Some(theirs) if theirs > 0 && (PROTOCOL - 1..=PROTOCOL).contains(&theirs) => return Ok(()),
-        Some(theirs) => format!("the caller speaks protocol {theirs}, this server speaks {PROTOCOL}"),
-        None => format!("the header {PROTOCOL_HEADER} is no number, expected {PROTOCOL}"),
+        Some(theirs) => format!("the caller uses protocol {theirs}, this server supports {PROTOCOL}"),
+        None => format!("the header {PROTOCOL_HEADER} is not a number, expected {PROTOCOL}"),
     };
-    Err(Refusal::new(Kind::Protocol, detail).hint("use a client and an agent of the server's version"))
+    Err(ProblemResponse::new(ProblemKind::Protocol, detail)
+        .hint("use a client and an agent of the server's version"))
 }
 
 #[cfg(test)]
@@ -49,12 +50,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_versions_that_are_spoken_pass() {
+    fn only_supported_versions_pass() {
         let passes = |text: &str| {
             let headers = [(HeaderName::from_static(PROTOCOL_HEADER), HeaderValue::from_str(text).unwrap())];
-            check(&HeaderMap::from_iter(headers)).is_ok()
+            check_protocol(&HeaderMap::from_iter(headers)).is_ok()
         };
-        assert!(passes("1") && check(&HeaderMap::new()).is_ok());
+        assert!(passes("1") && check_protocol(&HeaderMap::new()).is_ok());
         for wrong in ["0", "2", "x", "", "4294967295"] {
             assert!(!passes(wrong), "{wrong}");
         }
