@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bakery_core::names::{Arch, BuildId, RunName, TaskId};
 use bakery_core::reason::Reason;
-use bakery_server::platform::contract::Part;
 use bakery_server::platform::{Exit, LaunchOrder, Launcher, Observation};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
 use crate::engine::Engine;
 use crate::parts::Parts;
+use crate::platform::contract::Behavior;
 
 /// Makes the orders of one build, each with a run of its own.
 #[derive(Debug)]
@@ -47,12 +47,12 @@ impl Orders {
         }
     }
 
-    /// An order whose agent plays this part.
-    pub fn for_part(&self, arch: Arch, part: Part) -> LaunchOrder {
-        match part {
+    /// An order whose agent behaves like this.
+    pub fn for_behavior(&self, arch: Arch, behavior: Behavior) -> LaunchOrder {
+        match behavior {
             // Process 1 ends on SIGTERM only with a trap.
-            Part::Stay => self.running(arch, "trap 'exit 0' TERM; while :; do sleep 0.1; done"),
-            Part::Leave(code) => self.running(arch, &format!("exit {code}")),
+            Behavior::Stay => self.running(arch, "trap 'exit 0' TERM; while :; do sleep 0.1; done"),
+            Behavior::Leave(code) => self.running(arch, &format!("exit {code}")),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod k8s_env;
 pub mod launcher_fixture;
 pub mod pages;
 pub mod parts;
+pub mod platform;
 pub mod process;
 pub mod project;
 pub mod prometheus;

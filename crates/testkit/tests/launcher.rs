@@ -9,13 +9,13 @@ use bakery_core::image::ImageRef;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_registry::{Member, Registry as Client, RegistrySettings};
-use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::docker::{DockerOptions, DockerPlatform, Engine};
 use bakery_server::platform::{LaunchOrder, Launcher, Observation};
 use bakery_testkit::cuttable_link::CuttableLink;
 use bakery_testkit::engine::Engine as DockerCli;
 use bakery_testkit::launcher_fixture::{Orders, check_limits, end_of, shell_image};
 use bakery_testkit::parts::Parts;
+use bakery_testkit::platform::contract::{self, Behavior, LauncherFixture};
 use bakery_testkit::registry::Registry;
 use bakery_testkit::vars;
 use futures_util::StreamExt as _;
@@ -88,17 +88,17 @@ impl Drop for DockerFixture {
 }
 
 #[async_trait]
-impl Stage for DockerFixture {
+impl LauncherFixture for DockerFixture {
     fn launcher(&self) -> &dyn Launcher {
         &self.platform
     }
     fn arch(&self) -> Arch {
         self.platform.engine().arch
     }
-    fn order(&self, part: Part) -> LaunchOrder {
-        self.orders.for_part(self.platform.engine().arch, part)
+    fn order(&self, behavior: Behavior) -> LaunchOrder {
+        self.orders.for_behavior(self.platform.engine().arch, behavior)
     }
-    async fn play(&self, _run: RunName, _part: Part) {}
+    async fn perform(&self, _run: RunName, _behavior: Behavior) {}
     async fn starts(&self, run: RunName) -> usize {
         let started = self.docker.started(&self.orders.build.to_string()).await.unwrap_or_default();
         started.iter().filter(|name| **name == run.to_string()).count()
@@ -125,7 +125,7 @@ async fn limits_apply_and_the_last_output_is_kept() -> Result<()> {
 #[tokio::test]
 async fn a_new_server_finds_the_runs_of_the_old_one() -> Result<()> {
     let fixture = DockerFixture::open("next").await?;
-    let (stays, left) = (fixture.order(Part::Stay), fixture.order(Part::Leave(4)));
+    let (stays, left) = (fixture.order(Behavior::Stay), fixture.order(Behavior::Leave(4)));
     fixture.platform.launch(&stays).await?;
     fixture.platform.launch(&left).await?;
     // The old server no longer watches: both containers still exist, one has ended.
@@ -154,7 +154,7 @@ async fn what_happened_while_the_engine_was_unreachable_is_reported_afterwards()
     let far = DockerFixture::platform(&parts, &fixture.installation, &fixture.image).await?;
     let mut watch = far.watch();
     watch.next().await.context("no resync")?;
-    let (stays, leaves) = (fixture.order(Part::Stay), fixture.running("sleep 3; exit 6"));
+    let (stays, leaves) = (fixture.order(Behavior::Stay), fixture.running("sleep 3; exit 6"));
     far.launch(&stays).await?;
     far.launch(&leaves).await?;
     // The stream is open once it has reported both starts.
@@ -247,7 +247,7 @@ async fn what_cannot_run_here_is_refused_before_a_launch() -> Result<()> {
     ensure!(fixture.platform.can_run(other) == Err(Reason::NoSuchArch));
     let hint = fixture.platform.why_not(other).and_then(|message| message.hint).context("no hint")?;
     ensure!(hint.contains("ALLOW_EMULATION"), "{hint}");
-    let stopped = fixture.order(Part::Stay);
+    let stopped = fixture.order(Behavior::Stay);
     fixture.platform.stop(&stopped.run).await?;
     fixture.platform.launch(&stopped).await?;
     ensure!(fixture.starts(stopped.run).await == 0, "what was stopped before its launch is not started");

@@ -1,4 +1,4 @@
-//! A platform of plain data, for the tests of other rooms: it records what it is told and does as it is scripted.
+//! A platform of plain data, for tests: it records its calls and behaves as scripted. The test kit compiles this file too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,18 +8,17 @@ use bakery_core::message::Message;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{Availability, Exit, LaunchError, LaunchOrder, Launcher, Observation};
 
 /// What a launch does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaunchScript {
-    /// Starts the container and says so; what happens when nothing is scripted.
+    /// Starts the container and answers so; happens where nothing is scripted.
     Start,
-    /// Starts nothing and says why.
+    /// Starts nothing and answers with this error.
     Fail(LaunchError),
     /// Starts the container, but the answer is lost: the caller gets this error.
     LoseAnswer(LaunchError),
@@ -61,7 +60,7 @@ struct State {
 }
 
 impl State {
-    fn tell(&mut self, observation: &Observation) {
+    fn report(&mut self, observation: &Observation) {
         self.watchers.retain(|watcher| watcher.send(observation.clone()).is_ok());
     }
 
@@ -72,7 +71,7 @@ impl State {
     fn end(&mut self, run: RunName, exit: &Exit) {
         if self.held.remove(&run) {
             self.containers.insert(run, Some(exit.clone()));
-            self.tell(&Observation::Gone { run, exit: exit.clone() });
+            self.report(&Observation::Gone { run, exit: exit.clone() });
         }
     }
 }
@@ -103,12 +102,12 @@ impl FakePlatform {
     }
 
     /// The next stop panics, before it is counted.
-    pub fn fall_on_stop(&self) {
+    pub fn panic_on_stop(&self) {
         self.state().stop_panics += 1;
     }
 
     /// The next watch panics.
-    pub fn fall_on_watch(&self) {
+    pub fn panic_on_watch(&self) {
         self.state().watch_panics += 1;
     }
 
@@ -144,25 +143,25 @@ impl FakePlatform {
         state.held.remove(&run);
     }
 
-    /// The containers that live.
+    /// The runs of the live containers.
     pub fn live(&self) -> Vec<RunName> {
         self.state().held.iter().copied().collect()
     }
 
     /// Waits until `launch` has been called `count` times, and returns the calls.
     pub async fn wait_launches(&self, count: usize) -> Vec<LaunchOrder> {
-        // The sender lives as long as we do, so the wait cannot fail.
-        let _ = self.inner.launched.subscribe().wait_for(|seen| *seen >= count).await;
+        // The sender lives as long as this platform, so the wait cannot fail.
+        let _ = self.inner.launched.subscribe().wait_for(|calls| *calls >= count).await;
         self.launches()
     }
 
     /// Waits until `stop` has been called `count` times, and returns the calls.
     pub async fn wait_stops(&self, count: usize) -> Vec<RunName> {
-        let _ = self.inner.stopped.subscribe().wait_for(|seen| *seen >= count).await;
+        let _ = self.inner.stopped.subscribe().wait_for(|calls| *calls >= count).await;
         self.stops()
     }
 
-    /// The container ends with this code, and the platform says so.
+    /// The container ends with this code, and the platform reports that.
     pub fn exit(&self, run: RunName, code: i32) {
         self.end(
             run,
@@ -170,12 +169,12 @@ impl FakePlatform {
         );
     }
 
-    /// The container ends like this, and the platform says so.
+    /// The container ends like this, and the platform reports that.
     pub fn end(&self, run: RunName, exit: &Exit) {
         self.state().end(run, exit);
     }
 
-    /// The container vanishes without a word: only the next [`FakePlatform::reconnect`] shows it.
+    /// The container vanishes without a report: only the next [`FakePlatform::reconnect`] shows it.
     pub fn lose(&self, run: RunName) {
         let mut state = self.state();
         state.held.remove(&run);
@@ -189,16 +188,16 @@ impl FakePlatform {
         state.containers.insert(run, None);
     }
 
-    /// The platform says something about a run.
+    /// The platform reports progress of a run.
     pub fn progress(&self, run: RunName, reason: Option<Reason>, message: impl Into<Message>) {
-        self.state().tell(&Observation::Progress { run, reason, message: message.into() });
+        self.state().report(&Observation::Progress { run, reason, message: message.into() });
     }
 
-    /// The watch's connection breaks and is mended: every watcher is told what lives.
+    /// The watch reconnects: every watcher receives a resync.
     pub fn reconnect(&self) {
         let mut state = self.state();
         let synced = state.synced();
-        state.tell(&synced);
+        state.report(&synced);
     }
 
     /// The platform answers from now on.
@@ -260,7 +259,7 @@ impl Launcher for FakePlatform {
     }
 
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
-        fall(&mut self.state().stop_panics);
+        panic_if_scripted(&mut self.state().stop_panics);
         let failure = {
             let mut state = self.state();
             state.stops.push(*run);
@@ -279,13 +278,13 @@ impl Launcher for FakePlatform {
     }
 
     fn watch(&self) -> BoxStream<'static, Observation> {
-        let (tell, hear) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();
-        fall(&mut state.watch_panics);
-        // The receiver is at hand, so the send cannot fail.
-        let _ = tell.send(state.synced());
-        state.watchers.push(tell);
-        UnboundedReceiverStream::new(hear).boxed()
+        panic_if_scripted(&mut state.watch_panics);
+        // The receiver exists, so the send cannot fail.
+        let _ = sender.send(state.synced());
+        state.watchers.push(sender);
+        stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).boxed()
     }
 
     async fn list(&self) -> Result<Vec<RunName>, LaunchError> {
@@ -293,8 +292,8 @@ impl Launcher for FakePlatform {
     }
 }
 
-fn fall(left: &mut usize) {
-    let falls = *left > 0;
+fn panic_if_scripted(left: &mut usize) {
+    let panics = *left > 0;
     *left = left.saturating_sub(1);
-    assert!(!falls, "the platform has come down");
+    assert!(!panics, "the platform panics as scripted");
 }

@@ -14,10 +14,10 @@ use bakery_core::secret::Secret;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
-pub mod contract;
 pub mod docker;
 pub mod ecs;
 mod exit;
+#[cfg(test)]
 pub mod fake;
 pub mod k8s;
 mod labels;
@@ -153,7 +153,7 @@ impl AvailabilityState {
 
 /// A platform on which agents run.
 ///
-/// Every launcher passes the tests of the launcher contract, see [`contract`].
+/// Every launcher passes the tests of the launcher contract (`platform/contract.rs` of the test kit).
 #[async_trait]
 pub trait Launcher: Send + Sync {
     /// Whether tasks of `arch` can run here. Asked before a build is accepted.

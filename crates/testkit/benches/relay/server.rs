@@ -20,8 +20,8 @@ use bakery_server::clock::Clock;
 use bakery_server::contexts::Contexts;
 use bakery_server::http::{ConnectionLimits, Routers, Services, serve as serve_http};
 use bakery_server::logs::Logs;
-use bakery_server::platform::fake::FakePlatform;
 use bakery_server::spawn::Tasks;
+use bakery_testkit::platform::fake::FakePlatform;
 use tokio::net::TcpListener;
 
 use crate::SENDERS;

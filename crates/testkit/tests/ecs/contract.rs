@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::config::Credentials;
 use bakery_core::names::{Arch, RunName};
-use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::ecs::{Capacity, EcsOptions, EcsPlatform};
 use bakery_server::platform::{LaunchOrder, Launcher};
 use bakery_server::spawn::Tasks;
 use bakery_testkit::aws::{AwsEnv, SERVER};
 use bakery_testkit::launcher_fixture::{Orders, shell_image};
+use bakery_testkit::platform::contract::{self, Behavior, LauncherFixture};
 
 /// A platform whose "agent" is a shell that runs a script from its order's environment.
 struct EcsFixture {
@@ -71,17 +71,17 @@ fn options(aws: &AwsEnv, image: &str) -> Result<EcsOptions> {
 }
 
 #[async_trait]
-impl Stage for EcsFixture {
+impl LauncherFixture for EcsFixture {
     fn launcher(&self) -> &dyn Launcher {
         &self.platform
     }
     fn arch(&self) -> Arch {
         Arch::Amd64
     }
-    fn order(&self, part: Part) -> LaunchOrder {
-        self.orders.for_part(Arch::Amd64, part)
+    fn order(&self, behavior: Behavior) -> LaunchOrder {
+        self.orders.for_behavior(Arch::Amd64, behavior)
     }
-    async fn play(&self, _run: RunName, _part: Part) {}
+    async fn perform(&self, _run: RunName, _behavior: Behavior) {}
     /// The number of tasks that were started for the run, from the answers of `RunTask`.
     async fn starts(&self, run: RunName) -> usize {
         let started: std::collections::BTreeSet<String> = self

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
 use bakery_core::names::{Arch, RunName};
-use bakery_server::platform::contract::{self, Part, Stage};
 use bakery_server::platform::k8s::{self, K8sOptions, K8sPlatform, PodOptions};
 use bakery_server::platform::{LaunchOrder, Launcher, Observation};
 use bakery_testkit::cluster::{Cluster, Namespace};
 use bakery_testkit::engine::Engine;
 use bakery_testkit::launcher_fixture::{Orders, check_limits, end_of, shell_image};
 use bakery_testkit::parts::Parts;
+use bakery_testkit::platform::contract::{self, Behavior, LauncherFixture};
 use futures_util::StreamExt as _;
 
 use bakery_testkit::k8s_env::CLUSTER_LOCK;
@@ -75,17 +75,17 @@ async fn of(vars: &[(&str, &str)], namespace: &str, installation: &str, image: &
 }
 
 #[async_trait]
-impl Stage for K8sFixture {
+impl LauncherFixture for K8sFixture {
     fn launcher(&self) -> &dyn Launcher {
         &self.platform
     }
     fn arch(&self) -> Arch {
         Arch::Amd64
     }
-    fn order(&self, part: Part) -> LaunchOrder {
-        self.orders.for_part(Arch::Amd64, part)
+    fn order(&self, behavior: Behavior) -> LaunchOrder {
+        self.orders.for_behavior(Arch::Amd64, behavior)
     }
-    async fn play(&self, _run: RunName, _part: Part) {}
+    async fn perform(&self, _run: RunName, _behavior: Behavior) {}
     /// The number of pods that were ever made for the run, from the events of its Job.
     async fn starts(&self, run: RunName) -> usize {
         let of_job = |event: &serde_json::Value| {
@@ -128,7 +128,7 @@ async fn limits_apply_and_the_last_output_is_kept() -> Result<()> {
 async fn a_new_server_finds_the_runs_of_the_old_one() -> Result<()> {
     let _lock = CLUSTER_LOCK.read().await;
     let fixture = K8sFixture::open("next").await?;
-    let (stays, left) = (fixture.order(Part::Stay), fixture.order(Part::Leave(4)));
+    let (stays, left) = (fixture.order(Behavior::Stay), fixture.order(Behavior::Leave(4)));
     fixture.platform.launch(&stays).await?;
     fixture.platform.launch(&left).await?;
     // The old server no longer watches: both Jobs still exist, one has ended.
@@ -173,7 +173,7 @@ async fn a_launch_that_was_interrupted_after_its_job_is_completed_by_the_next() 
 async fn a_job_of_another_server_is_left_alone() -> Result<()> {
     let _lock = CLUSTER_LOCK.read().await;
     let fixture = K8sFixture::open("foreign").await?;
-    let order = fixture.order(Part::Stay);
+    let order = fixture.order(Behavior::Stay);
     let other = platform(&fixture.namespace, "somebody-else", &fixture.image).await?;
     other.launch(&order).await?;
     let error = fixture.platform.launch(&order).await.err().context("the name is taken")?;

@@ -73,10 +73,14 @@ fn add(file: &Path, children: &Path, found: &mut Vec<Source>) -> Result<()> {
     Ok(())
 }
 
-/// The modules that these items declare in files of their own.
+/// The modules that these items declare in files of their own, without those with a `#[path]`: their files belong to other
+/// crates.
 fn declared(items: &[syn::Item]) -> Vec<String> {
     let modules = items.iter().filter_map(|item| match item {
-        syn::Item::Mod(module) if module.content.is_none() && !tests_only(&module.attrs) => Some(module),
+        syn::Item::Mod(module) if module.content.is_none() && !tests_only(&module.attrs) => {
+            let elsewhere = module.attrs.iter().any(|attribute| attribute.path().is_ident("path"));
+            (!elsewhere).then_some(module)
+        }
         _ => None,
     });
     modules.map(|module| module.ident.to_string()).collect()

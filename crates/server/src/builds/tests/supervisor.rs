@@ -60,7 +60,7 @@ fn a_build_whose_owners_panic_again_and_again_ends_as_our_failure() {
 #[test]
 fn a_stop_that_panics_is_made_again() {
     let world = BuildsWorld::new();
-    world.platform.fall_on_stop();
+    world.platform.panic_on_stop();
     world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
@@ -73,7 +73,7 @@ fn a_stop_that_panics_is_made_again() {
 #[test]
 fn a_watch_that_panics_is_begun_again() {
     let world = BuildsWorld::new();
-    world.platform.fall_on_watch();
+    world.platform.panic_on_watch();
     world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
