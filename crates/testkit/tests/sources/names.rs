@@ -14,7 +14,17 @@ struct Repeated {
     reason: &'static str,
 }
 
-const REPEATED: &[Repeated] = &[];
+const REPEATED: &[Repeated] = &[
+    Repeated { krate: "client", name: "Asked", reason: "being renamed" },
+    Repeated { krate: "client", name: "Shown", reason: "being renamed" },
+    Repeated { krate: "client", name: "ShownTarget", reason: "being renamed" },
+    Repeated { krate: "client", name: "ShownTask", reason: "being renamed" },
+    Repeated { krate: "server", name: "Found", reason: "being renamed" },
+    Repeated { krate: "server", name: "Inner", reason: "being renamed" },
+    Repeated { krate: "server", name: "Place", reason: "being renamed" },
+    Repeated { krate: "server", name: "Shared", reason: "being renamed" },
+    Repeated { krate: "server", name: "World", reason: "being renamed" },
+];
 
 /// The types that a file defines: structs, enums, unions, traits and aliases, those inside functions and test modules
 /// included. Associated types are not among them: their names are given by a trait.
