@@ -25,7 +25,6 @@ const TO_BE_CHANGED: &[&str] = &[
     "crates/server/src/builds/submit.rs",
     "crates/server/src/check.rs",
     "crates/server/src/health.rs",
-    "crates/server/src/http/crowd.rs",
     "crates/server/src/settings/mod.rs",
     "crates/server/src/wiring/mod.rs",
     "crates/server/src/wiring/preflight.rs",

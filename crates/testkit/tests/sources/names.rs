@@ -21,9 +21,7 @@ const REPEATED: &[Repeated] = &[
     Repeated { krate: "client", name: "ShownTask", reason: "being renamed" },
     Repeated { krate: "server", name: "Found", reason: "being renamed" },
     Repeated { krate: "server", name: "Inner", reason: "being renamed" },
-    Repeated { krate: "server", name: "Place", reason: "being renamed" },
     Repeated { krate: "server", name: "Shared", reason: "being renamed" },
-    Repeated { krate: "server", name: "World", reason: "being renamed" },
 ];
 
 /// The types that a file defines: structs, enums, unions, traits and aliases, those inside functions and test modules
