@@ -156,7 +156,7 @@ impl Findings {
             }
             Err(error) => self.failed(&error),
         }
-        match platform.rehearse(settings.limits.cpu_millis, settings.limits.memory_mib).await {
+        match platform.dry_run(settings.limits.cpu_millis, settings.limits.memory_mib).await {
             Ok(()) => self.good("the API server would take an agent's Job as the settings make it"),
             Err(error) => self.failed(&error),
         }

@@ -93,7 +93,7 @@ async fn leftovers(shared: &Shared) {
         for run in held.into_iter().filter(|run| is_leftover(shared, *run)) {
             tracing::warn!(%platform, %run, "a container that nothing knows of is stopped");
             if let Err(error) = launcher.stop(&run).await {
-                tracing::warn!(%platform, %run, %error, "a leftover could not be stopped; the next round tries again");
+                tracing::warn!(%platform, %run, %error, hint = error.message.hint, "a leftover could not be stopped; the next round tries again");
             }
         }
     }

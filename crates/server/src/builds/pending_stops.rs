@@ -173,7 +173,7 @@ async fn stop_once(shared: &Shared, run: RunName, platform: Platform) -> bool {
     match tokio::time::timeout(STOP_TAKES, launcher.stop(&run)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(%run, %platform, %error, "a container could not be stopped; trying again");
+            tracing::warn!(%run, %platform, %error, hint = error.message.hint, "a container could not be stopped; trying again");
             return false;
         }
         Err(_) => {

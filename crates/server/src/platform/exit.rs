@@ -1,4 +1,4 @@
-//! How an end is told to people, the same on every platform.
+//! The text of an end for people, the same on every platform.
 
 use std::fmt::Write as _;
 
@@ -7,9 +7,9 @@ use bakery_core::reason::Reason;
 
 use super::Exit;
 
-/// Lines of a failed container's own output that are quoted.
+/// How many lines of a failed container's own output are quoted.
 pub(super) const TAIL_LINES: usize = 20;
-/// Bytes of one of these lines.
+/// The most bytes of one of these lines.
 const TAIL_LINE_BYTES: usize = 500;
 
 /// What a platform gives about an end.
@@ -21,7 +21,7 @@ pub(super) struct End<'a> {
     pub(super) reason: Option<Reason>,
     /// The platform's own sentence.
     pub(super) detail: Option<&'a str>,
-    /// What to do about what that sentence says.
+    /// What to do about the cause that the sentence names.
     pub(super) hint: Option<&'a str>,
     /// The last lines that the container wrote itself.
     pub(super) tail: &'a [String],
@@ -35,7 +35,7 @@ impl Exit {
         let End { code, detail, tail, .. } = *end;
         let detail = detail.filter(|detail| !detail.is_empty());
         let mentioned =
-            |words: &str| tail.iter().map(String::as_str).chain(detail).any(|line| line.contains(words));
+            |part: &str| tail.iter().map(String::as_str).chain(detail).any(|line| line.contains(part));
         let reason = end.reason.or_else(|| {
             if mentioned("exec format error") {
                 Some(Reason::NoSuchArch)
@@ -46,8 +46,8 @@ impl Exit {
             }
         });
         let mut text = match code {
-            Some(137) => "the container was killed (137)".to_owned(),
-            Some(code) => format!("the container ended with {code}"),
+            Some(137) => "the container was killed (exit code 137)".to_owned(),
+            Some(code) => format!("the container exited with code {code}"),
             None => "the container is gone".to_owned(),
         };
         if let Some(reason) = reason {
@@ -57,7 +57,7 @@ impl Exit {
             let _ = write!(text, ": {detail}");
         }
         if code != Some(0) && !tail.is_empty() {
-            text.push_str("; its last words:");
+            text.push_str("; its last output:");
             for line in tail {
                 let _ = write!(text, "\n  {line}");
             }
@@ -88,15 +88,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_told_with_its_cause() {
-        let end = |code, words: &str| {
-            let tail = [words.to_owned()];
+    fn an_exit_names_its_cause() {
+        let end = |code, output: &str| {
+            let tail = [output.to_owned()];
             Exit::of(&End { code: Some(code), tail: &tail, arch_hint: "emulate", ..End::default() })
         };
         let crashed = end(2, "panic: no url").message;
-        assert_eq!(crashed, "the container ended with 2; its last words:\n  panic: no url".into());
+        assert_eq!(crashed, "the container exited with code 2; its last output:\n  panic: no url".into());
         let quiet = end(0, "panic: no url");
-        assert_eq!((quiet.reason, quiet.message), (None, "the container ended with 0".into()));
+        assert_eq!((quiet.reason, quiet.message), (None, "the container exited with code 0".into()));
         let foreign = end(1, "exec /kaniko/bakery-agent: exec format error");
         assert_eq!(foreign.reason, Some(Reason::NoSuchArch));
         assert_eq!(foreign.message.hint.as_deref(), Some("emulate"));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_bounded_and_printable() {
+    fn quoted_output_is_bounded_and_printable() {
         let long = format!("first\n\n\x1b[31mred\x1b[0m\r\n{}\n", "ü".repeat(1000));
         let tail = tail_of(long.as_bytes());
         assert_eq!(tail[..2], ["first", "[31mred[0m"]);

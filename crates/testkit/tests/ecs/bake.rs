@@ -25,7 +25,11 @@ async fn the_demo_is_built_for_two_architectures_with_the_baseline_rights_only()
     let worker = env.inspect(&env.image("demo/worker:1"), &["--config"]).await?;
     ensure!(worker["architecture"] == "amd64", "{worker}");
     // The size is rounded up to one that Fargate has.
-    ensure!(baked.err.contains("rounded up to what Fargate has: 1 vCPU and 2048 MiB"), "{}", baked.err);
+    ensure!(
+        baked.err.contains("rounded up to a size that Fargate offers: 1 vCPU and 2048 MiB"),
+        "{}",
+        baked.err
+    );
     println!("{:#?}", env.aws.proxy.counts());
     Ok(())
 }

@@ -107,7 +107,7 @@ async fn a_denied_clean_up_is_logged_and_does_not_prevent_the_start() -> Result<
         said(&env, action)?;
         env.aws.proxy.allow(action);
     }
-    ensure!(env.server.log().contains("old task definitions stay"));
+    ensure!(env.server.log().contains("old task definitions were not deregistered"));
     Ok(())
 }
 

@@ -63,8 +63,8 @@ async fn a_lost_node_is_reported_at_once_and_its_task_is_retried_when_the_pod_is
     // If no node is ready, Kubernetes evicts nothing: so there is a second one, in name only.
     cluster.script(&["start", "spare"]).await?;
     cluster.script(&["stop", "kubelet"]).await?;
-    let lost = log.until_contains("node does not answer", Duration::from_mins(2)).await;
-    let taken = log.until_contains("the pod is being ended", Duration::from_mins(2)).await;
+    let lost = log.until_contains("node is not ready", Duration::from_mins(2)).await;
+    let taken = log.until_contains("the pod is being terminated", Duration::from_mins(2)).await;
     let lost_in_json = async {
         let seen = async || {
             let view = env.view(&project, &build).await;

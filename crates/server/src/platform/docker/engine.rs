@@ -56,15 +56,15 @@ impl Engine {
         if let Some(host) = vars.setting("DOCKER_HOST") {
             return Self::connect(&host).await.map_err(|why| DockerError {
                 // The client's own text may quote the address.
-                text: without_login(&format!("DOCKER_HOST is {host}, but no engine answers there: {why}")),
-                hint: "start it, or unset DOCKER_HOST; unix:// and tcp:// (without TLS) are understood"
+                text: without_login(&format!("DOCKER_HOST={host}: no Docker engine answers there: {why}")),
+                hint: "start it, or unset DOCKER_HOST; unix:// and tcp:// (without TLS) are supported"
                     .to_owned(),
             });
         }
         let mut tried = Vec::new();
         for socket in sockets(vars) {
             if !Path::new(&socket).exists() {
-                tried.push(format!("{socket}: is not there"));
+                tried.push(format!("{socket} does not exist"));
                 continue;
             }
             match Self::connect(&format!("unix://{socket}")).await {
@@ -83,11 +83,11 @@ impl Engine {
         let docker = docker.negotiate_version().await.map_err(|error| bare_text(&error))?;
         let info = docker.info().await.map_err(|error| bare_text(&error))?;
         if info.os_type.as_deref().is_some_and(|os| os != "linux") {
-            return Err("it runs no Linux containers".to_owned());
+            return Err("it does not run Linux containers".to_owned());
         }
         let machine = info.architecture.unwrap_or_default();
-        let arch =
-            arch_of(&machine).ok_or_else(|| format!("its machine is `{machine}`, not amd64 or arm64"))?;
+        let arch = arch_of(&machine)
+            .ok_or_else(|| format!("its architecture is `{machine}`, neither amd64 nor arm64"))?;
         let cpus = info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1).max(1);
         Ok(Self {
             docker,
@@ -104,7 +104,7 @@ impl Engine {
         let name = network_name(installation);
         let failed = |doing: &str, error: &Error| DockerError {
             text: format!("{doing} the network {name}: {}", self.text_of(error)),
-            hint: "`docker network ls` shows what is there; remove networks that nobody uses".to_owned(),
+            hint: "`docker network ls` lists the networks; remove those that are not in use".to_owned(),
         };
         let filters = HashMap::from([("label", vec![labels::selector(installation)])]);
         let filters: HashMap<String, Vec<String>> =
@@ -119,17 +119,17 @@ impl Engine {
                 ..NetworkCreateRequest::default()
             };
             match self.docker.create_network(request).await {
-                Ok(_) => tracing::info!(network = name, "the agents' bridge was made"),
+                Ok(_) => tracing::info!(network = name, "created the agents' bridge network"),
                 // Somebody was faster; the network is inspected below.
                 Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
-                Err(error) => return Err(failed("making", &error)),
+                Err(error) => return Err(failed("creating", &error)),
             }
         }
         let network = self.docker.inspect_network(&name, None::<InspectNetworkOptions>).await;
-        let network = network.map_err(|e| failed("looking at", &e))?;
+        let network = network.map_err(|e| failed("inspecting", &e))?;
         let gateway = gateway_of(&network).ok_or_else(|| DockerError {
-            text: format!("the engine at {}: the network {name} has no IPv4 gateway", self.host),
-            hint: format!("`docker network rm {name}` lets it be made anew"),
+            text: format!("the network {name} of the Docker engine at {} has no IPv4 gateway", self.host),
+            hint: format!("remove it with `docker network rm {name}`; the server creates it again"),
         })?;
         Ok((name, gateway))
     }
@@ -156,7 +156,7 @@ impl Engine {
             _ => (Reason::PlatformUnreachable, true),
         };
         let hint =
-            unanswered(error).then(|| "start the engine again; the server finds it by itself".to_owned());
+            unanswered(error).then(|| "start the engine again; the server reconnects by itself".to_owned());
         LaunchError { retryable, reason, message: Message { text: format!("{doing}: {text}"), hint } }
     }
 

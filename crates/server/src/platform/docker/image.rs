@@ -64,7 +64,8 @@ impl AgentImages {
                         found.insert(arch, image.with_digest(there[&arch].clone()));
                     }
                     Ok(_) => {
-                        missing.insert(arch, format!("the agent image {image} has no linux/{arch}"));
+                        missing
+                            .insert(arch, format!("the agent image {image} has no variant for linux/{arch}"));
                     }
                     Err(_) if arch == engine.arch => {
                         found.insert(arch, image.clone());

@@ -83,7 +83,7 @@ impl DockerPlatform {
             AgentImages::find(&engine, &options.agent_image, &wanted, options.agent_login, lookup).await;
         for arch in &wanted {
             if let Some(why) = images.why_missing(*arch) {
-                tracing::warn!(%arch, why, "this architecture cannot be baked on the Docker platform");
+                tracing::warn!(%arch, why, "tasks of this architecture cannot run on the Docker platform");
             }
         }
         let cpu_millis = engine.cpus.saturating_mul(1000);
@@ -94,7 +94,7 @@ impl DockerPlatform {
     /// Removes the bridge, unless containers still use it: an engine has few subnets. The next start creates it again.
     pub async fn leave(&self) {
         if let Err(error) = self.core.engine.docker.remove_network(&self.core.template.network).await {
-            tracing::debug!(%error, "the agents' bridge stays");
+            tracing::debug!(%error, "the agents' bridge network was not removed");
         }
     }
 
@@ -165,13 +165,13 @@ impl DockerCore {
             // Somebody removed the bridge while the server was running.
             match self.engine.bridge(&self.template.installation).await {
                 Ok(_) => started = start().await,
-                Err(error) => tracing::warn!(%error, "the agents' bridge cannot be made again"),
+                Err(error) => tracing::warn!(%error, "the agents' bridge network cannot be created again"),
             }
         }
         if let Err(error) = started {
             let error = self.engine.launch_error(&format!("starting the container {name}"), &error);
             if let Err(left) = self.engine.remove(&name).await {
-                tracing::warn!(%run, error = %left, "a container that did not start is left to the next sweep");
+                tracing::warn!(%run, error = %left, "a container that did not start could not be removed; the next sweep removes it");
             }
             return Err(error);
         }
@@ -224,7 +224,7 @@ impl Launcher for DockerPlatform {
                 let image = core.images.ready(&core.engine, order.arch, report).await?;
                 if core.template.cpu(order) < order.cpu_millis {
                     let (asked, has) = (order.cpu_millis, core.engine.cpus);
-                    core.progress(run, format!("{asked}m cpu were asked for; this engine has {has} cpus"));
+                    core.progress(run, format!("the task requests {asked}m cpu; the engine has {has} cpus"));
                 }
                 // A stop may have been asked for while the image was pulled.
                 core.runs.ensure_open(run)?;

@@ -49,7 +49,7 @@ impl ObservationSource for DockerWatch {
                 Some(Ok(event)) => self.apply(&event).await,
                 ended => {
                     let error = ended.and_then(Result::err).map(|error| self.core.engine.text_of(&error));
-                    tracing::warn!(error, "the engine's event stream ended; connecting again");
+                    tracing::warn!(error, "the engine's event stream ended; reconnecting");
                     self.events = None;
                 }
             },
@@ -60,7 +60,7 @@ impl ObservationSource for DockerWatch {
     /// Removes the container. The next resync reports the end again where it cannot be removed now.
     async fn remove(&mut self, run: RunName) {
         if let Err(error) = self.core.engine.remove(&run.to_string()).await {
-            tracing::warn!(%run, error = bare_text(&error), "an ended container could not be removed; the next connection tries again");
+            tracing::warn!(%run, error = bare_text(&error), "an ended container could not be removed; retrying after the next reconnect");
         }
     }
 }
@@ -76,7 +76,7 @@ impl DockerWatch {
             }
             Err(error) => {
                 let outage = self.core.engine.text_of(&error);
-                tracing::warn!(error = outage, "the engine cannot be watched; trying again");
+                tracing::warn!(error = outage, "the Docker engine cannot be watched; retrying");
                 self.core.availability.set(Availability::Unavailable(outage.into()));
                 self.queue.ready.clear();
                 tokio::time::sleep(self.wait).await;
@@ -166,7 +166,7 @@ async fn last_output(
         }
     };
     if tokio::time::timeout(TAIL_TIMEOUT, read).await.is_err() {
-        tracing::debug!(%run, "the last lines of the container took too long");
+        tracing::debug!(%run, "reading the container's last output timed out");
     }
     (found, tail_of(&output))
 }

@@ -9,24 +9,24 @@ struct KnownMessage(&'static str, Reason, Option<&'static str>);
 
 /// What to do where the image lacks an architecture.
 pub(super) const ARCH: &str = "AGENT_IMAGE must be an index with both architectures";
-const PULL: &str = "check AGENT_IMAGE, the secret that it is pulled with, and the subnets' way to its registry (ECS_PUBLIC_IP, or NAT)";
+const PULL: &str = "check AGENT_IMAGE, the secret that it is pulled with, and that the subnets reach its registry (ECS_PUBLIC_IP, or NAT)";
 const QUOTA: &str = "raise the account's Fargate quota (Service Quotas), or keep MAX_RUNS below it";
-const ROOM: &str = "name subnets of several availability zones in ECS_SUBNETS; ECS_CAPACITY=spot-then-fargate tries on demand \
+const CAPACITY: &str = "name subnets of several availability zones in ECS_SUBNETS; ECS_CAPACITY=spot-then-fargate tries on demand \
                     after Spot";
-const START: &str = "check ECS_EXEC_ROLE_ARN, ECS_LOG_GROUP, the pull secret, and the subnets' way to AWS (ECS_PUBLIC_IP, or NAT)";
+const START: &str = "check ECS_EXEC_ROLE_ARN, ECS_LOG_GROUP, the pull secret, and that the subnets reach AWS (ECS_PUBLIC_IP, or NAT)";
 
 /// The first that fits counts.
 const KNOWN: [KnownMessage; 16] = [
-    KnownMessage("OutOfMemory", Reason::OutOfMemory, Some("ask for more `memory` in the build's config")),
+    KnownMessage("OutOfMemory", Reason::OutOfMemory, Some("request more `memory` in the build's config")),
     KnownMessage("descriptor matching platform", Reason::NoSuchArch, Some(ARCH)),
     KnownMessage("exec format error", Reason::NoSuchArch, Some(ARCH)),
     KnownMessage("CannotPull", Reason::ImagePull, Some(PULL)),
     KnownMessage("pull image", Reason::ImagePull, Some(PULL)),
     KnownMessage("reached the limit on the number of", Reason::NoCapacity, Some(QUOTA)),
     KnownMessage("above your limit", Reason::LaunchRefused, Some(QUOTA)),
-    KnownMessage("Capacity is unavailable", Reason::NoCapacity, Some(ROOM)),
-    KnownMessage("RESOURCE:", Reason::NoCapacity, Some(ROOM)),
-    KnownMessage("Timeout waiting for network interface", Reason::NoCapacity, Some(ROOM)),
+    KnownMessage("Capacity is unavailable", Reason::NoCapacity, Some(CAPACITY)),
+    KnownMessage("RESOURCE:", Reason::NoCapacity, Some(CAPACITY)),
+    KnownMessage("Timeout waiting for network interface", Reason::NoCapacity, Some(CAPACITY)),
     KnownMessage("Spot Task was interrupted", Reason::SpotReclaimed, None),
     KnownMessage(
         "no space left on device",
@@ -43,7 +43,7 @@ const KNOWN: [KnownMessage; 16] = [
     KnownMessage(
         "unable to assume the role",
         Reason::LaunchRefused,
-        Some("check the ECS_ settings: roles and whom they trust"),
+        Some("check the ECS_ settings: the roles, and that they trust ECS tasks"),
     ),
 ];
 

@@ -44,7 +44,7 @@ pub async fn check(options: &EcsOptions, cpu_millis: u32, memory_mib: u32) -> Ve
     let definitions = Definitions::new(ecs.clone(), template_of(options, secret.arn));
     match Size::of(cpu_millis, memory_mib) {
         Err(Message { text, hint }) => {
-            let text = format!("a task that asks for no size: {text}");
+            let text = format!("a task that requests no size: {text}");
             found.push(Finding::Missing(Message { text, hint }));
         }
         Ok(size) => match definition(&definitions, size).await {
@@ -59,14 +59,14 @@ pub async fn check(options: &EcsOptions, cpu_millis: u32, memory_mib: u32) -> Ve
     });
     let stop = ecs.stop_task().cluster(&options.cluster).task(NO_TASK).send().await;
     let stop =
-        stop.map(drop).map_err(|error| AwsCallError::of("trying to stop a task that is nobody's", &error));
-    found.extend(denied(stop, "without it a cancelled task runs into its own deadline"));
+        stop.map(drop).map_err(|error| AwsCallError::of("trying to stop a task that does not exist", &error));
+    found.extend(denied(stop, "without it a cancelled task runs until its own deadline"));
     let list = ecs.list_tasks().cluster(&options.cluster).max_results(1).send().await;
     let list = list.map(drop).map_err(|error| AwsCallError::of("listing tasks", &error));
-    found.extend(denied(list, "without it tasks that no build knows of are not looked for"));
+    found.extend(denied(list, "without it tasks that belong to no build are not found"));
     if options.clean_up {
         let tidy = definitions.outdated(&HashSet::default()).await.map(drop);
-        found.extend(denied(tidy, "without it old task definitions stay"));
+        found.extend(denied(tidy, "without it old task definitions are not deregistered"));
     }
     found
 }
@@ -86,7 +86,7 @@ async fn definition(definitions: &Definitions, size: Size) -> Result<String, Aws
 async fn cluster(ecs: &Client, name: &str) -> Result<String, AwsCallError> {
     let answer = ecs.describe_tasks().cluster(name).tasks(NO_TASK).send().await;
     answer.map_err(|error| AwsCallError::of(format!("looking at the cluster {name}"), &error))?;
-    Ok(format!("ECS cluster {name}; whether it starts tasks a build has to show: AWS rehearses no launch"))
+    Ok(format!("ECS cluster {name} (RunTask has no dry run; only a real build proves that tasks start)"))
 }
 
 /// The secret with which the agent image is pulled, and the text about it.
@@ -107,7 +107,7 @@ async fn pull_secret(
         }
         PullSecret::Login { name, .. } => match secret.found(client).await? {
             Some(arn) => {
-                let text = format!("the secret {name} is there and is used as it is: {arn}");
+                let text = format!("the secret {name} exists and is used unchanged: {arn}");
                 (Some(arn), text)
             }
             None => (None, format!("the secret {name} is created at the first start")),

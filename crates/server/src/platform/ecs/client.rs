@@ -61,7 +61,7 @@ impl AwsCallError {
     {
         let (code, message) = match error.as_service_error() {
             Some(service) => (
-                service.code().unwrap_or("an error without a name").to_owned(),
+                service.code().unwrap_or("an unnamed error").to_owned(),
                 service.message().map(str::to_owned),
             ),
             None => (String::new(), None),
@@ -134,10 +134,10 @@ impl AwsCallError {
             "ClusterNotFoundException" => (
                 Reason::LaunchRefused,
                 false,
-                hint("ECS_CLUSTER names no cluster of this account and region"),
+                hint("ECS_CLUSTER does not name a cluster of this account and region"),
             ),
             "PlatformTaskDefinitionIncompatibilityException" | "PlatformUnknownException" => {
-                (Reason::LaunchRefused, false, hint("Fargate in this region does not take such a task"))
+                (Reason::LaunchRefused, false, hint("Fargate in this region does not support such a task"))
             }
             "InvalidParameterException" | "ClientException" | "UnsupportedFeatureException" => {
                 // A used-up quota has the same code as a wrong setting.
@@ -152,13 +152,13 @@ impl AwsCallError {
             | "IncompleteSignatureException" => (
                 Reason::LaunchRefused,
                 false,
-                hint("the server's AWS credentials are not valid, or not any more"),
+                hint("the server's AWS credentials are not valid or have expired"),
             ),
             _ if self.lacks_credentials() => (Reason::PlatformUnreachable, true, hint(CREDENTIALS)),
             "" => (
                 Reason::PlatformUnreachable,
                 true,
-                hint("check AWS_REGION, and the server's way to AWS on port 443"),
+                hint("check AWS_REGION, and that the server reaches AWS on port 443"),
             ),
             _ => (Reason::PlatformUnreachable, true, self.hint.map(str::to_owned)),
         };
@@ -185,7 +185,7 @@ where
     R: std::fmt::Debug + 'static,
 {
     let text = match error {
-        SdkError::TimeoutError(_) => "no answer in time".to_owned(),
+        SdkError::TimeoutError(_) => "timed out".to_owned(),
         other => DisplayErrorContext(other).to_string(),
     };
     // The SDK's context repeats itself in Debug form behind a bracket.

@@ -204,7 +204,7 @@ impl Launcher for EcsPlatform {
         let (core, order, stopping) = (Arc::clone(&self.core), order.clone(), self.tasks.stopping().clone());
         let launch = async move { stopping.run_until_cancelled(Box::pin(core.launch(&order))).await };
         self.tasks.spawn("launch", launch).await.ok().flatten().unwrap_or_else(|| {
-            let message = "the server stops".into();
+            let message = "the server is stopping".into();
             Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message })
         })
     }
@@ -255,7 +255,7 @@ impl Launcher for EcsPlatform {
         tokio::time::timeout(ASKED, asked).await.map(|()| true).map_err(|_| LaunchError {
             retryable: true,
             reason: Reason::PlatformUnreachable,
-            message: "AWS has not said yet whether the task lives".into(),
+            message: "AWS has not answered yet whether the task is running".into(),
         })
     }
 
@@ -272,7 +272,7 @@ impl Launcher for EcsPlatform {
         match core.find_all().await {
             Ok(()) => {}
             Err(failed) if failed.is_denied() => {
-                tracing::info!(error = %failed, "tasks that no build knows of are not looked for");
+                tracing::info!(error = %failed, "listing is denied: tasks that belong to no build are not found");
             }
             Err(failed) => return Err(failed.error()),
         }

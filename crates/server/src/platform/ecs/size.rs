@@ -67,7 +67,9 @@ impl Size {
         let exact = u64::from(self.cpu) * 1000 == u64::from(cpu_millis) * u64::from(UNITS)
             && self.memory == memory_mib;
         (!exact).then(|| {
-            format!("{cpu_millis}m cpu and {memory_mib} MiB are rounded up to what Fargate has: {self}")
+            format!(
+                "{cpu_millis}m cpu and {memory_mib} MiB are rounded up to a size that Fargate offers: {self}"
+            )
         })
     }
 }
@@ -111,7 +113,10 @@ mod tests {
     fn another_size_than_requested_gives_a_notice() {
         let size = Size::fitting(600, 2048).unwrap();
         let notice = size.notice(600, 2048).unwrap();
-        assert_eq!(notice, "600m cpu and 2048 MiB are rounded up to what Fargate has: 1 vCPU and 2048 MiB");
+        assert_eq!(
+            notice,
+            "600m cpu and 2048 MiB are rounded up to a size that Fargate offers: 1 vCPU and 2048 MiB"
+        );
         assert_eq!(Size::fitting(500, 2048).unwrap().notice(500, 2048), None);
     }
 

@@ -216,7 +216,7 @@ impl TaskTable {
         let written = self.file.write_all(line.as_bytes());
         let written = written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
-            tracing::error!(%error, "the index of ECS tasks cannot be written: a restart will not find them by itself");
+            tracing::error!(%error, "the index of ECS tasks cannot be written: a restart will not find them");
         }
     }
 }

@@ -58,7 +58,7 @@ impl EcsCore {
             Err(failed) => return Err(failed.error()),
         };
         if self.may_live(run, listed) {
-            let message = format!("AWS may have started the task {run} and cannot tell which it is").into();
+            let message = format!("AWS may have started the task {run}, and its ARN is not known").into();
             return Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message });
         }
         Ok(false)
@@ -141,7 +141,7 @@ impl EcsCore {
         let failed = AwsCallError::of(format!("stopping the task {run}"), &error);
         if failed.is_denied() {
             if self.task_index.with(run, TaskEntry::deny_stop) == Some(true) {
-                let hint = "without ecs:StopTask the task runs into its own deadline";
+                let hint = "without ecs:StopTask the task runs until its own deadline";
                 self.progress(run, Message::new(failed.to_string()).with_hint(hint));
             }
         } else if failed.text.contains("was not found") {
@@ -198,7 +198,7 @@ impl EcsCore {
     /// Describes at most [`BATCH_SIZE`] tasks; those that AWS does not find are left out.
     pub(super) async fn describe(&self, cluster: &str, arns: Vec<String>) -> Result<Vec<Task>, AwsCallError> {
         let call = self.ecs.describe_tasks().cluster(cluster).set_tasks(Some(arns));
-        let answer = call.send().await.map_err(|error| AwsCallError::of("asking ECS about tasks", &error))?;
+        let answer = call.send().await.map_err(|error| AwsCallError::of("describing tasks", &error))?;
         Ok(answer.tasks.unwrap_or_default())
     }
 
@@ -219,12 +219,12 @@ impl EcsCore {
         };
         match work.await {
             Ok(gone) => tracing::info!(gone, "old task definitions were deregistered"),
-            Err(failed) => tracing::warn!(error = %failed, "old task definitions stay"),
+            Err(failed) => tracing::warn!(error = %failed, "old task definitions were not deregistered"),
         }
     }
 }
 
 /// The exit of a task that AWS no longer finds, which is so an hour after its end.
 pub(super) fn forgotten() -> Exit {
-    Exit { code: None, reason: None, message: "ECS knows nothing of the task any more".into() }
+    Exit { code: None, reason: None, message: "ECS no longer finds the task".into() }
 }

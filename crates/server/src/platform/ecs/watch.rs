@@ -112,7 +112,7 @@ impl EcsWatch {
                 self.core.availability.set(Availability::Available);
             }
             Err(failed) => {
-                tracing::warn!(error = %failed, "AWS cannot be asked about tasks; trying again");
+                tracing::warn!(error = %failed, "AWS cannot be asked about tasks; retrying");
                 self.core.availability.set(Availability::Unavailable(failed.error().message));
                 let wait = self.wait.unwrap_or(TICK);
                 self.next = Instant::now() + wait;

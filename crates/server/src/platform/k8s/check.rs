@@ -38,15 +38,15 @@ const fn right(
 /// All rights that the server uses, and no others: a test compares `role.yaml` with them.
 pub const RIGHTS: &[Right] = &[
     right("batch", "jobs", "create", "starting tasks"),
-    right("batch", "jobs", "get", "adopting a Job that was made before, and confirming that one is gone"),
-    right("batch", "jobs", "list", "finding what runs, and what was left behind"),
-    right("batch", "jobs", "watch", "learning what becomes of tasks"),
-    right("batch", "jobs", "delete", "ending tasks"),
-    right("", "pods", "list", "learning what becomes of tasks"),
-    right("", "pods", "watch", "learning what becomes of tasks"),
-    right("", "events", "list", "saying in builds' logs why a pod does not start"),
-    right("", "events", "watch", "saying in builds' logs why a pod does not start"),
-    right("", "secrets", "create", "handing the launch token to a task"),
+    right("batch", "jobs", "get", "adopting a Job that was created before, and confirming that one is gone"),
+    right("batch", "jobs", "list", "finding running and leftover tasks"),
+    right("batch", "jobs", "watch", "watching tasks"),
+    right("batch", "jobs", "delete", "stopping tasks"),
+    right("", "pods", "list", "watching tasks"),
+    right("", "pods", "watch", "watching tasks"),
+    right("", "events", "list", "reporting in build logs why a pod does not start"),
+    right("", "events", "watch", "reporting in build logs why a pod does not start"),
+    right("", "secrets", "create", "passing the launch token to a task"),
 ];
 
 impl fmt::Display for Right {
@@ -95,7 +95,7 @@ impl K8sPlatform {
     }
 
     /// Has the API server validate a Job with the operator's settings, without creating it (a dry run).
-    pub async fn rehearse(&self, cpu_millis: u32, memory_mib: u32) -> Result<(), LaunchError> {
+    pub async fn dry_run(&self, cpu_millis: u32, memory_mib: u32) -> Result<(), LaunchError> {
         let task = TaskId { build: BuildId::new(0, 0), index: 0 };
         let order = LaunchOrder {
             run: RunName { task, attempt: 1 },
@@ -107,7 +107,7 @@ impl K8sPlatform {
         };
         let (cluster, job) = (&self.core.cluster, self.core.template.job(&order));
         let params = PostParams { dry_run: true, ..PostParams::default() };
-        let doing = format!("rehearsing a Job in the namespace {}", cluster.namespace);
+        let doing = format!("dry run of a Job in the namespace {}", cluster.namespace);
         cluster.call(&doing, cluster.jobs().create(&params, &job)).await?;
         Ok(())
     }

@@ -47,9 +47,9 @@ impl Hint for K8sError {
 pub struct Cluster {
     pub(super) client: Client,
     calls: Arc<Semaphore>,
-    /// Where agents' Jobs live.
+    /// The namespace of the agents' Jobs.
     pub namespace: String,
-    /// Where the API server is.
+    /// The URL of the API server.
     pub url: String,
 }
 
@@ -63,13 +63,13 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// The cluster that `KUBECONFIG` names, else the one that this process is a pod of, else that of `~/.kube/config`.
-    /// Asks nothing of it yet.
+    /// The cluster that `KUBECONFIG` names, else the one that this process runs in as a pod, else that of `~/.kube/config`.
+    /// Makes no call yet.
     pub async fn find(vars: &dyn Vars, namespace: &str) -> Result<Self, K8sError> {
         let config = config(vars).await?;
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|error| K8sError {
-            text: format!("no connection to the Kubernetes API at {url} can be made: {}", chain(&error)),
+            text: format!("cannot connect to the Kubernetes API at {url}: {}", chain(&error)),
             hint: "check the certificates and the login that the kubeconfig names".to_owned(),
         })?;
         Ok(Self { client, calls: Arc::new(Semaphore::new(CALLS)), namespace: namespace.to_owned(), url })
@@ -119,7 +119,7 @@ impl Cluster {
             Err(_) => {
                 let (url, limit) = (&self.url, ANSWER.as_secs());
                 let message =
-                    format!("{doing}: the Kubernetes API at {url} does not answer within {limit}s").into();
+                    format!("{doing}: the Kubernetes API at {url} did not answer within {limit}s").into();
                 let error = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message };
                 Err(K8sCallError { code: 0, status: String::new(), error })
             }
@@ -157,16 +157,18 @@ impl Cluster {
         let text = self.text_of(error);
         let (reason, retryable, hint) = match code(error) {
             403 if text.contains("exceeded quota") => (Reason::NoCapacity, true, Some(QUOTA_HINT)),
-            403 if text.contains("being terminated") => {
-                (Reason::LaunchRefused, false, Some("the namespace is being deleted"))
-            }
+            403 if text.contains("being terminated") => (
+                Reason::LaunchRefused,
+                false,
+                Some("the namespace is being deleted; name another in K8S_NAMESPACE"),
+            ),
             403 => {
                 let hint = "give the server's account this right (examples/server/k8s/role.yaml); `bakery-server check` \
                             lists what is missing";
                 (Reason::LaunchRefused, false, Some(hint))
             }
             404 if text.contains("namespaces ") => {
-                (Reason::LaunchRefused, false, Some("make the namespace, or name another in K8S_NAMESPACE"))
+                (Reason::LaunchRefused, false, Some("create the namespace, or name another in K8S_NAMESPACE"))
             }
             400 | 422 => {
                 (Reason::LaunchRefused, false, Some("check the settings file that K8S_CONFIG_PATH names"))
@@ -175,12 +177,12 @@ impl Cluster {
             401 => (
                 Reason::PlatformUnreachable,
                 true,
-                Some("the API server does not know the server's login; renew it"),
+                Some("the API server rejects the server's credentials; renew them"),
             ),
             429 => (
                 Reason::PlatformUnreachable,
                 true,
-                Some("it has too much to do; lower MAX_RUNS if it keeps saying so"),
+                Some("the API server throttles; lower MAX_RUNS if it keeps doing so"),
             ),
             _ => (Reason::PlatformUnreachable, true, None),
         };
@@ -223,14 +225,15 @@ async fn config(vars: &dyn Vars) -> Result<Config, K8sError> {
     }
     if vars.setting("KUBERNETES_SERVICE_HOST").is_some() {
         return Config::incluster().map_err(|error| K8sError {
-            text: format!("this is a pod, and its service account cannot be used: {}", chain(&error)),
-            hint: "let the pod have its token: automountServiceAccountToken: true".to_owned(),
+            text: format!("the service account of the server's pod cannot be used: {}", chain(&error)),
+            hint: "mount its token into the pod: automountServiceAccountToken: true".to_owned(),
         });
     }
     let home = vars.setting("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
     let Some(file) = home.filter(|file| file.is_file()) else {
         return Err(K8sError {
-            text: "no cluster: KUBECONFIG is not set, this is no pod, and there is no ~/.kube/config"
+            text: "no Kubernetes cluster configured: KUBECONFIG is not set, the server is not \
+                   running in a pod, and ~/.kube/config does not exist"
                 .to_owned(),
             hint: "name a kubeconfig file in KUBECONFIG, or run the server in the cluster".to_owned(),
         });

@@ -97,7 +97,7 @@ impl K8sCore {
         match self.cluster.create(&doing, &jobs, &wanted).await {
             Ok(job) => Ok(job),
             Err(failed) if failed.status == "AlreadyExists" => {
-                let found = self.cluster.call(&format!("looking at the Job {name}"), jobs.get(&name)).await?;
+                let found = self.cluster.call(&format!("reading the Job {name}"), jobs.get(&name)).await?;
                 if self.template.run_of(found.metadata.labels.as_ref()) == Some(order.run) {
                     return Ok(found);
                 }
@@ -153,7 +153,7 @@ impl K8sCore {
     /// Whether a run's Job exists, or a pod that has not ended: one may outlive the other.
     async fn exists(&self, run: RunName) -> Result<bool, LaunchError> {
         let (jobs, name) = (self.cluster.api::<PartialObjectMeta<Job>>(), run.to_string());
-        match self.cluster.call(&format!("looking for the Job {name}"), jobs.get(&name)).await {
+        match self.cluster.call(&format!("looking up the Job {name}"), jobs.get(&name)).await {
             Ok(_) => return Ok(true),
             Err(K8sCallError { code: 404, .. }) => {}
             Err(failed) => return Err(failed.error),

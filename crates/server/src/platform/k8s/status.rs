@@ -58,7 +58,7 @@ pub(super) fn pod(pod: &Pod, nodes: &Nodes, stopped: bool) -> ObservedPodStatus 
         _ => {}
     }
     if let Some((reason, why)) = disruption(pod) {
-        remarks.push(remark(reason, format!("the pod is being ended: {why}")));
+        remarks.push(remark(reason, format!("the pod is being terminated: {why}")));
     } else if pod.metadata.deletion_timestamp.is_some() && !stopped {
         remarks.push(remark(None, "the pod is being deleted, and not by this server"));
     }
@@ -128,7 +128,7 @@ pub(super) fn event(event: &Event) -> Option<(RunName, Remark)> {
         "Pulling" => remark(None, lowercase_first(message)),
         "Pulled" if message.starts_with("Successfully") => remark(None, lowercase_first(message)),
         "FailedCreate" => failed_create(message),
-        "NodeNotReady" => remark(Reason::NodeLost, format!("the pod's node does not answer: {message}")),
+        "NodeNotReady" => remark(Reason::NodeLost, format!("the pod's node is not ready: {message}")),
         "TaintManagerEviction" if message.starts_with("Marking") => {
             remark(Reason::NodeLost, lowercase_first(message))
         }
@@ -154,11 +154,11 @@ fn failed_create(message: &str) -> Remark {
     } else if message.contains("violates PodSecurity") {
         (Reason::LaunchRefused, "the namespace must admit Pod Security level `baseline`: Kaniko runs as root")
     } else if message.contains("serviceaccount") && message.contains("not found") {
-        (Reason::LaunchRefused, "make the service account that the settings file (K8S_CONFIG_PATH) names")
+        (Reason::LaunchRefused, "create the service account that the settings file (K8S_CONFIG_PATH) names")
     } else {
-        (Reason::LaunchRefused, "`kubectl describe job` tells more")
+        (Reason::LaunchRefused, "`kubectl describe job` shows more")
     };
-    remark(reason, Message::new(format!("the pod cannot be made: {message}")).with_hint(hint))
+    remark(reason, Message::new(format!("the pod cannot be created: {message}")).with_hint(hint))
 }
 
 fn unscheduled(refused: &PodCondition, nodes: &Nodes) -> Remark {
@@ -217,7 +217,7 @@ fn waiting_trouble(pod: &Pod, waiting: &ContainerStateWaiting) -> Option<Remark>
         _ => return None,
     };
     let hint = (reason == Reason::ImagePull).then(|| {
-        "check AGENT_IMAGE, the settings file's imagePullSecrets, and the nodes' way to the registry"
+        "check AGENT_IMAGE, the settings file's imagePullSecrets, and that the nodes reach the registry"
             .to_owned()
     });
     Some(remark(reason, Message { text: sentence(kind, message), hint }))

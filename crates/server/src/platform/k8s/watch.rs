@@ -91,7 +91,7 @@ impl ObservationSource for K8sWatch {
             return;
         }
         if let Err(error) = self.core.remove(run, PropagationPolicy::Background).await {
-            tracing::warn!(%run, %error, "an ended Job could not be removed; the next connection tries again");
+            tracing::warn!(%run, %error, "an ended Job could not be removed; retrying after the next reconnect");
         }
     }
 }
@@ -119,7 +119,7 @@ impl K8sWatch {
         }
         for run in self.tracker.take_unverified() {
             let params = ListParams::default().labels(&core.template.selector_of(run));
-            match core.cluster.call("looking for a pod", core.cluster.pods().list(&params)).await {
+            match core.cluster.call("looking up a pod", core.cluster.pods().list(&params)).await {
                 Ok(pods) => {
                     let mut context = TrackerContext {
                         template: &core.template,
@@ -157,7 +157,7 @@ impl K8sWatch {
     }
 
     async fn report_outage(&mut self, outage: Message) {
-        tracing::warn!(%outage, hint = outage.hint, "the cluster cannot be watched; trying again");
+        tracing::warn!(%outage, hint = outage.hint, "the cluster cannot be watched; retrying");
         self.core.availability.set(Availability::Unavailable(outage));
         (self.feeds, self.steady) = (None, None);
         tokio::time::sleep(self.wait).await;

@@ -62,7 +62,7 @@ fn a_missing_definition_differs_from_other_errors() {
 
 #[test]
 fn what_aws_may_have_done_differs_from_what_it_rejected() {
-    assert!(failed("", "no answer in time").is_doubtful());
+    assert!(failed("", "timed out").is_doubtful());
     assert!(failed("ServerException", "x").is_doubtful());
     for code in ["ThrottlingException", "ClientException", "AccessDeniedException"] {
         assert!(!failed(code, "x").is_doubtful(), "{code}");

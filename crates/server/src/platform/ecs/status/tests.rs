@@ -74,7 +74,7 @@ fn a_stop_code_and_its_message_give_the_reason() {
         assert!(own != exit.message.text.contains(text), "{}", exit.message);
     }
     let quiet = stopped(Some(EssentialContainerExited), "Essential container in task exited", Some(3), None);
-    assert_eq!((quiet.code, quiet.message), (Some(3), "the container ended with 3".into()));
+    assert_eq!((quiet.code, quiet.message), (Some(3), "the container exited with code 3".into()));
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn a_watch_begins_with_what_is_there_and_reports_ends_after_it() {
     let pods = vec![pod(run(1), json!({ "status": { "phase": "Running" } })), pod(run(2), failed(4))];
     let mut fixture = TrackerFixture::listing(jobs, pods);
     assert_eq!(fixture.live(), [run(1), run(2), run(3)]);
-    assert_eq!(fixture.reported(), ["gone Some(4) None the container ended with 4"]);
+    assert_eq!(fixture.reported(), ["gone Some(4) None the container exited with code 4"]);
     assert!(fixture.runs.has_ended(run(2)));
 }
 
@@ -173,7 +173,7 @@ fn a_job_that_is_over_without_a_pod_is_verified_first() {
     );
     // The pod was on its way, and its status counts.
     fixture.verified(run(2), Some(&pod(run(2), failed(1))));
-    assert_eq!(fixture.reported(), ["gone Some(1) None the container ended with 1"]);
+    assert_eq!(fixture.reported(), ["gone Some(1) None the container exited with code 1"]);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn what_is_only_listed_was_reported_before_unless_it_is_trouble() {
     let reported = fixture.reported();
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert!(
-        reported[0].starts_with("Some(NoCapacity) the pod cannot be made: exceeded quota: q\nhint: "),
+        reported[0].starts_with("Some(NoCapacity) the pod cannot be created: exceeded quota: q\nhint: "),
         "{reported:?}"
     );
 }
@@ -283,7 +283,7 @@ fn a_pod_outlives_its_job() {
     fixture.list(Vec::new(), vec![pod(run(1), running())]);
     assert_eq!(fixture.live(), [run(1)]);
     fixture.pod(Event::Delete(pod(run(1), failed(143))));
-    assert_eq!(fixture.reported(), ["gone Some(143) None the container ended with 143"]);
+    assert_eq!(fixture.reported(), ["gone Some(143) None the container exited with code 143"]);
     // A late update of it is not kept for ever.
     fixture.pod(Event::Delete(pod(run(1), failed(143))));
     assert_eq!(fixture.tracker.states.len(), 0);

@@ -106,7 +106,7 @@ fn the_end_of_a_container_includes_its_last_output() {
     let oom = ended_as(json!({ "exitCode": 137, "reason": "OOMKilled" }));
     assert_eq!((oom.code, oom.reason), (Some(137), Some(Reason::OutOfMemory)));
     let crashed = ended_as(json!({ "exitCode": 2, "reason": "Error", "message": "panic: no url\n" }));
-    assert_eq!(crashed.message, "the container ended with 2; its last words:\n  panic: no url".into());
+    assert_eq!(crashed.message, "the container exited with code 2; its last output:\n  panic: no url".into());
     let foreign =
         ended_as(json!({ "exitCode": 128, "reason": "StartError", "message": "exec: exec format error" }));
     assert_eq!((foreign.code, foreign.reason), (None, Some(Reason::NoSuchArch)));
