@@ -10,6 +10,7 @@ use std::time::Duration;
 use bakery_core::image::ImageRef;
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, PINNED_VERSION};
 use bakery_core::mask::Mask;
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 use bakery_core::wire::log::{Level, Source};
 use bakery_core::wire::run::{Stage, TaskOrder};
@@ -93,11 +94,11 @@ pub async fn run(
     };
     let (args, notices) = kaniko::argv(&order.kaniko, &input, facts);
     for notice in notices {
-        log.message(Level::Warn, &notice);
+        log.message(Level::Warn, notice);
     }
     log.message(
         Level::Info,
-        &format!("Kaniko {}: executor {}", facts.version, shell_quoted(&Mask::default().arguments(&args))),
+        format!("Kaniko {}: executor {}", facts.version, shell_quoted(&Mask::default().arguments(&args))),
     );
     let output = layout.output();
     std::fs::create_dir_all(&output).map_err(|error| Failure::io(&output, &error))?;
@@ -132,23 +133,24 @@ pub async fn run(
         .await
         .map_err(|error| {
             let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
-            Failure::new(Reason::Internal, text).with_hint("the agent image must hold /kaniko/executor")
+            Failure::new(Reason::Internal, text).with_hint("the agent image must contain /kaniko/executor")
         })?;
     let kills = memory.kills();
     match outcome {
         Outcome::Terminated(cause) => Err(Stop::Terminated(cause)),
         Outcome::Exited(Exit::Code(0)) => {
             if kills > 0 {
-                let text =
-                    format!("while Kaniko ran, the kernel ended processes for want of memory: {kills}");
-                log.message(Level::Warn, &text);
+                let text = format!(
+                    "processes killed by the kernel while Kaniko was running: {kills} (out of memory)"
+                );
+                log.message(Level::Warn, text);
             }
             if skipped.load(Ordering::Relaxed) {
                 let root = layout.root.display();
                 let text = format!(
-                    "the image lacks what its Dockerfile copies below {root}, where Kaniko itself lives"
+                    "files that the Dockerfile copies below {root} are missing in the image: it is Kaniko's own folder"
                 );
-                log.message(Level::Warn, &format!("{text} (hint: name another folder as `kaniko.dir`)"));
+                log.message(Level::Warn, Message::new(text).with_hint("set `kaniko.dir` to another folder"));
             }
             Ok(())
         }
@@ -171,19 +173,21 @@ fn starts_push(line: &str, image: &ImageRef) -> bool {
 fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
     let kaniko = &order.kaniko;
     let missing = |text: String| {
-        let hint = "paths are relative to the packed folder (--repo); an ignore file may drop it, a pre-script may make it";
+        let hint = "paths are relative to the packed folder (--repo); an ignore file can exclude them, a pre-script can create them";
         Failure::new(Reason::ContextIncomplete, text).with_hint(hint)
     };
     let context = source.join(&kaniko.context_path);
     if !context.is_dir() {
         return Err(missing(format!(
-            "the build context `{}` is not a folder of the source",
+            "the build context `{}` is not a folder in the source",
             kaniko.context_path
         )));
     }
     if !context.join(&kaniko.dockerfile).is_file() {
         let (file, context) = (&kaniko.dockerfile, &kaniko.context_path);
-        return Err(missing(format!("there is no Dockerfile `{file}` in the build context `{context}`")));
+        return Err(missing(format!(
+            "the Dockerfile `{file}` does not exist in the build context `{context}`"
+        )));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Derives the reason for a failure from the last lines of Kaniko's output. The exit code alone is ambiguous: Kaniko
 //! exits with 1 for an invalid flag, a missing file, a rejected password and a `RUN` that exits with 1.
 
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 
 use crate::failure::Failure;
@@ -26,19 +27,18 @@ pub fn executor(evidence: &Evidence<'_>) -> Failure {
     let (reason, hint) = classify(evidence, &tail, error);
     let quoted = error.or_else(|| tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty()));
     let what = match reason {
-        Reason::OutOfMemory => "the kernel ended a process for want of memory",
-        Reason::DiskFull => "the disk of the task is full",
+        Reason::OutOfMemory => "a process was killed by the kernel: out of memory (OOM)",
+        Reason::DiskFull => "the task's disk is full",
         Reason::CredentialsRefused => "a registry refused the credentials",
         Reason::RegistryUnreachable => "a registry did not answer",
         Reason::PushRefused => "the registry refused the push",
-        Reason::ContextIncomplete => "something that the build names is not in the context",
+        Reason::ContextIncomplete => "a file that the build needs is not in the context",
         _ => "Kaniko failed",
     };
     let quoted = quoted.map(|line| format!(": {}", shortened(line))).unwrap_or_default();
     Failure {
         reason,
-        text: format!("{what} ({}){quoted}", evidence.exit),
-        hint,
+        message: Message { text: format!("{what} ({}){quoted}", evidence.exit), hint },
         exit_code: Some(evidence.exit.code()),
         tail: evidence.tail.to_vec(),
     }
@@ -55,16 +55,14 @@ pub fn script(reason: Reason, evidence: &Evidence<'_>) -> Failure {
     };
     Failure {
         reason,
-        text: format!("{reason} ({})", evidence.exit),
-        hint,
+        message: Message { text: format!("{reason} ({})", evidence.exit), hint },
         exit_code: Some(evidence.exit.code()),
         tail: evidence.tail.to_vec(),
     }
 }
 
 const NO_SPACE: &str = "No space left on device";
-const LOCAL_HINT: &str =
-    "inside the task `localhost` is the task itself: name the registry's host as other machines reach it";
+const LOCAL_HINT: &str = "in a task, `localhost` is the task's own container: use a host name of the registry that other machines can reach";
 
 /// How the error with which Kaniko exits can begin.
 const ERROR_PREFIXES: [&str; 6] = [
@@ -125,13 +123,13 @@ fn classify(evidence: &Evidence<'_>, tail: &[String], error: Option<&str>) -> (R
         ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| registry.starts_with(host))
     });
     if lower.contains("failed to execute command") {
-        return (Reason::ExecutorFailed, Some("the `RUN` above failed: its own lines say why".to_owned()));
+        return (Reason::ExecutorFailed, Some("a `RUN` step failed: see its output above".to_owned()));
     }
     if contains(&UNAUTHORIZED) {
         return (Reason::CredentialsRefused, Some(Reason::CredentialsRefused.hint().to_owned()));
     }
     if contains(&TLS_FAILED) {
-        let hint = "a registry that speaks plain HTTP must be named in INSECURE_REGISTRIES of the server";
+        let hint = "a registry that uses plain HTTP must be listed in INSECURE_REGISTRIES of the server";
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
     if contains(&UNREACHABLE) {
@@ -142,14 +140,13 @@ fn classify(evidence: &Evidence<'_>, tail: &[String], error: Option<&str>) -> (R
         return (Reason::ContextIncomplete, Some(Reason::ContextIncomplete.hint().to_owned()));
     }
     if contains(&["manifest_unknown", "manifest unknown", "name_unknown", "name unknown"]) {
-        let hint = "a base image, or its tag, is not in that registry".to_owned();
+        let hint = "a base image, or its tag, does not exist in that registry".to_owned();
         return (Reason::ExecutorFailed, Some(hint));
     }
     if contains(&["unknown flag:", "unknown shorthand flag:", "invalid argument "])
         && error.starts_with("Error: ")
     {
-        let hint =
-            "this Kaniko does not take an option of `kaniko`: `bakery-client plan` shows what it is told";
+        let hint = "this version of Kaniko does not support an option of `kaniko`: `bakery-client plan` prints all options";
         return (Reason::ExecutorFailed, Some(hint.to_owned()));
     }
     if error.starts_with("error pushing image:") || error.starts_with("error checking push permissions:") {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use bakery_core::limits::REPORT_TAIL_LINES;
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 
 use crate::termination::TerminationCause;
@@ -25,10 +26,8 @@ pub enum Stop {
 pub struct Failure {
     /// The machine-readable reason code.
     pub reason: Reason,
-    /// What happened, in one sentence.
-    pub text: String,
-    /// What to do about it.
-    pub hint: Option<String>,
+    /// What happened, in one sentence, and what to do about it.
+    pub message: Message,
     /// Exit code of the process that failed; `None` where no process was involved.
     pub exit_code: Option<i32>,
     /// Its last lines.
@@ -37,15 +36,14 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of one of the agent's own steps, without a process.
-    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into(), hint: None, exit_code: None, tail: Vec::new() }
+    pub fn new(reason: Reason, message: impl Into<Message>) -> Self {
+        Self { reason, message: message.into(), exit_code: None, tail: Vec::new() }
     }
 
     /// The same failure with a hint.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { message: self.message.with_hint(hint), ..self }
     }
 
     /// A file of the agent's own could not be read or written.
@@ -55,14 +53,6 @@ impl Failure {
             return Self::new(Reason::DiskFull, text).with_hint(Reason::DiskFull.hint());
         }
         Self::new(Reason::Internal, text)
-    }
-
-    /// The text with its hint, on one line.
-    pub fn sentence(&self) -> String {
-        match &self.hint {
-            Some(hint) => format!("{} (hint: {hint})", self.text),
-            None => self.text.clone(),
-        }
     }
 }
 
@@ -104,8 +94,8 @@ impl Tail {
     }
 }
 
-/// True for a line of the text that follows `Usage:` in the output of cobra, Kaniko's command-line library: headings and
-/// the indented lines below them.
+/// True for a line of the text after `Usage:` in the output of cobra, Kaniko's command-line library: headings and the
+/// indented lines below them.
 fn is_usage(line: &str) -> bool {
     line.is_empty() || line.starts_with(' ') || line.ends_with(':') || line.starts_with("Use \"")
 }

@@ -1,7 +1,7 @@
 //! The agent: runs one task of a build inside the Kaniko container.
 //!
 //! [`run`] exchanges the launch token for the order, fetches the context, runs the scripts and Kaniko, ships every log
-//! line and reports. A failing Dockerfile is a *result*, not an error: the agent has succeeded once its report is delivered.
+//! line and reports. A failing Dockerfile is a *result*, not an error: the agent succeeds if its report is delivered.
 
 #![deny(missing_docs)]
 

@@ -7,13 +7,14 @@ use std::io;
 use std::process::ExitCode;
 
 use bakery_agent::{AgentError, Layout, start};
+use bakery_core::message::{Hint as _, rendered};
 
 const HELP: &str = "\
 Runs one task of a build: fetches the source, runs the pre-script, Kaniko and the post-script, and
 reports to the server.
 
 bakery-server starts it, in a container of the agent image, and sets BAKERY_URL, BAKERY_RUN and
-BAKERY_LAUNCH_TOKEN. There is nothing to start by hand.
+BAKERY_LAUNCH_TOKEN. Do not start it by hand.
 
 Usage: bakery-agent [--help | --version]";
 
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!("{}", rendered(&error.to_string(), error.hint().as_deref()));
             ExitCode::FAILURE
         }
     }

@@ -19,7 +19,7 @@ pub const SHORTEST: usize = 4;
 
 /// The patterns of the secrets exceed the limits of the search automaton.
 #[derive(Debug, Error)]
-#[error("the task's secrets are too many or too long to be hidden in the log")]
+#[error("the task has too many or too long secrets to mask them in the log")]
 pub struct TooManySecrets(#[source] aho_corasick::BuildError);
 
 /// A collection of secrets to mask.

@@ -37,7 +37,7 @@ pub async fn bind(runs: &RunApi) -> Result<TaskOrder, LinkError> {
         };
         match pauses.next() {
             Some(pause) if began.elapsed() < limit => {
-                tracing::warn!(%error, "no order yet");
+                tracing::warn!(%error, "cannot get the order; retrying");
                 sleep(pause).await;
             }
             _ => return Err(error),

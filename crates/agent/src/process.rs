@@ -67,7 +67,7 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
         }
     }
 }

@@ -20,8 +20,8 @@ pub fn check(order: &TaskOrder) -> Result<(), Failure> {
     match order.push {
         Push::ByKaniko => Ok(()),
         Push::ByAgent => {
-            let text = "the order says that the agent pushes, which this agent's Kaniko cannot do";
-            let hint = "use the agent image of the server's own version";
+            let text = "the order says that the agent pushes the image, which this version of the agent does not support";
+            let hint = "use the agent image of the server's version";
             Err(Failure::new(Reason::Internal, text).with_hint(hint))
         }
     }
@@ -37,18 +37,21 @@ pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
         Some(destination) if !order.kaniko.no_push => {
             let file = layout.output().join("images");
             let text = std::fs::read_to_string(&file).map_err(|error| {
-                no_digest(format!("Kaniko ended with 0 and left no list of what it pushed ({error})"))
+                no_digest(format!(
+                    "Kaniko exited with 0, but its list of pushed images cannot be read: {error}"
+                ))
             })?;
             last_pushed(&text, destination).ok_or_else(|| {
                 no_digest(format!(
-                    "Kaniko ended with 0 and its list of pushed images does not name {destination}"
+                    "Kaniko exited with 0, but its list of pushed images does not contain {destination}"
                 ))
             })
         }
         _ => {
-            let text = std::fs::read_to_string(layout.digest())
-                .map_err(|error| no_digest(format!("Kaniko ended with 0 and left no digest ({error})")))?;
-            text.trim().parse().map_err(|error| no_digest(format!("Kaniko ended with 0, but {error}")))
+            let text = std::fs::read_to_string(layout.digest()).map_err(|error| {
+                no_digest(format!("Kaniko exited with 0, but its digest file cannot be read: {error}"))
+            })?;
+            text.trim().parse().map_err(|error| no_digest(format!("Kaniko exited with 0, but {error}")))
         }
     }
 }

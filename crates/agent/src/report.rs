@@ -22,30 +22,34 @@ pub fn result(outcome: &Result<Digest, Stop>, stage: Stage, masker: &Masker) -> 
         Err(Stop::Terminated(cause)) => &termination(cause, stage),
         Err(Stop::Failed(failure)) => failure,
     };
+    let masked = |text: &str| masker.text(text).into_owned();
     TaskResult::Failed {
         reason: failure.reason,
-        text: masker.text(&failure.sentence()).into_owned(),
-        hint: None,
+        text: masked(&failure.message.text),
+        hint: failure.message.hint.as_deref().map(masked),
         exit_code: failure.exit_code,
-        tail: failure.tail.iter().map(|line| masker.text(line).into_owned()).collect(),
+        tail: failure.tail.iter().map(|line| masked(line)).collect(),
     }
 }
 
 /// A termination from outside as a failure.
 pub fn termination(cause: &TerminationCause, stage: Stage) -> Failure {
     match cause {
-        TerminationCause::Cancelled => Failure::new(Reason::Cancelled, format!("cancelled in stage {stage}")),
+        TerminationCause::Cancelled => {
+            Failure::new(Reason::Cancelled, format!("cancelled in stage `{stage}`"))
+        }
         TerminationCause::Deadline(limit) => {
-            let text = format!("the task ran into its limit of {} s in stage {stage}", limit.as_secs());
+            let text =
+                format!("the task exceeded its time limit of {} s in stage `{stage}`", limit.as_secs());
             Failure::new(Reason::TaskTimeout, text).with_hint(Reason::TaskTimeout.hint())
         }
         TerminationCause::Sigterm => {
-            let text = format!("the platform took the container away (SIGTERM) in stage {stage}");
+            let text = format!("the platform stopped the container (SIGTERM) in stage `{stage}`");
             Failure::new(Reason::Evicted, text)
         }
         TerminationCause::Rejected(error) => Failure::new(
             Reason::AgentLost,
-            format!("the server does not take this run's words any more: {error}"),
+            format!("the server no longer accepts requests of this run: {error}"),
         ),
     }
 }
@@ -66,7 +70,7 @@ pub async fn deliver(runs: &RunApi, report: &TaskReport, deadline: Instant) -> R
         let permanent = is_rejection(&error) || matches!(error.status(), Some(400 | 413 | 422));
         match pauses.next() {
             Some(pause) if !permanent && Instant::now() + pause < deadline => {
-                tracing::warn!(%error, "the report was not taken");
+                tracing::warn!(%error, "the report was not accepted; retrying");
                 sleep(pause).await;
             }
             _ => return Err(error),

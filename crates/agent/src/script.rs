@@ -53,8 +53,8 @@ pub async fn run(
     processes: &Processes,
 ) -> Result<(), Stop> {
     let Some(shell) = layout.find("sh") else {
-        let text = format!("the {} needs a shell and there is none in {}", script.name(), layout.path);
-        let hint = "the agent image must hold a static busybox with its links in /kaniko/bin";
+        let text = format!("the {} cannot be started: there is no `sh` in {}", script.name(), layout.path);
+        let hint = "the agent image must contain a static busybox with its links in /kaniko/bin";
         return Err(Failure::new(script.reason(), text).with_hint(hint).into());
     };
     // The script is a file instead of stdin, because the programs that it runs may read stdin.

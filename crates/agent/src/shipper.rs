@@ -54,10 +54,10 @@ pub enum ServerSignal {
 #[derive(Debug, Error)]
 pub enum ShipError {
     /// The server rejected the log; the text is its error.
-    #[error("the server does not take this run's log: {0}")]
+    #[error("the server rejected this run's log: {0}")]
     Rejected(String),
     /// The time limit was exceeded.
-    #[error("the server has acknowledged {acknowledged} of {lines} lines within {} s", .within.as_secs())]
+    #[error("the server acknowledged only {acknowledged} of {lines} lines within {} s", .within.as_secs())]
     TimedOut {
         /// Lines that the server acknowledged.
         acknowledged: u64,
@@ -180,11 +180,11 @@ impl Delivery {
                     return Err(error.to_string());
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "a log segment was not taken");
+                    tracing::warn!(%error, "a log segment was not accepted; retrying");
                     probe = true;
                 }
                 Err(_) => {
-                    tracing::warn!("no answer to a log segment");
+                    tracing::warn!("no response to a log segment; retrying");
                     probe = true;
                 }
             }
@@ -209,7 +209,7 @@ impl Delivery {
         }
         let last = self.spool.lines() + 1;
         if ack.next > last {
-            tracing::error!(next = ack.next, last, "the server wants a line that was never written");
+            tracing::error!(next = ack.next, last, "the server requests a line that was never written");
         }
         match self.spool.position_of(ack.next.clamp(1, last)) {
             Ok(position) => position,

@@ -1,9 +1,11 @@
 //! Process startup: the launch variables, hardening, and the environment of child processes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
 use bakery_context::random;
+use bakery_core::message::Hint;
 use bakery_core::names::RunName;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
@@ -31,8 +33,14 @@ pub struct Launch {
 
 /// The launch variables are missing or invalid; lists every one of them.
 #[derive(Debug, Error)]
-#[error("{}\nhint: this program is started by bakery-server, which sets these variables", .0.join("\n"))]
+#[error("{}", .0.join("\n"))]
 pub struct LaunchError(pub Vec<String>);
+
+impl Hint for LaunchError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("bakery-server starts this program and sets these variables".into())
+    }
+}
 
 /// The agent's own variables that child processes inherit: proxies, and the identity that the platform gives to the
 /// container. Kaniko's registry helpers need both, and neither contains a secret of Bakery.
@@ -69,7 +77,7 @@ const RESERVED: [&str; 5] = ["PATH", "KANIKO_DIR", "DOCKER_CONFIG", "DOCKER_AUTH
 ///
 /// Must be called before anything else: from then on no process without `CAP_SYS_PTRACE` can read this process's memory
 /// or environment (with the launch token in it), not even a child that runs as root. Linux supports both calls, but
-/// emulators such as QEMU do not: `EINVAL` is ignored here, and [`is_protected`] returns whether the call had an effect.
+/// emulators such as QEMU do not: `EINVAL` is ignored here, and [`is_protected`] returns whether there was an effect.
 /// The first process of a container inherits orphans even without the second call.
 pub fn protect() -> io::Result<()> {
     for result in [set_dumpable_behavior(DumpableBehavior::NotDumpable), set_child_subreaper(Some(getpid()))]
@@ -113,7 +121,7 @@ impl Launch {
     }
 }
 
-/// The complete environment of every child process. It starts empty: a variable that is not added here is not passed on.
+/// The complete environment of every child process. It starts empty: only variables that are added here are passed on.
 pub fn child_env(
     layout: &Layout,
     inherited: &BTreeMap<String, String>,
@@ -155,8 +163,8 @@ mod tests {
         BAKERY_URL is not set
         BAKERY_LAUNCH_TOKEN is not set
         BAKERY_RUN: `web-1` is not a run name (bk-BUILD-TASK-ATTEMPT)
-        hint: this program is started by bakery-server, which sets these variables
         ");
+        insta::assert_snapshot!(error.hint().unwrap(), @"bakery-server starts this program and sets these variables");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One run of the agent, from the order to the report.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::image::Digest;
+use bakery_core::message::Hint;
 use bakery_core::secret::{Secret, name_suggests_secret};
 use bakery_core::vars::Vars;
 use bakery_core::wire::log::Level;
@@ -49,20 +51,30 @@ pub enum AgentError {
     #[error("{0}")]
     System(#[from] io::Error),
     /// The server returned no order.
-    #[error("no order: {0}")]
+    #[error("cannot get the order: {0}")]
     NoOrder(LinkError),
     /// The server returned the order of another run, which is given here.
-    #[error("the server gave the order of {0} to this run")]
+    #[error("the server returned the order of another run: {0}")]
     WrongOrder(bakery_core::names::RunName),
     /// The platform stopped the container before the order arrived.
-    #[error("ended by SIGTERM before the order was there")]
+    #[error("terminated by SIGTERM before the order arrived")]
     Terminated,
     /// The server no longer accepts this run's log.
     #[error("{0}")]
     Rejected(#[from] ShipError),
     /// The report could not be delivered.
-    #[error("the report was not delivered: {0}")]
+    #[error("the report cannot be delivered: {0}")]
     NoReport(LinkError),
+}
+
+impl Hint for AgentError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Launch(error) => error.hint(),
+            Self::NoOrder(error) | Self::NoReport(error) => error.hint().map(Cow::Owned),
+            Self::System(_) | Self::WrongOrder(_) | Self::Terminated | Self::Rejected(_) => None,
+        }
+    }
 }
 
 /// Runs one task. `Ok` once the report is delivered, whatever its result.
@@ -79,7 +91,7 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     if layout.scope == Scope::All {
         background.watch_signals(&termination, &tree)?;
     }
-    tracing::info!(run = %launch.run, url = runs.url(), "asking for the order");
+    tracing::info!(run = %launch.run, url = runs.url(), "requesting the order");
     let order = tokio::select! {
         order = prepare::bind(&runs) => order.map_err(AgentError::NoOrder)?,
         _ = termination.wait() => return Err(AgentError::Terminated),
@@ -137,10 +149,10 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
         millis: task.stages.millis(),
     };
     if let Err(error) = delivered {
-        tracing::error!(%error, "the log is not whole on the server; reporting all the same");
+        tracing::error!(%error, "the log is incomplete on the server; reporting anyway");
     }
     let ack = report::deliver(&runs, &report, deadline).await.map_err(AgentError::NoReport)?;
-    tracing::info!(accepted = ack.accepted, "reported");
+    tracing::info!(accepted = ack.accepted, "report delivered");
     Ok(report)
 }
 
@@ -192,7 +204,7 @@ async fn report_startup_failure(
     order: &TaskOrder,
     failure: Failure,
 ) -> Result<TaskReport, AgentError> {
-    tracing::error!(error = failure.text, "cannot begin");
+    tracing::error!(error = failure.message.text, hint = failure.message.hint, "the run cannot start");
     let outcome = Err(Stop::Failed(failure));
     let result = report::result(&outcome, Stage::Prepare, &Masker::default());
     let report = TaskReport { result, stage: Stage::Prepare, lines: 0, cut: false, millis: BTreeMap::new() };
@@ -219,10 +231,10 @@ impl Task {
     async fn work(&self) -> Result<Digest, Stop> {
         let Self { order, layout, env, log, stages, processes, .. } = self;
         let version = env!("BAKERY_VERSION");
-        log.message(Level::Info, &format!("bakery-agent {version}: {} on linux/{}", order.run, order.arch));
+        log.message(Level::Info, format!("bakery-agent {version}: {} on linux/{}", order.run, order.arch));
         if layout.scope == Scope::All && !start::is_protected() {
             let text =
-                "this agent runs under an emulator, which does not close its memory: a RUN step can read it";
+                "the agent runs under an emulator, which does not protect its memory: a RUN step can read it";
             log.message(Level::Warn, text);
         }
         push::check(order)?;
@@ -239,15 +251,15 @@ impl Task {
         if let Some(old) = &self.old_root {
             log.message(
                 Level::Info,
-                &format!("Kaniko has moved from {} to {}", old.display(), layout.root.display()),
+                format!("Kaniko was relocated from {} to {}", old.display(), layout.root.display()),
             );
             for path in relocate::remove_old(old) {
                 let text = format!(
-                    "{} is left, and not used: everything lies in {}",
+                    "{} could not be removed and is not used: all files are in {}",
                     path.display(),
                     layout.root.display()
                 );
-                log.message(Level::Warn, &text);
+                log.message(Level::Warn, text);
             }
         }
         stages.enter(Stage::Bake);
@@ -275,7 +287,7 @@ impl Task {
         if fetched.removed > 0 {
             text = format!("{text}; {} ignored by this task's own rules", fetched.removed);
         }
-        self.log.message(Level::Info, &text);
+        self.log.message(Level::Info, text);
         // Kaniko builds and pushes in one process, so it needs both kinds of logins from the start.
         let logins = order.pull_credentials.iter().chain(&order.push_credentials);
         login::write(&self.layout.docker, logins).map_err(|error| Failure::io(&self.layout.docker, &error))
@@ -287,19 +299,19 @@ impl Task {
             Ok(digest) => {
                 let what = self.order.push_to.as_ref().filter(|_| !self.order.kaniko.no_push);
                 let what = what.map_or_else(|| "built".to_owned(), |image| format!("pushed {image}"));
-                self.log.message(Level::Info, &format!("{what} {digest}"));
+                self.log.message(Level::Info, format!("{what} {digest}"));
             }
             Err(Stop::Terminated(cause)) => {
-                self.log.message(Level::Error, &report::termination(cause, stage).sentence())
+                self.log.message(Level::Error, report::termination(cause, stage).message)
             }
-            Err(Stop::Failed(failure)) => self.log.message(Level::Error, &failure.sentence()),
+            Err(Stop::Failed(failure)) => self.log.message(Level::Error, failure.message.clone()),
         }
         let spent = self.stages.millis();
         let spent: Vec<_> = spent
             .iter()
             .map(|(stage, millis)| format!("{stage} {:.1} s", Duration::from_millis(*millis).as_secs_f64()))
             .collect();
-        self.log.message(Level::Info, &format!("{:.1} s: {}", took.as_secs_f64(), spent.join(", ")));
+        self.log.message(Level::Info, format!("{:.1} s: {}", took.as_secs_f64(), spent.join(", ")));
     }
 }
 

@@ -7,7 +7,7 @@ fn failure_line(exit: Exit, tail: &[&str], oom_kills: u64, registry: &str) -> St
     let tail: Vec<String> = tail.iter().map(|&line| line.to_owned()).collect();
     let failure = executor(&Evidence { exit, tail: &tail, oom_kills, registry: Some(registry) });
     assert_eq!((failure.exit_code, failure.tail.len()), (Some(exit.code()), tail.len()));
-    format!("{:?}: {}", failure.reason, failure.sentence())
+    format!("{:?}: {}", failure.reason, failure.message.rendered())
 }
 
 /// Exit, last lines, out-of-memory kills, registry of the image to push.
@@ -150,14 +150,16 @@ fn the_usage_text_after_an_error_does_not_hide_it() {
         format!("{}\n{}", failure_line(Exit::Code(1), &lines, 0, "reg.test"), lines.join("\n"))
     };
     insta::assert_snapshot!(report(&[]), @r"
-    ExecutorFailed: Kaniko failed (exit code 1): Error: unknown flag: --foo (hint: this Kaniko does not take an option of `kaniko`: `bakery-client plan` shows what it is told)
+    ExecutorFailed: Kaniko failed (exit code 1): Error: unknown flag: --foo
+    hint: this version of Kaniko does not support an option of `kaniko`: `bakery-client plan` prints all options
     INFO[0000] before
     Error: unknown flag: --foo
     ");
     // A command in a `RUN` may print a usage text too.
     let last = "error building image: error building stage: failed to execute command: exit status 1";
     insta::assert_snapshot!(report(&["make: *** [all] Error 1", last]), @r"
-    ExecutorFailed: Kaniko failed (exit code 1): error building image: error building stage: failed to execute command: exit status 1 (hint: the `RUN` above failed: its own lines say why)
+    ExecutorFailed: Kaniko failed (exit code 1): error building image: error building stage: failed to execute command: exit status 1
+    hint: a `RUN` step failed: see its output above
     INFO[0000] before
     Error: unknown flag: --foo
     make: *** [all] Error 1
@@ -173,7 +175,7 @@ fn the_reason_of_a_failed_script_may_be_memory_or_disk() {
         let evidence = Evidence { exit: Exit::Code(3), tail, oom_kills, registry: None };
         script(Reason::PreScriptFailed, &evidence)
     };
-    assert_eq!(failed(&tail, 0).sentence(), "the pre-script failed (exit code 3)");
+    assert_eq!(failed(&tail, 0).message, Message::new("the pre-script failed (exit code 3)"));
     assert_eq!(failed(&tail, 1).reason, Reason::OutOfMemory);
     assert_eq!(failed(&full, 0).reason, Reason::DiskFull);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bakery_context::{ApplyError, ContextFolder, UnpackError, UnpackLimits, Unpacked, apply_ignore, unpack};
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 use bakery_core::wire::run::{ContextSource, TaskOrder};
 use bakery_link::{LinkError, RunApi};
@@ -68,8 +69,8 @@ pub async fn context(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Fe
     let unpacked = with_retries(RETRY, || attempt(order, runs, dest)).await?;
     if unpacked.id != order.context.id {
         let text =
-            format!("the context is {} and not {}, which the order names", unpacked.id, order.context.id);
-        return Err(context_broken(text).with_hint("pack and send the context again with bakery-client"));
+            format!("the context has the id {}, but the order requires {}", unpacked.id, order.context.id);
+        return Err(context_broken(text).with_hint("submit the build again with bakery-client"));
     }
     let (root, kaniko) = (dest.to_path_buf(), &order.kaniko);
     let folder = ContextFolder { path: kaniko.context_path.clone(), dockerfile: kaniko.dockerfile.clone() };
@@ -103,14 +104,15 @@ where
         let began = *began.get_or_insert_with(Instant::now);
         match pauses.next() {
             Some(pause) if began.elapsed() < policy.limit => {
-                tracing::warn!(%text, "the context did not arrive whole");
+                tracing::warn!(%text, "the download of the context failed; retrying");
                 sleep(pause).await;
             }
             // Not `ContextBroken`: the context itself may be intact.
             _ => {
                 let text = format!("the context cannot be downloaded: {text}");
-                return Err(Failure::new(Reason::PlatformUnreachable, text)
-                    .with_hint("check the way from the task to where the context lies, then build again"));
+                return Err(Failure::new(Reason::PlatformUnreachable, text).with_hint(
+                    "check the network between the task and the context's storage, then build again",
+                ));
             }
         }
     }
@@ -163,7 +165,9 @@ fn link_error(error: &LinkError) -> FetchError {
     if error.is_transient() {
         FetchError::Transient(error.to_string())
     } else {
-        FetchError::Permanent(context_broken(format!("the server does not give the context: {error}")))
+        let mut failure = context_broken(format!("the server does not return the context: {error}"));
+        failure.message.hint = error.hint();
+        FetchError::Permanent(failure)
     }
 }
 
@@ -176,14 +180,14 @@ fn unpack_failure(error: &UnpackError) -> Failure {
     context_broken(error.to_string()).with_hint(error.hint())
 }
 
-fn context_broken(text: impl Into<String>) -> Failure {
+fn context_broken(text: impl Into<Message>) -> Failure {
     Failure::new(Reason::ContextBroken, text)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| Failure::new(Reason::Internal, format!("the context was not unpacked: {error}")))
+        .map_err(|error| Failure::new(Reason::Internal, format!("the context cannot be unpacked: {error}")))
 }
 
 /// A blocking reader of the chunks of a channel; its end is the end of the channel.

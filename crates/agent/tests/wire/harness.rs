@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bakery_agent::{AgentError, Layout, run};
 use bakery_core::image::Digest;
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 use bakery_core::wire::run::{TaskReport, TaskResult, launch_env};
 use tokio::time::timeout;
@@ -53,9 +54,11 @@ impl Harness {
         report
     }
 
-    pub(crate) async fn failure(&self) -> (Reason, String, Option<i32>, Vec<String>) {
+    pub(crate) async fn failure(&self) -> (Reason, Message, Option<i32>, Vec<String>) {
         match self.report().await.result {
-            TaskResult::Failed { reason, text, exit_code, tail, .. } => (reason, text, exit_code, tail),
+            TaskResult::Failed { reason, text, hint, exit_code, tail } => {
+                (reason, Message { text, hint }, exit_code, tail)
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -23,7 +23,7 @@ async fn everything_is_relocated_after_the_pre_script_and_before_kaniko_starts()
     let text = harness.server.received().text();
     let steps = [
         "pre-script| both are there\n".to_owned(),
-        format!("agent| Kaniko has moved from {} to {}\n", old.display(), new.display()),
+        format!("agent| Kaniko was relocated from {} to {}\n", old.display(), new.display()),
         format!("kaniko| {}/executor runs, 0 files are left\n", new.display()),
         format!("post-script| {}/bakery/ctx\n", new.display()),
     ];
@@ -37,12 +37,15 @@ async fn files_that_kaniko_skips_are_reported() {
     let harness = Harness::new(&format!("{skips}; {PUSHES}")).await;
     assert_eq!(harness.report().await.result, TaskResult::Baked { digest: digest() });
     let received = harness.server.received();
-    let warnings =
-        received.messages().into_iter().filter(|line| line.lvl == Level::Warn).map(|line| line.msg);
+    let warnings = received
+        .messages()
+        .into_iter()
+        .filter(|line| line.lvl == Level::Warn)
+        .map(|line| (line.msg, line.hint));
     let warnings: Vec<_> = warnings.collect();
     let text = format!(
-        "the image lacks what its Dockerfile copies below {}, where Kaniko itself lives (hint: name another folder as `kaniko.dir`)",
+        "files that the Dockerfile copies below {} are missing in the image: it is Kaniko's own folder",
         harness.root.path().display()
     );
-    assert_eq!(warnings, [text]);
+    assert_eq!(warnings, [(text, Some("set `kaniko.dir` to another folder".to_owned()))]);
 }

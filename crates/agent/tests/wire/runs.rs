@@ -10,7 +10,7 @@ use bakery_core::image::Digest;
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
-use bakery_core::wire::log::Source;
+use bakery_core::wire::log::{Level, Source};
 use bakery_core::wire::run::{Push, Stage, TaskResult};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::process::Command;
@@ -86,9 +86,14 @@ async fn a_failing_dockerfile_is_a_result_with_its_code_and_last_lines() {
     )
     .await;
     harness.server.order(|order| order.post_script = Some("echo never".to_owned()));
-    let (reason, text, code, tail) = harness.failure().await;
+    let (reason, message, code, tail) = harness.failure().await;
     assert_eq!((reason, code, tail.len()), (Reason::ExecutorFailed, Some(3), 20));
-    assert!(text.contains("exit code 3") && tail[18] == "line 40", "{text} {tail:?}");
+    assert!(message.text.contains("exit code 3") && tail[18] == "line 40", "{message:?} {tail:?}");
+    assert_eq!(message.hint.as_deref(), Some("a `RUN` step failed: see its output above"));
+    let received = harness.server.received();
+    let logged = received.messages().into_iter().find(|line| line.lvl == Level::Error).unwrap();
+    assert_eq!((logged.msg, logged.hint), (message.text, message.hint));
+    drop(received);
     assert!(!harness.server.received().text().contains("never"));
 }
 
@@ -128,9 +133,12 @@ async fn without_a_push_the_digest_is_read_from_the_file() {
 async fn a_failing_script_fails_the_task() {
     let harness = Harness::new("echo never").await;
     harness.server.order(|order| order.pre_script = Some("echo before\nfalse\necho after".to_owned()));
-    let (reason, text, code, tail) = harness.failure().await;
+    let (reason, message, code, tail) = harness.failure().await;
     assert_eq!((reason, code), (Reason::PreScriptFailed, Some(1)));
-    assert_eq!((text.as_str(), tail), ("the pre-script failed (exit code 1)", vec!["before".to_owned()]));
+    assert_eq!(
+        (message.text.as_str(), tail),
+        ("the pre-script failed (exit code 1)", vec!["before".to_owned()])
+    );
 
     let harness = Harness::new(PUSHES).await;
     harness.server.order(|order| order.post_script = Some("exit 5".to_owned()));
@@ -141,9 +149,10 @@ async fn a_failing_script_fails_the_task() {
 async fn a_path_that_is_not_in_the_context_is_named() {
     let harness = Harness::new("echo never").await;
     harness.server.order(|order| order.kaniko.dockerfile = "Dockerfile.arm64".to_owned());
-    let (reason, text, code, _) = harness.failure().await;
+    let (reason, message, code, _) = harness.failure().await;
     assert_eq!((reason, code), (Reason::ContextIncomplete, None));
-    assert!(text.starts_with("there is no Dockerfile `Dockerfile.arm64` in the build context `.`"), "{text}");
+    assert_eq!(message.text, "the Dockerfile `Dockerfile.arm64` does not exist in the build context `.`");
+    assert!(message.hint.unwrap().starts_with("paths are relative to the packed folder"));
 
     let harness = Harness::new("echo never").await;
     harness.server.order(|order| order.context.id = Digest::of(b"another"));
@@ -189,9 +198,9 @@ async fn a_cancel_terminates_all_processes_within_seconds_and_is_reported() {
 async fn a_deadline_names_the_limit_and_the_stage() {
     let harness = Harness::new(ENDLESS).await;
     harness.server.order(|order| order.deadline_seconds = 3);
-    let (reason, text, ..) = harness.failure().await;
+    let (reason, message, ..) = harness.failure().await;
     assert_eq!(reason, Reason::TaskTimeout);
-    assert!(text.starts_with("the task ran into its limit of 3 s in stage bake"), "{text}");
+    assert_eq!(message.text, "the task exceeded its time limit of 3 s in stage `bake`");
     assert_gone(&harness.server);
 }
 
@@ -233,7 +242,7 @@ async fn a_sigterm_of_the_platform_terminates_all_processes_and_is_reported() {
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     let TaskResult::Failed { reason, text, .. } = report.unwrap().result else { panic!("not a failure") };
     assert_eq!(reason, Reason::Evicted);
-    assert_eq!(text, "the platform took the container away (SIGTERM) in stage bake");
+    assert_eq!(text, "the platform stopped the container (SIGTERM) in stage `bake`");
     assert_gone(&harness.server);
 }
 
@@ -263,11 +272,11 @@ async fn no_secret_reaches_the_log_or_the_report() {
         order.env.insert("HTTP_PROXY".to_owned(), Secret::new("http://me:pr0xy-pass@proxy:3128"));
         order.kaniko.build_args.insert("API_KEY".to_owned(), "arg-canary-1".to_owned());
     });
-    let (_, text, _, tail) = harness.failure().await;
+    let (_, message, _, tail) = harness.failure().await;
     let log = harness.server.received().text();
     assert!(log.contains("--build-arg=API_KEY=***") && log.contains("token ***"), "{log}");
     let session = harness.server.received().session.clone().unwrap();
-    for output in [log, text, tail.join("\n")] {
+    for output in [log, message.rendered(), tail.join("\n")] {
         for secret in [
             password,
             "npm_canary_0123456789",

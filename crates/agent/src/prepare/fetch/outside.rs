@@ -23,15 +23,16 @@ pub(super) async fn url(url: &Secret) -> Result<Chunks, FetchError> {
         let bytes = response.bytes_stream();
         return Ok(bytes.map(|chunk| chunk.map_err(|error| error.without_url().to_string())).boxed());
     }
-    let text = format!("the store answered {status} to the URL of the context");
+    let text = format!("the context's store responded with {status}");
     if status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
     {
         return Err(FetchError::Transient(text));
     }
     Err(FetchError::Permanent(
-        context_broken(text)
-            .with_hint("the URL may have expired, or the object is gone: submit the build again"),
+        context_broken(text).with_hint(
+            "the URL may have expired, or the object may have been deleted: submit the build again",
+        ),
     ))
 }
 

@@ -27,7 +27,7 @@ async fn an_outage_beyond_the_limit_is_not_a_broken_context() {
     let policy = RetryPolicy { limit: Duration::from_millis(20), ..QUICK };
     let failure = with_retries(policy, || async { Err::<(), _>(unreachable()) }).await.unwrap_err();
     assert_eq!(failure.reason, Reason::PlatformUnreachable);
-    assert_eq!(failure.text, "the context cannot be downloaded: connection refused");
+    assert_eq!(failure.message.text, "the context cannot be downloaded: connection refused");
 }
 
 #[tokio::test]
