@@ -1,10 +1,11 @@
 //! Failures of a task. They are results that are reported to the server, not errors of the agent.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::Path;
 
 use bakery_core::limits::REPORT_TAIL_LINES;
-use bakery_core::message::Message;
+use bakery_core::message::{Hint, Message};
 use bakery_core::reason::Reason;
 
 use crate::termination::TerminationCause;
@@ -38,6 +39,11 @@ impl Failure {
     /// A failure of one of the agent's own steps, without a process.
     pub fn new(reason: Reason, message: impl Into<Message>) -> Self {
         Self { reason, message: message.into(), exit_code: None, tail: Vec::new() }
+    }
+
+    /// A failure with the text and the hint of an error.
+    pub fn of(reason: Reason, error: &(impl Hint + fmt::Display)) -> Self {
+        Self::new(reason, Message::of(error))
     }
 
     /// The same failure with a hint.

@@ -1,4 +1,4 @@
-//! A build's log, whole and once, whatever happens to the connection.
+//! Reads a build's log completely and without repetition, even if the connection is interrupted.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,151 +11,151 @@ use bakery_link::{LinkError, ServerApi};
 use tokio::time::Instant;
 
 use crate::exit::{Exit, Failure};
-use crate::out::Out;
 use crate::render::Renderer;
-use crate::talk;
+use crate::stderr;
+use crate::stdout::LogOutput;
 
-/// How a lost connection is taken up again.
+/// How the follower reconnects.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// The first pause.
-    pub first: Duration,
-    /// Pauses double up to this.
-    pub most: Duration,
-    /// Without any word from the server for this long the client gives up.
+pub struct RetryPolicy {
+    /// The pause before the first retry. Every further pause is twice as long.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub max_pause: Duration,
+    /// After this long without an answer of the server the follower gives up.
     pub total: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            first: Duration::from_millis(100),
-            most: Duration::from_secs(3),
+            first_pause: Duration::from_millis(100),
+            max_pause: Duration::from_secs(3),
             total: Duration::from_mins(5),
         }
     }
 }
 
-/// One follower of one build.
+/// Follows one build.
 pub struct Follower<'a> {
     /// The server.
     pub server: &'a ServerApi,
     /// The build.
     pub id: BuildId,
-    /// True where the server has spoken of this build before: then a lost connection is taken up again.
+    /// Whether the server has already returned something about this build. Only then does the follower reconnect.
     pub known: bool,
-    /// How long.
-    pub patience: Patience,
+    /// How it reconnects.
+    pub retry: RetryPolicy,
 }
 
-/// Why one connection's reading ended before the build did.
-enum Ended {
-    /// The connection's fault, or the server's.
+/// Why reading from one connection ended before the build did.
+enum ReadError {
+    /// The call failed.
     Link(LinkError),
-    /// Nothing can be written any more.
-    Deaf,
+    /// The output cannot be written.
+    Output,
 }
 
 impl Follower<'_> {
-    /// Reads from `from` to the build's end and writes to `out`. A server that goes away in between is waited for.
-    /// Dropping the future loses nothing of the build.
+    /// Reads from `from` to the build's end and writes to `out`. If the server is gone in between, waits for it. Dropping
+    /// the future does not affect the build.
     pub async fn follow(
         mut self,
         from: Cursor,
         renderer: &mut Renderer,
-        out: &Out,
+        out: &LogOutput,
     ) -> Result<BuildOutcome, Failure> {
-        let mut seen = Seen::from(from);
+        let mut shown = ShownFrames::from(from);
         let mut lost: Option<Instant> = None;
-        let mut pause = self.patience.first;
+        let mut pause = self.retry.first_pause;
         loop {
-            let mut heard = || {
+            let mut on_contact = || {
                 if lost.take().is_some() {
-                    talk::say("the server is back, the log goes on");
+                    stderr::print("reconnected to the server; the log continues");
                 }
-                pause = self.patience.first;
+                pause = self.retry.first_pause;
             };
-            let error = match self.read(&mut seen, renderer, out, &mut heard).await {
+            let error = match self.read(&mut shown, renderer, out, &mut on_contact).await {
                 Ok(outcome) => return Ok(outcome),
-                Err(Ended::Deaf) => return Err(Failure::quiet(Exit::Unknown)),
-                Err(Ended::Link(error)) => error,
+                Err(ReadError::Output) => return Err(Failure::silent(Exit::Unknown)),
+                Err(ReadError::Link(error)) => error,
             };
-            self.known |= seen.any;
+            self.known |= shown.any;
             if !self.known {
                 return Err(error.into());
             }
             let since = *lost.get_or_insert_with(|| {
-                talk::say(&format!("{error}\nthe build goes on; waiting for the server"));
+                stderr::print(&format!("{error}\nthe build continues; waiting for the server"));
                 Instant::now()
             });
-            if !error.is_transient() || since.elapsed() >= self.patience.total {
-                return Err(Failure::lost_sight(self.id, &error));
+            if !error.is_transient() || since.elapsed() >= self.retry.total {
+                return Err(Failure::lost_contact(self.id, &error));
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.patience.most);
+            pause = (pause * 2).min(self.retry.max_pause);
         }
     }
 
     /// Reads one connection to the build's end.
     async fn read(
         &self,
-        seen: &mut Seen,
+        shown: &mut ShownFrames,
         renderer: &mut Renderer,
-        out: &Out,
-        heard: &mut (dyn FnMut() + Send),
-    ) -> Result<BuildOutcome, Ended> {
-        let mut log = self.server.logs(self.id, seen.cursor, true).await.map_err(Ended::Link)?;
-        seen.enter(log.epoch());
-        while let Some((header, payload)) = log.next().await.map_err(Ended::Link)? {
-            let Some(skip) = seen.take(&header, &payload) else {
-                // A beat comes only after a while: a connection that lives that long is a good one.
+        out: &LogOutput,
+        on_contact: &mut (dyn FnMut() + Send),
+    ) -> Result<BuildOutcome, ReadError> {
+        let mut log = self.server.logs(self.id, shown.cursor, true).await.map_err(ReadError::Link)?;
+        shown.enter(log.epoch());
+        while let Some((header, payload)) = log.next().await.map_err(ReadError::Link)? {
+            let Some(skip) = shown.add(&header, &payload) else {
+                // A heartbeat arrives only after a while, so the connection is stable.
                 if header.frame == Frame::Beat {
-                    heard();
+                    on_contact();
                 }
                 continue;
             };
-            heard();
+            on_contact();
             let mut text = Vec::with_capacity(payload.len());
             renderer.frame(&header, &payload, skip, &mut text);
             if !out.send(text).await {
-                return Err(Ended::Deaf);
+                return Err(ReadError::Output);
             }
             if let Frame::End { outcome } = header.frame {
                 return Ok(outcome);
             }
         }
-        Err(Ended::Link(log.ended_early()))
+        Err(ReadError::Link(log.ended_early()))
     }
 }
 
-/// What a follower has been shown.
+/// The frames that have been shown.
 ///
-/// Within one epoch the numbers of the build's order say what is new. When the epoch changes the server goes back to the
-/// place that it cut, and numbers are given anew: then the lines of a run are told apart by their numbers in the run,
-/// which never change, and all else by what it says.
+/// Within one epoch the sequence numbers tell what is new. A new epoch means that the server has lost the end of the log
+/// and assigns its numbers again. Then lines are recognised by their numbers within their run, which never change, and all
+/// other frames by their content.
 #[derive(Debug)]
-struct Seen {
+struct ShownFrames {
     cursor: Cursor,
     runs: HashMap<RunName, u64>,
     others: HashSet<u64>,
     any: bool,
 }
 
-impl Seen {
+impl ShownFrames {
     fn from(cursor: Cursor) -> Self {
         Self { cursor, runs: HashMap::new(), others: HashSet::new(), any: false }
     }
 
-    /// A connection to a log of this epoch begins.
+    /// Called for each new connection with the log's epoch.
     fn enter(&mut self, epoch: u32) {
         if epoch != self.cursor.epoch {
-            // The server decides where a cursor of another epoch goes on.
+            // The server decides where the log continues for a cursor of another epoch.
             self.cursor = Cursor { epoch, seq: 0 };
         }
     }
 
-    /// How many of the frame's first lines have been shown; `None` where there is nothing new in it.
-    fn take(&mut self, header: &FrameHeader, payload: &[u8]) -> Option<u64> {
+    /// Adds a frame. Returns how many of its first lines have been shown before; `None` if nothing in it is new.
+    fn add(&mut self, header: &FrameHeader, payload: &[u8]) -> Option<u64> {
         let width = header.frame.width();
         if width == 0 || header.frame == Frame::Unknown {
             self.cursor.seq = self.cursor.seq.max(header.seq + width);
@@ -195,29 +195,29 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_below_the_cursor_is_dropped() {
-        let mut seen = Seen::from(Cursor { epoch: 0, seq: 5 });
-        seen.enter(0);
-        assert_eq!(seen.take(&lines(2, 1, 3), b""), None);
-        assert_eq!(seen.take(&lines(2, 1, 5), b""), Some(3));
-        assert_eq!(seen.take(&note(7), b"a"), Some(0));
-        assert_eq!(seen.take(&note(7), b"a"), None);
-        assert_eq!(seen.cursor.seq, 8);
+    fn what_is_below_the_cursor_is_skipped() {
+        let mut shown = ShownFrames::from(Cursor { epoch: 0, seq: 5 });
+        shown.enter(0);
+        assert_eq!(shown.add(&lines(2, 1, 3), b""), None);
+        assert_eq!(shown.add(&lines(2, 1, 5), b""), Some(3));
+        assert_eq!(shown.add(&note(7), b"a"), Some(0));
+        assert_eq!(shown.add(&note(7), b"a"), None);
+        assert_eq!(shown.cursor.seq, 8);
     }
 
     #[test]
     fn a_new_epoch_repeats_nothing_and_loses_nothing() {
-        let mut seen = Seen::from(Cursor::default());
-        seen.enter(0);
-        assert_eq!(seen.take(&lines(0, 1, 4), b""), Some(0));
-        assert_eq!(seen.take(&note(4), b"old"), Some(0));
-        assert_eq!(seen.take(&lines(5, 5, 3), b""), Some(0));
-        // The server lost what came after number 3, and numbers it anew in another order.
-        seen.enter(1);
-        assert_eq!(seen.cursor, Cursor { epoch: 1, seq: 0 });
-        assert_eq!(seen.take(&lines(3, 4, 2), b""), None);
-        assert_eq!(seen.take(&note(5), b"new"), Some(0));
-        assert_eq!(seen.take(&lines(6, 6, 4), b""), Some(2));
-        assert_eq!(seen.cursor.seq, 10);
+        let mut shown = ShownFrames::from(Cursor::default());
+        shown.enter(0);
+        assert_eq!(shown.add(&lines(0, 1, 4), b""), Some(0));
+        assert_eq!(shown.add(&note(4), b"old"), Some(0));
+        assert_eq!(shown.add(&lines(5, 5, 3), b""), Some(0));
+        // The server lost what came after number 3 and numbers it again in another order.
+        shown.enter(1);
+        assert_eq!(shown.cursor, Cursor { epoch: 1, seq: 0 });
+        assert_eq!(shown.add(&lines(3, 4, 2), b""), None);
+        assert_eq!(shown.add(&note(5), b"new"), Some(0));
+        assert_eq!(shown.add(&lines(6, 6, 4), b""), Some(2));
+        assert_eq!(shown.cursor.seq, 10);
     }
 }

@@ -1,4 +1,4 @@
-//! What tasks are called on a screen.
+//! Short names of tasks for display.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use bakery_core::names::{Arch, Platform};
 use bakery_core::plan::BuildPlan;
 use bakery_core::wire::build::BuildView;
 
-/// One task's names.
+/// The names of one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// Where it runs, where that is known.
+    /// Where it runs; `None` if that is not known yet.
     pub platform: Option<Platform>,
-    /// The Compose service that it comes from.
+    /// The Compose service it belongs to.
     pub service: Option<String>,
-    /// `shop/arm64`; `arm64` alone where a config.yaml has one destination.
+    /// `shop/arm64`; only `arm64` if a config.yaml has one destination.
     pub task: String,
 }
 
-/// The names of a build's tasks by their places.
+/// The names of a build's tasks by index.
 pub type Labels = BTreeMap<u16, Label>;
 
-/// The names of a build that a server has.
+/// The names for a build on a server.
 pub fn of_view(view: &BuildView) -> Labels {
     let targets = view.targets.iter().map(|target| {
         let tasks = target.tasks.iter().map(|task| (task.index, task.arch, Some(task.platform)));
@@ -29,7 +29,7 @@ pub fn of_view(view: &BuildView) -> Labels {
     of(targets.collect())
 }
 
-/// The names of a plan.
+/// The names for a plan.
 pub fn of_plan(plan: &BuildPlan) -> Labels {
     let targets = plan.targets.iter().map(|target| {
         let tasks = target.tasks.iter().map(|task| (task.index, task.spec.arch, task.spec.platform));
@@ -38,13 +38,11 @@ pub fn of_plan(plan: &BuildPlan) -> Labels {
     of(targets.collect())
 }
 
-type Target<'a> = (&'a str, Vec<(u16, Arch, Option<Platform>)>);
-
-fn of(targets: Vec<Target<'_>>) -> Labels {
+fn of(targets: Vec<(&str, Vec<(u16, Arch, Option<Platform>)>)>) -> Labels {
     let alone = targets.len() == 1;
     let mut labels = Labels::new();
     for (name, tasks) in targets {
-        // A target of a config.yaml is called like its destination, and a service's name has no slash.
+        // The name of a config.yaml's target is its destination; a service's name has no slash.
         let service = (!name.contains('/') && name != "no-push").then(|| name.to_owned());
         let short = name.rsplit('/').next().unwrap_or(name);
         let mut seen = BTreeMap::new();
@@ -88,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_short_and_never_shared() {
+    fn names_are_short_and_unique() {
         use Arch::{Amd64, Arm64};
         assert_eq!(names(&[("r.test/a/cart:7", &[Amd64, Arm64, Amd64])]), ["amd64", "arm64", "amd64-2"]);
         assert_eq!(names(&[("shop", &[Amd64])]), ["shop/amd64"]);

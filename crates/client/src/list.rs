@@ -1,4 +1,4 @@
-//! `ps`: builds as a table, and as a document.
+//! `ps`: builds as a table or as a JSON document.
 
 use std::fmt::Write as _;
 
@@ -13,40 +13,41 @@ use serde::Serialize;
 
 use crate::render::{Colours, clean};
 
-/// The document of `ps --json`. Keys are added, never changed.
+/// The document of `ps --json`. Keys may be added, but are never changed.
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
-    builds: Vec<ShownBuild<'a>>,
+struct BuildListDocument<'a> {
+    builds: Vec<ListedBuild<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownBuild<'a> {
+struct ListedBuild<'a> {
     id: BuildId,
-    /// The word of the table.
+    /// As in the table.
     state: &'static str,
     created: Timestamp,
-    /// Null while it runs.
+    /// Null while the build runs.
     ended: Option<Timestamp>,
-    /// Why it did not end well, for machines and for people.
+    /// Why it failed: the reason code, the text and what to do about it.
     reason: Option<Reason>,
     text: Option<&'a str>,
-    targets: Vec<ShownTarget<'a>>,
-    /// What stands in registries.
+    hint: Option<&'a str>,
+    targets: Vec<ListedTarget<'a>>,
+    /// The published images.
     images: &'a [PublishedImage],
 }
 
 #[derive(Debug, Serialize)]
-struct ShownTarget<'a> {
+struct ListedTarget<'a> {
     name: &'a str,
     /// Null with `no-push`.
     destination: Option<String>,
     /// Null until it is published.
     digest: Option<&'a str>,
-    tasks: Vec<ShownTask<'a>>,
+    tasks: Vec<ListedTask<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownTask<'a> {
+struct ListedTask<'a> {
     index: u16,
     arch: Arch,
     platform: Platform,
@@ -54,41 +55,44 @@ struct ShownTask<'a> {
     state: TaskPhase,
     reason: Option<Reason>,
     text: Option<&'a str>,
+    hint: Option<&'a str>,
     digest: Option<&'a str>,
 }
 
-/// One JSON document, newest first as the server sends them.
+/// The builds as one JSON document, in the order of the server: newest first.
 pub fn document(builds: &[BuildView]) -> String {
-    let builds = builds.iter().map(|build| ShownBuild {
+    let builds = builds.iter().map(|build| ListedBuild {
         id: build.id,
         state: state(build),
         created: build.created,
         ended: build.ended,
         reason: build.outcome.as_ref().and_then(|outcome| outcome.reason),
         text: build.outcome.as_ref().and_then(|outcome| outcome.text.as_deref()),
+        hint: build.outcome.as_ref().and_then(|outcome| outcome.hint.as_deref()),
         targets: build
             .targets
             .iter()
-            .map(|target| ShownTarget {
+            .map(|target| ListedTarget {
                 name: &target.name,
                 destination: target.publish.as_ref().map(|publish| publish.destination.to_string()),
                 digest: match target.publish.as_ref().map(|publish| &publish.state) {
                     Some(PublishState::Done { digest }) => Some(digest.as_str()),
                     _ => None,
                 },
-                tasks: target.tasks.iter().map(shown_task).collect(),
+                tasks: target.tasks.iter().map(listed_task).collect(),
             })
             .collect(),
         images: build.outcome.as_ref().map(|outcome| outcome.images.as_slice()).unwrap_or_default(),
     });
-    // Plain values always have a JSON form.
-    let mut text = serde_json::to_string_pretty(&Shown { builds: builds.collect() }).unwrap_or_default();
+    // Serializing plain values cannot fail.
+    let mut text =
+        serde_json::to_string_pretty(&BuildListDocument { builds: builds.collect() }).unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn shown_task(task: &TaskView) -> ShownTask<'_> {
-    ShownTask {
+fn listed_task(task: &TaskView) -> ListedTask<'_> {
+    ListedTask {
         index: task.index,
         arch: task.arch,
         platform: task.platform,
@@ -96,11 +100,12 @@ fn shown_task(task: &TaskView) -> ShownTask<'_> {
         state: task.phase,
         reason: task.reason,
         text: task.text.as_deref(),
+        hint: task.hint.as_deref(),
         digest: task.digest.as_ref().map(Digest::as_str),
     }
 }
 
-/// One line a build, newest first as the server sends them.
+/// One line per build, in the order of the server: newest first.
 pub fn table(builds: &[BuildView], now: Timestamp) -> String {
     let mut rows = vec![["BUILD", "AGE", "STATE", "TASKS", "TARGETS"].map(str::to_owned)];
     rows.extend(builds.iter().map(|build| {
@@ -119,7 +124,7 @@ pub fn table(builds: &[BuildView], now: Timestamp) -> String {
     text
 }
 
-/// Where a build stands, or how it ended, in one word.
+/// The state of a build in one word: its phase, or how it ended.
 pub fn state(build: &BuildView) -> &'static str {
     match (build.outcome.as_ref().map(|outcome| outcome.verdict), build.phase) {
         (Some(Verdict::Baked), _) => "baked",
@@ -133,7 +138,7 @@ pub fn state(build: &BuildView) -> &'static str {
     }
 }
 
-/// Baked of all.
+/// The number of baked tasks and of all tasks.
 fn tasks(build: &BuildView) -> String {
     let all = || build.targets.iter().flat_map(|target| &target.tasks);
     format!("{}/{}", all().filter(|task| task.phase == TaskPhase::Baked).count(), all().count())
@@ -174,6 +179,9 @@ mod tests {
     fn a_document_has_a_stable_shape() {
         let mut builds = builds();
         let digest = Digest::of(b"index");
+        let outcome = serde_json::json!({ "verdict": "failed", "text": "full", "hint": "write less" });
+        builds[2].outcome = serde_json::from_value(outcome).unwrap();
+        builds[2].targets[0].tasks[0].hint = Some("of the task".to_owned());
         let published = serde_json::json!({ "destination": "r.test/shop:1", "state": { "kind": "done", "digest": digest } });
         builds[1].targets[0].publish = serde_json::from_value(published).unwrap();
         let value: serde_json::Value = serde_json::from_str(&document(&builds)).unwrap();
@@ -182,11 +190,15 @@ mod tests {
         };
         let build = &value["builds"][1];
         insta::assert_snapshot!(keys(&value), @"builds");
-        insta::assert_snapshot!(keys(build), @"created ended id images reason state targets text");
+        insta::assert_snapshot!(keys(build), @"created ended hint id images reason state targets text");
         insta::assert_snapshot!(keys(&build["targets"][0]), @"destination digest name tasks");
-        insta::assert_snapshot!(keys(&build["targets"][0]["tasks"][0]), @"arch attempt digest index platform reason state text");
+        insta::assert_snapshot!(keys(&build["targets"][0]["tasks"][0]), @"arch attempt digest hint index platform reason state text");
         let states: Vec<_> = (0..3).map(|nth| &value["builds"][nth]["state"]).collect();
-        assert_eq!(states, ["baking", "cancelled", "unknown"]);
+        assert_eq!(states, ["baking", "cancelled", "failed"]);
+        let failed = &value["builds"][2];
+        assert_eq!((&failed["text"], &failed["hint"]), (&"full".into(), &"write less".into()));
+        assert_eq!(failed["targets"][0]["tasks"][0]["hint"], "of the task");
+        assert!(build["hint"].is_null() && build["targets"][0]["tasks"][0]["hint"].is_null());
         let target = &build["targets"][0];
         assert_eq!(
             (&target["destination"], &target["digest"]),
@@ -196,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_reads_well() {
+    fn a_table_has_aligned_columns() {
         insta::assert_snapshot!(table(&builds(), "2026-11-22T10:02:03Z".parse().unwrap()), @r"
         BUILD                       AGE  STATE      TASKS  TARGETS
         01jdb3v1q8z6p3k4m5n6p7q8r9  2m   baking     1/3    shop, worker

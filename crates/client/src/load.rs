@@ -1,4 +1,4 @@
-//! From options and files to a plan.
+//! Reads the files that the options name and plans the build.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,52 +17,52 @@ use bakery_core::secret::{Secret, name_suggests_secret};
 use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
 
-use crate::cli::Source;
+use crate::cli::BuildOptions;
 use crate::exit::Failure;
-use crate::exposed;
+use crate::secret_files;
 use crate::settings::env_file;
 
-/// What the files say.
+/// A build, read from its files.
 #[derive(Debug)]
-pub struct Loaded {
-    /// What is submitted.
+pub struct LoadedBuild {
+    /// The spec to submit.
     pub spec: BuildSpec,
-    /// What will be done.
+    /// What the server will do.
     pub plan: BuildPlan,
-    /// Things worth saying.
+    /// Notices about the files.
     pub notices: Vec<Notice>,
-    /// The source root: absolute, links resolved.
+    /// The source folder: absolute, links resolved.
     pub root: PathBuf,
-    /// Files with secrets that are part of a context.
-    pub exposed: Vec<Notice>,
-    /// Contexts and Dockerfiles that are not below the root.
+    /// Warnings about files with secrets that are part of a context.
+    pub secret_files: Vec<Notice>,
+    /// Contexts and Dockerfiles that do not exist, one text each.
     pub missing: Vec<String>,
-    /// Values of variables that went into the spec and whose names suggest a secret.
+    /// Values of variables that were used in the spec and whose names suggest a secret.
     pub secrets: Vec<Secret>,
 }
 
-/// The files of one call.
-struct Files {
+/// The files to read.
+struct InputFiles {
     config: Option<PathBuf>,
     compose: Option<PathBuf>,
-    /// Compose files beside one that was found by itself.
+    /// Override files next to a Compose file that was found by the search.
     overrides: Vec<String>,
-    /// What is said of a Compose file beside a config.yaml that was found by itself.
-    beside: Option<Notice>,
+    /// Notice about a Compose file next to a config.yaml that was found by the search.
+    unused_compose: Option<Notice>,
 }
 
-/// Reads everything that the options name. All mistakes of options and files come at once.
-pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<Loaded, Failure> {
+/// Reads everything that the options name. All mistakes in options and files are reported at once.
+pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Result<LoadedBuild, Failure> {
     let mut mistakes = Vec::new();
-    let root = root(source).map_err(|mistake| mistakes.push(mistake));
-    let order = if source.parallel { Order::Parallel } else { Order::Sequential };
-    let services = source.service_names().map_err(|error| {
+    let root = root(options).map_err(|mistake| mistakes.push(mistake));
+    let order = if options.parallel { Order::Parallel } else { Order::Sequential };
+    let services = options.service_names().map_err(|error| {
         let message = Message::new(error.to_string()).with_hint("separate names by commas");
         mistakes.push(Mistake::of_setting("--services", message));
     });
-    let files = match find(source, &std::env::current_dir().unwrap_or_default()) {
+    let files = match find(options, &std::env::current_dir().unwrap_or_default()) {
         Ok(files) => files,
-        Err(failure) => return Err(behind(mistakes, failure)),
+        Err(failure) => return Err(after(mistakes, failure)),
     };
     if files.compose.is_none() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
         mistakes.push(no_services(&files));
@@ -76,25 +76,26 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
         read.map_err(|report| mistakes.extend(report.mistakes)).ok()
     });
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
-    let asked_for = Noted { vars: environment, secrets: RefCell::default() };
+    let recorder = SecretRecorder { vars: environment, secrets: RefCell::default() };
     let resolved = match (config, compose, &files.compose) {
         (config, Some(compose), Some(path)) => {
             let services = services.unwrap_or_default();
             let services: Vec<_> = services.iter().map(ToString::to_string).collect();
-            // Where the root is not known nothing can lie outside of it.
+            // If the root is not known, no path is outside of it.
             let root = root.as_deref().unwrap_or(Path::new("/"));
-            let request = Asked { path, root, services: &services, order, overrides: &files.overrides };
-            match request.resolve(&compose, config.as_ref(), &asked_for) {
+            let request =
+                ComposeInput { path, root, services: &services, order, overrides: &files.overrides };
+            match request.resolve(&compose, config.as_ref(), &recorder) {
                 Ok(resolved) => resolved,
                 Err(failure) => {
                     mistakes.extend(config.map(ConfigFile::mistakes).unwrap_or_default());
                     mistakes.extend(compose.mistakes());
-                    return Err(behind(mistakes, failure));
+                    return Err(after(mistakes, failure));
                 }
             }
         }
         (Some(config), None, None) => config.resolve(order),
-        // Without the Compose file nothing stands upon the config.
+        // The config's services are in the Compose file, which cannot be read.
         (config, ..) => Err(Report { mistakes: config.map(ConfigFile::mistakes).unwrap_or_default() }),
     };
     let (root, spec, mut notices) = match (root, resolved) {
@@ -103,21 +104,20 @@ pub fn load(source: &Source, environment: &BTreeMap<String, String>) -> Result<L
             let found = resolved.err().map(|report| report.mistakes).unwrap_or_default();
             // Options come first, then files.
             mistakes.extend(found);
-            let hint = files.beside.map(|beside| {
-                [Some(beside.text), beside.hint].into_iter().flatten().collect::<Vec<_>>().join("; ")
-            });
-            return Err(Failure { hint, ..Report { mistakes }.into() });
+            let mut failure = Failure::from(Report { mistakes });
+            failure.messages.extend(files.unused_compose.map(|notice| notice.message()));
+            return Err(failure);
         }
     };
-    notices.extend(files.beside);
+    notices.extend(files.unused_compose);
     let plan = plan::plan(&spec).map_err(|problems| {
         Failure::from(Report { mistakes: problems.into_iter().map(Mistake::from).collect() })
     })?;
     let secret_config = files.config.as_deref().filter(|_| secret);
-    let exposed = exposed::warnings(&root, &folders(&spec), secret_config);
+    let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
     let missing = missing(&spec, &root);
-    let secrets = asked_for.secrets.into_inner();
-    Ok(Loaded { spec, plan, notices, root, exposed, missing, secrets })
+    let secrets = recorder.secrets.into_inner();
+    Ok(LoadedBuild { spec, plan, notices, root, secret_files, missing, secrets })
 }
 
 /// The build contexts of a spec, each once.
@@ -132,33 +132,34 @@ pub fn folders(spec: &BuildSpec) -> Vec<ContextFolder> {
     all.into_iter().collect()
 }
 
-/// An environment that remembers the secrets that it was asked for, and what stood in for them.
-struct Noted<'a> {
+/// An environment that records the values of secrets that were read, and the defaults used in place of them.
+struct SecretRecorder<'a> {
     vars: &'a BTreeMap<String, String>,
     secrets: RefCell<Vec<Secret>>,
 }
 
-impl Noted<'_> {
-    fn note(&self, name: &str, value: &str) {
+impl SecretRecorder<'_> {
+    fn record(&self, name: &str, value: &str) {
         if name_suggests_secret(name) {
             self.secrets.borrow_mut().push(Secret::new(value));
         }
     }
 }
 
-impl Vars for Noted<'_> {
+impl Vars for SecretRecorder<'_> {
     fn get(&self, name: &str) -> Option<String> {
         let value = self.vars.get(name).cloned()?;
-        self.note(name, &value);
+        self.record(name, &value);
         Some(value)
     }
 
     fn defaulted(&self, name: &str, text: &str) {
-        self.note(name, text);
+        self.record(name, text);
     }
 }
 
-struct Asked<'a> {
+/// A Compose file and what its resolution needs.
+struct ComposeInput<'a> {
     path: &'a Path,
     root: &'a Path,
     services: &'a [String],
@@ -166,25 +167,25 @@ struct Asked<'a> {
     overrides: &'a [String],
 }
 
-impl Asked<'_> {
+impl ComposeInput<'_> {
     fn resolve(
         &self,
         compose: &ComposeFile,
         config: Option<&ConfigFile>,
-        environment: &Noted<'_>,
+        environment: &SecretRecorder<'_>,
     ) -> Result<Result<(BuildSpec, Vec<Notice>), Report>, Failure> {
         let folder =
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // In the working directory it is the file of our own settings as well, and has one name.
-        let beside = if folder == Path::new(".") { PathBuf::from(".env") } else { folder.join(".env") };
-        let project = env_file(&beside, environment)?;
-        // Within the file one value may hold another.
+        // In the working directory this is also the file with the client's settings; both use the same name for it.
+        let dotenv = if folder == Path::new(".") { PathBuf::from(".env") } else { folder.join(".env") };
+        let project = env_file(&dotenv, environment)?;
+        // A value in the file may contain another one.
         for (name, value) in &project {
-            environment.note(name, value);
+            environment.record(name, value);
         }
         let folder = folder.canonicalize().map_err(|error| {
             Failure::input(
-                format!("{}: cannot be read: {error}", folder.display()),
+                format!("`{}` cannot be read: {error}", folder.display()),
                 "the folder must be readable",
             )
         })?;
@@ -202,34 +203,39 @@ impl Asked<'_> {
     }
 }
 
-/// What stops the reading, behind the mistakes that were found before it.
-fn behind(mistakes: Vec<Mistake>, failure: Failure) -> Failure {
+/// A failure that ends reading, after the mistakes that were found before it.
+fn after(mistakes: Vec<Mistake>, failure: Failure) -> Failure {
     if mistakes.is_empty() { failure } else { Failure::from(Report { mistakes }).and(failure) }
 }
 
-fn root(source: &Source) -> Result<PathBuf, Mistake> {
-    let given = source.repo.as_deref().unwrap_or(Path::new("."));
-    let wrong = |why: String| {
-        let message = Message::new(format!("`{}` {why}", given.display()));
-        Mistake::of_setting("--repo", message.with_hint("name the folder that holds the source"))
+fn root(options: &BuildOptions) -> Result<PathBuf, Mistake> {
+    let given = options.repo.as_deref().unwrap_or(Path::new("."));
+    let wrong = |problem: String| {
+        let message = Message::new(format!("`{}` {problem}", given.display()));
+        Mistake::of_setting("--repo", message.with_hint("it must be the folder with the source"))
     };
     let root = given.canonicalize().map_err(|error| wrong(format!("cannot be read: {error}")))?;
     if root.is_dir() { Ok(root) } else { Err(wrong("is not a folder".to_owned())) }
 }
 
-/// Which files are meant; see section 2 of the reference: config.yaml here, else Compose's own search.
-fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
-    if source.config.is_some() || source.compose.is_some() {
-        let (config, compose) = (source.config.clone(), source.compose.clone());
-        return Ok(Files { config, compose, overrides: Vec::new(), beside: None });
+/// The files that the options name; without options config.yaml in `here`, else a Compose file by Compose's own search.
+fn find(options: &BuildOptions, here: &Path) -> Result<InputFiles, Failure> {
+    if options.config.is_some() || options.compose.is_some() {
+        let (config, compose) = (options.config.clone(), options.compose.clone());
+        return Ok(InputFiles { config, compose, overrides: Vec::new(), unused_compose: None });
     }
-    // What bears the name and cannot be read is a mistake to be told: not a reason to build something else.
+    // A config.yaml that cannot be read is a mistake, not a reason to build something else.
     if Path::new(config::FILE).symlink_metadata().is_ok() {
-        let beside = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| {
-            let message = Message::new(format!("{name} lies beside it and is not read"));
-            Notice::new(Location::file(config::FILE), message.with_hint(beside_hint(name)))
+        let unused_compose = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| {
+            let message = Message::new(format!("{name} in the same folder is not read"));
+            Notice::new(Location::file(config::FILE), message.with_hint(unused_compose_hint(name)))
         });
-        return Ok(Files { config: Some(config::FILE.into()), compose: None, overrides: Vec::new(), beside });
+        return Ok(InputFiles {
+            config: Some(config::FILE.into()),
+            compose: None,
+            overrides: Vec::new(),
+            unused_compose,
+        });
     }
     for folder in here.ancestors() {
         let Some(found) = compose::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
@@ -239,21 +245,21 @@ fn find(source: &Source, here: &Path) -> Result<Files, Failure> {
         let overrides = compose::OVERRIDES.iter().filter(|name| folder.join(name).is_file());
         let overrides = overrides.map(|&name| name.to_owned()).collect();
         let shown = found.strip_prefix(here).map(Path::to_owned).unwrap_or(found);
-        return Ok(Files { config: None, compose: Some(shown), overrides, beside: None });
+        return Ok(InputFiles { config: None, compose: Some(shown), overrides, unused_compose: None });
     }
     Err(nothing_found())
 }
 
-fn beside_hint(compose: &str) -> String {
+fn unused_compose_hint(compose: &str) -> String {
     format!(
         "--compose {compose} builds its services; with --config {} as well, that file's `global` is their base",
         config::FILE
     )
 }
 
-fn no_services(files: &Files) -> Mistake {
+fn no_services(files: &InputFiles) -> Mistake {
     let config = files.config.as_deref().unwrap_or(Path::new(config::FILE));
-    let text = format!("names services of a Compose file, and only {} is read", config.display());
+    let text = format!("selects services of a Compose file, but only {} is read", config.display());
     let hint = "name the Compose file with --compose; the entries of a config.yaml have no names";
     Mistake::of_setting("--services", Message::new(text).with_hint(hint))
 }
@@ -261,12 +267,15 @@ fn no_services(files: &Files) -> Mistake {
 fn nothing_found() -> Failure {
     let names = compose::FILES.join(", ");
     Failure::input(
-        format!("no {} here, and no Compose file ({names}) here or above", config::FILE),
+        format!(
+            "no {} in this folder, and no Compose file ({names}) in this or a parent folder",
+            config::FILE
+        ),
         "name one with --config or --compose",
     )
 }
 
-/// The name and the text of the file that `option` names.
+/// Name and content of the file that `option` names.
 fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
     let name = path.display().to_string();
     let wrong = |text: String, hint: String| {
@@ -274,11 +283,11 @@ fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
         Report { mistakes: vec![Mistake::new(Location::file(&name), message)] }
     };
     if path.is_dir() {
-        return Err(wrong(format!("{option} takes a file, and this is a folder"), file_within(path)));
+        return Err(wrong(format!("{option} requires a file, but this is a folder"), file_within(path)));
     }
     let unreadable = |error: io::Error| {
         let hint = match error.kind() {
-            io::ErrorKind::NotFound if path.is_symlink() => "it is a link that leads nowhere",
+            io::ErrorKind::NotFound if path.is_symlink() => "it is a link to a file that does not exist",
             io::ErrorKind::NotFound => "check the path; it is relative to the working directory",
             io::ErrorKind::InvalidData => "the file must be UTF-8 text",
             _ => "the file must be readable",
@@ -290,12 +299,15 @@ fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
     let limit = limits::SPEC_BYTES as u64;
     let read = file.take(limit + 1).read_to_string(&mut text).map_err(unreadable)?;
     if read as u64 > limit {
-        return Err(wrong(format!("longer than {limit} bytes"), "is this the right file?".to_owned()));
+        return Err(wrong(
+            format!("larger than {limit} bytes"),
+            "check that this is the right file".to_owned(),
+        ));
     }
     Ok((name, text))
 }
 
-/// Which options would read what lies in a folder.
+/// A hint with the options that read the files in a folder.
 fn file_within(folder: &Path) -> String {
     let option = |(option, name): (&str, &str)| {
         let path = folder.join(name);
@@ -304,22 +316,23 @@ fn file_within(folder: &Path) -> String {
     let compose = compose::FILES.iter().map(|name| ("--compose", *name)).find_map(option);
     let found: Vec<_> = option(("--config", config::FILE)).into_iter().chain(compose).collect();
     if found.is_empty() {
-        "name the file; the folder with the source is named by --repo".to_owned()
+        "name the file; --repo names the folder with the source".to_owned()
     } else {
-        format!("write {}; the folder with the source is named by --repo", found.join(" or "))
+        format!("use {}; --repo names the folder with the source", found.join(" or "))
     }
 }
 
 fn text(path: &Path) -> Result<&str, Failure> {
     path.to_str().ok_or_else(|| {
         Failure::input(
-            format!("{}: the path is not UTF-8", path.display()),
-            "move the source to another folder",
+            format!("`{}` is not valid UTF-8", path.display()),
+            "move the source to a folder whose path is UTF-8",
         )
     })
 }
 
-/// What the archive will lack. A task with a pre-script may still make its Dockerfile.
+/// Contexts and Dockerfiles that do not exist. The Dockerfile of a task with a pre-script is not checked: the script may
+/// create it.
 fn missing(spec: &BuildSpec, root: &Path) -> Vec<String> {
     let mut all = BTreeSet::new();
     for task in spec.services.iter().flat_map(|service| &service.tasks) {
@@ -344,7 +357,7 @@ fn missing(spec: &BuildSpec, root: &Path) -> Vec<String> {
     all.into_iter().collect()
 }
 
-/// This machine's architecture; one that Bakery does not know has no better default than the most common.
+/// The architecture of this machine; amd64 if Bakery does not support it.
 fn own_arch() -> Arch {
     if std::env::consts::ARCH == "aarch64" { Arch::Arm64 } else { Arch::Amd64 }
 }

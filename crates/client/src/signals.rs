@@ -1,19 +1,19 @@
-//! What the terminal and the CI system tell us.
+//! Signals from the terminal and the CI system.
 
 use std::io;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// A signal in the words of this program.
+/// What a signal means for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT, SIGTERM: the build is not wanted any more.
+    /// SIGINT or SIGTERM: the user no longer wants the build.
     Interrupt,
-    /// SIGHUP: nobody is looking any more.
+    /// SIGHUP: the terminal is gone.
     Hangup,
 }
 
-/// All signals from now on.
+/// Receives signals.
 pub struct Signals {
     int: Stream,
     term: Stream,
@@ -21,7 +21,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on signals no longer end the program by themselves.
+    /// Installs the handlers. From now on these signals no longer terminate the program by themselves.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             int: signal(SignalKind::interrupt())?,
@@ -30,7 +30,7 @@ impl Signals {
         })
     }
 
-    /// The next signal. Dropping the future loses none.
+    /// The next signal. Cancel safe.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.int.recv() => Signal::Interrupt,

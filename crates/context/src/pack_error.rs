@@ -1,9 +1,11 @@
 //! Why a source folder could not be packed.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
 use bakery_core::limits;
+use bakery_core::message::Hint;
 
 use crate::rules::RulesError;
 
@@ -46,16 +48,16 @@ pub enum PackError {
     Write(io::Error),
 }
 
-impl PackError {
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for PackError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::Root { .. } => "`--repo` must be the folder to pack",
-            Self::Rules(rules) => rules.hint(),
+            Self::Rules(rules) => return rules.hint(),
             Self::Read { .. } => "make it readable, or exclude it in `.dockerignore`",
             Self::Shrank { .. } => "stop the program that writes to it, or exclude it in `.dockerignore`",
             Self::Entries | Self::Bytes => "exclude what the build does not need in `.dockerignore`",
             Self::Write(_) => "check the free space for temporary files",
-        }
+        };
+        Some(hint.into())
     }
 }

@@ -1,10 +1,13 @@
 //! Decides which entries of a source folder are packed, by the ignore rules of all its contexts.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+
+use bakery_core::message::Hint;
 
 use crate::byte_path::{display, join};
 use crate::ignore::{BadLine, IgnoreFile, Trail};
@@ -60,15 +63,15 @@ pub enum RulesError {
     },
 }
 
-impl RulesError {
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for RulesError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::Outside(_) => "choose `--repo` so that it contains every context and Dockerfile",
             Self::Read { .. } => "it must be a text file that you can read",
             Self::Large { .. } => "an ignore file is a list of patterns, one per line",
             Self::Lines { .. } => "patterns have the syntax of Docker's `.dockerignore`",
-        }
+        };
+        Some(hint.into())
     }
 }
 

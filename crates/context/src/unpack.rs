@@ -1,5 +1,6 @@
 //! Unpacks a canonical archive into a folder. The archive is not trusted.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write as _};
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use bakery_core::image::Digest;
 use bakery_core::limits;
+use bakery_core::message::Hint;
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use sha2::{Digest as _, Sha256};
@@ -93,16 +95,16 @@ pub enum UnpackError {
     },
 }
 
-impl UnpackError {
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for UnpackError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::Broken { .. } | Self::Refused { .. } => {
                 "pack and send the context again with bakery-client"
             }
             Self::Limit { .. } => "exclude what the build does not need in `.dockerignore`",
             Self::Write { .. } => "check the free disk space and the permissions of the folder",
-        }
+        };
+        Some(hint.into())
     }
 }
 

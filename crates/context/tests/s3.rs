@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bakery_context::s3::{PutOutcome, S3Error, S3Settings, S3Store, StaticKeys};
+use bakery_core::message::Hint as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -200,13 +201,13 @@ async fn errors_name_the_setting_to_check_and_no_key() {
     for (settings, text, hint) in table {
         let error = S3Store::new(&settings).await.put_if_absent("k", &file).await;
         let error = error.expect_err(text);
-        let shown = format!("{error}\nhint: {}\n{error:?}", error.hint());
+        let shown = format!("{error}\nhint: {}\n{error:?}", error.hint().unwrap_or_default());
         assert!(shown.contains(text) && shown.contains(hint), "{shown}");
         assert!(!shown.contains(SECRET) && !shown.contains("Signature="), "{shown}");
     }
     let store = served.store().await;
     let gone = store.get("absent").await.unwrap_err();
-    assert!(gone.to_string().contains("NoSuchKey") && gone.hint().contains("again"), "{gone}");
+    assert!(gone.to_string().contains("NoSuchKey") && gone.hint().unwrap().contains("again"), "{gone}");
     let no_file = store.put_if_absent("k", Path::new("/nowhere/at/all")).await.unwrap_err();
     assert!(no_file.to_string().contains("/nowhere/at/all"), "{no_file}");
 }

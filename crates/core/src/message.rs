@@ -46,6 +46,11 @@ impl Message {
     pub fn rendered(&self) -> String {
         rendered(&self.text, self.hint.as_deref())
     }
+
+    /// The message as one of several, see [`indented`].
+    pub fn indented(&self) -> String {
+        indented(&self.text, self.hint.as_deref())
+    }
 }
 
 impl From<String> for Message {

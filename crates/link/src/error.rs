@@ -1,9 +1,11 @@
 //! Why a call failed, by what the user can do about it.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
+use bakery_core::message::Hint;
 use bakery_core::wire::problem::Problem;
 use reqwest::StatusCode;
 use thiserror::Error;
@@ -93,15 +95,6 @@ impl fmt::Display for NetworkFailure {
 }
 
 impl LinkError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Settings { hint, .. } | Self::Protocol { hint, .. } => Some(hint.clone()),
-            Self::Refused(problem) => problem.hint.clone(),
-            Self::Unreachable { server, failure, .. } => Some(failure.hint(server.variable)),
-        }
-    }
-
     /// Whether the same call may succeed a little later: the server cannot be reached, or it is busy, starting or
     /// shutting down.
     pub fn is_transient(&self) -> bool {
@@ -169,6 +162,16 @@ impl LinkError {
             return Self::unreachable(server, NetworkFailure::Gateway(status.as_u16()), None);
         }
         Self::foreign(server, format!("answered {status}, not in the form of a Bakery server"))
+    }
+}
+
+impl Hint for LinkError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Settings { hint, .. } | Self::Protocol { hint, .. } => Some(hint.into()),
+            Self::Refused(problem) => problem.hint.as_deref().map(Cow::from),
+            Self::Unreachable { server, failure, .. } => Some(failure.hint(server.variable).into()),
+        }
     }
 }
 

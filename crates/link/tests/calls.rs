@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
+use bakery_core::message::Hint as _;
 use bakery_core::names::{BuildId, RunName, TaskId};
 use bakery_core::secret::Secret;
 use bakery_core::wire::log::{Cursor, EPOCH_HEADER, Frame, FrameHeader, encode};
@@ -119,7 +120,7 @@ async fn an_unsupported_protocol_version_names_the_side_to_update() {
         .route(route::BUILDS, get(|| async { ([(PROTOCOL_HEADER, "9")], "{}") }))
         .route(route::INFO, get(|| async { ([(PROTOCOL_HEADER, "0")], "{}") }));
     let url = serve(routes).await;
-    let hint = |error: LinkError| error.hint().unwrap();
+    let hint = |error: LinkError| error.hint().unwrap().into_owned();
     assert_eq!(hint(client(&url).list().await.unwrap_err()), "update this program");
     assert_eq!(hint(client(&url).info().await.unwrap_err()), "update the server");
 }

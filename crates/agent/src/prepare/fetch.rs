@@ -75,9 +75,7 @@ pub async fn context(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Fe
     let (root, kaniko) = (dest.to_path_buf(), &order.kaniko);
     let folder = ContextFolder { path: kaniko.context_path.clone(), dockerfile: kaniko.dockerfile.clone() };
     let removed = blocking(move || apply_ignore(&root, &folder)).await?.map_err(|error| match error {
-        ApplyError::Rules(rules) => {
-            Failure::new(Reason::ContextIncomplete, rules.to_string()).with_hint(rules.hint())
-        }
+        ApplyError::Rules(rules) => Failure::of(Reason::ContextIncomplete, &rules),
         error @ ApplyError::Remove { .. } => context_broken(error.to_string()),
     })?;
     Ok(Fetched { unpacked, removed })
@@ -177,7 +175,7 @@ fn unpack_failure(error: &UnpackError) -> Failure {
     {
         return Failure::new(Reason::DiskFull, error.to_string()).with_hint(Reason::DiskFull.hint());
     }
-    context_broken(error.to_string()).with_hint(error.hint())
+    Failure::of(Reason::ContextBroken, error)
 }
 
 fn context_broken(text: impl Into<Message>) -> Failure {

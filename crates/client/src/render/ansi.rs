@@ -1,28 +1,28 @@
-//! What untrusted text may do to a terminal: have colours, and nothing else.
+//! Removes escape sequences from untrusted text, except for colours.
 //!
-//! Log text comes from inside of other people's builds. Cursor movements, titles, clipboard and hyperlink commands,
-//! carriage returns and direction overrides could rewrite what a reader has seen, so only SGR sequences of the harmless
-//! kind (ECMA-48, 8.3.117: colours, bold, faint, italic, underlined, negative) come through.
+//! Log text comes from inside builds. Cursor movements, titles, clipboard and hyperlink commands, carriage returns and
+//! direction overrides could change what is already displayed, so only harmless SGR sequences (ECMA-48, 8.3.117: colours,
+//! bold, faint, italic, underlined, negative) are kept.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// Ends every colour.
+/// Resets all colours.
 pub(super) const RESET: &str = "\x1b[0m";
-/// No honest colour sequence is longer.
-const LONGEST: usize = 64;
+/// Maximum length of a colour sequence in bytes.
+const SEQUENCE_BYTES: usize = 64;
 
-/// What becomes of colours.
+/// Whether colours are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
-    /// They stay.
+    /// Colours are kept.
     Keep,
-    /// They go like all other sequences.
+    /// Colours are removed like all other sequences.
     Strip,
 }
 
-/// `text` without anything that could move, hide or reorder what is shown. Tabs stay.
+/// `text` without anything that could move, hide or reorder what is displayed. Tabs are kept.
 pub fn clean(text: &str, colours: Colours) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -36,7 +36,7 @@ pub fn clean(text: &str, colours: Colours) -> Cow<'_, str> {
                     out.push_str(sgr);
                 }
             }
-            // The same introducers as single characters (C1); 8-bit colours are rare enough to go as well.
+            // The same introducers as single characters (C1). Colours in this form are rare and are removed too.
             '\u{9b}' => {
                 control_sequence(&mut chars);
             }
@@ -48,7 +48,7 @@ pub fn clean(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Control characters but the tab, and characters that change the direction or the lines of text around them.
+/// Control characters except the tab, and characters that change the direction or the line breaks of the text.
 fn is_unsafe(c: char) -> bool {
     let invisible = matches!(
         c,
@@ -57,7 +57,7 @@ fn is_unsafe(c: char) -> bool {
     invisible || (c.is_control() && c != '\t')
 }
 
-/// Reads what follows an escape character; gives the whole sequence where it is a harmless SGR.
+/// Reads the sequence after an escape character. Returns the whole sequence if it is a harmless SGR sequence.
 fn escape<'a>(text: &'a str, at: usize, chars: &mut Peekable<CharIndices<'_>>) -> Option<&'a str> {
     match chars.peek()?.1 {
         '[' => {
@@ -65,7 +65,7 @@ fn escape<'a>(text: &'a str, at: usize, chars: &mut Peekable<CharIndices<'_>>) -
             let end = control_sequence(chars)?;
             let sequence = &text[at..end];
             let params = sequence.strip_prefix("\x1b[")?.strip_suffix('m')?;
-            (sequence.len() <= LONGEST && is_harmless(params)).then_some(sequence)
+            (sequence.len() <= SEQUENCE_BYTES && is_harmless(params)).then_some(sequence)
         }
         ']' | 'P' | 'X' | '^' | '_' => {
             chars.next();
@@ -81,13 +81,14 @@ fn escape<'a>(text: &'a str, at: usize, chars: &mut Peekable<CharIndices<'_>>) -
     }
 }
 
-/// Reads to the final byte of a control sequence; gives the place behind it. A broken one ends where it breaks.
+/// Reads up to the final byte of a control sequence and returns the offset behind it. An incomplete sequence ends at the
+/// first invalid character.
 fn control_sequence(chars: &mut Peekable<CharIndices<'_>>) -> Option<usize> {
     while chars.next_if(|(_, c)| (' '..='?').contains(c)).is_some() {}
     chars.next_if(|(_, c)| ('@'..='~').contains(c)).map(|(at, c)| at + c.len_utf8())
 }
 
-/// Reads a command string (title, clipboard, ...) to its terminator, or to the end of the text.
+/// Reads a command string (title, clipboard, ...) up to its terminator or the end of the text.
 fn control_string(chars: &mut Peekable<CharIndices<'_>>) {
     while let Some((_, c)) = chars.next() {
         match c {
@@ -98,15 +99,15 @@ fn control_string(chars: &mut Peekable<CharIndices<'_>>) {
     }
 }
 
-/// True for the SGR parameters that change only how characters look, and keep them visible: concealed (8) and blinking
-/// text are not among them.
+/// Whether the SGR parameters only change the look of characters and keep them visible; concealed (8) and blinking text
+/// are not allowed.
 fn is_harmless(params: &str) -> bool {
     let mut rest = params.split([';', ':']).map(|param| match param {
         "" => Some(0_u16),
         param => param.parse().ok(),
     });
     while let Some(param) = rest.next() {
-        let fine = match param {
+        let allowed = match param {
             Some(38 | 48 | 58) => match rest.next().flatten() {
                 Some(5) => rest.next().flatten().is_some(),
                 Some(2) => (0..3).all(|_| rest.next().flatten().is_some()),
@@ -117,7 +118,7 @@ fn is_harmless(params: &str) -> bool {
             }
             None => false,
         };
-        if !fine {
+        if !allowed {
             return false;
         }
     }
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_come_through_and_nothing_else() {
+    fn only_colours_are_kept() {
         for colour in ["\x1b[31m", "\x1b[m", "\x1b[1;38;5;200m", "\x1b[48;2;1;2;3m", "\x1b[0;97m"] {
             assert_eq!(kept(&format!("a{colour}b")), format!("a{colour}b"), "{colour:?}");
             assert_eq!(clean(&format!("a{colour}b"), Colours::Strip), "ab", "{colour:?}");
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_sequences_do_not_swallow_what_is_honest() {
+    fn incomplete_sequences_do_not_remove_other_text() {
         assert_eq!(kept("a\x1b"), "a");
         assert_eq!(kept("a\x1b[31"), "a");
         assert_eq!(kept("a\x1b[31\u{e4}b"), "a\u{e4}b");

@@ -1,8 +1,9 @@
-//! Frames become text: simple, plain or JSON. Pure.
+//! Renders frames as text: simple, plain or JSON. Pure.
 
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use bakery_core::message::{self, Message};
 use bakery_core::names::{BuildId, RunName};
 use bakery_core::wire::build::{BuildOutcome, PublishState, PublishView, TaskPhase, Verdict};
 use bakery_core::wire::log::{Frame, FrameHeader, Level, LogLine, Source};
@@ -21,12 +22,12 @@ pub use ansi::{Colours, clean};
 /// `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// Text in colours.
+    /// Text with colours.
     #[default]
     Simple,
-    /// Text without any escape.
+    /// Text without escape sequences.
     Plain,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -42,32 +43,33 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
-/// Colours of tasks, by their places: cyan, magenta, yellow, blue, green, and the same bright. Red is for errors.
+/// Colours of tasks by index: cyan, magenta, yellow, blue, green, and their bright variants. Red is reserved for errors.
 const TASK_COLOURS: [u8; 10] = [36, 35, 33, 34, 32, 96, 95, 93, 94, 92];
 
-/// Renders one build's log.
+/// Renders the log of one build.
 #[derive(Debug)]
 pub struct Renderer {
     format: LogFormat,
     colours: Colours,
     build: BuildId,
     labels: Labels,
-    /// Frames without lines have no time of their own: they happened after the last line before them.
+    /// Time of the last line. Frames without lines have no time of their own and get this one.
     last: Timestamp,
 }
 
-/// One line of output before it has a form.
+/// One entry of the log, independent of the format.
 struct Entry<'a> {
     ts: Timestamp,
     level: Level,
     message: &'a str,
+    hint: Option<&'a str>,
     run: Option<RunName>,
     source: Source,
     seq: u64,
     more: bool,
 }
 
-/// The promised keys in the promised order.
+/// The documented keys in the documented order. `more` and `hint` are left out if they do not apply.
 #[derive(Serialize)]
 struct JsonEntry<'a> {
     ts: Timestamp,
@@ -78,14 +80,17 @@ struct JsonEntry<'a> {
     task: Option<u16>,
     source: Source,
     seq: u64,
-    /// The line was too long and goes on in the next entry of its task.
+    /// The line was too long and continues in the next entry of its task.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     more: bool,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<Cow<'a, str>>,
 }
 
 impl Renderer {
-    /// A renderer for one build. `no_colour` takes the colours from [`LogFormat::Simple`]; `created` is when the build
-    /// was accepted: the time of what the log tells before its first line.
+    /// A renderer for one build. `no_colour` removes the colours of [`LogFormat::Simple`]. `created` is when the build was
+    /// accepted: the time of the entries before the first line.
     pub fn new(
         format: LogFormat,
         no_colour: bool,
@@ -98,26 +103,27 @@ impl Renderer {
         Self { format, colours, build, labels, last: created }
     }
 
-    /// Appends one frame's output, without its first `skip` lines (they have been shown before).
+    /// Appends the output of one frame, without its first `skip` lines, which have been shown before.
     pub fn frame(&mut self, header: &FrameHeader, payload: &[u8], skip: u64, out: &mut Vec<u8>) {
         match &header.frame {
             Frame::Lines { run, .. } => self.lines(Some(*run), header.seq, payload, skip, out),
             Frame::Note { run, .. } => self.lines(*run, header.seq, payload, skip, out),
-            Frame::State { run, phase, reason, text, .. } => {
-                let why =
+            Frame::State { run, phase, reason, text, hint } => {
+                let cause =
                     exit::reason_and_text(reason.map(bakery_core::reason::Reason::text), text.as_deref());
-                if let Some((level, message)) = phase_words(*phase, &why) {
-                    self.said(level, &message, Some(*run), header.seq, out);
+                if let Some((level, text)) = phase_text(*phase, &cause) {
+                    let message = Message { text, hint: hint.clone() };
+                    self.event(level, &message, Some(*run), header.seq, out);
                 }
             }
             Frame::Published { publish } => {
-                if let Some((level, message)) = publish_words(publish) {
-                    self.said(level, &message, None, header.seq, out);
+                if let Some((level, message)) = publish_message(publish) {
+                    self.event(level, &message, None, header.seq, out);
                 }
             }
             Frame::Gap { run, lines } => {
-                let message = format!("{lines} lines are not kept: the log of this task is full");
-                self.said(Level::Warn, &message, Some(*run), header.seq, out);
+                let text = format!("{lines} lines were not stored: the log of this task is full");
+                self.event(Level::Warn, &text.into(), Some(*run), header.seq, out);
             }
             Frame::End { outcome } => self.end(outcome, header.seq, out),
             Frame::Beat | Frame::Unknown => {}
@@ -128,90 +134,106 @@ impl Renderer {
         let lines = payload.split_inclusive(|&b| b == b'\n');
         for (seq, line) in (seq..).zip(lines).skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            if let Ok(LogLine { ts, src, lvl, msg, more, .. }) = serde_json::from_slice(line) {
+            if let Ok(LogLine { ts, src, lvl, msg, more, hint }) = serde_json::from_slice(line) {
                 self.last = ts;
-                self.write(&Entry { ts, level: lvl, message: &msg, run, source: src, seq, more }, out);
+                let hint = hint.as_deref();
+                self.write(&Entry { ts, level: lvl, message: &msg, hint, run, source: src, seq, more }, out);
             } else {
-                // A line of a newer or a broken writer is still worth seeing.
+                // A line that cannot be parsed comes from a newer or a defective writer. It is shown anyway.
                 let message = &String::from_utf8_lossy(line);
                 let (ts, level, source) = (self.last, Level::Info, Source::Unknown);
-                self.write(&Entry { ts, level, message, run, source, seq, more: false }, out);
+                let entry = Entry { ts, level, message, hint: None, run, source, seq, more: false };
+                self.write(&entry, out);
             }
         }
     }
 
-    /// What the server says beside stored lines; a text of several lines becomes several.
-    fn said(&self, level: Level, text: &str, run: Option<RunName>, seq: u64, out: &mut Vec<u8>) {
+    /// A message of the server that is not a line of the log. A text of several lines becomes several entries; the last
+    /// one has the hint.
+    fn event(&self, level: Level, message: &Message, run: Option<RunName>, seq: u64, out: &mut Vec<u8>) {
         let (ts, source) = (self.last, Source::Server);
-        for message in text.lines() {
-            self.write(&Entry { ts, level, message, run, source, seq, more: false }, out);
+        let mut lines = message.text.lines().peekable();
+        while let Some(line) = lines.next() {
+            let hint = message.hint.as_deref().filter(|_| lines.peek().is_none());
+            self.write(&Entry { ts, level, message: line, hint, run, source, seq, more: false }, out);
         }
     }
 
     fn end(&self, outcome: &BuildOutcome, seq: u64, out: &mut Vec<u8>) {
         for image in &outcome.images {
             let archs: Vec<_> = image.archs.iter().map(|arch| arch.as_str()).collect();
-            let message = format!("{}@{} ({})", image.destination, image.digest, archs.join(", "));
-            self.said(Level::Info, &message, None, seq, out);
+            let text = format!("{}@{} ({})", image.destination, image.digest, archs.join(", "));
+            self.event(Level::Info, &text.into(), None, seq, out);
         }
         let level = match outcome.verdict {
             Verdict::Baked => Level::Info,
             Verdict::Cancelled => Level::Warn,
             _ => Level::Error,
         };
-        self.said(level, &exit::sentence(self.build, outcome), None, seq, out);
+        let message = Message { text: exit::sentence(self.build, outcome), hint: outcome.hint.clone() };
+        self.event(level, &message, None, seq, out);
     }
 
+    /// Writes an entry: in JSON as one object, as text with the hint on a line of its own.
     fn write(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        let message = clean(entry.message, self.colours);
         if self.format == LogFormat::Json {
-            self.write_json(entry, &message, out);
-        } else {
-            self.write_text(entry, &defuse(&message), out);
+            self.write_json(entry, out);
+            return;
         }
-        out.push(b'\n');
+        if entry.hint.is_none() {
+            self.write_text(entry, entry.message, out);
+            return;
+        }
+        for line in message::rendered(entry.message, entry.hint).lines() {
+            self.write_text(entry, line, out);
+        }
     }
 
-    fn write_json(&self, entry: &Entry<'_>, message: &str, out: &mut Vec<u8>) {
+    fn write_json(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         let task = entry.run.map(|run| run.task.index);
-        let entry = JsonEntry {
+        let object = JsonEntry {
             ts: entry.ts,
             level: if entry.level == Level::Unknown { Level::Info } else { entry.level },
-            message,
+            message: &clean(entry.message, self.colours),
             build: self.build,
             service: task.and_then(|task| self.labels.get(&task)?.service.as_deref()),
             task,
             source: entry.source,
             seq: entry.seq,
             more: entry.more,
+            hint: entry.hint.map(|hint| clean(hint, self.colours)),
         };
         // Writing plain values into memory cannot fail.
         let start = out.len();
-        let _ = serde_json::to_writer(&mut *out, &entry);
-        if message.contains("##") {
-            // The same JSON, spelled so that no CI system finds its commands in it.
+        let _ = serde_json::to_writer(&mut *out, &object);
+        if out[start..].windows(2).any(|pair| pair == b"##") {
+            // The same JSON, escaped so that no CI system finds a command in it.
             let text = String::from_utf8_lossy(&out[start..]).replace("##", "#\\u0023");
             out.truncate(start);
             out.extend_from_slice(text.as_bytes());
         }
+        out.push(b'\n');
     }
 
-    /// Every line begins with a prefix of ours: a CI system takes `::command::` only at the beginning of a line.
-    fn write_text(&self, entry: &Entry<'_>, message: &str, out: &mut Vec<u8>) {
+    /// Writes one line. It begins with our prefix: CI systems execute `::command::` only at the beginning of a line.
+    fn write_text(&self, entry: &Entry<'_>, line: &str, out: &mut Vec<u8>) {
+        let line = clean(line, self.colours);
+        let line = defuse(&line);
         let (prefix, colour) = self.prefix(entry.run);
         let keep = self.colours == Colours::Keep;
         // Writing into memory cannot fail.
         let _ = match (keep, entry.level) {
-            (false, _) => write!(out, "{prefix} {message}"),
+            (false, _) => write!(out, "{prefix} {line}"),
             (true, Level::Error) if entry.source == Source::Server => {
-                write!(out, "\x1b[{colour}m{prefix}{} \x1b[31m{message}{}", ansi::RESET, ansi::RESET)
+                write!(out, "\x1b[{colour}m{prefix}{} \x1b[31m{line}{}", ansi::RESET, ansi::RESET)
             }
             (true, _) => {
-                // A colour that the build leaves on must not run into our next prefix.
-                let reset = if message.contains('\x1b') { ansi::RESET } else { "" };
-                write!(out, "\x1b[{colour}m{prefix}{} {message}{reset}", ansi::RESET)
+                // A colour that the build did not reset must not affect the next prefix.
+                let reset = if line.contains('\x1b') { ansi::RESET } else { "" };
+                write!(out, "\x1b[{colour}m{prefix}{} {line}{reset}", ansi::RESET)
             }
         };
+        out.push(b'\n');
     }
 
     fn prefix(&self, run: Option<RunName>) -> (String, u8) {
@@ -229,7 +251,7 @@ impl Renderer {
     }
 }
 
-/// Breaks what CI systems take for a command anywhere in a line: `##[command]` and `##vso[command]`.
+/// Breaks up what CI systems execute as a command anywhere in a line: `##[command]` and `##vso[command]`.
 pub fn defuse(text: &str) -> Cow<'_, str> {
     let is_command = |rest: &str| {
         let rest = rest.trim_start_matches('#');
@@ -248,10 +270,10 @@ pub fn defuse(text: &str) -> Cow<'_, str> {
     Cow::Owned(broken)
 }
 
-/// A task's new phase in words; `None` where it says nothing to a reader.
-fn phase_words(phase: TaskPhase, why: &str) -> Option<(Level, String)> {
-    let (level, word) = match phase {
-        TaskPhase::Planned | TaskPhase::Closing | TaskPhase::Unknown if why.is_empty() => return None,
+/// The text for a task's new phase; `None` if there is nothing to show.
+fn phase_text(phase: TaskPhase, cause: &str) -> Option<(Level, String)> {
+    let (level, text) = match phase {
+        TaskPhase::Planned | TaskPhase::Closing | TaskPhase::Unknown if cause.is_empty() => return None,
         TaskPhase::Planned => (Level::Info, "waiting"),
         TaskPhase::Launching => (Level::Info, "launching"),
         TaskPhase::Running => (Level::Info, "running"),
@@ -261,19 +283,25 @@ fn phase_words(phase: TaskPhase, why: &str) -> Option<(Level, String)> {
         TaskPhase::Lost => (Level::Error, "lost"),
         TaskPhase::TimedOut => (Level::Error, "timed out"),
         TaskPhase::Cancelled => (Level::Warn, "cancelled"),
-        TaskPhase::Unknown => (Level::Info, "in a phase that this client does not know"),
+        TaskPhase::Unknown => (Level::Info, "in a phase that this client does not support"),
     };
-    Some((level, if why.is_empty() || why == word { word.to_owned() } else { format!("{word}: {why}") }))
+    Some((
+        level,
+        if cause.is_empty() || cause == text { text.to_owned() } else { format!("{text}: {cause}") },
+    ))
 }
 
-fn publish_words(publish: &PublishView) -> Option<(Level, String)> {
+fn publish_message(publish: &PublishView) -> Option<(Level, Message)> {
     let destination = &publish.destination;
     match &publish.state {
         PublishState::Pending | PublishState::Unknown => None,
-        PublishState::Done { digest } => Some((Level::Info, format!("published {destination}@{digest}"))),
-        PublishState::Failed { reason, text, .. } => {
-            let why = exit::reason_and_text(Some(reason.text()), Some(text));
-            Some((Level::Error, format!("publishing {destination} failed: {why}")))
+        PublishState::Done { digest } => {
+            Some((Level::Info, format!("published {destination}@{digest}").into()))
+        }
+        PublishState::Failed { reason, text, hint } => {
+            let cause = exit::reason_and_text(Some(reason.text()), Some(text));
+            let text = format!("publishing {destination} failed: {cause}");
+            Some((Level::Error, Message { text, hint: hint.clone() }))
         }
     }
 }

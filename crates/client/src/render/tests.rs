@@ -85,7 +85,7 @@ fn everything() -> Vec<(FrameHeader, String)> {
 }
 
 #[test]
-fn simple_has_the_tasks_colour_and_keeps_the_builds() {
+fn simple_has_the_colours_of_tasks_and_of_the_build() {
     let text = render(LogFormat::Simple, false, &everything()).replace('\x1b', "^");
     insta::assert_snapshot!(text, @r"
     ^[36m[k8s][shop/amd64]^[0m launching
@@ -94,7 +94,7 @@ fn simple_has_the_tasks_colour_and_keeps_the_builds() {
     ^[35m[k8s][shop/arm64]^[0m back
     ^[1m[bakery]^[0m a second attempt
     ^[36m[k8s][shop/amd64]^[0m ^[31mfailed: Kaniko failed^[0m
-    ^[35m[k8s][shop/arm64]^[0m 12 lines are not kept: the log of this task is full
+    ^[35m[k8s][shop/arm64]^[0m 12 lines were not stored: the log of this task is full
     ^[1m[bakery]^[0m published r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6
     ^[1m[bakery]^[0m r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6 (amd64, arm64)
     ^[1m[bakery]^[0m ^[31mbuild 01jdb3v1q8z6p3k4m5n6p7q8r9 failed: Kaniko failed: shop/amd64: exit code 7^[0m
@@ -102,7 +102,7 @@ fn simple_has_the_tasks_colour_and_keeps_the_builds() {
 }
 
 #[test]
-fn plain_has_no_escape_at_all() {
+fn plain_has_no_escape_sequences() {
     let text = render(LogFormat::Plain, false, &everything());
     assert!(!text.contains('\x1b'));
     insta::assert_snapshot!(text, @r"
@@ -112,7 +112,7 @@ fn plain_has_no_escape_at_all() {
     [k8s][shop/arm64] back
     [bakery] a second attempt
     [k8s][shop/amd64] failed: Kaniko failed
-    [k8s][shop/arm64] 12 lines are not kept: the log of this task is full
+    [k8s][shop/arm64] 12 lines were not stored: the log of this task is full
     [bakery] published r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6
     [bakery] r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6 (amd64, arm64)
     [bakery] build 01jdb3v1q8z6p3k4m5n6p7q8r9 failed: Kaniko failed: shop/amd64: exit code 7
@@ -121,7 +121,7 @@ fn plain_has_no_escape_at_all() {
 }
 
 #[test]
-fn json_has_the_promised_keys_in_the_promised_order() {
+fn json_has_the_documented_keys_in_the_documented_order() {
     insta::assert_snapshot!(render(LogFormat::Json, false, &everything()), @r#"
     {"ts":"2026-11-22T09:00:00Z","level":"info","message":"launching","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":0,"source":"server","seq":0}
     {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"plain","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"kaniko","seq":1}
@@ -129,7 +129,7 @@ fn json_has_the_promised_keys_in_the_promised_order() {
     {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"back","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"kaniko","seq":3}
     {"ts":"2026-11-22T10:00:00.123Z","level":"warn","message":"a second attempt","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":4}
     {"ts":"2026-11-22T10:00:00.123Z","level":"error","message":"failed: Kaniko failed","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":0,"source":"server","seq":5}
-    {"ts":"2026-11-22T10:00:00.123Z","level":"warn","message":"12 lines are not kept: the log of this task is full","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"server","seq":6}
+    {"ts":"2026-11-22T10:00:00.123Z","level":"warn","message":"12 lines were not stored: the log of this task is full","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":1,"source":"server","seq":6}
     {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"published r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":8}
     {"ts":"2026-11-22T10:00:00.123Z","level":"info","message":"r.test/shop:1@sha256:1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6 (amd64, arm64)","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":9}
     {"ts":"2026-11-22T10:00:00.123Z","level":"error","message":"build 01jdb3v1q8z6p3k4m5n6p7q8r9 failed: Kaniko failed: shop/amd64: exit code 7","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":9}
@@ -137,7 +137,7 @@ fn json_has_the_promised_keys_in_the_promised_order() {
 }
 
 #[test]
-fn a_servers_text_of_two_lines_is_two_lines() {
+fn the_two_lines_of_an_older_servers_text_are_two_lines() {
     let state = Frame::State {
         run: run(0),
         phase: TaskPhase::Lost,
@@ -148,6 +148,29 @@ fn a_servers_text_of_two_lines_is_two_lines() {
     let text =
         render(LogFormat::Plain, false, &[(FrameHeader { len: 0, seq: 0, frame: state }, String::new())]);
     assert_eq!(text, "[k8s][shop/amd64] lost: no image\n[k8s][shop/amd64] hint: pull it\n");
+}
+
+#[test]
+fn a_hint_is_a_line_of_text_or_a_key_of_the_json_object() {
+    let hint = || Some("pull \x1b[2Jit ##[x]".to_owned());
+    let (reason, text) = (Some(Reason::ImagePull), Some("no image".to_owned()));
+    let state =
+        Frame::State { run: run(0), phase: TaskPhase::Lost, reason: None, text: text.clone(), hint: hint() };
+    let outcome = BuildOutcome { verdict: Verdict::Lost, reason, text, hint: hint(), images: Vec::new() };
+    let ts = "2026-11-22T10:00:00Z".parse().unwrap();
+    let note =
+        LogLine { ts, src: Source::Server, lvl: Level::Warn, msg: "slow".into(), more: false, hint: hint() };
+    let frame = |seq, frame| (FrameHeader { len: 0, seq, frame }, String::new());
+    let frames = [
+        frame(0, state),
+        (
+            FrameHeader { len: 0, seq: 1, frame: Frame::Note { run: None, lines: 1 } },
+            serde_json::to_string(&note).unwrap() + "\n",
+        ),
+        frame(2, Frame::End { outcome }),
+    ];
+    insta::assert_snapshot!(render(LogFormat::Plain, false, &frames), @"");
+    insta::assert_snapshot!(render(LogFormat::Json, false, &frames), @"");
 }
 
 #[test]
@@ -188,7 +211,7 @@ fn no_ci_system_finds_a_command() {
 }
 
 #[test]
-fn a_line_that_cannot_be_read_is_shown_as_it_is() {
+fn a_line_that_cannot_be_parsed_is_shown_as_it_is() {
     let frame = Frame::Lines { run: run(7), first: 1, lines: 1 };
     let text = render(
         LogFormat::Plain,

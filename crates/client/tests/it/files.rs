@@ -1,4 +1,4 @@
-//! What the program says of options and files, without a server.
+//! What the program prints about options and files, without a server.
 
 use std::path::Path;
 
@@ -100,11 +100,11 @@ fn help_is_complete() {
 }
 
 #[test]
-fn a_folder_without_files_is_told_what_is_looked_for() {
+fn a_folder_without_files_is_reported_with_what_was_searched() {
     let (code, out, err) = client(folder(&[]).path(), &[]);
     assert_eq!((code, out.as_str()), (2, ""));
     insta::assert_snapshot!(err, @r"
-    error: no config.yaml here, and no Compose file (compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml) here or above
+    error: no config.yaml in this folder, and no Compose file (compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml) in this or a parent folder
       hint: name one with --config or --compose
     ");
 }
@@ -153,7 +153,7 @@ fn no_mistake_hides_another() {
     assert_eq!(code, 2);
     insta::assert_snapshot!(err, @r"
     error: LOG_FORMAT: `fancy` is not simple, plain or json
-      hint: these are read from the environment and from .env in the working directory
+      hint: settings are read from the environment and from .env in the working directory
     6 mistakes
     c.yaml:2:8: global.cpu: `lots` is no amount of cpu
       hint: as `0.5`, `2` or `500m`; at most 1024
@@ -176,7 +176,7 @@ fn no_mistake_hides_another() {
             &["--config", "c.yaml", "--repo", "gone", "--services", "a b"],
             &["--repo: `gone`", "--services: ", "lots"],
         ),
-        // What stops the reading stands behind what was found before it.
+        // What ends reading comes after what was found before it.
         (&["--config", "c.yaml", "--compose", "sub/compose.yaml"], &["global.cpu", "sub/.env:1:"]),
     ] {
         let (code, _, err) = client(place.path(), args);
@@ -185,7 +185,7 @@ fn no_mistake_hides_another() {
 }
 
 #[test]
-fn credentials_that_would_travel_in_the_open_are_refused_before_packing() {
+fn credentials_that_would_be_sent_unencrypted_are_refused_before_packing() {
     let config =
         "global: { arch: amd64, env: { NPM_TOKEN: hunter2 }, kaniko: { destination: r.test/a:1 } }\n";
     let place = folder(&[("config.yaml", config)]);
@@ -195,12 +195,12 @@ fn credentials_that_would_travel_in_the_open_are_refused_before_packing() {
     error: the build's credentials would be sent unencrypted to http://bakery.invalid (CONTROLLER_URL)
       hint: use https:// in CONTROLLER_URL, or allow it with BAKERY_INSECURE=true
     dockerfile `Dockerfile`: no such file in FOLDER
-      hint: paths are relative to --repo, Dockerfiles to their context
+      hint: paths are relative to --repo, and Dockerfiles to their context
     ");
 }
 
 #[test]
-fn a_mistake_in_the_one_env_file_is_said_once() {
+fn a_mistake_in_the_one_env_file_is_reported_once() {
     let place = folder(&[("compose.yaml", COMPOSE), (".env", "A='open\n")]);
     for args in [&[][..], &["--compose", "./compose.yaml"]] {
         let (code, _, err) = client(place.path(), args);
@@ -212,43 +212,46 @@ fn a_mistake_in_the_one_env_file_is_said_once() {
 fn a_folder_and_two_files_are_told_apart() {
     let config = "global: { arch: amd64, kaniko: { destination: r.test/a:1 } }\n";
     let place = folder(&[("x/config.yaml", config), ("x/compose.yml", COMPOSE), ("y/z", "")]);
-    let said = |args: &[&str]| client(place.path(), args).2;
-    insta::assert_snapshot!(said(&["--config", "x"]), @r"
+    let err = |args: &[&str]| client(place.path(), args).2;
+    insta::assert_snapshot!(err(&["--config", "x"]), @r"
     error: one mistake
-    x: --config takes a file, and this is a folder
-      hint: write --config x/config.yaml or --compose x/compose.yml; the folder with the source is named by --repo
+    x: --config requires a file, but this is a folder
+      hint: use --config x/config.yaml or --compose x/compose.yml; --repo names the folder with the source
     ");
     assert!(
-        said(&["--compose", "y"])
-            .contains("hint: name the file; the folder with the source is named by --repo")
+        err(&["--compose", "y"]).contains("hint: name the file; --repo names the folder with the source")
     );
     let inside = place.path().join("x");
     insta::assert_snapshot!(client(&inside, &["plan", "--services", "web"]).2, @r"
     error: one mistake
-    --services: names services of a Compose file, and only config.yaml is read
+    --services: selects services of a Compose file, but only config.yaml is read
       hint: name the Compose file with --compose; the entries of a config.yaml have no names
-      hint: compose.yml lies beside it and is not read; --compose compose.yml builds its services; with --config config.yaml as well, that file's `global` is their base
+    config.yaml: compose.yml in the same folder is not read
+      hint: --compose compose.yml builds its services; with --config config.yaml as well, that file's `global` is their base
     ");
     let (code, _, err) = client(&inside, &["plan"]);
     assert!(
-        code == 0 && err.contains("notice: config.yaml: compose.yml lies beside it and is not read"),
+        code == 0 && err.contains("notice: config.yaml: compose.yml in the same folder is not read"),
         "{err}"
     );
-    // Paths read as people write them.
+    // Paths are shown in their usual form.
     assert!(err.contains("dockerfile `Dockerfile`: no such file in FOLDER\n"), "{err}");
 }
 
 #[test]
-fn a_config_that_cannot_be_read_is_not_passed_over() {
+fn a_config_that_cannot_be_read_is_not_skipped() {
     let place = folder(&[("compose.yaml", COMPOSE), ("link/x", ""), ("folder/config.yaml/x", "")]);
     std::os::unix::fs::symlink("nowhere", place.path().join("link/config.yaml")).unwrap();
     insta::assert_snapshot!(client(&place.path().join("link"), &["plan"]).2, @r"
     error: one mistake
     config.yaml: cannot be read: No such file or directory (os error 2)
-      hint: it is a link that leads nowhere
+      hint: it is a link to a file that does not exist
     ");
     let (code, _, err) = client(&place.path().join("folder"), &["plan"]);
-    assert!(code == 2 && err.contains("config.yaml: --config takes a file, and this is a folder"), "{err}");
+    assert!(
+        code == 2 && err.contains("config.yaml: --config requires a file, but this is a folder"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -273,7 +276,7 @@ fn missing_files_and_folders_are_named() {
 }
 
 #[test]
-fn a_setting_that_is_no_value_is_an_error() {
+fn a_setting_with_an_invalid_value_is_an_error() {
     let place = folder(&[]);
     let vars = [("LOG_FORMAT", "fancy"), ("S3_BUCKET", "b")];
     let (code, _, err) = client_with(place.path(), &["ps"], &vars);
@@ -281,7 +284,7 @@ fn a_setting_that_is_no_value_is_an_error() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_exit_3() {
+fn a_server_that_cannot_be_reached_is_exit_3() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -289,7 +292,9 @@ fn a_server_that_is_not_there_is_exit_3() {
         ("config.yaml", "global: { arch: amd64, kaniko: { destination: r.test/a:1 } }\n"),
         ("Dockerfile", "FROM scratch\n"),
     ]);
-    for args in [&[][..], &["ps"], &["logs", crate::fake::BUILD], &["cancel", crate::fake::BUILD]] {
+    for args in
+        [&[][..], &["ps"], &["logs", crate::fake_server::BUILD], &["cancel", crate::fake_server::BUILD]]
+    {
         let (code, _, err) = client_with(place.path(), args, &[("CONTROLLER_URL", &url)]);
         assert!(
             code == 3 && err.contains(&url) && err.contains("hint: start bakery-server there"),
@@ -325,7 +330,7 @@ fn a_plan_needs_no_server_and_no_sources() {
 }
 
 #[test]
-fn a_plan_shows_no_secret_whatever_way_it_came() {
+fn a_plan_shows_no_secret_whatever_its_source() {
     let compose = "\
 services:
   web:
@@ -362,7 +367,7 @@ global:
 }
 
 #[test]
-fn a_compose_file_is_found_above() {
+fn a_compose_file_is_found_in_a_parent_folder() {
     let place = folder(&[("compose.yaml", COMPOSE), ("web/deep/x", "")]);
     let (code, out, err) =
         client(&place.path().join("web/deep"), &["--repo", "../..", "plan", "--services=worker", "--json"]);

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod build;
-mod exposed;
-mod fake;
+mod fake_server;
 mod files;
 mod follow;
+mod previous_version;
 mod readme;
+mod secret_files;

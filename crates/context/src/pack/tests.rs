@@ -1,5 +1,7 @@
 use std::os::unix::net::UnixListener;
 
+use bakery_core::message::Hint as _;
+
 use super::*;
 
 fn writer() -> (ArchiveWriter, members::Members, Receiver<Arc<Piece>>) {
@@ -66,6 +68,6 @@ fn a_full_disk_is_reported_as_one() {
 fn a_path_that_is_not_a_folder_is_named() {
     for path in ["/nowhere/at/all", "/dev/null"] {
         let error = pack(Path::new(path), &[], &mut Vec::new(), 6).unwrap_err();
-        assert!(error.to_string().contains(path) && error.hint().contains("--repo"), "{error}");
+        assert!(error.to_string().contains(path) && error.hint().unwrap().contains("--repo"), "{error}");
     }
 }

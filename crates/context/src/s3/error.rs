@@ -1,5 +1,6 @@
 //! Errors of an S3 store, with hints that name the variable to check.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId as _;
+use bakery_core::message::Hint;
 
 /// Why an object could not be sent or read. Never contains credentials or a URL.
 #[derive(Debug, thiserror::Error)]
@@ -68,43 +70,6 @@ impl fmt::Display for S3Operation {
 }
 
 impl S3Error {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::File { .. } => "check that no other program removes temporary files".to_owned(),
-            Self::Refused { status, code, operation, .. } => match (code.as_str(), status) {
-                ("NoSuchBucket", _) => "S3_BUCKET must be an existing bucket in S3_REGION".to_owned(),
-                ("NoSuchKey", _) => {
-                    "submit the build again: the bucket's lifecycle rule may have removed the context".to_owned()
-                }
-                ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken", _) => {
-                    "check S3_ACCESS_KEY, S3_SECRET_KEY and S3_SESSION_TOKEN, or the AWS credentials"
-                        .to_owned()
-                }
-                ("RequestTimeTooSkewed", _) => "correct the clock of this machine".to_owned(),
-                ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect", _)
-                | (_, 301 | 307) => {
-                    "S3_REGION must be the region of the bucket, and S3_ENDPOINT its store".to_owned()
-                }
-                (_, 401 | 403) => {
-                    let action = if operation.verb == GET { "s3:GetObject" } else { "s3:PutObject" };
-                    format!("the credentials need `{action}` on arn:aws:s3:::{}/*", operation.bucket)
-                }
-                (_, 404) => "S3_ENDPOINT must be an S3 store, and S3_BUCKET a bucket in it".to_owned(),
-                (_, 400) => "check S3_ENDPOINT, S3_REGION and S3_SSL".to_owned(),
-                _ => "try again later".to_owned(),
-            },
-            Self::Unreachable { .. } => {
-                "check S3_ENDPOINT, S3_SSL, and the network and proxies between this machine and the store".to_owned()
-            }
-            Self::NoCredentials { .. } => {
-                "set S3_ACCESS_KEY and S3_SECRET_KEY, or provide AWS credentials (AWS_ACCESS_KEY_ID, profile, role)"
-                    .to_owned()
-            }
-            Self::Stopped { .. } => "try again to send it".to_owned(),
-        }
-    }
-
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -116,6 +81,43 @@ impl S3Error {
 
     pub(super) fn status(&self) -> u16 {
         if let Self::Refused { status, .. } = self { *status } else { 0 }
+    }
+}
+
+impl Hint for S3Error {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::File { .. } => "check that no other program removes temporary files",
+            Self::Refused { status, code, operation, .. } => match (code.as_str(), status) {
+                ("NoSuchBucket", _) => "S3_BUCKET must be an existing bucket in S3_REGION",
+                ("NoSuchKey", _) => {
+                    "submit the build again: the bucket's lifecycle rule may have removed the context"
+                }
+                ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken", _) => {
+                    "check S3_ACCESS_KEY, S3_SECRET_KEY and S3_SESSION_TOKEN, or the AWS credentials"
+                }
+                ("RequestTimeTooSkewed", _) => "correct the clock of this machine",
+                ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect", _)
+                | (_, 301 | 307) => "S3_REGION must be the region of the bucket, and S3_ENDPOINT its store",
+                (_, 401 | 403) => {
+                    let action = if operation.verb == GET { "s3:GetObject" } else { "s3:PutObject" };
+                    let hint =
+                        format!("the credentials need `{action}` on arn:aws:s3:::{}/*", operation.bucket);
+                    return Some(hint.into());
+                }
+                (_, 404) => "S3_ENDPOINT must be an S3 store, and S3_BUCKET a bucket in it",
+                (_, 400) => "check S3_ENDPOINT, S3_REGION and S3_SSL",
+                _ => "try again later",
+            },
+            Self::Unreachable { .. } => {
+                "check S3_ENDPOINT, S3_SSL, and the network and proxies between this machine and the store"
+            }
+            Self::NoCredentials { .. } => {
+                "set S3_ACCESS_KEY and S3_SECRET_KEY, or provide AWS credentials (AWS_ACCESS_KEY_ID, profile, role)"
+            }
+            Self::Stopped { .. } => "try again to send it",
+        };
+        Some(hint.into())
     }
 }
 

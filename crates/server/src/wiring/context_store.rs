@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bakery_context::s3::S3Store;
+use bakery_core::message::Hint as _;
 use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::run::ContextSource;
 
@@ -31,7 +32,10 @@ impl ContextStore for BuildContexts {
         let source = self.contexts.source(context);
         let (ContextSource::S3 { key, .. }, Some(store)) = (&source, &self.store) else { return Ok(source) };
         let signed = store.presign_get(key, URL_VALID).await;
-        let url = signed.map_err(|error| ContextProblem { hint: error.hint(), text: error.to_string() })?;
+        let url = signed.map_err(|error| ContextProblem {
+            hint: error.hint().unwrap_or_default().into_owned(),
+            text: error.to_string(),
+        })?;
         Ok(ContextSource::Url { url })
     }
 

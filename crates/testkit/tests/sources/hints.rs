@@ -18,8 +18,6 @@ const TO_BE_CHANGED: &[&str] = &[
     "crates/agent/src/bake.rs",
     "crates/agent/src/failure.rs",
     "crates/agent/src/start.rs",
-    "crates/client/src/exit.rs",
-    "crates/client/src/talk.rs",
     "crates/server/src/builds/keys.rs",
     "crates/server/src/builds/ledger/mod.rs",
     "crates/server/src/builds/submit.rs",

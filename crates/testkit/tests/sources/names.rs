@@ -15,10 +15,6 @@ struct Repeated {
 }
 
 const REPEATED: &[Repeated] = &[
-    Repeated { krate: "client", name: "Asked", reason: "being renamed" },
-    Repeated { krate: "client", name: "Shown", reason: "being renamed" },
-    Repeated { krate: "client", name: "ShownTarget", reason: "being renamed" },
-    Repeated { krate: "client", name: "ShownTask", reason: "being renamed" },
     Repeated { krate: "server", name: "Found", reason: "being renamed" },
     Repeated { krate: "server", name: "Inner", reason: "being renamed" },
     Repeated { krate: "server", name: "Shared", reason: "being renamed" },

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bakery_context::s3::{S3Error, S3Store};
+use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use futures_util::StreamExt as _;
 use reqwest::StatusCode;
 
 use super::{Chunks, FetchError, context_broken};
+use crate::failure::Failure;
 
 /// Maximum time between two reads from a store.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
@@ -47,7 +49,7 @@ pub(super) async fn s3(
         if error.is_transient() {
             FetchError::Transient(error.to_string())
         } else {
-            FetchError::Permanent(context_broken(error.to_string()).with_hint(error.hint()))
+            FetchError::Permanent(Failure::of(Reason::ContextBroken, error))
         }
     };
     let store =

@@ -1,4 +1,4 @@
-//! Warnings about secrets that lie in a build context.
+//! Warnings about files with secrets in a build context.
 
 use crate::files::{client, client_with, folder};
 
@@ -21,10 +21,10 @@ fn warnings(files: &[(&str, &str)], args: &[&str]) -> String {
 fn secrets_in_a_context_are_named_before_anything_is_sent() {
     let files = [("config.yaml", CONFIG), TOKEN, ("Dockerfile", "")];
     let expected = "\
-warning: .env: holds secrets and goes into the context
-  hint: add `.env` to .dockerignore, else `COPY . .` puts it into the image
-warning: config.yaml: holds credentials and goes into the context
-  hint: add `config.yaml` to .dockerignore, else `COPY . .` puts it into the image
+warning: .env: contains secrets and is part of the build context
+  hint: add `.env` to .dockerignore, else `COPY . .` copies it into the image
+warning: config.yaml: contains credentials and is part of the build context
+  hint: add `config.yaml` to .dockerignore, else `COPY . .` copies it into the image
 ";
     assert_eq!(warnings(&files, &[]), expected);
     let nobody = [("CONTROLLER_URL", "http://127.0.0.1:1")];
@@ -33,7 +33,7 @@ warning: config.yaml: holds credentials and goes into the context
 }
 
 #[test]
-fn what_is_ignored_or_outside_of_the_contexts_is_not_warned_of() {
+fn excluded_files_and_files_outside_of_the_contexts_cause_no_warning() {
     let ignored = (".dockerignore", ".env\nconfig.yaml\n");
     assert_eq!(warnings(&[("config.yaml", CONFIG), TOKEN, ("Dockerfile", ""), ignored], &[]), "");
     let inner = CONFIG.replace("kaniko: {", "kaniko: { context-path: app,");
@@ -59,8 +59,8 @@ fn each_context_has_its_own_ignore_file() {
     assert_eq!(
         warnings(&files, &["--config", "c.yaml", "--compose", "compose.yaml"]),
         "\
-warning: app/.env: holds secrets and goes into the context
-  hint: add `.env` to app/Dockerfile.dockerignore, else `COPY . .` puts it into the image
+warning: app/.env: contains secrets and is part of the build context
+  hint: add `.env` to app/Dockerfile.dockerignore, else `COPY . .` copies it into the image
 "
     );
 }

@@ -1,4 +1,4 @@
-//! A fake server: answers as scripted, remembers what it was asked.
+//! A fake server: it answers as scripted and records the requests.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,24 +22,24 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::watch;
 
-/// The only build that runs.
+/// The build that is running.
 pub(crate) const BUILD: &str = "01jdb3v1q8z6p3k4m5n6p7q8r9";
-/// One that has failed.
+/// A build that has failed.
 pub(crate) const FAILED: &str = "01jdb3v1q8z6p3k4m5n6p7q8r8";
 
-/// One answer to a follower.
-pub(crate) enum Script {
-    /// These frames, and then the end of the stream.
+/// One answer to a request for the log.
+pub(crate) enum LogAnswer {
+    /// An epoch and frames, then the stream ends.
     Frames(u32, Vec<u8>),
-    /// These frames; once the build has been cancelled the second ones.
+    /// An epoch and frames, and further frames once the build has been cancelled.
     UntilCancelled(u32, Vec<u8>, Vec<u8>),
-    /// A refusal.
+    /// A refusal with this status.
     Status(StatusCode),
 }
 
-/// What the fake has been asked.
+/// The requests that were received.
 #[derive(Default)]
-pub(crate) struct Asked {
+pub(crate) struct Requests {
     pub(crate) cursors: Vec<Cursor>,
     pub(crate) offers: Vec<ContextOffer>,
     pub(crate) uploads: Vec<Vec<u8>>,
@@ -49,23 +49,22 @@ pub(crate) struct Asked {
 }
 
 #[derive(Clone)]
-pub(crate) struct Fake {
+pub(crate) struct FakeServer {
     pub(crate) url: String,
-    scripts: Arc<Mutex<VecDeque<Script>>>,
-    asked: Arc<Mutex<Asked>>,
+    logs: Arc<Mutex<VecDeque<LogAnswer>>>,
+    requests: Arc<Mutex<Requests>>,
     cancelled: Arc<watch::Sender<bool>>,
 }
 
-impl Fake {
-    /// A server on a port of its own that answers followers one after the other as scripted, and 404 when the
-    /// scripts are used up.
+impl FakeServer {
+    /// Starts a server on a free port. It answers requests for the log with `answers` in this order, then with 404.
     #[expect(clippy::disallowed_methods, reason = "the fake lives as long as the test's runtime")]
-    pub(crate) async fn start(scripts: Vec<Script>) -> Self {
+    pub(crate) async fn start(answers: Vec<LogAnswer>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
-            scripts: Arc::new(Mutex::new(scripts.into())),
-            asked: Arc::default(),
+            logs: Arc::new(Mutex::new(answers.into())),
+            requests: Arc::default(),
             cancelled: Arc::new(watch::channel(false).0),
         };
         let routes = Router::new()
@@ -78,30 +77,30 @@ impl Fake {
             )
             .route(route::BUILD_LOGS, get(logs))
             .layer(axum::extract::DefaultBodyLimit::disable())
-            .layer(middleware::from_fn_with_state(fake.clone(), note))
+            .layer(middleware::from_fn_with_state(fake.clone(), record))
             .with_state(fake.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
         fake
     }
 
-    /// What it has been asked so far.
-    pub(crate) fn asked<T>(&self, look: impl FnOnce(&Asked) -> T) -> T {
-        look(&self.asked.lock().unwrap())
+    /// Looks at the requests that were received so far.
+    pub(crate) fn requests<T>(&self, look: impl FnOnce(&Requests) -> T) -> T {
+        look(&self.requests.lock().unwrap())
     }
 
-    /// Ends once the build has been cancelled.
+    /// Completes once the build has been cancelled.
     pub(crate) async fn cancelled(&self) {
         self.cancelled.subscribe().wait_for(|&cancelled| cancelled).await.unwrap();
     }
 }
 
-async fn note(State(fake): State<Fake>, request: Request, next: Next) -> Response {
+async fn record(State(fake): State<FakeServer>, request: Request, next: Next) -> Response {
     if let Some(token) = request.headers().get(header::AUTHORIZATION) {
-        fake.asked.lock().unwrap().tokens.push(token.to_str().unwrap().to_owned());
+        fake.requests.lock().unwrap().tokens.push(token.to_str().unwrap().to_owned());
     }
     let refused = request.headers().get(header::AUTHORIZATION).is_some_and(|token| token == "Bearer wrong");
     let mut response = if refused {
-        problem(StatusCode::UNAUTHORIZED, "the token is not known", "BAKERY_TOKEN must be the server's")
+        problem(StatusCode::UNAUTHORIZED, "the token is not valid", "BAKERY_TOKEN must be the server's token")
     } else {
         next.run(request).await
     };
@@ -114,10 +113,10 @@ fn problem(status: StatusCode, detail: &str, hint: &str) -> Response {
     (status, [(header::CONTENT_TYPE, PROBLEM_TYPE)], body).into_response()
 }
 
-async fn offer(State(fake): State<Fake>, Json(offer): Json<ContextOffer>) -> Response {
-    let mut asked = fake.asked.lock().unwrap();
-    let known = !asked.uploads.is_empty() && asked.offers.contains(&offer);
-    asked.offers.push(offer.clone());
+async fn offer(State(fake): State<FakeServer>, Json(offer): Json<ContextOffer>) -> Response {
+    let mut requests = fake.requests.lock().unwrap();
+    let known = !requests.uploads.is_empty() && requests.offers.contains(&offer);
+    requests.offers.push(offer.clone());
     let answer = if known {
         json!({ "kind": "present", "context": offer })
     } else {
@@ -126,37 +125,37 @@ async fn offer(State(fake): State<Fake>, Json(offer): Json<ContextOffer>) -> Res
     Json(answer).into_response()
 }
 
-async fn upload(State(fake): State<Fake>, Path(_): Path<String>, body: Bytes) -> StatusCode {
-    fake.asked.lock().unwrap().uploads.push(body.to_vec());
+async fn upload(State(fake): State<FakeServer>, Path(_): Path<String>, body: Bytes) -> StatusCode {
+    fake.requests.lock().unwrap().uploads.push(body.to_vec());
     StatusCode::CREATED
 }
 
-async fn submit(State(fake): State<Fake>, Json(build): Json<SubmitBuild>) -> Response {
-    fake.asked.lock().unwrap().submitted.push(build);
-    (StatusCode::ACCEPTED, Json(json!({ "id": BUILD, "cursor": "0:0", "notices": ["the oven is warm"] })))
+async fn submit(State(fake): State<FakeServer>, Json(build): Json<SubmitBuild>) -> Response {
+    fake.requests.lock().unwrap().submitted.push(build);
+    (StatusCode::ACCEPTED, Json(json!({ "id": BUILD, "cursor": "0:0", "notices": ["the platform is warm"] })))
         .into_response()
 }
 
-async fn cancel(State(fake): State<Fake>) -> Response {
-    fake.asked.lock().unwrap().cancelled += 1;
+async fn cancel(State(fake): State<FakeServer>) -> Response {
+    fake.requests.lock().unwrap().cancelled += 1;
     fake.cancelled.send_replace(true);
     Json(view()).into_response()
 }
 
 #[derive(serde::Deserialize)]
-struct From {
+struct LogQuery {
     from: Cursor,
 }
 
-async fn logs(State(fake): State<Fake>, Query(query): Query<From>) -> Response {
-    fake.asked.lock().unwrap().cursors.push(query.from);
-    let script = fake.scripts.lock().unwrap().pop_front();
+async fn logs(State(fake): State<FakeServer>, Query(query): Query<LogQuery>) -> Response {
+    fake.requests.lock().unwrap().cursors.push(query.from);
+    let answer = fake.logs.lock().unwrap().pop_front();
     let headers = |epoch: u32| {
         [(header::CONTENT_TYPE.as_str(), FRAMES_TYPE.to_owned()), (EPOCH_HEADER, epoch.to_string())]
     };
-    match script {
-        Some(Script::Frames(epoch, bytes)) => (headers(epoch), bytes).into_response(),
-        Some(Script::UntilCancelled(epoch, before, after)) => {
+    match answer {
+        Some(LogAnswer::Frames(epoch, bytes)) => (headers(epoch), bytes).into_response(),
+        Some(LogAnswer::UntilCancelled(epoch, before, after)) => {
             let after = stream::once(async move {
                 fake.cancelled().await;
                 after
@@ -164,7 +163,7 @@ async fn logs(State(fake): State<Fake>, Query(query): Query<From>) -> Response {
             let all = stream::once(async move { before }).chain(after).map(Ok::<_, Infallible>);
             (headers(epoch), Body::from_stream(all)).into_response()
         }
-        Some(Script::Status(status)) => problem(status, "not now", "try again"),
+        Some(LogAnswer::Status(status)) => problem(status, "not now", "try again"),
         None => problem(StatusCode::NOT_FOUND, "no such build", "`bakery-client ps` lists builds"),
     }
 }
@@ -196,7 +195,7 @@ fn run(index: u16) -> RunName {
     RunName { task: TaskId { build: id(), index }, attempt: 1 }
 }
 
-/// A frame with lines `MARK N` of the first task, N from `first` on.
+/// A frame with lines `line N` of the first task, N from `first` on.
 pub(crate) fn lines(seq: u64, first: u64, count: u32) -> Vec<u8> {
     let line =
         |n: u64| format!("{{\"ts\":\"2026-11-22T10:00:01Z\",\"src\":\"kaniko\",\"msg\":\"line {n}\"}}\n");

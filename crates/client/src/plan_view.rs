@@ -1,108 +1,102 @@
-//! `plan`: what a build would do, for people and for machines. Secrets are masked in both.
+//! `plan`: what a build would do, as text or as JSON. Secrets are masked in both.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, Paths};
 use bakery_core::mask::{Form, MASK, Mask};
+use bakery_core::message::Message;
 use bakery_core::names::{Arch, Platform};
 use bakery_core::plan::{BuildPlan, PlannedTask, Publish, Target};
+use bakery_core::report::Finding;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Order;
 use bakery_core::wire::run::Push;
 use serde::Serialize;
 
 use crate::labels;
-use crate::load::Loaded;
-use crate::talk;
+use crate::load::LoadedBuild;
+use crate::stderr;
 
-/// What stands for a value that only the server knows.
+/// Shown for a value that the server decides.
 const UNSET: &str = "server default";
 
-/// The document of `plan --json`. Keys are added, never changed.
+/// The document of `plan --json`. Keys may be added, but are never changed.
 #[derive(Debug, Serialize)]
-struct Shown {
-    /// The version of the executor whose arguments are shown.
+struct PlanDocument {
+    /// Kaniko's version, whose arguments are shown.
     executor: &'static str,
     order: Order,
-    targets: Vec<ShownTarget>,
+    targets: Vec<TargetPlan>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownTarget {
+struct TargetPlan {
     name: String,
     service: Option<String>,
-    /// What stands in the registry at the end; null with `no-push`.
+    /// The reference that is published; null with `no-push`.
     destination: Option<String>,
-    /// True where the destination is an index of several images.
+    /// Whether the destination is an index of several images.
     index: bool,
-    /// Names of the targets that must have ended well before.
+    /// Names of the targets that must succeed before this one starts.
     after: Vec<String>,
-    tasks: Vec<ShownTask>,
+    tasks: Vec<TaskPlan>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownTask {
+struct TaskPlan {
     index: u16,
     name: String,
     arch: Arch,
-    /// Null = the server's choice, like `cpu_millis` and `memory_mib`.
+    /// Null if the server decides, as for `cpu_millis` and `memory_mib`.
     platform: Option<Platform>,
     cpu_millis: Option<u32>,
     memory_mib: Option<u32>,
     env: BTreeMap<String, String>,
     pre_script: Option<String>,
     post_script: Option<String>,
-    credentials: Vec<ShownCredential>,
-    /// Where this task's own image is pushed.
+    credentials: Vec<LoginPlan>,
+    /// The reference that this task pushes.
     push_to: Option<String>,
-    /// The executor's arguments.
+    /// Kaniko's program and arguments.
     program: String,
     argv: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownCredential {
+struct LoginPlan {
     registry: String,
     username: String,
 }
 
-/// The text of `plan`. Notices and what is missing in the source go to standard error.
-pub fn show(loaded: &Loaded, json: bool) -> String {
-    let (shown, notices) = shown(&loaded.plan, loaded.spec.order, &loaded.secrets);
-    for notice in &loaded.notices {
-        talk::say(&format!("notice: {}", notice.rendered()));
-    }
-    for notice in notices {
-        talk::say(&format!("notice: {notice}"));
-    }
-    for exposed in &loaded.exposed {
-        talk::say(&format!("warning: {}", exposed.rendered()));
-    }
-    for missing in &loaded.missing {
-        talk::say(&format!("warning: {missing}"));
-    }
+/// The output of `plan`. Prints notices, and warnings about missing files and secrets, to standard error.
+pub fn render(loaded: &LoadedBuild, json: bool) -> String {
+    let (document, notices) = document(&loaded.plan, loaded.spec.order, &loaded.secrets);
+    loaded.notices.iter().map(Finding::message).chain(notices).for_each(|notice| stderr::notice(&notice));
+    let missing = loaded.missing.iter().map(|text| Message::new(text.as_str()));
+    let warnings = loaded.secret_files.iter().map(Finding::message).chain(missing);
+    warnings.for_each(|warning| stderr::warning(&warning));
     if json {
-        // Plain values always have a JSON form.
-        let mut text = serde_json::to_string_pretty(&shown).unwrap_or_default();
+        // Serializing plain values cannot fail.
+        let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
         text.push('\n');
         return text;
     }
-    shown.to_string()
+    document.to_string()
 }
 
-fn shown(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (Shown, Vec<String>) {
+fn document(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (PlanDocument, Vec<Message>) {
     let labels = labels::of_plan(plan);
     let masks: BTreeMap<u16, Mask> =
         plan.tasks().map(|(_, task)| (task.index, Mask::of(&task.spec, secrets))).collect();
-    // A target is called like its first task's destination.
+    // A target's name is the destination of its first task.
     let reference = |target: &Target, text: &str| {
         let mask = target.tasks.first().and_then(|task| masks.get(&task.index));
         mask.map_or_else(String::new, |mask| mask.reference(text))
     };
     let name = |target: &Target| reference(target, &target.name);
     let mut notices = Vec::new();
-    let targets = plan.targets.iter().map(|target| ShownTarget {
+    let targets = plan.targets.iter().map(|target| TargetPlan {
         name: name(target),
         service: target.service.as_ref().map(ToString::to_string),
         destination: target
@@ -110,20 +104,20 @@ fn shown(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (Shown, Vec<Stri
             .as_ref()
             .map(|publish| reference(target, &publish.destination().to_string())),
         index: matches!(target.publish, Some(Publish::Index { .. })),
-        after: target.after.iter().map(|&place| name(&plan.targets[place])).collect(),
+        after: target.after.iter().map(|&index| name(&plan.targets[index])).collect(),
         tasks: target
             .tasks
             .iter()
             .filter_map(|task| {
                 let (label, mask) = (labels.get(&task.index)?, masks.get(&task.index)?);
-                Some(shown_task(task, mask.reference(&label.task), mask, &mut notices))
+                Some(task_plan(task, mask.reference(&label.task), mask, &mut notices))
             })
             .collect(),
     });
-    (Shown { executor: kaniko::PINNED_VERSION, order, targets: targets.collect() }, notices)
+    (PlanDocument { executor: kaniko::PINNED_VERSION, order, targets: targets.collect() }, notices)
 }
 
-fn shown_task(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<String>) -> ShownTask {
+fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Message>) -> TaskPlan {
     let spec = &task.spec;
     let input = ArgvInput {
         arch: spec.arch,
@@ -134,12 +128,12 @@ fn shown_task(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<S
     };
     let (argv, left_out) = kaniko::argv(&spec.kaniko, &input, &ExecutorFacts::pinned());
     for notice in left_out {
-        let notice = format!("{name}: {notice}");
+        let notice = Message::from(format!("{name}: {notice}"));
         if !notices.contains(&notice) {
             notices.push(notice);
         }
     }
-    ShownTask {
+    TaskPlan {
         index: task.index,
         name,
         arch: spec.arch,
@@ -152,7 +146,7 @@ fn shown_task(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<S
         credentials: spec
             .credentials
             .iter()
-            .map(|login| ShownCredential {
+            .map(|login| LoginPlan {
                 registry: login.registry.clone(),
                 username: mask.text(&login.username, Form::Plain),
             })
@@ -163,10 +157,10 @@ fn shown_task(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<S
     }
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for PlanDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, target) in self.targets.iter().enumerate() {
-            if place > 0 {
+        for (index, target) in self.targets.iter().enumerate() {
+            if index > 0 {
                 writeln!(f)?;
             }
             write!(f, "target {}", target.name)?;
@@ -187,7 +181,7 @@ impl fmt::Display for Shown {
     }
 }
 
-impl fmt::Display for ShownTask {
+impl fmt::Display for TaskPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn or_unset<T: fmt::Display>(value: Option<T>) -> String {
             value.map_or_else(|| UNSET.to_owned(), |value| value.to_string())
@@ -244,14 +238,14 @@ bake:
 - { arch: arm64, env: { TIER: arm }, pre-script: "" }
 "#;
 
-    fn planned() -> (Shown, Vec<String>) {
+    fn planned() -> (PlanDocument, Vec<Message>) {
         let file = config::read("config.yaml", CONFIG).unwrap();
         let (spec, _) = file.resolve(Order::Sequential).unwrap();
-        shown(&plan::plan(&spec).unwrap(), spec.order, &[])
+        document(&plan::plan(&spec).unwrap(), spec.order, &[])
     }
 
     #[test]
-    fn a_plan_says_what_is_effective() {
+    fn a_plan_shows_the_effective_values() {
         insta::assert_snapshot!(planned().0, @r#"
         target reg.test/shop/cart:7 (index)
           task amd64
@@ -315,8 +309,8 @@ bake:
 
     #[test]
     fn no_secret_is_in_either_form() {
-        let (shown, notices) = planned();
-        let all = format!("{shown}{}{notices:?}", serde_json::to_string(&shown).unwrap());
+        let (document, notices) = planned();
+        let all = format!("{document}{}{notices:?}", serde_json::to_string(&document).unwrap());
         for secret in ["hunter2", "sesame", "correct-horse", "battery", "extra-secret"] {
             assert!(!all.contains(secret), "{secret} in\n{all}");
         }

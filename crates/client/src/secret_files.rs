@@ -1,6 +1,6 @@
-//! Files with secrets that a build could copy into an image.
+//! Warns about files with secrets that a build could copy into an image.
 //!
-//! They are not left out on their own: a Dockerfile may ask for a file of that name. Who builds is told instead.
+//! They are not excluded automatically, because a Dockerfile may need a file of that name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,42 +13,42 @@ use bakery_core::message::Message;
 use bakery_core::report::{Location, Notice};
 use bakery_core::secret::name_suggests_secret;
 
-/// The file of settings that people keep beside their sources.
+/// The file with settings in a source folder.
 const ENV: &str = ".env";
 
-/// What to say of the `config` file, where it holds secrets, and of each `.env` with secrets in `root` (absolute, links
-/// resolved) or a context: where the file lies in a context, and no rule drops it.
+/// Warnings about the `config` file (`None` if it contains no secrets) and about each `.env` with secrets in `root`
+/// (absolute, links resolved) or in a context: one for each context that contains the file and does not exclude it.
 pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -> Vec<Notice> {
     let mut files = BTreeMap::new();
     let contexts = folders.iter().map(|folder| root.join(&folder.path));
     for path in contexts.chain([root.to_owned()]).map(|folder| folder.join(ENV)) {
         if holds_secrets(&path) {
-            files.extend(below(root, &path).map(|path| (path, "holds secrets")));
+            files.extend(below(root, &path).map(|path| (path, "contains secrets")));
         }
     }
-    files.extend(config.and_then(|path| below(root, path)).map(|path| (path, "holds credentials")));
+    files.extend(config.and_then(|path| below(root, path)).map(|path| (path, "contains credentials")));
     let mut found = BTreeSet::new();
     for (file, what) in files {
-        // Rules that cannot be read are the packer's to report.
+        // The packer reports rules that cannot be read.
         let found_in = |folder| find_in_context(root, folder, &file).ok().flatten();
         let held = folders.iter().filter_map(found_in);
         found.extend(held.map(|held| (file.clone(), what, held)));
     }
     let notices = found.into_iter().map(|(file, what, held)| {
         let hint =
-            format!("add `{}` to {}, else `COPY . .` puts it into the image", held.path, held.ignore_file);
-        let message = Message::new(format!("{what} and goes into the context")).with_hint(hint);
+            format!("add `{}` to {}, else `COPY . .` copies it into the image", held.path, held.ignore_file);
+        let message = Message::new(format!("{what} and is part of the build context")).with_hint(hint);
         Notice::new(Location::file(&file), message)
     });
     notices.collect()
 }
 
-/// Where a file really lies below the root: a link that leads elsewhere travels as a link.
+/// The path of a file below the root, links resolved. `None` for a link that leads outside: it is packed as a link.
 fn below(root: &Path, path: &Path) -> Option<String> {
     path.canonicalize().ok()?.strip_prefix(root).ok()?.to_str().map(str::to_owned)
 }
 
-/// Whether a line gives a value to a name that suggests a secret. The file may be anybody's: it is not parsed.
+/// Whether a line assigns a value to a name that suggests a secret. The file may have any format, so it is not parsed.
 fn holds_secrets(path: &Path) -> bool {
     if !fs::metadata(path).is_ok_and(|meta| meta.is_file()) {
         return false;
