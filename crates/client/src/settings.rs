@@ -58,7 +58,7 @@ impl Settings {
             }
         };
         let s3 = S3Settings::from_vars(vars).unwrap_or_else(|found| {
-            mistakes.extend(found.iter().map(ToString::to_string).map(Message::from));
+            mistakes.extend(found.into_iter().map(|one| Message { text: one.to_string(), hint: one.hint }));
             None
         });
         let token = vars.setting("BAKERY_TOKEN").map(Secret::from);

@@ -1,11 +1,11 @@
 //! `bakery-server check`: the effective settings, and whether what they name is there.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use bakery_core::mask::Mask;
-use bakery_core::message::{Hint, rendered};
+use bakery_core::message::Message;
 use bakery_core::names::Arch;
 use bakery_core::vars::Vars;
 
@@ -19,24 +19,24 @@ use crate::platform::k8s::K8sPlatform;
 use crate::settings::{EcsSettings, Settings, vars};
 use crate::wiring::{StartError, agent_image, check_addresses, ecs_options, k8s, registry, remote_runs};
 
-/// How long the registry of the agent image may take.
+/// How long `check` waits for the registry of the agent image.
 const LOOKUP: Duration = Duration::from_secs(15);
 
-/// What [`check`] has found.
-pub struct Findings {
-    /// For people, line by line.
+/// The result of [`check`].
+pub struct CheckReport {
+    /// One line for each result, with its hint below it.
     pub text: String,
-    /// True where everything that was tried is there.
+    /// True if nothing that a start needs is missing.
     pub good: bool,
 }
 
-/// The effective settings, secrets masked; what is not set with its default.
+/// The effective settings, one a line: variables that are not set with their default, secrets masked.
 pub fn effective(settings: &Settings, vars: &dyn Vars) -> String {
     let resolved = resolved(settings);
     let mut text = String::new();
     for (group, table) in [("common", vars::COMMON), ("server", vars::SERVER), ("images", vars::IMAGES)] {
         let _ = writeln!(text, "# {group}");
-        // The tag is for whoever makes the images: the server does not read it.
+        // Only the scripts that build the images read the tag.
         for var in table.iter().filter(|var| var.name != "IMAGE_TAG") {
             let default = resolved.iter().find(|(name, _)| *name == var.name);
             let _ = match (vars.setting(var.name), default) {
@@ -51,7 +51,7 @@ pub fn effective(settings: &Settings, vars: &dyn Vars) -> String {
     text
 }
 
-/// What counts for variables that are not set and whose default is not the same everywhere.
+/// The effective values of variables that are not set and whose default depends on the machine or on other variables.
 fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
     let image = agent_image(settings).map(|image| image.to_string()).ok();
     let region = settings.s3.as_ref().map(|s3| s3.region.clone());
@@ -62,16 +62,16 @@ fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Tries what can be tried without leaving anything behind. What a start does without is a warning.
-pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
-    let mut found = Findings { text: String::new(), good: true };
+/// Tries everything that can be tried without changing anything. What a start can do without is a warning.
+pub async fn check(settings: &Settings, vars: &dyn Vars) -> CheckReport {
+    let mut found = CheckReport { text: String::new(), good: true };
     if let Some(ecs) = &settings.ecs {
         found.aws(ecs, settings).await;
     }
     match k8s(settings, vars, "check").await {
         Ok(None) => {}
         Ok(Some(platform)) => found.cluster(&platform, settings).await,
-        Err(error) => found.bad(&error.to_string()),
+        Err(error) => found.missing(Message::of(&error)),
     }
     let engine = if settings.docker.is_some() { Some(Engine::find(vars).await) } else { None };
     match &engine {
@@ -80,89 +80,98 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> Findings {
             "Docker engine {} at {}: linux/{}, {} cpus",
             engine.version, engine.host, engine.arch, engine.cpus
         )),
-        Some(Err(error)) => found.failed(error),
+        Some(Err(error)) => found.missing(Message::of(error)),
     }
     found.agent_image(settings, vars, engine.as_ref()).await;
     let ledger = Ledger::check(&settings.data_dir, settings.data_key.as_ref()).await;
-    // Both hold: another program has no such lock, and another data folder's server is in the way.
+    // Both are needed: another program does not hold this lock, and a server with another data folder is a conflict.
     let runs = matches!(ledger, Err(LedgerError::Locked(_))) && health::is_bakery(settings.listen).await;
     for (address, checked) in check_addresses(settings).await {
         match checked {
-            Ok(()) => found.good(&format!("{address} can be listened on")),
+            Ok(()) => found.good(&format!("{address} is free")),
             Err(StartError::Listen { error, .. }) if runs && error.kind() == ErrorKind::AddrInUse => {
-                found.good(&format!("{address}: a bakery-server runs here"));
+                found.good(&format!("{address}: in use by a running bakery-server"));
             }
-            Err(error) => found.bad(&error.to_string()),
+            Err(error) => found.missing(Message::of(&error)),
         }
     }
     let data = settings.data_dir.display();
     match ledger {
-        Err(_) if runs => found.good(&format!("data folder {data}: a bakery-server runs here")),
-        Err(error) => found.bad(&error.to_string()),
+        Err(_) if runs => found.good(&format!("data folder {data}: in use by a running bakery-server")),
+        Err(error) => found.missing(Message::of(&error)),
         Ok(()) if settings.data_dir.exists() => found.good(&format!("data folder {data}")),
-        Ok(()) => found.good(&format!("data folder {data} is made at the first start")),
+        Ok(()) => found.good(&format!("data folder {data}: created by the first start")),
     }
     let files = environment::raise_open_files();
     match open_files_warning(files, remote_runs(settings)) {
-        Some(warning) => found.warn(&warning.rendered()),
-        None => found.good(&format!("{files} open files")),
+        Some(warning) => found.warn(warning),
+        None => found.good(&format!("up to {files} open files")),
     }
     if let Some(warning) = settings.warning() {
-        found.warn(&warning);
+        found.warn(warning);
     }
     match &settings.s3 {
-        Some(s3) => found.good(&format!("contexts in bucket {} ({})", s3.bucket, s3.region)),
-        None => found.good("contexts in the server's own store"),
+        Some(s3) => found.good(&format!("contexts: bucket {} ({})", s3.bucket, s3.region)),
+        None => found.good("contexts: the server's own store"),
     }
     found
 }
 
-impl Findings {
+impl CheckReport {
     fn good(&mut self, text: &str) {
         let _ = writeln!(self.text, "ok       {text}");
     }
 
-    fn warn(&mut self, text: &str) {
-        let _ = writeln!(self.text, "WARNING  {}", text.replace('\n', "\n         "));
+    fn warn(&mut self, message: impl Into<Message>) {
+        self.line("WARNING", &message.into());
     }
 
-    /// Whether AWS answers, and gives the server the rights that can be tried.
+    fn missing(&mut self, message: impl Into<Message>) {
+        self.good = false;
+        self.line("MISSING", &message.into());
+    }
+
+    fn line(&mut self, word: &str, message: &Message) {
+        let text = message.rendered().replace('\n', "\n         ");
+        let _ = writeln!(self.text, "{word}  {text}");
+    }
+
+    /// Whether AWS answers, and the server has the permissions that can be tried.
     async fn aws(&mut self, ecs: &EcsSettings, settings: &Settings) {
-        // An agent image that is none is said below.
+        // An invalid agent image is reported by `agent_image`.
         let Ok(options) = ecs_options(ecs, settings, "check") else { return };
         let limits = &settings.limits;
         for finding in ecs::check(&options, limits.cpu_millis, limits.memory_mib).await {
             match finding {
-                Finding::Good(said) => self.good(&said),
-                Finding::Warning(message) => self.warn(&message.rendered()),
-                Finding::Missing(message) => self.bad(&message.rendered()),
+                Finding::Good(text) => self.good(&text),
+                Finding::Warning(message) => self.warn(message),
+                Finding::Missing(message) => self.missing(message),
             }
         }
     }
 
-    /// Whether the cluster answers, gives the server its rights, and would take its Jobs.
+    /// Whether the cluster answers, the server has its permissions there, and the API server accepts its Jobs.
     async fn cluster(&mut self, platform: &K8sPlatform, settings: &Settings) {
         match platform.version().await {
             Ok(version) => self.good(&format!("Kubernetes {version}: {platform}")),
-            Err(error) => return self.failed(&error),
+            Err(error) => return self.missing(Message::of(&error)),
         }
         match platform.missing_rights().await {
             Ok(missing) => {
                 for right in missing {
-                    self.bad(&format!(
-                        "the server's account has not this right: {right}\nhint: examples/server/k8s/role.yaml gives it"
-                    ));
+                    let text = format!("the server's service account lacks a permission: {right}");
+                    self.missing(Message::new(text).with_hint("examples/server/k8s/role.yaml grants it"));
                 }
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.missing(Message::of(&error)),
         }
         match platform.dry_run(settings.limits.cpu_millis, settings.limits.memory_mib).await {
-            Ok(()) => self.good("the API server would take an agent's Job as the settings make it"),
-            Err(error) => self.failed(&error),
+            Ok(()) => self.good("the API server accepts an agent's Job with these settings (dry run)"),
+            Err(error) => self.missing(Message::of(&error)),
         }
     }
 
-    /// Which platforms the agent image has. A start does without an answer: the engine may get the image later.
+    /// Which architectures the agent image has. Not finding it is a warning: the platform may be able to pull it.
     /// `engine` is `None` without a Docker platform.
     async fn agent_image(
         &mut self,
@@ -172,15 +181,15 @@ impl Findings {
     ) {
         let image = match agent_image(settings) {
             Ok(image) => image,
-            Err(error) => return self.bad(&error.to_string()),
+            Err(error) => return self.missing(Message::of(&error)),
         };
         let own: Vec<Arch> = match engine {
             Some(Ok(engine)) => own_copies(engine, &image, &Arch::ALL).await.into_keys().collect(),
             Some(Err(_)) | None => Vec::new(),
         };
         let registry = registry(settings, vars);
-        let asked = tokio::time::timeout(LOOKUP, registry.platforms_of(&image, &[])).await;
-        let there = match asked {
+        let answer = tokio::time::timeout(LOOKUP, registry.platforms_of(&image, &[])).await;
+        let there = match answer {
             Ok(Ok(there)) => Ok(there.into_keys().collect::<Vec<_>>()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("{} does not answer within {}s", image.registry, LOOKUP.as_secs())),
@@ -191,28 +200,21 @@ impl Findings {
         };
         let has = engine.map(|_| format!("the engine has {}, ", list(&own))).unwrap_or_default();
         match there {
-            Ok(there) if own.is_empty() && there.is_empty() => self.warn(&format!(
-                "agent image {image}: it has neither linux/amd64 nor linux/arm64\nhint: check AGENT_IMAGE"
-            )),
+            Ok(there) if own.is_empty() && there.is_empty() => {
+                let text = format!("agent image {image}: neither linux/amd64 nor linux/arm64 is available");
+                self.warn(Message::new(text).with_hint("check AGENT_IMAGE"));
+            }
             Ok(there) => self.good(&format!("agent image {image}: {has}the registry has {}", list(&there))),
-            Err(why) => self.warn(&format!(
-                "agent image {image}: {has}the registry cannot be asked: {why}\nhint: check AGENT_IMAGE, \
-                 and the way to its registry; without the image no task can start"
-            )),
+            Err(detail) => {
+                let text = format!("agent image {image}: {has}the registry lookup failed: {detail}");
+                let hint = "check AGENT_IMAGE and the connection to its registry; without the image no task can start";
+                self.warn(Message::new(text).with_hint(hint));
+            }
         }
-    }
-
-    fn failed<E: Display + Hint>(&mut self, error: &E) {
-        self.bad(&rendered(&error.to_string(), error.hint().as_deref()));
-    }
-
-    fn bad(&mut self, text: &str) {
-        self.good = false;
-        let _ = writeln!(self.text, "MISSING  {}", text.replace('\n', "\n         "));
     }
 }
 
-/// A value as it may be seen: without the secrets and logins in it.
+/// The value of a variable without the secrets and logins in it.
 fn shown(name: &str, value: &str) -> String {
     Mask::default().value(name, value)
 }

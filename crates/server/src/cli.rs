@@ -3,29 +3,29 @@
 use clap::{Parser, Subcommand};
 
 const EXITS: &str = "Exit codes:
-  0  stopped as asked; or everything that a start needs is there; or the server is ready (--live: answers)
-  2  mistakes in the settings or the call
-  4  what the settings name is not there, or the server failed, or is not ready (--live: does not answer)";
+  0  stopped by a signal; check: everything that a start needs is available; health: the server is ready (--live: answers)
+  2  mistakes in the settings or on the command line
+  4  something that the settings name is not available, or the server failed; health: not ready (--live: no answer)";
 
-/// Takes builds, runs them where there are ovens, relays their logs and publishes what they baked.
+/// Accepts builds, runs their tasks on Docker, ECS or Kubernetes, relays their logs and publishes their images.
 ///
-/// Settings come from environment variables and from `.env` in the working directory; see `.env.example`.
+/// Settings are read from environment variables and from `.env` in the working directory; see `.env.example`.
 #[derive(Debug, Parser)]
 #[command(name = "bakery-server", version = env!("BAKERY_VERSION"), after_help = EXITS)]
 pub struct Cli {
-    /// What to do; nothing = serve.
+    /// The command; none = serve.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What else a server can do.
+/// Commands that do not start a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Print the effective settings, and try what they name.
+    /// Print the effective settings, and check what they name.
     Check,
-    /// Ask the server that runs on this machine whether it is ready; of all settings only its address is read.
+    /// Ask the server on this machine whether it is ready. Only BAKERY_LISTEN is read.
     Health {
-        /// Ask whether it answers at all (/livez), whatever its platforms do: for checks that restart what fails them.
+        /// Ask whether it answers at all (/livez), even if a platform is unavailable: for checks that restart the server.
         #[arg(long)]
         live: bool,
     },

@@ -1,4 +1,4 @@
-//! The wall clock, in one place. Deadlines are *stored* by it and *measured* on tokio's monotonic one.
+//! The wall clock. Deadlines are *stored* in its time and *measured* with tokio's monotonic clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// What time it is, to the millisecond: the system's word, or a hand that a test moves.
+/// The time to the millisecond: the system's, or one that a test sets.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Option<Arc<AtomicI64>>);
 
@@ -21,14 +21,14 @@ impl Clock {
         Self(Some(Arc::new(AtomicI64::new(time.as_millisecond()))))
     }
 
-    /// Moves a standing clock, and all its clones; the system's clock goes its own way.
+    /// Moves a standing clock and all its clones forward. Does nothing to the system's clock.
     pub fn advance(&self, by: Duration) {
         if let Some(hand) = &self.0 {
             hand.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
     }
 
-    /// Now.
+    /// The time now.
     pub fn now(&self) -> Timestamp {
         let millis = match &self.0 {
             Some(hand) => hand.load(Ordering::Relaxed),
@@ -38,7 +38,7 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that asks the wall clock")]
+#[expect(clippy::disallowed_methods, reason = "this is the only place that reads the wall clock")]
 fn system_now() -> Timestamp {
     Timestamp::now()
 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_standing_clock_moves_only_when_told() {
+    fn a_standing_clock_moves_only_by_advance() {
         let clock = Clock::standing_at(Timestamp::UNIX_EPOCH);
         let twin = clock.clone();
         clock.advance(Duration::from_millis(1500));

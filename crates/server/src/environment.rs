@@ -1,4 +1,4 @@
-//! What the process is given: its environment over the `.env` file of the working directory, and where its log goes.
+//! The process: its variables (the environment over the `.env` file of the working directory), its log, its limits.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,11 +21,11 @@ use crate::clock::Clock;
 use crate::settings::{LogFormat, LogSettings};
 use json::Json;
 
-/// What [`read`] gives.
+/// The variables of the process.
 pub type Environment = Layered<BTreeMap<String, String>, BTreeMap<String, String>>;
 
-/// Reads both, and what is wrong with the file: the rest of it counts all the same. Variables that are not UTF-8 are none
-/// of ours and are left out.
+/// Reads the variables of the process, and the mistakes in `.env`; the rest of that file is used all the same. Variables
+/// that are not UTF-8 are left out: none of the server's is one.
 pub fn read() -> (Environment, Option<Report>) {
     let process: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -46,12 +46,12 @@ pub fn read() -> (Environment, Option<Report>) {
     (Layered { upper: process, lower }, report)
 }
 
-/// True where the process runs as root: then the data folder is the system's.
+/// True if the process runs as root. Then the data folder is the system's.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Lets the process open as many files as the system allows it, and says how many that are.
+/// Raises the limit of open files to the hard limit, and returns it.
 pub fn raise_open_files() -> u64 {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
@@ -59,9 +59,9 @@ pub fn raise_open_files() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// Sends the server's own log to stderr from now on, and in JSON also what a panic says, whatever the filter.
+/// Writes the server's own log to stderr from now on; in JSON also panics, whatever the filter.
 ///
-/// `trace` is for our own rooms: libraries trace what they send and receive, and secrets are in it.
+/// The level `trace` is for our own modules only: libraries trace what they send and receive, secrets included.
 pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&log.filter)?;
     let ours = filter_fn(|it| *it.level() != Level::TRACE || it.target().starts_with("bakery_"));
@@ -72,7 +72,7 @@ pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
             layer.with_ansi(ansi).boxed()
         }
         LogFormat::Json => {
-            std::panic::set_hook(Box::new(|panic| say("a panic", "panic", panic.to_string())));
+            std::panic::set_hook(Box::new(|panic| write_line("panic", "panic", panic.to_string(), None)));
             layer.event_format(Json { clock: Clock::system() }).boxed()
         }
     };
@@ -80,14 +80,14 @@ pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// The last word of a server that has failed, as a line of its JSON log that `RUST_LOG` cannot keep back.
-pub fn last_word(error: &(dyn Error + 'static)) {
-    say("the server has failed", "error", json::with_causes(error));
+/// Writes why the server failed as a line of its JSON log, whatever the filter. The hint is a field of its own.
+pub fn log_failure(error: &(dyn Error + 'static), hint: Option<&str>) {
+    write_line("the server failed", "error", json::with_causes(error), hint);
 }
 
-/// Straight to stderr. Where nobody reads that there is nobody left to tell.
-fn say(message: &str, key: &str, text: String) {
-    let line = json::last_word(&Clock::system(), message, key, text);
+/// Writes to stderr and ignores failures: there is no other place left to report them.
+fn write_line(message: &str, key: &str, text: String, hint: Option<&str>) {
+    let line = json::unfiltered(&Clock::system(), message, key, text, hint);
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
@@ -97,24 +97,24 @@ mod tests {
 
     use super::*;
 
-    /// Set where this test's own process is the one that panics.
+    /// Set in the process that panics: the test starts itself again.
     const PANICS: &str = "BAKERY_TEST_PANICS";
 
     #[test]
-    fn a_panic_is_one_line_of_json_also_where_the_log_is_off() {
-        let name = "environment::tests::a_panic_is_one_line_of_json_also_where_the_log_is_off";
+    fn a_panic_is_one_line_of_json_even_if_the_log_is_off() {
+        let name = "environment::tests::a_panic_is_one_line_of_json_even_if_the_log_is_off";
         if std::env::var_os(PANICS).is_some() {
             let log = LogSettings { filter: "off".to_owned(), format: LogFormat::Json };
             trace(&BTreeMap::<String, String>::new(), &log).unwrap();
-            panic!("the oven\nis cold");
+            panic!("two\nlines");
         }
         let mut again = Command::new(std::env::current_exe().unwrap());
         let output = again.args(["--exact", name, "--nocapture"]).env(PANICS, "yes").output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        let line = said.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{said}"));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let line = stderr.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{stderr}"));
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&line["level"], &line["message"]), (&"error".into(), &"a panic".into()));
-        assert!(line["panic"].as_str().unwrap().contains("the oven\nis cold"), "{line}");
+        assert_eq!((&line["level"], &line["message"]), (&"error".into(), &"panic".into()));
+        assert!(line["panic"].as_str().unwrap().contains("two\nlines"), "{line}");
         assert!(line["ts"].is_string() && line["target"] == "bakery_server", "{line}");
     }
 }

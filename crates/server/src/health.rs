@@ -1,25 +1,27 @@
-//! `bakery-server health`: asks the running server of this machine whether it is ready, or alive, for images that have no shell.
+//! `bakery-server health`: asks the server that runs on this machine for its `/readyz` or `/livez`. Images without a
+//! shell and without curl use it as their health check.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use bakery_core::message::Message;
 use bakery_core::wire::problem::Problem;
 use bakery_core::wire::{PROTOCOL_HEADER, route};
 
-/// A server that answers at all answers within this time.
-const WITHIN: Duration = Duration::from_secs(3);
+/// How long the server has for its answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a server is asked.
+/// What the health of a server means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// Whether builds can be taken and begun: false also while a platform is silent, which no restart mends.
+pub enum HealthQuery {
+    /// Builds can be accepted and started. False also while a platform is unavailable, which a restart does not repair.
     Ready,
-    /// Whether the process answers.
+    /// The process answers.
     Live,
 }
 
-impl Asked {
+impl HealthQuery {
     fn route(self) -> &'static str {
         match self {
             Self::Ready => route::READYZ,
@@ -28,7 +30,7 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for HealthQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ready => "ready",
@@ -37,59 +39,58 @@ impl fmt::Display for Asked {
     }
 }
 
-/// Asks the server that listens at `listen`; `Err` says for people why it is not as asked.
-pub async fn ask(listen: SocketAddr, asked: Asked) -> Result<(), String> {
-    let response = get(listen, asked).await?;
+/// Asks the server that listens at `listen`. The error tells why it is not ready, or not live.
+pub async fn ask(listen: SocketAddr, query: HealthQuery) -> Result<(), Message> {
+    let response = get(listen, query).await?;
     let url = response.url().clone();
-    let unanswered = |error: reqwest::Error| unanswered(url.as_str(), &error);
+    let failed = |error: reqwest::Error| no_answer(url.as_str(), &error);
     let status = response.status();
     if status.is_success() {
         return Ok(());
     }
-    let body = response.bytes().await.map_err(unanswered)?;
+    let body = response.bytes().await.map_err(failed)?;
     Err(match serde_json::from_slice::<Problem>(&body) {
-        Ok(Problem { detail, hint: Some(hint), .. }) => format!("{detail}\nhint: {hint}"),
-        Ok(Problem { detail, .. }) => detail,
-        Err(_) => format!("{url} answers {status}\nhint: is this a bakery-server?"),
+        Ok(Problem { detail, hint, .. }) => Message { text: detail, hint },
+        Err(_) => Message::new(format!("{url} returned {status}"))
+            .with_hint("check that a bakery-server listens at BAKERY_LISTEN"),
     })
 }
 
-/// True where a bakery-server answers at `listen`: every answer of one names its protocol.
+/// True if a bakery-server answers at `listen`: each of its answers has the protocol header.
 pub(crate) async fn is_bakery(listen: SocketAddr) -> bool {
-    get(listen, Asked::Live).await.is_ok_and(|response| {
+    get(listen, HealthQuery::Live).await.is_ok_and(|response| {
         response.status().is_success() && response.headers().contains_key(PROTOCOL_HEADER)
     })
 }
 
-/// The answer of whoever listens there.
-async fn get(listen: SocketAddr, asked: Asked) -> Result<reqwest::Response, String> {
+/// The answer of the program that listens there.
+async fn get(listen: SocketAddr, query: HealthQuery) -> Result<reqwest::Response, Message> {
     if listen.port() == 0 {
-        let hint = "give BAKERY_LISTEN a port of its own; the server's log names the one that it has";
-        return Err(format!(
-            "{listen} leaves the port to the system: nobody knows whom to ask\nhint: {hint}"
-        ));
+        let text = format!("BAKERY_LISTEN={listen}: the system chooses the port, so it is not known here");
+        return Err(Message::new(text).with_hint("set BAKERY_LISTEN to a fixed port"));
     }
-    // A proxy of the environment is meant for registries and clouds; this never leaves the machine.
-    let http = reqwest::Client::builder().no_proxy().timeout(WITHIN).build();
-    let http = http.map_err(|error| format!("nothing can be asked: {}", told(&error)))?;
-    let (first, second) = within_reach(listen);
-    let url = |ip| format!("http://{}{}", SocketAddr::new(ip, listen.port()), asked.route());
+    // This request stays on the machine: proxies of the environment are for registries and clouds.
+    let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build();
+    let http = http.map_err(|error| Message::new(format!("no HTTP client: {}", root_cause(&error))))?;
+    let (first, second) = reachable(listen);
+    let url = |ip| format!("http://{}{}", SocketAddr::new(ip, listen.port()), query.route());
     let answer = http.get(url(first)).send().await;
     match (answer, second) {
         (Err(error), Some(second)) if error.is_connect() => {
-            http.get(url(second)).send().await.map_err(|error| unanswered(&url(second), &error))
+            http.get(url(second)).send().await.map_err(|error| no_answer(&url(second), &error))
         }
-        (answer, _) => answer.map_err(|error| unanswered(&url(first), &error)),
+        (answer, _) => answer.map_err(|error| no_answer(&url(first), &error)),
     }
 }
 
-fn unanswered(url: &str, error: &reqwest::Error) -> String {
-    format!("no answer from {url}: {}\nhint: BAKERY_LISTEN is where the server listens", told(error))
+fn no_answer(url: &str, error: &reqwest::Error) -> Message {
+    Message::new(format!("no answer from {url}: {}", root_cause(error)))
+        .with_hint("check that the server runs, and that BAKERY_LISTEN is set as for the server")
 }
 
-/// A server that listens everywhere listens on loopback, too. Everywhere of IPv6 is IPv4 as well, and a machine may have that
-/// loopback alone.
-fn within_reach(listen: SocketAddr) -> (IpAddr, Option<IpAddr>) {
+/// The addresses at which a server that listens at `listen` can be reached from this machine. One that listens on all
+/// addresses listens on loopback. All addresses of IPv6 include those of IPv4, and a machine may have no IPv6 loopback.
+fn reachable(listen: SocketAddr) -> (IpAddr, Option<IpAddr>) {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), None),
         IpAddr::V6(ip) if ip.is_unspecified() => {
@@ -99,8 +100,8 @@ fn within_reach(listen: SocketAddr) -> (IpAddr, Option<IpAddr>) {
     }
 }
 
-/// The last cause tells most: the others say that a request has failed.
-fn told(error: &reqwest::Error) -> String {
+/// The last cause: the errors above it only say that a request failed.
+fn root_cause(error: &reqwest::Error) -> String {
     let first: &dyn std::error::Error = error;
     std::iter::successors(Some(first), |error| error.source()).last().unwrap_or(first).to_string()
 }
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn an_unspecified_address_is_asked_on_loopback() {
         let reach = |text: &str| {
-            let (first, second) = within_reach(text.parse().unwrap());
+            let (first, second) = reachable(text.parse().unwrap());
             (first.to_string(), second.map(|ip| ip.to_string()))
         };
         assert_eq!(reach("0.0.0.0:3000"), ("127.0.0.1".into(), None));
@@ -123,17 +124,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_is_left_to_the_system_cannot_be_asked() {
-        let said = ask("127.0.0.1:0".parse().unwrap(), Asked::Live).await.unwrap_err();
-        assert!(said.contains("leaves the port to the system") && said.contains("hint: "), "{said}");
+    async fn a_port_that_the_system_chooses_cannot_be_asked() {
+        let error = ask("127.0.0.1:0".parse().unwrap(), HealthQuery::Live).await.unwrap_err();
+        assert!(error.text.contains("the system chooses the port") && error.hint.is_some(), "{error:?}");
     }
 
     #[tokio::test]
-    async fn where_ipv6_has_nobody_ipv4_is_asked() {
-        let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), door.local_addr().unwrap().port());
+    async fn ipv4_is_asked_if_nothing_listens_on_ipv6() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), listener.local_addr().unwrap().port());
         let answer = async {
-            let (mut caller, _) = door.accept().await.unwrap();
+            let (mut caller, _) = listener.accept().await.unwrap();
             let mut head = [0; 4096];
             let got = caller.read(&mut head).await.unwrap();
             assert!(head[..got].starts_with(b"GET /livez HTTP/1.1"));
@@ -142,7 +143,7 @@ mod tests {
                 .await
                 .unwrap();
         };
-        let (asked, ()) = tokio::join!(ask(listen, Asked::Live), answer);
-        assert_eq!(asked, Ok(()));
+        let (live, ()) = tokio::join!(ask(listen, HealthQuery::Live), answer);
+        assert_eq!(live, Ok(()));
     }
 }

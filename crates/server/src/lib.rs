@@ -1,8 +1,8 @@
-//! The controller: accepts builds, fans them out, watches them, relays their logs and publishes what they baked.
+//! The server: accepts builds, starts their tasks on a platform, stores and relays their logs, publishes their images.
 //!
-//! The rooms and who may call whom: `http` -> {`builds`, `logs`, `contexts`}; `builds` -> {`platform`, `logs`,
-//! `contexts`} and the crate `bakery-registry`. The three back rooms know the core's words and their own settings, never each other, never
-//! HTTP. `metrics` asks `builds` and `logs` for their numbers. `wiring` is the one place that names concrete backends.
+//! Which module uses which: `http` -> {`builds`, `contexts`, `logs`, `metrics`}; `builds` -> {`platform`, `contexts`,
+//! `logs`} and the crate `bakery-registry`; `metrics` -> {`builds`, `logs`}. `platform`, `contexts` and `logs` do not use
+//! each other, `http` or `settings`. `wiring` is the only module that names concrete backends.
 
 #![deny(missing_docs)]
 

@@ -1,24 +1,29 @@
-//! The controller's program.
+//! The program `bakery-server`.
 
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use bakery_core::message::{Hint as _, rendered};
 use bakery_core::vars::Vars;
 use bakery_server::cli::{Cli, Command};
+use bakery_server::health::HealthQuery;
 use bakery_server::settings::{LogFormat, Settings};
+use bakery_server::wiring::StartError;
 use bakery_server::{check, environment, health, wiring};
 use clap::Parser as _;
 
-/// A mistake in the settings, or in the call.
+/// Exit code for mistakes in the settings or on the command line.
 const SETTINGS: u8 = 2;
-/// Something that the settings name is not there, or failed.
+/// Exit code if something that the settings name is not available, or the server failed.
 const ENVIRONMENT: u8 = 4;
+
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let (vars, unread) = environment::read();
     if let Some(Command::Health { live }) = cli.command {
-        return health(&vars, if live { health::Asked::Live } else { health::Asked::Ready });
+        let query = if live { HealthQuery::Live } else { HealthQuery::Ready };
+        return health(&vars, query);
     }
     let settings = match (wiring::settle(&vars, environment::is_root()), unread) {
         (Ok(settings), None) => settings,
@@ -39,22 +44,22 @@ fn main() -> anyhow::Result<ExitCode> {
         .map_or_else(|error| Ok(failed(&error, settings.log.format)), |()| Ok(ExitCode::SUCCESS))
 }
 
-fn health(vars: &dyn Vars, asked: health::Asked) -> anyhow::Result<ExitCode> {
+fn health(vars: &dyn Vars, query: HealthQuery) -> anyhow::Result<ExitCode> {
     let listen = match Settings::listen(vars) {
         Ok(listen) => listen,
         Err(bad) => return Ok(mistakes(&[Some(bad.to_string())])),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(match runtime.block_on(health::ask(listen, asked)) {
+    Ok(match runtime.block_on(health::ask(listen, query)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("not {asked}: {why}");
+        Err(message) => {
+            eprintln!("not {query}: {}", message.rendered());
             ExitCode::from(ENVIRONMENT)
         }
     })
 }
 
-/// Prints to standard output. A reader that has gone away, as `head` does, has read what it wanted.
+/// Prints to standard output. A reader that closes the pipe early, as `head` does, is not an error.
 fn show(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -70,12 +75,13 @@ fn mistakes(reports: &[Option<String>]) -> ExitCode {
     ExitCode::from(SETTINGS)
 }
 
-/// The last word: with its hint and its causes in lines of their own for people, in the log for who reads that alone.
-fn failed(error: &(dyn Error + 'static), format: LogFormat) -> ExitCode {
+/// Shows why the server ended: as the last line of a JSON log, else with hint and causes on lines of their own.
+fn failed(error: &StartError, format: LogFormat) -> ExitCode {
+    let hint = error.hint();
     match format {
-        LogFormat::Json => environment::last_word(error),
+        LogFormat::Json => environment::log_failure(error, hint.as_deref()),
         LogFormat::Text => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", rendered(&error.to_string(), hint.as_deref()));
             for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
                 eprintln!("  caused by: {cause}");
             }

@@ -1,5 +1,5 @@
-//! What `GET /metrics` shows, in the text form of Prometheus. The registry is made for each scrape: what rooms have counted is
-//! theirs, and where they stand is read at that moment. Two servers in one process share nothing.
+//! The answer of `GET /metrics`, in the text format of Prometheus. The registry is made anew for each scrape: counters
+//! belong to the modules that count, and gauges are read at that moment. Two servers in one process share nothing.
 
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::family::Family;
@@ -11,17 +11,21 @@ use crate::logs::Logs;
 
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
-/// Everything that can be told in numbers now.
+/// All metrics as they are now.
 pub async fn text(builds: &Builds, logs: &Logs) -> String {
-    let answers = builds.ready().await.is_ok();
+    let is_ready = builds.ready().await.is_ok();
     let mut registry = Registry::with_prefix("bakery");
     let program = Family::<[(&str, &str); 2], Gauge>::default();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("BAKERY_COMMIT"))];
     program.get_or_create(&labels).set(1);
-    registry.register("build_info", "1; the labels tell what the server is made of", program);
+    registry.register("build_info", "1; the labels name version and commit of the server", program);
     let ready = Gauge::<i64>::default();
-    ready.set(i64::from(answers));
-    registry.register("ready", "1 while builds can be taken and begun, as /readyz says; else 0", ready);
+    ready.set(i64::from(is_ready));
+    registry.register(
+        "ready",
+        "1 while builds can be accepted and started (/readyz returns 200), else 0",
+        ready,
+    );
     builds.measure(&mut registry);
     logs.measure(&mut registry);
     let mut text = String::new();

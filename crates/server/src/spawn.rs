@@ -1,4 +1,4 @@
-//! The one way to start a task: it has a name, a span, an owner that waits for it and a token that ends it.
+//! The only way to start a tokio task: each has a name, a span, a token that ends it, and a tracker that waits for it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// The tasks of one server (or of one test): cloned into every room that starts some.
+/// The tokio tasks of one server, or of one test. Clones are handles to the same set.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -16,19 +16,19 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// No task yet.
+    /// An empty set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Starts a task. A panic in it is logged by name and ends only this task; dropping the handle detaches it, and
-    /// [`Tasks::ended`] still waits for it.
+    /// Starts a task. A panic in it is logged with its name and ends only this task. Dropping the handle detaches the
+    /// task; [`Tasks::ended`] still waits for it.
     pub fn spawn<F>(&self, name: &'static str, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let guard = PanicWitness(name);
+        let guard = PanicGuard(name);
         let future = async move {
             let output = future.await;
             std::mem::forget(guard);
@@ -37,7 +37,7 @@ impl Tasks {
         start(self.tracker.track_future(future.instrument(tracing::debug_span!("task", name))))
     }
 
-    /// Ends when [`Tasks::stop`] is called: long tasks and open streams end on it.
+    /// Cancelled by [`Tasks::stop`]: long tasks and open streams end then.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
@@ -48,16 +48,17 @@ impl Tasks {
         self.tracker.close();
     }
 
-    /// Waits until every task has ended, at most this long; says whether they all did. Call [`Tasks::stop`] first.
+    /// Waits until every task has ended, but not longer than `within`; returns whether all did. Call [`Tasks::stop`]
+    /// first.
     pub async fn ended(&self, within: Duration) -> bool {
         tokio::time::timeout(within, self.tracker.wait()).await.is_ok()
     }
 }
 
-/// Dropped only where the future did not come to its end: by a panic, or because the runtime goes away.
-struct PanicWitness(&'static str);
+/// Dropped only if the future does not complete: after a panic, or when the runtime is dropped.
+struct PanicGuard(&'static str);
 
-impl Drop for PanicWitness {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!(task = self.0, "a task of the server has panicked");
@@ -65,7 +66,7 @@ impl Drop for PanicWitness {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+#[expect(clippy::disallowed_methods, reason = "this is the only place that spawns")]
 fn start<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -91,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_only_its_own_task() {
         let tasks = Tasks::new();
-        assert!(tasks.spawn("clumsy", async { panic!("dropped") }).await.is_err());
-        assert_eq!(tasks.spawn("steady", async { 1 }).await.unwrap(), 1);
+        assert!(tasks.spawn("panics", async { panic!("on purpose") }).await.is_err());
+        assert_eq!(tasks.spawn("continues", async { 1 }).await.unwrap(), 1);
     }
 }

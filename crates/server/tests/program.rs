@@ -1,4 +1,4 @@
-//! The program itself: what it says and how it exits before it serves anything.
+//! The program itself: its output and its exit codes before it serves anything.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -115,11 +115,11 @@ fn start_and_check_refuse_the_same_with_the_same_words() {
         text(&output.stderr)
     });
     for word in [
-        "data is no folder",
+        "data is not a folder",
         "BAKERY_DATA_KEY",
         "`http://reg.test`",
-        "AWS_REGION: is not set, and ECS_CLUSTER asks for the platform ecs",
-        "CONTROLLER_URL: is not set, and agents that run elsewhere need a way back",
+        "AWS_REGION: required because ECS_CLUSTER is set",
+        "CONTROLLER_URL: required because agents on ECS and Kubernetes call the server at this URL",
     ] {
         assert!(said[0].contains(word), "{word}: {}", said[0]);
     }
@@ -186,7 +186,10 @@ fn check_beside_a_running_server_takes_its_address_and_its_lock_for_what_they_ar
     );
     let beside = check();
     for line in [&address, &format!("data folder {data}")] {
-        assert!(beside.contains(&format!("ok       {line}: a bakery-server runs here\n")), "{beside}");
+        assert!(
+            beside.contains(&format!("ok       {line}: in use by a running bakery-server\n")),
+            "{beside}"
+        );
     }
     drop(server.join().unwrap());
 }

@@ -1,5 +1,6 @@
 //! Reads the settings of the bucket that client and server share.
 
+use bakery_core::report::Mistake;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 
@@ -29,20 +30,21 @@ pub struct StaticKeys {
 
 impl S3Settings {
     /// Reads the variables. `None` if `S3_BUCKET` is not set; an error contains all mistakes at once.
-    pub fn from_vars(vars: &dyn Vars) -> Result<Option<Self>, Vec<String>> {
+    pub fn from_vars(vars: &dyn Vars) -> Result<Option<Self>, Vec<Mistake>> {
         let Some(bucket) = vars.setting("S3_BUCKET") else { return Ok(None) };
         let mut mistakes = Vec::new();
         if !is_bucket(&bucket) {
-            mistakes.push(format!(
-                "S3_BUCKET: `{bucket}` is not a valid bucket name: 3 to 63 letters, digits, `-`, `.` and `_`"
-            ));
+            let text =
+                format!("`{bucket}` is not a valid bucket name: 3 to 63 letters, digits, `-`, `.` and `_`");
+            mistakes.push(Mistake::of_setting("S3_BUCKET", text));
         }
         let (source, region) = ["S3_REGION", "AWS_REGION"]
             .into_iter()
             .find_map(|name| vars.setting(name).map(|region| (name, region)))
             .unwrap_or(("S3_REGION", "us-east-1".to_owned()));
         if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
-            mistakes.push(format!("{source}: `{region}` is not a valid region (example: `us-east-1`)"));
+            let text = format!("`{region}` is not a valid region (example: `us-east-1`)");
+            mistakes.push(Mistake::of_setting(source, text));
         }
         let endpoint = endpoint(vars, &region, &mut mistakes);
         let keys = keys(vars, &mut mistakes);
@@ -58,13 +60,13 @@ pub(super) fn is_aws(host: &str) -> bool {
         .any(|aws| host.strip_suffix(aws).is_some_and(|before| before.is_empty() || before.ends_with('.')))
 }
 
-fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option<String> {
+fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<Mistake>) -> Option<String> {
     let ssl = match vars.setting("S3_SSL").as_deref() {
         None => None,
         Some("true") => Some(true),
         Some("false") => Some(false),
         Some(other) => {
-            mistakes.push(format!("S3_SSL: `{other}` is not true or false"));
+            mistakes.push(Mistake::of_setting("S3_SSL", format!("`{other}` is not true or false")));
             None
         }
     };
@@ -73,7 +75,7 @@ fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option
         Some(("https", host)) => (Some(true), host),
         Some(("http", host)) => (Some(false), host),
         Some(_) => {
-            mistakes.push("S3_ENDPOINT: the scheme must be `http://` or `https://`".to_owned());
+            mistakes.push(Mistake::of_setting("S3_ENDPOINT", "the scheme must be `http://` or `https://`"));
             return None;
         }
         None => (None, given.as_str()),
@@ -81,13 +83,14 @@ fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option
     let host = host.strip_suffix('/').unwrap_or(host);
     if !is_host(host) {
         // Not repeated: it may contain credentials.
-        mistakes.push("S3_ENDPOINT: expected HOST or HOST:PORT, without user, path and blanks".to_owned());
+        let text = "expected HOST or HOST:PORT, without user, path and blanks";
+        mistakes.push(Mistake::of_setting("S3_ENDPOINT", text));
         return None;
     }
     if let (Some(scheme), Some(ssl)) = (scheme, ssl)
         && scheme != ssl
     {
-        mistakes.push(format!("S3_ENDPOINT and S3_SSL: `{given}` contradicts S3_SSL={ssl}"));
+        mistakes.push(Mistake::of_setting("S3_ENDPOINT", format!("`{given}` contradicts S3_SSL={ssl}")));
     }
     let scheme = if scheme.or(ssl).unwrap_or(true) { "https" } else { "http" };
     // A VPC endpoint belongs to AWS, but has an address of its own.
@@ -98,13 +101,14 @@ fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<String>) -> Option
     (scheme == "http").then(|| format!("http://s3.{region}.amazonaws.com{china}"))
 }
 
-fn keys(vars: &dyn Vars, mistakes: &mut Vec<String>) -> Option<StaticKeys> {
+fn keys(vars: &dyn Vars, mistakes: &mut Vec<Mistake>) -> Option<StaticKeys> {
     let get = |name| vars.setting(name).map(Secret::new);
     match (get("S3_ACCESS_KEY"), get("S3_SECRET_KEY"), get("S3_SESSION_TOKEN")) {
         (Some(access), Some(secret), session) => Some(StaticKeys { access, secret, session }),
         (None, None, None) => None,
         (None, None, Some(_)) => {
-            mistakes.push("S3_SESSION_TOKEN: requires S3_ACCESS_KEY and S3_SECRET_KEY".to_owned());
+            mistakes
+                .push(Mistake::of_setting("S3_SESSION_TOKEN", "requires S3_ACCESS_KEY and S3_SECRET_KEY"));
             None
         }
         (access, _, _) => {
@@ -112,7 +116,7 @@ fn keys(vars: &dyn Vars, mistakes: &mut Vec<String>) -> Option<StaticKeys> {
                 Some(_) => ("S3_ACCESS_KEY", "S3_SECRET_KEY"),
                 None => ("S3_SECRET_KEY", "S3_ACCESS_KEY"),
             };
-            mistakes.push(format!("{missing}: required because {present} is set"));
+            mistakes.push(Mistake::of_setting(missing, format!("required because {present} is set")));
             None
         }
     }
@@ -149,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    fn read(vars: &[(&str, &str)]) -> Result<Option<S3Settings>, Vec<String>> {
+    fn read(vars: &[(&str, &str)]) -> Result<Option<S3Settings>, Vec<Mistake>> {
         let vars: BTreeMap<_, _> =
             vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         S3Settings::from_vars(&vars)
@@ -208,9 +212,9 @@ mod tests {
             ("S3_SECRET_KEY", "hunter2"),
         ])
         .unwrap_err();
-        let named: Vec<_> = mistakes.iter().map(|text| text.split(':').next().unwrap()).collect();
+        let named: Vec<_> = mistakes.iter().map(|mistake| &*mistake.location.source).collect();
         assert_eq!(named, ["S3_BUCKET", "AWS_REGION", "S3_SSL", "S3_ENDPOINT", "S3_ACCESS_KEY"]);
-        assert!(!mistakes.join("\n").contains("hunter2"));
+        assert!(!format!("{mistakes:?}").contains("hunter2"));
         for vars in [
             [("S3_ENDPOINT", "http://store"), ("S3_SSL", "true")],
             [("S3_ENDPOINT", "ftp://store"), ("S3_SSL", "true")],

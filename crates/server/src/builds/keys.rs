@@ -1,5 +1,6 @@
 //! The data key: seals secrets in the ledger and makes launch tokens.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,6 +10,7 @@ use std::path::Path;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use bakery_core::hex;
+use bakery_core::message::Hint;
 use bakery_core::names::{BuildId, RunName};
 use bakery_core::secret::Secret;
 
@@ -21,14 +23,10 @@ const KEY_CHARS: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// `BAKERY_DATA_KEY` is too short.
-    #[error(
-        "BAKERY_DATA_KEY has fewer than {KEY_CHARS} characters\nhint: make one with `openssl rand -hex 32`"
-    )]
+    #[error("BAKERY_DATA_KEY has fewer than {KEY_CHARS} characters")]
     Short,
     /// The key file cannot be read or made.
-    #[error(
-        "the key file {0} cannot be read or made: {1}\nhint: put back the key file as it was, or set BAKERY_DATA_KEY"
-    )]
+    #[error("the key file {0} cannot be read or made: {1}")]
     File(String, io::Error),
     /// The system gives no random bytes, or the cipher does not work.
     #[error("the system's cryptography does not work")]
@@ -36,6 +34,16 @@ pub enum KeyError {
     /// Bytes that were sealed with another key, or changed since.
     #[error("this was not sealed with this data key")]
     Foreign,
+}
+
+impl Hint for KeyError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Short => Some("make one with `openssl rand -hex 32`".into()),
+            Self::File(..) => Some("put back the key file as it was, or set BAKERY_DATA_KEY".into()),
+            Self::Crypto | Self::Foreign => None,
+        }
+    }
 }
 
 /// The keys that are made of the data key, each for one purpose.

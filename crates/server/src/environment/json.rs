@@ -1,7 +1,7 @@
-//! The server's own log as one JSON object a line, with the keys that the client's log has: `ts`, `level`, `message`.
+//! The server's own log with one JSON object a line and the client log's keys: `ts`, `level`, `message`.
 //!
-//! An event's fields stand beside them under their own names, an error as its text with the texts of its causes: the
-//! formatter of `tracing-subscriber` leaves the causes out, and they are what an operator looks for.
+//! The fields of an event are added under their own names, an error as its text and the texts of its causes: the
+//! formatter of `tracing-subscriber` drops the causes, and they are what an operator looks for.
 
 use std::error::Error;
 use std::fmt;
@@ -34,15 +34,18 @@ where
     }
 }
 
-/// The line of an error that no filter of the log may keep back: what happened, and its text under a key of its own.
-pub(super) fn last_word(clock: &Clock, message: &str, key: &str, text: String) -> Value {
+/// The line of an error that is written whatever the filter: `message`, the text under `key`, and the hint.
+pub(super) fn unfiltered(clock: &Clock, message: &str, key: &str, text: String, hint: Option<&str>) -> Value {
     let mut line = Line(Map::new());
     line.put(key, text);
+    if let Some(hint) = hint {
+        line.put("hint", hint);
+    }
     line.put("message", message);
     line.stamped(clock, Level::ERROR, env!("CARGO_CRATE_NAME"))
 }
 
-/// An error with all its causes.
+/// The text of an error, followed by the texts of all its causes.
 pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
@@ -51,7 +54,7 @@ pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
 struct Line(Map<String, Value>);
 
 impl Line {
-    /// Last, so that no field of an event can pass for one of these.
+    /// Adds what every line has. Called last, so that no field of an event replaces it.
     fn stamped(mut self, clock: &Clock, level: Level, target: &str) -> Value {
         self.put("ts", clock.now().to_string());
         self.put("level", level.as_str().to_ascii_lowercase());
@@ -107,13 +110,13 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("the oven is cold")]
-    struct Cold(#[source] io::Error);
+    #[error("the push failed")]
+    struct PushError(#[source] io::Error);
 
     #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Paper {
+    impl io::Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -126,17 +129,17 @@ mod tests {
 
     #[test]
     fn a_line_is_one_object_with_every_field_and_every_cause() {
-        let (paper, clock) = (Paper::default(), Clock::standing_at(Timestamp::UNIX_EPOCH));
-        let out = paper.clone();
+        let (buffer, clock) = (Buffer::default(), Clock::standing_at(Timestamp::UNIX_EPOCH));
+        let out = buffer.clone();
         let layer =
             tracing_subscriber::fmt::layer().event_format(Json { clock }).with_writer(move || out.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let error = Cold(io::Error::other("no \"gas\"\nat all"));
+            let error = PushError(io::Error::other("no \"space\"\nleft"));
             let platform = Platform::K8s;
-            tracing::error!(%platform, tries = 3_u64, level = "loud", error = &error as &dyn Error, "not baked");
+            tracing::error!(%platform, tries = 3_u64, level = "loud", error = &error as &dyn Error, "not built");
         });
-        let said = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
-        insta::assert_snapshot!(said.trim_end(), @r#"{"error":"the oven is cold: no \"gas\"\nat all","level":"error","message":"not baked","platform":"k8s","target":"bakery_server::environment::json::tests","tries":3,"ts":"1970-01-01T00:00:00Z"}"#);
-        assert_eq!(said.lines().count(), 1);
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        insta::assert_snapshot!(text.trim_end(), @r#"{"error":"the push failed: no \"space\"\nleft","level":"error","message":"not built","platform":"k8s","target":"bakery_server::environment::json::tests","tries":3,"ts":"1970-01-01T00:00:00Z"}"#);
+        assert_eq!(text.lines().count(), 1);
     }
 }

@@ -1,11 +1,11 @@
-//! AWS ECS: what switches it on, and what it needs.
+//! AWS ECS. It is on where `ECS_CLUSTER` is set.
 
 use bakery_core::secret::Secret;
 
 use super::reader::VarReader;
 
-/// Why a variable is asked for that is not set.
-const WHY: &str = "is not set, and ECS_CLUSTER asks for the platform ecs";
+/// The text for a variable that is missing.
+const REQUIRED: &str = "required because ECS_CLUSTER is set";
 
 /// What the operator decides about the platform `ecs`. Without `ECS_CLUSTER` there is none.
 #[derive(Debug, Clone)]
@@ -66,22 +66,21 @@ pub enum EcsPullSecret {
 }
 
 impl VarReader<'_> {
-    /// Names between commas, of which there has to be one and may be `most`.
+    /// One to `most` names, separated by commas.
     fn names(&mut self, name: &'static str, most: usize, hint: &str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         let names = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let names: Vec<String> = names.map(str::to_owned).collect();
         if names.is_empty() {
-            self.mistake(name, WHY, hint);
+            self.mistake(name, REQUIRED, hint);
         } else if names.len() > most {
-            self.mistake(name, &format!("names {}, and AWS takes {most} at most", names.len()), hint);
+            self.mistake(name, &format!("has {} names; AWS accepts at most {most}", names.len()), hint);
         }
         names
     }
 
     fn arn(&mut self, name: &'static str, what: &str) -> Option<String> {
-        let hint =
-            "an ARN begins with arn:, for example arn:aws:iam::123456789012:role/bakery-agent-execution";
+        let hint = "for example arn:aws:iam::123456789012:role/bakery-agent-execution";
         self.value(name, what, hint, |text| {
             (text.starts_with("arn:") && text.matches(':').count() >= 5).then(|| text.to_owned())
         })
@@ -90,19 +89,28 @@ impl VarReader<'_> {
     /// AWS ECS. `role`: its agents read contexts from S3 themselves, with a role.
     pub(super) fn ecs(&mut self, role: bool) -> Option<EcsSettings> {
         let cluster = self.text("ECS_CLUSTER")?;
-        let region = self.needed("AWS_REGION", WHY, "the region of the cluster, for example ap-northeast-2");
-        let subnets = "subnets with a way out to S3, registries and this server, comma-separated";
+        let region = self.needed(
+            "AWS_REGION",
+            REQUIRED,
+            "set it to the region of the cluster, for example ap-northeast-2",
+        );
+        let subnets = "list subnets that reach S3, registries and this server, separated by commas";
         let subnets = self.names("ECS_SUBNETS", 16, subnets);
-        let groups = "security groups that let everything out and nothing in, comma-separated";
+        let groups =
+            "list security groups that allow all outgoing traffic and no incoming, separated by commas";
         let security_groups = self.names("ECS_SECURITY_GROUPS", 5, groups);
-        let execution_role = self.arn("ECS_EXEC_ROLE_ARN", "a role's ARN");
+        let execution_role = self.arn("ECS_EXEC_ROLE_ARN", "a valid ARN");
         if self.text("ECS_EXEC_ROLE_ARN").is_none() {
-            self.mistake("ECS_EXEC_ROLE_ARN", WHY, "the role with which ECS pulls the agent image");
+            self.mistake(
+                "ECS_EXEC_ROLE_ARN",
+                REQUIRED,
+                "set it to the role with which ECS pulls the agent image",
+            );
         }
-        let task_role = self.arn("ECS_TASK_ROLE_ARN", "a role's ARN");
+        let task_role = self.arn("ECS_TASK_ROLE_ARN", "a valid ARN");
         if role && self.text("ECS_TASK_ROLE_ARN").is_none() {
-            let text = "is not set, and agents on ECS read contexts from S3_BUCKET with it";
-            self.mistake("ECS_TASK_ROLE_ARN", text, "a role with s3:GetObject on the bucket, or S3_ACCESS_KEY and S3_SECRET_KEY for URLs that the server signs");
+            let text = "required because agents on ECS read contexts from S3_BUCKET with this role";
+            self.mistake("ECS_TASK_ROLE_ARN", text, "set it to a role with s3:GetObject on the bucket, or set S3_ACCESS_KEY and S3_SECRET_KEY: then the server signs URLs");
         }
         let storage = |text: &str| text.parse().ok().filter(|gib| (21..=200).contains(gib));
         let family = |text: &str| {
@@ -122,11 +130,16 @@ impl VarReader<'_> {
             storage: self.value(
                 "ECS_EPHEMERAL_STORAGE",
                 "a number of GiB from 21 to 200",
-                "unset it for 20 GiB",
+                "unset it for Fargate's 20 GiB",
                 storage,
             ),
             family: self
-                .value("AGENT_TASK_FAMILY", "a family's name", "letters, digits, - and _", family)
+                .value(
+                    "AGENT_TASK_FAMILY",
+                    "a valid task definition family",
+                    "use letters, digits, `-` and `_`",
+                    family,
+                )
                 .unwrap_or_else(|| "bakery-agent".to_owned()),
             clean_up: self.flag("CLEANUP_ECS_TASK_DEFINITIONS"),
             pull_secret: self.pull_secret(),
@@ -140,17 +153,17 @@ impl VarReader<'_> {
             "spot-then-fargate" => Some(EcsCapacity::SpotThenFargate),
             _ => None,
         };
-        let hint = "one of fargate, spot, spot-then-fargate";
-        self.value("ECS_CAPACITY", "a kind of capacity", hint, one).unwrap_or(EcsCapacity::Fargate)
+        let hint = "set it to fargate, spot or spot-then-fargate";
+        self.value("ECS_CAPACITY", "a valid capacity", hint, one).unwrap_or(EcsCapacity::Fargate)
     }
 
-    /// One that exists comes before one that would have to be created.
+    /// An existing secret takes precedence over one to create.
     fn pull_secret(&mut self) -> Option<EcsPullSecret> {
-        let (arn, login) = (self.arn("AGENT_IMAGE_SECRET_ARN", "a secret's ARN"), self.secret_login());
+        let (arn, login) = (self.arn("AGENT_IMAGE_SECRET_ARN", "a valid ARN"), self.secret_login());
         arn.map(EcsPullSecret::Arn).or(login)
     }
 
-    /// A secret to create: all of it or nothing.
+    /// The secret to create: all three variables are set, or none.
     fn secret_login(&mut self) -> Option<EcsPullSecret> {
         const NAMES: [&str; 3] =
             ["AGENT_IMAGE_SECRET_NAME", "AGENT_IMAGE_SECRET_USERNAME", "AGENT_IMAGE_SECRET_PASSWORD"];
@@ -159,8 +172,8 @@ impl VarReader<'_> {
             for (name, _) in NAMES.into_iter().zip(&given).filter(|(_, value)| value.is_none()) {
                 self.mistake(
                     name,
-                    "is not set, and its companions are",
-                    "set all three, or AGENT_IMAGE_SECRET_ARN alone",
+                    "required because the other AGENT_IMAGE_SECRET_ variables are set",
+                    "set all three, or only AGENT_IMAGE_SECRET_ARN",
                 );
             }
         }
@@ -175,9 +188,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ecs_is_on_where_a_cluster_is_named_and_says_what_else_it_needs() {
-        let names = |vars: &[(&str, &str)]| -> Vec<_> {
-            read(vars).err().map(|it| it.0.iter().map(|mistake| mistake.name).collect()).unwrap_or_default()
+    fn ecs_is_on_if_a_cluster_is_named_and_reports_what_else_is_required() {
+        let names = |vars: &[(&str, &str)]| -> Vec<String> {
+            let mistakes = read(vars).err().map(|bad| bad.0).unwrap_or_default();
+            mistakes.iter().map(|mistake| mistake.location.source.to_string()).collect()
         };
         let cluster = ("ECS_CLUSTER", "ovens");
         let missing = [
@@ -192,7 +206,10 @@ mod tests {
         let bucket = [cluster, ("S3_BUCKET", "contexts"), ("S3_REGION", "r")];
         assert_eq!(names(&bucket), missing);
         let keys = [&bucket[..], &[("S3_ACCESS_KEY", "k"), ("S3_SECRET_KEY", "s")]].concat();
-        assert!(!names(&keys).contains(&"ECS_TASK_ROLE_ARN"), "then agents read by a URL");
+        assert!(
+            !names(&keys).iter().any(|name| name == "ECS_TASK_ROLE_ARN"),
+            "then agents read from a signed URL"
+        );
         let good = [
             cluster,
             ("AWS_REGION", "ap-northeast-2"),

@@ -1,6 +1,8 @@
-//! Kubernetes: what switches it on, and the file with the settings of agents' pods.
+//! Kubernetes. It is on where `K8S_NAMESPACE` is set; a file has the settings of agents' pods.
 
 use std::path::Path;
+
+use bakery_core::report::Finding;
 
 use super::pods::PodSettings;
 use super::reader::VarReader;
@@ -18,10 +20,10 @@ pub struct K8sSettings {
 }
 
 impl VarReader<'_> {
-    /// Kubernetes, where `K8S_NAMESPACE` switches it on.
+    /// Kubernetes, if `K8S_NAMESPACE` is set.
     pub(super) fn k8s(&mut self) -> Option<K8sSettings> {
-        let hint = "lower-case letters, digits and `-`, at most 63 characters: for example bakery";
-        let namespace = self.value("K8S_NAMESPACE", "a namespace's name", hint, |text| {
+        let hint = "use lower-case letters, digits and `-`, at most 63 characters, for example bakery";
+        let namespace = self.value("K8S_NAMESPACE", "a valid namespace name", hint, |text| {
             let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
             let named = text.len() <= 63 && text.starts_with(ends) && text.ends_with(ends);
             (named && text.chars().all(|c| ends(c) || c == '-')).then(|| text.to_owned())
@@ -37,7 +39,7 @@ impl VarReader<'_> {
             Ok(text) => text,
             Err(error) => {
                 let text = format!("{file} cannot be read: {error}");
-                self.mistake(POD_FILE, &text, "name a YAML file with the key `k8s`");
+                self.mistake(POD_FILE, &text, "set it to a YAML file with the key `k8s`");
                 return None;
             }
         };
@@ -45,8 +47,8 @@ impl VarReader<'_> {
             Ok(pods) => return Some(pods),
             Err(mistakes) => {
                 for mistake in mistakes {
-                    let hint = mistake.hint.as_deref().unwrap_or("see docs/kubernetes.md");
-                    self.mistake(POD_FILE, &mistake.to_string(), hint);
+                    let hint = mistake.hint.or_else(|| Some("see docs/kubernetes.md".to_owned()));
+                    self.add(Finding { hint, ..mistake });
                 }
             }
         }
@@ -59,10 +61,10 @@ mod tests {
     use super::super::tests::read;
 
     #[test]
-    fn kubernetes_is_on_where_a_namespace_is_named_and_says_what_else_it_needs() {
+    fn kubernetes_is_on_if_a_namespace_is_named_and_reports_what_else_is_required() {
         assert_eq!(read(&[("K8S_CONFIG_PATH", "/etc/bakery/config.yaml")]).unwrap().k8s, None);
         let error = read(&[("K8S_NAMESPACE", "ovens")]).unwrap_err();
-        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
+        let names: Vec<_> = error.0.iter().map(|mistake| &*mistake.location.source).collect();
         assert_eq!(names, ["CONTROLLER_URL", "AGENT_IMAGE"], "{error}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pods.yaml");

@@ -1,4 +1,7 @@
-//! What the operator set: every variable read once, checked at start, all mistakes in one report.
+//! The operator's settings as plain data: every variable and every file that a variable names is read once and checked,
+//! and all mistakes are reported at once.
+//!
+//! Each platform has a file here and is read by the same [`reader`]; wiring makes from it what the platform takes.
 
 mod docker;
 mod ecs;
@@ -13,8 +16,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bakery_context::s3::S3Settings;
+use bakery_core::message::Message;
+use bakery_core::report::{Finding, Mistake};
 use bakery_core::secret::Secret;
-use bakery_core::vars::{VarDoc, Vars};
+use bakery_core::vars::Vars;
 use thiserror::Error;
 
 pub use self::docker::DockerSettings;
@@ -23,27 +28,27 @@ pub use self::k8s::K8sSettings;
 pub use self::pods::PodSettings;
 use self::reader::VarReader;
 
-/// The port of the public door where none is named.
+/// The default port of the public listener.
 pub const PORT: u16 = 3000;
 
-/// Everything that the server can be told.
+/// All settings of the server.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the public door listens.
+    /// Address of the public listener.
     pub listen: SocketAddr,
     /// The data folder: ledger, logs, contexts, keys.
     pub data_dir: PathBuf,
-    /// The operator's token; without one everybody who reaches the door may use it.
+    /// The operator's token; `None` = requests need none.
     pub token: Option<Secret>,
-    /// The operator accepts that credentials reach the public door over plain HTTP.
+    /// The operator accepts that the public listener receives credentials over plain HTTP.
     pub insecure: bool,
     /// Seals secrets in the ledger; `None` = the key file in the data folder.
     pub data_key: Option<Secret>,
-    /// Where contexts go besides the server's own store.
+    /// The bucket for contexts, beside the server's own store.
     pub s3: Option<S3Settings>,
-    /// What a build may take, and for how long.
+    /// Resources and time of tasks.
     pub limits: Limits,
-    /// `CONTROLLER_URL`: the way back of agents that do not run on an engine of this machine.
+    /// `CONTROLLER_URL`: the URL at which agents on ECS and Kubernetes reach the server.
     pub controller_url: Option<String>,
     /// The agent image: `AGENT_IMAGE`, else `<IMAGE_NAME>-agent:<own version>`.
     pub agent_image: String,
@@ -57,42 +62,42 @@ pub struct Settings {
     pub registries: RegistryRules,
     /// The server's own log.
     pub log: LogSettings,
-    /// Proxy variables that are handed to agents, as they were given.
+    /// Proxy variables for agents, as they were set.
     pub proxies: Vec<(String, String)>,
 }
 
-/// Sizes, places and times.
+/// Resources and time of tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Runs at once on each platform; `None` = the platform's own default.
+    /// Run slots of each platform; `None` = the platform's own default.
     pub max_runs: Option<usize>,
-    /// From launch to the agent's first word.
+    /// From launch to the agent's first request.
     pub provision: Duration,
     /// From launch to the end of one attempt.
     pub task: Duration,
-    /// How long a result may still arrive.
+    /// How long the server waits for a finished task's report while its container still exists.
     pub result: Duration,
-    /// Thousandths of a cpu for tasks that name none.
+    /// Thousandths of a cpu for tasks that request none.
     pub cpu_millis: u32,
-    /// MiB for tasks that name none.
+    /// MiB of memory for tasks that request none.
     pub memory_mib: u32,
 }
 
 /// The server's own log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// What it says, as `RUST_LOG` spells it.
+    /// Which events are logged, in the syntax of `RUST_LOG`.
     pub filter: String,
-    /// How its lines look.
+    /// The form of its lines.
     pub format: LogFormat,
 }
 
-/// How lines of the server's own log look.
+/// The form of the lines of the server's own log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For log systems: one object a line.
+    /// One JSON object a line, for log systems.
     Json,
 }
 
@@ -107,23 +112,12 @@ pub struct RegistryRules {
     pub loopback: bool,
 }
 
-/// One variable that cannot be used as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// The variable.
-    pub name: &'static str,
-    /// What is wrong, and what was expected. Never the value of a secret.
-    pub text: String,
-    /// What to do.
-    pub hint: String,
-}
-
-/// Every mistake in the settings.
+/// Every mistake in the settings. Displays each with its hint.
 #[derive(Debug, Error)]
 pub struct BadSettings(pub Vec<Mistake>);
 
 impl BadSettings {
-    /// An error where there is a mistake.
+    /// `Ok` if there is no mistake.
     pub fn unless_none(mistakes: Vec<Mistake>) -> Result<(), Self> {
         if mistakes.is_empty() { Ok(()) } else { Err(Self(mistakes)) }
     }
@@ -135,28 +129,28 @@ impl std::fmt::Display for BadSettings {
         writeln!(f, "{count} mistake{} in the settings", if count == 1 { "" } else { "s" })?;
         for (nth, mistake) in self.0.iter().enumerate() {
             let end = if nth + 1 == count { "" } else { "\n" };
-            write!(f, "{}: {}\n  hint: {}{end}", mistake.name, mistake.text, mistake.hint)?;
+            write!(f, "{}{end}", mistake.rendered())?;
         }
         Ok(())
     }
 }
 
 impl Settings {
-    /// Reads them all, or says everything that is wrong with them. `root` tells whether the process runs as root: then the
-    /// data folder is the system's.
+    /// Reads all settings; the error contains every mistake. `root`: the process runs as root, so that the default data
+    /// folder is the system's.
     pub fn read(vars: &dyn Vars, root: bool) -> Result<Self, BadSettings> {
         let (settings, mistakes) = Self::gather(vars, root);
         BadSettings::unless_none(mistakes).map(|()| settings)
     }
 
-    /// Reads where the public door listens, and nothing else.
+    /// Reads the address of the public listener, and nothing else.
     pub fn listen(vars: &dyn Vars) -> Result<SocketAddr, BadSettings> {
         let mut reader = VarReader::new(vars);
         let listen = reader.listen();
         BadSettings::unless_none(reader.mistakes()).map(|()| listen)
     }
 
-    /// Reads them all, and everything that is wrong with them; what is wrong reads as unset.
+    /// Reads all settings and collects every mistake in them; a variable with a mistake counts as unset.
     pub fn gather(vars: &dyn Vars, root: bool) -> (Self, Vec<Mistake>) {
         let mut reader = VarReader::new(vars);
         let listen = reader.listen();
@@ -165,16 +159,14 @@ impl Settings {
         if !listen.ip().is_loopback() && token.is_none() && !open {
             reader.mistake(
                 "BAKERY_TOKEN",
-                &format!("BAKERY_LISTEN={listen} is reached from outside, and no token is set"),
-                "set BAKERY_TOKEN, or BAKERY_OPEN=true to let everybody in",
+                &format!("required because BAKERY_LISTEN={listen} accepts requests from other machines"),
+                "set a token, or set BAKERY_OPEN=true to accept requests without one",
             );
         }
         let s3 = S3Settings::from_vars(vars).unwrap_or_else(|mistakes| {
-            for said in mistakes {
-                let named = |var: &VarDoc| Some((var.name, said.strip_prefix(var.name)?.strip_prefix(": ")?));
-                let named = vars::COMMON.iter().find_map(named);
-                let (name, text) = named.unwrap_or(("S3_BUCKET", &said));
-                reader.mistake(name, text, "see the S3_ variables in .env.example");
+            for mistake in mistakes {
+                let hint = mistake.hint.or_else(|| Some("see the S3_ variables in .env.example".to_owned()));
+                reader.add(Finding { hint, ..mistake });
             }
             None
         });
@@ -205,15 +197,18 @@ impl Settings {
         (settings, reader.mistakes())
     }
 
-    /// What a start with these settings warns of; the public door speaks plain HTTP.
-    pub fn warning(&self) -> Option<String> {
+    /// The warning that a start with these settings gives. The public listener has no TLS of its own.
+    pub fn warning(&self) -> Option<Message> {
         let exposed = self.token.is_some() && !self.listen.ip().is_loopback() && !self.insecure;
         exposed.then(|| {
-            format!(
-                "BAKERY_LISTEN={} is reached from outside over plain HTTP: whoever sees the traffic reads the token \
-                 and the builds' credentials\nhint: let a proxy or an Ingress end TLS in front of it and let nobody \
-                 else reach it; BAKERY_INSECURE=true says that it is so, or that plain HTTP is meant",
+            let text = format!(
+                "BAKERY_LISTEN={} accepts plain HTTP from other machines: whoever can read the traffic can read the \
+                 token and the builds' credentials",
                 self.listen
+            );
+            Message::new(text).with_hint(
+                "let a proxy or an Ingress terminate TLS in front of the server and let nothing else reach it; \
+                 BAKERY_INSECURE=true confirms that, or that plain HTTP is intended",
             )
         })
     }
@@ -249,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_come_in_one_report_and_name_their_variables() {
+    fn all_mistakes_are_in_one_report_and_name_their_variables() {
         let error = read(&[
             ("BAKERY_LISTEN", "0.0.0.0:3000"),
             ("BUILD_TASK_TIMEOUT", "10 minutes"),
@@ -261,7 +256,7 @@ mod tests {
             ("BAKERY_LOG_FORMAT", "simple"),
         ])
         .unwrap_err();
-        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
+        let names: Vec<_> = error.0.iter().map(|mistake| &*mistake.location.source).collect();
         let expected = [
             "BAKERY_TOKEN",
             "CONTROLLER_URL",
@@ -277,16 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_a_token_or_an_explicit_word_is_needed() {
+    fn beyond_loopback_a_token_or_bakery_open_is_required() {
         assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "t")]).is_ok());
         assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_OPEN", "true")]).is_ok());
     }
 
     #[test]
-    fn a_token_over_plain_http_is_warned_of_until_the_operator_accepts_it() {
+    fn a_token_over_plain_http_gives_a_warning_until_the_operator_accepts_it() {
         let warning = |vars: &[(&str, &str)]| read(vars).unwrap().warning();
         let (outside, token) = (("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "flour-and-water"));
-        let text = warning(&[outside, token]).unwrap();
+        let text = warning(&[outside, token]).unwrap().rendered();
         assert!(text.contains("0.0.0.0:3000") && text.contains("BAKERY_INSECURE"), "{text}");
         assert!(!text.contains("flour"), "{text}");
         assert_eq!(warning(&[outside, token, ("BAKERY_INSECURE", "true")]), None);
@@ -305,17 +300,17 @@ mod tests {
             ("INSECURE_REGISTRIES", "http://reg.test, reg.test:port"),
             ("PUBLISH_ALLOW", "reg.test,a b,/shop"),
         ];
-        let said = read(&bad).unwrap_err().to_string();
+        let report = read(&bad).unwrap_err().to_string();
         for wrong in ["`http://reg.test`", "`reg.test:port`", "`a b`", "`/shop`"] {
-            assert!(said.contains(wrong), "{wrong}: {said}");
+            assert!(report.contains(wrong), "{wrong}: {report}");
         }
-        assert!(!said.contains("`reg.test`"), "{said}");
+        assert!(!report.contains("`reg.test`"), "{report}");
     }
 
     #[test]
     fn mistakes_of_the_bucket_name_their_variable_once() {
         let error = read(&[("S3_BUCKET", "ab"), ("S3_SSL", "maybe")]).unwrap_err();
-        let names: Vec<_> = error.0.iter().map(|mistake| mistake.name).collect();
+        let names: Vec<_> = error.0.iter().map(|mistake| &*mistake.location.source).collect();
         assert_eq!(names, ["S3_BUCKET", "S3_SSL"], "{error}");
         assert!(error.0.iter().all(|mistake| !mistake.text.contains("S3_")), "{error}");
     }
@@ -328,7 +323,10 @@ mod tests {
     #[test]
     fn a_login_in_a_url_is_refused_and_not_quoted() {
         let error = read(&[("CONTROLLER_URL", "http://baker:butter@h")]).unwrap_err().to_string();
-        assert!(error.contains("CONTROLLER_URL: holds a user name") && !error.contains("butter"), "{error}");
+        assert!(
+            error.contains("CONTROLLER_URL: contains a user name") && !error.contains("butter"),
+            "{error}"
+        );
         for name in ["S3_ENDPOINT", "BAKERY_LISTEN", "AGENT_IMAGE", "INSECURE_REGISTRIES", "PUBLISH_ALLOW"] {
             let error = read(&[("S3_BUCKET", "crumbs"), (name, "http://baker:butter@h:1/x")]).unwrap_err();
             assert!(error.to_string().contains(name) && !error.to_string().contains("butter"), "{error}");

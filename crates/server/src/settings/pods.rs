@@ -63,7 +63,7 @@ impl PodSettings {
         if let Some(node) = yaml::parse(file, text, &mut findings) {
             let root = Field::root(file, &node);
             refuse_tags(&root, "leave it out", &mut findings);
-            // An empty file says nothing of pods, and that is allowed.
+            // An empty file is allowed: every field is optional.
             let fields =
                 if node.is_null() { None } else { section(&root, &["k8s"], |_| None, &mut findings) };
             for (_, k8s) in fields.into_iter().flatten() {
@@ -95,7 +95,7 @@ impl PodSettings {
 fn volume(field: &Field<'_>, findings: &mut Findings) -> Option<Volume> {
     let known = section(field, &["emptyDir", "ephemeral"], |_| None, findings)?;
     let [(kind, value)] = known.as_slice() else {
-        // An unknown key has been said already.
+        // An unknown key is a mistake already.
         if field.entries().len() != 1 {
             let text = "expected one of `emptyDir` and `ephemeral`";
             findings
@@ -121,7 +121,8 @@ fn volume(field: &Field<'_>, findings: &mut Findings) -> Option<Volume> {
     let Some(storage) = storage else {
         findings.mistake(
             value.location.clone(),
-            Message::new("has no `storage`").with_hint("say how large the volume is: `storage: 50Gi`"),
+            Message::new("`storage` is missing")
+                .with_hint("set the size of the volume, for example `storage: 50Gi`"),
         );
         return None;
     };
@@ -148,13 +149,13 @@ fn ephemeral(class: Option<String>, storage: String) -> Volume {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Vec<String> {
-        let mistakes = PodSettings::read("pods.yaml", text).expect_err("a mistake");
-        mistakes.iter().map(Mistake::rendered).collect()
+    fn mistakes(text: &str) -> Vec<String> {
+        let found = PodSettings::read("pods.yaml", text).expect_err("a mistake");
+        found.iter().map(Mistake::rendered).collect()
     }
 
     #[test]
-    fn the_described_file_and_every_field_of_ours_are_read() {
+    fn every_field_is_read() {
         let text = "k8s:\n  serviceAccountName: bakery-agent\n  nodeSelector: { pool: ovens }\n  \
                     tolerations: [{ key: ovens, operator: Exists, effect: NoSchedule, tolerationSeconds: 60 }]\n  \
                     imagePullSecrets: [{ name: reg-login }]\n  priorityClassName: low\n  annotations: { team: bread }\n  \
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_says_nothing() {
+    fn an_empty_file_sets_nothing() {
         for text in ["", "k8s:\n", "k8s: {}\n", "# later\n"] {
             assert_eq!(PodSettings::read("pods.yaml", text).unwrap(), PodSettings::default(), "{text:?}");
         }
@@ -194,30 +195,30 @@ mod tests {
         let text = "k8s:\n  serviceAccount: x\n  nodeSelector: { pool: 1 }\n  tolerations:\n  - key: a\n    \
                     tolerationSecond: 5\n  - tolerationSeconds: soon\n  ephemeralStorage: much\n  \
                     workVolume: { hostPath: { path: / } }\n  layersVolume: { ephemeral: {} }\nk9s: {}\n";
-        insta::assert_snapshot!(said(text).join("\n"), @r#"
+        insta::assert_snapshot!(mistakes(text).join("\n"), @r#"
         pods.yaml:11:1: k9s: unknown key
           hint: did you mean `k8s`?
         pods.yaml:2:3: k8s.serviceAccount: unknown key
           hint: one of serviceAccountName, nodeSelector, tolerations, affinity, imagePullSecrets, priorityClassName, annotations, ephemeralStorage, workVolume, layersVolume
         pods.yaml:3:25: k8s.nodeSelector.pool: invalid type: integer `1`, expected a string
-          hint: quote it: '1' is a text, 1 is a number
-        pods.yaml:6:23: k8s.tolerations[0].tolerationSecond: Kubernetes knows no such key here
-          hint: Kubernetes' API reference lists the keys; mind their spelling
+          hint: quote it: '1' is a string, 1 is a number
+        pods.yaml:6:23: k8s.tolerations[0].tolerationSecond: unknown key: Kubernetes has no such field here
+          hint: check the spelling; the Kubernetes API reference lists the fields
         pods.yaml:7:24: k8s.tolerations[1].tolerationSeconds: invalid type: string "soon", expected i64
-          hint: Kubernetes' API reference tells what belongs here
+          hint: the Kubernetes API reference has the type of this field
         pods.yaml:8:21: k8s.ephemeralStorage: `much` is not a Kubernetes quantity
           hint: for example 20Gi
         pods.yaml:9:17: k8s.workVolume.hostPath: unknown key
           hint: one of emptyDir, ephemeral
-        pods.yaml:10:30: k8s.layersVolume.ephemeral: has no `storage`
-          hint: say how large the volume is: `storage: 50Gi`
+        pods.yaml:10:30: k8s.layersVolume.ephemeral: `storage` is missing
+          hint: set the size of the volume, for example `storage: 50Gi`
         "#);
     }
 
     #[test]
-    fn a_file_that_is_no_mapping_is_refused() {
-        assert!(said("- k8s")[0].contains("expected a mapping, found a list"));
-        assert!(said("k8s: [a]")[0].contains("expected a mapping"));
-        assert!(said("k8s: {")[0].contains("not valid YAML"));
+    fn a_file_that_is_not_a_mapping_is_refused() {
+        assert!(mistakes("- k8s")[0].contains("expected a mapping, found a list"));
+        assert!(mistakes("k8s: [a]")[0].contains("expected a mapping"));
+        assert!(mistakes("k8s: {")[0].contains("not valid YAML"));
     }
 }

@@ -1,4 +1,4 @@
-//! Reads variables one by one and gathers what is wrong with them.
+//! Reads variables one by one and collects the mistakes in them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,14 +7,16 @@ use std::time::Duration;
 use bakery_core::image::ImageRef;
 use bakery_core::limits;
 use bakery_core::mask::{self, Form};
+use bakery_core::message::Message;
+use bakery_core::report::Mistake;
 use bakery_core::secret::Secret;
 use bakery_core::units;
 use bakery_core::vars::Vars;
 use tracing_subscriber::EnvFilter;
 
-use super::{Limits, LogFormat, LogSettings, Mistake, PORT, RegistryRules, vars};
+use super::{Limits, LogFormat, LogSettings, PORT, RegistryRules, vars};
 
-/// Proxy variables in both spellings that programs look for.
+/// Proxy variables in both spellings that programs use.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
 pub(super) struct VarReader<'a> {
@@ -27,10 +29,14 @@ impl<'a> VarReader<'a> {
         Self { vars, mistakes: Vec::new() }
     }
 
-    /// Notes a mistake. The text may quote the value: a login in it is not shown.
-    pub(super) fn mistake(&mut self, name: &'static str, text: &str, hint: &str) {
-        let text = mask::text(text, Form::Plain);
-        self.mistakes.push(Mistake { name, text, hint: hint.to_owned() });
+    /// Adds a mistake in the variable `name`.
+    pub(super) fn mistake(&mut self, name: &str, text: &str, hint: &str) {
+        self.add(Mistake::of_setting(name, Message::new(text).with_hint(hint)));
+    }
+
+    /// Adds a mistake. Its text may quote what was written: logins in it are masked.
+    pub(super) fn add(&mut self, mistake: Mistake) {
+        self.mistakes.push(Mistake { text: mask::text(&mistake.text, Form::Plain), ..mistake });
     }
 
     pub(super) fn mistakes(self) -> Vec<Mistake> {
@@ -45,17 +51,17 @@ impl<'a> VarReader<'a> {
         self.text(name).is_some()
     }
 
-    /// The operator's token. One that no header carries as it stands would lock everybody out; it is not quoted.
+    /// The operator's token. One that no HTTP header can carry would refuse every client; it is not quoted.
     pub(super) fn token(&mut self, name: &'static str) -> Option<Secret> {
         let text = self.text(name)?;
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let why = "holds a blank or something other than ASCII, which an HTTP header does not carry";
-            self.mistake(name, why, "make one with `openssl rand -hex 32`");
+            let text = "contains a blank or a character that is not ASCII; an HTTP header cannot carry it";
+            self.mistake(name, text, "create one with `openssl rand -hex 32`");
         }
         Some(Secret::new(text))
     }
 
-    /// A value that `parse` understands; everything else is a mistake and reads as unset.
+    /// A value that `parse` accepts; any other value is a mistake and counts as unset.
     pub(super) fn value<T>(
         &mut self,
         name: &'static str,
@@ -72,21 +78,23 @@ impl<'a> VarReader<'a> {
     }
 
     pub(super) fn address(&mut self, name: &'static str) -> Option<SocketAddr> {
-        self.value(name, "an address with a port", "for example 127.0.0.1:3000", |text| text.parse().ok())
+        self.value(name, "a valid address with a port", "for example 127.0.0.1:3000", |text| {
+            text.parse().ok()
+        })
     }
 
-    /// The public door's.
+    /// The address of the public listener.
     pub(super) fn listen(&mut self) -> SocketAddr {
         self.address("BAKERY_LISTEN").unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], PORT)))
     }
 
     pub(super) fn url(&mut self, name: &'static str) -> Option<String> {
         if self.text(name).is_some_and(|text| text.contains('@')) {
-            // Not quoted: what stands before the @ is a login.
-            self.mistake(name, "holds a user name or a password", "name the host alone");
+            // Not quoted: it contains a login.
+            self.mistake(name, "contains a user name or a password", "remove them from the URL");
             return None;
         }
-        self.value(name, "a URL", "for example https://bakery.example.com", |text| {
+        self.value(name, "a valid URL", "for example https://bakery.example.com", |text| {
             let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
             let plain = !rest.is_empty() && !rest.contains(['?', '#', ' ']);
             plain.then(|| text.trim_end_matches('/').to_owned())
@@ -95,12 +103,12 @@ impl<'a> VarReader<'a> {
 
     pub(super) fn flag(&mut self, name: &'static str) -> bool {
         let parse = |text: &str| text.parse().ok();
-        self.value(name, "true or false", "write true or false", parse).unwrap_or(false)
+        self.value(name, "true or false", "set it to true or false", parse).unwrap_or(false)
     }
 
     fn image(&mut self, name: &'static str) -> Option<String> {
         let hint = "for example docker.io/rayshoo/bakery-agent:v1.0.2";
-        self.value(name, "an image reference", hint, |text| {
+        self.value(name, "a valid image reference", hint, |text| {
             text.parse::<ImageRef>().is_ok().then(|| text.to_owned())
         })
     }
@@ -112,17 +120,17 @@ impl<'a> VarReader<'a> {
         named.unwrap_or_else(|| format!("{prefix}-agent:{}", env!("CARGO_PKG_VERSION")))
     }
 
-    /// `host[:port]`, with a path behind it where one may be; commas with or without blanks.
+    /// `host[:port]` separated by commas, each followed by a path if `path` allows it.
     fn registries(&mut self, name: &'static str, path: bool) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         let (expected, hint) = if path {
-            ("host[:port] with or without a path", "for example registry.example.com/shop")
+            ("host[:port] or host[:port]/path", "for example registry.example.com/shop")
         } else {
             ("host[:port]", "for example registry.example.com:5000")
         };
         let mut good = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            // A path of its own is what tells a registry from a name of Docker Hub.
+            // With a path, the first part is a registry's host and not a name on Docker Hub.
             let (host, rest) = part.split_once('/').unwrap_or((part, "x"));
             let image = format!("{host}/{}", rest.trim_end_matches('/')).parse::<ImageRef>();
             let named = host == "localhost" || host.contains(['.', ':']);
@@ -147,9 +155,9 @@ impl<'a> VarReader<'a> {
     pub(super) fn log(&mut self) -> LogSettings {
         let hint = "for example debug, or bakery_server=debug,info";
         let parse = |text: &str| EnvFilter::try_new(text).is_ok().then(|| text.to_owned());
-        let filter = self.value("RUST_LOG", "what a log can be told", hint, parse);
+        let filter = self.value("RUST_LOG", "a valid log filter", hint, parse);
         let format =
-            self.value("BAKERY_LOG_FORMAT", "text or json", "write text or json", |text| match text {
+            self.value("BAKERY_LOG_FORMAT", "text or json", "set it to text or json", |text| match text {
                 "text" => Some(LogFormat::Text),
                 "json" => Some(LogFormat::Json),
                 _ => None,
@@ -163,35 +171,35 @@ impl<'a> VarReader<'a> {
     fn duration(&mut self, name: &'static str, default: Duration) -> Duration {
         let hint = "for example 90s, 10m or 1h30m";
         let parse = |text: &str| units::duration(text).filter(|duration| !duration.is_zero());
-        self.value(name, "a duration", hint, parse).unwrap_or(default)
+        self.value(name, "a valid duration", hint, parse).unwrap_or(default)
     }
 
     pub(super) fn limits(&mut self) -> Limits {
         let count = |text: &str| text.parse().ok().filter(|count| *count > 0);
         Limits {
-            max_runs: self.value("MAX_RUNS", "a number above 0", "for example 4", count),
+            max_runs: self.value("MAX_RUNS", "a whole number greater than 0", "for example 4", count),
             provision: self.duration("BUILD_PROVISION_TIMEOUT", limits::TASK_PROVISION),
             task: self.duration("BUILD_TASK_TIMEOUT", limits::TASK_TIME),
             result: self.duration("BUILD_RESULT_TIMEOUT", limits::TASK_RESULT),
             cpu_millis: self
-                .value("DEFAULT_BUILD_CPU", "a number of cpus", "for example 0.5 or 500m", units::cpu)
+                .value("DEFAULT_BUILD_CPU", "a valid number of cpus", "for example 0.5 or 500m", units::cpu)
                 .unwrap_or(limits::TASK_CPU_MILLIS),
             memory_mib: self
-                .value("DEFAULT_BUILD_MEMORY", "a size", "for example 2G", units::memory)
+                .value("DEFAULT_BUILD_MEMORY", "a valid size", "for example 2G", units::memory)
                 .unwrap_or(limits::TASK_MEMORY_MIB),
         }
     }
 
-    /// What agents that run elsewhere cannot do without.
+    /// The variables that ECS and Kubernetes require.
     pub(super) fn remote(&mut self) {
         let url = (
             "CONTROLLER_URL",
-            "is not set, and agents that run elsewhere need a way back",
-            "the URL by which they reach this server",
+            "required because agents on ECS and Kubernetes call the server at this URL",
+            "set it to the URL at which those agents reach this server",
         );
         let image = (
             "AGENT_IMAGE",
-            "is not set, and whoever runs agents has to pull it",
+            "required because ECS and Kubernetes pull this image",
             "for example docker.io/rayshoo/bakery-agent:v1.0.2",
         );
         for (name, text, hint) in [url, image] {
@@ -207,7 +215,7 @@ impl<'a> VarReader<'a> {
         value.unwrap_or_default()
     }
 
-    /// The platform's data folder: the system's for root, else the user's.
+    /// The data folder; by default the system's for root, else the user's.
     pub(super) fn data_dir(&mut self, root: bool) -> PathBuf {
         if let Some(named) = self.text("BAKERY_DATA_DIR") {
             return named.into();
@@ -221,11 +229,15 @@ impl<'a> VarReader<'a> {
         if let Some(home) = self.text("HOME") {
             return PathBuf::from(home).join(".local/share/bakery");
         }
-        self.mistake("BAKERY_DATA_DIR", "no data folder: HOME is not set either", "set BAKERY_DATA_DIR");
+        self.mistake(
+            "BAKERY_DATA_DIR",
+            "required because HOME is not set",
+            "name a folder for the server's data",
+        );
         PathBuf::new()
     }
 
-    /// What agents are handed at launch. A proxy with a login in it would be readable in task definitions and pod specs.
+    /// The proxy variables for agents. A login in one would be readable in task definitions and pod specs.
     pub(super) fn proxies(&mut self) -> Vec<(String, String)> {
         let mut given = Vec::new();
         for name in PROXIES {
@@ -233,8 +245,8 @@ impl<'a> VarReader<'a> {
             if value.contains('@') {
                 self.mistake(
                     name,
-                    "holds a login, which agents would be launched with in the open",
-                    "use a proxy that lets agents through by their address",
+                    "contains a login, which would be readable in task definitions and pod specs",
+                    "use a proxy that needs no login from the agents' addresses",
                 );
                 continue;
             }

@@ -1,8 +1,8 @@
-//! The declaration of every variable, once: `.env.example` and docs/reference/variables.md are made of these tables.
+//! The declaration of every variable. `.env.example` and docs/reference/variables.md are generated from these tables.
 
 use bakery_core::vars::VarDoc;
 
-/// The images' common prefix where none is named.
+/// The default of `IMAGE_NAME`.
 pub const IMAGE_NAME: &str = "docker.io/rayshoo/bakery";
 
 const fn var(
@@ -20,174 +20,199 @@ pub const COMMON: &[VarDoc] = &[
         "CONTROLLER_URL",
         "http://127.0.0.1:3000",
         "client: unless local; server: ecs, k8s",
-        "The server's public URL. Client: where to submit. Server: handed to agents as the way back.",
+        "The server's public URL. Client: where to submit builds. Server: where agents on ECS and Kubernetes reach it.",
     ),
     var(
         "BAKERY_TOKEN",
         "none",
-        "the server is reached from outside",
-        "The operator token that clients show.",
+        "BAKERY_LISTEN is not loopback",
+        "The operator token, which clients send with every request.",
     ),
     var(
         "BAKERY_INSECURE",
         "false",
         "",
-        "true = credentials may go over plain HTTP: the client sends them, the server does not warn at start.",
+        "true = credentials may travel over plain HTTP: the client sends them, and the server gives no warning at start.",
     ),
     var(
         "S3_ENDPOINT",
         "none",
         "the store is not AWS",
-        "host[:port] of the S3 server, with or without scheme.",
+        "host[:port] of the S3 server, with or without http:// or https://.",
     ),
     var("S3_REGION", "AWS_REGION, else us-east-1", "AWS", "Region of the bucket."),
     var(
         "S3_BUCKET",
         "none",
         "S3 is used",
-        "Bucket for build contexts. Without one they go to the server's own store.",
+        "Bucket for build contexts. If it is not set, they are sent to the server's own store.",
     ),
     var("S3_SSL", "true", "plain-http stores", "true = https, false = http."),
-    var("S3_ACCESS_KEY", "none", "non-AWS stores", "Static S3 credentials, else AWS's usual chain."),
-    var("S3_SECRET_KEY", "none", "non-AWS stores", "The secret half."),
-    var("S3_SESSION_TOKEN", "none", "", "For temporary credentials."),
+    var(
+        "S3_ACCESS_KEY",
+        "none",
+        "non-AWS stores",
+        "Static S3 credentials; if not set, the default AWS credential chain is used.",
+    ),
+    var("S3_SECRET_KEY", "none", "non-AWS stores", "The secret that belongs to S3_ACCESS_KEY."),
+    var("S3_SESSION_TOKEN", "none", "", "Session token of temporary credentials."),
 ];
 
-/// Read by the server alone.
+/// Read by the server only.
 pub const SERVER: &[VarDoc] = &[
-    var("BAKERY_LISTEN", "127.0.0.1:3000", "", "Address of the public door. In the image 0.0.0.0:3000."),
+    var("BAKERY_LISTEN", "127.0.0.1:3000", "", "Address of the public listener. In the image: 0.0.0.0:3000."),
     var(
         "BAKERY_DATA_DIR",
         "/var/lib/bakery for root, else ~/.local/share/bakery",
         "",
-        "Ledger, logs, contexts and keys.",
+        "The data folder: ledger, logs, contexts and keys.",
     ),
-    var("BAKERY_OPEN", "false", "", "true = listen beyond loopback without a token."),
+    var("BAKERY_OPEN", "false", "", "true = accept requests from other machines without a token."),
     var(
         "BAKERY_DATA_KEY",
         "a key file in the data folder",
         "",
-        "Seals secrets in the ledger: 32 characters or more, for example of `openssl rand -hex 32`.",
+        "Encrypts secrets in the ledger: at least 32 characters, for example from `openssl rand -hex 32`.",
     ),
     var("AGENT_IMAGE", "<IMAGE_NAME>-agent:<version>", "ecs, k8s", "The agent image."),
     var(
         "MAX_RUNS",
         "docker: number of cores; ecs, k8s: 100",
         "",
-        "Runs at once on each platform; the rest waits in a queue.",
+        "Run slots of each platform: tasks that run at the same time. Further tasks wait in a queue.",
     ),
     var(
         "BUILD_PROVISION_TIMEOUT",
         "5m",
         "",
-        "From launch to the agent's first word; time in the queue counts nowhere.",
+        "Time from launch to the agent's first request. Time in the queue does not count.",
     ),
-    var("BUILD_TASK_TIMEOUT", "10m", "", "From launch to the end of one attempt at one task."),
+    var("BUILD_TASK_TIMEOUT", "10m", "", "Time from launch to the end of one attempt at a task."),
     var(
         "BUILD_RESULT_TIMEOUT",
         "10m",
         "",
-        "How long a result may still arrive while nobody says that the container is gone.",
+        "How long the server waits for a finished task's report while its container still exists.",
     ),
-    var("DEFAULT_BUILD_CPU", "0.5", "", "cpu of tasks that name none: 0.5, 500m, 2."),
-    var("DEFAULT_BUILD_MEMORY", "2G", "", "Memory of tasks that name none: 512 (MiB), 2G, 2Gi."),
+    var("DEFAULT_BUILD_CPU", "0.5", "", "cpu of tasks that request none: 0.5, 500m, 2."),
+    var("DEFAULT_BUILD_MEMORY", "2G", "", "Memory of tasks that request none: 512 (MiB), 2G, 2Gi."),
     var(
         "ALLOW_EMULATION",
         "false",
         "",
-        "true = an engine of one architecture may take tasks of another; on Kubernetes a task goes to a node of its own.",
+        "true = a Docker engine of one architecture also runs tasks of the other, emulated. Kubernetes never emulates: a task runs on a node of its architecture.",
     ),
-    var("INSECURE_REGISTRIES", "none", "", "host[:port] list that may be spoken to over plain HTTP."),
+    var(
+        "INSECURE_REGISTRIES",
+        "none",
+        "",
+        "Registries (host[:port], separated by commas) that are reached over plain HTTP.",
+    ),
     var(
         "PUBLISH_ALLOW",
         "none",
         "",
-        "Prefixes that the server's own docker config may push to; the build's credentials may push anywhere.",
+        "Prefixes to which images may be pushed with the server's own docker config. A build's own credentials are not restricted.",
     ),
     var(
         "HTTP_PROXY",
         "none",
         "",
-        "Proxy for plain HTTP, handed to agents. For themselves server and client read it from the process environment alone.",
+        "Proxy for plain HTTP, passed on to agents. For their own requests, server and client read it from the process environment only.",
     ),
-    var("HTTPS_PROXY", "none", "", "Proxy for HTTPS, likewise."),
-    var("NO_PROXY", "none", "", "Hosts that are reached without a proxy, likewise."),
+    var("HTTPS_PROXY", "none", "", "Proxy for HTTPS, as HTTP_PROXY."),
+    var("NO_PROXY", "none", "", "Hosts that are reached without a proxy, as HTTP_PROXY."),
     var(
         "DOCKER_HOST",
-        "a Docker or Podman socket, found by itself",
+        "the first Docker or Podman socket that answers",
         "",
-        "The engine of the Docker platform. A server with ECS_CLUSTER or K8S_NAMESPACE has that platform only where this is set.",
+        "The engine of the Docker platform. With ECS_CLUSTER or K8S_NAMESPACE the Docker platform is on only if this is set.",
     ),
     var(
         "BAKERY_AGENT_LISTEN",
-        "our bridge's gateway, a port kept in the data folder",
+        "the gateway of Bakery's bridge, at a port that is kept in the data folder",
         "",
-        "Where the agents' door of the Docker platform listens.",
+        "Address of the agent listener of the Docker platform.",
     ),
     var(
         "BAKERY_AGENT_URL",
         "from BAKERY_AGENT_LISTEN",
         "",
-        "That door as agents reach it (Docker Desktop and the like).",
+        "URL at which agents reach that listener (Docker Desktop and the like).",
     ),
     var(
         "RUST_LOG",
         "info",
         "",
-        "How much the server's own log on stderr says: error, warn, info, debug, or bakery_server=debug,info.",
+        "Level of the server's own log on stderr: error, warn, info, debug; or by module: bakery_server=debug,info.",
     ),
     var(
         "BAKERY_LOG_FORMAT",
         "text",
         "",
-        "text, or json: that log as one JSON object a line, always with ts (RFC 3339, UTC), level, target and message, and the event's own fields beside them. Mistakes in the settings are said as text before there is a log.",
+        "text or json. json = one JSON object a line, each with ts (RFC 3339, UTC), level, target, message and the event's own fields. Mistakes in the settings are reported as text, before the log starts.",
     ),
     var("AWS_REGION", "none", "ecs", "Region for ECS and Secrets Manager."),
-    var("ECS_CLUSTER", "none", "ecs", "Cluster name; its presence switches ECS on."),
-    var("ECS_SUBNETS", "none", "ecs", "Subnets, comma-separated."),
-    var("ECS_SECURITY_GROUPS", "none", "ecs", "The agents' security groups, comma-separated."),
-    var("ECS_EXEC_ROLE_ARN", "none", "ecs", "Execution role of the task definition."),
+    var("ECS_CLUSTER", "none", "ecs", "Name of the cluster. Setting it switches ECS on."),
+    var("ECS_SUBNETS", "none", "ecs", "Subnets of the tasks, separated by commas."),
+    var("ECS_SECURITY_GROUPS", "none", "ecs", "Security groups of the tasks, separated by commas."),
+    var("ECS_EXEC_ROLE_ARN", "none", "ecs", "Execution role of the task definitions."),
     var("ECS_TASK_ROLE_ARN", "none", "ecs with S3", "Task role of the agents."),
-    var("ECS_LOG_GROUP", "none = off", "", "CloudWatch group for agent logs."),
+    var("ECS_LOG_GROUP", "none = off", "", "CloudWatch log group for the agents' own logs."),
     var("ECS_CAPACITY", "fargate", "", "fargate, spot or spot-then-fargate."),
-    var("ECS_PUBLIC_IP", "true", "", "Assign a public IP (subnets without NAT)."),
-    var("ECS_EPHEMERAL_STORAGE", "Fargate's 20", "", "GiB of disk of a task, 21 to 200."),
-    var("CLEANUP_ECS_TASK_DEFINITIONS", "false", "", "Remove old task definitions at start."),
-    var("AGENT_TASK_FAMILY", "bakery-agent", "", "Prefix of task definition families."),
+    var("ECS_PUBLIC_IP", "true", "", "true = tasks get a public IP, for subnets without NAT."),
+    var("ECS_EPHEMERAL_STORAGE", "Fargate's 20", "", "Disk of a task in GiB, 21 to 200."),
+    var("CLEANUP_ECS_TASK_DEFINITIONS", "false", "", "true = old task definitions are removed at start."),
+    var("AGENT_TASK_FAMILY", "bakery-agent", "", "Prefix of the task definition families."),
     var(
         "AGENT_IMAGE_SECRET_ARN",
         "none",
         "private agent image",
-        "Secrets Manager secret for pulling the agent image.",
+        "ARN of the Secrets Manager secret with which ECS pulls the agent image.",
     ),
-    var("AGENT_IMAGE_SECRET_NAME", "none", "", "Secret to create where no ARN is given."),
-    var("AGENT_IMAGE_SECRET_USERNAME", "none", "", "Its user name."),
-    var("AGENT_IMAGE_SECRET_PASSWORD", "none", "", "Its password."),
-    var("K8S_NAMESPACE", "none", "k8s", "Namespace of agent Jobs; its presence switches Kubernetes on."),
+    var(
+        "AGENT_IMAGE_SECRET_NAME",
+        "none",
+        "",
+        "Name of the secret to create if AGENT_IMAGE_SECRET_ARN is not set.",
+    ),
+    var("AGENT_IMAGE_SECRET_USERNAME", "none", "", "User name in that secret."),
+    var("AGENT_IMAGE_SECRET_PASSWORD", "none", "", "Password in that secret."),
+    var("K8S_NAMESPACE", "none", "k8s", "Namespace of the agents' Jobs. Setting it switches Kubernetes on."),
     var(
         "K8S_CONFIG_PATH",
         "none",
         "",
-        "File with the agents' pod settings: examples/server/k8s/configs/config.yaml shows every field.",
+        "File with the settings of the agents' pods; examples/server/k8s/configs/config.yaml has every field.",
     ),
     var(
         "KUBECONFIG",
-        "in a pod its own service account, else ~/.kube/config",
+        "in a pod its service account, else ~/.kube/config",
         "",
-        "The cluster of the platform k8s, and the server's login to it.",
+        "The kubeconfig file with the cluster of the platform k8s and the server's login to it.",
     ),
 ];
 
-/// Read by the client alone.
+/// Read by the client only.
 pub const CLIENT: &[VarDoc] = &[
     var("LOG_FORMAT", "simple", "", "simple, plain or json."),
-    var("NO_COLOR", "none", "", "Any value takes the colour out of simple."),
+    var("NO_COLOR", "none", "", "Any value switches the colours of the form simple off."),
 ];
 
 /// Names of the images.
 pub const IMAGES: &[VarDoc] = &[
-    var("IMAGE_NAME", IMAGE_NAME, "", "Prefix of the three images: <IMAGE_NAME>-server, -client, -agent."),
-    var("IMAGE_TAG", "the version", "", "The tag under which they are made; the programs do not read it."),
+    var(
+        "IMAGE_NAME",
+        IMAGE_NAME,
+        "",
+        "Prefix of the three images: <IMAGE_NAME>-server, <IMAGE_NAME>-client, <IMAGE_NAME>-agent.",
+    ),
+    var(
+        "IMAGE_TAG",
+        "the version",
+        "",
+        "Tag of the images that the scripts build; the programs do not read it.",
+    ),
 ];
 
 /// The groups in the order in which `.env.example` shows them.

@@ -1,4 +1,4 @@
-//! From the located tree to Kubernetes' own types, with every mistake at its location.
+//! Reads parts of a YAML tree as Kubernetes' own types and reports every mistake at its location.
 
 use bakery_core::decode::Field;
 use bakery_core::message::Message;
@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
-/// What a Kubernetes type calls its suffixes.
+/// The suffixes of a Kubernetes quantity.
 const QUANTITY_SUFFIXES: [&str; 13] = ["m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-/// Reads a field as a type of Kubernetes, keys that the type does not know included among the mistakes.
+/// Reads a field as a type of Kubernetes. Keys that the type does not have are mistakes, too.
 pub(super) fn typed<T: DeserializeOwned + Serialize>(
     field: &Field<'_>,
     findings: &mut Findings,
@@ -21,19 +21,19 @@ pub(super) fn typed<T: DeserializeOwned + Serialize>(
         Ok(value) => value,
         Err(error) => {
             let at = follow(field, error.path());
-            let why = error.inner().to_string();
+            let text = error.inner().to_string();
             let number =
-                why.contains("expected a string") && !why.contains("map") && !why.contains("sequence");
+                text.contains("expected a string") && !text.contains("map") && !text.contains("sequence");
             let hint = if number {
-                "quote it: '1' is a text, 1 is a number"
+                "quote it: '1' is a string, 1 is a number"
             } else {
-                "Kubernetes' API reference tells what belongs here"
+                "the Kubernetes API reference has the type of this field"
             };
-            findings.mistake(at.location, Message::new(why).with_hint(hint));
+            findings.mistake(at.location, Message::new(text).with_hint(hint));
             return None;
         }
     };
-    // Kubernetes' types read past what they do not know: what does not come out again was never taken in.
+    // Kubernetes' types ignore unknown keys: a key that is missing after a round trip was ignored.
     let taken = serde_json::to_value(&value).unwrap_or_default();
     let before = findings.mistakes.len();
     unknown(field, &json, &taken, findings);
@@ -88,7 +88,7 @@ fn json(node: &Node) -> serde_json::Value {
     }
 }
 
-/// The deepest field on the way that is there.
+/// The deepest field on this path that exists.
 fn follow<'n>(field: &Field<'n>, path: &Path) -> Field<'n> {
     let mut at = field.clone();
     for segment in path {
@@ -112,10 +112,10 @@ fn unknown(field: &Field<'_>, given: &serde_json::Value, taken: &serde_json::Val
                 match (given.get(key), taken.get(key)) {
                     (Some(given), Some(taken)) => unknown(&below, given, taken, findings),
                     (Some(given), None) if !given.is_null() => {
-                        let hint = "Kubernetes' API reference lists the keys; mind their spelling";
+                        let hint = "check the spelling; the Kubernetes API reference lists the fields";
                         findings.mistake(
                             below.location,
-                            Message::new("Kubernetes knows no such key here").with_hint(hint),
+                            Message::new("unknown key: Kubernetes has no such field here").with_hint(hint),
                         );
                     }
                     _ => {}

@@ -11,13 +11,14 @@ use bakery_core::wire::run::ContextSource;
 use crate::builds::{ContextProblem, ContextStore};
 use crate::contexts::{ContextError, Contexts};
 
-/// An agent that has its order reads the context at once; a slow wire and a repeated order fit in as well.
+/// How long a signed URL is valid. An agent reads the context at once; this leaves time for a slow network and for an
+/// order that is sent again.
 const URL_VALID: Duration = Duration::from_hours(1);
 
 /// Adapts the contexts module to builds: maps its errors, and signs URLs of the bucket.
 pub(super) struct BuildContexts {
     pub(super) contexts: Contexts,
-    /// The bucket, where the server holds keys of its own: then agents need none.
+    /// The bucket, if the server has keys of its own for it: then agents need none.
     pub(super) store: Option<S3Store>,
 }
 
@@ -40,21 +41,21 @@ impl ContextStore for BuildContexts {
     }
 
     async fn needed(&self, context: &ContextRef) {
-        note(self.contexts.touch(context).await);
+        log_failure(self.contexts.touch(context).await);
     }
 
     async fn read(&self, context: &ContextRef) {
-        note(self.contexts.used(context).await);
+        log_failure(self.contexts.used(context).await);
     }
 
     async fn broken(&self, context: &ContextRef) {
-        note(self.contexts.forget(context).await);
+        log_failure(self.contexts.forget(context).await);
     }
 
     async fn sweep(&self, unused_for: Duration) {
         match self.contexts.sweep(unused_for).await {
             Ok(0) => {}
-            Ok(swept) => tracing::info!(swept, "contexts that nobody uses were removed"),
+            Ok(swept) => tracing::info!(swept, "unused contexts were removed"),
             Err(error) => log(&error),
         }
     }
@@ -65,8 +66,8 @@ fn problem(error: &ContextError) -> ContextProblem {
         ContextError::Missing(_) => "send the context again",
         ContextError::ForeignBucket { .. } => "set the same S3_BUCKET for client and server",
         ContextError::ForeignKey(_) => "use the client of the server's version",
-        ContextError::TooLarge(_) => "leave out by .dockerignore what the build does not need",
-        _ => "try again; if it stays, the server's own log says why",
+        ContextError::TooLarge(_) => "exclude what the build does not need with .dockerignore",
+        _ => "try again; if it fails again, the server's own log has the cause",
     };
     if matches!(error, ContextError::Io { .. }) {
         log(error);
@@ -74,8 +75,8 @@ fn problem(error: &ContextError) -> ContextProblem {
     ContextProblem { text: error.to_string(), hint: hint.to_owned() }
 }
 
-/// What is remembered of contexts saves work and decides nothing: a build goes on without.
-fn note(done: Result<(), ContextError>) {
+/// Logs a failure. When a context was used last only saves uploads: the build continues without.
+fn log_failure(done: Result<(), ContextError>) {
     if let Err(error) = done {
         log(&error);
     }

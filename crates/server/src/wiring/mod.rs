@@ -1,12 +1,13 @@
-//! Builds every room once, names every concrete backend, and takes them down again in order.
+//! Makes every component once, is the only module that names concrete backends, and stops the components in order.
 
-mod agents_door;
+mod agent_listener;
 mod context_store;
 mod options;
 mod platforms;
 mod preflight;
 mod signals;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_context::s3::S3Store;
+use bakery_core::message::{Hint, Message};
 use bakery_core::names::Platform;
 use bakery_core::vars::Vars;
 use thiserror::Error;
@@ -30,7 +32,7 @@ use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::platform::ecs::EcsError;
 use crate::platform::k8s::K8sError;
-use crate::settings::{BadSettings, Settings};
+use crate::settings::Settings;
 use crate::spawn::Tasks;
 use bakery_registry::{Registry, RegistrySettings, docker_config};
 
@@ -40,57 +42,69 @@ pub use platforms::{Platforms, find as find_platforms};
 pub(crate) use platforms::{k8s, remote_runs};
 pub use preflight::settle;
 
-/// A stop waits this long for what is being answered and committed, then leaves.
+/// How long each step of a stop may take: open requests and commits are completed in it.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// Why the server does not start. Displays with a `hint:` line.
+/// Why the server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// A folder in the data folder.
-    #[error(
-        "{0} cannot be used: {1}\nhint: BAKERY_DATA_DIR names the data folder; the server needs to write there"
-    )]
+    #[error("the folder {0} cannot be used: {1}")]
     Folder(String, io::Error),
     /// An address.
-    #[error("{variable}: cannot listen on {address}: {error}\nhint: {hint}")]
+    #[error("{variable}: cannot listen on {address}: {error}")]
     Listen {
         /// The variable that names it.
         variable: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What came back.
+        /// The system's error.
         error: io::Error,
         /// What to do.
         hint: &'static str,
     },
-    /// No Docker platform, where there should be one.
+    /// The Docker platform.
     #[error(transparent)]
     Docker(#[from] DockerError),
-    /// No ECS, where there should be.
+    /// The platform `ecs`.
     #[error(transparent)]
     Ecs(#[from] EcsError),
-    /// No cluster, where there should be one.
+    /// The platform `k8s`.
     #[error(transparent)]
     K8s(#[from] K8sError),
-    /// A file that settings name.
-    #[error(transparent)]
-    Settings(#[from] BadSettings),
-    /// `AGENT_IMAGE` or what it is made of is no image reference.
-    #[error("`{0}` is no image reference\nhint: set AGENT_IMAGE to REGISTRY/REPOSITORY:TAG")]
+    /// `AGENT_IMAGE`, or the default that is made of `IMAGE_NAME`, is not an image reference.
+    #[error("AGENT_IMAGE: `{0}` is not a valid image reference")]
     AgentImage(String),
-    /// What was committed cannot be taken up.
-    #[error("the open builds cannot be taken up")]
+    /// The builds in the ledger cannot be read.
+    #[error("the open builds cannot be resumed")]
     Builds(#[from] InternalError),
+}
+
+impl Hint for StartError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Ledger(error) => error.hint(),
+            Self::Folder(..) => {
+                Some("the server needs to write there; BAKERY_DATA_DIR names the data folder".into())
+            }
+            Self::Listen { hint, .. } => Some((*hint).into()),
+            Self::Docker(error) => error.hint(),
+            Self::Ecs(error) => error.hint(),
+            Self::K8s(error) => error.hint(),
+            Self::AgentImage(_) => Some("set AGENT_IMAGE to REGISTRY/REPOSITORY:TAG".into()),
+            Self::Builds(_) => None,
+        }
+    }
 }
 
 /// A running server.
 pub struct Server {
-    /// Where the public door listens.
+    /// Address of the public listener.
     pub public: SocketAddr,
-    /// Where the agents' door listens, where there is one.
+    /// Address of the agent listener; `None` without a Docker platform.
     pub agents: Option<SocketAddr>,
     builds: Builds,
     tasks: Tasks,
@@ -99,15 +113,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts everything; when it returns both doors are open and every build that was open is taken up.
+    /// Starts everything. When it returns, both listeners accept connections and every open build has been resumed.
     pub async fn start(settings: &Settings, vars: &dyn Vars) -> Result<Self, StartError> {
         let listener = listen(settings.listen).await?;
         if let Some(warning) = settings.warning() {
-            tracing::warn!("{warning}");
+            warn(&warning);
         }
         let files = environment::raise_open_files();
         if let Some(warning) = open_files_warning(files, remote_runs(settings)) {
-            tracing::warn!(hint = warning.hint, "{}", warning.text);
+            warn(&warning);
         }
         let (clock, tasks) = (Clock::system(), Tasks::new());
         let data = &settings.data_dir;
@@ -122,7 +136,7 @@ impl Server {
         let contexts = Contexts::open(&data.join("contexts"), bucket, clock.clone())
             .map_err(|error| folder("contexts", error))?;
         let registry = Arc::new(registry(settings, vars));
-        let Platforms { launchers, rooms, agents, docker } =
+        let Platforms { launchers, settings: platform_settings, agents, docker } =
             find_platforms(settings, vars, ledger.installation(), &registry, &tasks).await?;
         let keeper = {
             let last = Tasks::new();
@@ -139,7 +153,7 @@ impl Server {
             }),
             registry,
             launchers,
-            settings: builds_settings(settings, rooms),
+            settings: builds_settings(settings, platform_settings),
             clock,
             tasks: tasks.clone(),
         })
@@ -161,9 +175,9 @@ impl Server {
         Ok(Self { public, agents, builds, tasks, keeper, docker })
     }
 
-    /// Stops in order: nothing new, streams end, owners commit what they are committing, logs are synced. Containers
-    /// live on, and their agents keep what they have not sent: the next start takes both up. Says whether all ended in
-    /// time.
+    /// Stops in order: no new requests, streams end, build actors complete their commits, logs are synced. Containers
+    /// keep running, and their agents keep what they have not sent: the next start resumes both. Returns whether
+    /// everything ended in time.
     pub async fn stop(self) -> bool {
         self.tasks.stop();
         let drained = tokio::time::timeout(DRAIN, self.builds.drain()).await.is_ok();
@@ -178,7 +192,7 @@ impl Server {
     }
 }
 
-/// Starts, serves until SIGTERM or SIGINT, and stops; a second signal leaves at once.
+/// Starts, serves until SIGTERM or SIGINT, and stops; a second signal ends the process at once.
 pub async fn run(settings: &Settings, vars: &dyn Vars) -> Result<(), StartError> {
     let mut signals = signals::Signals::listen();
     let server = tokio::select! {
@@ -186,15 +200,15 @@ pub async fn run(settings: &Settings, vars: &dyn Vars) -> Result<(), StartError>
         () = signals.next() => return Ok(()),
     };
     signals.next().await;
-    tracing::info!("stopping: builds go on, the next start takes them up");
+    tracing::info!("stopping: builds continue, and the next start resumes them");
     tokio::select! {
-        all = server.stop() => if !all { tracing::warn!("left before everything had ended") },
-        () = signals.next() => tracing::warn!("left at once"),
+        all = server.stop() => if !all { tracing::warn!("stopped before everything had ended") },
+        () = signals.next() => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(())
 }
 
-/// The client for every registry, as these settings want it.
+/// The registry client with these settings.
 pub(crate) fn registry(settings: &Settings, vars: &dyn Vars) -> Registry {
     Registry::new(RegistrySettings {
         user_agent: concat!("bakery-server/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -206,7 +220,7 @@ pub(crate) fn registry(settings: &Settings, vars: &dyn Vars) -> Registry {
     })
 }
 
-/// The bucket with keys that were given to the server by name. AWS's usual chain is no promise that it may read the bucket.
+/// The bucket, if the settings have static keys for it. AWS's default credentials may not allow the server to read it.
 async fn own_store(settings: &Settings) -> Option<S3Store> {
     match settings.s3.as_ref().filter(|s3| s3.keys.is_some()) {
         Some(s3) => Some(S3Store::new(s3).await),
@@ -214,19 +228,24 @@ async fn own_store(settings: &Settings) -> Option<S3Store> {
     }
 }
 
-/// Every address that the settings name: whether it can be listened on now.
+/// Tries to listen on every address that the settings name.
 pub(crate) async fn check_addresses(settings: &Settings) -> Vec<(SocketAddr, Result<(), StartError>)> {
-    // Open until the end: two doors cannot have one address.
+    // Open until the end: two listeners cannot have one address.
     let public = listen(settings.listen).await;
     let agents = match settings.docker.as_ref().and_then(|docker| docker.agent_listen) {
-        Some(address) => Some((address, agents_door::check(address).await)),
+        Some(address) => Some((address, agent_listener::check(address).await)),
         None => None,
     };
     std::iter::once((settings.listen, public.map(drop))).chain(agents).collect()
 }
 
+fn warn(message: &Message) {
+    tracing::warn!(hint = message.hint, "{message}");
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let (variable, hint) = ("BAKERY_LISTEN", "choose another address, or stop what listens there");
+    let (variable, hint) =
+        ("BAKERY_LISTEN", "choose another address, or stop the program that listens there");
     TcpListener::bind(address).await.map_err(|error| StartError::Listen { variable, address, error, hint })
 }
 

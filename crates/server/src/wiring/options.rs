@@ -1,4 +1,4 @@
-//! From the operator's settings to what each platform is made with.
+//! Turns the operator's settings into what each platform is made with.
 
 use bakery_core::image::ImageRef;
 

@@ -1,4 +1,4 @@
-//! Which platforms there are.
+//! Makes the platforms that the settings switch on.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use bakery_core::vars::Vars;
 use tokio::net::TcpListener;
 
 use super::options::{agent_image, ecs_options, k8s_options};
-use super::{StartError, agents_door};
+use super::{StartError, agent_listener};
 use crate::builds::PlatformSettings;
 use crate::platform::Launcher;
 use crate::platform::docker::{DockerOptions, DockerPlatform, Engine};
@@ -20,7 +20,7 @@ use crate::settings::{DockerSettings, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::Registry;
 
-/// `MAX_RUNS` where tasks run on machines of others and the operator names none.
+/// The default of `MAX_RUNS` on ECS and Kubernetes.
 const MAX_REMOTE_RUNS: usize = 100;
 
 /// The platforms of this server.
@@ -28,15 +28,15 @@ const MAX_REMOTE_RUNS: usize = 100;
 pub struct Platforms {
     /// One launcher each.
     pub launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
-    /// What builds need to know of each.
-    pub rooms: BTreeMap<Platform, PlatformSettings>,
-    /// The agents' door, where a platform needs one of its own.
+    /// The settings of each that builds need.
+    pub settings: BTreeMap<Platform, PlatformSettings>,
+    /// The agent listener, if there is a Docker platform.
     pub agents: Option<(TcpListener, SocketAddr)>,
-    /// The Docker platform, which has something to put away at the end.
+    /// The Docker platform, which removes its network at the end.
     pub docker: Option<DockerPlatform>,
 }
 
-/// Makes ready every platform that the settings ask for.
+/// Prepares every platform that the settings switch on.
 pub async fn find(
     settings: &Settings,
     vars: &dyn Vars,
@@ -45,7 +45,7 @@ pub async fn find(
     tasks: &Tasks,
 ) -> Result<Platforms, StartError> {
     let mut platforms = Platforms::default();
-    // A named URL is what these platforms ask for: without one the settings are refused.
+    // Settings that switch on one of these platforms require the URL.
     let remote_url = settings.controller_url.clone().unwrap_or_default();
     if let Some(ecs) = &settings.ecs {
         let options = ecs_options(ecs, settings, installation)?;
@@ -65,7 +65,7 @@ pub async fn find(
         })
         .await?;
         let (listener, address) =
-            agents_door::listen(docker_settings.agent_listen, &settings.data_dir, docker.gateway).await?;
+            agent_listener::listen(docker_settings.agent_listen, &settings.data_dir, docker.gateway).await?;
         let agent_url = docker_settings.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
         platforms.add(Platform::Docker, Arc::new(docker.clone()), settings, max_runs, agent_url);
         platforms.agents = Some((listener, address));
@@ -74,13 +74,13 @@ pub async fn find(
     Ok(platforms)
 }
 
-/// Runs whose agents come by the public door.
+/// The number of runs whose agents call the public listener.
 pub(crate) fn remote_runs(settings: &Settings) -> usize {
     let platforms = usize::from(settings.ecs.is_some()) + usize::from(settings.k8s.is_some());
     platforms * settings.limits.max_runs.unwrap_or(MAX_REMOTE_RUNS)
 }
 
-/// The platform `k8s`, where it is switched on. Its cluster is not asked for anything yet.
+/// The platform `k8s`, if it is switched on. Nothing has been requested of its cluster yet.
 pub(crate) async fn k8s(
     settings: &Settings,
     vars: &dyn Vars,
@@ -105,12 +105,12 @@ impl Platforms {
         let env = proxies.map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect();
         let max_runs = settings.limits.max_runs.unwrap_or(max_runs);
         self.launchers.insert(platform, launcher);
-        self.rooms.insert(platform, PlatformSettings { max_runs, agent_url, env });
+        self.settings.insert(platform, PlatformSettings { max_runs, agent_url, env });
     }
 }
 
-/// What the Docker platform is told. The engine pulls the agent image with the server's own login for its registry, with
-/// which the lookup goes there too: the operator named the image. A login that cannot be had may not be needed.
+/// What the Docker platform is made with. The engine pulls the agent image with the server's own login for its registry,
+/// and so does the lookup: the operator chose the image. A login that cannot be read may not be needed.
 async fn docker_options(
     docker: &DockerSettings,
     settings: &Settings,

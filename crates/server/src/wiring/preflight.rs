@@ -1,48 +1,49 @@
-//! What a start would refuse before it has done anything: the same for the start itself and for `check`.
+//! The checks that a start makes before it changes anything. `check` makes the same.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::{fs, process};
 
+use bakery_core::message::Message;
+use bakery_core::report::{Location, Mistake};
 use bakery_core::vars::Vars;
 use rustix::fs::{Access, access};
 
 use crate::builds::keys::DataKey;
-use crate::settings::{BadSettings, Mistake, Settings};
+use crate::settings::{BadSettings, Settings};
 
-/// What lies in a data folder: a name, and whether it is a folder.
+/// The contents of a data folder: a name, and whether it is a folder.
 const CONTENTS: [(&str, bool); 5] =
     [("lock", false), ("data.key", false), ("ledger.sqlite", false), ("logs", true), ("contexts", true)];
 
-/// The settings, held against the machine, or every mistake in them at once. Leaves nothing behind.
+/// Reads the settings and checks them against the machine; the error contains every mistake. Changes nothing.
 pub fn settle(vars: &dyn Vars, root: bool) -> Result<Settings, BadSettings> {
     let (settings, mut mistakes) = Settings::gather(vars, root);
     let folder = &settings.data_dir;
     let usable = usable(folder);
-    // Only where it is usable is it worth looking into. Without a name it was said to have none.
+    // An unusable folder is one mistake, and not two.
     if settings.data_key.is_some() || usable.is_ok() {
         mistakes.extend(DataKey::there(folder, settings.data_key.as_ref()).err().map(|error| {
-            let said = error.to_string();
-            let (text, hint) = said.split_once("\nhint: ").unwrap_or((&said, "see .env.example"));
-            Mistake { name: "BAKERY_DATA_KEY", text: text.to_owned(), hint: hint.to_owned() }
+            // It names the variable or the key file itself.
+            Mistake::new(Location::default(), Message::of(&error))
         }));
     }
     if let Err(text) = usable
         && !folder.as_os_str().is_empty()
     {
-        let hint = "give it to the user that runs the server, or name another folder in BAKERY_DATA_DIR";
-        mistakes.push(Mistake { name: "BAKERY_DATA_DIR", text, hint: hint.to_owned() });
+        let hint = "let the server's user read and write it, or set BAKERY_DATA_DIR to another folder";
+        mistakes.push(Mistake::of_setting("BAKERY_DATA_DIR", Message::new(text).with_hint(hint)));
     }
     BadSettings::unless_none(mistakes).map(|()| settings)
 }
 
-/// Whether the folder can be a data folder, or be made one.
+/// Whether the folder can be used or created as a data folder.
 fn usable(folder: &Path) -> Result<(), String> {
-    // A relative name is made in the working directory.
+    // A relative path starts in the working directory.
     let there = folder.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("."));
     fits(there, true)?;
-    // Rights do not tell everything: in /proc nobody makes anything.
-    probe(there).map_err(|error| format!("nothing can be made in {}: {error}", there.display()))?;
+    // Permissions are not enough: in /proc nothing can be created.
+    probe(there).map_err(|error| format!("no folder can be created in {}: {error}", there.display()))?;
     if there != folder {
         return Ok(());
     }
@@ -53,12 +54,12 @@ fn usable(folder: &Path) -> Result<(), String> {
         .try_for_each(|(path, is_folder)| fits(&path, is_folder))
 }
 
-/// Makes a folder in `folder`, and removes it.
+/// Creates a folder in `folder`, and removes it.
 fn probe(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".bakery-{}", process::id()));
     match fs::create_dir(&path) {
         Ok(()) => fs::remove_dir(&path),
-        // What has the name was made, too.
+        // It was created there, so others can be.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
@@ -68,7 +69,7 @@ fn fits(path: &Path, is_folder: bool) -> Result<(), String> {
     let shown = path.display();
     let meta = path.metadata().map_err(|error| format!("{shown} cannot be used: {error}"))?;
     if meta.is_dir() != is_folder {
-        return Err(format!("{shown} is {} folder", if is_folder { "no" } else { "a" }));
+        return Err(format!("{shown} is {} folder", if is_folder { "not a" } else { "a" }));
     }
     let wanted = Access::READ_OK | Access::WRITE_OK;
     let wanted = if is_folder { wanted | Access::EXEC_OK } else { wanted };
@@ -86,30 +87,28 @@ mod tests {
         vars.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         match settle(&vars, false) {
             Ok(_) => Vec::new(),
-            Err(BadSettings(all)) => {
-                all.into_iter().map(|one| format!("{}: {}", one.name, one.text)).collect()
-            }
+            Err(BadSettings(all)) => all.iter().map(ToString::to_string).collect(),
         }
     }
 
     #[test]
-    fn a_data_folder_that_cannot_be_one_is_said_with_every_other_mistake() {
+    fn an_unusable_data_folder_is_reported_with_every_other_mistake() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "flour").unwrap();
-        let said = mistakes(&file, &[("BAKERY_DATA_KEY", "short"), ("MAX_RUNS", "0")]);
-        assert_eq!(said.len(), 3, "{said:?}");
-        assert!(said[0].starts_with("MAX_RUNS") && said[2].ends_with("file is no folder"), "{said:?}");
-        assert!(said[1].contains("fewer than 32 characters"), "{said:?}");
-        assert!(mistakes(&file.join("below"), &[])[0].contains("file is no folder"));
+        let found = mistakes(&file, &[("BAKERY_DATA_KEY", "short"), ("MAX_RUNS", "0")]);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].starts_with("MAX_RUNS") && found[2].ends_with("file is not a folder"), "{found:?}");
+        assert!(found[1].contains("fewer than 32 characters"), "{found:?}");
+        assert!(mistakes(&file.join("below"), &[])[0].contains("file is not a folder"));
         assert!(mistakes(&folder.path().join("new/data"), &[]).is_empty());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
-        let nowhere = mistakes(Path::new("/proc/bakery"), &[]);
-        assert!(nowhere.len() == 1 && nowhere[0].starts_with("BAKERY_DATA_DIR: "), "{nowhere:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is created");
+        let proc = mistakes(Path::new("/proc/bakery"), &[]);
+        assert!(proc.len() == 1 && proc[0].starts_with("BAKERY_DATA_DIR: "), "{proc:?}");
     }
 
     #[test]
-    fn what_is_wrong_in_the_pods_file_is_said_with_every_other_mistake() {
+    fn mistakes_in_the_pods_file_are_reported_with_every_other_mistake() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pods.yaml");
         std::fs::write(&file, "k8s:\n  nodeSelektor: {}\n  ephemeralStorage: much\n").unwrap();
@@ -119,20 +118,19 @@ mod tests {
         let with = |path| {
             mistakes(folder.path(), &[&k8s[..], &[("K8S_CONFIG_PATH", path), ("MAX_RUNS", "0")]].concat())
         };
-        let said = with(&file);
-        assert_eq!(said.len(), 3, "{said:?}");
+        let found = with(&file);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].starts_with(&format!("{file}:2:3: k8s.nodeSelektor: ")), "{found:?}");
         assert!(
-            said[0].starts_with("K8S_CONFIG_PATH: ") && said[0].contains("pods.yaml:2:3: k8s.nodeSelektor"),
-            "{said:?}"
+            with("/nowhere/pods.yaml")[0].starts_with("K8S_CONFIG_PATH: /nowhere/pods.yaml cannot be read")
         );
-        assert!(with("/nowhere/pods.yaml")[0].contains("/nowhere/pods.yaml cannot be read"));
     }
 
     #[test]
-    fn what_lies_in_the_data_folder_must_be_what_it_is_called() {
+    fn the_contents_of_the_data_folder_must_be_of_the_right_kind() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("logs"), "").unwrap();
-        assert!(mistakes(folder.path(), &[])[0].ends_with("logs is no folder"));
+        assert!(mistakes(folder.path(), &[])[0].ends_with("logs is not a folder"));
         std::fs::remove_file(folder.path().join("logs")).unwrap();
         std::fs::write(folder.path().join("data.key"), "half a k").unwrap();
         assert!(mistakes(folder.path(), &[])[0].contains("it holds no key"));

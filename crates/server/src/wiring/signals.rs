@@ -2,14 +2,14 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals that ask for the end.
+/// The signals that end the server.
 pub(super) struct Signals {
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
 }
 
 impl Signals {
-    /// From here on the two no longer end the process by themselves.
+    /// Catches both signals from now on; they no longer end the process.
     pub(super) fn listen() -> Self {
         let listen = |kind, name| {
             signal(kind).inspect_err(|error| tracing::warn!(%error, name, "a signal cannot be caught")).ok()
@@ -20,7 +20,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next signal.
     pub(super) async fn next(&mut self) {
         tokio::select! {
             () = one(&mut self.terminate) => {}
@@ -30,11 +30,11 @@ impl Signals {
 }
 
 async fn one(signal: &mut Option<Signal>) {
-    let heard = match signal {
+    let received = match signal {
         Some(signal) => signal.recv().await,
         None => None,
     };
-    if heard.is_none() {
+    if received.is_none() {
         std::future::pending::<()>().await;
     }
 }

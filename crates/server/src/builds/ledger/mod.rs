@@ -1,6 +1,7 @@
 //! The ledger: what survives kill -9. `SQLite` in WAL mode with `synchronous=FULL`, one writer, a few readers, and a
 //! lock on the data folder, so that two servers never share one.
 
+use std::borrow::Cow;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -8,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bakery_core::message::Hint;
 use bakery_core::secret::Secret;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -35,25 +37,16 @@ const BROKEN: [&str; 2] = ["11", "26"];
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// Another server has this data folder.
-    #[error(
-        "the data folder {0} is in use by another server\nhint: stop that one, or set BAKERY_DATA_DIR to another folder"
-    )]
+    #[error("the data folder {0} is in use by another server")]
     Locked(String),
     /// The data folder cannot be used.
-    #[error(
-        "the data folder {0} cannot be used: {1}\nhint: BAKERY_DATA_DIR names the data folder; the server needs to write there"
-    )]
+    #[error("the data folder {0} cannot be used: {1}")]
     Folder(String, io::Error),
     /// The file is no database, or no longer one.
-    #[error(
-        "{0} cannot be read: {1}\nhint: put the file back as it was, or start with an empty data folder (BAKERY_DATA_DIR)"
-    )]
+    #[error("{0} cannot be read: {1}")]
     Broken(String, String),
     /// The data folder was sealed with another key.
-    #[error(
-        "the data folder {0} was sealed with another data key\nhint: set BAKERY_DATA_KEY (or put back the key file \
-         `data.key`) as it was, or start with an empty data folder"
-    )]
+    #[error("the data folder {0} was sealed with another data key")]
     ForeignKey(String),
     /// A key cannot be used.
     #[error(transparent)]
@@ -67,6 +60,27 @@ pub enum LedgerError {
     /// A row is not what this version wrote.
     #[error("the ledger holds something that cannot be read: {0}")]
     Row(String),
+}
+
+impl Hint for LedgerError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Locked(_) => Some("stop that one, or set BAKERY_DATA_DIR to another folder".into()),
+            Self::Folder(..) => {
+                Some("the server needs to write there; BAKERY_DATA_DIR names the data folder".into())
+            }
+            Self::Broken(..) => Some(
+                "put the file back as it was, or start with an empty data folder (BAKERY_DATA_DIR)".into(),
+            ),
+            Self::ForeignKey(_) => {
+                let hint = "set BAKERY_DATA_KEY (or put back the key file `data.key`) as it was, or start with an empty \
+                            data folder";
+                Some(hint.into())
+            }
+            Self::Key(error) => error.hint(),
+            Self::Database(_) | Self::Migrate(_) | Self::Row(_) => None,
+        }
+    }
 }
 
 /// The ledger of one installation. Clones are handles to the same.

@@ -1,4 +1,4 @@
-//! The agents' door of the Docker platform: on the gateway of our bridge, at a port that stays.
+//! The agent listener of the Docker platform: on the gateway of our bridge, at a port that is the same after a restart.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -8,47 +8,47 @@ use tokio::net::TcpListener;
 
 use super::StartError;
 
-/// Holds the port: containers that outlive this process call it.
+/// The file in the data folder that contains the port: agents may outlive this process, and call it.
 const PORT_FILE: &str = "agents-port";
 
-/// Listens at `named`, else on `gateway`, at the port that the data folder keeps from the last time.
+/// Listens at `named`, else on `gateway` at the port that was used before, else at any port.
 pub(super) async fn listen(
     named: Option<SocketAddr>,
     data_dir: &Path,
     gateway: IpAddr,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
     let file = data_dir.join(PORT_FILE);
-    let known = if named.is_none() { read(&file) } else { None };
-    let wanted = named.unwrap_or(SocketAddr::new(gateway, known.unwrap_or(0)));
+    let last = if named.is_none() { read(&file) } else { None };
+    let wanted = named.unwrap_or(SocketAddr::new(gateway, last.unwrap_or(0)));
     let mut bound = TcpListener::bind(wanted).await;
-    if known.is_some() && bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
-        tracing::warn!(%wanted, "the agents' port is taken: agents that still run will not find the way back");
+    if last.is_some() && bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+        tracing::warn!(%wanted, "the port of the agent listener is in use: agents that still run cannot reach the server");
         bound = TcpListener::bind(SocketAddr::new(gateway, 0)).await;
     }
     let bound = bound.and_then(|listener| {
         let address = listener.local_addr()?;
-        if named.is_none() && known != Some(address.port()) {
-            keep(&file, address.port())?;
+        if named.is_none() && last != Some(address.port()) {
+            store(&file, address.port())?;
         }
         Ok((listener, address))
     });
     bound.map_err(|error| refused(wanted, named.is_some(), error))
 }
 
-/// What [`listen`] would refuse of `BAKERY_AGENT_LISTEN`.
+/// The error that [`listen`] would return for `BAKERY_AGENT_LISTEN`.
 pub(super) async fn check(named: SocketAddr) -> Result<(), StartError> {
     TcpListener::bind(named).await.map(drop).map_err(|error| refused(named, true, error))
 }
 
 fn refused(address: SocketAddr, named: bool, error: io::Error) -> StartError {
     let hint = if error.kind() == ErrorKind::AddrInUse {
-        "choose another port, or stop what listens there"
+        "choose another port, or stop the program that listens there"
     } else if named {
-        "name an address of this machine that containers reach; where agents reach it by another one, \
-         BAKERY_AGENT_URL names that"
+        "set it to an address of this machine that containers reach; if they reach it at another address, set \
+         BAKERY_AGENT_URL to that"
     } else {
-        "where the bridge's gateway is no address of this machine (Docker Desktop, Podman), set \
-         BAKERY_AGENT_LISTEN to an address that containers reach, and BAKERY_AGENT_URL to its URL"
+        "if the bridge's gateway is not an address of this machine (Docker Desktop, Podman), set BAKERY_AGENT_LISTEN \
+         to an address that containers reach, and BAKERY_AGENT_URL to its URL"
     };
     StartError::Listen { variable: "BAKERY_AGENT_LISTEN", address, error, hint }
 }
@@ -57,8 +57,8 @@ fn read(file: &Path) -> Option<u16> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Whole or not at all: the file is replaced.
-fn keep(file: &Path, port: u16) -> io::Result<()> {
+/// Replaces the file as a whole.
+fn store(file: &Path, port: u16) -> io::Result<()> {
     let new = file.with_extension("new");
     std::fs::write(&new, format!("{port}\n"))?;
     std::fs::rename(&new, file)
@@ -68,33 +68,36 @@ fn keep(file: &Path, port: u16) -> io::Result<()> {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use bakery_core::message::Message;
+
     use super::*;
 
     #[tokio::test]
-    async fn a_named_address_that_cannot_be_had_is_refused_alike_by_check_and_start() {
+    async fn check_and_start_refuse_an_address_with_the_same_error() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // 192.0.2.0/24 is for documentation, and nobody's.
+        // 192.0.2.0/24 is reserved for documentation: no machine has it.
         for (address, hint) in [
             (taken.local_addr().unwrap(), "choose another port"),
             ("192.0.2.7:0".parse().unwrap(), "this machine"),
         ] {
             let gateway = IpAddr::V4(Ipv4Addr::LOCALHOST);
             let started = listen(Some(address), Path::new("/nonexistent"), gateway).await;
-            let started = started.unwrap_err().to_string();
-            assert_eq!(check(address).await.unwrap_err().to_string(), started);
-            assert!(started.starts_with("BAKERY_AGENT_LISTEN: ") && started.contains(hint), "{started}");
+            let started = Message::of(&started.unwrap_err());
+            assert_eq!(Message::of(&check(address).await.unwrap_err()), started);
+            assert!(started.text.starts_with("BAKERY_AGENT_LISTEN: "), "{started}");
+            assert!(started.hint.unwrap().contains(hint));
         }
     }
 
     #[tokio::test]
-    async fn the_port_stays_over_a_restart() {
+    async fn the_port_is_the_same_after_a_restart() {
         let folder = tempfile::TempDir::new().unwrap();
         let gateway = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (listener, first) = listen(None, folder.path(), gateway).await.unwrap();
         drop(listener);
         let (_listener, second) = listen(None, folder.path(), gateway).await.unwrap();
         assert_eq!(first, second);
-        // Somebody else has it: the door opens all the same, at another one.
+        // Another program has it: the server listens at another port.
         let (_, third) = listen(None, folder.path(), gateway).await.unwrap();
         assert_ne!(third, second);
     }
