@@ -71,7 +71,7 @@ impl Hint for AgentError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Launch(error) => error.hint(),
-            Self::NoOrder(error) | Self::NoReport(error) => error.hint().map(Cow::Owned),
+            Self::NoOrder(error) | Self::NoReport(error) => error.hint(),
             Self::System(_) | Self::WrongOrder(_) | Self::Terminated | Self::Rejected(_) => None,
         }
     }

@@ -1,11 +1,13 @@
 //! Fetches the context: downloaded, unpacked and verified in one pass, without a copy of the archive on disk.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bakery_context::{ApplyError, ContextFolder, UnpackError, UnpackLimits, Unpacked, apply_ignore, unpack};
+use bakery_core::message::Hint as _;
 use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 use bakery_core::wire::run::{ContextSource, TaskOrder};
@@ -164,7 +166,7 @@ fn link_error(error: &LinkError) -> FetchError {
         FetchError::Transient(error.to_string())
     } else {
         let mut failure = context_broken(format!("the server does not return the context: {error}"));
-        failure.message.hint = error.hint();
+        failure.message.hint = error.hint().map(Cow::into_owned);
         FetchError::Permanent(failure)
     }
 }
