@@ -1,9 +1,9 @@
-//! Folders in transit: the own store of packed contexts, and the rules for a bucket.
+//! Contexts: the server's own store of packed folders, and the rules for a bucket.
 //!
-//! A blob in the store is named by its SHA-256, which is verified while it arrives. Who may name it is kept apart: a
-//! record per owner and identity, so one owner never learns what another has sent. With a bucket the server stores
-//! nothing and needs no right there: it accepts only its own bucket and the key that follows from the identity, and
-//! believes that a context is there for half of the bucket's expiry after it was asked for, once a build has named it.
+//! A blob in the store is named by its SHA-256, which is verified while it arrives. Access is stored separately: one record
+//! per owner and identity, so an owner never learns what another has sent. With a bucket the server stores nothing and
+//! needs no rights there: it accepts only its own bucket and the key that follows from the identity. Once a build has used
+//! a context, the server assumes that it is in the bucket, for half of the bucket's expiry after the upload was requested.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,16 +26,16 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use receive::Expected;
-use record::Record;
+pub use receive::ExpectedBlob;
+use record::ContextRecord;
 
-/// How long a bucket is taken to keep an object, and the own store keeps a blob after its last use.
+/// How long a bucket is assumed to keep an object, and how long the store keeps a blob after its last use.
 pub const EXPIRY: Duration = Duration::from_hours(7 * 24);
 
-/// The bucket that clients and agents share. The server itself never reads or writes it.
+/// The bucket that clients and agents share. The server itself does not access it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
-    /// Endpoint URL; `None` = AWS's own of the region.
+    /// Endpoint URL; `None` = the region's endpoint of AWS.
     pub endpoint: Option<String>,
     /// Region.
     pub region: String,
@@ -43,33 +43,33 @@ pub struct Bucket {
     pub name: String,
 }
 
-/// Why a context was not taken or found.
+/// Why a context was not accepted or found.
 #[derive(Debug, Error)]
 pub enum ContextError {
     /// Larger than [`limits::CONTEXT_BYTES`].
-    #[error("a context of {0} bytes is larger than {max} bytes", max = limits::CONTEXT_BYTES)]
+    #[error("the context has {0} bytes, the limit is {max} bytes", max = limits::CONTEXT_BYTES)]
     TooLarge(u64),
     /// The body is shorter or longer than was offered.
-    #[error("the context was to have {expected} bytes, and {got} came")]
+    #[error("the context was offered with {expected} bytes, received {got}")]
     WrongLength {
         /// Bytes offered.
         expected: u64,
-        /// Bytes that came, where counting was worth it.
+        /// Bytes received until then.
         got: u64,
     },
     /// The body is not what was offered.
-    #[error("the context was to be {expected}, and what came is {got}")]
+    #[error("the context was offered as {expected}, received {got}")]
     WrongDigest {
         /// Digest offered.
         expected: Digest,
-        /// Digest of what came.
+        /// Digest of what was received.
         got: Digest,
     },
-    /// Nothing with this name is here.
+    /// The store has no context of this name.
     #[error("context {0} is not in the server's store")]
     Missing(Digest),
     /// Not the bucket that the server is configured with.
-    #[error("bucket `{given}` is not the server's: {}", own.as_deref().map_or("it has none".to_owned(), |own| format!("that is `{own}`")))]
+    #[error("bucket `{given}` is not the server's: {}", own.as_deref().map_or("it has none".to_owned(), |own| format!("it uses `{own}`")))]
     ForeignBucket {
         /// The bucket that the request names.
         given: String,
@@ -79,15 +79,15 @@ pub enum ContextError {
     /// Not the key that follows from the identity.
     #[error("`{0}` is not the key of this context")]
     ForeignKey(String),
-    /// The sender broke off.
-    #[error("the context broke off")]
-    BrokenOff(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The file system did not do as it was told.
+    /// The upload ended early.
+    #[error("the upload of the context was interrupted")]
+    Interrupted(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file system returned an error.
     #[error("the context store cannot be {doing}")]
     Io {
-        /// What was tried, as a participle.
+        /// The operation, as a participle.
         doing: &'static str,
-        /// What came back.
+        /// The error.
         #[source]
         source: io::Error,
     },
@@ -96,40 +96,41 @@ pub enum ContextError {
 /// The contexts of this server; cheap to clone.
 #[derive(Clone)]
 pub struct Contexts {
-    inner: Arc<Inner>,
+    state: Arc<ContextsState>,
 }
 
-struct Inner {
+struct ContextsState {
     folder: PathBuf,
     bucket: Option<Bucket>,
     clock: Clock,
     puts: AtomicU64,
-    records: Mutex<HashMap<(String, Digest), Record>>,
+    records: Mutex<HashMap<(String, Digest), ContextRecord>>,
 }
 
 impl Contexts {
-    /// Opens the store, making its folder where it is not there. What a crash left half-received is removed.
+    /// Opens the store, and creates its folder where it does not exist. Incomplete uploads of an earlier process are
+    /// removed.
     pub fn open(folder: &Path, bucket: Option<Bucket>, clock: Clock) -> io::Result<Self> {
         record::prepare(folder)?;
         let records = record::read_all(folder)?;
-        let inner = Inner {
+        let state = ContextsState {
             folder: folder.to_owned(),
             bucket,
             clock,
             puts: AtomicU64::new(0),
             records: Mutex::new(records),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { state: Arc::new(state) })
     }
 
     /// The bucket, where one is configured.
     pub fn bucket(&self) -> Option<&Bucket> {
-        self.inner.bucket.as_ref()
+        self.state.bucket.as_ref()
     }
 
-    /// How many blobs have been received since the start.
+    /// How many uploads have begun since the start.
     pub fn puts(&self) -> u64 {
-        self.inner.puts.load(Ordering::Relaxed)
+        self.state.puts.load(Ordering::Relaxed)
     }
 
     /// Whether this owner needs to send a context, and where to.
@@ -138,7 +139,7 @@ impl Contexts {
             return Err(ContextError::TooLarge(offer.len));
         }
         self.check_location(&offer.id, &offer.location)?;
-        let now = self.inner.clock.now();
+        let now = self.state.clock.now();
         let known = self.records().get(&(owner.to_owned(), offer.id.clone())).cloned();
         if let Some(record) = known.filter(|record| same_kind(&record.context.location, &offer.location)) {
             let present = match record.context.location {
@@ -162,7 +163,7 @@ impl Contexts {
                     len: offer.len,
                     location: location.clone(),
                 };
-                self.remember(Record {
+                self.remember(ContextRecord {
                     owner: owner.to_owned(),
                     context,
                     since: now,
@@ -175,8 +176,8 @@ impl Contexts {
         }
     }
 
-    /// Whether a build of this owner may name this context: the owner has sent it to the store, or has offered it to the
-    /// server's own bucket. Another owner's is missing.
+    /// Checks that a build of this owner may use this context: the owner has sent it to the store, or has offered it for
+    /// the server's bucket. Another owner's context is missing.
     pub async fn check(&self, owner: &str, context: &ContextRef) -> Result<(), ContextError> {
         let own = self.records().get(&(owner.to_owned(), context.id.clone())).cloned();
         let named = own.is_some_and(|record| match context.location {
@@ -187,7 +188,7 @@ impl Contexts {
         self.check_named(context, named).await
     }
 
-    /// Whether the context of a build that was taken is still there, whoever named it.
+    /// Checks that the context of an accepted build still exists, whoever has sent it.
     pub async fn check_taken(&self, context: &ContextRef) -> Result<(), ContextError> {
         let named = context.location != ContextLocation::Store
             || self.records().values().any(|record| record.context == *context);
@@ -207,7 +208,7 @@ impl Contexts {
 
     /// How an agent reads this context. Call [`Contexts::check_taken`] first.
     pub fn source(&self, context: &ContextRef) -> ContextSource {
-        match (&context.location, &self.inner.bucket) {
+        match (&context.location, &self.state.bucket) {
             (ContextLocation::S3 { key, .. }, Some(bucket)) => ContextSource::S3 {
                 endpoint: bucket.endpoint.clone(),
                 region: bucket.region.clone(),
@@ -232,49 +233,50 @@ impl Contexts {
         }
     }
 
-    /// A build uses this context: it lives on, and a bucket is believed to have it.
+    /// Records that a build uses this context: it does not expire, and is known to exist in the bucket.
     pub async fn used(&self, context: &ContextRef) -> Result<(), ContextError> {
-        let now = self.inner.clock.now();
-        let same: Vec<Record> =
+        let now = self.state.clock.now();
+        let same: Vec<ContextRecord> =
             self.records().values().filter(|record| record.context == *context).cloned().collect();
         for record in same {
-            self.remember(Record { used: now, proven: true, ..record }).await?;
+            self.remember(ContextRecord { used: now, proven: true, ..record }).await?;
         }
         Ok(())
     }
 
-    /// An open build needs this context: its time to live begins again, and nothing is learned of where it is.
+    /// Records that an open build needs this context: its time to live begins again. Whether a bucket has it remains
+    /// unknown.
     pub async fn touch(&self, context: &ContextRef) -> Result<(), ContextError> {
-        let now = self.inner.clock.now();
-        let same: Vec<Record> =
+        let now = self.state.clock.now();
+        let same: Vec<ContextRecord> =
             self.records().values().filter(|record| record.context == *context).cloned().collect();
         for record in same {
-            self.remember(Record { used: now, ..record }).await?;
+            self.remember(ContextRecord { used: now, ..record }).await?;
         }
         Ok(())
     }
 
-    /// An agent could not read this context: the next offer of it is answered with a request to send it.
+    /// Records that an agent could not read this context: the next offer of it is answered with a request to send it.
     pub async fn forget(&self, context: &ContextRef) -> Result<(), ContextError> {
         self.remove(|record| record.context == *context).await
     }
 
-    /// Forgets what nobody has used for this long, and removes blobs that nobody can name any more. Returns how many.
+    /// Removes records that were not used for this long, and blobs without a record. Returns the number of blobs.
     pub async fn sweep(&self, older_than: Duration) -> Result<u64, ContextError> {
-        let now = self.inner.clock.now();
+        let now = self.state.clock.now();
         self.remove(|record| now.duration_since(record.used).unsigned_abs() >= older_than).await?;
         let contexts = self.clone();
         let swept = tokio::task::spawn_blocking(move || {
             let records = contexts.records();
             let named = |sha256: &str| records.values().any(|record| record.context.sha256.hex() == sha256);
-            record::sweep_blobs(&contexts.inner.folder, &named)
+            record::sweep_blobs(&contexts.state.folder, &named)
         });
         swept.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(io_error("swept"))
     }
 
     fn check_location(&self, id: &Digest, location: &ContextLocation) -> Result<(), ContextError> {
         let ContextLocation::S3 { bucket, key } = location else { return Ok(()) };
-        let own = self.inner.bucket.as_ref().map(|own| own.name.clone());
+        let own = self.state.bucket.as_ref().map(|own| own.name.clone());
         if own.as_ref() != Some(bucket) {
             return Err(ContextError::ForeignBucket { given: bucket.clone(), own });
         }
@@ -292,12 +294,12 @@ impl Contexts {
         }
     }
 
-    async fn remember(&self, record: Record) -> Result<(), ContextError> {
+    async fn remember(&self, record: ContextRecord) -> Result<(), ContextError> {
         let contexts = self.clone();
         let work = move || {
-            // Written under the lock: what is on disk is never older than what was said.
+            // Written under the lock: the file is never older than the record in memory.
             let mut records = contexts.records();
-            record.write(&contexts.inner.folder)?;
+            record.write(&contexts.state.folder)?;
             records.insert((record.owner.clone(), record.context.id.clone()), record);
             Ok(())
         };
@@ -305,11 +307,11 @@ impl Contexts {
         done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(io_error("written"))
     }
 
-    async fn remove(&self, which: impl Fn(&Record) -> bool) -> Result<(), ContextError> {
-        let gone: Vec<Record> =
+    async fn remove(&self, which: impl Fn(&ContextRecord) -> bool) -> Result<(), ContextError> {
+        let gone: Vec<ContextRecord> =
             self.records().extract_if(|_, record| which(record)).map(|(_, r)| r).collect();
         for record in gone {
-            let path = record.path(&self.inner.folder);
+            let path = record.path(&self.state.folder);
             match tokio::fs::remove_file(path).await {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error("swept")(error));
@@ -321,15 +323,15 @@ impl Contexts {
     }
 
     fn blob(&self, sha256: &Digest) -> PathBuf {
-        record::blob_path(&self.inner.folder, sha256.hex())
+        record::blob_path(&self.state.folder, sha256.hex())
     }
 
-    fn records(&self) -> MutexGuard<'_, HashMap<(String, Digest), Record>> {
-        self.inner.records.lock().unwrap_or_else(PoisonError::into_inner)
+    fn records(&self) -> MutexGuard<'_, HashMap<(String, Digest), ContextRecord>> {
+        self.state.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The path that a context is PUT to. What was offered travels in it, so a ticket outlives a restart of the server.
+/// The path of the upload. It contains the offer, so it stays valid across a restart of the server.
 fn upload_path(id: &Digest, sha256: &Digest, len: u64) -> String {
     format!("{}?sha256={}&len={len}", route::context(id.hex()), sha256.hex())
 }

@@ -1,4 +1,4 @@
-//! What lies in the store's folder: `blobs/SHA256.tar.gz`, `records/OWNER-ID.json`, `incoming/`.
+//! The files in the store's folder: `blobs/SHA256.tar.gz`, `records/OWNER-ID.json`, `incoming/`.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -15,25 +15,25 @@ const BLOBS: &str = "blobs";
 const RECORDS: &str = "records";
 const INCOMING: &str = "incoming";
 
-/// That an owner may name a context.
+/// Permission of an owner to use a context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct ContextRecord {
     pub owner: String,
     pub context: ContextRef,
-    /// When the owner sent it, or was told to.
+    /// When the owner sent it, or was asked to.
     pub since: Timestamp,
     /// When it was used last.
     pub used: Timestamp,
-    /// True once it was seen to be there.
+    /// True once it is known to exist.
     pub proven: bool,
 }
 
-impl Record {
+impl ContextRecord {
     pub(super) fn path(&self, folder: &Path) -> PathBuf {
         folder.join(RECORDS).join(format!("{}-{}.json", self.owner, self.context.id.hex()))
     }
 
-    /// Replaces the record whole.
+    /// Replaces the file atomically.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let path = self.path(folder);
         let new = path.with_extension("new");
@@ -44,7 +44,7 @@ impl Record {
     }
 }
 
-/// Makes the folders, and removes what was half-received.
+/// Creates the folders, and removes incomplete uploads.
 pub(super) fn prepare(folder: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(folder.join(INCOMING)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -53,12 +53,12 @@ pub(super) fn prepare(folder: &Path) -> io::Result<()> {
     [BLOBS, RECORDS, INCOMING].iter().try_for_each(|name| std::fs::create_dir_all(folder.join(name)))
 }
 
-/// Every record. One that cannot be read is dropped: its context is asked for again.
-pub(super) fn read_all(folder: &Path) -> io::Result<HashMap<(String, Digest), Record>> {
+/// Every record. A malformed one is removed: its context has to be sent again.
+pub(super) fn read_all(folder: &Path) -> io::Result<HashMap<(String, Digest), ContextRecord>> {
     let mut records = HashMap::new();
     for entry in std::fs::read_dir(folder.join(RECORDS))? {
         let path = entry?.path();
-        match serde_json::from_slice::<Record>(&std::fs::read(&path)?) {
+        match serde_json::from_slice::<ContextRecord>(&std::fs::read(&path)?) {
             Ok(record) if record.path(folder) == path => {
                 records.insert((record.owner.clone(), record.context.id.clone()), record);
             }
@@ -72,18 +72,18 @@ pub(super) fn blob_path(folder: &Path, sha256: &str) -> PathBuf {
     folder.join(BLOBS).join(format!("{sha256}.tar.gz"))
 }
 
-/// A file that is being received.
+/// The path of an upload in progress.
 pub(super) fn incoming_path(folder: &Path, nth: u64) -> PathBuf {
     folder.join(INCOMING).join(nth.to_string())
 }
 
-/// Puts a received file in its place, durably.
-pub(super) fn place(folder: &Path, incoming: &Path, sha256: &str) -> io::Result<()> {
+/// Moves a complete upload to its path in the store, durably.
+pub(super) fn store(folder: &Path, incoming: &Path, sha256: &str) -> io::Result<()> {
     std::fs::rename(incoming, blob_path(folder, sha256))?;
     File::open(folder.join(BLOBS))?.sync_all()
 }
 
-/// Removes blobs that no record names.
+/// Removes blobs without a record.
 pub(super) fn sweep_blobs(folder: &Path, named: &dyn Fn(&str) -> bool) -> io::Result<u64> {
     let mut swept = 0;
     for entry in std::fs::read_dir(folder.join(BLOBS))? {

@@ -1,4 +1,4 @@
-//! What the store promises to owners and agents.
+//! Tests of what owners and agents rely on.
 
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
@@ -48,7 +48,7 @@ fn pieces(bytes: &[u8]) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send +
 }
 
 async fn put(contexts: &Contexts, owner: &str, bytes: &[u8]) -> ContextRef {
-    let expected = Expected { sha256: Digest::of(bytes), len: bytes.len() as u64 };
+    let expected = ExpectedBlob { sha256: Digest::of(bytes), len: bytes.len() as u64 };
     contexts.receive(owner, id(), expected, pieces(bytes)).await.unwrap()
 }
 
@@ -122,19 +122,19 @@ async fn nobody_builds_from_what_another_has_sent() {
 #[tokio::test]
 async fn what_is_not_as_offered_leaves_nothing_behind() {
     let store = store(None);
-    let good = Expected { sha256: Digest::of(b"a blob"), len: 6 };
-    let receive = |expected: Expected, bytes: &[u8]| {
+    let good = ExpectedBlob { sha256: Digest::of(b"a blob"), len: 6 };
+    let receive = |expected: ExpectedBlob, bytes: &[u8]| {
         let (contexts, body) = (store.contexts.clone(), pieces(bytes));
         async move { contexts.receive("local", id(), expected, body).await.unwrap_err() }
     };
     assert!(matches!(receive(good.clone(), b"a blub").await, ContextError::WrongDigest { .. }));
     assert!(matches!(receive(good.clone(), b"a blo").await, ContextError::WrongLength { got: 5, .. }));
     assert!(matches!(receive(good.clone(), b"a blob and more").await, ContextError::WrongLength { .. }));
-    let huge = Expected { len: limits::CONTEXT_BYTES + 1, ..good.clone() };
+    let huge = ExpectedBlob { len: limits::CONTEXT_BYTES + 1, ..good.clone() };
     assert!(matches!(receive(huge, b"a blob").await, ContextError::TooLarge(_)));
     let broken = stream::iter([Ok(bytes::Bytes::from_static(b"a b")), Err(io::Error::other("reset"))]);
     let error = store.contexts.receive("local", id(), good, broken).await.unwrap_err();
-    assert!(matches!(error, ContextError::BrokenOff(_)));
+    assert!(matches!(error, ContextError::Interrupted(_)));
     assert_eq!(files(&store), Vec::<String>::new());
     let never =
         ContextRef { id: id(), sha256: Digest::of(b"a blob"), len: 6, location: ContextLocation::Store };

@@ -15,7 +15,7 @@ use super::AppState;
 use super::auth::Owner;
 use super::body;
 use super::problem::{ProblemKind, ProblemResponse};
-use crate::contexts::Expected;
+use crate::contexts::ExpectedBlob;
 
 /// Query of an upload: what was offered.
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<ContextRef>), ProblemResponse> {
     let id = digest(&id)?;
     let Query(UploadQuery { sha256, len }) = query.map_err(|rejection| bad_path(&rejection.body_text()))?;
-    let expected = Expected { sha256: digest(&sha256)?, len };
+    let expected = ExpectedBlob { sha256: digest(&sha256)?, len };
     // Refused before the body is transferred.
     if let Some(declared) = body::content_length(&headers)
         && declared != len

@@ -90,7 +90,7 @@ impl From<ContextError> for ProblemResponse {
             ContextError::ForeignKey(_) => Self::new(ProblemKind::BadContext, error.to_string()),
             ContextError::Missing(_) => Self::new(ProblemKind::NoSuchContext, error.to_string())
                 .hint("offer the context and send it again"),
-            ContextError::BrokenOff(source) => match source.downcast::<BodyError>() {
+            ContextError::Interrupted(source) => match source.downcast::<BodyError>() {
                 Ok(body) => (*body).into(),
                 Err(other) => Self::internal(&*other),
             },
