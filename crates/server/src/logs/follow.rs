@@ -1,4 +1,4 @@
-//! A reader's way through a log.
+//! Reads a log from an offset, and follows it as it grows.
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -11,27 +11,28 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::log::{Log, Tip};
+use super::file::Tip;
+use super::log::Log;
 use super::{LogError, blocking};
 
-/// Bytes of one chunk at most.
+/// The maximum size of a chunk in bytes.
 const CHUNK: usize = 256 << 10;
 
-/// In a flood a reader wakes up this often at most, and takes all that has come.
-const NAP: Duration = Duration::from_millis(2);
+/// A reader of a busy log wakes up at most this often, and reads all that was appended.
+const WAKE_INTERVAL: Duration = Duration::from_millis(2);
 
-/// One reader. Holds nothing of the log but a place in it.
-struct Reader {
+/// One reader: its offset in the log, without any of its bytes.
+struct LogReader {
     log: Arc<Log>,
     tip: watch::Receiver<Tip>,
     at: u64,
-    /// Where to stop; `None` = follow.
+    /// The offset to stop at; `None` = follow.
     until: Option<u64>,
-    /// The place again, where it counts as a follower's.
-    shown: Option<Arc<AtomicU64>>,
-    /// A beat after this much quiet.
+    /// The offset for the metrics of followers; `None` = not a follower.
+    published: Option<Arc<AtomicU64>>,
+    /// A beat is sent after this much time without new bytes.
     beat: Duration,
-    /// When it has last woken up.
+    /// When it woke up last.
     woken: Option<Instant>,
 }
 
@@ -42,10 +43,10 @@ pub(super) fn stream(
     follow: bool,
     beat: Duration,
 ) -> impl Stream<Item = Result<Bytes, LogError>> {
-    let tip = log.watch();
-    let until = (!follow).then(|| log.tip().end);
-    let shown = follow.then(|| log.follower(at));
-    let reader = Some(Reader { log, tip, at, until, shown, beat, woken: None });
+    let tip = log.file.watch();
+    let until = (!follow).then(|| log.file.tip().end);
+    let published = follow.then(|| log.file.follower(at));
+    let reader = Some(LogReader { log, tip, at, until, published, beat, woken: None });
     stream::unfold(reader, |reader| async {
         let mut reader = reader?;
         match reader.next().await {
@@ -56,7 +57,7 @@ pub(super) fn stream(
     })
 }
 
-impl Reader {
+impl LogReader {
     async fn next(&mut self) -> Result<Option<Bytes>, LogError> {
         loop {
             let tip = *self.tip.borrow_and_update();
@@ -64,16 +65,16 @@ impl Reader {
             if self.at < end {
                 let chunk = self.read(end).await?;
                 self.at += chunk.len() as u64;
-                self.log.traffic.sent(chunk.len());
-                if let Some(shown) = &self.shown {
-                    shown.store(self.at, Ordering::Relaxed);
+                self.log.file.metrics.sent(chunk.len());
+                if let Some(published) = &self.published {
+                    published.store(self.at, Ordering::Relaxed);
                 }
                 return Ok(Some(chunk));
             }
             if self.until.is_some() || tip.ended {
                 return Ok(None);
             }
-            // At the log's end, hence between two frames: a beat may stand here.
+            // At the log's end, hence between two frames: a beat can be inserted here.
             match tokio::time::timeout(self.beat, self.tip.changed()).await {
                 Ok(Ok(())) => self.wake().await,
                 Ok(Err(_)) => return Ok(None),
@@ -82,24 +83,24 @@ impl Reader {
         }
     }
 
-    /// There is something new. A lone line is passed on at once.
+    /// New bytes were appended. A single line is forwarded at once.
     async fn wake(&mut self) {
-        self.log.touch();
+        self.log.file.touch();
         if let Some(woken) = self.woken {
-            tokio::time::sleep_until(woken + NAP).await;
+            tokio::time::sleep_until(woken + WAKE_INTERVAL).await;
         }
         self.woken = Some(Instant::now());
     }
 
     async fn read(&self, end: u64) -> Result<Bytes, LogError> {
         let most = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(CHUNK);
-        if let Some(chunk) = self.log.recent(self.at, most) {
+        if let Some(chunk) = self.log.file.recent(self.at, most) {
             return Ok(chunk);
         }
         let (log, at) = (Arc::clone(&self.log), self.at);
-        blocking(log.build, "read", move || {
+        blocking(log.file.build, "read", move || {
             let mut chunk = vec![0; most];
-            log.file.read_exact_at(&mut chunk, at)?;
+            log.file.handle.read_exact_at(&mut chunk, at)?;
             Ok(chunk.into())
         })
         .await

@@ -1,15 +1,15 @@
-//! Who is listening: one append-only file per build, the only truth about its log.
+//! Build logs: one append-only file per build, the only source of truth about its log.
 //!
-//! A file holds frames exactly as followers get them (`bakery_core::wire::log`), so nothing is decoded on the way: an
-//! append counts newlines, gives the block its place in the build's order and writes the same bytes; a reader is sent
-//! byte ranges. What is acknowledged has been handed to the kernel (it survives `kill -9`) and is on disk within about
-//! a second, or at once by [`Logs::sync`].
+//! A file holds frames exactly as followers receive them (`bakery_core::wire::log`), so nothing is decoded in between: an
+//! append counts newlines, assigns the block its position in the build's order and writes the same bytes; a reader gets
+//! byte ranges. What is acknowledged was written to the kernel (it survives `kill -9`) and is on disk within about a
+//! second, or at once by [`Logs::sync`].
 //!
 //! # Epochs
-//! When a file is opened and its end is no whole frame, the end is cut and the log's epoch goes up: stored durably,
-//! together with the number from which on numbers are given anew, before anything is written. A cursor of an older
-//! epoch is taken back to the lowest such number since. So a follower misses nothing; where it had been shown what was
-//! cut, the same lines come again with the same `run` and `first`, by which it knows them.
+//! When a file is opened and does not end with a complete frame, the incomplete end is removed and the log's epoch
+//! increases. The epoch is stored durably before anything is written, together with the first sequence number that is
+//! reused. A cursor of an older epoch is moved back to the lowest such number since. So a follower misses nothing; if it
+//! had received what was removed, the same lines arrive again with the same `run` and `first`, by which it detects them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -26,83 +26,84 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+mod file;
 mod follow;
 mod log;
 mod recent;
+mod relay_metrics;
 mod stored;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod torn;
-mod traffic;
 mod writer;
 
 use log::Log;
-use traffic::Traffic;
+use relay_metrics::RelayMetrics;
 use writer::Writer;
 
 /// Dirty files are synced this often.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// A file that nobody has used for this long is closed.
+/// A file that was not used for this long is closed.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// Why a log did not do as it was told.
+/// Why an operation on a log failed.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// No such build, or its log has been removed.
-    #[error("there is no log of build {0}")]
+    /// No such build, or its log was removed.
+    #[error("build {0} has no log")]
     Missing(BuildId),
-    /// An agent sent what is no block of lines.
-    #[error("a block of {run} is refused: {why}")]
+    /// An agent sent an invalid block of lines.
+    #[error("invalid log block of run {run}: {detail}")]
     BadBlock {
         /// The run that sent it.
         run: RunName,
         /// What is wrong with it.
-        why: &'static str,
+        detail: &'static str,
     },
-    /// The file system did not do as it was told.
+    /// The file system returned an error.
     #[error("the log of build {build} cannot be {doing}")]
     Io {
         /// Whose log.
         build: BuildId,
-        /// What was tried, as a participle.
+        /// The operation, as a participle.
         doing: &'static str,
-        /// What came back.
+        /// The error.
         #[source]
         source: io::Error,
     },
 }
 
-type Cell = Arc<OnceCell<Arc<Log>>>;
+type LogCell = Arc<OnceCell<Arc<Log>>>;
 
 /// All logs of this server; cheap to clone.
 #[derive(Clone)]
 pub struct Logs {
     folder: Arc<Path>,
-    open: Arc<Mutex<HashMap<BuildId, Cell>>>,
+    open: Arc<Mutex<HashMap<BuildId, LogCell>>>,
     kept_per_run: u64,
-    traffic: Traffic,
+    metrics: RelayMetrics,
 }
 
 impl Logs {
-    /// Opens the folder, making it where it is not there. Files are opened when they are needed.
+    /// Opens the folder, and creates it where it does not exist. Files are opened when they are needed.
     pub fn open(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         Ok(Self {
             folder: folder.into(),
             open: Arc::default(),
             kept_per_run: limits::TASK_LOG_BYTES,
-            traffic: Traffic::default(),
+            metrics: RelayMetrics::default(),
         })
     }
 
-    /// The same with another bound than [`limits::TASK_LOG_BYTES`] on what is kept of one attempt.
+    /// Keeps at most this many bytes of each run, instead of [`limits::TASK_LOG_BYTES`].
     pub fn with_bound(mut self, bytes_per_run: u64) -> Self {
         self.kept_per_run = bytes_per_run;
         self
     }
 
-    /// Makes the log of a new build. Does nothing where it is there already.
+    /// Creates the log of a new build. Does nothing where it exists.
     pub async fn create(&self, build: BuildId) -> Result<(), LogError> {
         let path = self.path(build);
         blocking(build, "created", move || stored::create(&path)).await
@@ -113,11 +114,11 @@ impl Logs {
         self.append_all(build, header.run, vec![(header, payload)]).await
     }
 
-    /// Appends blocks of one run in order and returns the number of the line wanted next.
+    /// Appends blocks of one run in order and returns the number of the next expected line.
     ///
-    /// Lines that are there already are dropped, so a block may be sent again. At a gap everything from there on is
-    /// dropped: the answer is lower than the sender expects, and it goes back. Beyond the bound lines are
-    /// counted and become [`Frame::Gap`]. After the build's end lines are acknowledged and dropped.
+    /// Lines that exist already are dropped, so a block may be sent again. At a gap everything from there on is dropped:
+    /// the result is lower than the sender expects, and it resends from there. Lines above the limit per run are counted
+    /// and become [`Frame::Gap`]. After the build's end lines are acknowledged and dropped.
     pub async fn append_all(
         &self,
         build: BuildId,
@@ -126,7 +127,7 @@ impl Logs {
     ) -> Result<u64, LogError> {
         let log = self.log(build).await?;
         if run.task.build != build {
-            return Err(LogError::BadBlock { run, why: "its run is not of this build" });
+            return Err(LogError::BadBlock { run, detail: "its run belongs to another build" });
         }
         log.append(run, blocks).await
     }
@@ -139,22 +140,22 @@ impl Logs {
         lines: Vec<LogLine>,
     ) -> Result<(), LogError> {
         let log = self.log(build).await?;
-        log.write(move |writer, log| writer.note(log, run, &lines)).await
+        log.write(move |writer, file| writer.note(file, run, &lines)).await
     }
 
     /// Appends a frame without lines: `State`, `Published`, `End`. Nothing is stored after `End`.
     pub async fn frame(&self, build: BuildId, frame: Frame) -> Result<(), LogError> {
         let log = self.log(build).await?;
-        log.write(move |writer, log| writer.frame(log, frame)).await
+        log.write(move |writer, file| writer.frame(file, frame)).await
     }
 
-    /// Every stored frame that has no lines, in order: what a restart compares with the ledger.
+    /// Every stored frame without lines, in order. A restart compares them with the ledger.
     pub async fn frames(&self, build: BuildId) -> Result<Vec<FrameHeader>, LogError> {
         let log = self.log(build).await?;
-        let end = log.tip().end;
+        let end = log.file.tip().end;
         blocking(build, "read", move || {
             let mut frames = Vec::new();
-            stored::each_frame(&log.file, 0, end, &mut |_, header| {
+            stored::each_frame(&log.file.handle, 0, end, &mut |_, header| {
                 if !matches!(header.frame, Frame::Lines { .. } | Frame::Note { .. }) {
                     frames.push(header);
                 }
@@ -165,29 +166,29 @@ impl Logs {
         .await
     }
 
-    /// The number of the line that is wanted next of a run, from 1.
+    /// The number of the next expected line of a run, from 1.
     pub async fn next(&self, run: RunName) -> Result<u64, LogError> {
         let log = self.log(run.task.build).await?;
         log.write(move |writer, _| Ok(writer.next_of(run))).await
     }
 
-    /// Returns when everything appended so far is on disk; dropped lines that no `Gap` tells of yet are told of first.
+    /// Returns when everything appended so far is on disk, including `Gap` frames for all dropped lines.
     pub async fn sync(&self, build: BuildId) -> Result<(), LogError> {
         let log = self.log(build).await?;
-        Arc::clone(&log).write(Writer::tell_gaps).await?;
-        blocking(build, "synced", move || log.sync()).await
+        Arc::clone(&log).write(Writer::report_gaps).await?;
+        blocking(build, "synced", move || log.file.sync()).await
     }
 
     /// The log's epoch.
     pub async fn epoch(&self, build: BuildId) -> Result<u32, LogError> {
-        Ok(self.log(build).await?.epochs.current())
+        Ok(self.log(build).await?.file.epochs.current())
     }
 
-    /// The log from a cursor on, beginning with the frame that contains the cursor's number.
+    /// The log from a cursor on, beginning with the frame that contains the cursor's sequence number.
     ///
-    /// With `follow` it goes on as the log grows, has a `Beat` after [`limits::BEAT`] of quiet, and ends after `End`;
-    /// without, it ends at the log's present end. Chunks are cut anywhere, at most 256 KiB long, and read when they are
-    /// polled for: a slow reader costs one chunk and holds nobody. What was read before an error is good.
+    /// With `follow` the stream continues as the log grows, has a `Beat` after [`limits::BEAT`] without new bytes, and
+    /// ends after `End`; without, it ends at the log's current end. Chunks end anywhere, have at most 256 KiB, and are
+    /// read when they are polled for: a slow reader costs one chunk and delays nobody. Bytes before an error are valid.
     pub async fn follow(
         &self,
         build: BuildId,
@@ -195,20 +196,20 @@ impl Logs {
         follow: bool,
     ) -> Result<BoxStream<'static, Result<Bytes, LogError>>, LogError> {
         let log = self.log(build).await?;
-        let seq = log.epochs.start(from);
+        let seq = log.file.epochs.start(from);
         let locate = Arc::clone(&log);
-        let at = blocking(build, "read", move || locate.offset_of(seq)).await?;
+        let at = blocking(build, "read", move || locate.file.offset_of(seq)).await?;
         Ok(follow::stream(log, at, follow, limits::BEAT).boxed())
     }
 
-    /// Removes the log of a build. Who is reading it may read on; nothing else finds it any more.
+    /// Removes the log of a build. Existing readers can continue; new ones do not find it.
     pub async fn remove(&self, build: BuildId) -> Result<(), LogError> {
         lock(&self.open).remove(&build);
         let path = self.path(build);
         blocking(build, "removed", move || stored::remove(&path)).await
     }
 
-    /// Bytes on disk of every log.
+    /// The size on disk of every log, in bytes.
     pub fn sizes(&self) -> io::Result<BTreeMap<BuildId, u64>> {
         let mut sizes = BTreeMap::new();
         for entry in std::fs::read_dir(&self.folder)? {
@@ -222,7 +223,7 @@ impl Logs {
         Ok(sizes)
     }
 
-    /// Syncs what is dirty every second and closes what is idle, until `stop`; then syncs a last time.
+    /// Syncs dirty logs every second and closes idle ones, until `stop`; then syncs a last time.
     pub async fn keep(self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(SYNC_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -233,10 +234,10 @@ impl Logs {
             };
             self.close_idle(IDLE);
             let logs: Vec<_> = lock(&self.open).values().filter_map(|cell| cell.get().cloned()).collect();
-            for log in logs.into_iter().filter(|log| log.is_dirty()) {
-                let build = log.build;
-                if let Err(error) = blocking(build, "synced", move || log.sync()).await {
-                    tracing::error!(%build, error = &error as &dyn std::error::Error, "log not synced");
+            for log in logs.into_iter().filter(|log| log.file.is_dirty()) {
+                let build = log.file.build;
+                if let Err(error) = blocking(build, "synced", move || log.file.sync()).await {
+                    tracing::error!(%build, error = &error as &dyn std::error::Error, "a log could not be synced");
                 }
             }
             if stopping {
@@ -245,30 +246,30 @@ impl Logs {
         }
     }
 
-    /// Closes files that nobody uses and nobody has used for `idle`.
+    /// Closes files that are not in use and were not used for `idle`.
     fn close_idle(&self, idle: Duration) {
         lock(&self.open).retain(|_, cell| {
-            // Cells are given out only under this lock, and handles only from cells: counts of one mean that nobody
-            // else has one, nor is about to take one.
+            // Cells are cloned only under this lock, and logs only from cells: a count of one means that nobody else has
+            // one, nor is about to get one.
             Arc::strong_count(cell) > 1
-                || cell
-                    .get()
-                    .is_none_or(|log| Arc::strong_count(log) > 1 || log.is_dirty() || !log.idle_for(idle))
+                || cell.get().is_none_or(|log| {
+                    Arc::strong_count(log) > 1 || log.file.is_dirty() || !log.file.idle_for(idle)
+                })
         });
     }
 
     async fn log(&self, build: BuildId) -> Result<Arc<Log>, LogError> {
         let cell = Arc::clone(lock(&self.open).entry(build).or_default());
-        let (path, bound, traffic) = (self.path(build), self.kept_per_run, self.traffic.clone());
+        let (path, bound, metrics) = (self.path(build), self.kept_per_run, self.metrics.clone());
         let opened = cell
             .get_or_try_init(|| async {
-                blocking(build, "opened", move || Log::open(build, &path, bound, traffic).map(Arc::new)).await
+                blocking(build, "opened", move || Log::open(build, &path, bound, metrics).map(Arc::new)).await
             })
             .await
             .cloned();
         match opened {
             Ok(log) => {
-                log.touch();
+                log.file.touch();
                 Ok(log)
             }
             Err(error) => {
@@ -291,12 +292,12 @@ impl Logs {
     }
 }
 
-/// A lock whose holder has panicked is taken all the same: every change under these locks is one assignment.
+/// Ignores poisoning: every change under these locks is a single assignment.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs file work off the async threads. It goes on to its end even where the caller goes away.
+/// Runs file work on a thread for blocking work. It is completed even where the caller goes away.
 async fn blocking<T: Send + 'static>(
     build: BuildId,
     doing: &'static str,

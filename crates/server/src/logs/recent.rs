@@ -1,36 +1,36 @@
-//! The last bytes of a log that is being written: followers at its end are served from here.
+//! The last bytes of a log, in memory: followers near its end read them from here.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// Bytes kept of one log.
+/// Bytes kept in memory per log.
 const KEPT: usize = 1 << 20;
 
-/// Consecutive pieces, the newest last.
+/// Consecutive writes with their offsets, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    pieces: VecDeque<(u64, Bytes)>,
+    writes: VecDeque<(u64, Bytes)>,
     bytes: usize,
 }
 
 impl Recent {
-    /// Takes what was written at `at`, directly behind what was pushed before.
-    pub(super) fn push(&mut self, at: u64, piece: Bytes) {
-        self.bytes += piece.len();
-        self.pieces.push_back((at, piece));
+    /// Adds a write at offset `at`, which must follow the last one.
+    pub(super) fn push(&mut self, at: u64, written: Bytes) {
+        self.bytes += written.len();
+        self.writes.push_back((at, written));
         while self.bytes > KEPT {
-            let Some((_, old)) = self.pieces.pop_front() else { break };
+            let Some((_, old)) = self.writes.pop_front() else { break };
             self.bytes -= old.len();
         }
     }
 
-    /// The bytes from `at` to the end of their piece, at most `most` of them, where they are still kept.
+    /// The bytes from `at` to the end of their write, at most `most` of them; `None` where they are no longer kept.
     pub(super) fn get(&self, at: u64, most: usize) -> Option<Bytes> {
-        let i = self.pieces.partition_point(|(start, _)| *start <= at).checked_sub(1)?;
-        let (start, piece) = &self.pieces[i];
-        let skip = usize::try_from(at - start).ok().filter(|skip| *skip < piece.len())?;
-        Some(piece.slice(skip..piece.len().min(skip + most)))
+        let i = self.writes.partition_point(|(start, _)| *start <= at).checked_sub(1)?;
+        let (start, written) = &self.writes[i];
+        let skip = usize::try_from(at - start).ok().filter(|skip| *skip < written.len())?;
+        Some(written.slice(skip..written.len().min(skip + most)))
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_end_and_knows_what_it_has() {
+    fn only_the_last_bytes_are_kept() {
         let mut recent = Recent::default();
         for i in 0..20u64 {
             recent.push(i * 100_000, Bytes::from(vec![u8::try_from(i).unwrap(); 100_000]));

@@ -1,4 +1,4 @@
-//! What lies on disk: the file of frames, and beside it the epochs.
+//! The files on disk: the frames of a log, and beside them its epochs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use bakery_core::limits;
 use bakery_core::wire::log::{Cursor, Frame, FrameHeader};
 
-/// Bytes read at once while scanning: several times the longest header, so that few bytes are moved in memory.
+/// Bytes read at a time while scanning: several times the longest header, so that few bytes are moved in memory.
 const WINDOW: usize = 4 * limits::HEADER_BYTES;
 
-/// Every time a torn end was cut: the epoch that began then, and the number that it began with.
+/// Each epoch with the sequence number that it began at. A new one begins when an incomplete end is removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Epochs(Vec<(u32, u64)>);
 
@@ -20,10 +20,10 @@ impl Epochs {
         self.0.last().map_or(0, |(epoch, _)| *epoch)
     }
 
-    /// The number from which a cursor is served: numbers that were given anew since then are sent again.
+    /// The sequence number at which reading starts for a cursor: numbers that were reused since then are read again.
     pub(super) fn start(&self, from: Cursor) -> u64 {
-        let anew = self.0.iter().filter(|(epoch, _)| *epoch > from.epoch).map(|(_, seq)| *seq);
-        anew.fold(from.seq, u64::min)
+        let reused = self.0.iter().filter(|(epoch, _)| *epoch > from.epoch).map(|(_, seq)| *seq);
+        reused.fold(from.seq, u64::min)
     }
 
     fn begin(&mut self, seq: u64) {
@@ -41,10 +41,11 @@ impl Epochs {
             Some((epoch.parse().ok()?, seq.parse().ok()?))
         };
         let all: Option<Vec<_>> = text.lines().map(parse).collect();
-        all.map(Self).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its epochs cannot be read"))
+        all.map(Self)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its epochs file is malformed"))
     }
 
-    /// Durable when it returns: the file is replaced whole.
+    /// Replaces the file atomically; durable when it returns.
     fn write(&self, path: &Path) -> io::Result<()> {
         let text: String = self
             .0
@@ -60,7 +61,7 @@ impl Epochs {
     }
 }
 
-/// Files that only this user reads.
+/// Options for files that only this user can read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
@@ -75,7 +76,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Makes an empty log, durably; leaves one that is there alone.
+/// Creates an empty log, durably; leaves an existing one unchanged.
 pub(super) fn create(path: &Path) -> io::Result<()> {
     match private().write(true).create_new(true).open(path) {
         Ok(_) => sync_folder(path),
@@ -84,7 +85,7 @@ pub(super) fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a log and its epochs; what is not there is removed already.
+/// Removes a log and its epochs, where they exist.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     for path in [path.to_owned(), epochs_path(path)] {
         match std::fs::remove_file(path) {
@@ -95,7 +96,8 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a log and shows each of its whole frames to `seen`, with its place. A torn end is cut, and a new epoch begins.
+/// Opens a log and passes each of its complete frames to `seen`, with its offset. An incomplete end is removed, and a new
+/// epoch begins. Returns the file, its size, the next sequence number and the epochs.
 pub(super) fn open(
     path: &Path,
     seen: &mut dyn FnMut(u64, &FrameHeader),
@@ -116,20 +118,20 @@ pub(super) fn open(
         epochs.write(&epochs_path(path))?;
         file.set_len(end)?;
         file.sync_all()?;
-        tracing::warn!(log = %path.display(), cut = len - end, epoch = epochs.current(), "torn end cut");
+        tracing::warn!(log = %path.display(), bytes = len - end, epoch = epochs.current(), "incomplete end of a log removed");
     }
     Ok((file, end, next, epochs))
 }
 
-/// Shows every whole frame between two places to `seen`, with its place, until it says `false`. Returns the place
-/// behind the last frame that was whole and approved.
+/// Passes every complete frame between two offsets to `seen`, with its offset, until it returns `false`. Returns the
+/// offset after the last frame for which it returned `true`.
 pub(super) fn each_frame(
     file: &File,
     from: u64,
     to: u64,
     seen: &mut dyn FnMut(u64, FrameHeader) -> bool,
 ) -> io::Result<u64> {
-    let mut window = Window { file, to, at: from, bytes: Vec::new() };
+    let mut window = ReadWindow { file, to, at: from, bytes: Vec::new() };
     let mut at = from;
     while at < to {
         let head = window.at_least(at, limits::HEADER_BYTES)?;
@@ -139,7 +141,7 @@ pub(super) fn each_frame(
         if len > limits::BLOCK_BYTES || start + len as u64 > to {
             break;
         }
-        // Only frames of lines have payloads that we know; they end with a newline or were never written whole.
+        // A payload of lines ends with a newline, or it was not written completely.
         if let Frame::Lines { lines, .. } | Frame::Note { lines, .. } = header.frame {
             let payload = &window.at_least(start, len)?[..len];
             if count_lines(payload) != lines as usize || payload.last().is_some_and(|&b| b != b'\n') {
@@ -154,22 +156,22 @@ pub(super) fn each_frame(
     Ok(at)
 }
 
-/// How many lines end in `bytes`.
+/// The number of line ends in `bytes`.
 pub(super) fn count_lines(bytes: &[u8]) -> usize {
     // Summed in small groups: the compiler turns the inner loop into vector instructions.
     let count = |chunk: &[u8]| chunk.iter().map(|&b| u8::from(b == b'\n')).sum::<u8>();
     bytes.chunks(128).map(|chunk| usize::from(count(chunk))).sum()
 }
 
-/// A moving piece of a file in memory.
-struct Window<'a> {
+/// A sliding window over a file.
+struct ReadWindow<'a> {
     file: &'a File,
     to: u64,
     at: u64,
     bytes: Vec<u8>,
 }
 
-impl Window<'_> {
+impl ReadWindow<'_> {
     /// The bytes from `at` on: at least `want`, or all up to the end. Never goes back.
     fn at_least(&mut self, at: u64, want: usize) -> io::Result<&[u8]> {
         let gone = usize::try_from(at - self.at).unwrap_or(usize::MAX).min(self.bytes.len());

@@ -1,4 +1,4 @@
-//! What a log promises to agents and followers.
+//! Tests of what agents and followers rely on.
 
 use std::collections::BTreeSet;
 
@@ -145,7 +145,7 @@ async fn a_quiet_log_beats() {
     let (_folder, logs) = logs().await;
     append(&logs, run(0), 1, 2).await;
     let log = logs.log(build()).await.unwrap();
-    let at = log.tip().end;
+    let at = log.file.tip().end;
     let mut stream = std::pin::pin!(follow::stream(log, at, true, Duration::from_millis(5)));
     for _ in 0..2 {
         let beat = stream.next().await.unwrap().unwrap();
@@ -378,7 +378,7 @@ async fn idle_files_are_closed_and_opened_again() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_not_there_is_said_to_be_missing() {
+async fn a_removed_log_is_missing() {
     let (_folder, logs) = logs().await;
     logs.create(build()).await.unwrap();
     logs.remove(build()).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that died in the middle of a write: the file may end anywhere.
+//! A server killed during a write: the file may end anywhere.
 
 use bakery_core::wire::build::TaskPhase;
 use proptest::prelude::*;

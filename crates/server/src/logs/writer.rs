@@ -1,4 +1,4 @@
-//! The one hand that writes a log, and what it has to remember.
+//! The writer of a log: the only code that appends to its file, and its memory of each run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::FileExt;
@@ -10,90 +10,90 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::LogError;
-use super::log::Log;
+use super::file::LogFile;
+use super::relay_metrics::AppendCounts;
 use super::stored::count_lines;
-use super::traffic::Taken;
 
-/// Dropped lines are told of at the first one, and then each time they are this many more and as many as all told
-/// before: an agent that counts up lines it never had fills no disk, it gets some 50 frames at most.
+/// A `Gap` frame is written at the first dropped line, and then whenever this many more, and as many as all reported
+/// before, were dropped: an agent that reports lines it never had cannot fill the disk, it gets about 50 frames.
 const GAP_EVERY: u64 = 100_000;
 
-/// Bytes of a frame's header, about.
+/// Approximate bytes of a frame's header.
 pub(super) const HEADER_ROOM: usize = 160;
 
-/// What the writer knows of a log besides its end.
+/// The writer of one log.
 pub(super) struct Writer {
     /// Bytes kept of one run at most.
     bound: u64,
     ended: bool,
-    /// After a failed write that could not be taken back: only opening anew helps.
+    /// True after a failed write that could not be undone: the log must be opened again.
     broken: bool,
-    runs: HashMap<RunName, Lines>,
+    runs: HashMap<RunName, RunLines>,
 }
 
 /// The lines of one run so far.
 #[derive(Debug, Clone, Copy)]
-struct Lines {
-    /// The number wanted next.
+struct RunLines {
+    /// The number of the next expected line.
     next: u64,
-    /// Bytes kept, headers included: of tiny blocks they are the most.
+    /// Bytes kept, headers included: they dominate where blocks are small.
     kept: u64,
-    /// Dropped, and no `Gap` tells of them yet.
-    untold: u64,
-    /// Dropped, and a `Gap` tells of them.
-    told: u64,
-    /// True once a line was dropped; then all are: what is kept is the beginning, without holes.
+    /// Dropped lines that no `Gap` frame reports yet.
+    unreported: u64,
+    /// Dropped lines that a `Gap` frame reports.
+    reported: u64,
+    /// True once a line was dropped; all later ones are too, so the kept part is a beginning without holes.
     full: bool,
 }
 
-impl Default for Lines {
+impl Default for RunLines {
     fn default() -> Self {
-        Self { next: 1, kept: 0, untold: 0, told: 0, full: false }
+        Self { next: 1, kept: 0, unreported: 0, reported: 0, full: false }
     }
 }
 
-/// Blocks of one run that somebody waits to have appended.
-pub(super) struct Request {
+/// A request to append blocks of one run.
+pub(super) struct AppendRequest {
     pub run: RunName,
     pub blocks: Vec<(BlockHeader, Bytes)>,
     pub reply: oneshot::Sender<Result<u64, LogError>>,
 }
 
-impl Request {
-    /// Bytes that its frames take, about.
-    pub(super) fn room(&self) -> usize {
+impl AppendRequest {
+    /// Approximate bytes of its frames.
+    pub(super) fn size(&self) -> usize {
         self.blocks.iter().map(|(_, payload)| payload.len() + HEADER_ROOM).sum()
     }
 }
 
-/// Frames on their way to the file.
-struct Batch {
+/// Encoded frames for one write.
+struct FrameBatch {
     bytes: Vec<u8>,
     frames: Vec<(u64, u64)>,
     at: u64,
     next: u64,
     ended: bool,
-    taken: Taken,
+    counts: AppendCounts,
 }
 
-impl Batch {
-    fn new(log: &Log, room: usize) -> Self {
-        let tip = log.tip();
+impl FrameBatch {
+    fn new(file: &LogFile, capacity: usize) -> Self {
+        let tip = file.tip();
         Self {
-            bytes: Vec::with_capacity(room),
+            bytes: Vec::with_capacity(capacity),
             frames: Vec::new(),
             at: tip.end,
             next: tip.next,
             ended: tip.ended,
-            taken: Taken::default(),
+            counts: AppendCounts::default(),
         }
     }
 
     fn push(&mut self, frame: Frame, payload: &[u8]) {
-        // A header beyond its limit would be taken for a torn end when the log is opened again.
+        // A header above its limit would be treated as an incomplete end when the log is opened again.
         let frame = frame.bounded();
         self.frames.push((self.next, self.at + self.bytes.len() as u64));
-        // Payloads are bounded by `limits::BLOCK_BYTES` long before they come here.
+        // Payloads were checked against `limits::BLOCK_BYTES`.
         let header =
             FrameHeader { len: u32::try_from(payload.len()).unwrap_or(u32::MAX), seq: self.next, frame };
         self.next += header.frame.width();
@@ -107,7 +107,7 @@ impl Writer {
         Self { bound, ended: false, broken: false, runs: HashMap::new() }
     }
 
-    /// Takes a stored frame into account.
+    /// Updates the memory from a stored frame.
     pub(super) fn recall(&mut self, header: &FrameHeader) {
         match header.frame {
             Frame::Lines { run, first, lines } => {
@@ -118,7 +118,7 @@ impl Writer {
             Frame::Gap { run, lines } => {
                 let run = self.runs.entry(run).or_default();
                 run.next = run.next.saturating_add(lines);
-                run.told = run.told.saturating_add(lines);
+                run.reported = run.reported.saturating_add(lines);
                 run.full = true;
             }
             Frame::End { .. } => self.ended = true,
@@ -134,46 +134,46 @@ impl Writer {
         self.runs.get(&run).map_or(1, |lines| lines.next)
     }
 
-    /// See [`super::Logs::append_all`]. All requests become one write; each is answered for itself.
-    pub(super) fn append(&mut self, log: &Log, requests: Vec<Request>) {
-        let room = requests.iter().map(Request::room).sum();
-        let mut batch = Batch::new(log, room);
-        let mut runs: HashMap<RunName, Lines> = HashMap::new();
-        let mut answers = Vec::new();
-        for Request { run, blocks, reply } in requests {
+    /// See [`super::Logs::append_all`]. All requests become one write; each gets its own reply.
+    pub(super) fn append(&mut self, file: &LogFile, requests: Vec<AppendRequest>) {
+        let capacity = requests.iter().map(AppendRequest::size).sum();
+        let mut batch = FrameBatch::new(file, capacity);
+        let mut runs: HashMap<RunName, RunLines> = HashMap::new();
+        let mut replies = Vec::new();
+        for AppendRequest { run, blocks, reply } in requests {
             let lines = runs.entry(run).or_insert_with(|| self.runs.get(&run).copied().unwrap_or_default());
-            answers.push((reply, self.stage(run, lines, &blocks, &mut batch)));
+            replies.push((reply, self.stage(run, lines, &blocks, &mut batch)));
         }
-        let taken = batch.taken;
-        let failed = self.commit(log, batch).err();
+        let counts = batch.counts;
+        let failed = self.commit(file, batch).err();
         if failed.is_none() {
-            log.traffic.took(taken);
+            file.metrics.appended(counts);
             self.runs.extend(runs);
         }
-        for (reply, answer) in answers {
-            let answer = match &failed {
-                None => answer,
+        for (reply, result) in replies {
+            let result = match &failed {
+                None => result,
                 Some(error) => Err(LogError::Io {
-                    build: log.build,
+                    build: file.build,
                     doing: "written",
                     source: std::io::Error::other(error.to_string()),
                 }),
             };
-            // Who has gone away does not need the answer.
-            let _ = reply.send(answer);
+            // A caller that went away does not need the result.
+            let _ = reply.send(result);
         }
     }
 
-    /// Takes what is new of one request into the batch.
+    /// Adds the new lines of one request to the batch.
     fn stage(
         &self,
         run: RunName,
-        lines: &mut Lines,
+        lines: &mut RunLines,
         blocks: &[(BlockHeader, Bytes)],
-        batch: &mut Batch,
+        batch: &mut FrameBatch,
     ) -> Result<u64, LogError> {
         for (header, payload) in blocks {
-            check(run, header, payload).map_err(|why| LogError::BadBlock { run, why })?;
+            check(run, header, payload).map_err(|detail| LogError::BadBlock { run, detail })?;
             if header.first > lines.next {
                 break;
             }
@@ -184,17 +184,17 @@ impl Writer {
             let (fresh, payload) = skip(payload, known, header.lines);
             let first = lines.next;
             lines.next += u64::from(fresh);
-            batch.taken.lines += u64::from(fresh);
-            batch.taken.bytes += payload.len() as u64;
+            batch.counts.lines += u64::from(fresh);
+            batch.counts.bytes += payload.len() as u64;
             if self.ended {
                 continue;
             }
             let size = (payload.len() + HEADER_ROOM) as u64;
             if lines.full || header.is_gap() || lines.kept + size > self.bound {
-                lines.untold += u64::from(fresh);
-                batch.taken.dropped += u64::from(fresh);
-                if !lines.full || lines.untold >= GAP_EVERY.max(lines.told) {
-                    lines.tell(run, batch);
+                lines.unreported += u64::from(fresh);
+                batch.counts.dropped += u64::from(fresh);
+                if !lines.full || lines.unreported >= GAP_EVERY.max(lines.reported) {
+                    lines.report(run, batch);
                 }
             } else {
                 lines.kept += size;
@@ -207,15 +207,15 @@ impl Writer {
     /// Appends lines of the server, in as many frames as they need.
     pub(super) fn note(
         &mut self,
-        log: &Log,
+        file: &LogFile,
         run: Option<RunName>,
         lines: &[LogLine],
     ) -> Result<(), LogError> {
-        let mut batch = Batch::new(log, 0);
+        let mut batch = FrameBatch::new(file, 0);
         let (mut payload, mut count) = (Vec::new(), 0);
         for line in lines {
             let mut text = Vec::new();
-            // A plain struct of texts and numbers: writing it into memory cannot fail.
+            // A plain struct of strings and numbers: serializing it into memory cannot fail.
             if serde_json::to_writer(&mut text, line).is_err() || text.len() >= limits::BLOCK_BYTES {
                 continue;
             }
@@ -231,84 +231,84 @@ impl Writer {
         if count > 0 {
             batch.push(Frame::Note { run, lines: count }, &payload);
         }
-        self.commit(log, batch)
+        self.commit(file, batch)
     }
 
     /// Appends a frame without lines.
-    pub(super) fn frame(&mut self, log: &Log, frame: Frame) -> Result<(), LogError> {
+    pub(super) fn frame(&mut self, file: &LogFile, frame: Frame) -> Result<(), LogError> {
         if matches!(frame, Frame::End { .. }) {
-            self.tell_gaps(log)?;
+            self.report_gaps(file)?;
         }
-        let mut batch = Batch::new(log, 0);
+        let mut batch = FrameBatch::new(file, 0);
         batch.push(frame, &[]);
-        self.commit(log, batch)
+        self.commit(file, batch)
     }
 
-    /// Tells of every dropped line that no `Gap` tells of yet.
-    pub(super) fn tell_gaps(&mut self, log: &Log) -> Result<(), LogError> {
-        let mut batch = Batch::new(log, 0);
-        // In the order of names, so that the same events always give the same file.
-        let mut untold: BTreeMap<_, _> =
-            self.runs.iter().filter(|(_, lines)| lines.untold > 0).map(|(run, l)| (*run, *l)).collect();
-        for (run, lines) in &mut untold {
-            lines.tell(*run, &mut batch);
+    /// Writes `Gap` frames for all dropped lines that none reports yet.
+    pub(super) fn report_gaps(&mut self, file: &LogFile) -> Result<(), LogError> {
+        let mut batch = FrameBatch::new(file, 0);
+        // In the order of run names, so that the same events always produce the same file.
+        let mut unreported: BTreeMap<_, _> =
+            self.runs.iter().filter(|(_, lines)| lines.unreported > 0).map(|(run, l)| (*run, *l)).collect();
+        for (run, lines) in &mut unreported {
+            lines.report(*run, &mut batch);
         }
-        self.commit(log, batch)?;
-        self.runs.extend(untold);
+        self.commit(file, batch)?;
+        self.runs.extend(unreported);
         Ok(())
     }
 
-    /// Writes a batch at the log's end and shows it to readers; a failure leaves the log as it was.
-    fn commit(&mut self, log: &Log, batch: Batch) -> Result<(), LogError> {
-        let io = |doing, source| LogError::Io { build: log.build, doing, source };
+    /// Writes a batch at the log's end and shows it to readers. A failed write leaves the log unchanged.
+    fn commit(&mut self, file: &LogFile, batch: FrameBatch) -> Result<(), LogError> {
+        let io = |doing, source| LogError::Io { build: file.build, doing, source };
         if batch.bytes.is_empty() || self.ended {
             return Ok(());
         }
         if self.broken {
-            return Err(io("written", std::io::Error::other("an earlier write has failed half-way")));
+            return Err(io("written", std::io::Error::other("an earlier write failed halfway")));
         }
-        if let Err(error) = log.file.write_all_at(&batch.bytes, batch.at) {
-            self.broken = log.file.set_len(batch.at).is_err();
+        if let Err(error) = file.handle.write_all_at(&batch.bytes, batch.at) {
+            self.broken = file.handle.set_len(batch.at).is_err();
             return Err(io("written", error));
         }
         self.ended = batch.ended;
-        log.grown(&batch.bytes.into(), &batch.frames, batch.next, batch.ended);
+        file.extended(&batch.bytes.into(), &batch.frames, batch.next, batch.ended);
         Ok(())
     }
 }
 
-impl Lines {
-    fn tell(&mut self, run: RunName, batch: &mut Batch) {
-        batch.push(Frame::Gap { run, lines: self.untold }, &[]);
-        self.told += self.untold;
-        self.untold = 0;
+impl RunLines {
+    fn report(&mut self, run: RunName, batch: &mut FrameBatch) {
+        batch.push(Frame::Gap { run, lines: self.unreported }, &[]);
+        self.reported += self.unreported;
+        self.unreported = 0;
         self.full = true;
     }
 }
 
-/// Whether a block is what its header says.
+/// Checks a block against its header. The error continues a sentence that starts with the block.
 fn check(run: RunName, header: &BlockHeader, payload: &[u8]) -> Result<(), &'static str> {
     if header.run != run {
-        return Err("it names another run");
+        return Err("it belongs to another run");
     }
     if header.first == 0 {
-        return Err("lines count from 1");
+        return Err("line numbers start at 1");
     }
     if header.len as usize != payload.len() {
-        return Err("its length is not that of its header");
+        return Err("its length differs from its header");
     }
     if payload.len() > limits::BLOCK_BYTES {
-        return Err("it is too long");
+        return Err("it exceeds the maximum length");
     }
     if !header.is_gap() && count_lines(payload) != header.lines as usize {
-        return Err("it does not have as many lines as its header says");
+        return Err("its number of lines differs from its header");
     }
     if payload.last().is_some_and(|&b| b != b'\n') {
-        return Err("its last line has no end");
+        return Err("its last line is not terminated");
     }
-    // Far beyond any honest log, and nothing behind it can overflow.
+    // Far above any real log, and low enough that no sum overflows.
     if header.first > u64::MAX >> 2 {
-        return Err("its numbers are too high");
+        return Err("its line numbers are too high");
     }
     Ok(())
 }
