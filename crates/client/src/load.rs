@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::ContextFolder;
 use bakery_core::compose::{self, ComposeFile};
-use bakery_core::config::{self, ConfigFile};
+use bakery_core::config::{self, ConfigFile, Resolved};
 use bakery_core::limits;
 use bakery_core::message::Message;
 use bakery_core::names::Arch;
-use bakery_core::plan::{self, BuildPlan};
+use bakery_core::plan::BuildPlan;
 use bakery_core::report::{Location, Mistake, Notice, Report};
 use bakery_core::secret::{Secret, name_suggests_secret};
 use bakery_core::spec::{BuildSpec, Order};
@@ -98,8 +98,8 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         // The config's services are in the Compose file, which cannot be read.
         (config, ..) => Err(Report { mistakes: config.map(ConfigFile::mistakes).unwrap_or_default() }),
     };
-    let (root, spec, mut notices) = match (root, resolved) {
-        (Ok(root), Ok((spec, notices))) if mistakes.is_empty() => (root, spec, notices),
+    let (root, resolved) = match (root, resolved) {
+        (Ok(root), Ok(resolved)) if mistakes.is_empty() => (root, resolved),
         (_, resolved) => {
             let found = resolved.err().map(|report| report.mistakes).unwrap_or_default();
             // Options come first, then files.
@@ -109,10 +109,8 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
             return Err(failure);
         }
     };
+    let Resolved { spec, plan, mut notices } = resolved;
     notices.extend(files.unused_compose);
-    let plan = plan::plan(&spec).map_err(|problems| {
-        Failure::from(Report { mistakes: problems.into_iter().map(Mistake::from).collect() })
-    })?;
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
     let missing = missing(&spec, &root);
@@ -173,7 +171,7 @@ impl ComposeInput<'_> {
         compose: &ComposeFile,
         config: Option<&ConfigFile>,
         environment: &SecretRecorder<'_>,
-    ) -> Result<Result<(BuildSpec, Vec<Notice>), Report>, Failure> {
+    ) -> Result<Result<Resolved, Report>, Failure> {
         let folder =
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // In the working directory this is also the file with the client's settings; both use the same name for it.

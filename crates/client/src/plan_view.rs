@@ -219,7 +219,7 @@ fn cores(millis: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bakery_core::{config, plan};
+    use bakery_core::config;
 
     const CONFIG: &str = r#"
 global:
@@ -240,8 +240,8 @@ bake:
 
     fn planned() -> (PlanDocument, Vec<Message>) {
         let file = config::read("config.yaml", CONFIG).unwrap();
-        let (spec, _) = file.resolve(Order::Sequential).unwrap();
-        document(&plan::plan(&spec).unwrap(), spec.order, &[])
+        let resolved = file.resolve(Order::Sequential).unwrap();
+        document(&resolved.plan, resolved.spec.order, &[])
     }
 
     #[test]

@@ -12,11 +12,12 @@
 //! let text = "global: { arch: amd64, kaniko: { destination: reg.test/shop/cart:7 } }";
 //! let config = config::read("config.yaml", text)?;
 //! // A config.yaml alone:
-//! let (spec, notices) = config.clone().resolve(Order::Sequential)?;
+//! let alone = config.clone().resolve(Order::Sequential)?;
+//! assert_eq!(alone.plan.targets[0].name, "reg.test/shop/cart:7");
 //! // A Compose file, here with the config's `global` as its base:
 //! let file = compose::read("compose.yaml", "services: { web: { build: ./web, image: reg.test/shop/web } }")?;
 //! let dotenv: BTreeMap<String, String> = compose::dotenv(".env", "TAG=7", &BTreeMap::new())?;
-//! let (spec, notices) = file.resolve(&compose::Request {
+//! let services = file.resolve(&compose::Request {
 //!     vars: &dotenv, // the process environment over it: `vars::Layered`
 //!     config: Some(&config),
 //!     services: &[],
@@ -26,8 +27,9 @@
 //!     order: Order::Parallel,
 //!     overrides: &[],
 //! })?;
-//! let plan = plan::plan(&spec).expect("a spec that was resolved has a plan");
-//! assert_eq!(plan.targets[0].name, "web");
+//! assert_eq!(services.plan.targets[0].name, "web");
+//! // What travels is the spec; its receiver plans it anew, and trusts nothing.
+//! assert_eq!(plan::plan(&services.spec), Ok(services.plan));
 //! # Ok::<(), bakery_core::report::Report>(())
 //! ```
 //!

@@ -98,8 +98,27 @@ impl From<PlanProblem> for Mistake {
     }
 }
 
-/// Makes the plan, or says everything that is wrong with the spec.
+/// The plan of a spec, wherever it came from.
+///
+/// The error holds every rule that a task breaks ([`rules::task`]). Where none is broken it holds what only the whole
+/// build can be wrong in: its size, and two targets that push under one name.
 pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
+    let mut problems = Vec::new();
+    for service in &spec.services {
+        for (within, task) in service.tasks.iter().enumerate() {
+            problems.extend(rules::task(task).into_iter().map(|broken| PlanProblem {
+                service: service.name.clone(),
+                task: Some(within),
+                key: Some(broken.key),
+                message: broken.message,
+            }));
+        }
+    }
+    if problems.is_empty() { of_checked(spec) } else { Err(problems) }
+}
+
+/// [`plan`] of a spec whose tasks are known to keep the rules.
+pub(crate) fn of_checked(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
     let mut problems = Vec::new();
     check_size(spec, &mut problems);
     let mut plan = BuildPlan { targets: Vec::new() };
@@ -107,7 +126,7 @@ pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
     let mut before = Vec::new();
     for service in &spec.services {
         let first = plan.targets.len();
-        for target in targets(service, &mut index, &mut problems) {
+        for target in targets(service, &mut index) {
             let after = if spec.order == Order::Sequential { before.clone() } else { Vec::new() };
             plan.targets.push(Target { after, ..target });
         }
@@ -131,17 +150,11 @@ fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
 }
 
 /// Groups a service's tasks by destination, in the order of first appearance.
-fn targets(service: &ServiceSpec, index: &mut u16, problems: &mut Vec<PlanProblem>) -> Vec<Target> {
+fn targets(service: &ServiceSpec, index: &mut u16) -> Vec<Target> {
     let mut groups: Vec<(Option<ImageRef>, Vec<PlannedTask>)> = Vec::new();
-    for (within, task) in service.tasks.iter().enumerate() {
+    for task in &service.tasks {
         let pushed = task.kaniko.destination.as_ref().filter(|_| !task.kaniko.no_push);
         let destination = pushed.map(|image| image.with_tag(image.tag_or_latest()));
-        problems.extend(rules::task(task).into_iter().map(|broken| PlanProblem {
-            service: service.name.clone(),
-            task: Some(within),
-            key: Some(broken.key),
-            message: broken.message,
-        }));
         let planned = PlannedTask { index: *index, spec: task.clone(), push_to: None };
         *index = index.saturating_add(1);
         match groups.iter_mut().find(|(known, _)| *known == destination) {
@@ -290,11 +303,19 @@ mod tests {
             service("b", vec![task(Arch::Arm64, Some("r.test/c:1")), task(Arch::Amd64, Some("r.test/c:1"))]),
             service("d", vec![task(Arch::Arm64, Some("r.test/c:1_arm64"))]),
         ];
-        let problems = plan(&BuildSpec { order: Order::Parallel, services }).unwrap_err();
-        let texts: Vec<_> = problems.iter().map(|problem| problem.message.text.as_str()).collect();
+        let mut spec = BuildSpec { order: Order::Parallel, services };
+        let texts = |problems: Vec<PlanProblem>| -> Vec<String> {
+            problems.into_iter().map(|problem| Mistake::from(problem).to_string()).collect()
+        };
         assert_eq!(
-            texts,
-            ["no destination", "a destination cannot have a digest", "r.test/c:1_arm64 is also pushed by b",]
+            texts(plan(&spec).unwrap_err()),
+            [
+                "service a: entry 2: kaniko.destination: no destination",
+                "service a: entry 3: kaniko.destination: a destination cannot have a digest",
+            ]
         );
+        spec.services[0].tasks.truncate(1);
+        let clash = ["service d: entry 1: kaniko.destination: r.test/c:1_arm64 is also pushed by b"];
+        assert_eq!(texts(plan(&spec).unwrap_err()), clash);
     }
 }

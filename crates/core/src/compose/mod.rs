@@ -12,11 +12,11 @@ mod interpolate;
 mod resolve;
 mod scalar;
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, Resolved};
 use crate::decode::Field;
 use crate::names::Arch;
-use crate::report::{Findings, Mistake, Notice, Report};
-use crate::spec::{BuildSpec, Order};
+use crate::report::{Findings, Mistake, Report};
+use crate::spec::Order;
 use crate::vars::Vars;
 use crate::yaml::{self, Node, Value};
 
@@ -87,9 +87,9 @@ impl ComposeFile {
         self.findings.mistakes
     }
 
-    /// The spec and what is worth saying about it; or every mistake of the services that were asked for, and of the
-    /// config file below them, each at its location.
-    pub fn resolve(&self, request: &Request<'_>) -> Result<(BuildSpec, Vec<Notice>), Report> {
+    /// What the services that were asked for become; or every mistake of theirs, and of the config file below them, each
+    /// at its location.
+    pub fn resolve(&self, request: &Request<'_>) -> Result<Resolved, Report> {
         resolve::file(&Field::root(&self.file, &self.tree), &self.findings, request)
     }
 }

@@ -4,12 +4,12 @@ use crate::compose::Request;
 use crate::compose::build::{Service, service};
 use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
-use crate::config::{Located, Origin, build, task};
+use crate::config::{Located, Origin, Resolved, build, task};
 use crate::decode::Field;
 use crate::message::Message;
 use crate::names::ServiceName;
-use crate::report::{Findings, Location, Notice, Report, did_you_mean, shown};
-use crate::spec::{BuildSpec, ServiceSpec};
+use crate::report::{Findings, Location, Report, did_you_mean, shown};
+use crate::spec::ServiceSpec;
 use crate::yaml::Value;
 
 use super::scalar::Scalars;
@@ -18,11 +18,7 @@ const TOP: &[&str] =
     &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
 
 /// `read` is what was found while the file was read.
-pub(super) fn file(
-    root: &Field<'_>,
-    read: &Findings,
-    request: &Request<'_>,
-) -> Result<(BuildSpec, Vec<Notice>), Report> {
+pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
     let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
     findings.mistakes.extend_from_slice(&read.mistakes);
     if let Some(location) = request.config.and_then(|config| config.first_entry()) {

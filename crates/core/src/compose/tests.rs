@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config;
 use crate::plan;
-use crate::report::Report;
-use crate::spec::TaskSpec;
+use crate::report::{Notice, Report};
+use crate::spec::{BuildSpec, TaskSpec};
 
 fn env() -> BTreeMap<String, String> {
     [("TAG", "7"), ("EMPTY", ""), ("SECRET", "hunter2"), ("GO", "1.25"), ("BAD", "A B"), ("NO_CACHE", "yes")]
@@ -16,13 +16,16 @@ fn env() -> BTreeMap<String, String> {
         .into()
 }
 
-type Resolved = Result<(BuildSpec, Vec<Notice>), Report>;
-
-fn ask(text: &str, services: &[&str], config: Option<&str>) -> Resolved {
+fn ask(text: &str, services: &[&str], config: Option<&str>) -> Result<Resolved, Report> {
     ask_with(text, services, config, &env())
 }
 
-fn ask_with(text: &str, services: &[&str], config: Option<&str>, vars: &dyn Vars) -> Resolved {
+fn ask_with(
+    text: &str,
+    services: &[&str],
+    config: Option<&str>,
+    vars: &dyn Vars,
+) -> Result<Resolved, Report> {
     let services: Vec<String> = services.iter().map(|&name| name.to_owned()).collect();
     let config = config.map(|text| config::read("config.yaml", text).unwrap());
     read("deploy/compose.yaml", text)?.resolve(&Request {
@@ -38,7 +41,7 @@ fn ask_with(text: &str, services: &[&str], config: Option<&str>, vars: &dyn Vars
 }
 
 fn good(text: &str, config: Option<&str>) -> Vec<(String, Vec<TaskSpec>)> {
-    let (spec, notices) = ask(text, &[], config).unwrap_or_else(|report| panic!("{report}"));
+    let Resolved { spec, notices, .. } = ask(text, &[], config).unwrap_or_else(|report| panic!("{report}"));
     assert!(notices.is_empty(), "{notices:?}");
     named(spec)
 }
@@ -52,7 +55,7 @@ fn report(text: &str) -> String {
 }
 
 fn notices(text: &str) -> String {
-    let (_, notices) = ask(text, &[], None).unwrap_or_else(|report| panic!("{report}"));
+    let Resolved { notices, .. } = ask(text, &[], None).unwrap_or_else(|report| panic!("{report}"));
     notices.iter().map(Notice::rendered).collect::<Vec<_>>().join("\n")
 }
 
@@ -152,7 +155,7 @@ global:
 bake: [{ arch: arm64 }, { arch: amd64 }]
 ";
     let text = "services: { a: { image: reg.test/a, build: { args: { A: own } } }, b: { build: { context: ., no_cache: true } } }";
-    let (spec, notices) = ask(text, &[], Some(config)).unwrap();
+    let Resolved { spec, notices, .. } = ask(text, &[], Some(config)).unwrap();
     assert_eq!(notices[0].location.path, "bake[0]");
     let [(_, a), (_, b)] = named(spec).try_into().unwrap();
     assert_eq!(
@@ -177,7 +180,7 @@ services:
     let names = |services: &[&str], profiles: &str| -> Vec<String> {
         let mut vars = env();
         vars.insert("COMPOSE_PROFILES".to_owned(), profiles.to_owned());
-        let (spec, _) = ask_with(text, services, None, &vars).unwrap();
+        let Resolved { spec, .. } = ask_with(text, services, None, &vars).unwrap();
         named(spec).into_iter().map(|(name, _)| name).collect()
     };
     assert_eq!(names(&[], ""), ["web"]);
@@ -210,8 +213,9 @@ fn contexts_stay_below_the_source_root() {
         ("/work", None),
     ] {
         let text = format!("services: {{ a: {{ build: '{context}', image: x }} }}");
-        let path =
-            ask(&text, &[], None).ok().map(|(spec, _)| spec.services[0].tasks[0].kaniko.context_path.clone());
+        let path = ask(&text, &[], None)
+            .ok()
+            .map(|resolved| resolved.spec.services[0].tasks[0].kaniko.context_path.clone());
         assert_eq!(path.as_deref(), inner, "{context}");
     }
 }
@@ -231,7 +235,7 @@ fn override_files_are_not_passed_over_in_silence() {
         order: Order::Parallel,
         overrides: &overrides,
     };
-    let (spec, notices) = file.resolve(&request).unwrap();
+    let Resolved { spec, notices, .. } = file.resolve(&request).unwrap();
     assert_eq!(spec.order, Order::Parallel);
     assert!(notices[0].text.starts_with("compose.override.yaml lies beside it and is not read"));
     assert_eq!(file.services(), ["a"]);
@@ -259,8 +263,8 @@ proptest! {
             _ => format!("network: {quoted}"),
         };
         let text = format!("services:\n  web:\n    image: reg.test/web\n    build:\n      {line}\n");
-        if let Ok((spec, _)) = ask(&text, &[], None) {
-            prop_assert!(plan::plan(&spec).is_ok());
+        if let Ok(Resolved { spec, plan, .. }) = ask(&text, &[], None) {
+            prop_assert_eq!(plan::plan(&spec), Ok(plan));
         }
     }
 }

@@ -14,6 +14,7 @@ mod values;
 
 use crate::config::layer::TaskLayer;
 use crate::decode::Field;
+use crate::plan::BuildPlan;
 use crate::report::{Findings, Location, Mistake, Notice, Report};
 use crate::secret::{Secret, name_suggests_secret};
 use crate::spec::{BuildSpec, Order};
@@ -33,6 +34,17 @@ pub struct ConfigFile {
     global_location: Location,
     entries: Vec<(TaskLayer, Location)>,
     findings: Findings,
+}
+
+/// What a file asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The build as it is sent to a server. Its tasks keep the rules.
+    pub spec: BuildSpec,
+    /// The plan of the spec.
+    pub plan: BuildPlan,
+    /// What is worth mentioning.
+    pub notices: Vec<Notice>,
 }
 
 /// Reads the text of a config file. `file` is the name that messages carry. The report holds what keeps the text from
@@ -59,8 +71,8 @@ impl ConfigFile {
         self.findings.mistakes
     }
 
-    /// The spec and what is worth saying about it, or every mistake of the file at its location.
-    pub fn resolve(self, order: Order) -> Result<(BuildSpec, Vec<Notice>), Report> {
+    /// What the file asks for, or every mistake of the file at its location.
+    pub fn resolve(self, order: Order) -> Result<Resolved, Report> {
         resolve::file(self, order)
     }
 

@@ -1,16 +1,16 @@
 //! Layers become a spec: defaults, what depends on several keys, and the rules that only the whole can break.
 
-use crate::config::ConfigFile;
 use crate::config::layer::{MapLayer, TaskLayer};
+use crate::config::{ConfigFile, Resolved};
 use crate::message::Message;
 use crate::names::{Arch, ServiceName};
-use crate::plan;
-use crate::report::{Findings, Location, Notice, Report};
+use crate::plan::{self, PlanProblem};
+use crate::report::{Findings, Location, Report};
 use crate::rules;
 use crate::secret::name_suggests_secret;
 use crate::spec::{BuildSpec, CacheSpec, KanikoSpec, Order, ServiceSpec, TaskSpec};
 
-pub(super) fn file(config: ConfigFile, order: Order) -> Result<(BuildSpec, Vec<Notice>), Report> {
+pub(super) fn file(config: ConfigFile, order: Order) -> Result<Resolved, Report> {
     let ConfigFile { global, global_location, entries, mut findings } = config;
     // Without entries `global` alone is the task.
     let entries =
@@ -59,23 +59,33 @@ pub(crate) fn build(
     order: Order,
     whole: &Location,
     mut findings: Findings,
-) -> Result<(BuildSpec, Vec<Notice>), Report> {
+) -> Result<Resolved, Report> {
     let (services, locations): (Vec<ServiceSpec>, Vec<Vec<Located>>) = services.into_iter().unzip();
     let names: Vec<Option<ServiceName>> = services.iter().map(|service| service.name.clone()).collect();
     let spec = BuildSpec { order, services };
-    if findings.mistakes.is_empty() {
-        for problem in plan::plan(&spec).err().unwrap_or_default() {
-            let service = names.iter().position(|name| *name == problem.service);
-            let known = service.and_then(|at| locations[at].get(problem.task.unwrap_or(0)));
-            let location = match known {
-                Some(Located { destination: Some(location), .. }) if problem.key.is_some() => location,
-                Some(Located { location, .. }) if problem.key.is_some() || problem.task.is_some() => location,
-                _ => whole,
-            };
-            findings.mistake(location.clone(), problem.message);
+    if !findings.mistakes.is_empty() {
+        return Err(findings.into_report());
+    }
+    let location_of = |problem: &PlanProblem| {
+        let service = names.iter().position(|name| *name == problem.service);
+        match service.and_then(|at| locations[at].get(problem.task.unwrap_or(0))) {
+            Some(Located { destination: Some(location), .. }) if problem.key.is_some() => location,
+            Some(Located { location, .. }) if problem.key.is_some() || problem.task.is_some() => location,
+            _ => whole,
+        }
+    };
+    match plan::of_checked(&spec) {
+        Ok(plan) => {
+            let (plan, notices) = findings.finish(plan)?;
+            Ok(Resolved { spec, plan, notices })
+        }
+        Err(problems) => {
+            for problem in problems {
+                findings.mistake(location_of(&problem).clone(), problem.message);
+            }
+            Err(findings.into_report())
         }
     }
-    findings.finish(spec)
 }
 
 /// The exact task of a layer. `None` where what it lacks or breaks keeps it from being one; that is in `findings`.

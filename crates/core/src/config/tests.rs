@@ -6,12 +6,12 @@ use super::*;
 use crate::spec::TaskSpec;
 use crate::{kaniko, plan};
 
-fn resolve(text: &str) -> Result<(BuildSpec, Vec<Notice>), Report> {
+fn resolve(text: &str) -> Result<Resolved, Report> {
     read("config.yaml", text)?.resolve(Order::Sequential)
 }
 
 fn tasks(text: &str) -> Vec<TaskSpec> {
-    let (spec, notices) = resolve(text).unwrap_or_else(|report| panic!("{report}"));
+    let Resolved { spec, notices, .. } = resolve(text).unwrap_or_else(|report| panic!("{report}"));
     assert!(notices.is_empty(), "{notices:?}");
     let [service] = spec.services.try_into().unwrap();
     service.tasks
@@ -27,7 +27,7 @@ fn report(text: &str) -> String {
 }
 
 fn notices(text: &str) -> String {
-    let (_, notices) = resolve(text).unwrap_or_else(|report| panic!("{report}"));
+    let Resolved { notices, .. } = resolve(text).unwrap_or_else(|report| panic!("{report}"));
     notices.iter().map(Notice::rendered).collect::<Vec<_>>().join("\n")
 }
 
@@ -212,7 +212,7 @@ bake:
 #[test]
 fn no_bake_is_one_task_and_an_empty_entry_is_global() {
     for bake in ["", "bake:\n", "bake: []\n", "bake: ''\n", "bake:\n- {}\n"] {
-        let (spec, _) = resolve(&format!("{BASE}{bake}")).unwrap();
+        let Resolved { spec, .. } = resolve(&format!("{BASE}{bake}")).unwrap();
         assert_eq!(spec.services[0].tasks.len(), 1, "{bake}");
     }
     let anchors = "x: &x 1\n";
@@ -239,7 +239,7 @@ fn a_bare_cache_host_is_completed_and_said() {
         notices(&text),
         "config.yaml:5:34: global.kaniko.cache.repo: is a bare host: completed to cache.example.com/a/cache"
     );
-    let (spec, _) = resolve(&text).unwrap();
+    let Resolved { spec, .. } = resolve(&text).unwrap();
     assert_eq!(spec.services[0].tasks[0].kaniko.cache.repo.as_deref(), Some("cache.example.com/a/cache"));
     for (repo, said) in [
         ("cache", "not a repository"),
@@ -265,8 +265,7 @@ fn the_example_means_what_it_says() {
         amd.kaniko.extra_flags,
         ["--label", "org.opencontainers.image.title=Shop cart", "--single-snapshot"]
     );
-    let (spec, _) = resolve(text).unwrap();
-    let plan = plan::plan(&spec).unwrap();
+    let Resolved { plan, .. } = resolve(text).unwrap();
     assert!(matches!(plan.targets[..], [plan::Target { publish: Some(plan::Publish::Index { .. }), .. }]));
     for (_, task) in plan.tasks() {
         let input = kaniko::ArgvInput {
@@ -319,8 +318,8 @@ proptest! {
             _ => baked(&format!("{key}: {quoted}")),
         };
         // What resolves is what the server accepts.
-        if let Ok((spec, _)) = resolve(&line) {
-            prop_assert!(plan::plan(&spec).is_ok());
+        if let Ok(Resolved { spec, plan, .. }) = resolve(&line) {
+            prop_assert_eq!(plan::plan(&spec), Ok(plan));
         }
     }
 }

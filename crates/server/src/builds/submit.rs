@@ -8,8 +8,7 @@ use bakery_core::limits;
 use bakery_core::message::{Message, rendered};
 use bakery_core::names::{BuildId, Platform};
 use bakery_core::plan::{BuildPlan, PlannedTask, plan};
-use bakery_core::report::{Location, Mistake};
-use bakery_core::rules;
+use bakery_core::report::Mistake;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::log::Cursor;
 
@@ -152,21 +151,7 @@ impl Shared {
 
 /// Every rule of the spec, all broken ones at once.
 fn check_spec(request: &SubmitBuild) -> Result<BuildPlan, SubmitError> {
-    let mut errors = Vec::new();
-    for service in &request.spec.services {
-        for (entry, task) in service.tasks.iter().enumerate() {
-            for rules::Broken { key, message } in rules::task(task) {
-                let location = Location::in_build(service.name.as_ref(), Some(entry), Some(key));
-                errors.push(Mistake::new(location, message).message().rendered());
-            }
-        }
-    }
-    let planned = plan(&request.spec);
-    if !errors.is_empty() {
-        // What a plan misses of such a spec is among the broken rules already, in more words.
-        return Err(SubmitError::BadSpec(errors));
-    }
-    planned.map_err(|problems| {
+    plan(&request.spec).map_err(|problems| {
         let rendered = |problem| Mistake::from(problem).message().rendered();
         SubmitError::BadSpec(problems.into_iter().map(rendered).collect())
     })

@@ -1,6 +1,6 @@
 //! A build submitted as YAML: the user's own config.yaml, with curl alone.
 
-use bakery_core::config;
+use bakery_core::config::{self, Resolved};
 use bakery_core::image::Digest;
 use bakery_core::limits;
 use bakery_core::report::Notice;
@@ -34,7 +34,7 @@ pub(super) async fn read(
     let work = move || config::read(config::FILE, &text).and_then(|file| file.resolve(Order::default()));
     // Parsing a large file would block an async thread.
     let read = tokio::task::spawn_blocking(work).await.map_err(|panic| ProblemResponse::internal(&panic))?;
-    let (spec, notices) = read?;
+    let Resolved { spec, notices, .. } = read?;
     let notices = notices.iter().map(Notice::rendered).collect();
     Ok((SubmitBuild { spec, context, idempotency_key }, notices))
 }
