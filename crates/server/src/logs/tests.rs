@@ -395,5 +395,5 @@ async fn the_keeper_syncs_before_it_goes() {
     let stop = CancellationToken::new();
     stop.cancel();
     logs.clone().keep(stop).await;
-    assert!(!logs.log(build()).await.unwrap().is_dirty());
+    assert!(!logs.log(build()).await.unwrap().file.is_dirty());
 }
