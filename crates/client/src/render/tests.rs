@@ -169,8 +169,19 @@ fn a_hint_is_a_line_of_text_or_a_key_of_the_json_object() {
         ),
         frame(2, Frame::End { outcome }),
     ];
-    insta::assert_snapshot!(render(LogFormat::Plain, false, &frames), @"");
-    insta::assert_snapshot!(render(LogFormat::Json, false, &frames), @"");
+    insta::assert_snapshot!(render(LogFormat::Plain, false, &frames), @r"
+    [k8s][shop/amd64] lost: no image
+    [k8s][shop/amd64] hint: pull it # #[x]
+    [bakery] slow
+    [bakery] hint: pull it # #[x]
+    [bakery] build 01jdb3v1q8z6p3k4m5n6p7q8r9 was lost: the agent image cannot be pulled: no image
+    [bakery] hint: pull it # #[x]
+    ");
+    insta::assert_snapshot!(render(LogFormat::Json, false, &frames), @r##"
+    {"ts":"2026-11-22T09:00:00Z","level":"error","message":"lost: no image","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":"shop","task":0,"source":"server","seq":0,"hint":"pull it #\u0023[x]"}
+    {"ts":"2026-11-22T10:00:00Z","level":"warn","message":"slow","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":1,"hint":"pull it #\u0023[x]"}
+    {"ts":"2026-11-22T10:00:00Z","level":"error","message":"build 01jdb3v1q8z6p3k4m5n6p7q8r9 was lost: the agent image cannot be pulled: no image","build":"01jdb3v1q8z6p3k4m5n6p7q8r9","service":null,"task":null,"source":"server","seq":2,"hint":"pull it #\u0023[x]"}
+    "##);
 }
 
 #[test]

@@ -46,36 +46,36 @@ fn help_is_complete() {
     insta::assert_snapshot!(out, @r"
     Builds container images with Kaniko, each architecture natively, on AWS ECS, Kubernetes or Docker.
 
-    Without a command it builds: packs the source folder, sends it, and shows the log until the images
-    are published.
+    Without a command it builds: it packs the source folder, sends it to the server and shows the log
+    until the images are published.
 
     Usage: bakery-client [OPTIONS]
            bakery-client <COMMAND>
 
     Commands:
       plan    Show what a build would do, without a server: effective tasks and Kaniko's arguments
-      logs    Show a build's log from its start, and follow it while it runs; ends with the build's exit
-              code
+      logs    Show a build's log from the beginning and follow it while the build runs; exits with the
+              build's exit code
       ps      List builds, newest first
-      cancel  Ask that a build be cancelled
+      cancel  Cancel a build
       help    Print this message or the help of the given subcommand(s)
 
     Options:
           --config <FILE>
-              Build config; where neither file is named, config.yaml is looked for here, then a Compose
-              file here and above
+              Build config [default without --compose: config.yaml in the working directory, else a
+              Compose file there or in a parent folder]
 
           --compose <FILE>
-              Compose file; together with --config, the config's `global` is the base of every service
+              Compose file; with --config as well, the config's `global` is the base of every service
 
           --services <NAMES>
               Services to build, separated by commas [default: all]
 
           --async
-              Build services side by side instead of one after the other
+              Build services in parallel instead of one after the other
 
           --repo <FOLDER>
-              Folder that is packed; all paths in the config are relative to it [default: .]
+              Source folder to pack; all paths in the config are relative to it [default: .]
 
       -h, --help
               Print help (see a summary with '-h')
@@ -83,19 +83,20 @@ fn help_is_complete() {
       -V, --version
               Print version
 
-    Variables (also read from .env in the working directory; the environment wins, empty = unset):
-      CONTROLLER_URL  where bakery-server listens [default: http://127.0.0.1:3000]
+    Variables (also read from .env in the working directory; the environment takes precedence, and an
+    empty variable counts as unset):
+      CONTROLLER_URL  URL of bakery-server [default: http://127.0.0.1:3000]
       BAKERY_TOKEN    the operator token
-      BAKERY_INSECURE true: tokens and credentials may go over plain HTTP to another machine
-      LOG_FORMAT      simple, plain or json [default: simple]; NO_COLOR takes colour from simple
+      BAKERY_INSECURE true: send tokens and credentials to another machine even over plain HTTP
+      LOG_FORMAT      simple, plain or json [default: simple]; NO_COLOR turns the colours of simple off
       S3_BUCKET, S3_ENDPOINT, S3_REGION, S3_SSL, S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN
                       send the source through this bucket instead of the server
 
-    The log goes to standard output, everything else to standard error.
+    The log is written to standard output, everything else to standard error.
 
-    Exit codes: 0 baked, 1 the build failed, 2 mistakes in files, options or settings, 3 server out of
-    reach or outcome unknown, 4 the server or its platform failed, 130 interrupted.
-    Ctrl-C cancels the build and waits for its end; a second Ctrl-C leaves at once.
+    Exit codes: 0 success, 1 the build failed, 2 mistakes in files, options or settings, 3 the server
+    cannot be reached or the outcome is unknown, 4 the server or its platform failed, 130 interrupted.
+    Ctrl-C cancels the build and waits for its end; a second Ctrl-C exits at once.
     ");
 }
 
