@@ -1,5 +1,8 @@
-//! Why builds refuse what they are asked for. Nothing here knows HTTP; nothing here holds a secret.
+//! Why builds refuse a request. Independent of HTTP, and without secrets.
 
+use std::borrow::Cow;
+
+use bakery_core::message::{Hint, Message};
 use bakery_core::names::{Arch, Platform};
 
 use super::context_store::ContextProblem;
@@ -10,32 +13,32 @@ use crate::logs::LogError;
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The server is stopping.
-    #[error("the server is stopping and takes no new builds")]
+    #[error("the server is stopping and accepts no new builds")]
     Draining,
-    /// The idempotency key is not one.
+    /// The idempotency key is not valid.
     #[error("the idempotency key is not 16 to 128 printable ASCII characters")]
     BadKey,
     /// The same key came with another request before.
     #[error("the idempotency key was used for another build")]
     KeyReused,
-    /// The spec breaks rules: all of them, one text each.
+    /// The spec has mistakes: all of them.
     #[error("the build cannot be planned")]
-    BadSpec(Vec<String>),
+    BadSpec(Vec<Message>),
     /// A platform that is not configured.
-    #[error("task {task}: this server has no platform {platform}")]
+    #[error("task {task}: platform {platform} is not configured on this server")]
     NoSuchPlatform {
         /// The task's name for people.
         task: String,
         /// The platform that was asked for.
         platform: Platform,
-        /// Those that there are.
+        /// Those that are configured.
         known: Vec<Platform>,
     },
     /// No platform is configured at all.
-    #[error("this server has no platform to run tasks on")]
+    #[error("no platform is configured on this server")]
     NoPlatform,
     /// A platform that cannot run the architecture.
-    #[error("task {task}: {platform} cannot run {arch}: {why}")]
+    #[error("task {task}: {platform} cannot run {arch}: {message}")]
     NoSuchArch {
         /// The task's name for people.
         task: String,
@@ -43,10 +46,8 @@ pub enum SubmitError {
         platform: Platform,
         /// The architecture.
         arch: Arch,
-        /// Why, in the platform's words.
-        why: String,
-        /// What to do about it, where the platform knows.
-        hint: Option<String>,
+        /// Why, as the platform says.
+        message: Message,
     },
     /// The context cannot be built from.
     #[error(transparent)]
@@ -57,36 +58,36 @@ pub enum SubmitError {
 }
 
 impl SubmitError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// Every mistake, if there are several.
+    pub fn mistakes(&self) -> &[Message] {
         match self {
-            Self::Draining => Some("submit again in a moment".to_owned()),
-            Self::BadKey => Some("use a random text, such as a UUID, for each build".to_owned()),
-            Self::KeyReused => Some("make a new key for each build".to_owned()),
-            Self::NoSuchPlatform { known, .. } => {
-                let known: Vec<_> = known.iter().map(|platform| platform.as_str()).collect();
-                Some(format!("set `platform` to one of: {}", known.join(", ")))
-            }
-            Self::NoPlatform => {
-                Some("start a Docker engine on the server, or set ECS_CLUSTER or K8S_NAMESPACE".to_owned())
-            }
-            Self::NoSuchArch { hint: Some(hint), .. } => Some(hint.clone()),
-            Self::NoSuchArch { .. } => Some("name another `platform`, or another `arch`".to_owned()),
-            Self::Context(problem) => Some(problem.hint.clone()),
-            Self::BadSpec(_) | Self::Internal(_) => None,
-        }
-    }
-
-    /// Every mistake, where there are several.
-    pub fn errors(&self) -> &[String] {
-        match self {
-            Self::BadSpec(errors) => errors,
+            Self::BadSpec(mistakes) => mistakes,
             _ => &[],
         }
     }
 }
 
-/// Why builds are not taken now, or would only wait.
+impl Hint for SubmitError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Draining => "submit again in a moment",
+            Self::BadKey => "use a random text, such as a UUID, for each build",
+            Self::KeyReused => "use a new key for each build",
+            Self::NoSuchPlatform { known, .. } => {
+                let known: Vec<_> = known.iter().map(|platform| platform.as_str()).collect();
+                return Some(format!("set `platform` to one of: {}", known.join(", ")).into());
+            }
+            Self::NoPlatform => "start a Docker engine on the server, or set ECS_CLUSTER or K8S_NAMESPACE",
+            Self::NoSuchArch { message: Message { hint: Some(hint), .. }, .. } => hint,
+            Self::NoSuchArch { .. } => "set another `platform`, or another `arch`",
+            Self::Context(problem) => return problem.hint(),
+            Self::BadSpec(_) | Self::Internal(_) => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// Why builds are not accepted now, or would only wait.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
     /// The server is stopping.
@@ -95,16 +96,16 @@ pub enum NotReady {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The watch of a platform has lost it.
-    #[error("the platform {0} does not answer")]
+    /// A platform is unavailable.
+    #[error("platform {0} is unavailable")]
     Unavailable(Platform),
 }
 
 /// Why a build was not shown or cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// There is none of this name, or it is somebody else's.
-    #[error("there is no such build")]
+    /// It does not exist, or it is another owner's.
+    #[error("no such build")]
     NoSuchBuild,
     /// The server fails on its own side.
     #[error("the builds could not be read")]
@@ -115,18 +116,18 @@ pub enum BuildError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The token or the session secret is not the run's.
-    #[error("the token is not this run's")]
+    #[error("the token is not valid for this run")]
     Unauthorized,
-    /// The run is over, or never was.
+    /// The run is over, or never existed.
     #[error("the run is over")]
     Over,
     /// Another session has bound the run; the run has been ended.
     #[error("the run is bound to another session")]
     SecondBinder,
-    /// The report came before all lines did.
-    #[error("the report speaks of {lines} lines, and line {next} has not come yet")]
+    /// The report arrived before all lines did.
+    #[error("the report announces {lines} lines, and line {next} has not arrived yet")]
     LinesMissing {
-        /// Lines that the report speaks of.
+        /// Lines that the report announces.
         lines: u64,
         /// The line that the server wants next.
         next: u64,
@@ -135,7 +136,7 @@ pub enum RunError {
     #[error(transparent)]
     Context(ContextProblem),
     /// The server fails on its own side, or stops: the same call may succeed later.
-    #[error("the server could not answer")]
+    #[error("the server failed")]
     Internal(#[source] InternalError),
 }
 
@@ -151,8 +152,8 @@ pub enum InternalError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
-    /// Whoever drove the build is lost, and the next one is not there yet.
-    #[error("nobody drives the build")]
+    /// The build's actor has panicked and is not restarted yet.
+    #[error("the build has no actor at the moment")]
     NoActor,
 }
 

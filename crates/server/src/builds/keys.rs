@@ -19,7 +19,7 @@ const KEY_FILE: &str = "data.key";
 /// A shorter `BAKERY_DATA_KEY` could be guessed.
 const KEY_CHARS: usize = 32;
 
-/// What goes wrong with keys.
+/// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// `BAKERY_DATA_KEY` is too short.
@@ -28,8 +28,8 @@ pub enum KeyError {
     /// The key file cannot be read or made.
     #[error("the key file {0} cannot be read or made: {1}")]
     File(String, io::Error),
-    /// The system gives no random bytes, or the cipher does not work.
-    #[error("the system's cryptography does not work")]
+    /// The system returns no random bytes, or the cipher fails.
+    #[error("the system's cryptography fails")]
     Crypto,
     /// Bytes that were sealed with another key, or changed since.
     #[error("this was not sealed with this data key")]
@@ -46,7 +46,7 @@ impl Hint for KeyError {
     }
 }
 
-/// The keys that are made of the data key, each for one purpose.
+/// The keys that are derived from the data key, each for one purpose.
 pub struct DataKey {
     seal: RandomizedNonceKey,
     launch: hmac::Key,
@@ -60,7 +60,7 @@ impl fmt::Debug for DataKey {
 }
 
 impl DataKey {
-    /// The operator's `BAKERY_DATA_KEY`, else the key file in `folder`, which is made (0600) where there is none.
+    /// The operator's `BAKERY_DATA_KEY`, else the key file in `folder`, which is made (0600) if it does not exist.
     pub fn open(folder: &Path, given: Option<&Secret>) -> Result<Self, KeyError> {
         if let Some(secret) = given {
             return Self::of(long_enough(secret)?);
@@ -69,7 +69,7 @@ impl DataKey {
         Self::of(&read_or_make(&path).map_err(|err| KeyError::File(path.display().to_string(), err))?)
     }
 
-    /// What [`DataKey::open`] would give; `None` where it would make a new key.
+    /// What [`DataKey::open`] would return; `None` if it would make a new key.
     pub fn there(folder: &Path, given: Option<&Secret>) -> Result<Option<Self>, KeyError> {
         if let Some(secret) = given {
             return Self::of(long_enough(secret)?).map(Some);
@@ -90,7 +90,7 @@ impl DataKey {
         })
     }
 
-    /// AES-256-GCM under a fresh nonce, bound to `subject`: sealed bytes of one build are of no use in another's row.
+    /// AES-256-GCM under a fresh nonce, bound to `subject`: sealed bytes of one build cannot be opened as another's.
     pub fn seal(&self, subject: &str, clear: &[u8]) -> Result<Vec<u8>, KeyError> {
         let mut bytes = clear.to_vec();
         let nonce = self
@@ -102,7 +102,7 @@ impl DataKey {
         Ok(sealed)
     }
 
-    /// The clear text of what [`DataKey::seal`] made for the same subject.
+    /// The clear text of what [`DataKey::seal`] sealed for the same subject.
     pub fn unseal(&self, subject: &str, sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
         let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or(KeyError::Foreign)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Foreign)?;
@@ -153,11 +153,11 @@ fn long_enough(given: &Secret) -> Result<&Secret, KeyError> {
     if given.expose().chars().count() < KEY_CHARS { Err(KeyError::Short) } else { Ok(given) }
 }
 
-/// The key in a file; `None` where there is no file.
+/// The key in a file; `None` if there is no file.
 fn read(path: &Path) -> io::Result<Option<Secret>> {
     match fs::read_to_string(path) {
         Ok(text) if text.trim().len() >= KEY_CHARS => Ok(Some(Secret::new(text.trim()))),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no key")),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it does not contain a key")),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(err),
     }

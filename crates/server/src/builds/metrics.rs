@@ -1,7 +1,8 @@
-//! What the builds module tells of itself in numbers: what it has counted in this life of the process, and where things stand.
+//! Metrics of builds: what was counted since the process started, and where things stand.
 //!
-//! Where things stand is read from the state when somebody asks, and kept nowhere. Labels have few values: no build, image or
-//! owner is ever one.
+//! Gauges are read from the state at each scrape. Labels have few values: never a build, an image or an owner.
+
+use std::sync::Arc;
 
 use bakery_core::lifecycle::TaskState;
 use bakery_core::names::Platform;
@@ -15,8 +16,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::Builds;
-use super::run_slots::SlotUsage;
+use super::Launchers;
+use super::actors::Actors;
+use super::run_slots::{RunSlots, SlotUsage};
 use super::state::{BuildState, verdict_of_publish, verdict_of_task};
 
 /// Upper bounds of a launch, in seconds: a warm engine takes one, a new node minutes.
@@ -28,7 +30,7 @@ const OUTCOMES: [Verdict; 4] = [Verdict::Baked, Verdict::Failed, Verdict::Lost, 
 const OPEN_BUILDS: [BuildPhase; 3] = [BuildPhase::Queued, BuildPhase::Baking, BuildPhase::Publishing];
 const OPEN_TASKS: [TaskPhase; 4] =
     [TaskPhase::Planned, TaskPhase::Launching, TaskPhase::Running, TaskPhase::Closing];
-/// Why an index is not published, as registries and our own side give it.
+/// Why an index is not published.
 const UNPUBLISHED: [Reason; 5] = [
     Reason::CredentialsRefused,
     Reason::Internal,
@@ -41,10 +43,10 @@ type Labels<const N: usize> = [(&'static str, String); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
-/// What has been counted. Every series that an alert waits for is there from the start, at 0: of one that begins with 1 nobody
-/// could see the increase.
+/// Counters. Every series that an alert is about exists from the start, at 0: the increase of one that begins with 1 cannot
+/// be seen.
 pub(super) struct Counts {
-    /// When this life of the process began.
+    /// When the process started.
     since: Timestamp,
     ended: Counters<2>,
     lasted: Histograms<1>,
@@ -87,22 +89,23 @@ impl Counts {
     /// Takes one committed step of a build into account.
     pub(super) fn step(&self, before: &BuildState, after: &BuildState, now: Timestamp) {
         let records = before.tasks.iter().zip(&after.tasks).zip(&after.plan.tasks);
-        for ((old, new), print) in records {
+        for ((old, new), plan) in records {
             if new.task.attempt > old.task.attempt {
                 let reason = new.task.cause().map_or(Reason::Unknown, |cause| cause.reason);
-                self.retries.get_or_create(&of_retry(print.platform, reason)).inc();
+                self.retries.get_or_create(&of_retry(plan.platform, reason)).inc();
             }
-            let spoken = matches!(old.task.state, TaskState::Launching { .. })
+            let connected = matches!(old.task.state, TaskState::Launching { .. })
                 && matches!(new.task.state, TaskState::Running { .. });
-            // What was ordered by an earlier life of the process may have spoken while none lived to hear it.
-            if let (true, Some(launched)) = (spoken, old.launched.filter(|launched| *launched >= self.since))
+            // The agent of a launch before this start may have tried to connect while no server ran.
+            if let (true, Some(launched)) =
+                (connected, old.launched.filter(|launched| *launched >= self.since))
             {
-                let launches = self.launches.get_or_create(&of_platform(print.platform));
+                let launches = self.launches.get_or_create(&of_platform(plan.platform));
                 launches.observe(seconds(launched, now));
             }
         }
         for (target, (old, new)) in before.publishes.iter().zip(&after.publishes).enumerate() {
-            // Of a target that is not whole, or of one architecture, no index was ever tried; and one that was withdrawn did as it was told.
+            // No index is tried of a target that is not baked or has one architecture, and one that was withdrawn has not failed.
             if let (Some(PublishState::Pending), Some(PublishState::Failed { reason, .. })) = (old, new)
                 && after.plan.targets[target].index
                 && after.baked(target)
@@ -132,40 +135,41 @@ impl Counts {
     }
 }
 
-impl Builds {
-    /// Registers what builds have counted in this life of the process, and where they stand now.
-    pub fn measure(&self, registry: &mut Registry) {
-        self.shared.counts.register(registry);
-        self.stand(registry);
-    }
+/// What a scrape shows: the counters, and where things stand at that moment.
+pub(super) struct Gauges {
+    pub(super) counts: Arc<Counts>,
+    pub(super) launchers: Launchers,
+    pub(super) slots: RunSlots,
+    pub(super) actors: Actors,
+}
 
-    fn stand(&self, registry: &mut Registry) {
-        let shared = &self.shared;
+impl Gauges {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.counts.register(registry);
         let (builds, tasks) = (gauges(), gauges());
         let (up, queued, held, slots) = (gauges(), gauges(), gauges(), gauges());
         for phase in OPEN_BUILDS {
             drop(builds.get_or_create(&[("state", json_name(phase))]));
         }
-        for (&platform, launcher) in &shared.launchers {
+        for (&platform, launcher) in &*self.launchers {
             for phase in OPEN_TASKS {
                 drop(tasks.get_or_create(&of_task(platform, phase)));
             }
-            let answers = launcher.availability().borrow().is_available();
-            up.get_or_create(&of_platform(platform)).set(i64::from(answers));
+            let available = launcher.availability().borrow().is_available();
+            up.get_or_create(&of_platform(platform)).set(i64::from(available));
         }
-        let open: Vec<_> = shared.lock().values().map(|handle| handle.state.borrow().clone()).collect();
-        for state in open.iter().filter(|state| state.outcome.is_none()) {
+        for state in self.actors.states().values().filter(|state| state.outcome.is_none()) {
             builds.get_or_create(&[("state", json_name(state.phase()))]).inc();
-            for (record, print) in state.tasks.iter().zip(&state.plan.tasks) {
+            for (record, plan) in state.tasks.iter().zip(&state.plan.tasks) {
                 if record.task.ending().is_none() {
-                    tasks.get_or_create(&of_task(print.platform, record.task.phase())).inc();
+                    tasks.get_or_create(&of_task(plan.platform, record.task.phase())).inc();
                 }
             }
         }
-        for SlotUsage { platform, max, held: taken, waiting } in shared.run_slots.usage() {
+        for SlotUsage { platform, max, held: in_use, waiting } in self.slots.usage() {
             let labels = of_platform(platform);
             slots.get_or_create(&labels).set(count(max));
-            held.get_or_create(&labels).set(count(taken));
+            held.get_or_create(&labels).set(count(in_use));
             queued.get_or_create(&labels).set(count(waiting));
         }
         registry.register("builds_open", "Builds that have not ended, by state", builds);

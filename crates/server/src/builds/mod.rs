@@ -1,37 +1,54 @@
-//! Builds: accepts builds, drives them to their end, keeps the ledger.
+//! Builds: accepts them, drives each to its end, and keeps the ledger.
 //!
-//! One owner per build decides (a pure step), commits to the ledger, appends to the log and only then acts; so a server
-//! that is killed at any point takes up at its next start what it had committed, and nothing else has happened.
+//! # From message to effect
+//! 1. Every open build has one *actor*. The *supervisor* starts it, and restarts it from the ledger when it panics.
+//! 2. Clients, agents, platforms, run slots, pending stops and the actor's own side work send to the actor's *mailbox*:
+//!    an [`ActorMessage`](mailbox::ActorMessage) is an event, or a request that waits for an answer.
+//! 3. The actor turns each message, and each *deadline* that passes, into a [`BuildEvent`](events::BuildEvent).
+//! 4. The *step* is pure: state and event give the next state, the frames of the log, and a list of
+//!    [`BuildEffect`](events::BuildEffect)s. Within it, `bakery_core::lifecycle` is the law of a single task: a
+//!    `TaskEvent` gives its next state and `TaskEffect`s.
+//! 5. State, frames and pending stops are committed to the ledger in one transaction, which is retried until it succeeds.
+//! 6. Then the frames are appended to the log, and then `actor/effects.rs` runs the effects.
+//!
+//! So a server that is killed at any point resumes at its next start what it had committed, and nothing else has
+//! happened.
+//!
+//! # Who may touch what
+//! What the parts of this module share are small handles: [`BuildStore`] (ledger and logs), [`Actors`], [`Sessions`],
+//! [`RunSlots`], [`PendingStops`], [`Launchers`]. Each part names those that it needs as its fields; there is nothing
+//! that holds them all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
 use std::future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bakery_core::names::{Arch, BuildId, Platform, RunName};
-use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
-use bakery_core::wire::build::{BuildList, BuildView, Info};
-use bakery_core::wire::context::ContextRef;
-use bakery_core::wire::run::{OrderRequest, ReportAck, Stage, TaskOrder, TaskReport, TaskResult};
-use bakery_core::wire::{self};
-use tokio::sync::oneshot;
+use bakery_core::wire;
+use bakery_core::wire::build::{BuildList, BuildView, Info, SubmitBuild, Submitted};
+use bakery_core::wire::run::{OrderRequest, ReportAck, TaskOrder, TaskReport};
+use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
-use crate::logs::Logs;
 use crate::platform::Launcher;
-use crate::spawn::Tasks;
 
 mod actor;
+mod actors;
+mod agents;
+mod clients;
 mod context_store;
 mod error;
+mod events;
 mod gc;
 pub mod keys;
 pub mod ledger;
+mod mailbox;
 mod metrics;
 mod panics;
 mod pending_stops;
@@ -40,153 +57,203 @@ mod run_slots;
 mod sessions;
 mod settings;
 mod state;
+mod step;
+mod store;
 mod submit;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use actor::{Handle, Message, complain};
+use actor::ActorFactory;
+use actors::Actors;
+use agents::AgentRequests;
+use clients::ClientRequests;
 pub use context_store::{ContextProblem, ContextStore};
 pub use error::{BuildError, InternalError, NotReady, RunError, SubmitError};
-use ledger::{Ledger, LedgerError};
-use metrics::Counts;
-use pending_stops::PendingStops;
+use gc::Sweeper;
+use ledger::Ledger;
+use metrics::{Counts, Gauges};
+use pending_stops::{PendingStops, StopLoop, Stopper};
 use run_slots::RunSlots;
 pub use sessions::RunSession;
-use sessions::{Bound, Sessions};
+use sessions::Sessions;
 pub use settings::{BuildsParts, BuildsSettings, PlatformSettings, Publisher, Retention, Timing};
+use store::BuildStore;
+use submit::Intake;
+use supervisor::Supervisor;
+use watch::PlatformWatch;
 
-/// How many builds a list holds.
-const LISTED: u32 = 100;
-/// Protocol versions that this server speaks.
+/// Protocol versions that this server supports.
 const PROTOCOLS: [u32; 1] = [wire::PROTOCOL];
+
+/// One launcher for each configured platform.
+type Launchers = Arc<BTreeMap<Platform, Arc<dyn Launcher>>>;
 
 /// All builds of this server; cheap to clone.
 #[derive(Clone)]
 pub struct Builds {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
 }
 
-struct Shared {
+/// What [`Builds`] offers, each service with the parts that it needs.
+struct Services {
+    intake: Intake,
+    clients: ClientRequests,
+    agents: AgentRequests,
+    status: Status,
+    gauges: Gauges,
+    shutdown: Shutdown,
+    #[cfg(test)]
+    sweeper: Arc<Sweeper>,
+}
+
+/// What `info` and `ready` tell.
+struct Status {
     ledger: Ledger,
-    logs: Logs,
-    contexts: Arc<dyn ContextStore>,
-    registry: Arc<dyn Publisher>,
-    launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
-    settings: BuildsSettings,
-    clock: Clock,
-    tasks: Tasks,
-    /// Ends owners and loops, but no container: the next start adopts those.
+    launchers: Launchers,
+    bucket: Option<String>,
+    accepting: Arc<AtomicBool>,
+}
+
+/// Ends what [`Builds::start`] has started.
+struct Shutdown {
+    accepting: Arc<AtomicBool>,
     stopping: CancellationToken,
-    /// Owners, so that a drain can wait for their last commits.
-    owners: TaskTracker,
-    accepting: AtomicBool,
-    run_slots: RunSlots,
-    counts: Counts,
-    stops: PendingStops,
-    sessions: Sessions,
-    open: Mutex<HashMap<BuildId, Handle>>,
-    /// Held while a build gets its owner: it must never have two.
-    adopting: tokio::sync::Mutex<()>,
+    actors: TaskTracker,
+    stopper: Stopper,
 }
 
 impl Builds {
-    /// Takes up everything that the ledger holds open, and begins to watch the platforms.
+    /// Resumes everything that is open in the ledger, and starts to watch the platforms.
     pub async fn start(parts: BuildsParts) -> Result<Self, InternalError> {
-        let places = parts.settings.platforms.iter().map(|(platform, queue)| (*platform, queue.max_runs));
-        let (stops, words) = PendingStops::new();
-        let shared = Arc::new(Shared {
-            run_slots: RunSlots::new(places),
-            counts: Counts::new(parts.clock.now(), parts.launchers.keys().copied()),
-            ledger: parts.ledger,
-            logs: parts.logs,
-            contexts: parts.contexts,
-            registry: parts.registry,
-            launchers: parts.launchers,
-            settings: parts.settings,
-            clock: parts.clock,
-            stopping: parts.tasks.stopping().child_token(),
-            tasks: parts.tasks,
-            owners: TaskTracker::new(),
-            accepting: AtomicBool::new(false),
-            stops,
-            sessions: Sessions::default(),
-            open: Mutex::default(),
-            adopting: tokio::sync::Mutex::default(),
+        let BuildsParts { ledger, logs, contexts, registry, launchers, settings, clock, tasks } = parts;
+        let launchers: Launchers = Arc::new(launchers);
+        let settings = Arc::new(settings);
+        let timing = settings.timing.clone();
+        let store = BuildStore { ledger: ledger.clone(), logs };
+        let slots = RunSlots::new(settings.platforms.iter().map(|(name, it)| (*name, it.max_runs)));
+        let (stops, sessions, actors) = (PendingStops::default(), Sessions::default(), Actors::default());
+        let counts = Arc::new(Counts::new(clock.now(), launchers.keys().copied()));
+        let accepting = Arc::new(AtomicBool::new(false));
+        // Ends actors and loops, but no container: the next start adopts those.
+        let stopping = tasks.stopping().child_token();
+        let stopper = || Stopper { launchers: Arc::clone(&launchers), ledger: ledger.clone() };
+
+        let factory = ActorFactory {
+            store: store.clone(),
+            launchers: Arc::clone(&launchers),
+            slots: slots.clone(),
+            stops: stops.clone(),
+            sessions: sessions.clone(),
+            contexts: Arc::clone(&contexts),
+            publisher: Arc::clone(&registry),
+            counts: Arc::clone(&counts),
+            settings: Arc::clone(&settings),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+        };
+        let running = TaskTracker::new();
+        let supervisor = Arc::new(Supervisor {
+            factory,
+            actors: actors.clone(),
+            store: store.clone(),
+            sessions: sessions.clone(),
+            slots: slots.clone(),
+            stops: stops.clone(),
+            counts: Arc::clone(&counts),
+            timing: timing.clone(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+            running: running.clone(),
+            starting: tokio::sync::Mutex::default(),
         });
-        for build in shared.ledger.unfinished_logs().await? {
-            if let Err(error) = shared.finish_log(build).await {
-                complain(
-                    build,
-                    &error,
-                    "the log of an ended build cannot be finished; the next start tries again",
-                );
-            }
+        resume(&store, &slots, &stops, timing.linger, &supervisor).await?;
+
+        let stop_loop = StopLoop {
+            pending: stops.clone(),
+            stopper: stopper(),
+            slots: slots.clone(),
+            actors: actors.clone(),
+            timing: timing.clone(),
+            stopping: stopping.clone(),
+        };
+        drop(tasks.spawn("pending stops", stop_loop.run()));
+        for (&platform, launcher) in &*launchers {
+            let watch = PlatformWatch {
+                platform,
+                launcher: Arc::clone(launcher),
+                actors: actors.clone(),
+                slots: slots.clone(),
+                stops: stops.clone(),
+                back_off: timing.back_off,
+                stopping: stopping.clone(),
+            };
+            drop(tasks.spawn("platform watch", watch.run()));
         }
-        for (run, platform) in shared.ledger.pending_stops().await? {
-            shared.run_slots.hold(platform, run);
-            shared.stops.stop(run, platform, true);
-        }
-        for build in shared.ledger.open_builds().await? {
-            if let Err(error) = shared.adopt(build).await {
-                complain(
-                    build,
-                    &error,
-                    "an open build cannot be taken up; cancelling it or the next start tries again",
-                );
-            }
-        }
-        // One bad build is no reason not to serve the others, a bad ledger is.
-        shared.ledger.ping().await?;
-        let tasks = &shared.tasks;
-        drop(tasks.spawn("stops", pending_stops::run(Arc::clone(&shared), words)));
-        for (&platform, launcher) in &shared.launchers {
-            let watch = watch::run(Arc::clone(&shared), platform, Arc::clone(launcher));
-            drop(tasks.spawn("platform watch", watch));
-        }
-        drop(tasks.spawn("gc", gc::run(Arc::clone(&shared))));
-        shared.accepting.store(true, Ordering::Release);
-        Ok(Self { shared })
+        let sweeper = Arc::new(Sweeper {
+            store: store.clone(),
+            contexts: Arc::clone(&contexts),
+            launchers: Arc::clone(&launchers),
+            actors: actors.clone(),
+            retention: settings.retention.clone(),
+            clock: clock.clone(),
+        });
+        drop(tasks.spawn("gc", Arc::clone(&sweeper).run(stopping.clone())));
+        accepting.store(true, Ordering::Release);
+
+        let services = Services {
+            intake: Intake {
+                store: store.clone(),
+                contexts: Arc::clone(&contexts),
+                publisher: registry,
+                launchers: Arc::clone(&launchers),
+                settings: Arc::clone(&settings),
+                clock,
+                accepting: Arc::clone(&accepting),
+                supervisor: Arc::clone(&supervisor),
+            },
+            clients: ClientRequests {
+                ledger: ledger.clone(),
+                actors: actors.clone(),
+                slots: slots.clone(),
+                supervisor: Arc::clone(&supervisor),
+            },
+            agents: AgentRequests { store, contexts, sessions, actors: actors.clone(), supervisor },
+            gauges: Gauges { counts, launchers: Arc::clone(&launchers), slots, actors },
+            shutdown: Shutdown {
+                accepting: Arc::clone(&accepting),
+                stopping,
+                actors: running,
+                stopper: stopper(),
+            },
+            status: Status { ledger, launchers, bucket: settings.bucket.clone(), accepting },
+            #[cfg(test)]
+            sweeper,
+        };
+        Ok(Self { services: Arc::new(services) })
+    }
+
+    /// Accepts a build of `owner`. The same request under the same key again is answered with the same build.
+    pub async fn submit(&self, owner: &str, request: SubmitBuild) -> Result<Submitted, SubmitError> {
+        self.services.intake.submit(owner, request).await
     }
 
     /// The owner's newest builds, newest first.
     pub async fn list(&self, owner: &str) -> Result<BuildList, BuildError> {
-        let mut builds = Vec::new();
-        for build in self.shared.ledger.newest(owner, LISTED).await? {
-            // One that retention removes in this moment is left out.
-            builds.extend(self.shared.view(build).await?);
-        }
-        Ok(BuildList { builds })
+        self.services.clients.list(owner).await
     }
 
     /// One build of the owner's.
     pub async fn view(&self, owner: &str, build: BuildId) -> Result<BuildView, BuildError> {
-        self.shared.check_owner(owner, build).await?;
-        self.shared.view(build).await?.ok_or(BuildError::NoSuchBuild)
+        self.services.clients.view(owner, build).await
     }
 
-    /// Cancels one build of the owner's and returns what became of it. Cancelling an ended build changes nothing.
+    /// Cancels one build of the owner's and returns its new state. Cancelling an ended build changes nothing.
     pub async fn cancel(&self, owner: &str, build: BuildId) -> Result<BuildView, BuildError> {
-        self.shared.check_owner(owner, build).await?;
-        let told = || {
-            let (reply, done) = oneshot::channel();
-            let text = "cancelled by its owner".to_owned();
-            (self.shared.tell(build, Message::Cancel { text, reply }), done)
-        };
-        let (mut heard, mut done) = told();
-        let mut cancelled = heard && done.await.is_ok();
-        // It has ended by itself, or it has lost its owner: then the next one is told.
-        if !cancelled && self.shared.ensure_actor(build).await.map_err(BuildError::Internal)? {
-            (heard, done) = told();
-            cancelled = heard && done.await.is_ok();
-        }
-        let view = self.shared.view(build).await?.ok_or(BuildError::NoSuchBuild)?;
-        if cancelled || view.ended.is_some() {
-            Ok(view)
-        } else {
-            Err(BuildError::Internal(InternalError::NoActor))
-        }
+        self.services.clients.cancel(owner, build).await
     }
 
     /// Trades a run's launch token for its order, and binds the run to the session.
@@ -196,150 +263,106 @@ impl Builds {
         token: &Secret,
         request: OrderRequest,
     ) -> Result<TaskOrder, RunError> {
-        self.launched(run, token)?;
-        let (reply, answer) = oneshot::channel();
-        let build = run.task.build;
-        if self.shared.tell(build, Message::Bind { run, request, reply })
-            && let Ok(answer) = answer.await
-        {
-            return answer;
-        }
-        Err(self.shared.unheard(build).await.map_or(RunError::Over, RunError::Internal))
+        self.services.agents.bind(run, token, request).await
     }
 
     /// Whether `token` is the one that this run was launched with.
     pub fn launched(&self, run: RunName, token: &Secret) -> Result<(), RunError> {
-        if self.shared.ledger.key().is_launch_token(run, token) {
-            Ok(())
-        } else {
-            Err(RunError::Unauthorized)
-        }
+        self.services.agents.launched(run, token)
     }
 
-    /// The session of a bound run, where `secret` is its own.
+    /// The session of a bound run, if `secret` is its own.
     pub async fn session(&self, run: RunName, secret: &Secret) -> Result<RunSession, RunError> {
-        if let Some((bound, owner)) = self.shared.sessions.get(run) {
-            return bound.session(run, secret, Some(owner)).ok_or(RunError::Unauthorized);
-        }
-        let (sha256, context) = self.shared.ledger.session(run).await?.ok_or(RunError::Unauthorized)?;
-        let bound = Bound::new(sha256, context, Stage::Report, true);
-        let over = bound.session(run, secret, None).ok_or(RunError::Unauthorized)?;
-        // Only where the build has ended does nobody wait for what the agent says.
-        self.shared.unheard(run.task.build).await.map_or(Ok(over), |error| Err(RunError::Internal(error)))
+        self.services.agents.session(run, secret).await
     }
 
-    /// Takes a run's report; every line that it speaks of must have come, unless the agent has given that up, and is on
-    /// disk before it counts.
+    /// Accepts a run's report. Before it counts, every line that it announces must have arrived, unless the agent has
+    /// given that up, and is on disk.
     pub async fn report(
         &self,
         run: RunName,
         secret: &Secret,
         report: TaskReport,
     ) -> Result<ReportAck, RunError> {
-        let session = self.session(run, secret).await?;
-        session.heard(report.stage);
-        let build = run.task.build;
-        let mut missing = 0;
-        if !session.cancelled() {
-            let next = self.shared.logs.next(run).await?;
-            missing = report.lines.saturating_add(1).saturating_sub(next);
-            if missing > 0 && !report.cut {
-                return Err(RunError::LinesMissing { lines: report.lines, next });
-            }
-            self.shared.logs.sync(build).await?;
-            self.shared.learn(&session.context, &report).await;
-        }
-        let (reply, settled) = oneshot::channel();
-        if self.shared.tell(build, Message::Report { run, report, missing, reply })
-            && let Ok(accepted) = settled.await
-        {
-            return Ok(ReportAck { accepted });
-        }
-        // Nobody waits for the report of an ended build; else the agent asks again.
-        let unheard = self.shared.unheard(build).await;
-        unheard.map_or(Ok(ReportAck { accepted: false }), |error| Err(RunError::Internal(error)))
+        self.services.agents.report(run, secret, report).await
     }
 
     /// Versions, platforms, architectures.
     pub fn info(&self) -> Info {
+        let status = &self.services.status;
         let archs = |launcher: &Arc<dyn Launcher>| {
             Arch::ALL.into_iter().filter(|arch| launcher.can_run(*arch).is_ok()).collect()
         };
-        let platforms = &self.shared.launchers;
+        let platforms = status.launchers.iter();
         Info {
             version: env!("BAKERY_VERSION").to_owned(),
             protocols: PROTOCOLS.to_vec(),
-            platforms: platforms.iter().map(|(name, launcher)| (name.to_string(), archs(launcher))).collect(),
-            bucket: self.shared.settings.bucket.clone(),
+            platforms: platforms.map(|(name, launcher)| (name.to_string(), archs(launcher))).collect(),
+            bucket: status.bucket.clone(),
         }
     }
 
-    /// Whether builds can be taken and begun now. They are taken also where a platform is unavailable, and wait for it.
+    /// Whether builds can be accepted and started now. They are accepted also while a platform is unavailable, and wait
+    /// for it.
     pub async fn ready(&self) -> Result<(), NotReady> {
-        if !self.shared.accepting.load(Ordering::Acquire) {
+        let status = &self.services.status;
+        if !status.accepting.load(Ordering::Acquire) {
             return Err(NotReady::Stopping);
         }
-        self.shared.ledger.ping().await?;
-        let mut launchers = self.shared.launchers.iter();
+        status.ledger.ping().await?;
+        let mut launchers = status.launchers.iter();
         let unavailable = launchers.find(|(_, launcher)| !launcher.availability().borrow().is_available());
         unavailable.map_or(Ok(()), |(platform, _)| Err(NotReady::Unavailable(*platform)))
     }
 
-    /// Takes no new builds, and ends every owner after what it is committing. Containers of open runs live on: the next
-    /// start adopts them, and their agents ship on. Those of settled runs are removed, since there may be no next start.
+    /// Registers what builds have counted since the process started, and where they stand now.
+    pub fn measure(&self, registry: &mut Registry) {
+        self.services.gauges.register(registry);
+    }
+
+    /// Accepts no new builds, and ends every actor after what it is committing. Containers of open runs keep running:
+    /// the next start adopts them, and their agents keep sending. Those of settled runs are removed, since there may be
+    /// no next start.
     pub async fn drain(&self) {
-        self.shared.accepting.store(false, Ordering::Release);
-        self.shared.stopping.cancel();
-        self.shared.owners.close();
-        self.shared.owners.wait().await;
-        pending_stops::last(&self.shared).await;
+        let shutdown = &self.services.shutdown;
+        shutdown.accepting.store(false, Ordering::Release);
+        shutdown.stopping.cancel();
+        shutdown.actors.close();
+        shutdown.actors.wait().await;
+        shutdown.stopper.stop_all_once().await;
     }
 }
 
-impl Shared {
-    /// What a report tells of the context.
-    async fn learn(&self, context: &ContextRef, report: &TaskReport) {
-        if matches!(report.result, TaskResult::Failed { reason: Reason::ContextBroken, .. }) {
-            self.contexts.broken(context).await;
-        } else if report.stage > Stage::Prepare {
-            self.contexts.read(context).await;
+/// Resumes what the ledger holds open: logs without an end, pending stops, builds.
+async fn resume(
+    store: &BuildStore,
+    slots: &RunSlots,
+    stops: &PendingStops,
+    linger: Duration,
+    supervisor: &Arc<Supervisor>,
+) -> Result<(), InternalError> {
+    for build in store.ledger.unfinished_logs().await? {
+        if let Err(error) = store.finish_log(build).await {
+            log_error(build, &error, "the log of an ended build cannot be completed; the next start retries");
         }
     }
-
-    /// False where nobody owns the build: it has ended, or never was.
-    fn tell(&self, build: BuildId, message: Message) -> bool {
-        let handle = self.lock().get(&build).map(|handle| handle.mailbox.clone());
-        handle.is_some_and(|mailbox| mailbox.tell(message))
+    for (run, platform) in store.ledger.pending_stops().await? {
+        slots.hold(platform, run);
+        // Whether it may end by itself first the ledger does not know.
+        stops.add(run, platform, linger);
     }
-
-    fn tell_all(&self, message: impl Fn() -> Message) {
-        for handle in self.lock().values() {
-            handle.mailbox.tell(message());
+    for build in store.ledger.open_builds().await? {
+        if let Err(error) = supervisor.adopt(build).await {
+            log_error(build, &error, "an open build cannot be resumed; a cancel or the next start retries");
         }
     }
+    // One bad build is no reason not to serve the others, a bad ledger is.
+    Ok(store.ledger.ping().await?)
+}
 
-    async fn view(&self, build: BuildId) -> Result<Option<BuildView>, LedgerError> {
-        let shown = self.lock().get(&build).map(|handle| Arc::clone(&handle.state.borrow()));
-        let ahead = |run| self.run_slots.ahead(run);
-        match shown {
-            Some(state) => Ok(Some(state.view(ahead))),
-            None => Ok(self.ledger.state(build).await?.map(|state| state.view(ahead))),
-        }
-    }
-
-    /// Somebody else's build is one that there is not.
-    async fn check_owner(&self, owner: &str, build: BuildId) -> Result<(), BuildError> {
-        let known = self.lock().get(&build).map(|handle| Arc::clone(&handle.owner));
-        let known = match known {
-            Some(known) => Some(known.to_string()),
-            None => self.ledger.owner(build).await?,
-        };
-        if known.as_deref() == Some(owner) { Ok(()) } else { Err(BuildError::NoSuchBuild) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<BuildId, Handle>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Logs an error about one build.
+fn log_error(build: BuildId, error: &(impl StdError + 'static), message: &'static str) {
+    tracing::error!(%build, error = error as &dyn StdError, "{message}");
 }
 
 /// Sleeps until then; for ever without a time.
@@ -348,9 +371,4 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => future::pending().await,
     }
-}
-
-/// Seconds, rounded up.
-fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

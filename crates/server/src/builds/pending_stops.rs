@@ -1,191 +1,211 @@
-//! "The container still lives" is a stored pending stop, retried until the platform confirms that it does not.
+//! Stops of containers, each retried until its platform confirms it.
+//!
+//! A pending stop is committed to the ledger before it is in the table here, and struck out when it is confirmed, so
+//! that it outlives its build and the server. The table holds one entry for each container at most.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bakery_core::lifecycle::TaskEvent;
 use bakery_core::names::{Platform, RunName};
-use tokio::sync::mpsc;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use super::actor::{Event, Message};
-use super::ledger::LedgerError;
+use super::actors::Actors;
+use super::events::BuildEvent;
+use super::ledger::Ledger;
 use super::panics::{RestartBackoff, catch_panic};
+use super::run_slots::RunSlots;
+use super::settings::Timing;
+use super::{Launchers, sleep_until};
 
 /// A platform that has not answered a stop within this time is asked again.
-const STOP_TAKES: Duration = Duration::from_mins(2);
+const STOP_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// How long a stopping server waits for the containers of settled runs to go.
-const LAST_TAKES: Duration = Duration::from_secs(8);
+/// How long a stopping server waits until the containers of settled runs are removed.
+const LAST_STOPS_TIMEOUT: Duration = Duration::from_secs(8);
 
-pub(super) enum StopCommand {
-    /// Stop this container; where it `lingers` it may end by itself first.
-    Stop {
-        run: RunName,
-        platform: Platform,
-        lingers: bool,
-    },
-    /// The platform says that it is gone.
-    Gone(RunName),
-    Done {
-        run: RunName,
-        confirmed: bool,
-    },
+/// The table of pending stops. Clones are handles to the same.
+#[derive(Clone, Default)]
+pub(super) struct PendingStops(Arc<StopTable>);
+
+#[derive(Default)]
+struct StopTable {
+    stops: Mutex<HashMap<RunName, PendingStop>>,
+    changed: Notify,
 }
 
-/// The handle of the loop.
-#[derive(Clone)]
-pub(super) struct PendingStops(mpsc::UnboundedSender<StopCommand>);
-
-impl PendingStops {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<StopCommand>) {
-        let (tell, hear) = mpsc::unbounded_channel();
-        (Self(tell), hear)
-    }
-
-    pub(super) fn stop(&self, run: RunName, platform: Platform, lingers: bool) {
-        // Without its loop the server is stopping; the ledger keeps the pending stop.
-        let _ = self.0.send(StopCommand::Stop { run, platform, lingers });
-    }
-
-    pub(super) fn gone(&self, run: RunName) {
-        let _ = self.0.send(StopCommand::Gone(run));
-    }
-}
-
-struct Entry {
+struct PendingStop {
     platform: Platform,
-    /// `None` while a stop is under way.
+    /// When the platform is to be asked; `None` while it is being asked.
     due: Option<Instant>,
     tries: u32,
 }
 
-/// Does the stops until the server stops.
-pub(super) async fn run(shared: Arc<Shared>, mut words: mpsc::UnboundedReceiver<StopCommand>) {
-    let mut again = RestartBackoff::default();
-    while catch_panic("stops", serve(&shared, &mut words)).await.is_none() {
-        // What the loop knew has fallen with it.
-        loop {
-            if !again.pause(&shared).await {
+impl PendingStops {
+    /// Stops this container after `pause`, in which it may end by itself.
+    pub(super) fn add(&self, run: RunName, platform: Platform, pause: Duration) {
+        let due = Instant::now() + pause;
+        let added = PendingStop { platform, due: Some(due), tries: 0 };
+        let mut stops = self.lock();
+        let stop = stops.entry(run).or_insert(added);
+        stop.due = stop.due.map(|before| before.min(due));
+        self.0.changed.notify_one();
+    }
+
+    /// The platform says that the container has ended: what is left of it is removed now.
+    pub(super) fn ended(&self, run: RunName) {
+        if let Some(stop) = self.lock().get_mut(&run) {
+            stop.due = stop.due.map(|before| before.min(Instant::now()));
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// Takes what is due now; with it, when the next one is.
+    fn take_due(&self) -> (Vec<(RunName, Platform)>, Option<Instant>) {
+        let now = Instant::now();
+        let (mut due, mut next) = (Vec::new(), None::<Instant>);
+        for (run, stop) in self.lock().iter_mut() {
+            match stop.due {
+                Some(at) if at <= now => {
+                    stop.due = None;
+                    due.push((*run, stop.platform));
+                }
+                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                None => {}
+            }
+        }
+        (due, next)
+    }
+
+    fn confirmed(&self, run: RunName) {
+        self.lock().remove(&run);
+    }
+
+    fn failed(&self, run: RunName, timing: &Timing) {
+        if let Entry::Occupied(mut entry) = self.lock().entry(run) {
+            let stop = entry.get_mut();
+            let pause = timing.stop_retry.saturating_mul(1 << stop.tries.min(16));
+            stop.tries += 1;
+            stop.due = Some(Instant::now() + pause.min(timing.stop_retry_max));
+        }
+    }
+
+    /// Makes everything due that was being asked for by a loop that has panicked.
+    fn resume(&self) {
+        let now = Instant::now();
+        for stop in self.lock().values_mut() {
+            stop.due.get_or_insert(now);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunName, PendingStop>> {
+        self.0.stops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks a platform to stop a container, and strikes the stop out of the ledger once that is confirmed.
+pub(super) struct Stopper {
+    pub(super) launchers: Launchers,
+    pub(super) ledger: Ledger,
+}
+
+impl Stopper {
+    /// Whether the platform has confirmed that the container is stopped and removed.
+    async fn stop(&self, run: RunName, platform: Platform) -> bool {
+        let Some(launcher) = self.launchers.get(&platform) else {
+            tracing::warn!(%run, %platform, "cannot stop a container: its platform is no longer configured");
+            return false;
+        };
+        match tokio::time::timeout(STOP_TIMEOUT, launcher.stop(&run)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%run, %platform, %error, hint = error.message.hint, "stopping a container failed; retrying");
+                return false;
+            }
+            Err(_) => {
+                tracing::warn!(%run, %platform, "stopping a container timed out; retrying");
+                return false;
+            }
+        }
+        match self.ledger.stop_confirmed(run).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%run, error = &error as &dyn std::error::Error, "a confirmed stop cannot be struck out of the ledger; retrying");
+                false
+            }
+        }
+    }
+
+    /// Tries every pending stop of the ledger once, while the server stops. The next start retries what fails.
+    pub(super) async fn stop_all_once(&self) {
+        let pending = match self.ledger.pending_stops().await {
+            Ok(pending) => pending,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the pending stops cannot be read; the next start retries them");
                 return;
             }
-            match take_up(&shared).await {
-                Ok(()) => break,
-                Err(error) => unreadable(&error),
-            }
-        }
-    }
-}
-
-/// Takes up every stop that the ledger knows. Which of them may end by themselves first it does not know.
-async fn take_up(shared: &Shared) -> Result<(), LedgerError> {
-    for (run, platform) in shared.ledger.pending_stops().await? {
-        shared.stops.stop(run, platform, true);
-    }
-    Ok(())
-}
-
-fn unreadable(error: &LedgerError) {
-    tracing::warn!(error = error as &dyn std::error::Error, "the pending stops could not be read");
-}
-
-async fn serve(shared: &Arc<Shared>, words: &mut mpsc::UnboundedReceiver<StopCommand>) {
-    let mut open: HashMap<RunName, Entry> = HashMap::new();
-    loop {
-        let now = Instant::now();
-        for (run, entry) in &mut open {
-            if entry.due.is_some_and(|due| due <= now) {
-                entry.due = None;
-                stop(shared, *run, entry.platform);
-            }
-        }
-        let next = open.values().filter_map(|entry| entry.due).min();
-        let word = tokio::select! {
-            biased;
-            () = shared.stopping.cancelled() => return,
-            word = words.recv() => word,
-            () = super::sleep_until(next) => continue,
         };
-        let timing = &shared.settings.timing;
-        match word {
-            None => return,
-            Some(StopCommand::Stop { run, platform, lingers }) => {
-                let due = Instant::now() + if lingers { timing.linger } else { Duration::ZERO };
-                let entry = open.entry(run).or_insert(Entry { platform, due: Some(due), tries: 0 });
-                entry.due = entry.due.map(|before| before.min(due));
-            }
-            Some(StopCommand::Gone(run)) => {
-                if let Some(entry) = open.get_mut(&run) {
-                    entry.due = entry.due.map(|before| before.min(Instant::now()));
-                }
-            }
-            Some(StopCommand::Done { run, confirmed: true }) => {
-                open.remove(&run);
-                shared.run_slots.free(run);
-                shared.tell(run.task.build, Message::Happens(Event::of_run(run, TaskEvent::StopConfirmed)));
-            }
-            Some(StopCommand::Done { run, confirmed: false }) => {
-                if let Some(entry) = open.get_mut(&run) {
-                    let wait = timing.stop_retry.saturating_mul(1 << entry.tries.min(16));
-                    entry.tries += 1;
-                    entry.due = Some(Instant::now() + wait.min(timing.stop_retry_max));
-                }
-            }
+        let stops = pending.into_iter().map(|(run, platform)| catch_panic("stop", self.stop(run, platform)));
+        if tokio::time::timeout(LAST_STOPS_TIMEOUT, futures_util::future::join_all(stops)).await.is_err() {
+            tracing::warn!("not every ended container was removed in time; the next start retries");
         }
     }
 }
 
-/// Does what is still pending, once, while the server stops. What does not succeed now is the next start's.
-pub(super) async fn last(shared: &Arc<Shared>) {
-    let pending = match shared.ledger.pending_stops().await {
-        Ok(pending) => pending,
-        Err(error) => {
-            unreadable(&error);
-            return;
-        }
-    };
-    let stops =
-        pending.into_iter().map(|(run, platform)| catch_panic("stop", stop_once(shared, run, platform)));
-    if tokio::time::timeout(LAST_TAKES, futures_util::future::join_all(stops)).await.is_err() {
-        tracing::warn!("the platform did not remove every ended container in time; the next start does");
-    }
+/// The loop that works off the table.
+pub(super) struct StopLoop {
+    pub(super) pending: PendingStops,
+    pub(super) stopper: Stopper,
+    pub(super) slots: RunSlots,
+    pub(super) actors: Actors,
+    pub(super) timing: Timing,
+    pub(super) stopping: CancellationToken,
 }
 
-fn stop(shared: &Arc<Shared>, run: RunName, platform: Platform) {
-    let shared = Arc::clone(shared);
-    let tasks = shared.tasks.clone();
-    drop(tasks.spawn("stop", async move {
-        let confirmed = tokio::select! {
-            () = shared.stopping.cancelled() => return,
-            confirmed = catch_panic("stop", stop_once(&shared, run, platform)) => confirmed.unwrap_or(false),
-        };
-        let _ = shared.stops.0.send(StopCommand::Done { run, confirmed });
-    }));
-}
-
-async fn stop_once(shared: &Shared, run: RunName, platform: Platform) -> bool {
-    let Some(launcher) = shared.launchers.get(&platform) else {
-        tracing::warn!(%run, %platform, "cannot stop a container: this server has no such platform any more");
-        return false;
-    };
-    match tokio::time::timeout(STOP_TAKES, launcher.stop(&run)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%run, %platform, %error, hint = error.message.hint, "a container could not be stopped; trying again");
-            return false;
-        }
-        Err(_) => {
-            tracing::warn!(%run, %platform, "the platform did not answer a stop; trying again");
-            return false;
+impl StopLoop {
+    /// Runs until the server stops.
+    pub(super) async fn run(self) {
+        let mut backoff = RestartBackoff::new(self.timing.back_off);
+        while catch_panic("pending stops", self.serve()).await.is_none()
+            && backoff.pause(&self.stopping).await
+        {
+            self.pending.resume();
         }
     }
-    match shared.ledger.fulfil(run).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::error!(%run, error = &error as &dyn std::error::Error, "a confirmed stop could not be struck out");
-            false
+
+    async fn serve(&self) {
+        let mut asking = FuturesUnordered::new();
+        loop {
+            let (due, next) = self.pending.take_due();
+            for (run, platform) in due {
+                asking.push(async move {
+                    (run, catch_panic("stop", self.stopper.stop(run, platform)).await.unwrap_or(false))
+                });
+            }
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return,
+                Some((run, confirmed)) = asking.next() => self.settle(run, confirmed),
+                () = self.pending.0.changed.notified() => {}
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    fn settle(&self, run: RunName, confirmed: bool) {
+        if confirmed {
+            self.pending.confirmed(run);
+            self.slots.free(run);
+            self.actors.post(run.task.build, BuildEvent::Run(run, TaskEvent::StopConfirmed));
+        } else {
+            self.pending.failed(run, &self.timing);
         }
     }
 }

@@ -1,29 +1,33 @@
-//! Run slots on platforms (`MAX_RUNS`), and the queue for them: first come, first served.
+//! Run slots of platforms (`MAX_RUNS`), and the queue for them: first come, first served.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bakery_core::lifecycle::TaskEvent;
 use bakery_core::names::{BuildId, Platform, RunName};
 use tokio::sync::Notify;
 
-use super::actor::{Event, Mailbox, Message};
+use super::events::BuildEvent;
+use super::mailbox::Mailbox;
 
-/// The places of every platform.
-pub(super) struct RunSlots {
+/// The run slots of every platform. Clones are handles to the same.
+#[derive(Clone)]
+pub(super) struct RunSlots(Arc<SlotTable>);
+
+struct SlotTable {
     queues: Mutex<BTreeMap<Platform, PlatformQueue>>,
     freed: Notify,
 }
 
 struct PlatformQueue {
     max: usize,
-    /// Runs whose containers may live.
+    /// Runs whose containers may still run.
     held: HashSet<RunName>,
     waiting: VecDeque<(RunName, Mailbox)>,
 }
 
-/// How one platform's places are taken.
+/// How many run slots of one platform are in use.
 pub(super) struct SlotUsage {
     pub(super) platform: Platform,
     pub(super) max: usize,
@@ -36,25 +40,25 @@ impl RunSlots {
         let queue =
             |max: usize| PlatformQueue { max: max.max(1), held: HashSet::new(), waiting: VecDeque::new() };
         let queues = max.into_iter().map(|(platform, max)| (platform, queue(max))).collect();
-        Self { queues: Mutex::new(queues), freed: Notify::new() }
+        Self(Arc::new(SlotTable { queues: Mutex::new(queues), freed: Notify::new() }))
     }
 
-    /// Queues a run; its owner is told by `SlotFree`.
-    pub(super) fn enqueue(&self, platform: Platform, run: RunName, owner: Mailbox) {
+    /// Queues a run; `SlotFree` is posted to its actor once it has a slot.
+    pub(super) fn enqueue(&self, platform: Platform, run: RunName, actor: Mailbox) {
         let mut queues = self.lock();
         let Some(queue) = queues.get_mut(&platform) else {
             // A platform that is no longer configured: the launch will say so.
-            owner.tell(slot_free(run));
+            actor.post(slot_free(run));
             return;
         };
         let known = queue.held.contains(&run) || queue.waiting.iter().any(|(other, _)| *other == run);
         if !known {
-            queue.waiting.push_back((run, owner));
+            queue.waiting.push_back((run, actor));
             queue.grant();
         }
     }
 
-    /// A run that is there already, found at start.
+    /// Gives a slot to a run whose container was found at start.
     pub(super) fn hold(&self, platform: Platform, run: RunName) {
         if let Some(queue) = self.lock().get_mut(&platform) {
             queue.held.insert(run);
@@ -68,59 +72,59 @@ impl RunSlots {
             queue.waiting.retain(|(other, _)| *other != run);
             queue.grant();
         }
-        self.freed.notify_waiters();
+        self.0.freed.notify_waiters();
     }
 
-    /// Waits until no container of the build can live any more.
+    /// Waits until no container of the build can run any more.
     pub(super) async fn vacated(&self, build: BuildId) {
         loop {
-            // Listening before looking: what is freed in between is not missed.
-            let mut freed = pin!(self.freed.notified());
+            // Waiting begins before the look: what is freed in between is not missed.
+            let mut freed = pin!(self.0.freed.notified());
             freed.as_mut().enable();
-            let lives = |queue: &PlatformQueue| queue.held.iter().any(|run| run.task.build == build);
-            if !self.lock().values().any(lives) {
+            let holds = |queue: &PlatformQueue| queue.held.iter().any(|run| run.task.build == build);
+            if !self.lock().values().any(holds) {
                 return;
             }
             freed.await;
         }
     }
 
-    /// How many are before the run in its queue; `None` where it does not wait.
+    /// How many are before the run in its queue; `None` if it does not wait.
     pub(super) fn ahead(&self, run: RunName) -> Option<u32> {
         let queues = self.lock();
-        let index =
+        let position =
             queues.values().find_map(|queue| queue.waiting.iter().position(|(other, _)| *other == run))?;
-        u32::try_from(index).ok()
+        u32::try_from(position).ok()
     }
 
-    /// How the places are taken now.
+    /// How many slots are in use now.
     pub(super) fn usage(&self) -> Vec<SlotUsage> {
-        let taken = |(&platform, queue): (&Platform, &PlatformQueue)| SlotUsage {
+        let usage = |(&platform, queue): (&Platform, &PlatformQueue)| SlotUsage {
             platform,
             max: queue.max,
             held: queue.held.len(),
             waiting: queue.waiting.len(),
         };
-        self.lock().iter().map(taken).collect()
+        self.lock().iter().map(usage).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Platform, PlatformQueue>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PlatformQueue {
     fn grant(&mut self) {
         while self.held.len() < self.max {
-            let Some((run, owner)) = self.waiting.pop_front() else { return };
-            // An owner that is gone has no use for the slot.
-            if owner.tell(slot_free(run)) {
+            let Some((run, actor)) = self.waiting.pop_front() else { return };
+            // An actor that is gone has no use for the slot.
+            if actor.post(slot_free(run)) {
                 self.held.insert(run);
             }
         }
     }
 }
 
-fn slot_free(run: RunName) -> Message {
-    Message::Happens(Event::of_run(run, TaskEvent::SlotFree))
+fn slot_free(run: RunName) -> BuildEvent {
+    BuildEvent::Run(run, TaskEvent::SlotFree)
 }

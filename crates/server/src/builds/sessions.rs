@@ -1,4 +1,4 @@
-//! Who speaks for a run: the session that bound it.
+//! Sessions of agents: which agent has bound a run, and its last contact.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::actor::{Event, Mailbox, Message};
+use super::events::BuildEvent;
+use super::mailbox::Mailbox;
 
 /// SHA-256 of a session secret: all that is kept of it.
 pub(super) type SessionHash = [u8; 32];
@@ -35,18 +36,18 @@ pub struct RunSession {
     pub run: RunName,
     /// Its build's context.
     pub context: ContextRef,
-    bound: Arc<Bound>,
-    owner: Option<Mailbox>,
+    bound: Arc<BoundRun>,
+    actor: Option<Mailbox>,
 }
 
 impl RunSession {
-    /// The agent has spoken, and has come this far.
-    pub fn heard(&self, stage: Stage) {
-        let mut last = self.bound.heard.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Records contact with the agent, which has come this far.
+    pub fn contact(&self, stage: Stage) {
+        let mut last = self.bound.last_contact.lock().unwrap_or_else(PoisonError::into_inner);
         let further = stage > last.1;
         *last = (Instant::now(), stage.max(last.1));
-        if let (true, Some(owner)) = (further, &self.owner) {
-            owner.tell(Message::Happens(Event::of_run(self.run, TaskEvent::StageReached(stage))));
+        if let (true, Some(actor)) = (further, &self.actor) {
+            actor.post(BuildEvent::Run(self.run, TaskEvent::StageReached(stage)));
         }
     }
 
@@ -62,59 +63,57 @@ impl RunSession {
 }
 
 /// A bound run.
-pub(super) struct Bound {
+pub(super) struct BoundRun {
     sha256: SessionHash,
     context: ContextRef,
-    heard: Mutex<(Instant, Stage)>,
+    last_contact: Mutex<(Instant, Stage)>,
     over: watch::Sender<bool>,
 }
 
-impl Bound {
+impl BoundRun {
     pub(super) fn new(sha256: SessionHash, context: ContextRef, stage: Stage, over: bool) -> Arc<Self> {
-        let heard = Mutex::new((Instant::now(), stage));
-        Arc::new(Self { sha256, context, heard, over: watch::Sender::new(over) })
+        let last_contact = Mutex::new((Instant::now(), stage));
+        Arc::new(Self { sha256, context, last_contact, over: watch::Sender::new(over) })
     }
 
-    /// The session, where `secret` is its own.
+    /// The session, if `secret` is its own. `actor` learns how far the agent comes.
     pub(super) fn session(
         self: &Arc<Self>,
         run: RunName,
         secret: &Secret,
-        owner: Option<Mailbox>,
+        actor: Option<Mailbox>,
     ) -> Option<RunSession> {
         let known = same(&self.sha256, &hash(secret));
-        known.then(|| RunSession { run, context: self.context.clone(), bound: Arc::clone(self), owner })
-    }
-
-    /// When the agent has last spoken.
-    pub(super) fn last_heard(&self) -> Instant {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Whatever the agent still sends is of no use.
-    pub(super) fn close(&self) {
-        self.over.send_replace(true);
+        known.then(|| RunSession { run, context: self.context.clone(), bound: Arc::clone(self), actor })
     }
 }
 
-/// The bound runs of open builds.
-#[derive(Default)]
-pub(super) struct Sessions {
-    runs: Mutex<HashMap<RunName, (Arc<Bound>, Mailbox)>>,
-}
+/// The bound runs of open builds. Clones are handles to the same.
+#[derive(Clone, Default)]
+pub(super) struct Sessions(Arc<Mutex<HashMap<RunName, (Arc<BoundRun>, Mailbox)>>>);
 
 impl Sessions {
-    pub(super) fn add(&self, run: RunName, bound: Arc<Bound>, owner: Mailbox) {
-        self.lock().insert(run, (bound, owner));
+    pub(super) fn add(&self, run: RunName, bound: Arc<BoundRun>, actor: Mailbox) {
+        self.lock().insert(run, (bound, actor));
     }
 
-    pub(super) fn get(&self, run: RunName) -> Option<(Arc<Bound>, Mailbox)> {
+    /// The run and the way to its build's actor.
+    pub(super) fn get(&self, run: RunName) -> Option<(Arc<BoundRun>, Mailbox)> {
         self.lock().get(&run).cloned()
     }
 
+    /// When the run's agent was last in contact.
+    pub(super) fn last_contact(&self, run: RunName) -> Option<Instant> {
+        let runs = self.lock();
+        let (bound, _) = runs.get(&run)?;
+        let last = bound.last_contact.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(last.0)
+    }
+
+    /// Whatever the agent of this run still sends is of no use.
     pub(super) fn close(&self, run: RunName) {
         if let Some((bound, _)) = self.lock().get(&run) {
-            bound.close();
+            bound.over.send_replace(true);
         }
     }
 
@@ -123,7 +122,7 @@ impl Sessions {
         self.lock().retain(|run, _| run.task.build != build);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunName, (Arc<Bound>, Mailbox)>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunName, (Arc<BoundRun>, Mailbox)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

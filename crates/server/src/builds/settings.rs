@@ -30,26 +30,26 @@ pub struct BuildsSettings {
     pub default_cpu_millis: u32,
     /// `DEFAULT_BUILD_MEMORY`, in MiB.
     pub default_memory_mib: u32,
-    /// `BUILD_PROVISION_TIMEOUT`: from launch to the agent's first word.
+    /// `BUILD_PROVISION_TIMEOUT`: from launch to the first contact of the agent.
     pub provision_timeout: Duration,
     /// `BUILD_TASK_TIMEOUT`: from launch to the end, per attempt.
     pub task_timeout: Duration,
-    /// `BUILD_RESULT_TIMEOUT`: how long a finished task's report may take.
+    /// `BUILD_RESULT_TIMEOUT`: how long the server waits for a finished task's report while its container still exists.
     pub result_timeout: Duration,
-    /// `INSECURE_REGISTRIES`, as agents are told.
+    /// `INSECURE_REGISTRIES`, for agents.
     pub insecure_registries: Vec<String>,
     /// Who pushes images.
     pub push: Push,
     /// Bucket for contexts, for `info`.
     pub bucket: Option<String>,
-    /// How patient the server is.
+    /// Waiting times that are not settings.
     pub timing: Timing,
-    /// What is kept how long.
+    /// How long things are kept.
     pub retention: Retention,
 }
 
 impl BuildsSettings {
-    /// What counts on these platforms where the operator decides nothing.
+    /// The defaults on these platforms.
     pub fn on(platforms: BTreeMap<Platform, PlatformSettings>) -> Self {
         Self {
             platforms,
@@ -72,22 +72,22 @@ impl BuildsSettings {
 pub struct PlatformSettings {
     /// `MAX_RUNS`: runs at once.
     pub max_runs: usize,
-    /// The way back that agents are given: the URL of the agents' door as seen from this platform.
+    /// The URL of the agent listener as seen from this platform; agents are launched with it.
     pub agent_url: String,
     /// What else every agent is launched with: the operator's proxies.
     pub env: Vec<(String, Secret)>,
 }
 
-/// Waiting times that are no settings of the operator's.
+/// Waiting times that the operator cannot set.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// After this long without a word from an agent its platform is asked.
-    pub agent_silent: Duration,
-    /// How long a report may follow its container.
+    /// After this long without contact with an agent its platform is asked.
+    pub no_contact: Duration,
+    /// How long a report may arrive after the end of its container.
     pub report_grace: Duration,
-    /// How long a container may live on after its report.
+    /// How long a container may keep running after its report.
     pub linger: Duration,
-    /// How long the end of a build that did not end well is held back until nothing of it lives: whoever reads it
+    /// How long the end of a build that has failed is held back until none of its containers runs: whoever reads it
     /// should find nothing left. What a platform has not stopped by then stays a pending stop.
     pub vacate: Duration,
     /// Between the end of an attempt and the next.
@@ -101,7 +101,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            agent_silent: limits::AGENT_SILENT,
+            no_contact: limits::AGENT_SILENT,
             report_grace: limits::REPORT_GRACE,
             linger: Duration::from_secs(10),
             vacate: Duration::from_secs(4),
@@ -112,16 +112,16 @@ impl Default for Timing {
     }
 }
 
-/// What is kept how long.
+/// How long things are kept.
 #[derive(Debug, Clone)]
 pub struct Retention {
     /// Ended builds and their logs.
     pub builds: Duration,
-    /// Bytes of all logs together; beyond them the builds that ended first go first.
+    /// Bytes of all logs together; beyond them the builds that ended first are removed first.
     pub log_bytes: u64,
     /// Contexts after their last use.
     pub contexts: Duration,
-    /// A container of ours that the ledger does not know is left alone while its build is younger than this.
+    /// A container of this installation that is not in the ledger is left alone while its build is younger than this.
     pub leftovers: Duration,
     /// Between two rounds.
     pub every: Duration,

@@ -1,4 +1,4 @@
-//! What the server knows of one build, as the ledger keeps it and as readers see it. No secrets here.
+//! The state of one build, as the ledger keeps it and as readers see it. No secrets here.
 
 use std::sync::Arc;
 
@@ -14,8 +14,7 @@ use bakery_core::wire::build::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The plan with everything filled in that only the server knows, and with everything left out that is secret. It
-/// never changes.
+/// The plan with everything filled in that only the server knows, and without secrets. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ResolvedPlan {
     pub(super) targets: Vec<TargetPlan>,
@@ -45,9 +44,9 @@ pub(super) struct TaskPlan {
     pub(super) keep_seconds: u64,
 }
 
-/// What only the server knows of a task.
+/// Where a task runs, and what it gets there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fill {
+pub(super) struct TaskResources {
     pub(super) platform: Platform,
     pub(super) cpu_millis: u32,
     pub(super) memory_mib: u32,
@@ -55,7 +54,7 @@ pub(super) struct Fill {
 }
 
 impl ResolvedPlan {
-    pub(super) fn of(plan: &BuildPlan, fills: &[Fill]) -> Self {
+    pub(super) fn of(plan: &BuildPlan, resources: &[TaskResources]) -> Self {
         let targets = plan
             .targets
             .iter()
@@ -71,15 +70,15 @@ impl ResolvedPlan {
         planned.sort_by_key(|(_, task)| task.index);
         let tasks = planned
             .into_iter()
-            .zip(fills)
-            .map(|((target, task), fill)| TaskPlan {
+            .zip(resources)
+            .map(|((target, task), resources)| TaskPlan {
                 target,
                 arch: task.spec.arch,
-                platform: fill.platform,
-                cpu_millis: fill.cpu_millis,
-                memory_mib: fill.memory_mib,
+                platform: resources.platform,
+                cpu_millis: resources.cpu_millis,
+                memory_mib: resources.memory_mib,
                 push_to: task.push_to.clone(),
-                keep_seconds: fill.keep_seconds,
+                keep_seconds: resources.keep_seconds,
             })
             .collect();
         Self { targets, tasks }
@@ -92,11 +91,11 @@ pub(super) struct TaskRecord {
     pub(super) task: Task,
     /// When the platform was asked, in this attempt.
     pub(super) launched: Option<Timestamp>,
-    /// True once the platform holds the container; until then a restart asks again.
+    /// True once the platform has accepted the launch; until then a restart asks again.
     pub(super) answered: bool,
 }
 
-/// Why a build did not end well: the first cause in time, with the name of its task in the text.
+/// Why a build failed: the first cause in time, with the name of its task in the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FirstCause {
     pub(super) cause: Cause,
@@ -110,7 +109,7 @@ pub(super) struct BuildState {
     pub(super) created: Timestamp,
     pub(super) plan: Arc<ResolvedPlan>,
     pub(super) tasks: Vec<TaskRecord>,
-    /// One for each target; `None` where nothing is published.
+    /// One for each target; `None` if nothing is published.
     pub(super) publishes: Vec<Option<PublishState>>,
     pub(super) first_cause: Option<FirstCause>,
     pub(super) outcome: Option<BuildOutcome>,
@@ -135,10 +134,7 @@ impl BuildState {
 
     /// The name of a task's current attempt.
     pub(super) fn run(&self, index: usize) -> RunName {
-        self.run_of(index, self.tasks[index].task.attempt)
-    }
-
-    pub(super) fn run_of(&self, index: usize, attempt: u8) -> RunName {
+        let attempt = self.tasks[index].task.attempt;
         // A plan has at most 64 tasks.
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         RunName { task: TaskId { build: self.id, index }, attempt }
@@ -146,8 +142,29 @@ impl BuildState {
 
     /// A task's name for people.
     pub(super) fn label(&self, index: usize) -> String {
-        let print = &self.plan.tasks[index];
-        format!("{} ({})", self.plan.targets[print.target].name, print.arch)
+        let plan = &self.plan.tasks[index];
+        format!("{} ({})", self.plan.targets[plan.target].name, plan.arch)
+    }
+
+    /// The platform of a run's task.
+    pub(super) fn platform(&self, run: RunName) -> Platform {
+        self.plan.tasks[usize::from(run.task.index)].platform
+    }
+
+    /// Whether the run is the current attempt at an open task.
+    pub(super) fn is_current(&self, run: RunName) -> bool {
+        let index = usize::from(run.task.index);
+        index < self.tasks.len() && self.run(index) == run && !self.settled(index)
+    }
+
+    /// Whether a task waits for a run slot of the platform, or for its container to be started.
+    pub(super) fn waits_for(&self, platform: Platform) -> bool {
+        let tasks = self.tasks.iter().zip(&self.plan.tasks);
+        tasks.filter(|(_, plan)| plan.platform == platform).any(|(record, _)| match record.task.state {
+            TaskState::Planned { .. } | TaskState::Retreating { .. } => true,
+            TaskState::Launching { .. } => !record.answered,
+            _ => false,
+        })
     }
 
     pub(super) fn settled(&self, index: usize) -> bool {
@@ -162,16 +179,16 @@ impl BuildState {
             .all(|&index| matches!(self.tasks[index].task.ending(), Some(Ending::Baked { .. })))
     }
 
-    /// A task of the target, or its publishing, did not end well.
+    /// A task of the target, or its publishing, has ended without success.
     pub(super) fn failed(&self, target: usize) -> bool {
-        let lost = |&index: &usize| {
+        let failed = |&index: &usize| {
             self.tasks[index].task.ending().is_some_and(|ending| !matches!(ending, Ending::Baked { .. }))
         };
-        self.plan.targets[target].tasks.iter().any(lost)
+        self.plan.targets[target].tasks.iter().any(failed)
             || matches!(self.publishes[target], Some(PublishState::Failed { .. }))
     }
 
-    /// The target has ended well.
+    /// The target has succeeded.
     pub(super) fn good(&self, target: usize) -> bool {
         self.baked(target) && matches!(self.publishes[target], None | Some(PublishState::Done { .. }))
     }
@@ -191,11 +208,11 @@ impl BuildState {
     pub(super) fn conclude(&self) -> BuildOutcome {
         let images = (0..self.publishes.len()).filter_map(|target| {
             let Some(PublishState::Done { digest }) = &self.publishes[target] else { return None };
-            let print = &self.plan.targets[target];
-            let mut archs: Vec<_> = print.tasks.iter().map(|&index| self.plan.tasks[index].arch).collect();
+            let plan = &self.plan.targets[target];
+            let mut archs: Vec<_> = plan.tasks.iter().map(|&index| self.plan.tasks[index].arch).collect();
             archs.sort_unstable();
             archs.dedup();
-            Some(PublishedImage { destination: print.destination.clone()?, digest: digest.clone(), archs })
+            Some(PublishedImage { destination: plan.destination.clone()?, digest: digest.clone(), archs })
         });
         let first = self.first_cause.as_ref();
         BuildOutcome {
@@ -221,11 +238,11 @@ impl BuildState {
         }
     }
 
-    /// What readers see; `ahead` tells how many tasks are before one in its platform's queue.
+    /// What readers see; `ahead` returns how many tasks are before one in its platform's queue.
     pub(super) fn view(&self, ahead: impl Fn(RunName) -> Option<u32>) -> BuildView {
-        let targets = self.plan.targets.iter().enumerate().map(|(target, print)| TargetView {
-            name: print.name.clone(),
-            tasks: print.tasks.iter().map(|&index| self.task_view(index, &ahead)).collect(),
+        let targets = self.plan.targets.iter().enumerate().map(|(target, plan)| TargetView {
+            name: plan.name.clone(),
+            tasks: plan.tasks.iter().map(|&index| self.task_view(index, &ahead)).collect(),
             publish: self.publish_view(target),
         });
         BuildView {
@@ -239,12 +256,12 @@ impl BuildState {
     }
 
     fn task_view(&self, index: usize, ahead: &impl Fn(RunName) -> Option<u32>) -> TaskView {
-        let (print, task) = (&self.plan.tasks[index], &self.tasks[index].task);
+        let (plan, task) = (&self.plan.tasks[index], &self.tasks[index].task);
         let waits = matches!(task.state, TaskState::Planned { .. });
         TaskView {
             index: u16::try_from(index).unwrap_or(u16::MAX),
-            arch: print.arch,
-            platform: print.platform,
+            arch: plan.arch,
+            platform: plan.platform,
             attempt: task.attempt,
             phase: task.phase(),
             ahead: if waits { ahead(self.run(index)) } else { None },
@@ -268,8 +285,8 @@ pub(super) fn verdict_of_task(reason: Reason) -> Verdict {
     }
 }
 
-/// The verdict that a failed publishing leads to: a registry that took the images a moment ago and does not answer now
-/// is no fault of the user's.
+/// The verdict that a failed publishing leads to. A registry that accepted the images a moment ago and is unreachable now
+/// is not the user's fault.
 pub(super) fn verdict_of_publish(reason: Reason) -> Verdict {
     if reason == Reason::RegistryUnreachable { Verdict::Lost } else { verdict_of_task(reason) }
 }

@@ -1,73 +1,91 @@
-//! One watch a platform: what it sees goes to the owners of the builds.
+//! One watch for each platform: what it observes goes to the actors of the builds.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::lifecycle::{Cause, TaskEvent};
+use bakery_core::message::Message;
 use bakery_core::names::Platform;
 use bakery_core::reason::Reason;
 use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use super::actor::{Event, Message};
+use super::actors::Actors;
+use super::events::BuildEvent;
 use super::panics::{RestartBackoff, catch_panic};
+use super::pending_stops::PendingStops;
+use super::run_slots::RunSlots;
 use crate::platform::{Exit, Launcher, Observation};
 
-/// A watch never ends; should one do so nevertheless, it is begun again after this pause.
-const AGAIN: Duration = Duration::from_secs(1);
+/// A watch never ends; should one do so nevertheless, it starts again after this pause.
+const RESTART: Duration = Duration::from_secs(1);
 
-/// Passes on what one platform sees, until the server stops.
-pub(super) async fn run(shared: Arc<Shared>, platform: Platform, launcher: Arc<dyn Launcher>) {
-    let mut again = RestartBackoff::default();
-    while catch_panic("platform watch", serve(&shared, platform, &*launcher)).await.is_none()
-        && again.pause(&shared).await
-    {}
+/// The watch of one platform.
+pub(super) struct PlatformWatch {
+    pub(super) platform: Platform,
+    pub(super) launcher: Arc<dyn Launcher>,
+    pub(super) actors: Actors,
+    pub(super) slots: RunSlots,
+    pub(super) stops: PendingStops,
+    pub(super) back_off: Duration,
+    pub(super) stopping: CancellationToken,
 }
 
-async fn serve(shared: &Shared, platform: Platform, launcher: &dyn Launcher) {
-    let mut availability = launcher.availability();
-    loop {
-        let mut seen = launcher.watch();
-        loop {
-            let observation = tokio::select! {
-                () = shared.stopping.cancelled() => return,
-                Ok(()) = availability.changed() => {
-                    shared.tell_all(|| Message::Silence(platform));
-                    continue;
-                }
-                observation = seen.next() => observation,
-            };
-            match observation {
-                Some(observation) => pass_on(shared, platform, observation),
-                None => break,
-            }
-        }
-        tracing::warn!(%platform, "the platform's watch has ended; beginning it again");
-        tokio::time::sleep(AGAIN).await;
+impl PlatformWatch {
+    /// Forwards what the platform observes until the server stops.
+    pub(super) async fn run(self) {
+        let mut backoff = RestartBackoff::new(self.back_off);
+        while catch_panic("platform watch", self.serve()).await.is_none()
+            && backoff.pause(&self.stopping).await
+        {}
     }
-}
 
-fn pass_on(shared: &Shared, platform: Platform, observation: Observation) {
-    match observation {
-        Observation::Synced { live } => {
-            let live: Arc<HashSet<_>> = Arc::new(live.into_iter().collect());
-            shared.tell_all(|| Message::Held { platform, live: Arc::clone(&live) });
+    async fn serve(&self) {
+        let platform = self.platform;
+        let mut availability = self.launcher.availability();
+        loop {
+            let mut observations = self.launcher.watch();
+            loop {
+                let observation = tokio::select! {
+                    () = self.stopping.cancelled() => return,
+                    Ok(()) = availability.changed() => {
+                        let outage = availability.borrow_and_update().outage();
+                        self.actors.post_all(&BuildEvent::Availability { platform, outage });
+                        continue;
+                    }
+                    observation = observations.next() => observation,
+                };
+                match observation {
+                    Some(observation) => self.forward(observation),
+                    None => break,
+                }
+            }
+            tracing::warn!(%platform, "the platform's watch has ended; starting it again");
+            tokio::time::sleep(RESTART).await;
         }
-        Observation::Progress { run, reason, message } => {
-            let event = Event::of_run(run, TaskEvent::Progress(reason, message.clipped()));
-            shared.tell(run.task.build, Message::Happens(event));
-        }
-        Observation::Gone { run, exit } => {
-            shared.run_slots.free(run);
-            shared.stops.gone(run);
-            let event = Event::of_run(run, TaskEvent::Gone(cause(exit)));
-            shared.tell(run.task.build, Message::Happens(event));
+    }
+
+    fn forward(&self, observation: Observation) {
+        match observation {
+            Observation::Synced { live } => {
+                let live = Arc::new(live.into_iter().collect());
+                self.actors.post_all(&BuildEvent::Synced { platform: self.platform, live });
+            }
+            Observation::Progress { run, reason, message } => {
+                let event = TaskEvent::Progress(reason, message.clipped());
+                self.actors.post(run.task.build, BuildEvent::Run(run, event));
+            }
+            Observation::Gone { run, exit } => {
+                self.slots.free(run);
+                self.stops.ended(run);
+                self.actors.post(run.task.build, BuildEvent::Run(run, TaskEvent::Gone(cause(exit))));
+            }
         }
     }
 }
 
 fn cause(exit: Exit) -> Cause {
     let reason = exit.reason.unwrap_or(Reason::AgentLost);
-    Cause::new(reason, if exit.message.text.is_empty() { reason.text().into() } else { exit.message })
+    let message = exit.message;
+    Cause::new(reason, if message.text.is_empty() { Message::from(reason.text()) } else { message })
 }

@@ -1,5 +1,6 @@
 //! Maps the services' errors to problems. One exhaustive map, without a wildcard.
 
+use bakery_core::message::{Hint as _, Message};
 use bakery_core::report::{Mistake, Report};
 
 use super::body::BodyError;
@@ -21,9 +22,10 @@ impl From<SubmitError> for ProblemResponse {
             SubmitError::Context(_) => ProblemKind::BadContext,
             SubmitError::Internal(inner) => return inner.into(),
         };
-        let problem = Self::new(kind, error.to_string()).errors(error.errors().to_vec());
+        let mistakes = error.mistakes().iter().map(Message::rendered).collect();
+        let problem = Self::new(kind, error.to_string()).errors(mistakes);
         match error.hint() {
-            Some(hint) => problem.hint(hint),
+            Some(hint) => problem.hint(hint.into_owned()),
             None => problem,
         }
     }

@@ -44,7 +44,7 @@ pub(super) async fn context(
     PathId(run): PathId<RunName>,
 ) -> Result<Response, ProblemResponse> {
     let session = session(&app, run, &bearer).await?;
-    session.heard(Stage::Prepare);
+    session.contact(Stage::Prepare);
     if session.context.location != ContextLocation::Store {
         return Err(ProblemResponse::new(
             ProblemKind::NoSuchContext,

@@ -24,7 +24,7 @@ pub(super) async fn receive(
     mut reader: BodyReader,
 ) -> Result<SegmentAck, ProblemResponse> {
     let run = session.run;
-    session.heard(stage);
+    session.contact(stage);
     let mut decoder = Decoder::default();
     let mut length = 0;
     let mut next = None;
@@ -49,7 +49,7 @@ pub(super) async fn receive(
         }
         length += gathered;
         if !blocks.is_empty() {
-            session.heard(stage);
+            session.contact(stage);
             next = Some(logs.append_all(run.task.build, run, blocks).await.map_err(log_problem)?);
         }
         if let Err(error) = whole {

@@ -1,50 +1,135 @@
 //! When a task has to be looked at again. Deadlines are stored as wall time and measured on the monotonic clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::lifecycle::{TaskEvent, TaskState};
+use bakery_core::names::RunName;
 use bakery_core::units::format_duration;
 use bakery_core::wire::run::Stage;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::builds::events::BuildEvent;
 use crate::builds::settings::BuildsSettings;
-use crate::builds::state::TaskRecord;
+use crate::builds::state::{BuildState, TaskRecord};
 
-/// The agent ends itself at the deadline and says why; the server ends it this much later.
+/// The agent ends itself at the deadline and reports why; the server ends it this much later.
 const BACKSTOP: Duration = Duration::from_secs(5);
 
 /// What a task waits for, by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deadline {
-    Requeue,
+    /// The end of the pause before another attempt.
+    BackOff,
+    /// The first contact of the agent (`BUILD_PROVISION_TIMEOUT`).
     Provision,
-    Deadline,
-    Silence,
-    Grace,
+    /// The end of the task (`BUILD_TASK_TIMEOUT`).
+    Task,
+    /// The next contact with the agent.
+    Contact,
+    /// The report of a container that has ended.
+    Report,
+}
+
+/// The deadlines of a build's tasks.
+pub(super) struct Deadlines {
+    clocks: Vec<TaskClock>,
+    settings: Arc<BuildsSettings>,
 }
 
 /// The clock of one task.
 #[derive(Debug)]
-pub(super) struct TaskClock {
-    /// Attempt and kind of state that `since` speaks of.
+struct TaskClock {
+    /// Attempt and kind of state that `since` is about.
     key: (u8, u8),
     since: Instant,
     provision: Option<Instant>,
     deadline: Option<Instant>,
-    /// When the platform was last asked about a silent agent.
+    /// When the platform was last asked about an agent without contact.
     asked: Instant,
-    pub(super) requeue: Option<Instant>,
+    back_off: Option<Instant>,
+}
+
+impl Deadlines {
+    pub(super) fn new(tasks: usize, settings: Arc<BuildsSettings>) -> Self {
+        Self { clocks: (0..tasks).map(|_| TaskClock::new()).collect(), settings }
+    }
+
+    /// Takes note of where the tasks stand.
+    pub(super) fn observe(&mut self, state: &BuildState, wall: Timestamp) {
+        for (clock, record) in self.clocks.iter_mut().zip(&state.tasks) {
+            clock.observe(record, &self.settings, wall);
+        }
+    }
+
+    /// The next deadline: when, of which task, and which.
+    pub(super) fn next(
+        &self,
+        state: &BuildState,
+        last_contact: impl Fn(RunName) -> Option<Instant>,
+    ) -> Option<(Instant, usize, Deadline)> {
+        let next = |(index, clock): (usize, &TaskClock)| {
+            let last_contact = last_contact(state.run(index));
+            let (at, deadline) = clock.next(&state.tasks[index], &self.settings, last_contact)?;
+            Some((at, index, deadline))
+        };
+        self.clocks.iter().enumerate().filter_map(next).min_by_key(|(at, ..)| *at)
+    }
+
+    /// The event that a passed deadline is.
+    pub(super) fn fire(&mut self, index: usize, deadline: Deadline, state: &BuildState) -> BuildEvent {
+        let run = state.run(index);
+        let clock = &mut self.clocks[index];
+        let event = match deadline {
+            Deadline::BackOff => {
+                clock.back_off = None;
+                return BuildEvent::BackOffOver(run);
+            }
+            Deadline::Contact => {
+                clock.asked = Instant::now();
+                TaskEvent::ContactLost
+            }
+            Deadline::Provision => {
+                let limit = format_duration(self.settings.provision_timeout);
+                let text = format!("BUILD_PROVISION_TIMEOUT ({limit}) exceeded: the agent has not connected");
+                TaskEvent::ProvisionDeadline(text)
+            }
+            Deadline::Task => TaskEvent::DeadlinePassed(exceeded(
+                &state.tasks[index].task.state,
+                self.settings.task_timeout,
+            )),
+            Deadline::Report => TaskEvent::GraceOver,
+        };
+        BuildEvent::Run(run, event)
+    }
+
+    /// The task is queued again after a pause.
+    pub(super) fn back_off(&mut self, run: RunName) {
+        let until = Instant::now() + self.settings.timing.back_off;
+        self.clocks[usize::from(run.task.index)].back_off = Some(until);
+    }
+
+    /// The task is not queued again.
+    pub(super) fn end_back_off(&mut self, run: RunName) {
+        self.clocks[usize::from(run.task.index)].back_off = None;
+    }
+
+    /// Seconds until the task has to end.
+    pub(super) fn seconds_left(&self, index: usize) -> u64 {
+        let deadline = self.clocks[index].deadline;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.unwrap_or_default().as_secs().max(1)
+    }
 }
 
 impl TaskClock {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let now = Instant::now();
-        Self { key: (0, 0), since: now, provision: None, deadline: None, asked: now, requeue: None }
+        Self { key: (0, 0), since: now, provision: None, deadline: None, asked: now, back_off: None }
     }
 
-    /// Takes note of the task's state.
-    pub(super) fn see(&mut self, record: &TaskRecord, settings: &BuildsSettings, wall: Timestamp) {
+    fn observe(&mut self, record: &TaskRecord, settings: &BuildsSettings, wall: Timestamp) {
         let key = (record.task.attempt, kind(&record.task.state));
         if self.key == key {
             return;
@@ -59,38 +144,26 @@ impl TaskClock {
         self.provision = at(settings.provision_timeout);
         self.deadline = at(settings.task_timeout);
         if !matches!(record.task.state, TaskState::Planned { .. }) {
-            self.requeue = None;
+            self.back_off = None;
         }
     }
 
-    /// The platform has been asked just now.
-    pub(super) fn asked(&mut self) {
-        self.asked = Instant::now();
-    }
-
-    /// Seconds until the task's deadline.
-    pub(super) fn seconds_left(&self) -> u64 {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        left.unwrap_or_default().as_secs().max(1)
-    }
-
-    /// What comes next and when.
-    pub(super) fn next(
+    fn next(
         &self,
         record: &TaskRecord,
         settings: &BuildsSettings,
-        last_heard: Option<Instant>,
+        last_contact: Option<Instant>,
     ) -> Option<(Instant, Deadline)> {
-        let deadline = self.deadline.map(|at| (at, Deadline::Deadline));
+        let deadline = self.deadline.map(|at| (at, Deadline::Task));
         match &record.task.state {
-            TaskState::Planned { .. } => self.requeue.map(|at| (at, Deadline::Requeue)),
+            TaskState::Planned { .. } => self.back_off.map(|at| (at, Deadline::BackOff)),
             TaskState::Launching { .. } => {
                 let provision = self.provision.map(|at| (at, Deadline::Provision));
                 [provision, deadline].into_iter().flatten().min_by_key(|(at, _)| *at)
             }
-            // The platform has as long to confirm a stop as it has for a start, also where the attempt failed late.
+            // The platform has as long to confirm a stop as it has for a start, also if the attempt failed late.
             TaskState::Retreating { .. } => {
-                self.deadline.map(|at| (at.max(self.since + settings.provision_timeout), Deadline::Deadline))
+                self.deadline.map(|at| (at.max(self.since + settings.provision_timeout), Deadline::Task))
             }
             TaskState::Running { stage, .. } => {
                 let end = self.deadline.map(|at| {
@@ -98,42 +171,26 @@ impl TaskClock {
                     // A finished task whose report is on its way has time for that, but not for ever.
                     if *stage == Stage::Report { at.max(self.since + settings.result_timeout) } else { at }
                 });
-                let heard = last_heard.unwrap_or(self.since).max(self.asked);
-                let silence = (heard + settings.timing.agent_silent, Deadline::Silence);
-                [end.map(|at| (at, Deadline::Deadline)), Some(silence)]
-                    .into_iter()
-                    .flatten()
-                    .min_by_key(|(at, _)| *at)
+                let last_contact = last_contact.unwrap_or(self.since).max(self.asked);
+                let contact = (last_contact + settings.timing.no_contact, Deadline::Contact);
+                let end = end.map(|at| (at, Deadline::Task));
+                [end, Some(contact)].into_iter().flatten().min_by_key(|(at, _)| *at)
             }
-            TaskState::Closing { .. } => Some((self.since + settings.timing.report_grace, Deadline::Grace)),
+            TaskState::Closing { .. } => Some((self.since + settings.timing.report_grace, Deadline::Report)),
             TaskState::Settled { .. } => None,
         }
     }
 }
 
-/// The event that a passed deadline is.
-pub(super) fn event(due: Deadline, record: &TaskRecord, settings: &BuildsSettings) -> Option<TaskEvent> {
-    match due {
-        Deadline::Requeue => None,
-        Deadline::Provision => Some(TaskEvent::ProvisionDeadline(format!(
-            "BUILD_PROVISION_TIMEOUT ({}) is over and the agent has not spoken",
-            format_duration(settings.provision_timeout)
-        ))),
-        Deadline::Deadline => {
-            let stage = match &record.task.state {
-                TaskState::Retreating { .. } => {
-                    let text = "the platform has not confirmed that the container is stopped";
-                    return Some(TaskEvent::DeadlinePassed(text.to_owned()));
-                }
-                TaskState::Running { stage, .. } => stage.as_str(),
-                _ => "launch",
-            };
-            let limit = format_duration(settings.task_timeout);
-            Some(TaskEvent::DeadlinePassed(format!("BUILD_TASK_TIMEOUT ({limit}) is over in stage {stage}")))
+fn exceeded(state: &TaskState, limit: Duration) -> String {
+    let stage = match state {
+        TaskState::Retreating { .. } => {
+            return "the platform has not confirmed that the container is stopped".to_owned();
         }
-        Deadline::Silence => Some(TaskEvent::ContactLost),
-        Deadline::Grace => Some(TaskEvent::GraceOver),
-    }
+        TaskState::Running { stage, .. } => stage.as_str(),
+        _ => "launch",
+    };
+    format!("BUILD_TASK_TIMEOUT ({}) exceeded in stage `{stage}`", format_duration(limit))
 }
 
 fn kind(state: &TaskState) -> u8 {

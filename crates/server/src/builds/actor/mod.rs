@@ -1,175 +1,160 @@
-//! One owner per build: commands and events come in, are decided on by the pure half, committed, and carried out.
+//! The actor of one build: it turns messages and deadlines into events, and runs what follows from each.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::error::Error as StdError;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bakery_core::message;
-use bakery_core::names::{BuildId, Platform, RunName};
+use bakery_core::names::RunName;
 use bakery_core::spec::TaskSpec;
-use bakery_core::wire::context::ContextRef;
-use bakery_core::wire::log::{Frame, Level, LogLine, Source};
-use bakery_core::wire::run::{OrderRequest, TaskOrder, TaskReport};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
+use bakery_core::wire::log::Frame;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::CancellationToken;
 
-use super::error::RunError;
+use super::actors::ActorHandle;
+use super::context_store::ContextStore;
+use super::events::BuildEvent;
 use super::ledger::{OpenBuild, Transition};
-use super::sessions::SessionHash;
+use super::mailbox::{ActorMessage, Inbox, mailbox};
+use super::metrics::Counts;
+use super::pending_stops::PendingStops;
+use super::run_slots::RunSlots;
+use super::sessions::{SessionHash, Sessions};
+use super::settings::{BuildsSettings, Publisher};
 use super::state::BuildState;
-use super::{Shared, sleep_until};
-use crate::logs::LogError;
+use super::step::{Step, StepMemory, step};
+use super::store::BuildStore;
+use super::{Launchers, sleep_until};
+use crate::clock::Clock;
+use crate::spawn::Tasks;
 
-mod agent;
+mod agents;
+mod containers;
 mod deadlines;
 mod effects;
-mod step;
+mod journal;
+mod publications;
+mod side_work;
 
-use deadlines::{Deadline, TaskClock};
-pub(super) use step::Event;
-use step::{BuildEffect, InFlight, Step};
+use agents::Agents;
+use containers::Containers;
+use deadlines::{Deadline, Deadlines};
+use journal::Journal;
+use publications::Publications;
+use side_work::SideWork;
 
-/// A step that could not be committed, or a log that could not be written, is tried again after this pause.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// What an owner is told.
-pub(super) enum Message {
-    /// Something has happened.
-    Happens(Event),
-    /// Everything that a platform holds.
-    Held { platform: Platform, live: Arc<HashSet<RunName>> },
-    /// The platform has fallen silent, or answers again.
-    Silence(Platform),
-    /// The platform was asked about a run and holds it, or could not be asked.
-    StillThere(RunName, Option<message::Message>),
-    /// An agent trades its token for its order.
-    Bind { run: RunName, request: OrderRequest, reply: oneshot::Sender<Result<TaskOrder, RunError>> },
-    /// An agent reports; answers whether the report settled its task.
-    Report { run: RunName, report: TaskReport, missing: u64, reply: oneshot::Sender<bool> },
-    /// Nothing of the ended build lives, or that takes too long.
-    Vacated,
-    /// Somebody cancels the build.
-    Cancel { text: String, reply: oneshot::Sender<()> },
+/// Makes actors, and gives each part of one what it may touch.
+pub(super) struct ActorFactory {
+    pub(super) store: BuildStore,
+    pub(super) launchers: Launchers,
+    pub(super) slots: RunSlots,
+    pub(super) stops: PendingStops,
+    pub(super) sessions: Sessions,
+    pub(super) contexts: Arc<dyn ContextStore>,
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) settings: Arc<BuildsSettings>,
+    pub(super) clock: Clock,
+    pub(super) tasks: Tasks,
+    pub(super) stopping: CancellationToken,
 }
 
-/// The way to an owner.
-#[derive(Clone)]
-pub(super) struct Mailbox(mpsc::UnboundedSender<Message>);
-
-impl Mailbox {
-    /// False where the owner is gone: its build has ended, or the server stops.
-    pub(super) fn tell(&self, message: Message) -> bool {
-        self.0.send(message).is_ok()
-    }
-
-    /// False where nobody will hear any more.
-    pub(super) fn lives(&self) -> bool {
-        !self.0.is_closed()
-    }
-}
-
-/// What others know of an owner.
-#[derive(Clone)]
-pub(super) struct Handle {
-    pub(super) owner: Arc<str>,
-    pub(super) mailbox: Mailbox,
-    pub(super) state: watch::Receiver<Arc<BuildState>>,
-    /// How many owners of the build have panicked in this life of the server.
-    pub(super) panics: u32,
-}
-
-/// The owner of one build.
+/// The actor of one build.
 pub(super) struct Actor {
-    shared: Arc<Shared>,
-    id: BuildId,
-    specs: Vec<TaskSpec>,
-    context: ContextRef,
-    sessions: HashMap<RunName, SessionHash>,
     state: BuildState,
+    /// The same for readers.
     shown: watch::Sender<Arc<BuildState>>,
-    in_flight: InFlight,
-    clocks: Vec<TaskClock>,
-    launching: HashMap<RunName, AbortHandle>,
-    /// Publishings by target; dropping one withdraws it.
-    publishing: HashMap<usize, DropGuard>,
-    /// Platforms of which the log says that they do not answer.
-    silent: HashSet<Platform>,
-    /// Committed, and not yet in the log.
-    pending_frames: VecDeque<Frame>,
-    mailbox: Mailbox,
-    messages: mpsc::UnboundedReceiver<Message>,
-    /// Committed, and held back until nothing of the build lives.
-    end: Option<Frame>,
-    done: bool,
+    memory: StepMemory,
+    inbox: Inbox,
+    journal: Journal,
+    containers: Containers,
+    agents: Agents,
+    publications: Publications,
+    deadlines: Deadlines,
+    counts: Arc<Counts>,
+    clock: Clock,
+    stopping: CancellationToken,
+    /// The log says that nothing follows.
+    closed: bool,
 }
 
-/// The server stops: what is not committed stays undone, and the next start takes it up.
-struct Stopping;
+/// The server stops: what is not committed stays undone, and the next start resumes it.
+#[derive(Debug)]
+pub(super) struct Stopping;
 
-impl Actor {
-    /// Takes over an open build; `pending_frames` are the frames that its log does not have yet.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        owner: &str,
-        open: OpenBuild,
-        pending_frames: Vec<Frame>,
-    ) -> (Self, Handle) {
-        let (tell, messages) = mpsc::unbounded_channel();
-        let mailbox = Mailbox(tell);
-        let shown = watch::Sender::new(Arc::new(open.state.clone()));
-        let handle =
-            Handle { owner: owner.into(), mailbox: mailbox.clone(), state: shown.subscribe(), panics: 0 };
-        let actor = Self {
-            id: open.state.id,
-            specs: open.spec.services.into_iter().flat_map(|service| service.tasks).collect(),
-            context: open.context,
-            sessions: open.sessions,
-            clocks: open.state.tasks.iter().map(|_| TaskClock::new()).collect(),
-            state: open.state,
-            shown,
-            in_flight: InFlight::default(),
+impl ActorFactory {
+    /// The actor of an open build, and what others know of it; `missing` are the frames that its log does not have yet.
+    pub(super) fn actor(&self, owner: &str, open: OpenBuild, missing: Vec<Frame>) -> (Actor, ActorHandle) {
+        let OpenBuild { state, spec, context, sessions, frames: _ } = open;
+        let specs: Arc<[TaskSpec]> = spec.services.into_iter().flat_map(|service| service.tasks).collect();
+        let (mailbox, inbox) = mailbox(state.id);
+        let (store, clock, stopping) = (self.store.clone(), self.clock.clone(), self.stopping.clone());
+        let (tasks, settings) = (self.tasks.clone(), Arc::clone(&self.settings));
+        let side_work = SideWork { tasks, stopping: stopping.clone(), mailbox: mailbox.clone() };
+        let key = Arc::clone(store.ledger.key());
+        let journal = Journal::new(state.id, store, clock.clone(), stopping.clone(), missing);
+        let containers = Containers {
+            launchers: Arc::clone(&self.launchers),
+            slots: self.slots.clone(),
+            stops: self.stops.clone(),
+            settings: Arc::clone(&settings),
+            key,
+            side_work: side_work.clone(),
             launching: HashMap::new(),
-            publishing: HashMap::new(),
-            silent: HashSet::new(),
-            pending_frames: pending_frames.into(),
-            mailbox,
-            messages,
-            end: None,
-            done: false,
-            shared,
         };
-        // Before anybody can ask: an agent of the last life must find its session.
-        actor.adopt();
+        let agents = Agents {
+            sessions: self.sessions.clone(),
+            contexts: Arc::clone(&self.contexts),
+            settings: Arc::clone(&settings),
+            mailbox: mailbox.clone(),
+            context,
+            specs,
+            bound: sessions,
+        };
+        let publisher = Arc::clone(&self.publisher);
+        let publications = Publications { publisher, side_work, under_way: HashMap::new() };
+        let shown = watch::Sender::new(Arc::new(state.clone()));
+        let handle = ActorHandle { owner: owner.into(), mailbox, state: shown.subscribe() };
+        // Before anybody can ask: an agent that is connected already must find its session.
+        agents.adopt(&state);
+        containers.adopt(&state);
+        for &run in agents.bound.keys() {
+            containers.agent_connected(run, state.platform(run));
+        }
+        let actor = Actor {
+            memory: StepMemory::new(containers.outages()),
+            deadlines: Deadlines::new(state.tasks.len(), settings),
+            counts: Arc::clone(&self.counts),
+            state,
+            shown,
+            inbox,
+            journal,
+            containers,
+            agents,
+            publications,
+            clock,
+            stopping,
+            closed: false,
+        };
         (actor, handle)
     }
+}
 
-    /// Drives the build to its end, or until the server stops.
-    pub(super) async fn run(mut self) {
-        let build = self.id;
-        if self.drive().await.is_ok() {
-            self.shared.forget(build);
-        }
-    }
-
-    async fn drive(&mut self) -> Result<(), Stopping> {
-        self.take(Event::Begin).await?;
-        while !self.done {
-            let due = self.next_due();
-            let stopping = self.shared.stopping.clone();
+impl Actor {
+    /// Drives the build until it has ended and its log says so, or until the server stops.
+    pub(super) async fn run(mut self) -> Result<(), Stopping> {
+        self.apply_event(BuildEvent::Started).await?;
+        while !self.closed {
+            let next = self.next_deadline();
+            let stopping = self.stopping.clone();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return Err(Stopping),
-                message = self.messages.recv() => match message {
-                    Some(message) => self.handle_message(message).await?,
-                    None => return Ok(()),
-                },
-                () = sleep_until(due.map(|(at, ..)| at)) => {
-                    // Agents speak without waking anybody: what was due when the wait began need not be any more.
-                    if let Some((at, index, due)) = self.next_due() && at <= Instant::now() {
-                        self.fire(index, due).await?;
+                message = self.inbox.next() => self.handle_message(message).await?,
+                () = sleep_until(next.map(|(at, ..)| at)) => {
+                    // Contact with an agent wakes nobody: what was due when the wait began need not be any more.
+                    if let Some((at, index, deadline)) = self.next_deadline() && at <= Instant::now() {
+                        let event = self.deadlines.fire(index, deadline, &self.state);
+                        self.apply_event(event).await?;
                     }
                 }
             }
@@ -177,181 +162,65 @@ impl Actor {
         Ok(())
     }
 
-    async fn handle_message(&mut self, message: Message) -> Result<(), Stopping> {
+    async fn handle_message(&mut self, message: ActorMessage) -> Result<(), Stopping> {
+        // Whoever has gone without waiting for the answer asks again.
         match message {
-            Message::Happens(event) => self.take(event).await,
-            Message::Held { platform, live } => {
-                self.compare(platform, &live);
-                Ok(())
+            ActorMessage::Event(event) => self.apply_event(event).await?,
+            ActorMessage::Bind { run, request, reply } => {
+                let _ = reply.send(self.bind(run, &request).await?);
             }
-            Message::Silence(platform) => {
-                self.report_outage(platform).await;
-                Ok(())
+            ActorMessage::Report { run, report, missing, reply } => {
+                let _ = reply.send(self.report(run, report, missing).await?);
             }
-            Message::StillThere(run, words) => {
-                if let Some(words) = words.filter(|_| self.is_current(run)) {
-                    self.say(Some(run), Level::Warn, words).await;
-                }
-                Ok(())
-            }
-            Message::Bind { run, request, reply } => {
-                let answer = self.bind(run, &request).await?;
-                // An agent that has hung up asks again.
-                let _ = reply.send(answer);
-                Ok(())
-            }
-            Message::Report { run, report, missing, reply } => {
-                let settled = self.report(run, report, missing).await?;
-                let _ = reply.send(settled);
-                Ok(())
-            }
-            Message::Vacated => self.finish().await,
-            Message::Cancel { text, reply } => {
-                self.take(Event::Cancel(text)).await?;
+            ActorMessage::Cancel { text, reply } => {
+                self.apply_event(BuildEvent::Cancelled(text)).await?;
                 let _ = reply.send(());
-                Ok(())
             }
         }
+        Ok(())
     }
 
-    /// One step: decide, commit, tell, act. In this order: what is not committed has not happened.
-    async fn take(&mut self, event: Event) -> Result<(), Stopping> {
-        self.take_with(event, None).await
+    /// One step: decide, commit, publish the new state, run the effects. In this order: what is not committed has not
+    /// happened.
+    async fn apply_event(&mut self, event: BuildEvent) -> Result<(), Stopping> {
+        self.apply_with_session(event, None).await
     }
 
-    async fn take_with(
+    /// The same, with a session that is committed in the same transaction.
+    async fn apply_with_session(
         &mut self,
-        event: Event,
+        event: BuildEvent,
         session: Option<(RunName, SessionHash)>,
     ) -> Result<(), Stopping> {
-        let step = step::step(&self.state, &mut self.in_flight, self.shared.clock.now(), event);
+        let step = step(&self.state, &mut self.memory, self.clock.now(), event);
         let mut change = Transition::between(&self.state, &step.state);
         change.frames.clone_from(&step.frames);
-        change.stops = step.stops.iter().map(|stop| (stop.run, self.platform(stop.run))).collect();
+        change.stops = step.stops().map(|run| (run, step.state.platform(run))).collect();
         change.session = session;
         if !change.is_empty() {
-            self.commit(&step.state, &change).await?;
+            self.journal.commit(&step.state, &change).await?;
         }
-        self.tell(step).await;
-        Ok(())
+        self.after_commit(step).await
     }
 
-    /// Everything that follows a commit.
-    async fn tell(&mut self, mut step: Step) {
+    async fn after_commit(&mut self, step: Step) -> Result<(), Stopping> {
         let before = std::mem::replace(&mut self.state, step.state);
-        self.shared.counts.step(&before, &self.state, self.shared.clock.now());
+        self.counts.step(&before, &self.state, self.clock.now());
         self.shown.send_replace(Arc::new(self.state.clone()));
         for (index, record) in before.tasks.iter().enumerate() {
-            let over =
-                self.state.tasks[index].task.attempt != record.task.attempt || self.state.settled(index);
-            if over {
-                self.shared.sessions.close(self.state.run_of(index, record.task.attempt));
+            if self.state.tasks[index].task.attempt != record.task.attempt || self.state.settled(index) {
+                self.agents.close(before.run(index));
             }
         }
-        let end = step.frames.pop_if(|frame| matches!(frame, Frame::End { .. }));
-        self.pending_frames.extend(step.frames);
-        self.flush_frames().await;
-        for (run, level, text) in step.says {
-            self.say(run, level, text).await;
+        self.journal.append(step.frames).await;
+        for effect in step.effects {
+            self.run_effect(effect).await?;
         }
-        for stop in step.stops {
-            if let Some(launch) = self.launching.remove(&stop.run) {
-                launch.abort();
-            }
-            self.shared.stops.stop(stop.run, self.platform(stop.run), stop.lingers);
-        }
-        // It follows once nothing of the build lives.
-        self.end = end.or(self.end.take());
-        for effects in step.effects {
-            self.act(effects);
-        }
-        let shared = Arc::clone(&self.shared);
-        for platform in shared.launchers.keys() {
-            self.report_outage(*platform).await;
-        }
-        let now = self.shared.clock.now();
-        for (clock, record) in self.clocks.iter_mut().zip(&self.state.tasks) {
-            clock.see(record, &self.shared.settings, now);
-        }
-    }
-
-    async fn commit(&self, state: &BuildState, change: &Transition) -> Result<(), Stopping> {
-        while let Err(error) = self.shared.ledger.commit(state, change).await {
-            complain(self.id, &error, "a step could not be committed; trying again");
-            self.pause().await?;
-        }
+        self.deadlines.observe(&self.state, self.clock.now());
         Ok(())
     }
 
-    async fn pause(&self) -> Result<(), Stopping> {
-        tokio::select! {
-            () = self.shared.stopping.cancelled() => Err(Stopping),
-            () = tokio::time::sleep(AGAIN) => Ok(()),
-        }
+    fn next_deadline(&self) -> Option<(Instant, usize, Deadline)> {
+        self.deadlines.next(&self.state, |run| self.agents.last_contact(run))
     }
-
-    /// Appends committed frames to the log; what cannot be written stays pending, unless the log has been removed.
-    async fn flush_frames(&mut self) {
-        while let Some(frame) = self.pending_frames.front() {
-            match self.shared.logs.frame(self.id, frame.clone()).await {
-                Ok(()) => {}
-                Err(error @ LogError::Missing(_)) => {
-                    complain(self.id, &error, "a frame has no log to be written to; it is dropped");
-                }
-                Err(error) => {
-                    complain(self.id, &error, "a frame could not be written to the log");
-                    return;
-                }
-            }
-            self.pending_frames.pop_front();
-        }
-    }
-
-    async fn say(&self, run: Option<RunName>, lvl: Level, message: impl Into<message::Message>) {
-        let message::Message { text: msg, hint } = message.into();
-        let line = LogLine { ts: self.shared.clock.now(), src: Source::Server, lvl, msg, more: false, hint };
-        if let Err(error) = self.shared.logs.note(self.id, run, vec![line]).await {
-            complain(self.id, &error, "a note could not be written to the log");
-        }
-    }
-
-    fn next_due(&self) -> Option<(Instant, usize, Deadline)> {
-        let next = |(index, clock): (usize, &TaskClock)| {
-            let heard = self.shared.sessions.get(self.state.run(index)).map(|(bound, _)| bound.last_heard());
-            let (at, due) = clock.next(&self.state.tasks[index], &self.shared.settings, heard)?;
-            Some((at, index, due))
-        };
-        self.clocks.iter().enumerate().filter_map(next).min_by_key(|(at, ..)| *at)
-    }
-
-    async fn fire(&mut self, index: usize, due: Deadline) -> Result<(), Stopping> {
-        match due {
-            Deadline::Requeue => {
-                self.clocks[index].requeue = None;
-                self.act(BuildEffect::Enqueue(index));
-                return Ok(());
-            }
-            Deadline::Silence => self.clocks[index].asked(),
-            _ => {}
-        }
-        let record = &self.state.tasks[index];
-        let attempt = record.task.attempt;
-        match deadlines::event(due, record, &self.shared.settings) {
-            Some(event) => self.take(Event::Task { index, attempt, event }).await,
-            None => Ok(()),
-        }
-    }
-
-    fn is_current(&self, run: RunName) -> bool {
-        let index = usize::from(run.task.index);
-        index < self.state.tasks.len() && self.state.run(index) == run && !self.state.settled(index)
-    }
-
-    fn platform(&self, run: RunName) -> Platform {
-        self.state.plan.tasks[usize::from(run.task.index)].platform
-    }
-}
-
-pub(super) fn complain(build: BuildId, error: &(impl StdError + 'static), what: &'static str) {
-    tracing::error!(%build, error = error as &dyn StdError, "{what}");
 }

@@ -1,4 +1,4 @@
-//! The ledger: what survives kill -9. `SQLite` in WAL mode with `synchronous=FULL`, one writer, a few readers, and a
+//! The ledger: what survives `kill -9`. `SQLite` in WAL mode with `synchronous=FULL`, one writer, a few readers, and a
 //! lock on the data folder, so that two servers never share one.
 
 use std::borrow::Cow;
@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bakery_core::message::Hint;
@@ -23,14 +25,14 @@ use crate::clock::Clock;
 mod read;
 mod write;
 
-pub(super) use read::{Found, OpenBuild};
+pub(super) use read::{EarlierSubmission, OpenBuild};
 pub(super) use write::{NewBuild, Transition};
 
 const READERS: u32 = 4;
 const LOCK: &str = "lock";
 const FILE: &str = "ledger.sqlite";
 const KEY_CHECK: &str = "installation";
-/// `SQLite`'s codes for a file that is damaged, and for one that is none of its own.
+/// `SQLite`'s codes for a damaged file, and for a file that is not a database.
 const BROKEN: [&str; 2] = ["11", "26"];
 
 /// What goes wrong with the ledger.
@@ -42,7 +44,7 @@ pub enum LedgerError {
     /// The data folder cannot be used.
     #[error("the data folder {0} cannot be used: {1}")]
     Folder(String, io::Error),
-    /// The file is no database, or no longer one.
+    /// The file is not a database, or is damaged.
     #[error("{0} cannot be read: {1}")]
     Broken(String, String),
     /// The data folder was sealed with another key.
@@ -51,13 +53,13 @@ pub enum LedgerError {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The database does not do as it is told.
+    /// The database returned an error.
     #[error("the ledger cannot be read or written")]
     Database(#[from] sqlx::Error),
-    /// The database cannot be brought to this version.
-    #[error("the ledger cannot be brought to this version")]
+    /// The database cannot be migrated to this version.
+    #[error("the ledger cannot be migrated to this version")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// A row is not what this version wrote.
+    /// A row is not as this version writes it.
     #[error("the ledger holds something that cannot be read: {0}")]
     Row(String),
 }
@@ -86,21 +88,24 @@ impl Hint for LedgerError {
 /// The ledger of one installation. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Ledger {
-    inner: Arc<Inner>,
+    inner: Arc<LedgerInner>,
 }
 
-struct Inner {
+struct LedgerInner {
     writer: Mutex<SqliteConnection>,
     readers: SqlitePool,
-    key: DataKey,
+    key: Arc<DataKey>,
     installation: String,
     clock: Clock,
-    /// Held as long as the ledger is; the kernel lets go of it when the process ends, however it ends.
+    /// How often states of builds were read.
+    #[cfg(test)]
+    reads: AtomicUsize,
+    /// Held as long as the ledger; the kernel releases it when the process ends, however it ends.
     _lock: File,
 }
 
 impl Ledger {
-    /// Opens the ledger in `folder`, which is made (0700) where it is not there, and locks the folder.
+    /// Opens the ledger in `folder`, which is made (0700) if it does not exist, and locks the folder.
     ///
     /// `data_key` is `BAKERY_DATA_KEY`; without it a key file in the folder is used.
     pub async fn open(folder: &Path, data_key: Option<&Secret>, clock: Clock) -> Result<Self, LedgerError> {
@@ -127,11 +132,20 @@ impl Ledger {
             .max_connections(READERS)
             .connect_lazy_with(options.clone().read_only(true));
         let installation = installation(&mut writer, &key, &clock, &shown()).await?;
-        let inner = Inner { writer: Mutex::new(writer), readers, key, installation, clock, _lock: lock };
+        let inner = LedgerInner {
+            writer: Mutex::new(writer),
+            readers,
+            key: Arc::new(key),
+            installation,
+            clock,
+            #[cfg(test)]
+            reads: AtomicUsize::new(0),
+            _lock: lock,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// An error where [`Ledger::open`] would refuse what lies in the data folder, or another server holds it now.
+    /// Fails if [`Ledger::open`] would refuse the data folder, or another server holds it now.
     pub async fn check(folder: &Path, data_key: Option<&Secret>) -> Result<(), LedgerError> {
         let shown = || folder.display().to_string();
         // Held until the end: a start must not write meanwhile.
@@ -167,11 +181,11 @@ impl Ledger {
     }
 
     /// The data key.
-    pub(super) fn key(&self) -> &DataKey {
+    pub(super) fn key(&self) -> &Arc<DataKey> {
         &self.inner.key
     }
 
-    /// Answers whether the ledger can be read.
+    /// Fails if the ledger cannot be read.
     pub(super) async fn ping(&self) -> Result<(), LedgerError> {
         sqlx::query("SELECT 1 FROM installation").fetch_one(&self.inner.readers).await?;
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bakery_core::names::{BuildId, Platform, RunName};
 use bakery_core::spec::BuildSpec;
+use bakery_core::wire::build::PublishState;
 use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::log::Frame;
 use jiff::Timestamp;
@@ -23,14 +24,47 @@ pub(in crate::builds) struct OpenBuild {
     pub(in crate::builds) frames: Vec<Frame>,
 }
 
+impl OpenBuild {
+    /// A build to which nothing has happened yet.
+    pub(in crate::builds) fn new(state: BuildState, spec: BuildSpec, context: ContextRef) -> Self {
+        Self { state, spec, context, sessions: HashMap::new(), frames: Vec::new() }
+    }
+}
+
 /// An earlier submission under the same key.
-pub(in crate::builds) struct Found {
+pub(in crate::builds) struct EarlierSubmission {
     pub(in crate::builds) id: BuildId,
     pub(in crate::builds) request_mac: Vec<u8>,
 }
 
-const BUILD: &str = "SELECT id, created_ms, ended_ms, blueprint, context, sealed, first_cause, outcome FROM builds \
-                     WHERE id = ?";
+/// The queries that read the states of some builds.
+struct StateQueries {
+    builds: &'static str,
+    tasks: &'static str,
+    publishes: &'static str,
+}
+
+/// Of those builds whose ids `$which` selects. It has two parameters.
+macro_rules! states_of {
+    ($which:literal) => {
+        StateQueries {
+            builds: concat!(
+                "SELECT id, created_ms, ended_ms, blueprint, first_cause, outcome FROM builds WHERE id IN (",
+                $which,
+                ") ORDER BY id DESC"
+            ),
+            tasks: concat!(
+                "SELECT build, record FROM tasks WHERE build IN (",
+                $which,
+                ") ORDER BY build, place"
+            ),
+            publishes: concat!("SELECT build, target, state FROM publishes WHERE build IN (", $which, ")"),
+        }
+    };
+}
+
+const ONE: StateQueries = states_of!("SELECT id FROM builds WHERE id = ?1 LIMIT ?2");
+const NEWEST: StateQueries = states_of!("SELECT id FROM builds WHERE owner = ?1 ORDER BY id DESC LIMIT ?2");
 
 impl Ledger {
     /// What the owner has submitted under this key.
@@ -38,13 +72,14 @@ impl Ledger {
         &self,
         owner: &str,
         key: &str,
-    ) -> Result<Option<Found>, LedgerError> {
+    ) -> Result<Option<EarlierSubmission>, LedgerError> {
         let row = sqlx::query("SELECT id, request_mac FROM builds WHERE owner = ? AND idempotency_key = ?")
             .bind(owner)
             .bind(key)
             .fetch_optional(&self.inner.readers)
             .await?;
-        row.map(|row| Ok(Found { id: id(&row, "id")?, request_mac: row.try_get("request_mac")? })).transpose()
+        row.map(|row| Ok(EarlierSubmission { id: id(&row, "id")?, request_mac: row.try_get("request_mac")? }))
+            .transpose()
     }
 
     /// Whose build it is.
@@ -56,18 +91,13 @@ impl Ledger {
         Ok(row.map(|row| row.try_get("owner")).transpose()?)
     }
 
-    /// The owner's newest builds, newest first.
+    /// The owner's newest builds, newest first. As many queries as for one build.
     pub(in crate::builds) async fn newest(
         &self,
         owner: &str,
         at_most: u32,
-    ) -> Result<Vec<BuildId>, LedgerError> {
-        let rows = sqlx::query("SELECT id FROM builds WHERE owner = ? ORDER BY id DESC LIMIT ?")
-            .bind(owner)
-            .bind(at_most)
-            .fetch_all(&self.inner.readers)
-            .await?;
-        rows.iter().map(|row| id(row, "id")).collect()
+    ) -> Result<Vec<BuildState>, LedgerError> {
+        self.states(&NEWEST, owner, at_most).await
     }
 
     /// Builds that have not ended, oldest first.
@@ -98,24 +128,24 @@ impl Ledger {
 
     /// A build's state.
     pub(in crate::builds) async fn state(&self, build: BuildId) -> Result<Option<BuildState>, LedgerError> {
-        let row = sqlx::query(BUILD).bind(build.to_string()).fetch_optional(&self.inner.readers).await?;
-        match row {
-            Some(row) => Ok(Some(self.state_of(&row).await?)),
-            None => Ok(None),
-        }
+        Ok(self.states(&ONE, &build.to_string(), 1).await?.pop())
     }
 
     /// An open build, its secrets unsealed.
     pub(in crate::builds) async fn load(&self, build: BuildId) -> Result<Option<OpenBuild>, LedgerError> {
-        let row = sqlx::query(BUILD).bind(build.to_string()).fetch_optional(&self.inner.readers).await?;
+        let row = sqlx::query("SELECT context, sealed FROM builds WHERE id = ?")
+            .bind(build.to_string())
+            .fetch_optional(&self.inner.readers)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let Some(sealed) = row.try_get::<Option<Vec<u8>>, _>("sealed")? else { return Ok(None) };
         let clear = self.key().unseal(&build.to_string(), &sealed)?;
         // The parser's own message could quote a piece of the spec.
         let spec = serde_json::from_slice(&clear)
             .map_err(|_| LedgerError::Row(format!("the sealed spec of build {build}")))?;
+        let Some(state) = self.state(build).await? else { return Ok(None) };
         Ok(Some(OpenBuild {
-            state: self.state_of(&row).await?,
+            state,
             spec,
             context: unjson(row.try_get("context")?)?,
             sessions: self.sessions(build).await?,
@@ -172,35 +202,69 @@ impl Ledger {
         rows.iter().map(|row| Ok((name(row, "run")?, sha256(row)?))).collect()
     }
 
-    async fn state_of(&self, row: &SqliteRow) -> Result<BuildState, LedgerError> {
-        let build: BuildId = id(row, "id")?;
-        let blueprint: ResolvedPlan = unjson(row.try_get("blueprint")?)?;
-        let mut state = BuildState::new(build, time(row.try_get("created_ms")?), blueprint);
-        let records = sqlx::query("SELECT record FROM tasks WHERE build = ? ORDER BY place")
-            .bind(build.to_string())
-            .fetch_all(&self.inner.readers)
-            .await?;
-        let records: Vec<TaskRecord> =
-            records.iter().map(|row| unjson(row.try_get("record")?)).collect::<Result<_, LedgerError>>()?;
-        if records.len() != state.tasks.len() {
-            return Err(LedgerError::Row(format!("build {build} has lost tasks")));
+    /// The states of some builds, in the order of the query, as they stood at one moment.
+    async fn states(
+        &self,
+        queries: &StateQueries,
+        which: &str,
+        at_most: u32,
+    ) -> Result<Vec<BuildState>, LedgerError> {
+        #[cfg(test)]
+        self.inner.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut snapshot = self.inner.readers.begin().await?;
+        let mut rows = [Vec::new(), Vec::new(), Vec::new()];
+        for (rows, query) in rows.iter_mut().zip([queries.builds, queries.tasks, queries.publishes]) {
+            *rows = sqlx::query(query).bind(which).bind(at_most).fetch_all(&mut *snapshot).await?;
         }
-        state.tasks = records;
-        let publishes = sqlx::query("SELECT target, state FROM publishes WHERE build = ?")
-            .bind(build.to_string())
-            .fetch_all(&self.inner.readers)
-            .await?;
+        snapshot.rollback().await?;
+        let [builds, tasks, publishes] = rows;
+        let mut records: HashMap<BuildId, Vec<TaskRecord>> = HashMap::new();
+        for row in &tasks {
+            records.entry(id(row, "build")?).or_default().push(unjson(row.try_get("record")?)?);
+        }
+        let mut published: HashMap<BuildId, Vec<(usize, PublishState)>> = HashMap::new();
         for row in &publishes {
             let target = usize::try_from(row.try_get::<i64, _>("target")?).unwrap_or(usize::MAX);
-            if let Some(publish) = state.publishes.get_mut(target) {
-                *publish = Some(unjson(row.try_get("state")?)?);
-            }
+            published.entry(id(row, "build")?).or_default().push((target, unjson(row.try_get("state")?)?));
         }
-        let optional = |column: &str| row.try_get::<Option<String>, _>(column);
-        state.first_cause = optional("first_cause")?.as_deref().map(unjson).transpose()?;
-        state.outcome = optional("outcome")?.as_deref().map(unjson).transpose()?;
-        state.ended = row.try_get::<Option<i64>, _>("ended_ms")?.map(time);
-        Ok(state)
+        let state = |row: &SqliteRow| {
+            let build = id(row, "id")?;
+            let records = records.remove(&build).unwrap_or_default();
+            state_of(row, build, records, published.remove(&build).unwrap_or_default())
+        };
+        builds.iter().map(state).collect()
+    }
+}
+
+fn state_of(
+    row: &SqliteRow,
+    build: BuildId,
+    records: Vec<TaskRecord>,
+    published: Vec<(usize, PublishState)>,
+) -> Result<BuildState, LedgerError> {
+    let plan: ResolvedPlan = unjson(row.try_get("blueprint")?)?;
+    let mut state = BuildState::new(build, time(row.try_get("created_ms")?), plan);
+    if records.len() != state.tasks.len() {
+        return Err(LedgerError::Row(format!("build {build} has lost tasks")));
+    }
+    state.tasks = records;
+    for (target, published) in published {
+        if let Some(publish) = state.publishes.get_mut(target) {
+            *publish = Some(published);
+        }
+    }
+    let optional = |column: &str| row.try_get::<Option<String>, _>(column);
+    state.first_cause = optional("first_cause")?.as_deref().map(unjson).transpose()?;
+    state.outcome = optional("outcome")?.as_deref().map(unjson).transpose()?;
+    state.ended = row.try_get::<Option<i64>, _>("ended_ms")?.map(time);
+    Ok(state)
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// How often states of builds were read.
+    pub(in crate::builds) fn reads(&self) -> usize {
+        self.inner.reads.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 

@@ -1,26 +1,21 @@
 //! Writing: every change of a build is one transaction.
 
 use bakery_core::names::{BuildId, Platform, RunName};
-use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::PublishState;
-use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::log::Frame;
 use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 
-use super::{Ledger, LedgerError, json};
+use super::{Ledger, LedgerError, OpenBuild, json};
 use crate::builds::state::{BuildState, TaskRecord};
 
-/// A build to be accepted.
+/// What a new build is submitted with.
 pub(in crate::builds) struct NewBuild<'a> {
     pub(in crate::builds) owner: &'a str,
     pub(in crate::builds) idempotency_key: &'a str,
     pub(in crate::builds) request_mac: &'a [u8],
-    pub(in crate::builds) spec: &'a BuildSpec,
-    pub(in crate::builds) context: &'a ContextRef,
-    pub(in crate::builds) state: &'a BuildState,
 }
 
-/// One step of a build: what it changed.
+/// What one step of a build changes.
 #[derive(Default)]
 pub(in crate::builds) struct Transition {
     pub(in crate::builds) tasks: Vec<(usize, TaskRecord)>,
@@ -28,12 +23,12 @@ pub(in crate::builds) struct Transition {
     pub(in crate::builds) frames: Vec<Frame>,
     pub(in crate::builds) stops: Vec<(RunName, Platform)>,
     pub(in crate::builds) session: Option<(RunName, [u8; 32])>,
-    /// First cause, outcome and end, where they changed.
+    /// First cause, outcome or end have changed.
     pub(in crate::builds) head: bool,
 }
 
 impl Transition {
-    /// What lies between two states of one build.
+    /// The difference between two states of one build.
     pub(in crate::builds) fn between(before: &BuildState, after: &BuildState) -> Self {
         let tasks = after.tasks.iter().enumerate().filter(|(index, task)| before.tasks[*index] != **task);
         let publishes = after.publishes.iter().enumerate().filter_map(|(target, publish)| {
@@ -58,10 +53,14 @@ impl Transition {
 }
 
 impl Ledger {
-    /// Accepts a build; `false` where its owner has used the key before.
-    pub(in crate::builds) async fn insert(&self, new: NewBuild<'_>) -> Result<bool, LedgerError> {
-        let id = new.state.id.to_string();
-        let clear = serde_json::to_vec(new.spec).map_err(|err| LedgerError::Row(err.to_string()))?;
+    /// Stores a new build; `false` if its owner has used the key before.
+    pub(in crate::builds) async fn insert(
+        &self,
+        new: &NewBuild<'_>,
+        open: &OpenBuild,
+    ) -> Result<bool, LedgerError> {
+        let id = open.state.id.to_string();
+        let clear = serde_json::to_vec(&open.spec).map_err(|err| LedgerError::Row(err.to_string()))?;
         let sealed = self.key().seal(&id, &clear)?;
         let mut writer = self.inner.writer.lock().await;
         let mut tx = writer.begin().await?;
@@ -74,16 +73,16 @@ impl Ledger {
         .bind(new.owner)
         .bind(new.idempotency_key)
         .bind(new.request_mac)
-        .bind(new.state.created.as_millisecond())
-        .bind(json(&*new.state.plan)?)
-        .bind(json(new.context)?)
+        .bind(open.state.created.as_millisecond())
+        .bind(json(&*open.state.plan)?)
+        .bind(json(&open.context)?)
         .bind(sealed)
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        for (index, record) in new.state.tasks.iter().enumerate() {
+        for (index, record) in open.state.tasks.iter().enumerate() {
             sqlx::query(
                 "INSERT INTO tasks (build, place, owner, installation, record) VALUES (?, ?, ?, ?, ?)",
             )
@@ -95,8 +94,8 @@ impl Ledger {
             .execute(&mut *tx)
             .await?;
         }
-        for (target, state) in new.state.publishes.iter().enumerate() {
-            let (Some(state), Some(destination)) = (state, &new.state.plan.targets[target].destination)
+        for (target, state) in open.state.publishes.iter().enumerate() {
+            let (Some(state), Some(destination)) = (state, &open.state.plan.targets[target].destination)
             else {
                 continue;
             };
@@ -112,7 +111,7 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Commits one step. Where the build has ended its secrets are erased in the same transaction.
+    /// Commits one step. If the build has ended its secrets are erased in the same transaction.
     pub(in crate::builds) async fn commit(
         &self,
         state: &BuildState,
@@ -176,8 +175,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// The container is stopped and removed.
-    pub(in crate::builds) async fn fulfil(&self, run: RunName) -> Result<(), LedgerError> {
+    /// Strikes out a pending stop: the container is stopped and removed.
+    pub(in crate::builds) async fn stop_confirmed(&self, run: RunName) -> Result<(), LedgerError> {
         self.execute(sqlx::query("DELETE FROM duties WHERE run = ?").bind(run.to_string())).await
     }
 

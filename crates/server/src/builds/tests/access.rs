@@ -1,13 +1,13 @@
 //! Who may do what: owners, keys, tokens, sessions, secrets; and what is refused at submission.
 
-use bakery_core::message::Hint as _;
+use bakery_core::message::{Hint as _, Message};
 use bakery_core::wire::build::Verdict;
 
 use super::*;
 
 /// Waits until nobody drives the build any more: its log is whole.
 async fn forgotten(server: &ServerLife<'_>, build: BuildId) {
-    let shown = server.builds.shared.lock().get(&build).map(|handle| handle.state.clone());
+    let shown = server.builds.services.clients.actors.watch(build);
     if let Some(mut shown) = shown {
         while shown.changed().await.is_ok() {}
     }
@@ -37,7 +37,7 @@ fn secrets_lie_in_the_ledger_sealed_and_are_erased_at_the_end() {
         assert!(server.report(run, baked(run)).await);
         server.ended(build).await;
         assert!(
-            server.builds.shared.ledger.load(build).await.unwrap().is_none(),
+            server.builds.services.status.ledger.load(build).await.unwrap().is_none(),
             "the sealed spec is erased"
         );
         check("at the end");
@@ -136,12 +136,15 @@ fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
         spec.services[0].tasks[0].env.insert("KANIKO_DIR".into(), "/x".into());
         spec.services[0].tasks[0].kaniko.context_path = "../..".into();
         let error = submit(spec).await;
-        assert_eq!(error.errors().len(), 2, "{error:?}");
+        assert_eq!(error.mistakes().len(), 2, "{error:?}");
 
         let mut spec = single();
         spec.services[0].tasks[0].kaniko.destination = Some("forbidden.test/cart:1".parse().unwrap());
         let error = submit(spec).await;
-        assert_eq!(error.errors(), ["forbidden.test/cart:1: not here\nhint: elsewhere"]);
+        assert_eq!(
+            error.mistakes(),
+            [Message::new("forbidden.test/cart:1: not here").with_hint("elsewhere")]
+        );
 
         assert!(matches!(
             submit(BuildSpec { order: Order::Parallel, services: vec![] }).await,
@@ -212,10 +215,10 @@ fn leftovers_and_old_builds_are_swept() {
         server.bake(run(build, 0, 1)).await;
         forgotten(&server, build).await;
         server.world.clock.advance(Duration::from_hours(13 * 24));
-        gc::round(&server.builds.shared).await;
+        server.builds.services.sweeper.round().await;
         assert_eq!(server.builds.list(OWNER).await.unwrap().builds.len(), 1);
         server.world.clock.advance(Duration::from_hours(2 * 24));
-        gc::round(&server.builds.shared).await;
+        server.builds.services.sweeper.round().await;
         assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
         assert!(server.logs.sizes().unwrap().is_empty());
     });
@@ -231,10 +234,10 @@ fn what_has_just_ended_is_kept_however_big_the_logs_are() {
         server.bake(run(build, 0, 1)).await;
         forgotten(&server, build).await;
         server.world.clock.advance(Duration::from_mins(59));
-        gc::round(&server.builds.shared).await;
+        server.builds.services.sweeper.round().await;
         assert_eq!(server.builds.list(OWNER).await.unwrap().builds.len(), 1);
         server.world.clock.advance(Duration::from_mins(2));
-        gc::round(&server.builds.shared).await;
+        server.builds.services.sweeper.round().await;
         assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
     });
 }
@@ -253,7 +256,7 @@ fn a_build_is_kept_until_its_log_is_whole_and_ends_without_one() {
         server.ended(build).await;
         // Its container lives, so the log has no end yet.
         server.world.clock.advance(Duration::from_hours(30 * 24));
-        gc::round(&server.builds.shared).await;
+        server.builds.services.sweeper.round().await;
         assert_eq!(server.builds.list(OWNER).await.unwrap().builds.len(), 1);
         // Somebody else has removed it.
         server.logs.remove(build).await.unwrap();

@@ -38,7 +38,7 @@ fn scrape() -> String {
         server.phase(run(second, 0, 2), TaskPhase::Launching).await;
         server.builds.cancel(OWNER, second).await.unwrap();
         server.ended(second).await;
-        server.builds.shared.run_slots.vacated(second).await;
+        server.builds.services.clients.slots.vacated(second).await;
 
         let third = submit("key of the third build").await;
         let at_work = run(third, 0, 1);

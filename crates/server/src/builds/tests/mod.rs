@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bakery_core::image::{Digest, ImageRef};
 use bakery_core::names::{Arch, BuildId, Platform, RunName, TaskId};
+use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::spec::{BuildSpec, Credential, KanikoSpec, Order, ServiceSpec, TaskSpec};
 use bakery_core::wire::build::{BuildPhase, BuildView, SubmitBuild, TaskPhase};
@@ -24,7 +25,10 @@ use tokio::sync::watch;
 
 use super::ledger::Ledger;
 use super::*;
+use crate::clock::Clock;
+use crate::logs::Logs;
 use crate::platform::fake::FakePlatform;
+use crate::spawn::Tasks;
 use bakery_registry::{Member, RegistryError};
 
 mod access;
@@ -150,7 +154,7 @@ impl ServerLife<'_> {
     /// Waits until the build looks like this.
     async fn until(&self, build: BuildId, like: impl Fn(&BuildView) -> bool) -> BuildView {
         loop {
-            let owner = self.builds.shared.lock().get(&build).map(|handle| handle.state.clone());
+            let owner = self.builds.services.clients.actors.watch(build);
             let Some(mut shown) = owner else {
                 let view = self.builds.view(OWNER, build).await.unwrap();
                 assert!(like(&view), "it has ended otherwise: {view:?}");

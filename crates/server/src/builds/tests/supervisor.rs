@@ -92,7 +92,7 @@ fn a_build_that_has_an_owner_again_is_not_given_up_beside_it() {
     world.life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;
-        server.builds.shared.end_as_lost(build).await.unwrap();
+        server.builds.services.clients.supervisor.end_as_lost(build).await.unwrap();
         assert!(server.builds.view(OWNER, build).await.unwrap().ended.is_none());
         server.bake(run(build, 0, 1)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);

@@ -129,7 +129,7 @@ fn an_eviction_that_is_reported_after_the_deadline_is_tried_again() {
         let first = run(build, 0, 1);
         server.launched(first).await;
         server.bind(first).await.unwrap();
-        server.builds.session(first, &session_of(first)).await.unwrap().heard(Stage::Report);
+        server.builds.session(first, &session_of(first)).await.unwrap().contact(Stage::Report);
         tokio::time::sleep(server.world.settings.task_timeout).await;
         assert!(server.report_from(Stage::Bake, first, failed(Reason::Evicted)).await);
         server.launched(run(build, 0, 2)).await;
@@ -263,7 +263,7 @@ fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() 
         server.launched(second).await;
         server.bind(second).await.unwrap();
         assert!(!server.report(first, baked(first)).await, "the first attempt is over");
-        server.builds.session(second, &session_of(second)).await.unwrap().heard(Stage::Push);
+        server.builds.session(second, &session_of(second)).await.unwrap().contact(Stage::Push);
         server.world.platform.exit(second, 0);
         let view = server.ended(build).await;
         assert_eq!(task_of(&view), (2, TaskPhase::Lost, Some(Reason::AgentLost)));
@@ -273,7 +273,7 @@ fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() 
         let first = run(build, 0, 1);
         server.launched(first).await;
         server.bind(first).await.unwrap();
-        server.builds.session(first, &session_of(first)).await.unwrap().heard(Stage::Push);
+        server.builds.session(first, &session_of(first)).await.unwrap().contact(Stage::Push);
         server.world.platform.exit(first, 0);
         assert_eq!(task_of(&server.ended(build).await), (1, TaskPhase::Lost, Some(Reason::AgentLost)));
     });
@@ -287,7 +287,7 @@ fn an_agent_that_reports_its_eviction_is_tried_again_unless_it_had_pushed() {
         server.launched(first).await;
         server.bind(first).await.unwrap();
         // It says that it reports before it does.
-        server.builds.session(first, &session_of(first)).await.unwrap().heard(Stage::Report);
+        server.builds.session(first, &session_of(first)).await.unwrap().contact(Stage::Report);
         assert!(server.report_from(Stage::Bake, first, failed(Reason::Evicted)).await);
         server.bake(run(build, 0, 2)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
@@ -325,7 +325,7 @@ fn the_platforms_reason_explains_a_dead_container() {
 #[test]
 fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
     let mut world = BuildsWorld::new();
-    world.settings.timing.agent_silent = Duration::from_millis(30);
+    world.settings.timing.no_contact = Duration::from_millis(30);
     world.life(async |server| {
         let build = server.submit(single()).await;
         let (first, second) = (run(build, 0, 1), run(build, 0, 2));
@@ -346,7 +346,7 @@ fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
 #[test]
 fn an_agent_that_speaks_is_never_called_silent() {
     let mut world = BuildsWorld::new();
-    world.settings.timing.agent_silent = Duration::from_millis(500);
+    world.settings.timing.no_contact = Duration::from_millis(500);
     world.life(async |server| {
         let build = server.submit(multi()).await;
         let (speaks, silent) = (run(build, 0, 1), run(build, 1, 1));
@@ -357,7 +357,7 @@ fn an_agent_that_speaks_is_never_called_silent() {
         let session = server.builds.session(speaks, &session_of(speaks)).await.unwrap();
         let speaking = async {
             loop {
-                session.heard(Stage::Bake);
+                session.contact(Stage::Bake);
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

@@ -1,7 +1,7 @@
-//! Laws of a build's decisions, over every sequence of events.
+//! Laws of the step, over every sequence of events.
 
 use bakery_core::image::ImageRef;
-use bakery_core::names::{Arch, BuildId, Platform};
+use bakery_core::names::{Arch, BuildId, Platform, TaskId};
 use bakery_core::wire::build::TaskPhase;
 use bakery_core::wire::run::{Stage, TaskResult};
 use proptest::prelude::*;
@@ -62,52 +62,58 @@ fn task_event() -> impl Strategy<Value = TaskEvent> {
     ]
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn run(index: usize, attempt: u8) -> RunName {
+    let index = u16::try_from(index).unwrap();
+    RunName { task: TaskId { build: BuildId::new(1, 2), index }, attempt }
+}
+
+fn event() -> impl Strategy<Value = BuildEvent> {
     prop_oneof![
         20 => (0..3_usize, 1..=2_u8, task_event())
-            .prop_map(|(index, attempt, event)| Event::Task { index, attempt, event }),
-        2 => (0..3_usize, 1..=2_u8).prop_map(|(index, attempt)| Event::Answered { index, attempt }),
-        3 => (0..2_usize).prop_map(|target| Event::Published { target, result: Ok(digest()) }),
+            .prop_map(|(index, attempt, event)| BuildEvent::Run(run(index, attempt), event)),
+        2 => (0..3_usize, 1..=2_u8).prop_map(|(index, attempt)| BuildEvent::LaunchAccepted(run(index, attempt))),
+        1 => (0..3_usize, 1..=2_u8).prop_map(|(index, attempt)| BuildEvent::BackOffOver(run(index, attempt))),
+        3 => (0..2_usize).prop_map(|target| BuildEvent::Published { target, result: Ok(digest()) }),
         1 => (0..2_usize).prop_map(|target| {
-            Event::Published { target, result: Err(Cause::new(Reason::PushRefused, "no")) }
+            BuildEvent::Published { target, result: Err(Cause::new(Reason::PushRefused, "no")) }
         }),
-        1 => Just(Event::Cancel("enough".into())),
+        1 => Just(BuildEvent::Cancelled("enough".into())),
     ]
 }
 
-/// What the loop would have done so far.
-struct Told {
+/// What an actor would have done so far.
+struct Played {
     state: BuildState,
-    in_flight: InFlight,
+    memory: StepMemory,
     frames: Vec<Frame>,
     effects: Vec<BuildEffect>,
 }
 
-fn play(sequential: bool, events: Vec<Event>) -> Result<Told, TestCaseError> {
-    let mut told = Told {
+fn play(sequential: bool, events: Vec<BuildEvent>) -> Result<Played, TestCaseError> {
+    let mut played = Played {
         state: state(sequential),
-        in_flight: InFlight::default(),
+        memory: StepMemory::new(BTreeMap::new()),
         frames: Vec::new(),
         effects: Vec::new(),
     };
-    for event in std::iter::once(Event::Begin).chain(events) {
+    for event in std::iter::once(BuildEvent::Started).chain(events) {
         // A publishing ends only where one was begun.
-        if let Event::Published { target, .. } = event
-            && !told.effects.contains(&BuildEffect::Publish(target))
+        if let BuildEvent::Published { target, .. } = event
+            && !played.effects.contains(&BuildEffect::Publish(target))
         {
             continue;
         }
-        let over = told.state.outcome.is_some();
-        let step = step(&told.state, &mut told.in_flight, Timestamp::UNIX_EPOCH, event);
+        let over = played.state.outcome.is_some();
+        let step = step(&played.state, &mut played.memory, Timestamp::UNIX_EPOCH, event);
         if over {
-            prop_assert_eq!(&step.state, &told.state);
-            prop_assert!(step.frames.is_empty() && step.effects.is_empty() && step.stops.is_empty());
+            prop_assert_eq!(&step.state, &played.state);
+            prop_assert!(step.frames.is_empty() && step.effects.is_empty());
         }
-        told.state = step.state;
-        told.frames.extend(step.frames);
-        told.effects.extend(step.effects);
+        played.state = step.state;
+        played.frames.extend(step.frames);
+        played.effects.extend(step.effects);
     }
-    Ok(told)
+    Ok(played)
 }
 
 proptest! {
@@ -116,13 +122,13 @@ proptest! {
         sequential in any::<bool>(),
         events in proptest::collection::vec(event(), 0..80),
     ) {
-        let told = play(sequential, events)?;
-        let ends = told.frames.iter().filter(|frame| matches!(frame, Frame::End { .. })).count();
-        prop_assert_eq!(ends, usize::from(told.state.outcome.is_some()));
+        let played = play(sequential, events)?;
+        let ends = played.frames.iter().filter(|frame| matches!(frame, Frame::End { .. })).count();
+        prop_assert_eq!(ends, usize::from(played.state.outcome.is_some()));
         if ends == 1 {
-            let end_is_last = matches!(told.frames.last(), Some(Frame::End { .. }));
+            let end_is_last = matches!(played.frames.last(), Some(Frame::End { .. }));
             prop_assert!(end_is_last);
-            prop_assert!((0..2).all(|target| told.state.over(target)));
+            prop_assert!((0..2).all(|target| played.state.over(target)));
         }
     }
 
@@ -131,9 +137,9 @@ proptest! {
         sequential in any::<bool>(),
         events in proptest::collection::vec(event(), 0..80),
     ) {
-        let told = play(sequential, events)?;
-        if let Some(outcome) = &told.state.outcome {
-            let all_good = (0..2).all(|target| told.state.good(target));
+        let played = play(sequential, events)?;
+        if let Some(outcome) = &played.state.outcome {
+            let all_good = (0..2).all(|target| played.state.good(target));
             prop_assert_eq!(outcome.verdict == Verdict::Baked, all_good);
             prop_assert_eq!(outcome.images.len() == 2, all_good);
         }
@@ -143,12 +149,12 @@ proptest! {
     fn an_index_is_published_only_where_everything_is_baked(
         events in proptest::collection::vec(event(), 0..80),
     ) {
-        let told = play(true, events)?;
-        let begun = told.effects.iter().filter(|effects| **effects == BuildEffect::Publish(0)).count();
+        let played = play(true, events)?;
+        let begun = played.effects.iter().filter(|effect| **effect == BuildEffect::Publish(0)).count();
         prop_assert!(begun <= 1);
-        prop_assert!(begun == 0 || told.state.baked(0));
-        let launched = told.effects.contains(&BuildEffect::Enqueue(2));
-        prop_assert!(!launched || told.state.good(0), "the second service came before the first was there");
+        prop_assert!(begun == 0 || played.state.baked(0));
+        let launched = played.effects.contains(&BuildEffect::Enqueue(run(2, 1)));
+        prop_assert!(!launched || played.state.good(0), "the second service came before the first was there");
     }
 
     #[test]
@@ -156,21 +162,21 @@ proptest! {
         sequential in any::<bool>(),
         mut events in proptest::collection::vec(event(), 0..60),
     ) {
-        events.push(Event::Cancel("enough".into()));
-        let told = play(sequential, events)?;
-        let open = |index: usize| !told.state.settled(index);
+        events.push(BuildEvent::Cancelled("enough".into()));
+        let played = play(sequential, events)?;
+        let open = |index: usize| !played.state.settled(index);
         prop_assert!(!(0..3).any(open));
-        prop_assert!(told.state.outcome.is_some() || !told.in_flight.publishing.is_empty());
+        prop_assert!(played.state.outcome.is_some() || !played.memory.publishing.is_empty());
     }
 
     #[test]
     fn every_phase_that_a_task_reaches_is_framed(
         events in proptest::collection::vec(event(), 0..80),
     ) {
-        let told = play(false, events)?;
+        let played = play(false, events)?;
         for index in 0..3 {
-            let task = &told.state.tasks[index].task;
-            let last = told.frames.iter().rev().find_map(|frame| match frame {
+            let task = &played.state.tasks[index].task;
+            let last = played.frames.iter().rev().find_map(|frame| match frame {
                 Frame::State { run, phase, .. } if usize::from(run.task.index) == index => {
                     Some((run.attempt, *phase))
                 }
