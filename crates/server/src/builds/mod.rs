@@ -93,11 +93,11 @@ type Launchers = Arc<BTreeMap<Platform, Arc<dyn Launcher>>>;
 /// All builds of this server; cheap to clone.
 #[derive(Clone)]
 pub struct Builds {
-    services: Arc<Services>,
+    services: Arc<BuildServices>,
 }
 
 /// What [`Builds`] offers, each service with the parts that it needs.
-struct Services {
+struct BuildServices {
     intake: Intake,
     clients: ClientRequests,
     agents: AgentRequests,
@@ -204,7 +204,7 @@ impl Builds {
         drop(tasks.spawn("gc", Arc::clone(&sweeper).run(stopping.clone())));
         accepting.store(true, Ordering::Release);
 
-        let services = Services {
+        let services = BuildServices {
             intake: Intake {
                 store: store.clone(),
                 contexts: Arc::clone(&contexts),

@@ -91,7 +91,10 @@ impl Stepper<'_> {
                 self.memory.outages.insert(platform, outage);
             }
             BuildEvent::BackOffOver(run) => {
-                if self.step.state.is_current(run) {
+                let record = self.step.state.tasks.get(usize::from(run.task.index));
+                let backs_off =
+                    record.is_some_and(|it| matches!(it.task.state, TaskState::Planned { before: Some(_) }));
+                if backs_off && self.step.state.is_current(run) {
                     self.step.effects.push(BuildEffect::Enqueue(run));
                 }
             }

@@ -133,7 +133,7 @@ mod tests {
         assert!(mistakes(folder.path(), &[])[0].ends_with("logs is not a folder"));
         std::fs::remove_file(folder.path().join("logs")).unwrap();
         std::fs::write(folder.path().join("data.key"), "half a k").unwrap();
-        assert!(mistakes(folder.path(), &[])[0].contains("it holds no key"));
+        assert!(mistakes(folder.path(), &[])[0].contains("it does not contain a key"));
         std::fs::create_dir(folder.path().join("ledger.sqlite")).unwrap();
         assert!(mistakes(folder.path(), &[])[0].ends_with("ledger.sqlite is a folder"));
     }

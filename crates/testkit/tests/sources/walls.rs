@@ -10,7 +10,19 @@ use crate::modules::Modules;
 const WALLS: &[(&str, &[&str])] = &[
     ("http", &["bakery_core", "builds", "clock", "contexts", "logs", "metrics", "spawn"]),
     ("metrics", &["builds", "logs"]),
-    ("builds", &["bakery_core", "bakery_registry", "clock", "contexts", "logs", "platform", "spawn"]),
+    (
+        "builds",
+        &[
+            "bakery_context",
+            "bakery_core",
+            "bakery_registry",
+            "clock",
+            "contexts",
+            "logs",
+            "platform",
+            "spawn",
+        ],
+    ),
     ("platform", &["bakery_core", "clock", "spawn"]),
     ("logs", &["bakery_core", "clock", "spawn"]),
     ("contexts", &["bakery_context", "bakery_core", "clock", "spawn"]),

@@ -129,7 +129,7 @@ fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
         let mut spec = single();
         spec.services[0].tasks[0].platform = Some(Platform::Ecs);
         let error = submit(spec).await;
-        assert_eq!(error.to_string(), "task cart (amd64): this server has no platform ecs");
+        assert_eq!(error.to_string(), "task cart (amd64): platform ecs is not configured on this server");
         assert_eq!(error.hint().unwrap(), "set `platform` to one of: docker");
 
         let mut spec = single();

@@ -176,7 +176,8 @@ fn a_build_that_waits_for_an_unavailable_platform_says_so_once_and_once_that_it_
         server.bake(run(build, 0, 1)).await;
         server.ended(build).await;
         let notes = server.notes(build).await;
-        for said in ["the engine does not answer; the build goes on", "the platform docker answers again"] {
+        for said in ["the engine does not answer; the build continues", "platform docker is available again"]
+        {
             assert_eq!(notes.iter().filter(|note| note.starts_with(said)).count(), 1, "{said}: {notes:?}");
         }
     });

@@ -111,7 +111,7 @@ fn a_task_that_takes_too_long_is_ended_and_named_with_its_stage() {
         assert_eq!(task_of(&view), (1, TaskPhase::TimedOut, Some(Reason::TaskTimeout)));
         let outcome = view.outcome.unwrap();
         assert_eq!(outcome.verdict, Verdict::Failed);
-        let text = "cart (amd64): BUILD_TASK_TIMEOUT (50ms) is over in stage launch";
+        let text = "cart (amd64): BUILD_TASK_TIMEOUT (50ms) exceeded in stage `launch`";
         assert_eq!(outcome.text.as_deref(), Some(text));
         server.world.platform.wait_stops(1).await;
     });
@@ -247,7 +247,7 @@ fn a_report_counts_where_the_last_lines_cannot_be_delivered() {
         assert!(matches!(early, Err(RunError::LinesMissing { lines: 7, next: 1 })));
         assert!(server.builds.report(run, &session_of(run), report(true)).await.unwrap().accepted);
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
-        let text = "the last 7 of 7 lines are missing here: the agent could not deliver them in time";
+        let text = "the last 7 of 7 lines are missing: the agent could not deliver them in time";
         assert!(server.notes(build).await.iter().any(|note| note == text));
     });
 }
@@ -333,7 +333,7 @@ fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
         server.bind(first).await.unwrap();
         let mut frames = server.logs.follow(build, Cursor::default(), true).await.unwrap();
         let mut seen = String::new();
-        while !seen.contains("the platform still has its container") {
+        while !seen.contains("its container still exists") {
             seen.push_str(&String::from_utf8_lossy(&frames.next().await.unwrap().unwrap()));
         }
         assert_eq!(server.phase(first, TaskPhase::Running).await.phase, BuildPhase::Baking);
@@ -364,7 +364,7 @@ fn an_agent_that_speaks_is_never_called_silent() {
         let asked_twice = async {
             let mut frames = server.logs.follow(build, Cursor::default(), true).await.unwrap();
             let mut seen = String::new();
-            while seen.matches("the platform still has its container").count() < 2 {
+            while seen.matches("its container still exists").count() < 2 {
                 seen.push_str(&String::from_utf8_lossy(&frames.next().await.unwrap().unwrap()));
             }
         };
