@@ -43,7 +43,7 @@ pub(super) fn mailbox(build: BuildId) -> (Mailbox, Inbox) {
     with_capacity(build, CAPACITY)
 }
 
-fn with_capacity(build: BuildId, capacity: usize) -> (Mailbox, Inbox) {
+pub(super) fn with_capacity(build: BuildId, capacity: usize) -> (Mailbox, Inbox) {
     let queue = Mutex::new(MessageQueue { messages: VecDeque::new(), open: true });
     let ends = Arc::new(MailboxEnds { build, capacity, queue, arrived: Notify::new(), room: Notify::new() });
     (Mailbox(Arc::clone(&ends)), Inbox(ends))

@@ -138,7 +138,7 @@ impl Crew<'_> {
         while let Some(ended) = self.builds.join_next().await {
             let ended = ended??;
             ensure!(ended.code == Some(0), "{}", self.env.details(&ended));
-            silences += ended.out.matches("the agent has not spoken for").count();
+            silences += ended.out.matches("no contact with the agent for").count();
         }
         Ok(silences)
     }

@@ -65,6 +65,10 @@ async fn a_build_that_starts_while_the_api_server_is_unavailable_waits_and_repor
     link.mend();
     let ended = finish(child).await?;
     ensure!(ended.code == Some(0), "{}", env.details(&ended));
-    ensure!(ended.out.contains("does not answer") && ended.out.contains("answers again"), "{}", ended.out);
+    ensure!(
+        ended.out.contains("does not answer") && ended.out.contains("is available again"),
+        "{}",
+        ended.out
+    );
     env.gone(Duration::from_secs(20)).await
 }

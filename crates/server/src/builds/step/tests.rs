@@ -4,9 +4,11 @@ use bakery_core::image::ImageRef;
 use bakery_core::names::{Arch, BuildId, Platform, TaskId};
 use bakery_core::wire::build::TaskPhase;
 use bakery_core::wire::run::{Stage, TaskResult};
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::builds::mailbox::{ActorMessage, with_capacity};
 use crate::builds::state::{ResolvedPlan, TargetPlan, TaskPlan};
 
 /// Two targets, the second after the first (or beside it), the first an index of two tasks.
@@ -57,6 +59,8 @@ fn task_event() -> impl Strategy<Value = TaskEvent> {
         2 => Just(TaskEvent::Gone(cause())),
         2 => Just(TaskEvent::GraceOver),
         1 => Just(TaskEvent::LaunchFailed { retryable: true, cause: cause() }),
+        2 => proptest::option::of(proptest::sample::select(vec![Reason::ImagePull, Reason::DiskFull]))
+            .prop_map(|reason| TaskEvent::Progress(reason, "pulls".into())),
         1 => Just(TaskEvent::StopConfirmed),
         1 => Just(TaskEvent::DeadlinePassed("late".into())),
     ]
@@ -116,7 +120,34 @@ fn play(sequential: bool, events: Vec<BuildEvent>) -> Result<Played, TestCaseErr
     Ok(played)
 }
 
+/// What is left of events that waited in a mailbox with room for this many.
+fn merged(events: &[BuildEvent], capacity: usize) -> Vec<BuildEvent> {
+    let (mailbox, mut inbox) = with_capacity(BuildId::new(1, 2), capacity);
+    for event in events {
+        mailbox.post(event.clone());
+    }
+    let mut left = Vec::new();
+    while let Some(ActorMessage::Event(event)) = inbox.next().now_or_never() {
+        left.push(event);
+    }
+    left
+}
+
 proptest! {
+    #[test]
+    fn what_a_full_mailbox_merges_changes_no_state(
+        sequential in any::<bool>(),
+        capacity in 0..8_usize,
+        events in proptest::collection::vec(event(), 0..80),
+    ) {
+        // Whether a publishing has begun depends on the steps before.
+        let events: Vec<_> =
+            events.into_iter().filter(|event| !matches!(event, BuildEvent::Published { .. })).collect();
+        let left = merged(&events, capacity);
+        prop_assert!(left.len() <= events.len());
+        prop_assert_eq!(play(sequential, left)?.state, play(sequential, events)?.state);
+    }
+
     #[test]
     fn the_end_comes_once_and_last(
         sequential in any::<bool>(),

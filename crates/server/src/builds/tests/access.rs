@@ -5,7 +5,7 @@ use bakery_core::wire::build::Verdict;
 
 use super::*;
 
-/// Waits until nobody drives the build any more: its log is whole.
+/// Waits until the build's actor has ended: its log is whole.
 async fn forgotten(server: &ServerLife<'_>, build: BuildId) {
     let shown = server.builds.services.clients.actors.watch(build);
     if let Some(mut shown) = shown {
@@ -141,10 +141,8 @@ fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
         let mut spec = single();
         spec.services[0].tasks[0].kaniko.destination = Some("forbidden.test/cart:1".parse().unwrap());
         let error = submit(spec).await;
-        assert_eq!(
-            error.mistakes(),
-            [Message::new("forbidden.test/cart:1: not here").with_hint("elsewhere")]
-        );
+        let refused = Message::new("forbidden.test/cart:1: not here").with_hint("elsewhere");
+        assert_eq!(error.mistakes(), [refused]);
 
         assert!(matches!(
             submit(BuildSpec { order: Order::Parallel, services: vec![] }).await,
@@ -156,6 +154,58 @@ fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
         let error = server.builds.submit(OWNER, unknown).await.unwrap_err();
         assert_eq!((error.to_string(), error.hint()), ("it is not here".into(), Some("send it".into())));
         assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
+    });
+}
+
+#[test]
+fn a_list_is_read_at_once_however_many_builds_there_are() {
+    BuildsWorld::new().life(async |server| {
+        let reads = || server.builds.services.status.ledger.reads();
+        let first = server.submit(single()).await;
+        server.bake(run(first, 0, 1)).await;
+        forgotten(&server, first).await;
+        let mut builds = vec![first];
+        for count in 1..=12 {
+            let before = reads();
+            let list = server.builds.list(OWNER).await.unwrap().builds;
+            assert_eq!((reads() - before, list.len()), (1, count));
+            let key = format!("key of build number {count}");
+            builds.push(server.builds.submit(OWNER, request(multi(), &key)).await.unwrap().id);
+        }
+        let list = server.builds.list(OWNER).await.unwrap().builds;
+        builds.sort_by_key(|build| std::cmp::Reverse(build.to_string()));
+        assert_eq!(list.iter().map(|view| view.id).collect::<Vec<_>>(), builds, "newest first");
+        let stored = list.iter().find(|view| view.id == first).unwrap();
+        assert_eq!(stored, &server.builds.view(OWNER, first).await.unwrap());
+        assert!(list.iter().filter(|view| view.id != first).all(|view| view.targets[0].tasks.len() == 2));
+    });
+}
+
+#[test]
+fn a_submitted_build_is_not_read_back_from_the_ledger() {
+    let world = BuildsWorld::new();
+    world.life(async |_| {});
+    // From now on what is sealed is spoilt as it is stored.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let file = world.folder.path().join("ledger.sqlite");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let mut ledger = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        let spoil = "CREATE TRIGGER spoil AFTER INSERT ON builds BEGIN UPDATE builds SET sealed = zeroblob(64) \
+                     WHERE id = NEW.id; END";
+        sqlx::raw_sql(spoil).execute(&mut ledger).await.unwrap();
+    });
+    drop(runtime);
+    let open = world.life(async |server| {
+        let build = server.submit(single()).await;
+        server.bake(run(build, 0, 1)).await;
+        assert_eq!(server.builds.services.status.ledger.reads(), 0);
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        server.builds.submit(OWNER, request(single(), "key of the second build")).await.unwrap().id
+    });
+    world.life(async |server| {
+        let refused = server.builds.cancel(OWNER, open).await;
+        assert!(matches!(refused, Err(BuildError::Internal(InternalError::Ledger(_)))), "{refused:?}");
     });
 }
 

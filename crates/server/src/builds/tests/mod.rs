@@ -52,7 +52,7 @@ struct BuildsWorld {
     folder: TempDir,
     platform: FakePlatform,
     registry: FakeRegistry,
-    /// How often the owner of a build will panic when an agent binds.
+    /// How often the actor of a build will panic when an agent binds.
     panics: Arc<AtomicU32>,
     settings: BuildsSettings,
     clock: Clock,
@@ -154,8 +154,8 @@ impl ServerLife<'_> {
     /// Waits until the build looks like this.
     async fn until(&self, build: BuildId, like: impl Fn(&BuildView) -> bool) -> BuildView {
         loop {
-            let owner = self.builds.services.clients.actors.watch(build);
-            let Some(mut shown) = owner else {
+            let actor = self.builds.services.clients.actors.watch(build);
+            let Some(mut shown) = actor else {
                 let view = self.builds.view(OWNER, build).await.unwrap();
                 assert!(like(&view), "it has ended otherwise: {view:?}");
                 return view;

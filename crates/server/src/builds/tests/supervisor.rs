@@ -1,4 +1,4 @@
-//! Owners that panic, and builds that have none.
+//! Actors that panic, and builds that have none.
 
 use bakery_core::wire::build::Verdict;
 
@@ -15,7 +15,7 @@ async fn bind(server: &ServerLife<'_>, run: RunName) -> Result<TaskOrder, RunErr
 }
 
 #[test]
-fn an_owner_that_panics_is_raised_again_and_its_build_goes_on() {
+fn an_actor_that_panics_is_restarted_and_its_build_goes_on() {
     let world = BuildsWorld::new();
     world.panics.store(2, Ordering::SeqCst);
     world.life(async |server| {
@@ -34,7 +34,7 @@ fn an_owner_that_panics_is_raised_again_and_its_build_goes_on() {
 }
 
 #[test]
-fn a_build_whose_owners_panic_again_and_again_ends_as_our_failure() {
+fn a_build_whose_actors_panic_again_and_again_ends_as_lost() {
     let world = BuildsWorld::new();
     world.panics.store(u32::MAX, Ordering::SeqCst);
     let build = world.life(async |server| {
@@ -58,7 +58,7 @@ fn a_build_whose_owners_panic_again_and_again_ends_as_our_failure() {
 }
 
 #[test]
-fn a_stop_that_panics_is_made_again() {
+fn a_stop_that_panics_is_retried() {
     let world = BuildsWorld::new();
     world.platform.panic_on_stop();
     world.life(async |server| {
@@ -71,7 +71,7 @@ fn a_stop_that_panics_is_made_again() {
 }
 
 #[test]
-fn a_watch_that_panics_is_begun_again() {
+fn a_watch_that_panics_is_restarted() {
     let world = BuildsWorld::new();
     world.platform.panic_on_watch();
     world.life(async |server| {
@@ -87,7 +87,7 @@ fn a_watch_that_panics_is_begun_again() {
 }
 
 #[test]
-fn a_build_that_has_an_owner_again_is_not_given_up_beside_it() {
+fn a_build_that_has_an_actor_again_is_not_given_up_beside_it() {
     let world = BuildsWorld::new();
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -100,7 +100,7 @@ fn a_build_that_has_an_owner_again_is_not_given_up_beside_it() {
 }
 
 #[test]
-fn the_agent_of_a_build_that_nobody_drives_is_not_told_that_it_is_over() {
+fn the_agent_of_a_build_without_an_actor_does_not_learn_that_it_is_over() {
     let world = BuildsWorld::new();
     let build = world.life(async |server| {
         let build = server.submit(single()).await;
@@ -119,7 +119,7 @@ fn the_agent_of_a_build_that_nobody_drives_is_not_told_that_it_is_over() {
         let refused = server.builds.report(run, &session_of(run), report).await;
         assert!(matches!(refused, Err(RunError::Internal(InternalError::Log(_)))), "{refused:?}");
         mend();
-        // Nobody but the agent asks for the build, and it gets its owner.
+        // Only the agent asks for the build, and it gets its actor.
         let refused = server.builds.session(run, &session_of(run)).await;
         assert!(matches!(refused, Err(RunError::Internal(InternalError::NoActor))));
         assert!(server.report(run, baked(run)).await);
