@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use bakery_core::message::Hint;
+use bakery_core::message::{self, Hint};
 use bakery_core::wire::problem::Problem;
 use reqwest::StatusCode;
 use thiserror::Error;
@@ -205,13 +205,49 @@ fn refusal(problem: &Problem) -> String {
     let texts = [problem.detail.as_str(), problem.title.as_str(), problem.kind.as_str()];
     let text = texts.into_iter().find(|text| !text.is_empty());
     let mut text = text.map_or_else(|| format!("the server answered {}", problem.status), str::to_owned);
-    for error in &problem.errors {
+    if let Some(id) = problem.request_id.as_deref().filter(|id| !text.contains(id)) {
+        text = format!("{text} (request {id})");
+    }
+    // A server of the last version has no hints for them.
+    let mistakes = problem.mistakes.iter().map(|mistake| (mistake.text.as_str(), mistake.hint.as_deref()));
+    let errors = problem.errors.iter().map(|error| (error.as_str(), None));
+    let errors = errors.filter(|_| problem.mistakes.is_empty());
+    for (mistake, hint) in mistakes.chain(errors) {
         text.push_str("\n  ");
-        text.push_str(error);
+        text.push_str(&message::indented(mistake, hint));
     }
     text
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use bakery_core::message::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_request_once_and_every_mistake_with_its_hint() {
+        let text = |problem: &Problem| LinkError::Refused(Box::new(problem.clone())).to_string();
+        let mistakes =
+            vec![Message::new("arch: unknown").with_hint("use amd64"), Message::new("cpu: missing")];
+        let mut problem = Problem {
+            detail: "the config has 2 mistakes".to_owned(),
+            request_id: Some("7f".to_owned()),
+            errors: mistakes.iter().map(ToString::to_string).collect(),
+            mistakes,
+            ..Problem::default()
+        };
+        let expected =
+            "the config has 2 mistakes (request 7f)\n  arch: unknown\n  hint: use amd64\n  cpu: missing";
+        assert_eq!(text(&problem), expected);
+        // A server of the last version.
+        problem.mistakes.clear();
+        assert_eq!(text(&problem), "the config has 2 mistakes (request 7f)\n  arch: unknown\n  cpu: missing");
+        problem = Problem { detail: "internal error, request 7f".to_owned(), errors: Vec::new(), ..problem };
+        assert_eq!(text(&problem), problem.detail);
+    }
 }

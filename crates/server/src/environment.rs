@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::prelude::*;
 
 mod json;
@@ -73,7 +74,7 @@ pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
         }
         LogFormat::Json => {
             std::panic::set_hook(Box::new(|panic| write_line("panic", "panic", panic.to_string(), None)));
-            layer.event_format(Json { clock: Clock::system() }).boxed()
+            layer.fmt_fields(JsonFields::new()).event_format(Json { clock: Clock::system() }).boxed()
         }
     };
     tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(ours)).init();

@@ -34,7 +34,7 @@ impl Tasks {
             std::mem::forget(guard);
             output
         };
-        start(self.tracker.track_future(future.instrument(tracing::debug_span!("task", name))))
+        start(self.tracker.track_future(future.instrument(tracing::debug_span!("task", task = name))))
     }
 
     /// Cancelled by [`Tasks::stop`]: long tasks and open streams end then.

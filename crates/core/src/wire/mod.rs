@@ -23,6 +23,8 @@ pub const PROTOCOL_HEADER: &str = "bakery-protocol";
 pub const CONTEXT_HEADER: &str = "bakery-context";
 /// Carries the idempotency key of a build submitted as YAML.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// Carries the id of a request, both ways. A server keeps a well-formed one of the caller, else makes one.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// Media type of frame streams: log segments and followed logs.
 pub const FRAMES_TYPE: &str = "application/vnd.bakery.frames";
 

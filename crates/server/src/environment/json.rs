@@ -1,7 +1,7 @@
 //! The server's own log with one JSON object a line and the client log's keys: `ts`, `level`, `message`.
 //!
-//! The fields of an event are added under their own names, an error as its text and the texts of its causes: the
-//! formatter of `tracing-subscriber` drops the causes, and they are what an operator looks for.
+//! The fields of an event and of the spans around it are added under their own names, an error as its text and the texts
+//! of its causes: the formatter of `tracing-subscriber` drops the causes, and they are what an operator looks for.
 
 use std::error::Error;
 use std::fmt;
@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use crate::clock::Clock;
 
-/// Formats events; see the module.
+/// Formats events; see the module. The fields of spans have to be formatted by `JsonFields`.
 pub(super) struct Json {
     pub(super) clock: Clock,
 }
@@ -25,9 +25,21 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let meta = event.metadata();
         let mut line = Line(Map::new());
+        // From the outermost span to the event itself: of one name, the innermost value is kept.
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
+            let extensions = span.extensions();
+            let fields = extensions.get::<FormattedFields<N>>();
+            let fields = fields.and_then(|it| serde_json::from_str::<Map<String, Value>>(&it.fields).ok());
+            line.0.extend(fields.unwrap_or_default());
+        }
         event.record(&mut line);
         line.0.entry("message").or_insert_with(|| meta.name().into());
         writeln!(out, "{}", line.stamped(&self.clock, *meta.level(), meta.target()))
@@ -105,6 +117,7 @@ mod tests {
 
     use bakery_core::names::Platform;
     use jiff::Timestamp;
+    use tracing_subscriber::fmt::format::JsonFields;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
@@ -131,15 +144,18 @@ mod tests {
     fn a_line_is_one_object_with_every_field_and_every_cause() {
         let (buffer, clock) = (Buffer::default(), Clock::standing_at(Timestamp::UNIX_EPOCH));
         let out = buffer.clone();
-        let layer =
-            tracing_subscriber::fmt::layer().event_format(Json { clock }).with_writer(move || out.clone());
+        let layer = tracing_subscriber::fmt::layer()
+            .fmt_fields(JsonFields::new())
+            .event_format(Json { clock })
+            .with_writer(move || out.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let error = PushError(io::Error::other("no \"space\"\nleft"));
             let platform = Platform::K8s;
+            let _request = tracing::error_span!("request", request_id = "7f", tries = 1).entered();
             tracing::error!(%platform, tries = 3_u64, level = "loud", error = &error as &dyn Error, "not built");
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-        insta::assert_snapshot!(text.trim_end(), @r#"{"error":"the push failed: no \"space\"\nleft","level":"error","message":"not built","platform":"k8s","target":"bakery_server::environment::json::tests","tries":3,"ts":"1970-01-01T00:00:00Z"}"#);
+        insta::assert_snapshot!(text.trim_end(), @r#"{"error":"the push failed: no \"space\"\nleft","level":"error","message":"not built","platform":"k8s","request_id":"7f","target":"bakery_server::environment::json::tests","tries":3,"ts":"1970-01-01T00:00:00Z"}"#);
         assert_eq!(text.lines().count(), 1);
     }
 }

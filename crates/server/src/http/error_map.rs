@@ -1,6 +1,6 @@
 //! Maps the services' errors to problems. One exhaustive map, without a wildcard.
 
-use bakery_core::message::{Hint as _, Message};
+use bakery_core::message::Hint as _;
 use bakery_core::report::{Mistake, Report};
 
 use super::body::BodyError;
@@ -22,8 +22,7 @@ impl From<SubmitError> for ProblemResponse {
             SubmitError::Context(_) => ProblemKind::BadContext,
             SubmitError::Internal(inner) => return inner.into(),
         };
-        let mistakes = error.mistakes().iter().map(Message::rendered).collect();
-        let problem = Self::new(kind, error.to_string()).errors(mistakes);
+        let problem = Self::new(kind, error.to_string()).mistakes(error.mistakes().to_vec());
         match error.hint() {
             Some(hint) => problem.hint(hint.into_owned()),
             None => problem,
@@ -104,10 +103,10 @@ impl From<ContextError> for ProblemResponse {
 /// Every mistake of a file, each with its location.
 impl From<Report> for ProblemResponse {
     fn from(report: Report) -> Self {
-        let errors: Vec<_> = report.mistakes.iter().map(Mistake::rendered).collect();
-        let count = errors.len();
+        let mistakes: Vec<_> = report.mistakes.iter().map(Mistake::message).collect();
+        let count = mistakes.len();
         let detail = format!("the config has {count} mistake{}", if count == 1 { "" } else { "s" });
-        Self::new(ProblemKind::BadSpec, detail).errors(errors)
+        Self::new(ProblemKind::BadSpec, detail).mistakes(mistakes)
     }
 }
 

@@ -1,30 +1,44 @@
-//! What happens to every request: the check of the protocol version, headers of the response, a line in the log.
+//! What happens to every request: its id and span, the protocol's version, headers of the response, a line in the log.
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bakery_core::wire::{PROTOCOL, PROTOCOL_HEADER};
+use bakery_core::wire::{PROTOCOL, PROTOCOL_HEADER, REQUEST_ID_HEADER};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
-use super::problem::{ProblemKind, ProblemResponse};
+use super::problem::{self, ProblemKind, ProblemResponse};
+use super::request_id::RequestId;
 
-/// Checks the caller's protocol version, and sets the headers that every response has.
+/// Handles one request within a span that has its id, and returns the id in the response's header and problem document.
 pub(super) async fn per_request(request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    // At the level of errors: with every filter that keeps an error, the error keeps its request id.
+    let span = tracing::error_span!(
+        "request",
+        request_id = id.as_str(),
+        method = %request.method(),
+        path = request.uri().path()
+    );
+    let mut response = answer(request, next).instrument(span).await;
+    problem::write_body(&mut response, id.as_str());
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), id.into_header());
+    headers.insert(HeaderName::from_static(PROTOCOL_HEADER), HeaderValue::from(PROTOCOL));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The response of the handler, if the caller's protocol version is supported.
+async fn answer(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let mut response = match check_protocol(request.headers()) {
+    let response = match check_protocol(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
-    let name = HeaderName::from_static(PROTOCOL_HEADER);
-    response.headers_mut().insert(name, HeaderValue::from(PROTOCOL));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     tracing::debug!(
-        %method,
-        path,
         status = response.status().as_u16(),
         micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "response"

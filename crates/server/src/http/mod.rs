@@ -15,6 +15,7 @@ mod contexts;
 mod error_map;
 mod middleware;
 mod problem;
+mod request_id;
 mod runs;
 mod segment;
 mod serve;

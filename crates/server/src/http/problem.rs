@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bakery_core::message::Message;
 use bakery_core::wire::problem::{PROBLEM_TYPE, Problem};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -72,8 +74,10 @@ kinds! {
     Unavailable = SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable";
 }
 
-/// Why a request is not done, as its sender is told.
-#[derive(Debug)]
+/// The response to a request that was not done.
+///
+/// Its body is written by the middleware, which adds the request id.
+#[derive(Debug, Clone)]
 pub(super) struct ProblemResponse {
     kind: ProblemKind,
     problem: Box<Problem>,
@@ -96,16 +100,19 @@ impl ProblemResponse {
         self
     }
 
-    pub(super) fn errors(mut self, errors: Vec<String>) -> Self {
-        self.problem.errors = errors;
+    /// The same problem with a list of every mistake in the request.
+    pub(super) fn mistakes(mut self, mistakes: Vec<Message>) -> Self {
+        self.problem.errors = mistakes.iter().map(|mistake| mistake.text.clone()).collect();
+        self.problem.mistakes = mistakes;
         self
     }
 
-    /// A failure of ours: everything about it goes to the log, nothing of it to the sender.
+    /// A failure of the server: its cause goes to the log, with the request's span, and not to the caller.
     pub(super) fn internal(error: &(dyn Error + 'static)) -> Self {
-        tracing::error!(error, "a request failed on our side");
-        Self::new(ProblemKind::Internal, "the server failed on its own side; its log says why")
-            .hint("try again; if it stays, ask the server's operator for its log")
+        tracing::error!(error, "internal error");
+        // The detail names the request, whose id the middleware adds.
+        Self::new(ProblemKind::Internal, "")
+            .hint("try again; if it fails again, ask the server's operator for the cause")
     }
 
     pub(super) fn draining() -> Self {
@@ -115,9 +122,7 @@ impl ProblemResponse {
 
 impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
-        // Serialising strings and numbers into memory cannot fail; the status alone would still tell the kind.
-        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
-        let mut response = (self.kind.status(), body).into_response();
+        let mut response = self.kind.status().into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         match self.kind {
@@ -129,6 +134,18 @@ impl IntoResponse for ProblemResponse {
             }
             _ => {}
         }
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Writes the body of a response that is a problem; leaves every other response as it is.
+pub(super) fn write_body(response: &mut Response, request_id: &str) {
+    let Some(ProblemResponse { kind, mut problem }) = response.extensions_mut().remove() else { return };
+    if kind == ProblemKind::Internal {
+        problem.detail = format!("internal error, request {request_id}: the server's log has the cause");
+    }
+    problem.request_id = Some(request_id.to_owned());
+    // Serializing strings and numbers into memory cannot fail; the status alone would still identify the kind.
+    *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
 }

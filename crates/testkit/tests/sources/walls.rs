@@ -8,7 +8,7 @@ use crate::modules::Modules;
 
 /// What each module of the server may name: modules of the server, and crates of ours (`bakery_...`).
 const WALLS: &[(&str, &[&str])] = &[
-    ("http", &["bakery_core", "builds", "clock", "contexts", "logs", "metrics", "spawn"]),
+    ("http", &["bakery_context", "bakery_core", "builds", "clock", "contexts", "logs", "metrics", "spawn"]),
     ("metrics", &["builds", "logs"]),
     (
         "builds",

@@ -129,7 +129,15 @@ async fn a_config_is_submitted_as_it_is() {
     assert!(problem.errors.len() >= 3, "{problem:?}");
     let at = |place: &str| problem.errors.iter().any(|error| error.starts_with(place));
     assert!(at("config.yaml:2:11: bake[0].arch: ") && at("config.yaml:5:10: bake[1].cpu: "), "{problem:?}");
-    assert!(problem.errors.iter().any(|error| error.contains("did you mean `kaniko`?")), "{problem:?}");
+    assert!(
+        problem
+            .mistakes
+            .iter()
+            .any(|it| it.hint.as_deref().is_some_and(|hint| hint.contains("did you mean `kaniko`?"))),
+        "{problem:?}"
+    );
+    let texts: Vec<_> = problem.mistakes.iter().map(|mistake| mistake.text.as_str()).collect();
+    assert_eq!(problem.errors, texts, "clients of the last version show the texts");
 
     let text = "bake:\n  - arch: amd64\n    kaniko:\n      destination: registry.test/app:1\n";
     for kind in ["application/yaml", "text/yaml; charset=utf-8", "application/x-yaml"] {

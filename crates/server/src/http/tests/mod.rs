@@ -20,7 +20,7 @@ use bakery_core::wire::run::{
     ContextSource, OrderRequest, STAGE_HEADER, SegmentAck, Stage, TaskOrder, TaskReport, TaskResult,
     launch_env,
 };
-use bakery_core::wire::{FRAMES_TYPE, PROTOCOL_HEADER, route};
+use bakery_core::wire::{FRAMES_TYPE, PROTOCOL_HEADER, REQUEST_ID_HEADER, route};
 use jiff::Timestamp;
 use reqwest::{RequestBuilder, Response};
 use tokio::net::TcpListener;
@@ -42,6 +42,7 @@ use bakery_registry::{Member, RegistryError};
 
 mod baking;
 mod clients;
+mod request_ids;
 mod streams;
 
 /// Long enough for a busy machine; nothing waits for it that goes well.
@@ -56,7 +57,7 @@ struct TestServer {
     listeners: Vec<JoinHandle<()>>,
     http: reqwest::Client,
     token: Option<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl TestServer {
@@ -97,7 +98,7 @@ impl TestServer {
             listeners,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             token: token.map(str::to_owned),
-            _folder: folder,
+            folder,
             tasks,
         }
     }
@@ -251,6 +252,7 @@ impl Follower {
 async fn good(request: RequestBuilder) -> Response {
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()[PROTOCOL_HEADER], "1");
+    assert!(!request_id(&response).is_empty());
     let status = response.status();
     if status.is_success() {
         return response;
@@ -263,11 +265,16 @@ async fn refused(request: RequestBuilder, status: u16, kind: &str) -> Problem {
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["content-type"], PROBLEM_TYPE);
     assert_eq!(response.headers()[PROTOCOL_HEADER], "1");
-    let answered = response.status().as_u16();
+    let (answered, id) = (response.status().as_u16(), request_id(&response));
     let problem: Problem = response.json().await.unwrap();
     assert_eq!((answered, problem.status, problem.kind.as_str()), (status, status, kind), "{problem:?}");
     assert!(!problem.title.is_empty() && !problem.detail.is_empty());
+    assert_eq!(problem.request_id, Some(id));
     problem
+}
+
+fn request_id(response: &Response) -> String {
+    response.headers()[REQUEST_ID_HEADER].to_str().unwrap().to_owned()
 }
 
 fn settings(agent_url: String) -> BuildsSettings {
