@@ -81,8 +81,9 @@ async fn attempt(env: &K8sEnv, deed: Deed) -> Result<()> {
             child.wait().await?;
             env.gone(Duration::from_secs(12)).await?;
             let said = env.server.log();
-            let unsure =
-                said.lines().find(|line| line.contains(&build) && line.contains("stopping a container failed"));
+            let unsure = said
+                .lines()
+                .find(|line| line.contains(&build) && line.contains("stopping a container failed"));
             unsure.map_or(Ok(()), |line| bail!("{line}"))
         }
     }
