@@ -108,7 +108,7 @@ pub fn section<'n>(
         } else if value.node.is_null() {
             findings.notice(
                 at_key,
-                Message::new("has no value: not counted").with_hint("write '' to clear an inherited value"),
+                Message::new("has no value, ignored").with_hint("write '' to clear an inherited value"),
             );
         } else {
             fields.push((key, value));

@@ -235,14 +235,14 @@ pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -
 /// Why `flag` (one word of `extra-flags`) may not be used; `None` where it may.
 pub fn refuse_extra_flag(flag: &str) -> Option<Message> {
     if flag == "--" {
-        let hint = "leave it out: every word must be a flag or its value";
+        let hint = "remove it: only flags and their values are allowed";
         return Some(Message::new("`--` would end the flags").with_hint(hint));
     }
     if let Some(level) = verbosity(flag) {
         let level = level.to_ascii_lowercase();
         return (!LEVELS.contains(&level.as_str())).then(|| {
             let hint =
-                "as `--verbosity=debug`, in one word: on a quieter Kaniko nobody sees when its push begins";
+                "write `--verbosity=debug` as one argument; at a lower verbosity Kaniko does not print when its push begins";
             Message::new(format!("`--verbosity` must be one of {}", LEVELS.join(", "))).with_hint(hint)
         });
     }
@@ -292,7 +292,7 @@ impl Line<'_> {
     fn known(&mut self, flag: &str) -> bool {
         let known = self.facts.knows(flag);
         if !known {
-            let notice = format!("Kaniko {} does not know --{flag}: left out", self.facts.version);
+            let notice = format!("Kaniko {} does not support --{flag}: omitted", self.facts.version);
             if !self.notices.contains(&notice) {
                 self.notices.push(notice);
             }

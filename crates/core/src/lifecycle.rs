@@ -181,7 +181,7 @@ fn with_platform_reason(cause: Cause, platform: Option<&Cause>) -> Cause {
 }
 
 fn once_more(cause: &Cause) -> TaskEffect {
-    let text = format!("{}: trying once more", cause.text);
+    let text = format!("{}: retrying once", cause.text);
     TaskEffect::Note(Message { text, hint: cause.hint.clone() })
 }
 

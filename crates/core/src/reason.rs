@@ -23,7 +23,7 @@ macro_rules! reasons {
         #[serde(rename_all = "kebab-case")]
         pub enum Reason {
             $($(#[doc = $doc])* $name,)*
-            /// A word that this version does not know.
+            /// A reason that this version does not know.
             #[serde(other)]
             Unknown,
         }
@@ -41,7 +41,7 @@ macro_rules! reasons {
             pub fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$name => concat!($($doc),*).trim_ascii(),)*
-                    Self::Unknown => "A word that this version does not know.",
+                    Self::Unknown => "A reason that this version does not know.",
                 }
             }
 
@@ -67,7 +67,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The kernel ended a process for want of memory.
+    /// A process was killed by the kernel: out of memory (OOM).
     OutOfMemory = "out of memory", Build, retry: false,
         hint: "give the task more `memory`; with a layer cache, `kaniko.cache.compressed: false` needs less";
     /// The disk of the task is full.
@@ -79,57 +79,57 @@ reasons! {
     /// The agent image cannot be pulled.
     ImagePull = "the agent image cannot be pulled", Platform, retry: false,
         hint: "check AGENT_IMAGE, the login for it, and that the platform reaches its registry";
-    /// The platform has no room: no machine for this size, or a quota is used up.
+    /// The platform has no capacity: no machine of this size, or a quota is used up.
     NoCapacity = "the platform has no capacity", Platform, retry: true,
-        hint: "ask for less `cpu` and `memory`, give the platform more room, or lower MAX_RUNS to its quota";
-    /// The platform took the task away: a drained node, a retired host, want of memory on the machine, or somebody who deleted it.
+        hint: "request less `cpu` and `memory`, give the platform more capacity, or lower MAX_RUNS to its quota";
+    /// The platform removed the task: a drained node, a retired host, too little memory on the machine, or somebody deleted it.
     Evicted = "evicted by the platform", Platform, retry: true,
-        hint: "build again; see why the platform took the task away";
+        hint: "build again; check why the platform removed the task";
     /// The machine under the task is gone.
     NodeLost = "the machine under the task was lost", Platform, retry: true,
-        hint: "build again; see what became of the machine";
+        hint: "build again; check the state of the machine";
     /// The platform has no machine of this architecture, and nothing is emulated unless the operator says so.
-    NoSuchArch = "nothing here runs this architecture", Build, retry: false,
+    NoSuchArch = "no platform of this server runs this architecture", Build, retry: false,
         hint: "give the platform a machine of this architecture, or name another `arch` or `platform`";
     /// The platform is not configured on this server.
-    NoSuchPlatform = "this server has no such platform", Build, retry: false,
-        hint: "set `platform` to one that the server has, or set the server up for this one";
+    NoSuchPlatform = "the platform is not configured on this server", Build, retry: false,
+        hint: "set `platform` to one of this server's platforms, or configure this one on the server";
     /// The platform refused the launch for good.
     LaunchRefused = "the platform refused the launch", Platform, retry: false,
-        hint: "see the platform's words in the log: a right, a role, a subnet or a quota; `bakery-server check` tries them";
+        hint: "the log has the platform's message: a permission, a role, a subnet or a quota; `bakery-server check` tests them";
     /// The platform did not answer, or failed on its side.
     PlatformUnreachable = "the platform did not answer", Platform, retry: true,
-        hint: "see that the server reaches the platform: `bakery-server check`, /readyz";
-    /// The agent did not say its first word in time.
+        hint: "check that the server can reach the platform: `bakery-server check`, /readyz";
+    /// The agent did not connect in time.
     ProvisionTimeout = "the agent did not start in time", Platform, retry: true,
-        hint: "see that tasks reach CONTROLLER_URL; BUILD_PROVISION_TIMEOUT of the server sets the limit";
+        hint: "check that tasks can reach CONTROLLER_URL; the server's BUILD_PROVISION_TIMEOUT sets the limit";
     /// The task exceeded `BUILD_TASK_TIMEOUT`.
-    TaskTimeout = "the task ran into its time limit", Build, retry: false,
-        hint: "BUILD_TASK_TIMEOUT of the server sets the limit";
+    TaskTimeout = "the task exceeded its time limit", Build, retry: false,
+        hint: "the server's BUILD_TASK_TIMEOUT sets the limit";
     /// The container ended and no report came.
     AgentLost = "the agent ended without a report", Platform, retry: true,
-        hint: "see the container's end in the platform's own records, then build again";
+        hint: "check how the container ended in the platform's own records, then build again";
     /// A second agent tried to bind the run: a launch token is good for one.
-    SecondBinder = "a second agent tried to take over the run", Platform, retry: false,
-        hint: "build again; if it comes back, see who else may read launch tokens on the platform";
+    SecondBinder = "a second agent tried to bind to the run", Platform, retry: false,
+        hint: "build again; if it happens again, check who else can read launch tokens on the platform";
     /// The context could not be read, or is not what its name says.
     ContextBroken = "the context cannot be read", Platform, retry: false,
-        hint: "see that tasks may read the bucket or reach the server, then build again";
+        hint: "check that tasks can read the bucket or reach the server, then build again";
     /// The context, Dockerfile or target that the config names is not in the archive.
     ContextIncomplete = "a path that the config names is not in the context", Build, retry: false,
         hint: "check the path, `kaniko.context-path`, and whether an ignore file drops it";
     /// The pre-script failed.
     PreScriptFailed = "the pre-script failed", Build, retry: false,
-        hint: "the script's own lines say why; it runs under `sh -e` in the source root";
+        hint: "the script's output in the log has the cause; it runs under `sh -e` in the source root";
     /// Kaniko failed: a RUN, a Dockerfile that it does not understand, or a base image that is not there.
     ExecutorFailed = "Kaniko failed", Build, retry: false,
-        hint: "Kaniko's own lines say why";
+        hint: "Kaniko's output in the log has the cause";
     /// The post-script failed.
     PostScriptFailed = "the post-script failed", Build, retry: false,
-        hint: "the script's own lines say why; the image may have been pushed already";
+        hint: "the script's output in the log has the cause; the image may already be pushed";
     /// Kaniko ended with 0 but no digest for the destination was found.
     NoDigest = "Kaniko reported no digest for the destination", Platform, retry: false,
-        hint: "see Kaniko's last lines; build again";
+        hint: "check Kaniko's last lines, then build again";
     /// A registry refused the credentials.
     CredentialsRefused = "the registry refused the credentials", Build, retry: false,
         hint: "check `kaniko-credentials`: registry, username, and that they may push there";
@@ -138,19 +138,19 @@ reasons! {
         hint: "check the registry's name, and that tasks can reach it";
     /// A registry refused what was pushed.
     PushRefused = "the registry refused the push", Build, retry: false,
-        hint: "see the registry's words in the log: a quota, a rule for tags, or a repository that is not there";
+        hint: "the log has the registry's message: a quota, a rule for tags, or a repository that does not exist";
     /// A pushed image is not for the architecture that was asked for.
     WrongArch = "an image has the wrong architecture", Build, retry: false,
         hint: "check `FROM --platform` in the Dockerfile and `kaniko.custom-platform`";
     /// Another task or target of the build failed, and this one was ended for it.
     SiblingFailed = "another part of the build failed", Build, retry: false,
-        hint: "see the part that failed first";
+        hint: "check the task that failed first";
     /// Somebody cancelled the build.
     Cancelled = "cancelled", Asked, retry: false,
-        hint: "build again if that was not meant";
+        hint: "build again if this was not intended";
     /// The server failed on its own side, or the agent image is not what it should be.
     Internal = "the server failed", Platform, retry: false,
-        hint: "see the server's own log; report it";
+        hint: "check the server's log, and report it";
 }
 
 impl fmt::Display for Reason {

@@ -110,7 +110,7 @@ pub fn kaniko_dir(text: &str) -> Option<Message> {
 fn sizes(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     for (key, value) in [("cpu", task.cpu_millis), ("memory", task.memory_mib)] {
         if value == Some(0) {
-            report(key, message("must be more than nothing", "leave it out for the server's default"));
+            report(key, message("must be greater than 0", "leave it out for the server's default"));
         }
     }
 }

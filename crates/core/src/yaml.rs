@@ -227,7 +227,7 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(id) => {
                 let Some(anchored) = self.anchors.get(&id) else {
-                    self.mistake(at, "this alias stands inside what it names");
+                    self.mistake(at, "this alias is inside the value that it refers to");
                     return None;
                 };
                 let (size, height) = (anchored.size, anchored.height);
@@ -310,7 +310,7 @@ impl Builder<'_> {
         let Some(Open { items: Items::Map { entries, .. }, .. }) = self.open.last_mut() else { return };
         let shown = crate::report::shown(&key);
         if let Err(first) = entries.add(Entry { key, line: at.0, col: at.1, value }) {
-            let text = format!("the key `{shown}` stands here a second time (first on line {first})");
+            let text = format!("the key `{shown}` is defined twice (first on line {first})");
             self.mistake(at, Message::new(text).with_hint("keep one of them"));
         }
     }

@@ -119,7 +119,7 @@ fn all_mistakes_of_all_files_come_in_one_report() {
     error: 7 mistakes
     config.yaml:2:3: global.arhc: unknown key
       hint: did you mean `arch`?
-    config.yaml:3:8: global.cpu: `lots` is no amount of cpu
+    config.yaml:3:8: global.cpu: `lots` is not a valid amount of cpu
       hint: as `0.5`, `2` or `500m`; at most 1024
     config.yaml:4:13: global.platform: `moon` is not known here
       hint: one of ecs, k8s, docker
@@ -156,7 +156,7 @@ fn no_mistake_hides_another() {
     error: LOG_FORMAT: `fancy` is not simple, plain or json
       hint: settings are read from the environment and from .env in the working directory
     6 mistakes
-    c.yaml:2:8: global.cpu: `lots` is no amount of cpu
+    c.yaml:2:8: global.cpu: `lots` is not a valid amount of cpu
       hint: as `0.5`, `2` or `500m`; at most 1024
     c.yaml:3:26: global.kaniko.extra-flags: the flag `--destination` is reserved
       hint: use `kaniko.destination`

@@ -46,7 +46,8 @@ const fn replaced(name: &'static str, hint: &'static str) -> Attribute {
 }
 
 const NOT_YET: &str = "not supported yet";
-const ANOTHER: &str = "without it the build would be another one: leave it out if that is no harm";
+const ANOTHER: &str =
+    "this attribute changes the result and is not supported; remove it if you do not need it";
 const PRIVILEGES: &str = "Kaniko builds without privileges: leave it out";
 const OWN_CACHE: &str = "set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache";
 
@@ -99,7 +100,7 @@ pub const NO_NETWORK: (&str, Fate) = (
     "none",
     Fate::Refused {
         message: "builds without a network are not possible",
-        hint: "Kaniko's RUN always has the task's network: leave it out only if that is no harm",
+        hint: "a RUN step always has the task's network; remove it if you do not need it",
     },
 );
 

@@ -46,7 +46,7 @@ pub(super) fn service(
             }
             Some(Fate::Ignored { hint }) => {
                 let hint = hint.map(str::to_owned);
-                let text = "stands beside `build` and is not read".to_owned();
+                let text = "is beside `build` and is not read".to_owned();
                 reader.findings.notice(value.location, Message { text, hint });
             }
             Some(Fate::Taken(_)) | None => {}

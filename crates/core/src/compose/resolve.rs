@@ -25,7 +25,7 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
         let hint = "architectures come from the Compose file (`build.x-bake.platforms`)";
         findings.notice(
             location.clone(),
-            Message::new("the entries of `bake` play no part with a Compose file").with_hint(hint),
+            Message::new("the entries of `bake` are not used with a Compose file").with_hint(hint),
         );
     }
     for name in request.overrides {
@@ -72,8 +72,9 @@ fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>>
                 let hint = "name the included file with --compose, or put its services here";
                 findings.mistake(field.location, Message::new("not supported yet").with_hint(hint));
             }
-            "version" => findings
-                .notice(field.location, Message::new("obsolete: not counted").with_hint("leave it out")),
+            "version" => {
+                findings.notice(field.location, Message::new("obsolete, ignored").with_hint("leave it out"))
+            }
             _ if TOP.contains(&key) || key.starts_with("x-") => {}
             _ => findings
                 .mistake(field.location, Message::new("unknown key").with_hint(did_you_mean(key, TOP))),

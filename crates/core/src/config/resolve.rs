@@ -167,7 +167,7 @@ fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
         return None;
     }
     let Some(destination) = layer.kaniko.destination.value() else {
-        let message = "is a bare host, and there is no destination to take the path from";
+        let message = "is a host without a repository, and no destination is set to take the repository from";
         findings.mistake(location.clone(), Message::new(message).with_hint("HOST/REPOSITORY"));
         return None;
     };

@@ -21,20 +21,22 @@ pub(super) fn boolean(text: &str) -> Result<bool, Message> {
 
 pub(super) fn cpu(text: &str) -> Result<u32, Message> {
     let hint = "as `0.5`, `2` or `500m`; at most 1024";
-    units::cpu(text)
-        .ok_or_else(|| Message::new(format!("`{}` is no amount of cpu", shown(text))).with_hint(hint))
+    units::cpu(text).ok_or_else(|| {
+        Message::new(format!("`{}` is not a valid amount of cpu", shown(text))).with_hint(hint)
+    })
 }
 
 pub(super) fn memory(text: &str) -> Result<u32, Message> {
     let hint = "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T";
-    units::memory(text)
-        .ok_or_else(|| Message::new(format!("`{}` is no amount of memory", shown(text))).with_hint(hint))
+    units::memory(text).ok_or_else(|| {
+        Message::new(format!("`{}` is not a valid amount of memory", shown(text))).with_hint(hint)
+    })
 }
 
 pub(super) fn ttl(text: &str) -> Result<u64, Message> {
     let hint = "as `24h`, `90m` or `1h30m`; a day is 24h";
     let read = units::duration(text).map(|ttl| ttl.as_secs());
-    read.ok_or_else(|| Message::new(format!("`{}` is no duration", shown(text))).with_hint(hint))
+    read.ok_or_else(|| Message::new(format!("`{}` is not a valid duration", shown(text))).with_hint(hint))
 }
 
 /// A bare host is completed once the destination is known.
@@ -85,7 +87,7 @@ pub(super) fn flags(text: &str) -> Result<Vec<String>, Message> {
         shell_words::split(text).map_err(|open| Message::new(open).with_hint("close it, or escape it"))?;
     match flags.first().filter(|first| !first.starts_with('-')) {
         Some(first) => {
-            Err(Message::new(format!("`{}` is no flag", shown(first))).with_hint("flags begin with `--`"))
+            Err(Message::new(format!("`{}` is not a flag", shown(first))).with_hint("flags begin with `--`"))
         }
         None => Ok(flags),
     }

@@ -243,7 +243,7 @@ fn a_hint_stays_the_last_line_of_what_is_said() {
     let cause = Cause::new(Reason::PlatformUnreachable, Message::new("no answer").with_hint("start it"));
     let failed = TaskEvent::LaunchFailed { retryable: true, cause };
     let (_, effects) = next(&drive(&[TaskEvent::SlotFree]), 1, failed);
-    let said = Message::new("no answer: trying once more").with_hint("start it");
+    let said = Message::new("no answer: retrying once").with_hint("start it");
     assert_eq!(effects, [TaskEffect::Note(said), TaskEffect::Stop]);
 }
 
@@ -282,7 +282,7 @@ fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
         |stage| drive(&[TaskEvent::SlotFree, TaskEvent::AgentConnected, TaskEvent::StageReached(stage)]);
     let (task, effects) = next(&running(Stage::Bake), 1, evicted(Stage::Bake));
     assert_eq!((task.attempt, task.phase()), (1, TaskPhase::Closing));
-    assert_eq!(effects, [TaskEffect::Note("SIGTERM: trying once more".into()), TaskEffect::Stop]);
+    assert_eq!(effects, [TaskEffect::Note("SIGTERM: retrying once".into()), TaskEffect::Stop]);
     let (task, effects) = next(&task, 1, TaskEvent::StopConfirmed);
     assert_eq!((task.attempt, task.phase(), effects), (2, TaskPhase::Planned, vec![TaskEffect::QueueAgain]));
     // What the server has heard counts as much as what the report says.

@@ -74,7 +74,7 @@ fn merge_keys_give_way_to_own_ones_and_to_earlier_ones() {
 fn what_is_no_single_document_is_said_at_its_place() {
     assert_eq!(
         bad("a: 1\nb: 2\na: 3\n"),
-        "f:3:1: the key `a` stands here a second time (first on line 1)\n  hint: keep one of them"
+        "f:3:1: the key `a` is defined twice (first on line 1)\n  hint: keep one of them"
     );
     assert!(bad("a: 1\n---\nb: 2\n").starts_with("f:2:1: a second document"));
     assert!(bad("a: *nowhere").starts_with("f:1:4: not valid YAML"));

@@ -30,7 +30,7 @@ async fn missing_capacity_a_missing_role_and_a_missing_cluster_are_reported() ->
     let env = EcsEnv::start(AwsEnv::new("full").await?, &[]).await?;
     let project = Project::new(&env.aws.parts, "RUN true", &single(&env.image("full/app:1")))?;
     for (fault, times, reason, words) in [
-        (Fault::capacity(), 9, "no-capacity", "trying once more"),
+        (Fault::capacity(), 9, "no-capacity", "retrying once"),
         (Fault::role_missing(), 9, "launch-refused", "ECS_ settings"),
         (Fault::cluster_missing(), 9, "launch-refused", "ECS_CLUSTER"),
     ] {
@@ -57,7 +57,7 @@ async fn an_interrupted_spot_task_is_retried_on_demand() -> Result<()> {
     let (arn, first) = env.started().into_iter().next().context("a task")?;
     ensure!(first["capacityProviderStrategy"][0]["capacityProvider"] == "FARGATE_SPOT", "{first}");
     env.aws.proxy.end(&arn, Ending::spot()).await?;
-    let again = log.until_contains("trying once more", Duration::from_mins(1)).await?;
+    let again = log.until_contains("retrying once", Duration::from_mins(1)).await?;
     println!("{}", again.message);
     log.until("line 30").await?;
     ensure!(child.wait().await?.code() == Some(0), "{}", env.server.log());

@@ -62,7 +62,7 @@ async fn a_pod_that_cannot_be_scheduled_reports_what_is_missing() -> Result<()> 
     let config = single(&env.image("room/app:1")).replace("global:\n", "global:\n  cpu: 500\n");
     let project = Project::new(&env.parts, "RUN true", &config)?;
     let ended = env.client(&project).run(&[]).await?;
-    let words = ["Insufficient cpu", "trying once more"];
+    let words = ["Insufficient cpu", "retrying once"];
     expect(&env, &project, &ended, 4, "no-capacity", &words).await?;
     env.gone(Duration::from_secs(20)).await
 }
@@ -103,7 +103,7 @@ async fn a_pod_deleted_by_hand_is_noticed_and_tried_once_more() -> Result<()> {
         env.namespace.kubectl(&["delete", "pod", &found.context("a pod")?, "--wait=false"]).await?;
     }
     let ended = finish(child).await?;
-    let words = ["the pod is being deleted, and not by this server", "trying once more"];
+    let words = ["the pod is being deleted, and not by this server", "retrying once"];
     expect(&env, &project, &ended, 4, "evicted", &words).await?;
     env.gone(Duration::from_secs(20)).await
 }

@@ -83,7 +83,7 @@ async fn a_lost_node_is_reported_at_once_and_its_task_is_retried_when_the_pod_is
     println!("{}", taken?.message);
     println!("{}", lost.message);
     // The kubelet is back, finds that the pod is to be deleted, and ends it: now a second attempt may start.
-    log.until_contains("trying once more", Duration::from_mins(2)).await?;
+    log.until_contains("retrying once", Duration::from_mins(2)).await?;
     client.run(&["cancel", &build]).await?;
     child.kill().await?;
     until("a node that is ready again", Duration::from_mins(1), async || {

@@ -10,7 +10,7 @@ fn mistakes_of_both_files_are_one_report() {
         Some("global:\n  cpu: lots\n"),
     );
     insta::assert_snapshot!(report.unwrap_err(), @r"
-    config.yaml:2:8: global.cpu: `lots` is no amount of cpu
+    config.yaml:2:8: global.cpu: `lots` is not a valid amount of cpu
       hint: as `0.5`, `2` or `500m`; at most 1024
     deploy/compose.yaml:2:3: services: there is no service `wbe`
       hint: known are: a, b
@@ -28,7 +28,7 @@ fn mistakes_of_both_files_are_one_report() {
 #[test]
 fn a_key_that_stands_twice_hides_no_other_mistake() {
     insta::assert_snapshot!(report(&build("dockerfile: a\ndockerfile: b\ncontxt: x")), @r"
-    deploy/compose.yaml:7:7: the key `dockerfile` stands here a second time (first on line 6)
+    deploy/compose.yaml:7:7: the key `dockerfile` is defined twice (first on line 6)
       hint: keep one of them
     deploy/compose.yaml:8:15: services.web.build.contxt: unknown key
       hint: did you mean `context`?
@@ -57,27 +57,27 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
     deploy/compose.yaml:7:26: services.web.build.dockerfile_inline: not supported yet
       hint: write it to a file and name that with `dockerfile`
     deploy/compose.yaml:8:16: services.web.build.secrets: not supported yet
-      hint: without it the build would be another one: leave it out if that is no harm
+      hint: this attribute changes the result and is not supported; remove it if you do not need it
     deploy/compose.yaml:9:12: services.web.build.ssh: cannot be carried out
       hint: Kaniko has no SSH mounts: fetch in the `pre-script`
     deploy/compose.yaml:10:28: services.web.build.additional_contexts: not supported yet
-      hint: without it the build would be another one: leave it out if that is no harm
+      hint: this attribute changes the result and is not supported; remove it if you do not need it
     deploy/compose.yaml:11:20: services.web.build.extra_hosts: not supported yet
-      hint: without it the build would be another one: leave it out if that is no harm
+      hint: this attribute changes the result and is not supported; remove it if you do not need it
     deploy/compose.yaml:12:19: services.web.build.privileged: cannot be granted
       hint: Kaniko builds without privileges: leave it out
     deploy/compose.yaml:13:21: services.web.build.entitlements: cannot be granted
       hint: Kaniko builds without privileges: leave it out
     deploy/compose.yaml:14:16: services.web.build.network: builds without a network are not possible
-      hint: Kaniko's RUN always has the task's network: leave it out only if that is no harm
+      hint: a RUN step always has the task's network; remove it if you do not need it
     deploy/compose.yaml:15:19: services.web.build.provenance: not supported yet
-      hint: without it the build would be another one: leave it out if that is no harm
+      hint: this attribute changes the result and is not supported; remove it if you do not need it
     deploy/compose.yaml:16:13: services.web.build.sbom: not supported yet
-      hint: without it the build would be another one: leave it out if that is no harm
+      hint: this attribute changes the result and is not supported; remove it if you do not need it
     deploy/compose.yaml:17:25: services.web.build.x-bake.output: not supported yet
-      hint: without it the build would be another one: leave it out if that is no harm
+      hint: this attribute changes the result and is not supported; remove it if you do not need it
     deploy/compose.yaml:17:38: services.web.build.x-bake.secret: not supported yet
-      hint: without it the build would be another one: leave it out if that is no harm
+      hint: this attribute changes the result and is not supported; remove it if you do not need it
     deploy/compose.yaml:17:54: services.web.build.x-bake.platfroms: unknown key
       hint: did you mean `platforms`?
     ");

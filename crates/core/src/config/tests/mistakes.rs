@@ -42,9 +42,9 @@ bake:
     insta::assert_snapshot!(report, @r"
     config.yaml:3:13: global.platform: `k9s` is not known here
       hint: did you mean `k8s`?
-    config.yaml:4:8: global.cpu: `lots` is no amount of cpu
+    config.yaml:4:8: global.cpu: `lots` is not a valid amount of cpu
       hint: as `0.5`, `2` or `500m`; at most 1024
-    config.yaml:5:11: global.memory: `2X` is no amount of memory
+    config.yaml:5:11: global.memory: `2X` is not a valid amount of memory
       hint: as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T
     config.yaml:6:3: global.arhc: unknown key
       hint: did you mean `arch`?
@@ -74,7 +74,7 @@ bake:
       hint: write `NAME: value`, one per line
     config.yaml:21:22: global.kaniko.cache.enable: `yes` is not true or false
       hint: write true or false
-    config.yaml:21:32: global.kaniko.cache.ttl: `1d` is no duration
+    config.yaml:21:32: global.kaniko.cache.ttl: `1d` is not a valid duration
       hint: as `24h`, `90m` or `1h30m`; a day is 24h
     config.yaml:21:42: global.kaniko.cache.repo: not a repository
       hint: HOST/REPOSITORY, without a tag
@@ -97,7 +97,7 @@ bake:
     config.yaml:30:18: bake[0].kaniko.extra-flags: the flag `--tar-path` is reserved
       hint: use `kaniko.destination`, or `kaniko.no-push: true`
     config.yaml:30:18: bake[0].kaniko.extra-flags: `--verbosity` must be one of info, debug, trace
-      hint: as `--verbosity=debug`, in one word: on a quieter Kaniko nobody sees when its push begins
+      hint: write `--verbosity=debug` as one argument; at a lower verbosity Kaniko does not print when its push begins
     config.yaml:31:3: bake[1].arch: no architecture is named
       hint: set `arch` here or in `global` (config.yaml:3:3)
     config.yaml:31:26: bake[1].kaniko.destination: `Reg/A` is not an image reference
@@ -190,7 +190,7 @@ fn notices_warn_and_do_not_stop() {
     insta::assert_snapshot!(notices(&with("post-script: echo\nenv: {}\ncpu:")), @r"
     config.yaml:6:8: global.env: `{}` adds nothing: what is inherited stays
       hint: write '' to clear what is inherited
-    config.yaml:7:3: global.cpu: has no value: not counted
+    config.yaml:7:3: global.cpu: has no value, ignored
       hint: write '' to clear an inherited value
     ");
     insta::assert_snapshot!(notices(&baked("build-args: { NPM_TOKEN: x }\ncustom-platform: linux/arm64\nignore-path: [var]")), @r"

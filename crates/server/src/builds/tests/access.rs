@@ -122,7 +122,7 @@ fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
         let error = submit(multi()).await;
         assert_eq!(
             error.to_string(),
-            "task cart (arm64): docker cannot run arm64: nothing here runs this architecture"
+            "task cart (arm64): docker cannot run arm64: no platform of this server runs this architecture"
         );
         assert!(error.hint().unwrap().contains("ALLOW_EMULATION"));
 

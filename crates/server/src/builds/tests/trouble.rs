@@ -295,7 +295,7 @@ fn an_agent_that_reports_its_eviction_is_tried_again_unless_it_had_pushed() {
         let told = server.told(TaskId { build, index: 0 }).await;
         let first = [(1, Launching), (1, Running), (1, TaskPhase::Closing)];
         assert_eq!(told, [&first[..], &[(2, Planned), (2, Launching), (2, Running), (2, Baked)]].concat());
-        assert!(server.notes(build).await.iter().any(|note| note == "it broke: trying once more"));
+        assert!(server.notes(build).await.iter().any(|note| note == "it broke: retrying once"));
     });
     BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
