@@ -251,7 +251,7 @@ fn a_bare_cache_host_is_completed_and_said() {
     }
     let lost =
         "global: { arch: amd64, kaniko: { no-push: true, cache: { enable: true, repo: 'localhost:5000' } } }";
-    assert!(report(lost).contains("no destination to take the path from"));
+    assert!(report(lost).contains("no destination is set to take the repository from"));
 }
 
 #[test]

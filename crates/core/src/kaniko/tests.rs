@@ -118,7 +118,7 @@ fn what_a_version_does_not_know_is_left_out_and_said() {
     let (args, notices) = run(&full(), Push::ByKaniko, &facts);
     assert!(args.contains("--cleanup") && args.contains("--log-format=color"), "{args}");
     assert!(!args.contains("--insecure-registry") && args.contains("--destination="), "{args}");
-    let told = "Kaniko v1.9.0 does not know --insecure-registry: left out";
+    let told = "Kaniko v1.9.0 does not support --insecure-registry: omitted";
     assert_eq!(notices.iter().filter(|notice| *notice == told).count(), 1, "{notices:?}");
 }
 

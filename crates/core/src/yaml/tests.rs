@@ -78,7 +78,7 @@ fn what_is_no_single_document_is_said_at_its_place() {
     );
     assert!(bad("a: 1\n---\nb: 2\n").starts_with("f:2:1: a second document"));
     assert!(bad("a: *nowhere").starts_with("f:1:4: not valid YAML"));
-    assert!(bad("a: &a [*a]").contains("stands inside what it names"));
+    assert!(bad("a: &a [*a]").contains("this alias is inside the value that it refers to"));
     assert!(bad("[a]: 1").contains("a key must be a single word"));
     assert!(bad("a:\n\t- b\n").contains("YAML forbids tabs"));
     assert!(bad("a: [1, 2\n").contains("not valid YAML"));
