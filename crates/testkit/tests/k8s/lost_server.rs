@@ -51,7 +51,7 @@ async fn a_run_that_ends_without_a_server_is_found_by_the_next_start() -> Result
     env.server.run().await?;
     let ended = client.run(&["logs", &build]).await?;
     ensure!(ended.code == Some(0), "{}", env.details(&ended));
-    let words = ["its container is gone", "the report was not delivered"];
+    let words = ["its container is gone", "the report cannot be delivered"];
     ensure!(words.iter().all(|words| ended.out.contains(words)), "{}", env.details(&ended));
     let view = env.view(&project, &build).await?;
     ensure!(view["targets"][0]["tasks"][0]["attempt"] == 2, "{view}");
