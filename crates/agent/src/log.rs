@@ -167,8 +167,8 @@ mod tests {
         let log = Log::new(Arc::clone(&spool), Arc::new(Masker::new(&secrets).unwrap()));
         log.message(Level::Warn, Message::new("one\ntwo hunter2").with_hint("change hunter2"));
         log.message(Level::Info, "three");
-        let long = "x".repeat(limits::TEXT_BYTES - 4) + "hunter2";
-        log.message(Level::Error, Message::new(long.clone()).with_hint(long));
+        let beyond = "x".repeat(limits::TEXT_BYTES - 4) + "hunter2";
+        log.message(Level::Error, Message::new(beyond.clone()).with_hint(beyond));
 
         let (block, _) = spool.read(Position::START, limits::BLOCK_BYTES).unwrap().unwrap();
         let lines = block.payload.split_inclusive(|byte| *byte == b'\n');

@@ -22,13 +22,13 @@ pub fn result(outcome: &Result<Digest, Stop>, stage: Stage, masker: &Masker) -> 
         Err(Stop::Terminated(cause)) => &termination(cause, stage),
         Err(Stop::Failed(failure)) => failure,
     };
-    let masked = |text: &str| masker.text(text).into_owned();
+    let hide = |text: &str| masker.text(text).into_owned();
     TaskResult::Failed {
         reason: failure.reason,
-        text: masked(&failure.message.text),
-        hint: failure.message.hint.as_deref().map(masked),
+        text: hide(&failure.message.text),
+        hint: failure.message.hint.as_deref().map(hide),
         exit_code: failure.exit_code,
-        tail: failure.tail.iter().map(|line| masked(line)).collect(),
+        tail: failure.tail.iter().map(|line| hide(line)).collect(),
     }
 }
 

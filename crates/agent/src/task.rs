@@ -302,7 +302,7 @@ impl Task {
                 self.log.message(Level::Info, format!("{what} {digest}"));
             }
             Err(Stop::Terminated(cause)) => {
-                self.log.message(Level::Error, report::termination(cause, stage).message)
+                self.log.message(Level::Error, report::termination(cause, stage).message);
             }
             Err(Stop::Failed(failure)) => self.log.message(Level::Error, failure.message.clone()),
         }

@@ -38,7 +38,10 @@ pub fn of_plan(plan: &BuildPlan) -> Labels {
     of(targets.collect())
 }
 
-fn of(targets: Vec<(&str, Vec<(u16, Arch, Option<Platform>)>)>) -> Labels {
+/// A target's name, and its tasks: index, architecture, platform.
+type TargetTasks<'a> = (&'a str, Vec<(u16, Arch, Option<Platform>)>);
+
+fn of(targets: Vec<TargetTasks<'_>>) -> Labels {
     let alone = targets.len() == 1;
     let mut labels = Labels::new();
     for (name, tasks) in targets {

@@ -23,7 +23,7 @@ pub struct Cli {
 pub enum Command {
     /// Print the effective settings, and check what they name.
     Check,
-    /// Ask the server on this machine whether it is ready. Only BAKERY_LISTEN is read.
+    /// Ask the server on this machine whether it is ready. Only `BAKERY_LISTEN` is read.
     Health {
         /// Ask whether it answers at all (/livez), even if a platform is unavailable: for checks that restart the server.
         #[arg(long)]

@@ -82,7 +82,7 @@ async fn a_build_goes_from_a_folder_to_an_exit_code() {
     assert_eq!((code, err.contains("context unchanged, nothing sent")), (Some(0), true), "{err}");
     assert_eq!(fake.requests(|requests| requests.uploads.len()), 1);
     fake.requests(|requests| {
-        assert_ne!(requests.submitted[0].idempotency_key, requests.submitted[1].idempotency_key)
+        assert_ne!(requests.submitted[0].idempotency_key, requests.submitted[1].idempotency_key);
     });
 }
 

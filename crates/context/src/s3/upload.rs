@@ -86,7 +86,7 @@ impl<'s> Upload<'s> {
         let request = self.store.client.put_object().bucket(&self.store.bucket).key(self.key);
         let request = request.set_if_none_match(condition.map(str::to_owned)).content_type(GZIP);
         let sent = request.body(self.bytes(0, self.len).await?).send().await;
-        sent.map(|_| ()).map_err(|error| self.from_sdk(&error))
+        sent.map(|_| ()).map_err(|error| self.failed(&error))
     }
 
     /// Sends all parts. A failed or stopped upload is aborted, if the credentials allow it.
@@ -99,7 +99,7 @@ impl<'s> Upload<'s> {
         let (client, bucket) = (&self.store.client, &self.store.bucket);
         let created =
             client.create_multipart_upload().bucket(bucket).key(self.key).content_type(GZIP).send().await;
-        let created = created.map_err(|error| self.from_sdk(&error))?;
+        let created = created.map_err(|error| self.failed(&error))?;
         let id = created.upload_id().unwrap_or_default();
         let sent = tokio::select! {
             sent = self.parts(id, part) => sent,
@@ -111,7 +111,7 @@ impl<'s> Upload<'s> {
                 let complete = client.complete_multipart_upload().bucket(bucket).key(self.key).upload_id(id);
                 let complete = complete.set_if_none_match(condition.map(str::to_owned));
                 let ended = complete.multipart_upload(parts).send().await;
-                ended.map(|_| ()).map_err(|error| self.from_sdk(&error))
+                ended.map(|_| ()).map_err(|error| self.failed(&error))
             }
             Err(error) => Err(error),
         };
@@ -143,7 +143,7 @@ impl<'s> Upload<'s> {
         let request = self.store.client.upload_part().bucket(&self.store.bucket).key(self.key).upload_id(id);
         let body = self.bytes(start, len).await?;
         let sent =
-            request.part_number(number).body(body).send().await.map_err(|error| self.from_sdk(&error))?;
+            request.part_number(number).body(body).send().await.map_err(|error| self.failed(&error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag().map(str::to_owned))
@@ -163,7 +163,7 @@ impl<'s> Upload<'s> {
         S3Error::Stopped { operation: self.store.operation(PUT, self.key) }
     }
 
-    fn from_sdk<E>(&self, error: &SdkError<E>) -> S3Error
+    fn failed<E>(&self, error: &SdkError<E>) -> S3Error
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {

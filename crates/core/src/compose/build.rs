@@ -42,7 +42,7 @@ pub(super) fn service(
     for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
         match fate(&SERVICE, key) {
             Some(Fate::Refused { message, hint }) => {
-                reader.findings.mistake(value.location, Message::new(message).with_hint(hint))
+                reader.findings.mistake(value.location, Message::new(message).with_hint(hint));
             }
             Some(Fate::Ignored { hint }) => {
                 let hint = hint.map(str::to_owned);
@@ -136,7 +136,7 @@ impl ServiceReader<'_, '_> {
         match fate {
             Fate::Taken(_) => {}
             Fate::Refused { message, hint } => {
-                self.findings.mistake(field.location.clone(), Message::new(message).with_hint(hint))
+                self.findings.mistake(field.location.clone(), Message::new(message).with_hint(hint));
             }
             Fate::Ignored { hint } => {
                 let (text, hint) = ("has no effect here".to_owned(), hint.map(str::to_owned));

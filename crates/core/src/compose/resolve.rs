@@ -73,7 +73,7 @@ fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>>
                 findings.mistake(field.location, Message::new("not supported yet").with_hint(hint));
             }
             "version" => {
-                findings.notice(field.location, Message::new("obsolete, ignored").with_hint("leave it out"))
+                findings.notice(field.location, Message::new("obsolete, ignored").with_hint("leave it out"));
             }
             _ if TOP.contains(&key) || key.starts_with("x-") => {}
             _ => findings

@@ -126,6 +126,10 @@ struct Shutdown {
 
 impl Builds {
     /// Resumes everything that is open in the ledger, and starts to watch the platforms.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "makes every part once, in the order in which they need each other"
+    )]
     pub async fn start(parts: BuildsParts) -> Result<Self, InternalError> {
         let BuildsParts { ledger, logs, contexts, registry, launchers, settings, clock, tasks } = parts;
         let launchers: Launchers = Arc::new(launchers);

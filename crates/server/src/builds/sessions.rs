@@ -88,9 +88,12 @@ impl BoundRun {
     }
 }
 
+/// The runs, each with the mailbox of its build's actor.
+type BoundRuns = HashMap<RunName, (Arc<BoundRun>, Mailbox)>;
+
 /// The bound runs of open builds. Clones are handles to the same.
 #[derive(Clone, Default)]
-pub(super) struct Sessions(Arc<Mutex<HashMap<RunName, (Arc<BoundRun>, Mailbox)>>>);
+pub(super) struct Sessions(Arc<Mutex<BoundRuns>>);
 
 impl Sessions {
     pub(super) fn add(&self, run: RunName, bound: Arc<BoundRun>, actor: Mailbox) {
@@ -122,7 +125,7 @@ impl Sessions {
         self.lock().retain(|run, _| run.task.build != build);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunName, (Arc<BoundRun>, Mailbox)>> {
+    fn lock(&self) -> MutexGuard<'_, BoundRuns> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

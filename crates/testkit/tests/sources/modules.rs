@@ -137,10 +137,10 @@ impl Found {
                 TokenTree::Punct(_) | TokenTree::Literal(_) => {}
             }
         }
-        self.path(module, path, alias, import);
+        self.path(module, &path, alias.as_ref(), import);
     }
 
-    fn path(&mut self, module: &[String], path: Vec<String>, alias: Option<String>, import: bool) {
+    fn path(&mut self, module: &[String], path: &[String], alias: Option<&String>, import: bool) {
         let ups = path.iter().take_while(|name| *name == "super").count();
         let absolute = match path.first().map(String::as_str) {
             Some("crate") => path[1..].to_vec(),
@@ -151,14 +151,14 @@ impl Found {
                 return;
             }
             // An import from a module below; nothing to see in any other path without a root.
-            Some(_) if import => [module, &path[..]].concat(),
+            Some(_) if import => [module, path].concat(),
             _ => return,
         };
         let absolute: Vec<String> = match absolute.split_last() {
             Some((last, above)) if last == "self" => above.to_vec(),
             _ => absolute,
         };
-        if import && let Some(name) = alias.as_ref().or(absolute.last()) {
+        if import && let Some(name) = alias.or(absolute.last()) {
             self.imports.insert(name.clone(), absolute.clone());
         }
         self.paths.insert(absolute);

@@ -41,11 +41,11 @@ impl Agents {
     pub(super) fn adopt(&self, state: &BuildState) {
         for (&run, &sha256) in &self.bound {
             let record = state.tasks.get(usize::from(run.task.index));
-            let stage = match record.map(|record| &record.task.state) {
+            let reached = match record.map(|record| &record.task.state) {
                 Some(TaskState::Running { stage, .. }) => *stage,
                 _ => Stage::Prepare,
             };
-            self.open(run, sha256, stage, !state.is_current(run));
+            self.open(run, sha256, reached, !state.is_current(run));
         }
     }
 

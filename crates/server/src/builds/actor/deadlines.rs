@@ -183,14 +183,14 @@ impl TaskClock {
 }
 
 fn exceeded(state: &TaskState, limit: Duration) -> String {
-    let stage = match state {
+    let reached = match state {
         TaskState::Retreating { .. } => {
             return "the platform has not confirmed that the container is stopped".to_owned();
         }
         TaskState::Running { stage, .. } => stage.as_str(),
         _ => "launch",
     };
-    format!("BUILD_TASK_TIMEOUT ({}) exceeded in stage `{stage}`", format_duration(limit))
+    format!("BUILD_TASK_TIMEOUT ({}) exceeded in stage `{reached}`", format_duration(limit))
 }
 
 fn kind(state: &TaskState) -> u8 {

@@ -222,15 +222,15 @@ impl Ledger {
         for row in &tasks {
             records.entry(id(row, "build")?).or_default().push(unjson(row.try_get("record")?)?);
         }
-        let mut published: HashMap<BuildId, Vec<(usize, PublishState)>> = HashMap::new();
+        let mut by_target: HashMap<BuildId, Vec<(usize, PublishState)>> = HashMap::new();
         for row in &publishes {
             let target = usize::try_from(row.try_get::<i64, _>("target")?).unwrap_or(usize::MAX);
-            published.entry(id(row, "build")?).or_default().push((target, unjson(row.try_get("state")?)?));
+            by_target.entry(id(row, "build")?).or_default().push((target, unjson(row.try_get("state")?)?));
         }
         let state = |row: &SqliteRow| {
             let build = id(row, "id")?;
             let records = records.remove(&build).unwrap_or_default();
-            state_of(row, build, records, published.remove(&build).unwrap_or_default())
+            state_of(row, build, records, by_target.remove(&build).unwrap_or_default())
         };
         builds.iter().map(state).collect()
     }

@@ -145,20 +145,20 @@ impl DockerWatch {
 
 /// What the engine keeps of an ended container, and its last output if it failed without having been stopped.
 async fn last_output(
-    core: &DockerCore,
+    platform: &DockerCore,
     run: RunName,
     code: Option<i32>,
     stopped: bool,
 ) -> (Option<ContainerInspectResponse>, Vec<String>) {
     let name = run.to_string();
-    let found = core.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await.ok();
+    let found = platform.engine.docker.inspect_container(&name, None::<InspectContainerOptions>).await.ok();
     let kept = found.as_ref().and_then(|found| found.state.as_ref()?.exit_code);
     if found.is_none() || stopped || code.map(i64::from).or(kept) == Some(0) {
         return (found, Vec::new());
     }
     let tail = TAIL_LINES.to_string();
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
-    let mut logs = core.engine.docker.logs(&name, Some(options)).boxed();
+    let mut logs = platform.engine.docker.logs(&name, Some(options)).boxed();
     let mut output = Vec::new();
     let read = async {
         while let Some(Ok(piece)) = logs.next().await {

@@ -19,7 +19,7 @@ const STREAM_PREFIX: &str = "agent";
 /// Seconds between SIGTERM and SIGKILL, the most that Fargate gives: a Spot task has two minutes to report.
 const STOP_SECONDS: i32 = 120;
 /// The capabilities of a container's default set that Kaniko does not need. Dropping all would leave none: Fargate adds no
-/// other than SYS_PTRACE.
+/// other than `SYS_PTRACE`.
 const DROPPED: [&str; 6] = ["AUDIT_WRITE", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETPCAP", "SYS_CHROOT"];
 
 /// What all task definitions of this server have in common.

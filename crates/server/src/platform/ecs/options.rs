@@ -24,7 +24,7 @@ pub struct EcsOptions {
     pub execution_role: String,
     /// ARN of the role that the agents have.
     pub task_role: Option<String>,
-    /// CloudWatch group for the agents' own logs; `None` = off.
+    /// `CloudWatch` group for the agents' own logs; `None` = off.
     pub log_group: Option<String>,
     /// On what tasks run.
     pub capacity: Capacity,

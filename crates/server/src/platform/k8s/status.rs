@@ -53,7 +53,7 @@ pub(super) fn pod(pod: &Pod, nodes: &Nodes, stopped: bool) -> ObservedPodStatus 
     match state {
         Some(ContainerState { waiting: Some(waiting), .. }) => remarks.extend(waiting_trouble(pod, waiting)),
         Some(ContainerState { running: Some(_), .. }) => {
-            remarks.push(remark(None, "the container has started"))
+            remarks.push(remark(None, "the container has started"));
         }
         _ => {}
     }
