@@ -60,11 +60,10 @@ pub async fn build(options: &BuildOptions, environment: &BTreeMap<String, String
         }
     };
     stderr::print(&format!("build {} submitted", submitted.id));
-    for notice in submitted.notices {
-        stderr::notice(&notice.into());
-    }
     let viewer = Viewer { settings: &settings, id: submitted.id, owned: true, cancel_requested };
-    viewer.run(submitted.cursor, signals).await
+    let cursor = submitted.cursor;
+    submitted.into_notices().iter().for_each(stderr::notice);
+    viewer.run(cursor, signals).await
 }
 
 /// Reads settings and files. Everything that prevents the build from being packed and sent is reported at once.

@@ -1,9 +1,10 @@
 //! Messages with hints, read by the types of the version before hints. The types here are copies of that version's and
 //! stay as they are.
 
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
-use bakery_core::wire::build::{BuildOutcome, BuildView, TaskPhase, Verdict};
-use bakery_core::wire::log::{Frame, Level, LogLine, Source};
+use bakery_core::wire::build::{BuildOutcome, BuildView, Submitted, TaskPhase, Verdict};
+use bakery_core::wire::log::{Cursor, Frame, Level, LogLine, Source};
 use bakery_core::wire::problem::Problem;
 use serde::Deserialize;
 use serde_json::json;
@@ -49,6 +50,11 @@ enum PreviousFrame {
     },
     #[serde(other)]
     Unknown,
+}
+
+#[derive(Deserialize)]
+struct PreviousSubmitted {
+    notices: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +110,9 @@ fn frames_and_lines_with_hints_are_read_without_them() {
     let hint = Some("write less".to_owned());
     let line = LogLine { ts, src: Source::Server, lvl: Level::Warn, msg: "full".into(), more: false, hint };
     assert_eq!(read::<PreviousLine>(&line).msg, "full");
+    let notice = Message::new("nearly full").with_hint("write less");
+    let submitted = Submitted::new(id(), Cursor::default(), vec![notice]);
+    assert_eq!(read::<PreviousSubmitted>(&submitted).notices, ["nearly full"]);
 }
 
 #[test]
@@ -112,6 +121,9 @@ fn messages_without_hints_are_read_by_this_version() {
         serde_json::from_value(json!({ "verdict": "failed", "reason": "disk-full", "text": "full" }))
             .unwrap();
     assert_eq!((outcome.text.as_deref(), outcome.hint), (Some("full"), None));
+    let submitted = json!({ "id": BUILD, "cursor": "0:0", "notices": ["nearly full"] });
+    let submitted: Submitted = serde_json::from_value(submitted).unwrap();
+    assert_eq!(submitted.into_notices(), [Message::new("nearly full")]);
     let problem: Problem = serde_json::from_value(json!({ "type": "bad-spec", "detail": "no" })).unwrap();
     assert_eq!((problem.detail.as_str(), problem.hint), ("no", None));
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Digest, ImageRef};
+use crate::message::Message;
 use crate::names::{Arch, BuildId, Platform};
 use crate::reason::Reason;
 use crate::spec::BuildSpec;
@@ -31,9 +32,29 @@ pub struct Submitted {
     pub id: BuildId,
     /// The log's beginning.
     pub cursor: Cursor,
-    /// Things worth saying that are no mistakes.
+    /// The texts of `notice_messages`, for clients of the last version.
     #[serde(default)]
     pub notices: Vec<String>,
+    /// What is worth mentioning and is not a mistake, each with its hint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notice_messages: Vec<Message>,
+}
+
+impl Submitted {
+    /// The response of this version: each notice as a message, and its text alone.
+    pub fn new(id: BuildId, cursor: Cursor, notices: Vec<Message>) -> Self {
+        let texts = notices.iter().map(|notice| notice.text.clone()).collect();
+        Self { id, cursor, notices: texts, notice_messages: notices }
+    }
+
+    /// The notices. A server of the last version sends texts only.
+    pub fn into_notices(self) -> Vec<Message> {
+        if self.notice_messages.is_empty() {
+            self.notices.into_iter().map(Message::new).collect()
+        } else {
+            self.notice_messages
+        }
+    }
 }
 
 /// `GET /builds`, newest first.

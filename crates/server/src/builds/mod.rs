@@ -29,7 +29,7 @@ use std::time::Duration;
 use bakery_core::names::{Arch, BuildId, Platform, RunName};
 use bakery_core::secret::Secret;
 use bakery_core::wire;
-use bakery_core::wire::build::{BuildList, BuildView, Info, SubmitBuild, Submitted};
+use bakery_core::wire::build::{BuildList, BuildView, Info, Submitted};
 use bakery_core::wire::run::{OrderRequest, ReportAck, TaskOrder, TaskReport};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
@@ -81,6 +81,7 @@ use sessions::Sessions;
 pub use settings::{BuildsParts, BuildsSettings, PlatformSettings, Publisher, Retention, Timing};
 use store::BuildStore;
 use submit::Intake;
+pub use submit::Submission;
 use supervisor::Supervisor;
 use watch::PlatformWatch;
 
@@ -241,8 +242,8 @@ impl Builds {
     }
 
     /// Accepts a build of `owner`. The same request under the same key again is answered with the same build.
-    pub async fn submit(&self, owner: &str, request: SubmitBuild) -> Result<Submitted, SubmitError> {
-        self.services.intake.submit(owner, request).await
+    pub async fn submit(&self, owner: &str, build: impl Into<Submission>) -> Result<Submitted, SubmitError> {
+        self.services.intake.submit(owner, build.into()).await
     }
 
     /// The owner's newest builds, newest first.

@@ -1,4 +1,4 @@
-//! Accepts builds: everything is checked again, nothing is trusted, and 202 means that the build is in the ledger.
+//! Accepts builds: nothing that a client has checked is trusted, and 202 means that the build is in the ledger.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +22,22 @@ use super::supervisor::Supervisor;
 use super::{Launchers, keys};
 use crate::clock::Clock;
 
+/// A build that a client submits.
+pub struct Submission {
+    /// The client's request.
+    pub request: SubmitBuild,
+    /// The plan of the request's spec if this server has made it already; `None`: it is made and checked on submission.
+    pub plan: Option<BuildPlan>,
+    /// What this server has found in the client's file, to be returned to the client.
+    pub notices: Vec<Message>,
+}
+
+impl From<SubmitBuild> for Submission {
+    fn from(request: SubmitBuild) -> Self {
+        Self { request, plan: None, notices: Vec::new() }
+    }
+}
+
 /// Accepts builds.
 pub(super) struct Intake {
     pub(super) store: BuildStore,
@@ -35,7 +51,8 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) async fn submit(&self, owner: &str, request: SubmitBuild) -> Result<Submitted, SubmitError> {
+    pub(super) async fn submit(&self, owner: &str, submission: Submission) -> Result<Submitted, SubmitError> {
+        let Submission { request, plan: made, mut notices } = submission;
         if !self.accepting.load(Ordering::Acquire) {
             return Err(SubmitError::Draining);
         }
@@ -50,7 +67,7 @@ impl Intake {
             serde_json::to_vec(&request).map_err(|err| internal(LedgerError::Row(err.to_string())))?;
         let request_mac = ledger.key().fingerprint(&bytes);
         if let Some(earlier) = ledger.submitted(owner, key).await? {
-            return self.known(earlier, &request_mac).await;
+            return self.known(earlier, &request_mac, notices).await;
         }
         if bytes.len() > limits::SPEC_BYTES {
             let text = format!("the request is longer than {} bytes", limits::SPEC_BYTES);
@@ -59,9 +76,10 @@ impl Intake {
         let mistakes = |problems: Vec<_>| {
             SubmitError::BadSpec(problems.into_iter().map(|it| Mistake::from(it).message()).collect())
         };
-        let plan = plan(&request.spec).map_err(mistakes)?;
+        let plan = made.map_or_else(|| plan(&request.spec).map_err(mistakes), Ok)?;
         self.may_publish(&plan)?;
-        let (resources, notices) = self.resources(&plan)?;
+        let (resources, oversize) = self.resources(&plan)?;
+        notices.extend(oversize);
         self.contexts.check(owner, &request.context).await.map_err(SubmitError::Context)?;
         self.contexts.needed(&request.context).await;
 
@@ -77,24 +95,29 @@ impl Intake {
             let earlier = ledger.submitted(owner, key).await?;
             let earlier =
                 earlier.ok_or_else(|| internal(LedgerError::Row("an idempotency key".to_owned())))?;
-            return self.known(earlier, &request_mac).await;
+            return self.known(earlier, &request_mac, notices).await;
         }
-        Ok(Submitted { notices, ..self.submitted(id).await? })
+        self.submitted(id, notices).await
     }
 
-    async fn known(&self, earlier: EarlierSubmission, request_mac: &[u8]) -> Result<Submitted, SubmitError> {
+    async fn known(
+        &self,
+        earlier: EarlierSubmission,
+        request_mac: &[u8],
+        notices: Vec<Message>,
+    ) -> Result<Submitted, SubmitError> {
         if earlier.request_mac == request_mac {
             // It is in the ledger, but whoever accepted it may have failed right after.
             self.supervisor.ensure_actor(earlier.id).await.map_err(SubmitError::Internal)?;
-            self.submitted(earlier.id).await
+            self.submitted(earlier.id, notices).await
         } else {
             Err(SubmitError::KeyReused)
         }
     }
 
-    async fn submitted(&self, id: BuildId) -> Result<Submitted, SubmitError> {
+    async fn submitted(&self, id: BuildId, notices: Vec<Message>) -> Result<Submitted, SubmitError> {
         let epoch = self.store.logs.epoch(id).await?;
-        Ok(Submitted { id, cursor: Cursor { epoch, seq: 0 }, notices: Vec::new() })
+        Ok(Submitted::new(id, Cursor { epoch, seq: 0 }, notices))
     }
 
     /// Refuses destinations that the operator does not allow, before anything is baked.
@@ -109,7 +132,7 @@ impl Intake {
     }
 
     /// What each task gets, in the order of the tasks, and notices. The platforms are asked before anything is promised.
-    fn resources(&self, plan: &BuildPlan) -> Result<(Vec<TaskResources>, Vec<String>), SubmitError> {
+    fn resources(&self, plan: &BuildPlan) -> Result<(Vec<TaskResources>, Vec<Message>), SubmitError> {
         let mut tasks: Vec<(String, &PlannedTask)> = plan
             .tasks()
             .map(|(target, task)| (format!("{} ({})", plan.targets[target].name, task.spec.arch), task))
@@ -141,7 +164,7 @@ impl Intake {
                     keep_seconds: keep.as_secs() + u64::from(keep.subsec_nanos() > 0),
                 };
                 match launcher.fit(resources.cpu_millis, resources.memory_mib) {
-                    Ok(notice) => notices.extend(notice.map(|notice| format!("{label}: {notice}"))),
+                    Ok(notice) => notices.extend(notice.map(|text| Message::new(format!("{label}: {text}")))),
                     Err(Message { text, hint }) => {
                         oversized.push(Message { text: format!("{label}: {text}"), hint });
                     }

@@ -41,16 +41,15 @@ pub(super) async fn submit(
     body: Body,
 ) -> Result<Response, ProblemResponse> {
     let reader = app.body_reader(body);
-    let (build, notices) = match body::media_type(&headers).as_str() {
-        "application/json" => (body::json::<SubmitBuild>(&headers, reader).await?, Vec::new()),
+    let submission = match body::media_type(&headers).as_str() {
+        "application/json" => body::json::<SubmitBuild>(&headers, reader).await?.into(),
         kind if yaml::TYPES.contains(&kind) => yaml::read(&app, owner, &headers, reader).await?,
         kind => return Err(body::unsupported(kind, "application/json or application/yaml")),
     };
     let builds = app.services.builds.clone();
     // A task of its own: a submission is completed even if the client disconnects in between.
-    let submitted = app.tasks.spawn("submit", async move { builds.submit(owner, build).await }).await;
-    let mut submitted = submitted.map_err(|panic| ProblemResponse::internal(&panic))??;
-    submitted.notices.splice(0..0, notices);
+    let submitted = app.tasks.spawn("submit", async move { builds.submit(owner, submission).await }).await;
+    let submitted = submitted.map_err(|panic| ProblemResponse::internal(&panic))??;
     let location = [(LOCATION, route::build(submitted.id))];
     Ok((StatusCode::ACCEPTED, location, Json(submitted)).into_response())
 }

@@ -13,18 +13,19 @@ use http::HeaderMap;
 use super::AppState;
 use super::body::BodyReader;
 use super::problem::{ProblemKind, ProblemResponse};
+use crate::builds::Submission;
 use crate::contexts::ContextError;
 
 /// Media types that mean YAML (RFC 9512 and its forerunners).
 pub(super) const TYPES: [&str; 3] = ["application/yaml", "application/x-yaml", "text/yaml"];
 
-/// The build, and notices about its config.
+/// The build with its plan, and the notices about its config.
 pub(super) async fn read(
     app: &AppState,
     owner: &str,
     headers: &HeaderMap,
     reader: BodyReader,
-) -> Result<(SubmitBuild, Vec<String>), ProblemResponse> {
+) -> Result<Submission, ProblemResponse> {
     let idempotency_key = header(headers, IDEMPOTENCY_HEADER, "16 to 128 printable characters")?.to_owned();
     let context = context(app, owner, headers).await?;
     let body = reader.whole(limits::SPEC_BYTES).await?;
@@ -34,9 +35,9 @@ pub(super) async fn read(
     let work = move || config::read(config::FILE, &text).and_then(|file| file.resolve(Order::default()));
     // Parsing a large file would block an async thread.
     let read = tokio::task::spawn_blocking(work).await.map_err(|panic| ProblemResponse::internal(&panic))?;
-    let Resolved { spec, notices, .. } = read?;
-    let notices = notices.iter().map(Notice::rendered).collect();
-    Ok((SubmitBuild { spec, context, idempotency_key }, notices))
+    let Resolved { spec, plan, notices } = read?;
+    let request = SubmitBuild { spec, context, idempotency_key };
+    Ok(Submission { request, plan: Some(plan), notices: notices.iter().map(Notice::message).collect() })
 }
 
 /// The context that the header names: in the server's own store, else in its bucket.

@@ -139,7 +139,7 @@ async fn a_config_is_submitted_as_it_is() {
     let texts: Vec<_> = problem.mistakes.iter().map(|mistake| mistake.text.as_str()).collect();
     assert_eq!(problem.errors, texts, "clients of the last version show the texts");
 
-    let text = "bake:\n  - arch: amd64\n    kaniko:\n      destination: registry.test/app:1\n";
+    let text = "bake:\n  - arch: amd64\n    cpu:\n    kaniko:\n      destination: registry.test/app:1\n";
     for kind in ["application/yaml", "text/yaml; charset=utf-8", "application/x-yaml"] {
         refused(yaml(text, kind), 400, "bad-request").await;
     }
@@ -157,6 +157,11 @@ async fn a_config_is_submitted_as_it_is() {
     assert_eq!(location, route::build(first.id));
     let again: Submitted = good(with(text, "0123456789abcdef")).await.json().await.unwrap();
     assert_eq!(first.id, again.id);
+    for submitted in [&first, &again] {
+        let [notice] = &submitted.notice_messages[..] else { panic!("{submitted:?}") };
+        assert_eq!(notice.text, "config.yaml:3:5: bake[0].cpu: has no value, ignored");
+        assert_eq!(notice.hint.as_deref(), Some("write '' to clear an inherited value"));
+    }
     let builds: BuildList = good(server.call("GET", route::BUILDS)).await.json().await.unwrap();
     assert_eq!(builds.builds.len(), 1);
 }
