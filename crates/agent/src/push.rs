@@ -20,7 +20,8 @@ pub fn check(order: &TaskOrder) -> Result<(), Failure> {
     match order.push {
         Push::ByKaniko => Ok(()),
         Push::ByAgent => {
-            let text = "the order says that the agent pushes the image, which this version of the agent does not support";
+            let text =
+                "the order has the agent push the image, which this version of the agent does not support";
             let hint = "use the agent image of the server's version";
             Err(Failure::new(Reason::Internal, text).with_hint(hint))
         }

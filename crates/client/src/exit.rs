@@ -128,7 +128,7 @@ impl From<Report> for Failure {
     }
 }
 
-/// How a build ended, in one sentence, with a hint unless it ended well or was cancelled by this client.
+/// How a build ended, in one sentence, with a hint unless it succeeded or was cancelled by this client.
 ///
 /// The outcome's own hint takes precedence over that of its reason. A server of a version without hints may have put one
 /// into the text; then both are shown.

@@ -130,7 +130,7 @@ impl Follower<'_> {
 
 /// The frames that have been shown.
 ///
-/// Within one epoch the sequence numbers tell what is new. A new epoch means that the server has lost the end of the log
+/// Within one epoch the sequence numbers show what is new. A new epoch means that the server has lost the end of the log
 /// and assigns its numbers again. Then lines are recognised by their numbers within their run, which never change, and all
 /// other frames by their content.
 #[derive(Debug)]

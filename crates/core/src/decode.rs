@@ -1,4 +1,4 @@
-//! From the YAML tree to values, without stopping at the first mistake.
+//! Decodes the YAML tree into values, without stopping at the first mistake.
 
 use crate::message::Message;
 use crate::report::{Findings, Location, did_you_mean, nearest, shown};
@@ -9,7 +9,7 @@ use crate::yaml::{Entry, Node, Value};
 pub struct Field<'n> {
     /// The node.
     pub node: &'n Node,
-    /// Where it stands.
+    /// Its location.
     pub location: Location,
 }
 
@@ -19,7 +19,7 @@ impl<'n> Field<'n> {
         Self { node, location: Location { line: node.line, col: node.col, ..Location::file(file) } }
     }
 
-    /// The items of a list; nothing where this is none.
+    /// The items of a list; empty if this is not a list.
     pub fn items(&self) -> Vec<Self> {
         let Value::List(items) = &self.node.value else { return Vec::new() };
         let field = |(nth, node): (usize, &'n Node)| Self {
@@ -29,7 +29,7 @@ impl<'n> Field<'n> {
         items.iter().enumerate().map(field).collect()
     }
 
-    /// The keys of a mapping with their values, in the order of the file; nothing where this is none.
+    /// The keys of a mapping with their values, in the order of the file; empty if this is not a mapping.
     pub fn entries(&self) -> Vec<(&'n str, Self)> {
         let Value::Map(entries) = &self.node.value else { return Vec::new() };
         entries.iter().map(|entry| (entry.key.as_str(), self.below(entry))).collect()
@@ -42,7 +42,7 @@ impl<'n> Field<'n> {
     }
 
     fn below(&self, entry: &'n Entry) -> Self {
-        // What is said of a value without text is said at its key.
+        // Findings about a value without text have the location of its key.
         let (line, col) = match &entry.value.value {
             Value::Scalar { text, .. } if text.is_empty() => (entry.line, entry.col),
             _ => (entry.value.line, entry.value.col),
@@ -69,7 +69,7 @@ impl<'n> Field<'n> {
         None
     }
 
-    /// Says that something else was expected here.
+    /// Reports that something else was expected here.
     pub fn expected(&self, what: &str, findings: &mut Findings) {
         findings.mistake(self.location.clone(), format!("expected {what}, found {}", self.node.kind()));
     }
@@ -84,9 +84,10 @@ impl<'n> Field<'n> {
     }
 }
 
-/// The keys of a section, each one known; a key without a value counts as not written. `None` where it is no mapping.
+/// The known keys of a section with their values. Unknown keys are mistakes; a key without a value is ignored with a
+/// notice. `None` if it is not a mapping.
 ///
-/// `elsewhere` gives the hint for a key that is known, but not here.
+/// `elsewhere` returns the hint for a key that belongs to another section.
 pub fn section<'n>(
     field: &Field<'n>,
     known: &[&str],
@@ -117,7 +118,7 @@ pub fn section<'n>(
     Some(fields)
 }
 
-/// Refuses tags that are none of YAML's own, wherever they stand below `field`.
+/// Reports tags other than YAML's own, anywhere below `field`, as mistakes.
 pub fn refuse_tags(field: &Field<'_>, hint: &str, findings: &mut Findings) {
     if let Some(tag) = &field.node.tag {
         findings.mistake(

@@ -1,9 +1,9 @@
-//! What a host's spelling says about where a connection to it goes.
+//! Recognises hosts that always name the local machine.
 
 use std::net::IpAddr;
 
-/// Whether a host as it is written in a URL (an IPv6 address with or without its brackets) always names the machine that
-/// connects: `localhost`, a name below it, or a loopback address.
+/// Whether a host as it is written in a URL (an IPv6 address with or without its brackets) always names the machine
+/// that connects: `localhost`, a name below it, or a loopback address.
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
     match host.parse::<IpAddr>() {

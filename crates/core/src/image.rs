@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::hex;
 use crate::names::{Arch, BadName};
 
-/// Where a reference without a registry lives.
+/// The registry of a reference that names none.
 pub const DOCKER_HUB: &str = "docker.io";
 
 /// A content digest: `sha256:` and 64 lower-case hex digits.
@@ -66,14 +66,14 @@ pub struct ImageRef {
     pub registry: String,
     /// Path below the registry.
     pub repository: String,
-    /// Tag, where one was given.
+    /// Tag, if one was given.
     pub tag: Option<String>,
-    /// Digest, where one was given.
+    /// Digest, if one was given.
     pub digest: Option<Digest>,
 }
 
 impl ImageRef {
-    /// The tag to push to: `latest` where none was given.
+    /// The tag to push to: `latest` if none was given.
     pub fn tag_or_latest(&self) -> &str {
         self.tag.as_deref().unwrap_or("latest")
     }
@@ -89,7 +89,7 @@ impl ImageRef {
     }
 
     /// The tag under which one architecture's image of a multi-arch build is pushed: `tag_<arch>`, and `tag_<arch>-<n>`
-    /// (n from 2) where one architecture appears more than once in the group. The base tag is cut so that the whole
+    /// (n from 2) if one architecture appears more than once in the group. The base tag is cut so that the whole
     /// stays within a tag's 128 characters.
     pub fn for_arch(&self, arch: Arch, nth: usize) -> Self {
         let suffix = if nth <= 1 { format!("_{arch}") } else { format!("_{arch}-{nth}") };
@@ -128,7 +128,7 @@ impl FromStr for ImageRef {
 }
 
 /// The registry that a login's `registry` means, as host and port: URLs and the many names of Docker Hub are brought to
-/// one form. `None` where it names none.
+/// one form. `None` if it is not a registry.
 pub fn registry_host(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
@@ -215,10 +215,10 @@ fn is_path_component(part: &str) -> bool {
 }
 
 fn is_tag(tag: &str) -> bool {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     (1..=128).contains(&tag.len())
-        && word(tag.as_bytes()[0])
-        && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+        && plain(tag.as_bytes()[0])
+        && tag.bytes().all(|b| plain(b) || b == b'.' || b == b'-')
 }
 
 macro_rules! as_text {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_registry_takes_is_refused() {
+    fn invalid_references_are_refused() {
         for text in [
             "",
             "reg.test/UPPER",
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn one_tag_an_architecture() {
+    fn one_tag_per_architecture() {
         let image: ImageRef = "reg.test/shop/cart:7".parse().unwrap();
         assert_eq!(image.for_arch(Arch::Arm64, 1).to_string(), "reg.test/shop/cart:7_arm64");
         assert_eq!(image.for_arch(Arch::Amd64, 2).to_string(), "reg.test/shop/cart:7_amd64-2");

@@ -1,4 +1,4 @@
-//! Names that are parsed once and valid for ever after.
+//! Names that are checked once, when they are parsed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ulid::Ulid;
 
-/// A text that is not the name it was given as.
+/// A text that is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not {expected}")]
 pub struct BadName {
@@ -21,7 +21,7 @@ fn bad(text: &str, expected: &'static str) -> BadName {
     BadName { text: text.to_owned(), expected }
 }
 
-/// Serialises a name as the text it displays as, and checks it when it is read.
+/// Serialises a name as its text, and checks it when it is deserialised.
 macro_rules! as_text {
     ($name:ty) => {
         impl Serialize for $name {
@@ -120,13 +120,13 @@ impl FromStr for RunName {
             },
             attempt: attempt.parse().map_err(|_| err())?,
         };
-        // One spelling a name: `+1`, `01` and an upper-case build would be second names for the same run.
+        // One spelling per name: `+1`, `01` and an upper-case build would be second names for the same run.
         if run.to_string() == text && run.attempt > 0 { Ok(run) } else { Err(err()) }
     }
 }
 as_text!(RunName);
 
-/// An architecture that images are baked for, in the words of the OCI image specification.
+/// An architecture that images are built for, named as in the OCI image specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
@@ -140,7 +140,7 @@ impl Arch {
     /// Every architecture, in the order that lists are printed in.
     pub const ALL: [Self; 2] = [Self::Amd64, Self::Arm64];
 
-    /// The word for it: `amd64`, `arm64`.
+    /// Its name: `amd64`, `arm64`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
@@ -178,7 +178,7 @@ impl Platform {
     /// Every platform, in the order that lists are printed in.
     pub const ALL: [Self; 3] = [Self::Ecs, Self::K8s, Self::Docker];
 
-    /// The word for it in config files.
+    /// Its name in config files: `ecs`, `k8s`, `docker`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ecs => "ecs",

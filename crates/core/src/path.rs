@@ -1,6 +1,6 @@
-//! Paths inside a source root, as texts: `/` between parts, compared and joined without a file system.
+//! Paths inside a source root, as text: `/` between parts, compared and joined without a file system.
 
-/// `base/path` without `.` and `..`; `.` for the root itself. `None` where it would leave the root.
+/// `base/path` without `.` and `..`; `.` for the root itself. `None` if it would leave the root.
 pub fn join(base: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in base.split('/').chain(path.split('/')) {
@@ -30,7 +30,7 @@ pub fn tidy(path: &str) -> String {
     if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
 }
 
-/// The path of `inner` relative to `root` (both absolute and free of links); `None` where it lies outside.
+/// The path of `inner` relative to `root` (both absolute and free of links); `None` if it is outside.
 pub fn below(root: &str, inner: &str) -> Option<String> {
     let (root, inner) = (join("", root)?, join("", inner)?);
     match root.as_str() {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn below_is_told_from_beside() {
+    fn only_paths_inside_the_root_are_below_it() {
         assert_eq!(below("/r", "/r").as_deref(), Some("."));
         assert_eq!(below("/r/", "/r/a/../b").as_deref(), Some("b"));
         assert_eq!(below("/", "/a").as_deref(), Some("a"));

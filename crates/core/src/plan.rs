@@ -1,4 +1,4 @@
-//! What will be done: targets, their tasks, what each publishes, and what waits for what.
+//! The plan of a build: its targets, their tasks, what each target publishes, and their order.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::report::{Location, Mistake};
 use crate::rules;
 use crate::spec::{BuildSpec, Order, ServiceSpec, TaskSpec};
 
-/// A directed acyclic graph of targets. `--async` is an edge policy of this graph, so a client that is lost takes
-/// nothing with it that it has submitted.
+/// A directed acyclic graph of targets. `--async` only removes edges, so a submitted build does not depend on its
+/// client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildPlan {
     /// The targets, in an order that respects their edges.
@@ -25,9 +25,9 @@ pub struct Target {
     pub name: String,
     /// The service that it comes from.
     pub service: Option<ServiceName>,
-    /// Its tasks; they run side by side.
+    /// Its tasks; they run in parallel.
     pub tasks: Vec<PlannedTask>,
-    /// What stands in the registry once all tasks are baked; `None` where nothing is pushed.
+    /// What is in the registry once all tasks are baked; `None` if nothing is pushed.
     pub publish: Option<Publish>,
     /// Indexes in [`BuildPlan::targets`] of the targets that must have succeeded before this one starts.
     pub after: Vec<usize>,
@@ -38,7 +38,7 @@ pub struct Target {
 pub struct PlannedTask {
     /// Its index in the build, from 0.
     pub index: u16,
-    /// What it is.
+    /// What to build.
     pub spec: TaskSpec,
     /// Where its own image is pushed; `None` with `no_push`.
     pub push_to: Option<ImageRef>,
@@ -60,7 +60,7 @@ pub enum Publish {
 }
 
 impl Publish {
-    /// The name that the user asked for.
+    /// The reference that the user asked for.
     pub fn destination(&self) -> &ImageRef {
         match self {
             Self::Image { destination } | Self::Index { destination } => destination,
@@ -78,14 +78,14 @@ impl BuildPlan {
     }
 }
 
-/// One reason why a spec has no plan.
+/// One reason why a spec cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanProblem {
-    /// The service, where it has a name.
+    /// The service, if it has a name.
     pub service: Option<ServiceName>,
     /// The task's index within its service, from 0.
     pub task: Option<usize>,
-    /// The config key that it concerns, where there is one: `kaniko.destination`.
+    /// The config key that it concerns, if there is one: `kaniko.destination`.
     pub key: Option<&'static str>,
     /// What is wrong, and what to do.
     pub message: Message,
@@ -100,8 +100,8 @@ impl From<PlanProblem> for Mistake {
 
 /// The plan of a spec, wherever it came from.
 ///
-/// The error holds every rule that a task breaks ([`rules::task`]). Where none is broken it holds what only the whole
-/// build can be wrong in: its size, and two targets that push under one name.
+/// The error holds every rule that a task breaks ([`rules::task`]). If none is broken, it holds the problems of the
+/// whole build: its size, and targets that push under the same name.
 pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
     let mut problems = Vec::new();
     for service in &spec.services {
@@ -117,7 +117,7 @@ pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
     if problems.is_empty() { of_checked(spec) } else { Err(problems) }
 }
 
-/// [`plan`] of a spec whose tasks are known to keep the rules.
+/// [`plan`] of a spec whose tasks are known to comply with the rules.
 pub(crate) fn of_checked(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
     let mut problems = Vec::new();
     check_size(spec, &mut problems);
@@ -141,7 +141,7 @@ fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
     let message = if count == 0 {
         Message::new("there is nothing to build").with_hint("name at least one service or bake entry")
     } else if count > limits::TASKS {
-        let text = format!("{count} tasks are more than the {} of one build", limits::TASKS);
+        let text = format!("the build has {count} tasks; the limit is {}", limits::TASKS);
         Message::new(text).with_hint("split the build")
     } else {
         return;
@@ -187,11 +187,11 @@ fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<P
     Target { name, service: service.name.clone(), tasks, publish, after: Vec::new() }
 }
 
-/// Two writers of one tag would race, and the loser would never be seen.
+/// Two targets that push the same tag would race, and one of the images would be lost.
 fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
-    let mut owners: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
+    let mut pushers: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
     for target in &plan.targets {
-        // Tasks are numbered through the build; people count them within their service.
+        // `PlannedTask::index` counts through the build; messages count within the service.
         let first = plan.tasks().find(|(index, _)| plan.targets[*index].service == target.service);
         let first = first.map_or(0, |(_, task)| task.index);
         let within = |task: &PlannedTask| usize::from(task.index.saturating_sub(first));
@@ -200,7 +200,7 @@ fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
         let images =
             target.tasks.iter().filter_map(|task| Some((task.push_to.as_ref()?, Some(within(task)))));
         for (image, task) in destination.chain(images) {
-            match owners.get(image) {
+            match pushers.get(image) {
                 Some(other) if !std::ptr::eq(*other, target) => {
                     problems.push(PlanProblem {
                         service: target.service.clone(),
@@ -209,10 +209,10 @@ fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
                         message: Message::new(format!("{image} is also pushed by {}", other.name))
                             .with_hint("give each a destination of its own"),
                     });
-                    // The images of one index would only repeat it.
+                    // The other images of the target would only repeat it.
                     break;
                 }
-                _ => owners.insert(image, target),
+                _ => pushers.insert(image, target),
             };
         }
     }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn services_follow_one_another_unless_they_may_not() {
+    fn services_are_sequential_unless_parallel_is_requested() {
         let services = vec![
             service("a", vec![task(Arch::Amd64, Some("r.test/a"))]),
             service("b", vec![task(Arch::Amd64, Some("r.test/b"))]),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_said_at_once() {
+    fn all_problems_are_reported_at_once() {
         let mut lost = task(Arch::Amd64, None);
         lost.kaniko.no_push = false;
         let digest = format!("r.test/a@sha256:{}", "0".repeat(64));

@@ -1,4 +1,4 @@
-//! What is wrong with what people wrote: every mistake at its location, all of them at once.
+//! Findings in what users wrote, each with its location, all of them in one report.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::message::{self, Message};
 use crate::names::ServiceName;
 use crate::{limits, mask};
 
-/// Bytes of a text that is searched for secrets before it is shown.
+/// How many bytes of a text are searched for secrets and shown.
 const SEARCHED: usize = 4096;
 
 /// Where something was found.
@@ -17,7 +17,7 @@ pub struct Location {
     /// A file's name as the user knows it, or the name of an option or a variable; empty for a part of a build that
     /// came without its file.
     pub source: Arc<str>,
-    /// Line from 1; 0 where no single line is meant.
+    /// Line from 1; 0 if no single line is meant.
     pub line: usize,
     /// Column (characters) from 1.
     pub col: usize,
@@ -67,11 +67,11 @@ pub struct Finding {
     pub location: Location,
     /// What is wrong, and what was expected; or what was done or left undone.
     pub text: String,
-    /// What to do about it; `None` where the text says it all.
+    /// What to do about it; `None` if the text is sufficient.
     pub hint: Option<String>,
 }
 
-/// A finding that has to be mended before anything is done.
+/// A finding that the user has to correct before anything is built.
 pub type Mistake = Finding;
 
 /// A finding that is worth mentioning and stops nothing.
@@ -94,7 +94,7 @@ impl Finding {
         Message { text: self.to_string(), hint: self.hint.clone() }
     }
 
-    /// The finding as a report shows it: its hint, if any, stands on an indented line of its own.
+    /// The finding as a report shows it: its hint, if any, is on an indented line of its own.
     pub fn rendered(&self) -> String {
         message::indented(&self.to_string(), self.hint.as_deref())
     }
@@ -133,12 +133,12 @@ impl std::error::Error for Report {}
 pub struct Findings {
     /// What is wrong.
     pub mistakes: Vec<Mistake>,
-    /// What is worth saying.
+    /// What is worth mentioning.
     pub notices: Vec<Notice>,
 }
 
 impl Findings {
-    /// Adds a mistake; the last that there is room for says that there are more.
+    /// Adds a mistake; at the limit, a last one reports that the rest is not listed.
     pub fn mistake(&mut self, location: Location, message: impl Into<Message>) {
         let message = match (self.mistakes.len() + 1).cmp(&limits::FINDINGS) {
             Ordering::Less => message.into(),
@@ -148,7 +148,7 @@ impl Findings {
         self.mistakes.push(Mistake::new(location, message));
     }
 
-    /// Adds a notice, once; those beyond the bound are dropped.
+    /// Adds a notice, once; those beyond the limit are dropped.
     pub fn notice(&mut self, location: Location, message: impl Into<Message>) {
         let notice = Notice::new(location, message);
         if self.notices.len() < limits::FINDINGS && !self.notices.contains(&notice) {
@@ -156,7 +156,7 @@ impl Findings {
         }
     }
 
-    /// `value` and the notices where nothing is wrong, else the report.
+    /// `value` and the notices if there is no mistake, else the report.
     pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<Notice>), Report> {
         if self.mistakes.is_empty() {
             in_order(&mut self.notices);
@@ -166,7 +166,7 @@ impl Findings {
         }
     }
 
-    /// The report: each file's mistakes from top to bottom, and each mistake once (one in `global` is one of every
+    /// The report: each file's mistakes from top to bottom, and each mistake once (one in `global` is found for every
     /// entry).
     pub fn into_report(mut self) -> Report {
         in_order(&mut self.mistakes);
@@ -193,26 +193,26 @@ fn in_order(found: &mut [Finding]) {
     });
 }
 
-/// The known word that `text` is most likely a slip of, if any is close enough.
+/// The known name that `text` most likely misspells, if any is close enough.
 pub fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
-    let plain = |word: &str| word.to_lowercase().replace('_', "-");
+    let plain = |name: &str| name.to_lowercase().replace('_', "-");
     let text = plain(text);
     let allowed = (text.chars().count() / 3).clamp(1, 3);
     known
         .iter()
-        .map(|&word| (distance(&text, &plain(word)), word))
+        .map(|&name| (distance(&text, &plain(name)), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+        .map(|(_, name)| name)
 }
 
-/// The hint for a word that is none of `known`.
+/// The hint for a name that is not in `known`.
 pub fn did_you_mean(text: &str, known: &[&str]) -> String {
     nearest(text, known)
-        .map_or_else(|| format!("one of {}", known.join(", ")), |word| format!("did you mean `{word}`?"))
+        .map_or_else(|| format!("one of {}", known.join(", ")), |name| format!("did you mean `{name}`?"))
 }
 
-/// A text from a file as it may stand in a message: short, on one line, without what looks like a secret.
+/// A text from a file as it may appear in a message: short, on one line, without what looks like a secret.
 pub fn shown(text: &str) -> String {
     let looked_at = beginning(text);
     let masked = mask::text(looked_at, mask::Form::Plain);
@@ -224,8 +224,8 @@ pub fn shown(text: &str) -> String {
     kept
 }
 
-/// As much of a text as is searched for secrets. What a cut word is can only be told from its end (in a login the host
-/// stands there), so it is left out whole.
+/// The beginning of a text, as far as it is searched for secrets. A word at the cut is left out as a whole: its end
+/// decides whether it is a login (the host is there).
 fn beginning(text: &str) -> &str {
     let cut = text.floor_char_boundary(SEARCHED);
     if cut == text.len() {
@@ -234,7 +234,7 @@ fn beginning(text: &str) -> &str {
     &text[..text[..cut].rfind(char::is_whitespace).unwrap_or(0)]
 }
 
-/// Edits between two words: insert, delete, replace, swap neighbours. Long words are not compared.
+/// The number of edits between two names: insert, delete, replace, swap neighbours. Long names are not compared.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > 3 || a.len() > 64 {
@@ -283,9 +283,9 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_recognised_and_strangers_are_not() {
+    fn misspelt_names_are_recognised_and_unknown_ones_are_not() {
         let known = ["context-path", "dockerfile", "destination", "arch"];
-        for (text, word) in [
+        for (text, name) in [
             ("context_path", Some("context-path")),
             ("destnation", Some("destination")),
             ("Dockerfile", Some("dockerfile")),
@@ -293,7 +293,7 @@ mod tests {
             ("zzz", None),
             ("", None),
         ] {
-            assert_eq!(nearest(text, &known), word, "{text}");
+            assert_eq!(nearest(text, &known), name, "{text}");
         }
     }
 
@@ -305,7 +305,7 @@ mod tests {
         let (long, login) =
             ("x".repeat(5000), |password: &str| format!("see https://me:{password}@reg.test"));
         assert_eq!(shown(&login(&"x".repeat(3000))), "see https://me:***@reg.test");
-        assert_eq!(shown(&login(&long)), "see...", "the host is not looked at any more");
+        assert_eq!(shown(&login(&long)), "see...", "the host is beyond the limit");
         assert_eq!(shown(&format!("password='a b {long} c'")), "password='***...");
         assert_eq!(shown(&format!("a@b.test {}", "@".repeat(1 << 20))), "a@b.test...");
     }

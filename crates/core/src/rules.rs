@@ -1,5 +1,5 @@
-//! The rules that a task keeps, whoever wrote it: the config file says where they are broken, the server trusts nobody
-//! and asks again.
+//! The rules for every task. The client reports broken rules with their location in the file; the server does not trust
+//! clients and checks them again.
 
 use std::collections::BTreeSet;
 
@@ -56,17 +56,18 @@ fn message(text: impl Into<String>, hint: impl Into<String>) -> Message {
 /// Why a variable of this name may not be set for the agent's container, and what to do instead.
 pub fn env_name(name: &str) -> Option<Message> {
     let hint = match name {
-        "KANIKO_DIR" => "use `kaniko.dir`: the agent moves along",
+        "KANIKO_DIR" => "use `kaniko.dir`, which moves the agent as well",
         "DOCKER_CONFIG" | "DOCKER_AUTH_CONFIG" => "put logins into `kaniko-credentials`",
         "BUILDER_OUTPUT" => "Bakery reads Kaniko's output itself: leave it out",
         "PATH" => "call programs by their full path, or set it inside the script",
         _ if name.starts_with("LD_") => "set it inside the script that needs it",
         _ => {
-            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let legal = name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit());
+            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let legal = name.chars().all(allowed) && !name.starts_with(|c: char| c.is_ascii_digit());
             let refused = name.is_empty() || !legal;
-            return refused
-                .then(|| message("not the name of a variable", "letters, digits and `_`, no digit first"));
+            return refused.then(|| {
+                message("not a valid variable name", "use letters, digits and `_`, with no digit first")
+            });
         }
     };
     Some(message(format!("the variable `{name}` is reserved"), hint))
@@ -75,24 +76,24 @@ pub fn env_name(name: &str) -> Option<Message> {
 /// Why a build argument cannot have this name.
 pub fn arg_name(name: &str) -> Option<Message> {
     (name.is_empty() || name.contains(['=', '\0', '\n']) || name.contains(char::is_whitespace))
-        .then(|| message("not the name of a build argument", "write NAME: value"))
+        .then(|| message("not a valid name of a build argument", "write NAME: value"))
 }
 
-/// Why this is no `custom-platform`.
+/// Why `text` is not a valid `custom-platform`.
 pub fn custom_platform(text: &str) -> Option<Message> {
     let mut parts = text.split('/');
-    let word = |part: Option<&str>| {
+    let plain = |part: Option<&str>| {
         part.is_some_and(|part| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
         })
     };
-    let legal = parts.next() == Some("linux") && word(parts.next());
+    let legal = parts.next() == Some("linux") && plain(parts.next());
     let variant = parts.next();
-    let legal = legal && (variant.is_none() || word(variant)) && parts.next().is_none();
-    (!legal).then(|| message("not a platform that Kaniko bakes", "as `linux/arm64` or `linux/arm64/v8`"))
+    let legal = legal && (variant.is_none() || plain(variant)) && parts.next().is_none();
+    (!legal).then(|| message("not a valid platform", "for example `linux/arm64` or `linux/arm64/v8`"))
 }
 
-/// Why Kaniko and the agent cannot live in this folder.
+/// Why `text` is not a valid folder for Kaniko and the agent.
 pub fn kaniko_dir(text: &str) -> Option<Message> {
     let plain = |part: &str| {
         !part.starts_with('.')
@@ -102,20 +103,20 @@ pub fn kaniko_dir(text: &str) -> Option<Message> {
     let legal = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
     let inside = text.strip_prefix(kaniko::DIR).is_some_and(|rest| rest.starts_with('/'));
     (!legal || inside).then(|| {
-        let hint = "an absolute path that the image does not have, not below /kaniko, as `/kaniko2`";
-        message("not a folder that Kaniko can move to", hint)
+        let hint = "an absolute path that does not exist in the image, not below /kaniko, such as `/kaniko2`";
+        message("not a valid folder for Kaniko", hint)
     })
 }
 
 fn sizes(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     for (key, value) in [("cpu", task.cpu_millis), ("memory", task.memory_mib)] {
         if value == Some(0) {
-            report(key, message("must be greater than 0", "leave it out for the server's default"));
+            report(key, message("must be greater than 0", "remove it to use the server's default"));
         }
     }
 }
 
-/// No process takes a NUL byte, in its arguments or its environment.
+/// No process accepts a NUL byte in its arguments or its environment.
 fn texts(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     let kaniko = &task.kaniko;
     let scripts = [("pre-script", &task.pre_script), ("post-script", &task.post_script)];
@@ -156,15 +157,15 @@ fn paths(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     }
 }
 
-/// Why `text` is no path below the source root.
+/// Why `text` is not a path below the source root.
 pub fn inner_path(text: &str) -> Option<Message> {
     path_text(text).or_else(|| path::join(".", text).is_none().then(leaves_root))
 }
 
-/// Why `text` is no relative path at all.
+/// Why `text` is not a relative path.
 pub fn path_text(text: &str) -> Option<Message> {
     if text.is_empty() || text.contains(['\0', '\n']) {
-        return Some(message("not a path", "a path relative to the source root"));
+        return Some(message("not a path", "write a path relative to the source root"));
     }
     text.starts_with('/').then(|| {
         message("an absolute path is not in the archive", "write it relative to the source root (--repo)")
@@ -172,7 +173,7 @@ pub fn path_text(text: &str) -> Option<Message> {
 }
 
 fn leaves_root() -> Message {
-    message("leaves the source root", "only what lies below --repo is packed: name a wider --repo")
+    message("leaves the source root", "only files below --repo are packed: set --repo to a parent folder")
 }
 
 fn registries(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
@@ -190,14 +191,14 @@ fn registries(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     }
 }
 
-/// True for a registry without a repository: Kaniko would take it for a repository of Docker Hub.
+/// True for a registry without a repository, which Kaniko would read as a repository of Docker Hub.
 pub fn is_bare_host(text: &str) -> bool {
     !text.contains('/')
         && (text.contains(['.', ':']) || text == "localhost")
         && image::registry_host(text).is_some()
 }
 
-/// Why `text` is no complete cache repository.
+/// Why `text` is not a complete cache repository.
 pub fn cache_repo(text: &str) -> Option<Message> {
     if text.starts_with("oci:") {
         return None;

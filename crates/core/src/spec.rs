@@ -1,8 +1,8 @@
-//! What a build is asked to be, after every layer of configuration has been merged.
+//! The specification of a build, after all layers of configuration have been merged.
 //!
 //! This is the typed form that travels from client to server. What only the server knows (default cpu, memory and
-//! platform) stays `None` here and is filled there. Unknown fields are refused: a spec is an order, and an order that
-//! is half understood must not be carried out.
+//! platform) stays `None` here and is filled there. Unknown fields are refused: a build
+//! that ignores a part of its spec would have another result.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +15,20 @@ use crate::secret::{self, Secret};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildSpec {
-    /// How services follow one another.
+    /// Whether services are built one after the other.
     pub order: Order,
     /// The services; a plain config.yaml without Compose is one service without a name.
     pub services: Vec<ServiceSpec>,
 }
 
-/// How the services of a build follow one another. Architectures are parallel in both.
+/// The order in which the services of a build run. Architectures are parallel in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// One service after the other, stop at the first failure.
+    /// One service after the other; stops at the first failure.
     #[default]
     Sequential,
-    /// All services side by side (`--async`).
+    /// All services in parallel (`--async`).
     Parallel,
 }
 
@@ -63,7 +63,7 @@ pub struct TaskSpec {
     pub post_script: Option<String>,
     /// Logins for base images, push, cache and the index push.
     pub credentials: Vec<Credential>,
-    /// What Kaniko is told.
+    /// Settings of Kaniko.
     pub kaniko: KanikoSpec,
 }
 
@@ -104,8 +104,8 @@ pub struct KanikoSpec {
     pub no_push: bool,
     /// `--custom-platform`; `None` = from `arch`.
     pub custom_platform: Option<String>,
-    /// Where Kaniko and the agent live while they bake; `None` = where the agent's image has them. Left out where it is not
-    /// set: programs of a version that does not know it refuse it.
+    /// The folder of Kaniko and the agent during the build; `None` = the one in the agent's image. Serialised only if it
+    /// is set: older versions refuse an unknown field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// `--ignore-path`, each.
@@ -140,7 +140,7 @@ impl Default for KanikoSpec {
 pub struct CacheSpec {
     /// `--cache`.
     pub enable: bool,
-    /// `--cache-repo`, completed where the user gave a bare host.
+    /// `--cache-repo`, completed if the user gave a bare host.
     pub repo: Option<String>,
     /// `--cache-ttl` in seconds.
     pub ttl_seconds: Option<u64>,
@@ -165,7 +165,7 @@ pub enum SnapshotMode {
 }
 
 impl SnapshotMode {
-    /// Kaniko's word.
+    /// The value of Kaniko's flag.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",

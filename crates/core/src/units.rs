@@ -1,8 +1,9 @@
-//! Human units in, exact numbers out. One meaning on all platforms: `G` is `Gi`, a bare memory number is MiB.
+//! Parses sizes and durations into exact numbers, with one meaning on all platforms: `G` is `Gi`, and a bare memory
+//! number is MiB.
 
 use std::time::Duration;
 
-/// Cpu in thousandths: `0.5`, `2`, `500m`. At least `1m`, at most 1024 cpus.
+/// CPU in thousandths of a core: `0.5`, `2`, `500m`. At least `1m`, at most 1024 cores.
 pub fn cpu(text: &str) -> Option<u32> {
     let (number, scale) = match text.strip_suffix('m') {
         Some(number) => (number, 1),
@@ -12,10 +13,10 @@ pub fn cpu(text: &str) -> Option<u32> {
     (1..=1_024_000).contains(&millis).then(|| u32::try_from(millis).ok())?
 }
 
-/// No engine starts a container with less, and Kaniko needs far more: `2` is a slip for `2G`.
+/// Minimum memory in MiB. No engine starts a container with less, and Kaniko needs far more: `2` is a mistyped `2G`.
 pub const LEAST_MIB: u64 = 32;
 
-/// Memory in MiB: `2G`, `2Gi`, `512M`, `1.5G`, `2048`. A part of a MiB counts as a whole one; at least
+/// Memory in MiB: `2G`, `2Gi`, `512M`, `1.5G`, `2048`. Rounded up to whole MiB; at least
 /// [`LEAST_MIB`], at most 16 TiB.
 pub fn memory(text: &str) -> Option<u32> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -48,7 +49,8 @@ pub fn duration(text: &str) -> Option<Duration> {
         .then(|| Duration::from_secs(seconds))
 }
 
-/// A duration as [`duration`] reads it: `1h30m`, `10m`, `90s` as `1m30s`, `0s`. Below a second in milliseconds: `250ms`.
+/// A duration as [`duration`] reads it: `1h30m`, `10m`, `90s` as `1m30s`, `0s`. Below one second in milliseconds:
+/// `250ms`.
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds == 0 && !duration.is_zero() {

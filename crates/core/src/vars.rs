@@ -1,4 +1,4 @@
-//! Environments that are handed in, never reached for.
+//! Environments as parameters: this crate never reads the environment of its process.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ pub trait Vars {
     /// The value of `name` exactly as given; an empty value is a value here.
     fn get(&self, name: &str) -> Option<String>;
 
-    /// Hears of the default `text` that stands where `name` has no value: it may be as secret as the value.
+    /// Called when the default `text` replaces the missing value of `name`: it may be as secret as the value.
     fn defaulted(&self, _name: &str, _text: &str) {}
 
     /// The value of one of Bakery's own settings: there an empty value counts as unset.
@@ -32,11 +32,11 @@ impl<V: Vars + ?Sized> Vars for &V {
     }
 }
 
-/// `upper` where it knows a name, else `lower`: the process environment over a `.env` file.
+/// `upper` if it has a name, else `lower`: the process environment over a `.env` file.
 pub struct Layered<U, L> {
     /// Asked first.
     pub upper: U,
-    /// Asked where `upper` does not know the name.
+    /// Asked if `upper` does not have the name.
     pub lower: L,
 }
 
@@ -55,12 +55,12 @@ impl<U: Vars, L: Vars> Vars for Layered<U, L> {
     }
 }
 
-/// The declaration of one variable: each program owns a table of these, and the reference page is made of them.
+/// The declaration of one variable: each program has a table of these, and the reference page is generated from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VarDoc {
     /// The variable's name.
     pub name: &'static str,
-    /// The default as the reference prints it (`none` where there is none).
+    /// The default as the reference prints it (`none` if there is none).
     pub default: &'static str,
     /// One sentence: what it sets, and in which unit.
     pub meaning: &'static str,

@@ -1,4 +1,4 @@
-//! YAML that people write, as one located tree. This is the only file that knows the parser.
+//! Parses YAML files into one tree of nodes with their locations. Only this file uses the parser library.
 //!
 //! Scalars keep their text as it is written (`0755`, `yes`, `1.10` stay what they are), aliases are resolved, merge
 //! keys (`<<`) are applied, repeated keys are mistakes. Depth and nodes are bounded, so that a small file cannot
@@ -22,18 +22,18 @@ pub struct Node {
     pub line: usize,
     /// Column (characters) from 1.
     pub col: usize,
-    /// A tag that is none of YAML's own, as it is written: `!reset`.
+    /// A tag other than YAML's own, as it is written: `!reset`.
     pub tag: Option<String>,
 }
 
 /// What a node holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// A text, a number, a boolean, nothing: as written.
+    /// A text, a number, a boolean or null, as written.
     Scalar {
         /// Its text, escapes resolved.
         text: String,
-        /// False where it was quoted, a block, or tagged `!!str`: then it is a text, whatever it looks like.
+        /// False if it was quoted, a block, or tagged `!!str`: then it is a text, whatever it looks like.
         plain: bool,
     },
     /// A sequence.
@@ -56,13 +56,13 @@ pub struct Entry {
 }
 
 impl Node {
-    /// True for `~`, `null` and nothing at all.
+    /// True for `~`, `null` and an empty value.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// The value of `key`, where this is a mapping that has it.
+    /// The value of `key`, if this is a mapping that has it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
@@ -81,12 +81,12 @@ impl Node {
     }
 }
 
-/// Reads one document. `None` where the text is no YAML; mistakes that leave a tree (repeated keys, tags that mean
-/// nothing here) are in `findings` too.
+/// Parses one document. `None` if the text is not valid YAML or exceeds a limit. Mistakes that leave a tree (such as
+/// repeated keys) are in `findings` as well.
 pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
     let file: Arc<str> = file.into();
     if text.len() > limits::SPEC_BYTES {
-        let message = format!("the file has {} bytes, at most {} are read", text.len(), limits::SPEC_BYTES);
+        let message = format!("the file has {} bytes; the limit is {}", text.len(), limits::SPEC_BYTES);
         findings.mistake(Location { source: file, ..Location::default() }, message);
         return None;
     }
@@ -130,7 +130,7 @@ struct Open {
     at: At,
     tag: Option<String>,
     anchor: usize,
-    /// What had been read before it.
+    /// The size of what was read before it.
     before: Size,
     /// The deepest nesting below it so far, counted from here.
     height: usize,
@@ -150,7 +150,7 @@ struct Entries {
 }
 
 impl Entries {
-    /// Adds an entry; where the key is known already, gives its line instead.
+    /// Adds an entry; if the key exists already, the error is its line.
     fn add(&mut self, entry: Entry) -> Result<(), usize> {
         match self.lines.entry(entry.key.clone()) {
             hash_map::Entry::Occupied(known) => Err(*known.get()),
@@ -163,11 +163,11 @@ impl Entries {
     }
 }
 
-/// A key that waits for its value.
+/// A key whose value has not been read yet.
 enum PendingKey {
     Text(String, At),
     Merge(At),
-    /// A mistake that has been said; its value is dropped.
+    /// A mistake that has been reported; its value is dropped.
     Bad,
 }
 
@@ -193,7 +193,7 @@ impl Builder<'_> {
         self.findings.mistake(location, message);
     }
 
-    /// `None` ends the reading: the tree would be meaningless or too large.
+    /// `None` stops parsing: the tree would be meaningless or too large.
     fn event(&mut self, event: Event<'_>, at: At) -> Option<()> {
         match event {
             Event::DocumentStart(..) => {
@@ -266,7 +266,7 @@ impl Builder<'_> {
         self.done(node, open.anchor, size, open.height + 1)
     }
 
-    /// A node is complete: this large in all, nested `height` deep.
+    /// Adds a complete node to its parent; `size` and `height` are its total size and its depth of nesting.
     fn done(&mut self, node: Node, anchor: usize, size: Size, height: usize) -> Option<()> {
         if anchor > 0 {
             self.anchors.insert(anchor, Anchored { node: node.clone(), size, height });
@@ -300,7 +300,7 @@ impl Builder<'_> {
             Value::Scalar { text, plain: true } if text == "<<" => PendingKey::Merge(at),
             Value::Scalar { text, .. } => PendingKey::Text(text, at),
             _ => {
-                self.mistake(at, "a key must be a single word");
+                self.mistake(at, "a key must be a single value");
                 PendingKey::Bad
             }
         }
@@ -347,7 +347,7 @@ impl Builder<'_> {
         } else {
             return Some(());
         };
-        self.mistake(at, Message::new(text).with_hint("write less, or use fewer aliases of aliases"));
+        self.mistake(at, Message::new(text).with_hint("shorten the file, or use fewer aliases of aliases"));
         None
     }
 
@@ -374,7 +374,7 @@ fn scalar(text: String, plain: bool) -> Value {
 fn syntax_hint(text: &str, line: usize) -> &'static str {
     let indent = |line: &str| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
     if text.lines().nth(line.saturating_sub(1)).is_some_and(indent) {
-        "indent with blanks: YAML forbids tabs"
+        "indent with spaces: YAML forbids tabs"
     } else {
         "check the indentation, and quote texts that hold `: `, `#`, `{`, `[`, `*`, `&` or `%`"
     }

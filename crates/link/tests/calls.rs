@@ -126,7 +126,7 @@ async fn an_unsupported_protocol_version_names_the_side_to_update() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_told_from_an_unknown_name() {
+async fn a_refused_connection_differs_from_an_unknown_name() {
     let gone = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
@@ -142,7 +142,7 @@ async fn a_refused_connection_is_told_from_an_unknown_name() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_told_from_a_stopped_one() {
+async fn a_server_without_tls_differs_from_a_stopped_one() {
     let url = fake_server(Router::new()).await.replace("http:", "https:");
     let error = client(&url).list().await.unwrap_err();
     assert!(matches!(error, LinkError::Unreachable { failure: NetworkFailure::Tls, .. }), "{error}");

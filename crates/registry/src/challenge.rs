@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_header_comes_to_an_end(text in "[ -~]{0,80}") {
+        fn parsing_of_any_header_ends(text in "[ -~]{0,80}") {
             parse(&text);
         }
     }

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_link_local_are_for_whom_the_operator_says() {
+    fn loopback_and_link_local_are_refused_unless_the_operator_allows_them() {
         let (open, own) = (guard(&["127.0.0.1:5000", "169.254.9.9"], false), guard(&[], true));
         assert!(asks(&open, "http://127.0.0.1:5000/") && asks(&own, "http://127.0.0.1:5000/"));
         assert!(asks(&open, "http://169.254.9.9/") && !asks(&own, "http://169.254.9.9/"));
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_are_judged_by_what_they_resolve_to() {
+    async fn names_are_checked_by_the_addresses_they_resolve_to() {
         let guard = Arc::new(guard(&[], false));
         let resolver = GuardedResolver { guard: Arc::clone(&guard), named: false };
         let Err(error) = resolver.resolve("localhost".parse().unwrap()).await else {

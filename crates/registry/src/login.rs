@@ -109,7 +109,7 @@ pub(crate) fn is_below(image: &ImageRef, prefixes: &[String]) -> bool {
     })
 }
 
-/// The login for `registry` in a docker config, credential helpers included. `Err` says why a configured login is not
+/// The login for `registry` in a docker config, credential helpers included. `Err`: why a configured login is not
 /// available.
 pub(crate) async fn from_docker_config(registry: &str, config: PathBuf) -> Result<Login, String> {
     let names = names_in_config(registry);
@@ -208,6 +208,6 @@ mod tests {
         assert_eq!(whom("nowhere.test").await.unwrap(), "without a login");
         assert!(whom("broken.test").await.is_err());
         let nowhere = from_docker_config("docker.io", folder.path().join("none.json")).await;
-        assert_eq!(nowhere, Ok(Login::Anonymous), "no config is no login");
+        assert_eq!(nowhere, Ok(Login::Anonymous), "without a config there is no login");
     }
 }

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_the_same_twice() {
+    fn an_index_is_read_back_as_written_and_is_reproducible() {
         let entries =
             [entry(OCI, Arch::Amd64, None), entry(OCI, Arch::Arm64, None), entry(OCI, Arch::Arm64, None)];
         let (media_type, bytes) = index(&entries).unwrap();

@@ -39,7 +39,7 @@ impl fmt::Display for HealthQuery {
     }
 }
 
-/// Asks the server that listens at `listen`. The error tells why it is not ready, or not live.
+/// Asks the server that listens at `listen`. The error is why it is not ready, or not live.
 pub async fn ask(listen: SocketAddr, query: HealthQuery) -> Result<(), Message> {
     let response = get(listen, query).await?;
     let url = response.url().clone();

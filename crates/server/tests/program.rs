@@ -23,7 +23,7 @@ const NO_ENGINE: (&str, &str) = ("DOCKER_HOST", "unix:///nonexistent/docker.sock
 const NO_REGISTRY: (&str, &str) = ("AGENT_IMAGE", "127.0.0.1:1/bakery-agent:1");
 
 #[test]
-fn all_mistakes_in_the_settings_are_said_at_once_and_exit_with_2() {
+fn all_mistakes_in_the_settings_are_reported_at_once_with_exit_code_2() {
     let folder = TempDir::new().unwrap();
     let file = "MAX_RUNS=many\nBUILD_TASK_TIMEOUT=ten\n= nameless\nALLOW_EMULATION=\n";
     std::fs::write(folder.path().join(".env"), file).unwrap();
@@ -92,7 +92,7 @@ fn check_shows_what_counts_and_no_secret() {
 }
 
 #[test]
-fn check_whose_reader_has_gone_away_ends_as_ever() {
+fn check_with_a_closed_pipe_ends_as_usual() {
     let folder = TempDir::new().unwrap();
     let (reader, pipe) = std::io::pipe().unwrap();
     drop(reader);
@@ -104,7 +104,7 @@ fn check_whose_reader_has_gone_away_ends_as_ever() {
 }
 
 #[test]
-fn start_and_check_refuse_the_same_with_the_same_words() {
+fn start_and_check_refuse_the_same_settings_with_the_same_text() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("data"), "no folder").unwrap();
     let data = folder.path().join("data").display().to_string();
@@ -136,7 +136,7 @@ fn start_and_check_refuse_the_same_with_the_same_words() {
 }
 
 #[test]
-fn what_a_start_cannot_use_check_finds_in_the_same_words() {
+fn check_finds_what_a_start_cannot_use_with_the_same_text() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let shown = data.display().to_string();
@@ -163,19 +163,19 @@ fn what_a_start_cannot_use_check_finds_in_the_same_words() {
 }
 
 #[test]
-fn check_beside_a_running_server_takes_its_address_and_its_lock_for_what_they_are() {
+fn check_beside_a_running_server_skips_its_address_and_its_lock() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data").display().to_string();
     std::fs::create_dir(&data).unwrap();
     let lock = std::fs::File::create(folder.path().join("data/lock")).unwrap();
     lock.lock().unwrap();
-    let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = door.local_addr().unwrap().to_string();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
     // One program that answers, then a server.
     let headers = ["x-other: 1".to_owned(), format!("{}: 1", bakery_core::wire::PROTOCOL_HEADER)];
     let server = std::thread::spawn(move || {
         for header in headers {
-            let mut caller = door.accept().unwrap().0;
+            let mut caller = socket.accept().unwrap().0;
             let mut head = [0; 4096];
             let got = std::io::Read::read(&mut caller, &mut head).unwrap();
             assert!(head[..got].starts_with(b"GET /livez HTTP/1.1"));
@@ -183,7 +183,7 @@ fn check_beside_a_running_server_takes_its_address_and_its_lock_for_what_they_ar
                 format!("HTTP/1.1 200 OK\r\n{header}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             std::io::Write::write_all(&mut caller, answer.as_bytes()).unwrap();
         }
-        door
+        socket
     });
     let vars = [NO_ENGINE, NO_REGISTRY, ("BAKERY_LISTEN", &*address), ("BAKERY_DATA_DIR", &*data)];
     let check = || text(&run(folder.path(), &["check"], &vars).unwrap().stdout);
@@ -210,7 +210,7 @@ fn it_knows_its_version() {
 }
 
 #[test]
-fn health_needs_nothing_but_the_address_and_says_why_it_is_not_ready() {
+fn health_needs_only_the_address_and_reports_why_it_is_not_ready() {
     let folder = TempDir::new().unwrap();
     let health = |listen: &str| {
         let vars = [("BAKERY_LISTEN", listen), ("MAX_RUNS", "many"), ("HTTP_PROXY", "http://127.0.0.1:1")];
@@ -218,8 +218,8 @@ fn health_needs_nothing_but_the_address_and_says_why_it_is_not_ready() {
         assert!(output.stdout.is_empty());
         (output.status.code(), text(&output.stderr))
     };
-    let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = door.local_addr().unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
     let everywhere = format!("0.0.0.0:{}", address.port());
     // Somebody who gives the next two callers these answers.
     let problem =
@@ -227,7 +227,7 @@ fn health_needs_nothing_but_the_address_and_says_why_it_is_not_ready() {
     let answers = [("200 OK", "ready\n"), ("503 Service Unavailable", problem)];
     let server = std::thread::spawn(move || {
         for (status, body) in answers {
-            let mut caller = door.accept().unwrap().0;
+            let mut caller = socket.accept().unwrap().0;
             let mut head = [0; 4096];
             let got = std::io::Read::read(&mut caller, &mut head).unwrap();
             assert!(head[..got].starts_with(b"GET /readyz HTTP/1.1"));
@@ -251,7 +251,7 @@ fn health_needs_nothing_but_the_address_and_says_why_it_is_not_ready() {
 }
 
 #[test]
-fn a_log_in_json_is_json_to_the_last_word() {
+fn a_log_in_json_is_json_to_the_last_line() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data").display().to_string();
     let vars = [

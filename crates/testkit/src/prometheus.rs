@@ -83,11 +83,11 @@ impl Prometheus {
         let answer: Value = reqwest::get(format!("{}/api/v1/rules", self.url)).await?.json().await?;
         let groups = answer["data"]["groups"].as_array().context("no groups")?.iter();
         let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
-        let told = |rule: &Value| {
+        let state_of = |rule: &Value| {
             let error = rule["lastError"].as_str().filter(|error| !error.is_empty());
             Some((rule["name"].as_str()?.to_owned(), error.map(str::to_owned)))
         };
-        rules.map(|rule| told(rule).context("a rule without a name")).collect()
+        rules.map(|rule| state_of(rule).context("a rule without a name")).collect()
     }
 
     /// What `promtool check metrics` has against a scrape.
@@ -101,9 +101,9 @@ impl Prometheus {
         let mut child = command.spawn().context("start promtool")?;
         child.stdin.take().context("no stdin")?.write_all(scrape.as_bytes()).await?;
         let output = child.wait_with_output().await?;
-        let said = [output.stdout, output.stderr].concat();
-        ensure!(output.status.success() || !said.is_empty(), "promtool ends with {}", output.status);
-        Ok(String::from_utf8_lossy(&said).into_owned())
+        let printed = [output.stdout, output.stderr].concat();
+        ensure!(output.status.success() || !printed.is_empty(), "promtool ends with {}", output.status);
+        Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 
     fn log(&self) -> String {

@@ -1,5 +1,5 @@
-//! The variables by which the ladder (`scripts/test`, `scripts/bench`) passes real parts to test programs. This is the one
-//! place where they are declared; `tests/variables.rs` compares it with the scripts.
+//! The variables by which the ladder (`scripts/test`, `scripts/bench`) passes real parts to test programs. They are declared
+//! only here; `tests/variables.rs` compares it with the scripts.
 
 /// A variable that the ladder sets.
 #[derive(Debug, Clone, Copy)]

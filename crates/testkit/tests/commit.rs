@@ -45,7 +45,7 @@ impl Bench {
     }
 
     /// Runs the script in `tree`; returns what it prints.
-    fn says(&self, tree: &str, commit: Option<&str>) -> Result<String> {
+    fn output(&self, tree: &str, commit: Option<&str>) -> Result<String> {
         let mut script = Command::new(self.folder.path().join("script"));
         script.current_dir(self.folder.path().join(tree).join("crates/agent")).env_remove("BAKERY_COMMIT");
         run(git(&mut script).envs(commit.map(|commit| ("BAKERY_COMMIT", commit))))
@@ -63,14 +63,14 @@ fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn version(said: &str) -> &str {
-    said.lines().find_map(|line| line.strip_prefix("cargo::rustc-env=BAKERY_VERSION=")).unwrap_or_default()
+fn version(printed: &str) -> &str {
+    printed.lines().find_map(|line| line.strip_prefix("cargo::rustc-env=BAKERY_VERSION=")).unwrap_or_default()
 }
 
 /// The files whose change runs it again. All must exist: for a missing one cargo would run it each time.
-fn watched(said: &str, tree: &Path) -> Result<Vec<String>> {
+fn watched(printed: &str, tree: &Path) -> Result<Vec<String>> {
     let folder = tree.join("crates/agent");
-    let paths = said.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed="));
+    let paths = printed.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed="));
     // The script itself is elsewhere in this test.
     let paths: Vec<_> = paths.filter(|path| *path != "../commit.rs").map(str::to_owned).collect();
     for path in &paths {
@@ -82,13 +82,16 @@ fn watched(said: &str, tree: &Path) -> Result<Vec<String>> {
 #[test]
 fn without_git_the_version_has_no_commit_unless_the_build_sets_it() -> Result<()> {
     let bench = Bench::new()?;
-    assert_eq!(version(&bench.says("tree", None)?), "1.2.3");
-    assert_eq!(version(&bench.says("tree", Some(""))?), "1.2.3");
+    assert_eq!(version(&bench.output("tree", None)?), "1.2.3");
+    assert_eq!(version(&bench.output("tree", Some(""))?), "1.2.3");
     let full = "0123456789abcdef0123456789abcdef01234567";
-    assert_eq!(version(&bench.says("tree", Some(full))?), "1.2.3 (commit 0123456789ab)");
-    assert_eq!(version(&bench.says("tree", Some("v1.2.3-rc.1"))?), "1.2.3 (commit v1.2.3-rc.1)");
-    let said = bench.says("tree", Some("x\ncargo::rustc-env=PATH=y"))?;
-    ensure!(said.contains("cargo::error=BAKERY_COMMIT is no commit") && !said.contains("PATH=y"), "{said}");
+    assert_eq!(version(&bench.output("tree", Some(full))?), "1.2.3 (commit 0123456789ab)");
+    assert_eq!(version(&bench.output("tree", Some("v1.2.3-rc.1"))?), "1.2.3 (commit v1.2.3-rc.1)");
+    let printed = bench.output("tree", Some("x\ncargo::rustc-env=PATH=y"))?;
+    ensure!(
+        printed.contains("cargo::error=BAKERY_COMMIT is no commit") && !printed.contains("PATH=y"),
+        "{printed}"
+    );
     Ok(())
 }
 
@@ -100,37 +103,37 @@ fn in_a_repository_it_is_the_commit_and_whether_the_programs_sources_differ() ->
     bench.git(&["commit", "-q", "-m", "first"])?;
     let head = bench.git(&["rev-parse", "HEAD"])?;
     let (clean, tree) = (format!("1.2.3 (commit {})", &head[..12]), bench.folder.path().join("tree"));
-    let said = bench.says("tree", None)?;
-    assert_eq!(version(&said), clean);
-    let paths = watched(&said, &tree)?;
+    let printed = bench.output("tree", None)?;
+    assert_eq!(version(&printed), clean);
+    let paths = watched(&printed, &tree)?;
     for end in ["HEAD", "refs/heads/main", "logs/HEAD", "../core/src"] {
         ensure!(paths.iter().any(|path| path.ends_with(end)), "{end}: {paths:?}");
     }
-    assert_eq!(version(&bench.says("tree", Some("named"))?), "1.2.3 (commit named)");
+    assert_eq!(version(&bench.output("tree", Some("named"))?), "1.2.3 (commit named)");
 
     std::fs::write(tree.join("README.md"), "words")?;
-    assert_eq!(version(&bench.says("tree", None)?), clean, "no program is made of it");
+    assert_eq!(version(&bench.output("tree", None)?), clean, "no program is built from it");
     for path in ["crates/core/src/lib.rs", "crates/agent/Cargo.toml", MIGRATION] {
         std::fs::write(tree.join(path), "// x")?;
         assert_eq!(
-            version(&bench.says("tree", None)?),
+            version(&bench.output("tree", None)?),
             format!("1.2.3 (commit {}-dirty)", &head[..12]),
             "{path}"
         );
         bench.git(&["checkout", "-q", "--", path])?;
     }
     std::fs::remove_dir_all(tree.join("crates/agent/migrations"))?;
-    let said = bench.says("tree", None)?;
-    assert_eq!(version(&said), format!("1.2.3 (commit {}-dirty)", &head[..12]), "one that is gone");
-    watched(&said, &tree)?;
+    let printed = bench.output("tree", None)?;
+    assert_eq!(version(&printed), format!("1.2.3 (commit {}-dirty)", &head[..12]), "one that is gone");
+    watched(&printed, &tree)?;
     bench.git(&["checkout", "-q", "--", "."])?;
 
     // Another worktree, on a branch whose ref is packed.
     bench.git(&["worktree", "add", "-q", "../other", "-b", "other"])?;
     bench.git(&["pack-refs", "--all"])?;
-    let said = bench.says("other", None)?;
-    assert_eq!(version(&said), clean);
-    let paths = watched(&said, &bench.folder.path().join("other"))?;
+    let printed = bench.output("other", None)?;
+    assert_eq!(version(&printed), clean);
+    let paths = watched(&printed, &bench.folder.path().join("other"))?;
     ensure!(paths.iter().any(|path| path.ends_with("worktrees/other/logs/HEAD")), "{paths:?}");
     Ok(())
 }
@@ -139,6 +142,6 @@ fn in_a_repository_it_is_the_commit_and_whether_the_programs_sources_differ() ->
 fn a_tree_inside_another_repository_has_no_commit() -> Result<()> {
     let bench = Bench::new()?;
     run(git(&mut Command::new("git")).arg("init").arg("-q").arg(bench.folder.path()))?;
-    assert_eq!(version(&bench.says("tree", None)?), "1.2.3");
+    assert_eq!(version(&bench.output("tree", None)?), "1.2.3");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The permissions on AWS are written in three places: the policies that Terraform attaches, the tables of
+//! The permissions on AWS are written three times: the policies that Terraform attaches, the tables of
 //! docs/aws.md, and those of the README. They must agree.
 
 use std::collections::BTreeSet;

@@ -52,9 +52,9 @@ impl Scene<'_> {
         let digest = Digest::of(bytes);
         let url = format!("http://{}/v2/{REPOSITORY}/blobs/uploads/", self.registry.host);
         let begun = self.request(reqwest::Method::POST, &url).send().await?.error_for_status()?;
-        let place = begun.headers().get("location").context("no location")?.to_str()?;
-        let join = if place.contains('?') { '&' } else { '?' };
-        let request = self.request(reqwest::Method::PUT, &format!("{place}{join}digest={digest}"));
+        let location = begun.headers().get("location").context("no location")?.to_str()?;
+        let join = if location.contains('?') { '&' } else { '?' };
+        let request = self.request(reqwest::Method::PUT, &format!("{location}{join}digest={digest}"));
         request.body(bytes.to_vec()).send().await?.error_for_status()?;
         Ok(digest)
     }
@@ -198,7 +198,7 @@ async fn tokens_are_checked_by_the_registry() -> Result<()> {
     for (user, password, why) in [
         ("reader", "right", "may read, but not push"),
         ("nobody", "right", "has a token for nothing"),
-        ("late", "right", "has a token that is over"),
+        ("late", "right", "has an expired token"),
         ("lost", "right", "has a token for another registry"),
         ("baker", "wrong", "gives a wrong password"),
         ("stranger", "right", "is not known"),

@@ -141,7 +141,7 @@ fn the_bucket_expires_contexts_and_aborts_uploads() -> Result<()> {
     // The expiry that the server relies on.
     assert_eq!(tree["variable"]["context_days"]["default"], EXPIRY.as_secs() / (24 * 60 * 60));
     let Expression::String(prefix) = local("context_prefix")? else {
-        anyhow::bail!("the prefix is no literal")
+        anyhow::bail!("the prefix is not a literal")
     };
     assert!(object_key(&Digest::of(b"bread")).starts_with(&prefix), "{prefix}");
     Ok(())
@@ -216,7 +216,7 @@ fn every_variable_of_the_page_is_set_or_listed_as_unset() -> Result<()> {
     let (_, left) = readme.split_once("\nNot set here: ").context("what is not set")?;
     let left = variables(left.split_once(';').context("where that ends")?.0);
     assert_eq!(set.union(&left).cloned().collect::<NameSet>(), documented);
-    assert_eq!(set.intersection(&left).next(), None, "set, and said not to be");
+    assert_eq!(set.intersection(&left).next(), None, "set, and listed as unset");
 
     // The server reads each of them, and the page omits none that concerns AWS.
     let known: NameSet =

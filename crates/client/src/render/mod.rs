@@ -13,11 +13,11 @@ use serde::Serialize;
 use crate::exit;
 use crate::labels::Labels;
 
-mod ansi;
+mod sanitize;
 #[cfg(test)]
 mod tests;
 
-pub use ansi::{Colours, clean};
+pub use sanitize::{Colours, clean};
 
 /// `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -225,12 +225,12 @@ impl Renderer {
         let _ = match (keep, entry.level) {
             (false, _) => write!(out, "{prefix} {line}"),
             (true, Level::Error) if entry.source == Source::Server => {
-                write!(out, "\x1b[{colour}m{prefix}{} \x1b[31m{line}{}", ansi::RESET, ansi::RESET)
+                write!(out, "\x1b[{colour}m{prefix}{} \x1b[31m{line}{}", sanitize::RESET, sanitize::RESET)
             }
             (true, _) => {
                 // A colour that the build did not reset must not affect the next prefix.
-                let reset = if line.contains('\x1b') { ansi::RESET } else { "" };
-                write!(out, "\x1b[{colour}m{prefix}{} {line}{reset}", ansi::RESET)
+                let reset = if line.contains('\x1b') { sanitize::RESET } else { "" };
+                write!(out, "\x1b[{colour}m{prefix}{} {line}{reset}", sanitize::RESET)
             }
         };
         out.push(b'\n');

@@ -90,8 +90,8 @@ async fn a_build_goes_from_a_folder_to_an_exit_code() {
 async fn entries_before_the_first_line_have_the_builds_time() {
     let log = [state(0, TaskPhase::Launching), lines(1, 1, 1), end(2, Verdict::Baked, None)].concat();
     let fake = FakeServer::start(vec![LogAnswer::Frames(0, log)]).await;
-    let place = project();
-    let mut command = client(&fake, place.path(), &["logs", BUILD]);
+    let checkout = project();
+    let mut command = client(&fake, checkout.path(), &["logs", BUILD]);
     let (code, out, err) = ended(command.env("LOG_FORMAT", "json").spawn().unwrap()).await;
     assert_eq!(code, Some(0), "{err}");
     let times: Vec<_> = out.lines().map(|line| line[..28].to_owned()).collect();

@@ -120,12 +120,12 @@ fn all_mistakes_of_all_files_come_in_one_report() {
     config.yaml:2:3: global.arhc: unknown key
       hint: did you mean `arch`?
     config.yaml:3:8: global.cpu: `lots` is not a valid amount of cpu
-      hint: as `0.5`, `2` or `500m`; at most 1024
-    config.yaml:4:13: global.platform: `moon` is not known here
+      hint: for example `0.5`, `2` or `500m`; at most 1024
+    config.yaml:4:13: global.platform: `moon` is not a valid value
       hint: one of ecs, k8s, docker
-    config.yaml:6:3: bake[0].arch: no architecture is named
+    config.yaml:6:3: bake[0].arch: no architecture is set
       hint: set `arch` here or in `global` (config.yaml:2:3)
-    config.yaml:7:3: bake[1].arch: no architecture is named
+    config.yaml:7:3: bake[1].arch: no architecture is set
       hint: set `arch` here or in `global` (config.yaml:2:3)
     config.yaml:7:3: bake[1].kaniko.destination: no destination
       hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
@@ -157,13 +157,13 @@ fn no_mistake_hides_another() {
       hint: settings are read from the environment and from .env in the working directory
     6 mistakes
     c.yaml:2:8: global.cpu: `lots` is not a valid amount of cpu
-      hint: as `0.5`, `2` or `500m`; at most 1024
+      hint: for example `0.5`, `2` or `500m`; at most 1024
     c.yaml:3:26: global.kaniko.extra-flags: the flag `--destination` is reserved
       hint: use `kaniko.destination`
     c.yaml:3:26: global.kaniko.extra-flags: the flag `--no-push` is reserved
       hint: use `kaniko.no-push: true`
     compose.yaml:2:3: services: there is no service `wbe`
-      hint: did you mean `web`? known are: web, db
+      hint: did you mean `web`? known services: web, db
     compose.yaml:2:8: services.web.image: no destination
       hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
     compose.yaml:3:7: services.db: expected a mapping, found a single value
@@ -210,7 +210,7 @@ fn a_mistake_in_the_one_env_file_is_reported_once() {
 }
 
 #[test]
-fn a_folder_and_two_files_are_told_apart() {
+fn a_folder_is_not_accepted_as_a_file() {
     let config = "global: { arch: amd64, kaniko: { destination: r.test/a:1 } }\n";
     let place = folder(&[("x/config.yaml", config), ("x/compose.yml", COMPOSE), ("y/z", "")]);
     let err = |args: &[&str]| client(place.path(), args).2;

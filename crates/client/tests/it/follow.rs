@@ -83,7 +83,7 @@ async fn what_is_sent_twice_is_shown_once() {
 }
 
 #[tokio::test]
-async fn a_new_epoch_takes_nothing_away() {
+async fn a_new_epoch_removes_nothing() {
     let before = [lines(0, 1, 3), lines(3, 4, 3)].concat();
     // The server lost the end of the log: the agent sends 4 to 6 again, after another frame.
     let after =
@@ -107,7 +107,7 @@ async fn a_server_that_does_not_come_back_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_waited_for_only_if_it_knows_the_build() {
+async fn a_busy_server_is_waited_for_only_after_it_accepted_the_build() {
     let busy = || LogAnswer::Status(StatusCode::SERVICE_UNAVAILABLE);
     let fake =
         FakeServer::start(vec![busy(), busy(), LogAnswer::Frames(0, end(0, Verdict::Baked, None))]).await;

@@ -1,19 +1,19 @@
-//! Every attribute of a service that is about building, and what becomes of it, declared once: the reader knows what
-//! stands here, and the reference page is made of it.
+//! Every attribute of a service that concerns building, and how it is treated, declared once: the reader uses these
+//! tables, and the reference page is generated from them.
 
-/// What becomes of an attribute.
+/// How an attribute is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It counts, in this way.
+    /// It is used, in this way.
     Taken(&'static str),
-    /// It is a mistake, since a build without it would be another build.
+    /// It is a mistake: to ignore it would change the result.
     Refused {
         /// What is wrong.
         message: &'static str,
         /// What to do instead.
         hint: &'static str,
     },
-    /// It has no effect, which a notice says; the hint says what to do instead, where there is something.
+    /// It has no effect, which is reported as a notice; the hint says what to do instead, if there is an alternative.
     Ignored {
         /// What to do instead.
         hint: Option<&'static str>,
@@ -25,7 +25,7 @@ pub enum Fate {
 pub struct Attribute {
     /// Its name in its section.
     pub name: &'static str,
-    /// What becomes of it.
+    /// How it is treated.
     pub fate: Fate,
 }
 
@@ -46,43 +46,45 @@ const fn replaced(name: &'static str, hint: &'static str) -> Attribute {
 }
 
 const NOT_YET: &str = "not supported yet";
-const ANOTHER: &str =
-    "this attribute changes the result and is not supported; remove it if you do not need it";
+const CHANGES_RESULT: &str = "it changes the result, so it is not ignored: remove it if you do not need it";
 const PRIVILEGES: &str = "Kaniko builds without privileges: leave it out";
 const OWN_CACHE: &str = "set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache";
 
-/// What is read of a service beside `build`. Everything else is for running it, and is not read.
+/// The attributes of a service that are read. All others are for running it, and are not read.
 pub(super) const SERVICE: [Attribute; 7] = [
-    taken("build", "the section below; a text alone is its `context`"),
+    taken("build", "the section below; a string is its `context`"),
     taken("image", "`kaniko.destination`"),
-    taken("platform", "the architecture, where `build` lists no platforms"),
+    taken("platform", "the architecture, if `build` lists no platforms"),
     taken(
         "profiles",
-        "whether the service is there: it is, when it is named or `COMPOSE_PROFILES` has one of its profiles",
+        "the service is active if `--services` names it or one of its profiles is in `COMPOSE_PROFILES`",
     ),
-    taken("depends_on", "nothing is built for it; what it names must be there, and no circle may come of it"),
+    taken(
+        "depends_on",
+        "no effect on the build; as in Compose, the services must exist and be active, without cycles",
+    ),
     refused("extends", NOT_YET, "write what the build needs into the service itself"),
-    replaced("x-bake", "it belongs below `build`"),
+    replaced("x-bake", "move it below `build`"),
 ];
 
 /// The section `build` of the current Compose specification.
 pub(super) const BUILD: [Attribute; 26] = [
-    taken("context", "`kaniko.context-path`: relative to the Compose file, inside of `--repo`"),
+    taken("context", "`kaniko.context-path`: relative to the Compose file, inside `--repo`"),
     taken("dockerfile", "`kaniko.dockerfile`"),
-    taken("args", "`kaniko.build-args`; a name without a value takes the variable's, where there is one"),
+    taken("args", "`kaniko.build-args`; a name without a value takes that of the variable, if it is set"),
     taken("target", "Kaniko's `--target`"),
     taken("labels", "Kaniko's `--label`"),
-    taken("platforms", "the architectures, where `x-bake.platforms` names none"),
-    taken("no_cache", "`true` is `kaniko.cache.enable: false`"),
-    taken("pull", "what Kaniko always does"),
+    taken("platforms", "the architectures, if `x-bake.platforms` is not set"),
+    taken("no_cache", "`true` sets `kaniko.cache.enable: false`"),
+    taken("pull", "always on, whatever the value: Kaniko pulls every base image"),
     taken("x-bake", "the section below"),
-    refused("dockerfile_inline", NOT_YET, "write it to a file and name that with `dockerfile`"),
-    refused("additional_contexts", NOT_YET, ANOTHER),
-    refused("extra_hosts", NOT_YET, ANOTHER),
-    refused("secrets", NOT_YET, ANOTHER),
-    refused("provenance", NOT_YET, ANOTHER),
-    refused("sbom", NOT_YET, ANOTHER),
-    refused("ssh", "cannot be carried out", "Kaniko has no SSH mounts: fetch in the `pre-script`"),
+    refused("dockerfile_inline", NOT_YET, "write it to a file, and set `dockerfile` to its path"),
+    refused("additional_contexts", NOT_YET, CHANGES_RESULT),
+    refused("extra_hosts", NOT_YET, CHANGES_RESULT),
+    refused("secrets", NOT_YET, CHANGES_RESULT),
+    refused("provenance", NOT_YET, CHANGES_RESULT),
+    refused("sbom", NOT_YET, CHANGES_RESULT),
+    refused("ssh", "not supported by Kaniko", "Kaniko has no SSH mounts: fetch in the `pre-script`"),
     refused("privileged", "cannot be granted", PRIVILEGES),
     refused("entitlements", "cannot be granted", PRIVILEGES),
     replaced("tags", "only `image` is pushed"),
@@ -95,7 +97,7 @@ pub(super) const BUILD: [Attribute; 26] = [
     ignored("ulimits"),
 ];
 
-/// The value of `network` that is refused all the same.
+/// The value of `network` that is refused; the others are ignored.
 pub const NO_NETWORK: (&str, Fate) = (
     "none",
     Fate::Refused {
@@ -106,11 +108,11 @@ pub const NO_NETWORK: (&str, Fate) = (
 
 /// The section `build.x-bake`.
 pub(super) const X_BAKE: [Attribute; 11] = [
-    taken("platforms", "one task each: `linux/amd64`, `linux/arm64`"),
-    refused("output", NOT_YET, ANOTHER),
-    refused("ssh", NOT_YET, ANOTHER),
-    refused("secret", NOT_YET, ANOTHER),
-    refused("contexts", NOT_YET, ANOTHER),
+    taken("platforms", "one task per platform: `linux/amd64`, `linux/arm64`"),
+    refused("output", NOT_YET, CHANGES_RESULT),
+    refused("ssh", NOT_YET, CHANGES_RESULT),
+    refused("secret", NOT_YET, CHANGES_RESULT),
+    refused("contexts", NOT_YET, CHANGES_RESULT),
     ignored("tags"),
     ignored("cache-from"),
     ignored("cache-to"),
@@ -123,7 +125,7 @@ pub(super) const X_BAKE: [Attribute; 11] = [
 pub const SECTIONS: [(&str, &[Attribute]); 3] =
     [("", &SERVICE), ("build", &BUILD), ("build.x-bake", &X_BAKE)];
 
-/// What becomes of an attribute of that section; `None` where the section knows none of this name.
+/// How that attribute is treated; `None` if the section has no attribute of this name.
 pub(super) fn fate(section: &[Attribute], name: &str) -> Option<Fate> {
     section.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.fate)
 }

@@ -13,18 +13,18 @@ use crate::report::{Findings, Location, did_you_mean, nearest, shown};
 use crate::rules;
 use crate::yaml::Value;
 
-/// What a service asks for.
+/// The build settings of a service.
 #[derive(Debug, Default)]
 pub(super) struct Service {
-    /// Its layer, less the architecture.
+    /// Its layer, without the architecture.
     pub(super) layer: TaskLayer,
-    /// Its platforms, each once, with a variant's full name; none = the base's or the client's.
+    /// Its platforms, each once, with a variant's full name; empty = that of the base or of the client.
     pub(super) platforms: Vec<(Arch, Option<String>, Location)>,
-    /// What no key of ours says: flags of Kaniko.
+    /// Kaniko flags for attributes that have no config key.
     pub(super) flags: Vec<String>,
 }
 
-/// Reads a service that has a `build`. `None` where nothing can be said of it.
+/// Reads a service. `None` if it has no `build`.
 pub(super) fn service(
     field: &Field<'_>,
     request: &Request<'_>,
@@ -46,7 +46,7 @@ pub(super) fn service(
             }
             Some(Fate::Ignored { hint }) => {
                 let hint = hint.map(str::to_owned);
-                let text = "is beside `build` and is not read".to_owned();
+                let text = "not read here".to_owned();
                 reader.findings.notice(value.location, Message { text, hint });
             }
             Some(Fate::Taken(_)) | None => {}
@@ -103,7 +103,7 @@ impl ServiceReader<'_, '_> {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
-                // Read with the service's own platform; and what Kaniko always does.
+                // `platforms` is read together with the service's own platform; `pull` is what Kaniko always does.
                 "platforms" | "pull" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
@@ -112,7 +112,7 @@ impl ServiceReader<'_, '_> {
         }
     }
 
-    /// What is understood and not carried out: an error where a build without it would be another build.
+    /// Reports an attribute that is not used: a mistake if it would change the result, else a notice.
     fn other(&mut self, key: &str, field: &Field<'_>) {
         let off = field.clears()
             || matches!(&field.node.value, Value::Map(entries) if entries.is_empty())
@@ -127,12 +127,12 @@ impl ServiceReader<'_, '_> {
                 self.findings.mistake(field.location.clone(), Message::new("unknown key").with_hint(hint));
             }
             Some(_) if off || matches!((key, value), ("isolation" | "network", "default")) => {}
-            Some(_) if (key, value) == ("network", NO_NETWORK.0) => self.fated(field, NO_NETWORK.1),
-            Some(fate) => self.fated(field, fate),
+            Some(_) if (key, value) == ("network", NO_NETWORK.0) => self.report_fate(field, NO_NETWORK.1),
+            Some(fate) => self.report_fate(field, fate),
         }
     }
 
-    fn fated(&mut self, field: &Field<'_>, fate: Fate) {
+    fn report_fate(&mut self, field: &Field<'_>, fate: Fate) {
         match fate {
             Fate::Taken(_) => {}
             Fate::Refused { message, hint } => {
@@ -152,8 +152,8 @@ impl ServiceReader<'_, '_> {
         for (key, value) in field.entries() {
             match fate(&X_BAKE, key) {
                 _ if value.node.is_null() || value.clears() => {}
-                Some(fate) => self.fated(&value, fate),
-                // A slip of `platforms` would bake for other machines; what other tools put here is theirs.
+                Some(fate) => self.report_fate(&value, fate),
+                // A misspelt `platforms` would build for the wrong architecture; other tools may have keys of their own here.
                 None => {
                     let known = names(&X_BAKE);
                     let hint = did_you_mean(key, &known);
@@ -187,29 +187,29 @@ impl ServiceReader<'_, '_> {
                 let hint = "write it relative to the Compose file";
                 self.findings.notice(
                     location.clone(),
-                    Message::new("an absolute path binds the file to this machine").with_hint(hint),
+                    Message::new("an absolute path works on this machine only").with_hint(hint),
                 );
             }
             Held::Set(inner)
         } else {
-            let message = format!("lies outside of the source root {}", shown(self.request.root));
+            let message = format!("outside the source root {}", shown(self.request.root));
             self.findings.mistake(
                 location.clone(),
-                Message::new(message).with_hint("name the folder that holds all contexts with --repo"),
+                Message::new(message).with_hint("set --repo to the folder that holds all contexts"),
             );
             Held::Bad
         };
         self.service.layer.kaniko.context_path = Key::new(value, location);
     }
 
-    /// `text`, relative to the Compose file, as a path below the source root.
+    /// `text`, relative to the Compose file, as a path below the source root; `None` if it is outside.
     fn inside(&self, text: &str) -> Option<String> {
         let full =
             if text.starts_with('/') { text.to_owned() } else { format!("{}/{text}", self.request.folder) };
         path::below(self.request.root, &full)
     }
 
-    /// Without a context it is the Compose file's folder, unless the config says another.
+    /// Sets the default context: the Compose file's folder, unless the config has a context.
     fn default_context(&mut self, build: &Field<'_>) {
         let by_config = self
             .request
@@ -221,10 +221,10 @@ impl ServiceReader<'_, '_> {
         let value = self.inside(".").map_or_else(
             || {
                 let message =
-                    "the Compose file, which is the default context, lies outside of the source root";
+                    "the folder of the Compose file, which is the default context, is outside the source root";
                 self.findings.mistake(
                     build.location.clone(),
-                    Message::new(message).with_hint("set `context`, or a wider --repo"),
+                    Message::new(message).with_hint("set `context`, or set --repo to a parent folder"),
                 );
                 Held::Bad
             },
@@ -284,7 +284,7 @@ impl ServiceReader<'_, '_> {
         for (text, at) in self.scalars.list(&listed, self.findings) {
             let Ok((arch, variant)) = platform(&text) else {
                 let message = format!(
-                    "`{}` is not a platform that Bakery bakes",
+                    "`{}` is not a supported platform",
                     shown(at.text(self.findings).unwrap_or_default())
                 );
                 self.findings
@@ -292,12 +292,12 @@ impl ServiceReader<'_, '_> {
                 continue;
             };
             if self.service.platforms.iter().any(|(known, other, _)| (*known, other) == (arch, &variant)) {
-                self.findings.notice(at.location, "named twice: counted once");
+                self.findings.notice(at.location, "listed twice, used once");
             } else {
                 self.service.platforms.push((arch, variant, at.location));
             }
         }
-        // The Compose specification demands it of `build.platforms`.
+        // Required by the Compose specification.
         let same = given(of_build) && build.get("x-bake").is_none();
         if let (true, Some((arch, ..)), Some(field)) = (same, own, of_service)
             && !self.service.platforms.iter().any(|(listed, ..)| *listed == arch)
@@ -305,7 +305,7 @@ impl ServiceReader<'_, '_> {
             let message = format!("linux/{arch} is not among `build.platforms`");
             self.findings.mistake(
                 field.location,
-                Message::new(message).with_hint("add it there, or leave `platform` out"),
+                Message::new(message).with_hint("add it there, or remove `platform`"),
             );
         }
     }

@@ -1,5 +1,5 @@
-//! Profiles, and what services need of one another: checked for all services as `docker compose config` does, since a file
-//! that Compose refuses for them is no description of services.
+//! Profiles and dependencies, checked for all services as `docker compose config` does: a file that Compose refuses is
+//! refused here as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use crate::message::Message;
 use crate::report::{Findings, did_you_mean, shown};
 use crate::yaml::Value;
 
-/// Which services there are for Compose.
+/// The services that are active in Compose.
 pub(super) struct Active<'n> {
-    /// By themselves, or by `COMPOSE_PROFILES`.
+    /// Active without being named: without profiles, or with one of `COMPOSE_PROFILES`.
     alone: BTreeSet<&'n str>,
-    /// With the profiles, too, that the services named in `--services` bring along.
+    /// Also those that are active through a profile of a service named in `--services`.
     all: BTreeSet<&'n str>,
 }
 
@@ -32,10 +32,10 @@ impl<'n> Active<'n> {
             services.iter().map(|(name, field)| (*name, profiles(field, scalars, findings))).collect();
         let named = |name: &str| request.services.iter().any(|wanted| wanted == name);
         let with = |asked: &BTreeSet<String>| {
-            let there = profiles.iter().filter(|(_, own)| {
+            let active = profiles.iter().filter(|(_, own)| {
                 own.is_empty() || asked.contains("*") || own.iter().any(|profile| asked.contains(profile))
             });
-            there.map(|(name, _)| *name).collect::<BTreeSet<_>>()
+            active.map(|(name, _)| *name).collect::<BTreeSet<_>>()
         };
         let brought =
             profiles.iter().filter(|(name, _)| named(name)).flat_map(|(_, own)| own.iter().cloned());
@@ -43,7 +43,7 @@ impl<'n> Active<'n> {
         Self { alone: with(&asked), all: with(&more) }
     }
 
-    /// True for a service that is there without being named.
+    /// True for a service that is active without being named.
     pub(super) fn is_alone(&self, name: &str) -> bool {
         self.alone.contains(name)
     }
@@ -54,14 +54,14 @@ pub(super) fn profiles_of_builds(services: &Field<'_>, scalars: &Scalars<'_>) ->
     let built = services.entries().into_iter().filter(|(_, field)| field.get("build").is_some());
     built
         .filter_map(|(name, field)| {
-            // What is wrong with them has been said.
+            // Mistakes in them have been reported already.
             let profile = profiles(&field, scalars, &mut Findings::default()).into_iter().next()?;
             Some((name.to_owned(), shown(&profile)))
         })
         .collect()
 }
 
-/// Every service that is there needs only services that are there, and none needs itself in the end.
+/// Checks that active services depend only on active services, and not on each other in a cycle.
 pub(super) fn check<'n>(
     services: &[(&'n str, Field<'n>)],
     known: &[&str],
@@ -86,13 +86,14 @@ pub(super) fn check<'n>(
                 let own = own.map(|(_, field)| profiles(field, scalars, findings)).unwrap_or_default();
                 let Some(profile) = own.first().map(|profile| shown(profile)) else { continue };
                 let hint = format!("set COMPOSE_PROFILES={profile}, or write `required: false` below it");
-                let message = format!("the service `{needed}` is not there: none of its profiles is active");
+                let message =
+                    format!("the service `{needed}` is not active: none of its profiles is enabled");
                 findings.mistake(at.location, Message::new(message).with_hint(hint));
             }
         }
         locations.insert(*name, depends.location);
     }
-    // What ends is taken away until only cycles and what needs them are left.
+    // Removes services whose dependencies all end, until only cycles and their dependents are left.
     while let Some(done) =
         edges.iter().find(|(_, needed)| !needed.iter().any(|name| edges.contains_key(name.as_str())))
     {
@@ -110,7 +111,7 @@ pub(super) fn check<'n>(
         if let Some(at) = path.iter().position(|known| *known == next) {
             let cycle: Vec<&str> = path[at..].iter().copied().chain([next]).collect();
             if let Some(location) = locations.remove(next) {
-                let message = format!("services need one another in a circle: {}", cycle.join(" -> "));
+                let message = format!("services depend on each other in a cycle: {}", cycle.join(" -> "));
                 findings
                     .mistake(location, Message::new(message).with_hint("remove one of these dependencies"));
             }

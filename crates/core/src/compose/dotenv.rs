@@ -7,11 +7,11 @@ use crate::message::Message;
 use crate::report::{Findings, Location, Report};
 use crate::vars::{Layered, Vars};
 
-/// Reads a `.env` file. `file` is the name that messages carry; `vars` is the process environment, which wins over
-/// earlier lines where a value names a variable, and which a bare `NAME` takes its value from.
+/// Reads a `.env` file. `file` is its name in messages. `vars` is the process environment: it takes precedence over
+/// earlier lines when a value refers to a variable, and a bare `NAME` takes its value from it.
 ///
 /// `NAME=value` or `NAME: value`, `export` before it or not; `#` comments at a line's start and after a blank; single
-/// quotes are literal and may span lines; double quotes know escapes; unquoted and double-quoted values are
+/// quotes are literal and may span lines; double quotes support escapes; unquoted and double-quoted values are
 /// interpolated. Messages name the variable, never its value.
 pub fn dotenv(file: &str, text: &str, vars: &dyn Vars) -> Result<BTreeMap<String, String>, Report> {
     let mut findings = Findings::default();
@@ -19,8 +19,8 @@ pub fn dotenv(file: &str, text: &str, vars: &dyn Vars) -> Result<BTreeMap<String
     findings.finish(known).map(|(known, _)| known)
 }
 
-/// [`dotenv`] for whom one bad line must not hide what is wrong elsewhere: gives what could be read, and adds the
-/// mistakes to `findings`.
+/// As [`dotenv`], but returns what could be read and adds the mistakes to `findings`: one bad line does not hide
+/// mistakes elsewhere.
 pub fn gather_dotenv(
     file: &str,
     text: &str,
@@ -94,7 +94,7 @@ impl<'t> DotenvReader<'t> {
         let end = self.rest.find(|c| !legal(c)).unwrap_or(self.rest.len());
         let (name, after) = self.rest.split_at(end);
         if name.is_empty() {
-            return Err(StatementError::form("", "a line that does not begin with a variable's name"));
+            return Err(StatementError::form("", "the line does not begin with a variable's name"));
         }
         let after = after.trim_start_matches(is_blank);
         let name = name.to_owned();
@@ -144,7 +144,7 @@ impl<'t> DotenvReader<'t> {
         }
     }
 
-    /// The text between quotes, with only the quote itself unescaped; `None` where they are not closed.
+    /// The text between quotes, with only the quote itself unescaped; `None` if they are not closed.
     fn quoted(&mut self, quote: char) -> Option<String> {
         let mut text = String::new();
         let mut chars = self.rest.char_indices().skip(1);
@@ -261,7 +261,7 @@ mod tests {
         let report = dotenv(".env", text, &env()).unwrap_err().to_string();
         assert!(!report.contains("hunter2"), "{report}");
         insta::assert_snapshot!(report, @r"
-        .env:2:1: a line that does not begin with a variable's name
+        .env:2:1: the line does not begin with a variable's name
           hint: write NAME=value, one per line
         .env:3:1: B: the name is not followed by `=`
           hint: write NAME=value, one per line

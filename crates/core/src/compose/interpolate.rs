@@ -13,33 +13,33 @@ use crate::message::Hint;
 use crate::secret::name_suggests_secret;
 use crate::vars::Vars;
 
-/// Texts within texts.
+/// Maximum nesting depth of variables.
 const DEPTH: usize = 32;
 
-/// A text with its variables put in.
+/// A text with its variables replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filled {
     /// The text.
     pub text: String,
-    /// Variables that are not set and had no default: they became nothing.
+    /// Variables that are not set and have no default; each was replaced with nothing.
     pub unset: Vec<String>,
 }
 
-/// Why a text could not be filled.
+/// Why a text cannot be interpolated.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InterpolationError {
-    /// `${` that is not followed by what may follow it.
+    /// The syntax after `${` is not valid.
     #[error("`${{` is not followed by a variable's name, an operator or `}}`")]
     Template,
-    /// `${NAME:?why}` and there is no value.
+    /// `${NAME:?why}`, and the variable has no value.
     #[error("the variable {name} is required and has no value{}{why}", if why.is_empty() { "" } else { ": " })]
     Required {
         /// The variable.
         name: String,
-        /// What the file says about it.
+        /// The reason given in the file.
         why: String,
     },
-    /// Defaults within defaults within defaults.
+    /// Variables are nested deeper than the limit.
     #[error("variables are nested deeper than {DEPTH} levels")]
     Deep,
 }
@@ -49,22 +49,22 @@ impl Hint for InterpolationError {
         Some(match self {
             Self::Template => "`$$` is a dollar sign".into(),
             Self::Required { name, .. } => format!("set {name} in the environment or in .env").into(),
-            Self::Deep => "write fewer defaults within defaults".into(),
+            Self::Deep => "nest fewer defaults".into(),
         })
     }
 }
 
-/// Puts the variables in.
+/// Replaces the variables in a text.
 pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, InterpolationError> {
     let mut filled = Filled::default();
     fill(template, vars, 0, &mut filled)?;
     Ok(filled)
 }
 
-/// For messages: the variables, less what a secret holds.
-struct Veiled<'a>(&'a dyn Vars);
+/// The variables for messages: the values of secrets are masked.
+struct Masked<'a>(&'a dyn Vars);
 
-impl Vars for Veiled<'_> {
+impl Vars for Masked<'_> {
     fn get(&self, name: &str) -> Option<String> {
         let value = self.0.get(name)?;
         Some(if name_suggests_secret(name) { MASK.to_owned() } else { value })
@@ -100,7 +100,7 @@ fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resu
     Ok(())
 }
 
-/// What stands between the braces.
+/// Replaces one `${...}`; `inner` is the text between the braces.
 fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
     let (name, rest) = name(inner);
     if name.is_empty() {
@@ -115,10 +115,10 @@ fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resul
     let operator = chars.next();
     let text = chars.as_str();
     let value = vars.get(name);
-    let there = value.as_ref().is_some_and(|value| !colon || !value.is_empty());
+    let is_set = value.as_ref().is_some_and(|value| !colon || !value.is_empty());
     match operator {
-        Some('-' | '?') if there => out.text.push_str(&value.unwrap_or_default()),
-        Some('+') if !there => {}
+        Some('-' | '?') if is_set => out.text.push_str(&value.unwrap_or_default()),
+        Some('+') if !is_set => {}
         Some('-') => {
             let start = out.text.len();
             fill(text, vars, depth + 1, out)?;
@@ -127,7 +127,7 @@ fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resul
         Some('+') => fill(text, vars, depth + 1, out)?,
         Some('?') => {
             let mut why = Filled::default();
-            fill(text, &Veiled(vars), depth + 1, &mut why)?;
+            fill(text, &Masked(vars), depth + 1, &mut why)?;
             return Err(InterpolationError::Required { name: name.to_owned(), why: why.text });
         }
         _ => return Err(InterpolationError::Template),
@@ -152,7 +152,7 @@ fn name(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c| !word(c)).unwrap_or(text.len()))
 }
 
-/// The place of the brace that closes what has been opened; a line's end closes nothing.
+/// The position of the brace that closes the expression; `None` if the line or the text ends first.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 1;
     for (at, c) in text.char_indices() {
@@ -205,25 +205,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unset_is_told_once() {
+    fn an_unset_variable_is_listed_once() {
         let filled = interpolate("$A ${A} $B ${C:-} ${D+x}", &vars()).unwrap();
         assert_eq!(filled.unset, ["A", "B"]);
     }
 
     #[test]
-    fn faults_are_named() {
+    fn errors_are_named() {
         for template in
             ["${", "${}", "${1}", "${a.b}", "${ FOO}", "${FOO", "${FOO!x}", "${FOO:x}", "${A:-\n}"]
         {
             assert_eq!(interpolate(template, &vars()), Err(InterpolationError::Template), "{template}");
         }
-        let fault = interpolate("${MISSING:?set ${FOO} too}", &vars()).unwrap_err();
-        assert_eq!(fault.to_string(), "the variable MISSING is required and has no value: set first too");
-        let fault = interpolate("${BAR:?}", &vars()).unwrap_err();
-        assert_eq!(fault.to_string(), "the variable BAR is required and has no value");
+        let error = interpolate("${MISSING:?set ${FOO} too}", &vars()).unwrap_err();
+        assert_eq!(error.to_string(), "the variable MISSING is required and has no value: set first too");
+        let error = interpolate("${BAR:?}", &vars()).unwrap_err();
+        assert_eq!(error.to_string(), "the variable BAR is required and has no value");
         let token = std::collections::BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
-        let fault = interpolate("${MISSING:?not ${TOKEN}}", &token).unwrap_err();
-        assert_eq!(fault.to_string(), "the variable MISSING is required and has no value: not ***");
+        let error = interpolate("${MISSING:?not ${TOKEN}}", &token).unwrap_err();
+        assert_eq!(error.to_string(), "the variable MISSING is required and has no value: not ***");
         let deep = format!("{}{}", "${A:-".repeat(5000), "}".repeat(5000));
         assert_eq!(interpolate(&deep, &vars()), Err(InterpolationError::Deep));
     }
@@ -236,7 +236,7 @@ mod tests {
 
         /// Another implementation of the same grammar reads the same text.
         #[test]
-        fn a_peer_agrees(template in r"(\$FOO|\$BAR|\$\{B_1\}|\$\$|x|\$\{(FOO|BAR|NO)(:-|-|:[+]|[+])(x|\$FOO|\$\{NO:-y\})?\}){1,8}") {
+        fn another_implementation_agrees(template in r"(\$FOO|\$BAR|\$\{B_1\}|\$\$|x|\$\{(FOO|BAR|NO)(:-|-|:[+]|[+])(x|\$FOO|\$\{NO:-y\})?\}){1,8}") {
             let peer = serde_saphyr::options! {
                 property_syntax: serde_saphyr::PropertySyntax::DockerCompose,
             };

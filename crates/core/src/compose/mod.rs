@@ -1,8 +1,8 @@
-//! Compose files: what their services say about building images.
+//! Compose files: how their services are built.
 //!
 //! The steps of a caller: find the file ([`FILES`]), read the project's `.env` with [`dotenv`], [`read`] the file,
-//! then [`ComposeFile::resolve`] it, with a config.yaml as the base or without. Nothing here touches a file or an
-//! environment: what a step needs is handed in with [`Request`].
+//! then [`ComposeFile::resolve`] it, with a config.yaml as the base or without. Nothing here accesses files or the
+//! environment: the caller passes what is needed in [`Request`].
 
 mod attributes;
 mod build;
@@ -24,10 +24,10 @@ pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
 pub use interpolate::{Filled, InterpolationError, interpolate};
 
-/// The names that Compose looks for, in its order, in a folder and then in those above.
+/// The file names that Compose looks for, in its order, in a folder and then in those above.
 pub const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
-/// The names of files that Compose lays upon one that it found by itself, in its order.
+/// The file names that Compose merges into a file that it found by itself, in its order.
 pub const OVERRIDES: [&str; 4] = [
     "compose.override.yaml",
     "compose.override.yml",
@@ -35,7 +35,7 @@ pub const OVERRIDES: [&str; 4] = [
     "docker-compose.override.yaml",
 ];
 
-/// A Compose file that is YAML; whether it makes sense is said by [`Self::resolve`].
+/// A Compose file that is valid YAML; [`Self::resolve`] checks its contents.
 #[derive(Debug, Clone)]
 pub struct ComposeFile {
     file: String,
@@ -43,28 +43,28 @@ pub struct ComposeFile {
     findings: Findings,
 }
 
-/// What is asked of a Compose file.
+/// The inputs of [`ComposeFile::resolve`] besides the file.
 pub struct Request<'a> {
     /// The variables for `${NAME}`: the process environment over the project's `.env`.
     pub vars: &'a dyn Vars,
     /// The config file whose `global` is the base.
     pub config: Option<&'a ConfigFile>,
-    /// The services of `--services`; none = all.
+    /// The services of `--services`; empty = all.
     pub services: &'a [String],
     /// The source root (`--repo`): absolute, links resolved.
     pub root: &'a str,
     /// The folder of the Compose file: absolute, links resolved.
     pub folder: &'a str,
-    /// The architecture where nothing names one: the client's own.
+    /// The architecture if nothing names one: the client's own.
     pub arch: Arch,
-    /// How services follow one another.
+    /// Whether services are built one after the other.
     pub order: Order,
-    /// Override files that lie beside the file (see [`OVERRIDES`]): they are not read, and a notice says so.
+    /// Override files in the same folder (see [`OVERRIDES`]): they are not read, and each is reported as a notice.
     pub overrides: &'a [String],
 }
 
-/// Reads the text of a Compose file. `file` is the name that messages carry. The report holds what keeps the text from
-/// being read at all; every other mistake waits for [`ComposeFile::resolve`].
+/// Parses the text of a Compose file. `file` is its name in messages. The report holds what prevents parsing;
+/// [`ComposeFile::resolve`] reports every other mistake.
 pub fn read(file: &str, text: &str) -> Result<ComposeFile, Report> {
     let mut findings = Findings::default();
     match yaml::parse(file, text, &mut findings) {
@@ -82,13 +82,13 @@ impl ComposeFile {
         }
     }
 
-    /// What is wrong with the file by itself, for when it cannot be resolved.
+    /// The mistakes found while parsing, for a caller that cannot resolve the file.
     pub fn mistakes(self) -> Vec<Mistake> {
         self.findings.mistakes
     }
 
-    /// What the services that were asked for become; or every mistake of theirs, and of the config file below them, each
-    /// at its location.
+    /// The build of the requested services; or every mistake in them and in the config file that is their base, each at
+    /// its location.
     pub fn resolve(&self, request: &Request<'_>) -> Result<Resolved, Report> {
         resolve::file(&Field::root(&self.file, &self.tree), &self.findings, request)
     }

@@ -1,4 +1,4 @@
-//! Which services are built, and what each becomes.
+//! The services to build, and the tasks of each.
 
 use crate::compose::Request;
 use crate::compose::build::{Service, service};
@@ -17,7 +17,7 @@ use super::scalar::Scalars;
 const TOP: &[&str] =
     &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
 
-/// `read` is what was found while the file was read.
+/// Resolves a file; `read` holds the findings of parsing it.
 pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
     let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
     findings.mistakes.extend_from_slice(&read.mistakes);
@@ -29,7 +29,7 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
         );
     }
     for name in request.overrides {
-        let message = format!("{name} lies beside it and is not read: override files are not supported yet");
+        let message = format!("{name} is not read: override files are not supported yet");
         findings.notice(
             Location::file(&root.location.source),
             Message::new(message).with_hint("put what the build needs into one file"),
@@ -46,14 +46,15 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
         built.push((ServiceSpec { name: Some(name), tasks }, locations));
     }
     if built.is_empty() && findings.mistakes.is_empty() {
-        let asleep = depends::profiles_of_builds(&services, &scalars);
-        let hint = match asleep.first() {
+        let inactive = depends::profiles_of_builds(&services, &scalars);
+        let hint = match inactive.first() {
             None => "give a service a `build` section".to_owned(),
             Some((name, profile)) => format!(
                 "`{name}` is built only in profile `{profile}`: name it with --services, or set COMPOSE_PROFILES={profile}"
             ),
         };
-        findings.mistake(services.location.clone(), Message::new("no service here is built").with_hint(hint));
+        findings
+            .mistake(services.location.clone(), Message::new("there is no service to build").with_hint(hint));
     }
     build(built, request.order, &services.location, findings)
 }
@@ -83,7 +84,7 @@ fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>>
     if services.is_none() && root.get("services").is_none() {
         findings.mistake(
             root.location.clone(),
-            Message::new("there is no `services`").with_hint("a Compose file names its services there"),
+            Message::new("`services` is missing").with_hint("a Compose file lists its services there"),
         );
     }
     services
@@ -100,8 +101,9 @@ fn select<'n>(
     let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
     for name in request.services.iter().filter(|name| !known.contains(&name.as_str())) {
         let message = format!("there is no service `{}`", shown(name));
-        let nearest = crate::report::nearest(name, &known).map(|word| format!("did you mean `{word}`? "));
-        let hint = format!("{}known are: {}", nearest.unwrap_or_default(), known.join(", "));
+        let nearest =
+            crate::report::nearest(name, &known).map(|service| format!("did you mean `{service}`? "));
+        let hint = format!("{}known services: {}", nearest.unwrap_or_default(), known.join(", "));
         findings.mistake(services.location.clone(), Message::new(message).with_hint(hint));
     }
     let mut mappings = Vec::new();
@@ -129,13 +131,13 @@ fn select<'n>(
         }
         if field.get("build").is_none_or(|build| build.node.is_null()) {
             if named {
-                let hint = "give it a `build`, or do not name it";
+                let hint = "give it a `build`, or remove it from --services";
                 findings.mistake(
                     field.location,
                     Message::new(format!("the service `{name}` has no `build`")).with_hint(hint),
                 );
             } else {
-                slips(&field, findings);
+                report_misspelt_build(&field, findings);
             }
             continue;
         }
@@ -143,16 +145,16 @@ fn select<'n>(
             Ok(name) => selected.push((name, field)),
             Err(_) => findings.mistake(
                 field.location,
-                Message::new("not a service's name")
-                    .with_hint("letters, digits, `.`, `_`, `-`; a letter or a digit first"),
+                Message::new("not a valid service name")
+                    .with_hint("use letters, digits, `.`, `_`, `-`, with a letter or a digit first"),
             ),
         }
     }
     selected
 }
 
-/// A service without `build` is skipped in silence, so a slip of that word must not be.
-fn slips(field: &Field<'_>, findings: &mut Findings) {
+/// Reports a misspelt `build`: without this, the service would be skipped without a notice.
+fn report_misspelt_build(field: &Field<'_>, findings: &mut Findings) {
     for (key, value) in field.entries() {
         if crate::report::nearest(key, &["build"]) == Some("build") && key != "build" {
             findings.mistake(value.location, Message::new("unknown key").with_hint("did you mean `build`?"));

@@ -1,5 +1,5 @@
-//! Values of a Compose file, with their variables put in. Messages show what the file says, never what a variable
-//! holds.
+//! Values of a Compose file, with their variables replaced. Messages show the text of the file, never the value of a
+//! variable.
 
 use crate::compose::interpolate::interpolate;
 use crate::config::read_text;
@@ -23,7 +23,8 @@ impl Scalars<'_> {
             Ok(filled) => {
                 for name in filled.unset {
                     let message = format!("the variable {name} is not set: it counts as empty");
-                    findings.notice(field.location.clone(), Message::new(message).with_hint(give(&name)));
+                    findings
+                        .notice(field.location.clone(), Message::new(message).with_hint(how_to_set(&name)));
                 }
                 if filled.text.contains('\0') {
                     findings.mistake(field.location.clone(), "a variable's value holds a NUL byte");
@@ -41,7 +42,7 @@ impl Scalars<'_> {
     /// The hint for a value that is wrong because a variable in it is not set.
     pub(super) fn unset(&self, raw: &str) -> Option<String> {
         let name = interpolate(raw, self.vars).ok()?.unset.into_iter().next()?;
-        Some(format!("the variable {name} is not set: {}", give(&name)))
+        Some(format!("the variable {name} is not set: {}", how_to_set(&name)))
     }
 
     /// A single value of some kind.
@@ -59,7 +60,7 @@ impl Scalars<'_> {
                 let message = if raw == text {
                     format!("`{}` is not {expected}", shown(raw))
                 } else {
-                    format!("`{}`, with its variables put in, is not {expected}", shown(raw))
+                    format!("`{}`, with its variables replaced, is not {expected}", shown(raw))
                 };
                 findings.mistake(field.location.clone(), message);
                 None
@@ -67,7 +68,7 @@ impl Scalars<'_> {
         }
     }
 
-    /// True or false; YAML 1.1's other words for them are understood and said.
+    /// A boolean; the other spellings of YAML 1.1 (`yes`, `off`) are accepted with a notice.
     pub(super) fn boolean(&self, field: &Field<'_>, findings: &mut Findings) -> Option<bool> {
         let (value, old) = self.parse(field, findings, |text| match text.to_lowercase().as_str() {
             "true" => Ok((true, false)),
@@ -85,7 +86,7 @@ impl Scalars<'_> {
         Some(value)
     }
 
-    /// A list of single values; one value alone counts as a list split at blanks.
+    /// A list of single values; one value alone is split at blanks.
     pub(super) fn list<'n>(&self, field: &Field<'n>, findings: &mut Findings) -> Vec<(String, Field<'n>)> {
         match &field.node.value {
             Value::List(_) => field
@@ -139,13 +140,13 @@ impl Scalars<'_> {
     }
 }
 
-fn give(name: &str) -> String {
+fn how_to_set(name: &str) -> String {
     format!("set it, or write ${{{name}:-default}}")
 }
 
-/// `linux/arm64`, also with a variant: the architecture, and the variant's full name where there is one.
+/// `linux/arm64`, also with a variant: the architecture, and the variant's full name if there is one.
 pub(super) fn platform(text: &str) -> Result<(Arch, Option<String>), String> {
-    let expected = || "a platform that Bakery bakes (linux/amd64, linux/arm64)".to_owned();
+    let expected = || "a supported platform (linux/amd64, linux/arm64)".to_owned();
     let mut parts = text.split('/');
     let (os, arch, variant) = (parts.next(), parts.next(), parts.next());
     let arch = match (os, arch, variant, parts.next()) {

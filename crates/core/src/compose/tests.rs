@@ -133,7 +133,7 @@ fn architectures_come_from_the_first_that_names_one() {
     assert_eq!(variant[0].1[0].kaniko.custom_platform.as_deref(), Some("linux/arm64/v9"));
     assert_eq!(
         notices(&build("platforms: [linux/amd64, linux/amd64]")),
-        "deploy/compose.yaml:6:32: services.web.build.platforms[1]: named twice: counted once"
+        "deploy/compose.yaml:6:32: services.web.build.platforms[1]: listed twice, used once"
     );
     let text = build("platforms: [linux/amd64]").replace("    image", "    platform: linux/arm64\n    image");
     assert!(report(&text).contains("linux/arm64 is not among `build.platforms`"));
@@ -191,11 +191,11 @@ services:
     let refused = |services: &[&str]| ask(text, services, None).map(|_| ()).unwrap_err().to_string();
     insta::assert_snapshot!(refused(&["wbe", "db", "zzz"]), @r"
     deploy/compose.yaml:3:3: services: there is no service `wbe`
-      hint: did you mean `web`? known are: web, tools, db, broken
+      hint: did you mean `web`? known services: web, tools, db, broken
     deploy/compose.yaml:3:3: services: there is no service `zzz`
-      hint: known are: web, tools, db, broken
+      hint: known services: web, tools, db, broken
     deploy/compose.yaml:5:7: services.db: the service `db` has no `build`
-      hint: give it a `build`, or do not name it
+      hint: give it a `build`, or remove it from --services
     ");
     assert!(refused(&["broken"]).contains("a remote context is not supported yet"));
 }
@@ -221,7 +221,7 @@ fn contexts_stay_below_the_source_root() {
 }
 
 #[test]
-fn override_files_are_not_passed_over_in_silence() {
+fn override_files_are_reported() {
     let file = read("compose.yaml", "services: { a: { build: ., image: x } }").unwrap();
     let overrides = ["compose.override.yaml".to_owned()];
     let vars = env();
@@ -237,7 +237,7 @@ fn override_files_are_not_passed_over_in_silence() {
     };
     let Resolved { spec, notices, .. } = file.resolve(&request).unwrap();
     assert_eq!(spec.order, Order::Parallel);
-    assert!(notices[0].text.starts_with("compose.override.yaml lies beside it and is not read"));
+    assert!(notices[0].text.starts_with("compose.override.yaml is not read"));
     assert_eq!(file.services(), ["a"]);
 }
 

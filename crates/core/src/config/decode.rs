@@ -1,4 +1,4 @@
-//! The tree of a config file becomes layers.
+//! Decodes the tree of a config file into layers.
 
 use std::collections::BTreeSet;
 
@@ -34,13 +34,13 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
     if root.node.is_null() {
         findings.mistake(
             root.location.clone(),
-            Message::new("the file is empty").with_hint("give it `global`, `bake` or both"),
+            Message::new("the file is empty").with_hint("add `global`, `bake` or both"),
         );
         global = unknown(&root.location);
     } else {
         let elsewhere = |key: &str| {
             (TASK.contains(&key) || KANIKO.contains(&key))
-                .then(|| "it belongs below `global`, or into an entry of `bake`".to_owned())
+                .then(|| "it belongs below `global`, or in an entry of `bake`".to_owned())
         };
         for (key, field) in section(root, &TOP, elsewhere, findings).unwrap_or_default() {
             if key == "global" {
@@ -60,8 +60,8 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
 
 fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
     if field.node.is_null() {
-        let hint = "remove it, or write `{}` for a task that takes all from `global`";
-        findings.mistake(field.location.clone(), Message::new("an entry without anything").with_hint(hint));
+        let hint = "remove it, or write `{}` for a task that inherits everything from `global`";
+        findings.mistake(field.location.clone(), Message::new("the entry is empty").with_hint(hint));
         return unknown(&field.location);
     }
     let mut layer = TaskLayer::default();
@@ -96,7 +96,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
     layer
 }
 
-/// A layer that could not be read: nothing can be missing from it.
+/// The layer of what could not be read: its required keys count as mistakes, so they are not reported as missing.
 pub(super) fn unknown(location: &Location) -> TaskLayer {
     let mut layer = TaskLayer { arch: Key::new(Held::Bad, location.clone()), ..TaskLayer::default() };
     layer.kaniko.destination = Key::new(Held::Bad, location.clone());
@@ -151,7 +151,7 @@ fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
     layer
 }
 
-/// A single value, or what clears it.
+/// A single value, or an empty one that clears it.
 fn single<T>(
     field: &Field<'_>,
     findings: &mut Findings,
@@ -172,7 +172,7 @@ fn single<T>(
     Key::new(value, field.location.clone())
 }
 
-/// A single value that a process can be given.
+/// A single value without NUL bytes, which no process accepts.
 pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
     let text = field.text(findings)?;
     if text.contains('\0') {
@@ -183,21 +183,23 @@ pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Optio
 }
 
 fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: &mut Findings) -> Key<T> {
-    let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+    let accepted: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     single(field, findings, |text| {
-        known.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-            // Docker's and uname's words for the same machines.
+        known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+            // Other names of the same architectures.
             let hint = match text {
-                "x86_64" | "x86-64" | "x64" if words.contains(&"amd64") => "did you mean `amd64`?".to_owned(),
-                "aarch64" if words.contains(&"arm64") => "did you mean `arm64`?".to_owned(),
-                _ => did_you_mean(text, &words),
+                "x86_64" | "x86-64" | "x64" if accepted.contains(&"amd64") => {
+                    "did you mean `amd64`?".to_owned()
+                }
+                "aarch64" if accepted.contains(&"arm64") => "did you mean `arm64`?".to_owned(),
+                _ => did_you_mean(text, &accepted),
             };
-            Message::new(format!("`{}` is not known here", shown(text))).with_hint(hint)
+            Message::new(format!("`{}` is not a valid value", shown(text))).with_hint(hint)
         })
     })
 }
 
-/// A map of texts; a name that `refuse` knows a reason against is a mistake.
+/// A map of texts; a name for which `refuse` returns a reason is a mistake.
 fn texts(
     field: &Field<'_>,
     refuse: impl Fn(&str) -> Option<Message>,
@@ -206,10 +208,10 @@ fn texts(
     let mut map = MapLayer { cleared: field.clears(), ..MapLayer::default() };
     match &field.node.value {
         Value::Map(entries) if entries.is_empty() => {
-            let hint = "write '' to clear what is inherited";
+            let hint = "write '' to clear the inherited entries";
             findings.notice(
                 field.location.clone(),
-                Message::new("`{}` adds nothing: what is inherited stays").with_hint(hint),
+                Message::new("`{}` adds nothing: inherited entries are kept").with_hint(hint),
             );
         }
         Value::Map(_) => {}
@@ -228,7 +230,7 @@ fn texts(
         } else if value.node.is_null() {
             findings.mistake(
                 value.location,
-                Message::new("has no value").with_hint("write '' for an empty text"),
+                Message::new("has no value").with_hint("write '' for an empty string"),
             );
         } else if let Some(text) = read_text(&value, findings) {
             map.entries.insert(name.to_owned(), (text.to_owned(), value.location));
@@ -274,7 +276,8 @@ fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> 
         };
         let text = read_text(value, findings)?;
         if text.is_empty() {
-            let hint = "if it comes from a variable, see that it was set where this file was written";
+            let hint =
+                "if it comes from a variable, check that the variable was set when this file was generated";
             findings.mistake(value.location.clone(), Message::new("is empty").with_hint(hint));
             return None;
         }
@@ -303,10 +306,10 @@ fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
             for item in field.items() {
                 let Some(path) = read_text(&item, findings) else { continue };
                 if !path.starts_with('/') {
-                    let message = "not an absolute path: Kaniko will never meet it";
+                    let message = "not an absolute path: it matches nothing";
                     findings.notice(
                         item.location,
-                        Message::new(message).with_hint("write it as it is in the image: /var/cache"),
+                        Message::new(message).with_hint("write the path in the image, such as /var/cache"),
                     );
                 }
                 paths.push(path.to_owned());
@@ -325,7 +328,7 @@ fn verbatim(field: &Field<'_>, findings: &mut Findings) -> Key<String> {
     single(field, findings, |text| Ok(text.to_owned()))
 }
 
-/// Every word that may not be there is a mistake of its own.
+/// Splits the flags; each one that is reserved is a mistake of its own.
 fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
     let flags = single(field, findings, flags);
     let before = findings.mistakes.len();

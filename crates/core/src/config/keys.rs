@@ -1,13 +1,14 @@
-//! Every key of a config file, declared once: the decoder knows what stands here, and the reference page is made of it.
+//! Every key of a config file, declared once: the decoder accepts exactly these, and the reference page is generated
+//! from them.
 
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyDoc {
     /// Its name in its section.
     pub name: &'static str,
-    /// What may be written there.
+    /// The values that it accepts.
     pub form: &'static str,
-    /// What counts where nothing is written.
+    /// The value if it is not set.
     pub default: &'static str,
     /// What it does, in whole sentences.
     pub meaning: &'static str,
@@ -34,13 +35,13 @@ pub const TOP: [KeyDoc; 2] = [
         "global",
         "mapping",
         "empty",
-        "What holds for every entry of `bake`, and for every service of a Compose file.",
+        "Settings for every entry of `bake`, and for every service of a Compose file.",
     ),
     key(
         "bake",
         "list of mappings",
-        "one entry that takes all from `global`",
-        "One task each: one image for one architecture. Plays no part with a Compose file.",
+        "one entry that inherits everything from `global`",
+        "One task per entry: one image for one architecture. Not used with a Compose file.",
     ),
 ];
 
@@ -49,87 +50,92 @@ pub const TASK: [KeyDoc; 9] = [
     key(
         "platform",
         "`ecs`, `k8s` or `docker`",
-        "the server's choice: ECS where it has it, else Kubernetes, else Docker",
+        "the server's choice: ECS if it is configured, else Kubernetes, else Docker",
         "Where the task runs.",
     ),
     key(
         "arch",
         "`amd64` or `arm64`",
-        "none: needed",
-        "The architecture. It is built natively, on a machine of that kind.",
+        "none (required)",
+        "The architecture. It is built natively, on a machine of that architecture.",
     ),
     key(
         "cpu",
         "`0.5`, `500m`, `2`",
         "`DEFAULT_BUILD_CPU` of the server",
-        "Processor time of the task, in cores.",
+        "CPU of the task, in cores; at most 1024.",
     ),
     key(
         "memory",
         "`2G`, `2Gi`, `512`",
         "`DEFAULT_BUILD_MEMORY` of the server",
-        "Memory of the task. `G` and `Gi` are both 1024 MiB; a bare number is MiB.",
+        "Memory of the task, at least 32 MiB. `G` and `Gi` are both 1024 MiB; a number without a unit is MiB.",
     ),
     key(
         "env",
-        "mapping of texts",
+        "mapping of strings",
         "empty",
-        "Variables of both scripts and of Kaniko itself (proxies, `KANIKO_*`, cloud credentials). A `RUN` does not see them. Reserved: `KANIKO_DIR`, `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `BUILDER_OUTPUT`, `PATH`, `LD_*`.",
+        "Environment variables of both scripts and of Kaniko itself (proxies, `KANIKO_*`, cloud credentials). `RUN` steps do not see them. Reserved: `KANIKO_DIR`, `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `BUILDER_OUTPUT`, `PATH`, `LD_*`.",
     ),
     key(
         "pre-script",
-        "text",
+        "string",
         "none",
-        "Shell (`sh -e`) in the source root, before Kaniko. Where it fails, the task fails.",
+        "Shell script (`sh -e`) that runs in the source root, before Kaniko. If it fails, the task fails.",
     ),
     key(
         "post-script",
-        "text",
+        "string",
         "none",
-        "The same, only after Kaniko has succeeded. Where it fails, the task fails; what was pushed stays pushed.",
+        "Shell script that runs in the same way, after Kaniko has succeeded. If it fails, the task fails; what was pushed stays pushed.",
     ),
     key(
         "kaniko-credentials",
         "list of `{registry, username, password}`",
         "empty",
-        "Logins: for base images, the push, the cache and the multi-arch index. One per registry.",
+        "Logins for base images, the push, the cache and the multi-arch index. One per registry.",
     ),
-    key("kaniko", "section", "", "What Kaniko is told."),
+    key("kaniko", "section", "", "Settings of Kaniko."),
 ];
 
 /// An entry of `kaniko-credentials`.
 pub const CREDENTIAL: [KeyDoc; 3] = [
-    key("registry", "`HOST` or `HOST:PORT`", "none: needed", "The registry that the login is for."),
-    key("username", "text", "none: needed", "The user."),
-    key("password", "text", "none: needed", "The password or token."),
+    key("registry", "`HOST` or `HOST:PORT`", "none (required)", "The registry that the login is for."),
+    key("username", "string", "none (required)", "The user name."),
+    key("password", "string", "none (required)", "The password or token."),
 ];
 
 /// The section `kaniko`.
 pub const KANIKO: [KeyDoc; 13] = [
-    key("context-path", "path", "`.`", "The build context, below the source root (`--repo`)."),
-    key("dockerfile", "path", "`Dockerfile`", "Relative to the context."),
+    key("context-path", "path", "`.`", "The build context, relative to the source root (`--repo`)."),
+    key("dockerfile", "path", "`Dockerfile`", "The Dockerfile, relative to the context."),
     key(
         "destination",
         "image reference without digest",
-        "none: needed, unless `no-push`",
-        "What is pushed. No tag means `latest`. Entries with one destination become one multi-arch image.",
+        "none (required unless `no-push`)",
+        "The image to push. The default tag is `latest`. Entries with the same destination become one multi-arch image.",
     ),
     key(
         "build-args",
-        "mapping of texts",
+        "mapping of strings",
         "empty",
-        "For `ARG` in the Dockerfile. Whoever can pull the image can read them: no secrets here.",
+        "Values for `ARG` in the Dockerfile. Anyone who can pull the image can read them: do not pass secrets.",
     ),
     key("cache", "section", "", "The layer cache."),
     key(
         "snapshot-mode",
         "`full`, `redo` or `time`",
-        "Kaniko's (`full`)",
-        "How Kaniko finds what a step has changed.",
+        "Kaniko's default (`full`)",
+        "How Kaniko detects which files a step has changed.",
     ),
-    key("use-new-run", "boolean", "`false`", "Kaniko's other way to find what a `RUN` has changed."),
-    key("cleanup", "boolean", "`false`", "Kaniko empties its root file system at its end."),
-    key("no-push", "boolean", "`false`", "Build, and push nothing."),
+    key(
+        "use-new-run",
+        "boolean",
+        "`false`",
+        "Kaniko's experimental way to detect which files a `RUN` step has changed.",
+    ),
+    key("cleanup", "boolean", "`false`", "Kaniko deletes the container's files after the build."),
+    key("no-push", "boolean", "`false`", "Build without pushing."),
     key(
         "custom-platform",
         "`linux/ARCH` or `linux/ARCH/VARIANT`",
@@ -138,16 +144,16 @@ pub const KANIKO: [KeyDoc; 13] = [
     ),
     key(
         "dir",
-        "absolute path that the image does not have",
+        "absolute path that does not exist in the image",
         "`/kaniko`",
-        "Where Kaniko and the agent live while they bake. Kaniko leaves out what a Dockerfile copies into its own folder: an image with files below `/kaniko` needs another one, as `/kaniko2`.",
+        "The folder of Kaniko and the agent during the build. Kaniko skips files that a Dockerfile copies into this folder: for an image with files below `/kaniko`, set another one, such as `/kaniko2`.",
     ),
-    key("ignore-path", "list of absolute paths", "empty", "Paths that Kaniko leaves out of its snapshots."),
+    key("ignore-path", "list of absolute paths", "empty", "Paths that Kaniko excludes from its snapshots."),
     key(
         "extra-flags",
-        "text, quoted as in a shell",
+        "string, quoted as in a shell",
         "empty",
-        "Flags of Kaniko that have no key here. They go last. Those that Bakery sets itself are refused.",
+        "Kaniko flags that have no key here. They are passed last. Flags that Bakery sets itself are refused.",
     ),
 ];
 
@@ -157,16 +163,16 @@ pub const CACHE: [KeyDoc; 6] = [
         "enable",
         "boolean",
         "`false`",
-        "Keep layers of `RUN` (and `COPY`) in a repository, and take them from there.",
+        "Store layers of `RUN` (and `COPY`) in a repository, and reuse them.",
     ),
     key(
         "repo",
         "repository",
-        "Kaniko infers one from the destination",
-        "Where layers are kept. A bare host is completed to `HOST/<path of the destination>/cache`.",
+        "inferred by Kaniko from the destination",
+        "The repository of the layers. A host alone is completed to `HOST/<path of the destination>/cache`.",
     ),
-    key("ttl", "duration: `24h`, `90m`", "Kaniko's (two weeks)", "How long a layer counts."),
-    key("copy-layers", "boolean", "Kaniko's", "Keep layers of `COPY` as well."),
-    key("run-layers", "boolean", "Kaniko's", "Keep layers of `RUN`."),
-    key("compressed", "boolean", "Kaniko's", "`false` needs less memory for large layers."),
+    key("ttl", "duration: `24h`, `90m`", "Kaniko's default (two weeks)", "How long a layer stays valid."),
+    key("copy-layers", "boolean", "Kaniko's default", "Store layers of `COPY` as well."),
+    key("run-layers", "boolean", "Kaniko's default", "Store layers of `RUN`."),
+    key("compressed", "boolean", "Kaniko's default", "`false` needs less memory for large layers."),
 ];

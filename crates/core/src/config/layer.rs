@@ -1,4 +1,4 @@
-//! One layer of configuration: everything optional. `global`, a `bake` entry and a Compose service all become this.
+//! One layer of configuration, with every key optional: `global`, a `bake` entry, or a Compose service.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::report::Location;
 use crate::secret::Secret;
 use crate::spec::{Credential, SnapshotMode};
 
-/// A key of a layer, with the location where it was written; or not written at all.
+/// A key of a layer with its location; empty if the key is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key<T>(Option<(Held<T>, Location)>);
 
@@ -17,9 +17,9 @@ pub struct Key<T>(Option<(Held<T>, Location)>);
 pub enum Held<T> {
     /// A value.
     Set(T),
-    /// An explicit empty value: what lies below does not count.
+    /// An explicit empty value: it clears the values of the layers below.
     Cleared,
-    /// A mistake that has been reported: nothing may be concluded from it.
+    /// A mistake that has been reported; no other finding may be based on it.
     Bad,
 }
 
@@ -35,7 +35,7 @@ impl<T> Key<T> {
         Self(Some((held, location)))
     }
 
-    /// The value, where there is one.
+    /// The value, if there is one.
     pub fn value(&self) -> Option<&T> {
         match &self.0 {
             Some((Held::Set(value), _)) => Some(value),
@@ -48,19 +48,19 @@ impl<T> Key<T> {
         self.0.as_ref().map(|(_, location)| location)
     }
 
-    /// True where what was written was a mistake.
+    /// True if the value is a mistake.
     pub fn is_bad(&self) -> bool {
         matches!(self.0, Some((Held::Bad, _)))
     }
 
-    /// `upper` where it was written, else this.
+    /// `upper` if it is written, else this.
     pub(super) fn under(self, upper: Self) -> Self {
         Self(upper.0.or(self.0))
     }
 }
 
 impl<T: Clone> Key<T> {
-    /// The value, or the type's own nothing.
+    /// The value, or the type's default.
     pub(super) fn or_default(&self) -> T
     where
         T: Default,
@@ -69,10 +69,10 @@ impl<T: Clone> Key<T> {
     }
 }
 
-/// A map of a layer; maps unite key by key.
+/// A map of a layer; maps are merged key by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapLayer<V> {
-    /// True where an explicit empty value came first: the layers below do not count.
+    /// True if an explicit empty value clears the entries of the layers below.
     pub cleared: bool,
     /// The entries, each with its location.
     pub entries: BTreeMap<String, (V, Location)>,
@@ -91,7 +91,7 @@ pub struct TaskLayer {
     pub platform: Key<Platform>,
     /// `arch`
     pub arch: Key<Arch>,
-    /// `cpu`, in thousandths
+    /// `cpu`, in thousandths of a core
     pub cpu_millis: Key<u32>,
     /// `memory`, in MiB
     pub memory_mib: Key<u32>,

@@ -1,7 +1,7 @@
-//! config.yaml: what a build is asked to be. Reading, the inheritance law, and the exact spec that comes of it.
+//! config.yaml: parsing, inheritance, and the resulting build spec.
 //!
 //! `read` one text, then `resolve` it; or take its `global` layer as the base of a Compose file
-//! ([`crate::compose::ComposeFile::resolve`]). Mistakes of the file are kept until then, so that one report says all.
+//! ([`crate::compose::ComposeFile::resolve`]). Mistakes in the file are kept until then, so that one report lists all.
 
 pub mod keys;
 pub mod layer;
@@ -24,10 +24,10 @@ pub(crate) use decode::read_text;
 pub(crate) use resolve::{Located, Origin, build, task};
 pub(crate) use values::destination;
 
-/// The names under which a config file is looked for in the working directory.
+/// The name of the config file that is looked for in the working directory.
 pub const FILE: &str = "config.yaml";
 
-/// A config file that is YAML; whether it makes sense is said by [`Self::resolve`].
+/// A config file that is valid YAML; [`Self::resolve`] reports its mistakes.
 #[derive(Debug, Clone)]
 pub struct ConfigFile {
     global: TaskLayer,
@@ -36,19 +36,19 @@ pub struct ConfigFile {
     findings: Findings,
 }
 
-/// What a file asks for.
+/// The build that a file describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The build as it is sent to a server. Its tasks keep the rules.
+    /// The build as it is sent to a server. Its tasks comply with all rules.
     pub spec: BuildSpec,
     /// The plan of the spec.
     pub plan: BuildPlan,
-    /// What is worth mentioning.
+    /// Findings that are worth mentioning and are not mistakes.
     pub notices: Vec<Notice>,
 }
 
-/// Reads the text of a config file. `file` is the name that messages carry. The report holds what keeps the text from
-/// being read at all; every other mistake waits for [`ConfigFile::resolve`].
+/// Parses the text of a config file. `file` is its name in messages. The report holds what prevents parsing;
+/// [`ConfigFile::resolve`] reports every other mistake.
 pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
     let mut findings = Findings::default();
     match yaml::parse(file, text, &mut findings) {
@@ -58,25 +58,25 @@ pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
 }
 
 impl ConfigFile {
-    /// A file that [`read`] gave a report of: it can still be the base of a Compose file, whose own mistakes then come
-    /// in the same report.
+    /// A file for which [`read`] returned a report. It can still be the base of a Compose file, whose own mistakes are
+    /// then in the same report.
     pub fn unreadable(report: Report) -> Self {
         let location = report.mistakes.first().map(|mistake| mistake.location.clone()).unwrap_or_default();
         let findings = Findings { mistakes: report.mistakes, notices: Vec::new() };
         Self { global: decode::unknown(&location), global_location: location, entries: Vec::new(), findings }
     }
 
-    /// What is wrong with the file by itself, for when nothing can be built upon it.
+    /// The mistakes found while reading, for a caller that cannot resolve the file.
     pub fn mistakes(self) -> Vec<Mistake> {
         self.findings.mistakes
     }
 
-    /// What the file asks for, or every mistake of the file at its location.
+    /// The build that the file describes, or every mistake in it at its location.
     pub fn resolve(self, order: Order) -> Result<Resolved, Report> {
         resolve::file(self, order)
     }
 
-    /// Whether the file holds logins, or variables whose names suggest a secret: then it is one itself.
+    /// Whether the file holds logins, or variables whose names suggest a secret: then the file itself is secret.
     pub fn holds_secrets(&self) -> bool {
         let entries = self.entries.iter().map(|(layer, _)| layer);
         std::iter::once(&self.global).chain(entries).any(|layer| {
@@ -93,7 +93,7 @@ impl ConfigFile {
         &self.global
     }
 
-    /// The location of the first entry of `bake`, where there is one.
+    /// The location of the first entry of `bake`, if there is one.
     pub(crate) fn first_entry(&self) -> Option<&Location> {
         self.entries.first().map(|(_, location)| location)
     }

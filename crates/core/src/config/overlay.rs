@@ -1,19 +1,19 @@
-//! The law by which layers lie upon one another: the upper one wins, maps unite key by key, sections descend, lists
-//! and credentials are replaced whole, an explicit empty value clears.
+//! How layers are merged: the upper value wins, maps are merged key by key, sections recursively, lists and credentials
+//! are replaced as a whole, an explicit empty value clears.
 //!
-//! An empty layer changes nothing, and it does not matter which neighbours are laid together first.
+//! An empty layer changes nothing, and merging is associative.
 
 use crate::config::layer::{CacheLayer, KanikoLayer, MapLayer, TaskLayer};
 
 impl TaskLayer {
-    /// `upper` upon this layer.
+    /// This layer with `upper` merged over it.
     pub fn under(self, upper: Self) -> Self {
         Self {
             platform: self.platform.under(upper.platform),
             arch: self.arch.under(upper.arch),
             cpu_millis: self.cpu_millis.under(upper.cpu_millis),
             memory_mib: self.memory_mib.under(upper.memory_mib),
-            env: unite(self.env, upper.env),
+            env: merge(self.env, upper.env),
             pre_script: self.pre_script.under(upper.pre_script),
             post_script: self.post_script.under(upper.post_script),
             credentials: self.credentials.under(upper.credentials),
@@ -27,7 +27,7 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         context_path: lower.context_path.under(upper.context_path),
         dockerfile: lower.dockerfile.under(upper.dockerfile),
         destination: lower.destination.under(upper.destination),
-        build_args: unite(lower.build_args, upper.build_args),
+        build_args: merge(lower.build_args, upper.build_args),
         cache: cache(lower.cache, upper.cache),
         snapshot_mode: lower.snapshot_mode.under(upper.snapshot_mode),
         use_new_run: lower.use_new_run.under(upper.use_new_run),
@@ -51,13 +51,13 @@ fn cache(lower: CacheLayer, upper: CacheLayer) -> CacheLayer {
     }
 }
 
-fn unite<V>(lower: MapLayer<V>, upper: MapLayer<V>) -> MapLayer<V> {
+fn merge<V>(lower: MapLayer<V>, upper: MapLayer<V>) -> MapLayer<V> {
     if upper.cleared {
         return upper;
     }
-    let mut united = lower;
-    united.entries.extend(upper.entries);
-    united
+    let mut merged = lower;
+    merged.entries.extend(upper.entries);
+    merged
 }
 
 #[cfg(test)]
@@ -124,13 +124,13 @@ mod tests {
         }
 
         #[test]
-        fn neighbours_may_be_laid_together_first(a in layer(), b in layer(), c in layer()) {
+        fn merging_is_associative(a in layer(), b in layer(), c in layer()) {
             let left = a.clone().under(b.clone()).under(c.clone());
             prop_assert_eq!(left, a.under(b.under(c)));
         }
 
         #[test]
-        fn what_the_upper_layer_says_holds(a in layer(), b in layer()) {
+        fn the_upper_layer_wins(a in layer(), b in layer()) {
             let both = a.under(b.clone());
             if b.arch.location().is_some() {
                 prop_assert_eq!(&both.arch, &b.arch);

@@ -1,4 +1,4 @@
-//! Layers become a spec: defaults, what depends on several keys, and the rules that only the whole can break.
+//! Turns layers into a spec: applies defaults, and checks what concerns several keys or the whole build.
 
 use crate::config::layer::{MapLayer, TaskLayer};
 use crate::config::{ConfigFile, Resolved};
@@ -31,17 +31,17 @@ pub(super) fn file(config: ConfigFile, order: Order) -> Result<Resolved, Report>
     build(services, order, &global_location, findings)
 }
 
-/// Where a task comes from.
+/// The source of a task.
 pub(crate) struct Origin<'a> {
     /// The entry or the service.
     pub(crate) location: &'a Location,
-    /// The architecture where the layers name none; or, where there is no such default, the hint that says so.
+    /// The architecture if the layers name none; or, if there is no such default, the hint for this mistake.
     pub(crate) arch: Result<Arch, &'a str>,
     /// A config key as the file's own path, below `location`.
     pub(crate) key: &'a dyn Fn(&str) -> String,
 }
 
-/// The locations of one task, for what is found once all are known.
+/// The locations of one task, for mistakes that concern the whole build.
 pub(crate) struct Located {
     location: Location,
     destination: Option<Location>,
@@ -53,7 +53,7 @@ impl Located {
     }
 }
 
-/// The whole build, once no task has a mistake of its own.
+/// The whole build, or the report if there is any mistake.
 pub(crate) fn build(
     services: Vec<(ServiceSpec, Vec<Located>)>,
     order: Order,
@@ -88,8 +88,8 @@ pub(crate) fn build(
     }
 }
 
-/// The exact task of a layer. `None` where what it lacks or breaks keeps it from being one; that is in `findings`.
-/// Keys that were mistakes when they were read take their defaults: the report of those is there already.
+/// The task of a layer. `None` if the layer is incomplete or breaks a rule; the mistakes are in `findings`.
+/// Keys that were mistakes when they were read take their defaults: those mistakes have been reported already.
 pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findings) -> Option<TaskSpec> {
     let mistakes = findings.mistakes.len();
     let arch = match (layer.arch.value(), origin.arch) {
@@ -97,7 +97,7 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
         (None, Ok(arch)) => arch,
         (None, Err(hint)) => {
             if !layer.arch.is_bad() {
-                let message = Message::new("no architecture is named").with_hint(hint);
+                let message = Message::new("no architecture is set").with_hint(hint);
                 findings.mistake(below(origin, "arch"), message);
             }
             Arch::Amd64
@@ -130,7 +130,7 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
         },
     };
     for broken in rules::task(&spec) {
-        // What has been reported where it is written is not reported again as missing.
+        // A key that has been reported as a mistake is not reported again as missing.
         if !rests_on_a_mistake(layer, &spec, broken.key) {
             let at = location_of(layer, broken.key).cloned().unwrap_or_else(|| below(origin, broken.key));
             findings.mistake(at, broken.message);
@@ -157,7 +157,8 @@ fn cache(layer: &TaskLayer, findings: &mut Findings) -> CacheSpec {
     }
 }
 
-/// Kaniko would take a bare host for a repository of Docker Hub: it becomes `HOST/<destination's path>/cache`.
+/// The cache repository. A bare host, which Kaniko would read as a repository of Docker Hub, becomes
+/// `HOST/<destination's path>/cache`.
 fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
     let (text, location) = (layer.kaniko.cache.repo.value()?, layer.kaniko.cache.repo.location()?);
     if !rules::is_bare_host(text) {
@@ -188,15 +189,17 @@ fn notices(layer: &TaskLayer, spec: &TaskSpec, findings: &mut Findings) {
         (&spec.kaniko.custom_platform, layer.kaniko.custom_platform.location())
         && platform.split('/').nth(1).is_some_and(|arch| arch != spec.arch.as_str())
     {
-        let message = format!("the task runs on {}, and its image will say {platform}", spec.arch);
-        findings
-            .notice(location.clone(), Message::new(message).with_hint("leave it out to take it from `arch`"));
+        let message = format!("the task runs on {}, but its image will be marked as {platform}", spec.arch);
+        findings.notice(
+            location.clone(),
+            Message::new(message).with_hint("remove it to use the platform of `arch`"),
+        );
     }
     if let (true, Some(_), Some(location)) =
         (spec.kaniko.cleanup, &spec.post_script, layer.kaniko.cleanup.location())
     {
         let message =
-            "Kaniko wipes the container at its end: the post-script finds only what lies below /kaniko";
+            "Kaniko deletes the container's files at its end: the post-script finds only those below /kaniko";
         findings.notice(location.clone(), message);
     }
 }
@@ -225,7 +228,7 @@ fn location_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Location> {
     }
 }
 
-/// True where the value that a rule asks for was written, and was a mistake.
+/// True if the value that a rule requires was written and has been reported as a mistake.
 fn rests_on_a_mistake(layer: &TaskLayer, spec: &TaskSpec, key: &str) -> bool {
     let kaniko = &layer.kaniko;
     match key {

@@ -1,7 +1,7 @@
-//! One line of flags into words, by the shell's quoting rules; nothing is expanded.
+//! Splits a line of flags into words by the shell's quoting rules; nothing is expanded.
 
 /// Splits at blanks outside quotes. Single quotes are literal; in double quotes a backslash escapes `"`, `\`, `$` and
-/// a backquote; elsewhere a backslash escapes anything. `Err` says what is open at the end.
+/// a backquote; elsewhere a backslash escapes anything. The error names what is still open at the end.
 pub(super) fn split(text: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -48,7 +48,7 @@ fn baked(lines: &str) -> String {
 }
 
 #[test]
-fn the_inheritance_law_holds_as_its_example_says() {
+fn settings_are_inherited_as_in_the_example() {
     let tasks = tasks(
         r#"
 global:
@@ -86,7 +86,7 @@ bake:
 }
 
 #[test]
-fn every_key_arrives() {
+fn every_key_is_read() {
     let task = task(
         r#"
 global:
@@ -233,7 +233,7 @@ bake:
 }
 
 #[test]
-fn a_bare_cache_host_is_completed_and_said() {
+fn a_bare_cache_host_is_completed_with_a_notice() {
     let text = baked("cache: { enable: true, repo: cache.example.com }");
     assert_eq!(
         notices(&text),
@@ -241,13 +241,13 @@ fn a_bare_cache_host_is_completed_and_said() {
     );
     let Resolved { spec, .. } = resolve(&text).unwrap();
     assert_eq!(spec.services[0].tasks[0].kaniko.cache.repo.as_deref(), Some("cache.example.com/a/cache"));
-    for (repo, said) in [
+    for (repo, message) in [
         ("cache", "not a repository"),
         ("reg.test/c:tag", "has no tag"),
         ("http://reg.test/c", "not a repository"),
     ] {
         let report = report(&baked(&format!("cache: {{ enable: true, repo: '{repo}' }}")));
-        assert!(report.contains(said) && report.lines().count() == 2, "{repo}: {report}");
+        assert!(report.contains(message) && report.lines().count() == 2, "{repo}: {report}");
     }
     let lost =
         "global: { arch: amd64, kaniko: { no-push: true, cache: { enable: true, repo: 'localhost:5000' } } }";
@@ -255,7 +255,7 @@ fn a_bare_cache_host_is_completed_and_said() {
 }
 
 #[test]
-fn the_example_means_what_it_says() {
+fn the_example_file_resolves_to_its_tasks() {
     let text = include_str!("../../../../client-config.yaml.example");
     let [amd, arm] = tasks(text).try_into().unwrap();
     assert_eq!((amd.cpu_millis, amd.memory_mib), (Some(500), Some(2048)));
@@ -325,7 +325,7 @@ proptest! {
 }
 
 #[test]
-fn a_file_with_secrets_is_one() {
+fn a_file_with_secrets_is_secret() {
     let login = "{ registry: r.test, username: u, password: hunter2 }";
     for (text, secret) in [
         (format!("global: {{ kaniko-credentials: [{login}] }}"), true),

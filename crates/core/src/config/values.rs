@@ -1,4 +1,4 @@
-//! The values of a config file: each text becomes what it stands for, or is refused with its hint.
+//! Parses the values of a config file; every error has a hint.
 
 use crate::config::shell_words;
 use crate::image::ImageRef;
@@ -20,21 +20,21 @@ pub(super) fn boolean(text: &str) -> Result<bool, Message> {
 }
 
 pub(super) fn cpu(text: &str) -> Result<u32, Message> {
-    let hint = "as `0.5`, `2` or `500m`; at most 1024";
+    let hint = "for example `0.5`, `2` or `500m`; at most 1024";
     units::cpu(text).ok_or_else(|| {
         Message::new(format!("`{}` is not a valid amount of cpu", shown(text))).with_hint(hint)
     })
 }
 
 pub(super) fn memory(text: &str) -> Result<u32, Message> {
-    let hint = "as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T";
+    let hint = "for example `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T";
     units::memory(text).ok_or_else(|| {
         Message::new(format!("`{}` is not a valid amount of memory", shown(text))).with_hint(hint)
     })
 }
 
 pub(super) fn ttl(text: &str) -> Result<u64, Message> {
-    let hint = "as `24h`, `90m` or `1h30m`; a day is 24h";
+    let hint = "for example `24h`, `90m` or `1h30m`; a day is 24h";
     let read = units::duration(text).map(|ttl| ttl.as_secs());
     read.ok_or_else(|| Message::new(format!("`{}` is not a valid duration", shown(text))).with_hint(hint))
 }
@@ -54,19 +54,19 @@ pub(super) fn dockerfile(text: &str) -> Result<String, Message> {
     rules::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
 }
 
-/// An image reference to push to, with the reason where it is none.
+/// An image reference to push to; the error's hint names the reason.
 pub(crate) fn destination(text: &str) -> Result<ImageRef, Message> {
     text.parse().map_err(|_| {
         let hint = if text.contains("://") {
             "leave out the scheme: REGISTRY/REPOSITORY:TAG"
         } else if text.contains('$') {
-            "a config.yaml takes no variables: put the value in before (`envsubst`)"
+            "config.yaml does not support variables: replace them first (`envsubst`)"
         } else if text.contains(char::is_whitespace) {
             "remove the blanks: REGISTRY/REPOSITORY:TAG"
         } else if text.contains("//") || text.contains(":@") || text.ends_with(':') || text.contains("/:") {
-            "a part of it is empty: was a variable not set where this file was written?"
+            "a part of it is empty: was a variable not set when this file was generated?"
         } else if text.to_lowercase().parse::<ImageRef>().is_ok() {
-            "image names are lower case"
+            "image names must be lower case"
         } else {
             "REGISTRY/REPOSITORY:TAG"
         };

@@ -50,7 +50,7 @@ fn scalars_stay_what_they_are() {
 }
 
 #[test]
-fn places_are_those_of_the_file() {
+fn locations_are_those_of_the_file() {
     let mut findings = Findings::default();
     let tree = parse("f", "a:\n  - x\n  - bc: 1\n", &mut findings).unwrap();
     let Value::List(items) = &tree.get("a").unwrap().value else { panic!() };
@@ -71,7 +71,7 @@ fn merge_keys_give_way_to_own_ones_and_to_earlier_ones() {
 }
 
 #[test]
-fn what_is_no_single_document_is_said_at_its_place() {
+fn invalid_documents_are_reported_at_their_location() {
     assert_eq!(
         bad("a: 1\nb: 2\na: 3\n"),
         "f:3:1: the key `a` is defined twice (first on line 1)\n  hint: keep one of them"
@@ -79,13 +79,13 @@ fn what_is_no_single_document_is_said_at_its_place() {
     assert!(bad("a: 1\n---\nb: 2\n").starts_with("f:2:1: a second document"));
     assert!(bad("a: *nowhere").starts_with("f:1:4: not valid YAML"));
     assert!(bad("a: &a [*a]").contains("this alias is inside the value that it refers to"));
-    assert!(bad("[a]: 1").contains("a key must be a single word"));
+    assert!(bad("[a]: 1").contains("a key must be a single value"));
     assert!(bad("a:\n\t- b\n").contains("YAML forbids tabs"));
     assert!(bad("a: [1, 2\n").contains("not valid YAML"));
 }
 
 #[test]
-fn bombs_do_not_go_off() {
+fn alias_bombs_are_refused() {
     let mut wide = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     let mut deep = "a0: &a0 [x]\n".to_owned();
     for n in 1..100 {
@@ -102,7 +102,7 @@ fn bombs_do_not_go_off() {
     assert!(bad(&"x".repeat(limits::SPEC_BYTES + 1)).contains("bytes"));
 }
 
-/// A tree as another library holds it, from texts and whole numbers.
+/// A tree of another library, from texts, whole numbers and booleans.
 fn any_tree() -> impl Strategy<Value = serde_yaml::Value> {
     let text = prop_oneof!["[ -~\\n\\tüé€]{0,12}", Just("<<x".to_owned()), Just("~".to_owned())];
     let leaf = prop_oneof![
@@ -110,8 +110,8 @@ fn any_tree() -> impl Strategy<Value = serde_yaml::Value> {
         any::<u32>().prop_map(serde_yaml::Value::from),
         any::<bool>().prop_map(serde_yaml::Value::from),
     ];
-    // Of a merge key, the other library writes down the name without its meaning.
-    let key = text.clone().prop_filter("a merge key is no key of a map", |key| key != "<<");
+    // The other library writes this key without quotes, and it would be read as a merge key.
+    let key = text.clone().prop_filter("a merge key is not a key of a map", |key| key != "<<");
     leaf.prop_recursive(4, 32, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(serde_yaml::Value::Sequence),

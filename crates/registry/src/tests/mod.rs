@@ -75,7 +75,7 @@ async fn an_image_of_another_architecture_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn content_that_is_not_what_its_digest_says_is_refused() {
+async fn content_that_does_not_match_its_digest_is_refused() {
     let (content, images) = two_images();
     let server = StandIn::start(move |seen, before| {
         let lie = seen.path.contains("/manifests/sha256:");
@@ -123,7 +123,7 @@ async fn patience_has_an_end() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_not_there_is_named() {
+async fn an_unreachable_registry_is_named_in_the_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
@@ -184,7 +184,7 @@ async fn one_token_serves_a_whole_publication_and_one_login_only() {
 }
 
 #[tokio::test]
-async fn refused_logins_are_told_without_their_secrets() {
+async fn refused_logins_are_reported_without_their_secrets() {
     let (_, images) = two_images();
     for issue in [|_: &stand_in::RecordedRequest| status(401), |_: &stand_in::RecordedRequest| token("bad")] {
         let server = with_tokens(issue).await;
@@ -299,7 +299,7 @@ async fn a_realm_or_redirect_cannot_lead_inside() {
 }
 
 #[tokio::test]
-async fn blobs_may_lie_elsewhere_but_the_login_stays_home() {
+async fn blobs_may_be_on_another_host_and_the_login_is_not_sent_there() {
     let mut content = StoredContent::default();
     let digest = content.image("a", "amd64", OCI);
     let store = content.clone();
@@ -320,7 +320,7 @@ async fn blobs_may_lie_elsewhere_but_the_login_stays_home() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_cut() {
+async fn an_endless_response_is_cut_off() {
     let server = StandIn::start(|_, _| ok(OCI, vec![b' '; 5 << 20])).await;
     let error = client().platforms_of(&server.image("a:1"), &[]).await.unwrap_err();
     assert!(error.text.contains("larger than"), "{error}");

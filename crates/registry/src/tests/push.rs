@@ -87,7 +87,7 @@ async fn a_cancel_before_the_push_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn a_push_that_was_taken_is_published_whatever_its_answer() {
+async fn a_push_that_was_stored_is_published_whatever_its_response() {
     for cancelled in [false, true] {
         let server = mute(two_images().0, Push::Taken).await;
         let digest = withdraw(&server, |server| cancelled && server.count("PUT") > 0).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_push_that_was_taken_is_published_whatever_its_answer() {
 }
 
 #[tokio::test]
-async fn a_push_that_nobody_took_is_never_called_cancelled() {
+async fn a_push_that_was_not_stored_is_never_reported_as_cancelled() {
     let server = mute(two_images().0, Push::Dropped).await;
     let error = timeout(LONG, publish(&server, &never())).await.unwrap().unwrap_err();
     assert_eq!(error.reason, Reason::RegistryUnreachable);
@@ -111,7 +111,7 @@ async fn a_push_that_nobody_took_is_never_called_cancelled() {
 }
 
 #[tokio::test]
-async fn a_refused_push_is_said_to_be_refused() {
+async fn a_refused_push_is_reported_as_refused() {
     let content = two_images().0;
     let answer = move |seen: &RecordedRequest, before: &[RecordedRequest]| match seen.method.as_str() {
         "PUT" => status(400),

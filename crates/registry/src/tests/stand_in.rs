@@ -1,4 +1,4 @@
-//! A stand-in for a registry: responds as a test says, and records the requests.
+//! A stand-in for a registry: responds as a test defines, and records the requests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -56,7 +56,7 @@ impl AgentRequests {
         let (sha256, context) = stored.ok_or(RunError::Unauthorized)?;
         let bound = BoundRun::new(sha256, context, Stage::Report, true);
         let over = bound.session(run, secret, None).ok_or(RunError::Unauthorized)?;
-        // The session is over only if the build has ended: nobody waits for what the agent sends.
+        // The session has ended only if the build has ended: nobody waits for what the agent sends.
         self.supervisor
             .why_no_actor(run.task.build)
             .await

@@ -46,7 +46,7 @@ pub enum SubmitError {
         platform: Platform,
         /// The architecture.
         arch: Arch,
-        /// Why, as the platform says.
+        /// Why, as the platform reports it.
         message: Message,
     },
     /// The context cannot be built from.
@@ -118,8 +118,8 @@ pub enum RunError {
     /// The token or the session secret is not the run's.
     #[error("the token is not valid for this run")]
     Unauthorized,
-    /// The run is over, or never existed.
-    #[error("the run is over")]
+    /// The run has ended, or never existed.
+    #[error("the run has ended")]
     Over,
     /// Another session has bound the run; the run has been ended.
     #[error("the run is bound to another session")]

@@ -24,7 +24,7 @@ pub(super) enum BuildEvent {
     StillHeld(RunName, Option<Message>),
     /// A platform is unavailable from now on, and this is what it returned; or it is available again.
     Availability { platform: Platform, outage: Option<Message> },
-    /// The pause before another attempt is over.
+    /// The pause before another attempt has ended.
     BackOffOver(RunName),
     /// Somebody cancels the build.
     Cancelled(String),
@@ -56,7 +56,7 @@ pub(super) enum BuildEffect {
     /// Ask the platform whether it still holds the container.
     AskPlatform {
         run: RunName,
-        /// There is no contact with its agent: the log should say what the platform returns.
+        /// There is no contact with its agent: the log should contain what the platform returns.
         no_contact: bool,
     },
     /// Publish the target's index.

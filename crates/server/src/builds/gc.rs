@@ -123,7 +123,7 @@ impl Sweeper {
         if !self.is_older(run.task.build) {
             return false;
         }
-        // An open build's runs are looked after by its actor, and by pending stops once they are over.
+        // An open build's runs are looked after by its actor, and by pending stops once they have ended.
         self.actors.state(run.task.build).is_none_or(|state| {
             let index = usize::from(run.task.index);
             index >= state.tasks.len() || run.attempt > state.tasks[index].task.attempt

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_run_alone() {
+    fn a_token_is_valid_for_its_run_only() {
         let key = DataKey::of(&Secret::new("k".repeat(32))).unwrap();
         let token = key.launch_token(run(1));
         assert_eq!(token.expose().len(), 64);

@@ -3,7 +3,8 @@
 //! Whoever posts an event never waits: a platform's watch that waited for one actor would hold up every other build,
 //! and two parts that wait for each other would do so for ever. Nor is an event lost. A mailbox is bounded all the same:
 //! once it is full, a status of a platform replaces the one before it that nobody has read yet, so that at most a few
-//! events wait for each run of the build. A request waits until there is room: its sender waits for the answer anyway.
+//! events wait for each run of the build. A request waits until the mailbox has capacity: its sender waits for the answer
+//! anyway.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -45,7 +46,7 @@ pub(super) fn mailbox(build: BuildId) -> (Mailbox, Inbox) {
 
 pub(super) fn with_capacity(build: BuildId, capacity: usize) -> (Mailbox, Inbox) {
     let queue = Mutex::new(MessageQueue { messages: VecDeque::new(), open: true });
-    let ends = Arc::new(MailboxEnds { build, capacity, queue, arrived: Notify::new(), room: Notify::new() });
+    let ends = Arc::new(MailboxEnds { build, capacity, queue, arrived: Notify::new(), freed: Notify::new() });
     (Mailbox(Arc::clone(&ends)), Inbox(ends))
 }
 
@@ -61,7 +62,7 @@ struct MailboxEnds {
     capacity: usize,
     queue: Mutex<MessageQueue>,
     arrived: Notify,
-    room: Notify,
+    freed: Notify,
 }
 
 struct MessageQueue {
@@ -88,12 +89,12 @@ impl Mailbox {
         true
     }
 
-    /// Sends a request once there is room for it. False if the actor is gone, as for [`Mailbox::post`].
+    /// Sends a request once the mailbox has capacity for it. False if the actor is gone, as for [`Mailbox::post`].
     pub(super) async fn request(&self, request: ActorMessage) -> bool {
         loop {
             // Waiting begins before the look: what happens in between is not missed.
-            let mut room = pin!(self.0.room.notified());
-            room.as_mut().enable();
+            let mut freed = pin!(self.0.freed.notified());
+            freed.as_mut().enable();
             {
                 let mut queue = self.0.lock();
                 if !queue.open {
@@ -105,7 +106,7 @@ impl Mailbox {
                     return true;
                 }
             }
-            room.await;
+            freed.await;
         }
     }
 
@@ -121,7 +122,7 @@ impl Inbox {
         loop {
             let message = self.0.lock().messages.pop_front();
             if let Some(message) = message {
-                self.0.room.notify_one();
+                self.0.freed.notify_one();
                 return message;
             }
             self.0.arrived.notified().await;
@@ -142,8 +143,8 @@ impl Drop for Inbox {
         queue.open = false;
         let unread = std::mem::take(&mut queue.messages);
         drop(queue);
-        self.0.room.notify_waiters();
-        // Whoever waits for an answer learns that there is none.
+        self.0.freed.notify_waiters();
+        // Dropping the unread requests wakes their senders, with an error.
         drop(unread);
     }
 }
@@ -163,7 +164,7 @@ impl MessageQueue {
         let newest = self.messages.iter_mut().rev().find(|message| message.is_about_same(&event));
         let Some(ActorMessage::Event(waiting)) = newest else { return Some(event) };
         match (&waiting, &event) {
-            // A container ends once, and whatever its platform says after that changes nothing.
+            // A container ends once, and whatever its platform reports after that changes nothing.
             (Run(_, Gone(_)), Run(_, Gone(_) | Progress(..))) => None,
             (Run(_, Progress(..)), Run(_, Progress(..)))
             | (Synced { .. }, Synced { .. })

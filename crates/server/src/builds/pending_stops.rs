@@ -58,7 +58,7 @@ impl PendingStops {
         self.0.changed.notify_one();
     }
 
-    /// The platform says that the container has ended: what is left of it is removed now.
+    /// The platform reports that the container has ended: what is left of it is removed now.
     pub(super) fn ended(&self, run: RunName) {
         if let Some(stop) = self.lock().get_mut(&run) {
             stop.due = stop.due.map(|before| before.min(Instant::now()));

@@ -47,7 +47,7 @@ impl RunSlots {
     pub(super) fn enqueue(&self, platform: Platform, run: RunName, actor: Mailbox) {
         let mut queues = self.lock();
         let Some(queue) = queues.get_mut(&platform) else {
-            // A platform that is no longer configured: the launch will say so.
+            // A platform that is no longer configured: the launch reports it.
             actor.post(slot_free(run));
             return;
         };

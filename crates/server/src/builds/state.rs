@@ -204,7 +204,7 @@ impl BuildState {
         Some(PublishView { destination, state: self.publishes[target].clone()? })
     }
 
-    /// How it ended, once everything is over.
+    /// How it ended, once everything has ended.
     pub(super) fn conclude(&self) -> BuildOutcome {
         let images = (0..self.publishes.len()).filter_map(|target| {
             let Some(PublishState::Done { digest }) = &self.publishes[target] else { return None };

@@ -88,7 +88,7 @@ async fn a_context_is_sent_once_and_read_back() {
 }
 
 #[tokio::test]
-async fn one_owner_does_not_learn_what_another_has_sent() {
+async fn one_owner_cannot_find_out_what_another_has_sent() {
     let store = store(None);
     put(&store.contexts, "alice", b"a blob").await;
     let answer = store.contexts.offer("bob", &offer_of(b"a blob")).await.unwrap();
@@ -101,7 +101,7 @@ async fn one_owner_does_not_learn_what_another_has_sent() {
 }
 
 #[tokio::test]
-async fn nobody_builds_from_what_another_has_sent() {
+async fn an_owner_cannot_build_from_the_context_of_another() {
     let store = store(Some("ours"));
     let stored = put(&store.contexts, "alice", b"a blob").await;
     store.contexts.check("alice", &stored).await.unwrap();
@@ -120,7 +120,7 @@ async fn nobody_builds_from_what_another_has_sent() {
 }
 
 #[tokio::test]
-async fn what_is_not_as_offered_leaves_nothing_behind() {
+async fn an_upload_that_differs_from_its_offer_leaves_nothing_behind() {
     let store = store(None);
     let good = ExpectedBlob { sha256: Digest::of(b"a blob"), len: 6 };
     let receive = |expected: ExpectedBlob, bytes: &[u8]| {
@@ -164,7 +164,7 @@ async fn only_the_own_bucket_and_the_key_of_the_identity_are_accepted() {
 }
 
 #[tokio::test]
-async fn a_bucket_is_believed_for_half_of_its_expiry_once_it_was_read() {
+async fn a_lookup_in_the_bucket_is_cached_for_half_of_its_expiry() {
     let store = store(Some("ours"));
     let offer = s3("ours", object_key(&id()));
     let ask = || store.contexts.offer("local", &offer);
@@ -195,7 +195,7 @@ async fn a_bucket_is_believed_for_half_of_its_expiry_once_it_was_read() {
 }
 
 #[tokio::test]
-async fn what_nobody_uses_is_swept() {
+async fn unused_contexts_are_swept() {
     let store = store(None);
     let old = put(&store.contexts, "alice", b"a blob").await;
     store.clock.advance(EXPIRY / 2);

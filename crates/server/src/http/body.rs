@@ -130,7 +130,7 @@ pub(super) async fn json<T: DeserializeOwned>(
     from_json(&reader.whole(limits::SPEC_BYTES).await?)
 }
 
-/// Parses JSON. The error never quotes a string of the body: it may be a password in the wrong place.
+/// Parses JSON. The error never quotes a string of the body: it may be a password under the wrong key.
 pub(super) fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProblemResponse> {
     serde_json::from_slice(body).map_err(|error| {
         let detail = format!("the body is not the expected JSON: {}", unquoted(&error.to_string()));
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_at_the_wrong_place_is_not_quoted() {
+    fn a_password_under_a_wrong_key_is_not_quoted() {
         let problem = from_json::<Credential>(br#""hunter2 \" x""#).unwrap_err();
         let text = format!("{problem:?}");
         assert!(!text.contains("hunter2") && text.contains("a text, expected struct Credential"), "{text}");

@@ -65,6 +65,6 @@ fn digest(hex: &str) -> Result<Digest, ProblemResponse> {
 }
 
 fn bad_path(detail: &str) -> ProblemResponse {
-    ProblemResponse::new(ProblemKind::BadRequest, format!("this is no upload path: {detail}"))
+    ProblemResponse::new(ProblemKind::BadRequest, format!("not a valid upload path: {detail}"))
         .hint("offer the context first, and use the path of the response unchanged")
 }

@@ -74,7 +74,7 @@ async fn append(logs: &Logs, run: RunName, first: u64, lines: u32) -> u64 {
 }
 
 #[tokio::test]
-async fn lines_sent_again_are_there_once_and_a_gap_sends_back() {
+async fn lines_sent_twice_are_stored_once_and_a_gap_is_requested_again() {
     let (_folder, logs) = logs().await;
     assert_eq!(append(&logs, run(0), 1, 3).await, 4);
     assert_eq!(append(&logs, run(0), 1, 3).await, 4, "all known");
@@ -88,7 +88,7 @@ async fn lines_sent_again_are_there_once_and_a_gap_sends_back() {
 }
 
 #[tokio::test]
-async fn what_is_no_block_of_lines_is_refused() {
+async fn an_invalid_block_of_lines_is_refused() {
     let (_folder, logs) = logs().await;
     let (good, payload) = block(run(0), 1, 2);
     let forged = BlockHeader { run: run(1), ..good };
@@ -141,7 +141,7 @@ async fn a_follower_starts_at_the_frame_of_its_cursor_and_stops_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_quiet_log_beats() {
+async fn a_log_without_news_sends_heartbeats() {
     let (_folder, logs) = logs().await;
     append(&logs, run(0), 1, 2).await;
     let log = logs.log(build()).await.unwrap();
@@ -216,7 +216,7 @@ async fn an_agent_that_only_counts_lines_fills_no_disk() {
     };
     assert_eq!(count(&logs, 0, 5_000).await, 1 + 5_000 * u64::from(lines));
     assert_eq!(logs.frames(build()).await.unwrap().len(), 13, "1, 1, 2, 4, .. 2048 blocks");
-    // What was told is known after opening again.
+    // The counted lines are known after opening again.
     let again = Logs::open(folder.path()).unwrap();
     let next = again.next(run(0)).await.unwrap();
     assert_eq!(next, 1 + 4_096 * u64::from(lines));
@@ -227,7 +227,7 @@ async fn an_agent_that_only_counts_lines_fills_no_disk() {
 }
 
 #[tokio::test]
-async fn notes_of_the_server_take_as_many_frames_as_they_need() {
+async fn notes_of_the_server_are_split_into_as_many_frames_as_they_need() {
     let (_folder, logs) = logs().await;
     let line = |n: usize| LogLine {
         ts: Timestamp::UNIX_EPOCH,
@@ -309,7 +309,7 @@ async fn a_reader_far_behind_is_served_from_the_file() {
     }
     assert_eq!(bytes, logs.sizes().unwrap()[&build()]);
     assert!(bytes > 4 << 20 && largest <= 256 << 10);
-    // The index finds every place without reading from the start.
+    // The index finds every position without reading from the start.
     for seq in [0, 499, 500, 99_999, 199_999, 200_000] {
         let frames = read(&logs, Cursor { epoch: 0, seq }, false).await;
         let header = &frames[0].0;
@@ -328,7 +328,7 @@ async fn the_longest_outcome_is_whole_after_opening_again() {
             archs: Arch::ALL.to_vec(),
         }
     };
-    // Characters that JSON escapes take the most room.
+    // Characters that JSON escapes take the most space.
     let text = || Some("\u{1}".repeat(100_000));
     let state =
         Frame::State { run: run(0), phase: TaskPhase::Lost, reason: None, text: text(), hint: text() };
@@ -389,7 +389,7 @@ async fn a_removed_log_is_missing() {
 }
 
 #[tokio::test]
-async fn the_keeper_syncs_before_it_goes() {
+async fn the_keeper_syncs_before_it_ends() {
     let (_folder, logs) = logs().await;
     append(&logs, run(0), 1, 2).await;
     let stop = CancellationToken::new();

@@ -11,7 +11,7 @@ fn state(index: u16) -> Frame {
     Frame::State { run: run(index), phase: TaskPhase::Running, reason: None, text: None, hint: None }
 }
 
-/// A log of a few frames; returns its bytes and the places between frames.
+/// A log of a few frames; returns its bytes and the offsets between frames.
 async fn sample(folder: &Path, lines: &[u32]) -> (Vec<u8>, Vec<usize>) {
     let logs = Logs::open(folder).unwrap();
     logs.create(build()).await.unwrap();
@@ -70,7 +70,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_cut_leaves_a_log_that_goes_on(
+    fn a_log_that_is_cut_anywhere_can_be_continued(
         lines in prop::collection::vec(1u32..40, 1..8),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -80,7 +80,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_cursor_of_an_older_epoch_goes_back_to_what_was_given_anew() {
+async fn a_cursor_of_an_older_epoch_starts_at_the_first_renumbered_line() {
     let folder = TempDir::new().unwrap();
     let (bytes, seams) = sample(folder.path(), &[10, 10]).await;
     let path = folder.path().join(format!("{}.log", build()));
@@ -96,7 +96,7 @@ async fn a_cursor_of_an_older_epoch_goes_back_to_what_was_given_anew() {
 }
 
 #[tokio::test]
-async fn garbage_at_the_end_is_no_frame() {
+async fn garbage_at_the_end_is_not_a_frame() {
     let folder = TempDir::new().unwrap();
     let (bytes, _) = sample(folder.path(), &[10]).await;
     let path = folder.path().join(format!("{}.log", build()));

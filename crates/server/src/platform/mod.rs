@@ -58,7 +58,7 @@ pub enum Observation {
     Progress {
         /// The run.
         run: RunName,
-        /// The machine code, where it is trouble. Without one the launch continues, and earlier trouble is over.
+        /// The machine code of a problem. Without one the launch continues, and an earlier problem is resolved.
         reason: Option<Reason>,
         /// The same for people.
         message: Message,
@@ -108,7 +108,7 @@ pub enum Availability {
     /// It answers.
     #[default]
     Available,
-    /// It does not answer, or refuses the server; the message says what came back instead.
+    /// It does not answer, or refuses the server; the message contains what it returned.
     Unavailable(Message),
 }
 

@@ -1,4 +1,5 @@
-//! What a launcher keeps about runs beyond what its platform holds: which launches are under way, and which runs are over.
+//! What a launcher keeps about runs beyond what its platform holds: which launches are under way, and which runs have
+//! ended.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -11,18 +12,18 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{Exit, LaunchError, Observation};
 
-/// How many runs that are over are remembered, so that the same order again starts nothing new.
+/// How many ended runs are remembered, so that the same order again starts nothing new.
 const REMEMBERED: usize = 4096;
 /// How many published observations a slow watch may be behind.
 const PUBLISHED: usize = 1024;
 
-/// Launches under way, and runs that are over.
+/// Launches under way, and ended runs.
 #[derive(Debug)]
 pub(super) struct RunRegistry {
     known: Mutex<Known>,
     /// To the platform's watches, of which there may be none.
     published: broadcast::Sender<Observation>,
-    /// Woken when a launch or a run is over, or the platform holds nothing of a run any more.
+    /// Woken when a launch or a run has ended, or the platform holds nothing of a run any more.
     changed: Notify,
 }
 
@@ -46,7 +47,7 @@ struct Known {
     order: VecDeque<RunName>,
 }
 
-/// A launch under way; over when dropped.
+/// A launch under way; it ends when dropped.
 pub(super) struct Launching<'a>(&'a RunRegistry, RunName);
 
 impl Drop for Launching<'_> {
@@ -62,7 +63,7 @@ impl Drop for Launching<'_> {
 }
 
 impl RunRegistry {
-    /// Notes that a launch begins; `None` where the run is over already, so that the order is answered and starts nothing.
+    /// Notes that a launch begins; `None` if the run has already ended, so that the order is answered and starts nothing.
     pub(super) fn begin_launch(&self, run: RunName) -> Option<Launching<'_>> {
         *self.lock().launching.entry(run).or_default() += 1;
         let launching = Launching(self, run);
@@ -89,7 +90,7 @@ impl RunRegistry {
         self.lock().launching.keys().copied().collect()
     }
 
-    /// Notes that the run is over: stopped (`None`), or ended like this.
+    /// Notes that the run has ended: stopped (`None`), or with this exit.
     pub(super) fn remember(&self, run: RunName, exit: Option<Exit>) {
         let mut known = self.lock();
         match known.past.entry(run) {
@@ -113,7 +114,7 @@ impl RunRegistry {
         self.changed.notify_waiters();
     }
 
-    /// Notes that the platform was asked to remove what it holds of a run that is over.
+    /// Notes that the platform was asked to remove what it holds of an ended run.
     pub(super) fn mark_removing(&self, run: RunName) {
         let mut known = self.lock();
         if known.past.contains_key(&run) {
@@ -126,7 +127,7 @@ impl RunRegistry {
         self.lock().removing.contains(&run)
     }
 
-    /// Notes that the platform holds nothing of a run that is over.
+    /// Notes that the platform holds nothing of an ended run.
     pub(super) fn mark_removed(&self, run: RunName) {
         let mut known = self.lock();
         if known.past.contains_key(&run) {
@@ -146,7 +147,7 @@ impl RunRegistry {
         self.until(|known| !known.launching.contains_key(&run)).await;
     }
 
-    /// Waits until the run is over: stopped, or ended.
+    /// Waits until the run has ended or was stopped.
     pub(super) async fn wait_over(&self, run: RunName) {
         self.until(|known| known.past.contains_key(&run)).await;
     }
@@ -168,13 +169,13 @@ impl RunRegistry {
         self.lock().removed.contains(&run)
     }
 
-    /// The exit of a run that is over, `None` where it is not.
+    /// The exit of an ended run; `None` if it has not ended.
     pub(super) fn exit_of(&self, run: RunName) -> Option<Exit> {
         let stopped = || Exit { code: None, reason: None, message: "the run was stopped".into() };
         self.lock().past.get(&run).map(|exit| exit.clone().unwrap_or_else(stopped))
     }
 
-    /// Whether the run is over, and its end was seen.
+    /// Whether the run has ended, and its exit is known.
     pub(super) fn has_ended(&self, run: RunName) -> bool {
         matches!(self.lock().past.get(&run), Some(Some(_)))
     }

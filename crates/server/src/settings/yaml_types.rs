@@ -64,7 +64,7 @@ pub(super) fn quantity(field: &Field<'_>, findings: &mut Findings) -> Option<Str
     None
 }
 
-/// The tree as JSON; plain scalars are what YAML 1.2's core schema says they are.
+/// The tree as JSON; plain scalars are resolved by YAML 1.2's core schema.
 fn json(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::List(items) => items.iter().map(json).collect(),

@@ -70,7 +70,7 @@ async fn main() -> Result<()> {
     let calls = audit::calls(Path::new(&log), seen, &who)?;
     let tasks = BUILDS * TASKS;
     println!(
-        "{tasks} tasks in {BUILDS} builds, a line every {PAUSE:?} for {LIFE:?}, all ended well: {took:.0?}; most agents at once: {}",
+        "{tasks} tasks in {BUILDS} builds, a line every {PAUSE:?} for {LIFE:?}, all succeeded: {took:.0?}; most agents at once: {}",
         baked.most
     );
     println!("calls of the server's account to the API server, from its audit log:");
@@ -109,7 +109,7 @@ impl Kwok {
             env.namespace
                 .kubectl(&["get", "node", "kwok", "-o", ready])
                 .await
-                .is_ok_and(|said| said == "True")
+                .is_ok_and(|printed| printed == "True")
         })
         .await?;
         Ok(Self { _process: process })

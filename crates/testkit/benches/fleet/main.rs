@@ -78,14 +78,14 @@ async fn main() -> Result<()> {
 
     report.read(proxy);
     println!(
-        "{} builds of {} tasks that a stub answers for, {} builds of {} in real containers, all at once, all ended well",
+        "{} builds of {} tasks that a stub answers for, {} builds of {} in real containers, all at once, all succeeded",
         STUBBED.0, STUBBED.1, REAL.0, REAL.1
     );
     println!("calls of the server to AWS, from the proxy's record:");
     print!("{}", report.table(TASKS));
     let (count, span, rate) = report.rate("ecs:DescribeTasks", "steady");
     println!(
-        "steady state, {TASKS} tasks whose agents speak: {count} DescribeTasks in {span:.0?}, {rate:.3} a second   bar: <= 0.1"
+        "steady state, {TASKS} tasks with connected agents: {count} DescribeTasks in {span:.0?}, {rate:.3} a second   bar: <= 0.1"
     );
     for (tasks, calls) in report.sizes("ecs:DescribeTasks", "steady") {
         println!("  {calls} of them about {tasks} tasks");

@@ -55,6 +55,6 @@ impl Part {
 pub(crate) fn wait_for_go() -> Result<()> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
-    ensure!(line == "go\n", "nobody said go");
+    ensure!(line == "go\n", "expected the line `go`");
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
     let logs = Logs::open(&folder.join("logs"))?;
     drop(tasks.spawn("log keeper", logs.clone().keep(tasks.stopping().clone())));
     let contexts = Contexts::open(&folder.join("contexts"), None, clock.clone())?;
-    let room = PlatformSettings { max_runs: SENDERS, agent_url: url.clone(), env: Vec::new() };
+    let limits = PlatformSettings { max_runs: SENDERS, agent_url: url.clone(), env: Vec::new() };
     let builds = Builds::start(BuildsParts {
         ledger: Ledger::open(folder, None, clock.clone()).await?,
         logs: logs.clone(),
@@ -49,7 +49,7 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
         settings: BuildsSettings {
             provision_timeout: LONG,
             task_timeout: LONG,
-            ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, room)]))
+            ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, limits)]))
         },
         clock,
         tasks: tasks.clone(),

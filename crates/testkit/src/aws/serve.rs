@@ -84,28 +84,28 @@ impl ProxyShared {
     async fn launch(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         let token = call.text("clientToken");
         if token.is_empty() {
-            return self.place(head, call, raw).await;
+            return self.start_container(head, call, raw).await;
         }
         let mut used = self.tokens.of(token).await;
         match used.knows(&call.body) {
             Known::Again(answer) => (Answer::json(answer), Outcome::Remembered),
             Known::Conflict(tasks) => (Answer::conflict(call, tasks), Outcome::Remembered),
             Known::New => {
-                let (answer, outcome) = self.place(head, call, raw).await;
+                let (answer, outcome) = self.start_container(head, call, raw).await;
                 used.keep(&call.body, &answer.body);
                 (answer, outcome)
             }
         }
     }
 
-    async fn place(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
+    async fn start_container(&self, head: &Parts, call: &AwsCall, raw: Bytes) -> (Answer, Outcome) {
         if self.state().inactive.contains(&definition(call, &self.account)) {
-            let said = if call.text("taskDefinition").contains(':') {
+            let message = if call.text("taskDefinition").contains(':') {
                 "TaskDefinition is inactive"
             } else {
                 "TaskDefinition not found."
             };
-            let answer = Answer::error(call, StatusCode::OK, "ClientException", said);
+            let answer = Answer::error(call, StatusCode::OK, "ClientException", message);
             return (answer, Outcome::Remembered);
         }
         if let Some(answer) = self.stub.start(call, &self.account) {

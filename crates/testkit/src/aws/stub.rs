@@ -92,12 +92,12 @@ impl Stub {
         let family = definition.rsplit('/').next()?.split(':').next()?;
         let player = lock(&self.families).get(family)?.clone();
         let (begun, container) = (Instant::now(), &call.body["overrides"]["containerOverrides"][0]);
-        let place = format!("arn:aws:ecs:{}:{account}:", call.region);
+        let prefix = format!("arn:aws:ecs:{}:{account}:", call.region);
         let cluster = call.text("cluster");
         let mut tasks = lock(&self.tasks);
-        let arn = format!("{place}task/{cluster}/{:032x}", tasks.len());
+        let arn = format!("{prefix}task/{cluster}/{:032x}", tasks.len());
         let shown = json!({
-            "taskArn": arn, "clusterArn": format!("{place}cluster/{cluster}"), "taskDefinitionArn": definition,
+            "taskArn": arn, "clusterArn": format!("{prefix}cluster/{cluster}"), "taskDefinitionArn": definition,
             "launchType": call.body["launchType"], "startedBy": call.body["startedBy"], "tags": call.body["tags"],
             "overrides": call.body["overrides"], "lastStatus": "PROVISIONING", "desiredStatus": "RUNNING",
             "containers": [{ "name": container["name"], "taskArn": arn, "lastStatus": "PENDING" }],

@@ -170,7 +170,7 @@ mod tests {
     use super::super::{Availability, LaunchError};
     use super::*;
 
-    /// The fake platform, whose containers end when the test says so.
+    /// The fake platform, whose containers end when the test ends them.
     struct FakeFixture {
         platform: FakePlatform,
         next: AtomicU16,

@@ -8,10 +8,11 @@ pub(super) fn text() -> String {
     let files = FILES.map(code).join(", ");
     let about = format!(
         "What `bakery-client --compose FILE` makes of a service. Without `--compose`, and where there is no config.yaml, the first of \
-         {files} counts, here or in a folder above. *Taken* counts; *refused* is a mistake, exit code 2, since a build without it would \
-         be another build; *ignored* is said, and has no effect. `x-` keys of others are left alone. `${{NAME}}`, `${{NAME:-default}}` \
-         and the rest of Compose's interpolation work everywhere; override files, `include` and `!reset` do not. An attribute that \
-         is refused may stand there switched off (`false`, `''`, `[]`, `{{}}`)."
+         {files} is used, in the working directory or in a folder above. *Taken* has an effect; *refused* is a mistake, exit code 2, \
+         because the attribute changes the result and is not supported; *ignored* has no effect and is reported as a notice. \
+         `x-` keys of other tools are skipped. `${{NAME}}`, `${{NAME:-default}}` and the rest of Compose's interpolation work \
+         everywhere; override files, `include` and `!reset` do not. A refused attribute is accepted if it is switched off \
+         (`false`, `''`, `[]`, `{{}}`)."
     );
     let mut text = head("Compose files", &about);
     for (path, attributes) in SECTIONS {
@@ -20,7 +21,7 @@ pub(super) fn text() -> String {
         if attributes.iter().any(|it: &Attribute| it.name == "network") {
             rows.push(row(&format!("network: {}", NO_NETWORK.0), NO_NETWORK.1));
         }
-        table(&mut text, &title, ["Attribute", "", "What comes of it"], &rows);
+        table(&mut text, &title, ["Attribute", "", "Effect"], &rows);
     }
     text
 }

@@ -6,9 +6,9 @@ use super::{code, head, table};
 
 pub(super) fn text() -> String {
     let about = "What `bakery-client --config FILE` reads; without `--config`, `config.yaml` in the working directory. An entry of `bake` \
-                 starts from `global`, and what it names wins: the mappings `env` and `build-args` unite key by key, `kaniko` and \
-                 `kaniko.cache` are sections whose other keys stay, all other values and all lists are replaced. `''` or `[]` clears what is \
-                 inherited. Unknown keys are mistakes. [client-config.yaml.example](../../client-config.yaml.example) is a whole file.";
+                 starts from `global`, and its own values take precedence: the mappings `env` and `build-args` are merged key by key, \
+                 `kaniko` and `kaniko.cache` are sections whose other keys are kept, all other values and all lists are replaced. `''` or `[]` clears what is \
+                 inherited. Unknown keys are mistakes. [client-config.yaml.example](../../client-config.yaml.example) is a complete file.";
     let mut text = head("config.yaml", about);
     for (title, prefix, keys) in [
         ("Top", "", &TOP[..]),

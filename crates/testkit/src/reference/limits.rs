@@ -5,7 +5,7 @@ use bakery_core::limits::{self, Bound};
 use super::{code, head, table};
 
 pub(super) fn text() -> String {
-    let about = "The bounds that Bakery puts on what it is given. They are part of the programs and cannot be set, but for these, \
+    let about = "The bounds on what Bakery accepts. They are part of the programs and cannot be set, except for these, \
                  which are the defaults of variables: `TASK_CPU_MILLIS` of `DEFAULT_BUILD_CPU`, `TASK_MEMORY_MIB` of \
                  `DEFAULT_BUILD_MEMORY`, `TASK_PROVISION` of `BUILD_PROVISION_TIMEOUT`, `TASK_TIME` of `BUILD_TASK_TIMEOUT` and \
                  `TASK_RESULT` of `BUILD_RESULT_TIMEOUT`. What can be set is in [variables.md](variables.md).";

@@ -11,7 +11,7 @@ mod variables;
 use std::fmt::Write as _;
 
 /// The note at the top of each page.
-const MADE: &str = "Made from the code; `make reference` makes it anew.";
+const MADE: &str = "Generated from the code; `make reference` renews it.";
 
 /// A generated file of the repository.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use bakery_core::wire::json_name;
 use super::{code, head};
 
 pub(super) fn text() -> String {
-    let about = "Why a build or a task did not end well, by the word that `bakery-client ps --json` shows as `reason`. The client's last lines say \
-                 the same in words, with the hint. Exit codes are the client's: 1 where the build as described cannot succeed, 4 where Bakery \
+    let about = "Why a build or a task failed, by the code that `bakery-client ps --json` shows as `reason`. The client's last lines have \
+                 the same as text, with the hint. Exit codes are the client's: 1 where the build as described cannot succeed, 4 where Bakery \
                  or the platform failed it, 130 where this client asked for it. *Tried again* means one second attempt at the task, \
-                 unless something has been pushed or a post-script has run. More, by what one sees: \
+                 unless something has been pushed or a post-script has run. More, by symptom: \
                  [troubleshooting](../troubleshooting.md).";
     let mut text = head("Reasons", about);
     for reason in Reason::ALL {
@@ -27,7 +27,7 @@ pub(super) fn text() -> String {
         let again = if reason.retryable() { "yes" } else { "no" };
         let _ = write!(
             text,
-            "\n## {}\n\n{}\n\n- In words: {}.\n- Fault: {whose}. Exit code: {exit}. Tried again: {again}.\n- To do: {}.\n",
+            "\n## {}\n\n{}\n\n- Text: {}.\n- Fault: {whose}. Exit code: {exit}. Tried again: {again}.\n- To do: {}.\n",
             json_name(reason),
             reason.meaning(),
             code(reason.text()),

@@ -14,7 +14,7 @@ const COLUMNS: [&str; 4] = ["Variable", "Default", "Needed when", "Meaning"];
 pub(super) fn text() -> String {
     let about = "Server and client read the process environment, and below it `.env` in their working directory; an empty value counts as \
                  unset. Durations are `90s`, `10m`, `1h30m`; lists are comma-separated, with or without blanks; switches are `true` or `false`. \
-                 Anything else is an error that names the variable, all of them in one report, exit code 2. `.env.example` is the same as a file to copy.";
+                 Anything else is an error that names the variable, all of them in one report, exit code 2. `.env.example` is the same list as a file to copy.";
     let mut text = head("Variables", about);
     for (group, vars) in GROUPS {
         table(&mut text, group, COLUMNS, &rows(vars));

@@ -72,9 +72,9 @@ impl Docs {
     async fn file(&self, block: &Block) -> Result<&'static str> {
         let mut findings = Findings::default();
         let tree = yaml::parse(&block.page, &block.text, &mut findings);
-        let said =
+        let texts_of =
             |mistakes: &[Mistake]| mistakes.iter().map(Mistake::rendered).collect::<Vec<_>>().join("\n");
-        let tree = tree.with_context(|| said(&findings.mistakes))?;
+        let tree = tree.with_context(|| texts_of(&findings.mistakes))?;
         let keys: BTreeSet<&str> = match &tree.value {
             Value::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
             _ => bail!("no mapping"),
@@ -88,7 +88,7 @@ impl Docs {
             return Ok("planned as a config.yaml");
         }
         if keys.contains("k8s") {
-            PodSettings::read(&block.page, &block.text).map_err(|wrong| anyhow::anyhow!(said(&wrong)))?;
+            PodSettings::read(&block.page, &block.text).map_err(|wrong| anyhow::anyhow!(texts_of(&wrong)))?;
             return Ok("read as the settings of agents' pods");
         }
         bail!("no program reads a file with these keys: {keys:?}")
@@ -131,13 +131,13 @@ async fn every_block_of_every_page_is_run_or_an_exception() -> Result<()> {
     let (mut run, mut excepted, mut wrong) = (0, Vec::new(), String::new());
     for page in pages()? {
         let folder = scratch()?;
-        let mut said: Option<Output> = None;
+        let mut printed: Option<Output> = None;
         for block in blocks(&page, &read(&page)?)? {
             let name = format!("{page}:{} {}", block.line, block.name());
             let exception = EXCEPTIONS.iter().find(|it| (it.page, it.first) == (&page, block.name()));
             let done = match (block.language.as_str(), exception) {
                 // A block right below commands is their output.
-                ("text", None) => match said.take().filter(|_| block.follows) {
+                ("text", None) => match printed.take().filter(|_| block.follows) {
                     None => continue,
                     Some(output) if output.stdout == block.text.as_bytes() => Ok("what the commands print"),
                     Some(output) => Err(anyhow::anyhow!("the commands above print\n{}", shown(&output))),
@@ -149,12 +149,12 @@ async fn every_block_of_every_page_is_run_or_an_exception() -> Result<()> {
                 }
                 ("sh", None) => docs.shell(folder.path(), &block.text).await.and_then(|output| {
                     ensure!(output.status.success(), "{}", shown(&output));
-                    said = Some(output);
+                    printed = Some(output);
                     Ok("ended with 0")
                 }),
                 ("yaml", None) => docs.file(&block).await,
                 (language, None) => {
-                    Err(anyhow::anyhow!("nothing runs {language} here, and it is no exception"))
+                    Err(anyhow::anyhow!("nothing runs {language} here, and it is not listed as an exception"))
                 }
             };
             match done {

@@ -6,7 +6,7 @@ use bakery_testkit::project::{Project, numbered, single};
 use crate::world::{Log, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_clients_build_goes_on_and_its_log_is_complete() -> Result<()> {
+async fn a_killed_clients_build_continues_and_its_log_is_complete() -> Result<()> {
     let world = World::start(&[]).await?;
     let image = world.image("lost/client:1");
     let project = Project::new(&world.parts, &numbered("line", 60, 50), &single(&image))?;

@@ -145,7 +145,7 @@ async fn crash_at_line(world: &mut Tapped, at: u64) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_killed_at_any_moment_goes_on_where_it_was() -> Result<()> {
+async fn a_server_killed_at_any_moment_continues_where_it_was() -> Result<()> {
     let seed = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().subsec_nanos();
     let mut world = Tapped::start().await?;
     for round in 0..ROUNDS {

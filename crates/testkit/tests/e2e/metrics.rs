@@ -71,8 +71,8 @@ async fn a_prometheus_sees_a_build_begin_run_and_end() -> Result<()> {
     ensure!(rules.len() > 5 && rules.iter().all(|(_, error)| error.is_none()), "{rules:?}");
     ensure!(seen.value(r#"count(ALERTS{alertstate="firing"})"#).await?.is_none(), "an alert fires");
     let scrape = reqwest::Client::new().get(format!("{}/metrics", world.server.url)).bearer_auth(TOKEN);
-    let said = seen.lint(&scrape.send().await?.error_for_status()?.text().await?).await?;
-    ensure!(said.is_empty(), "promtool says: {said}");
+    let warnings = seen.lint(&scrape.send().await?.error_for_status()?.text().await?).await?;
+    ensure!(warnings.is_empty(), "promtool reports: {warnings}");
 
     // Another token gets nothing.
     refused.until("up == 0", SOON).await?;

@@ -1,4 +1,4 @@
-//! A build's password is used and is found nowhere. A harmless canary in every place is found, so the
+//! A build's password is used and is found nowhere. A harmless canary in every location is found, so the
 //! search is known to work.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::world::Log;
 
-/// A harmless text in the image's name, which is in every place where a build leaves traces.
+/// A harmless text in the image's name, which is in every location where a build leaves traces.
 const CANARY: &str = "canary4711";
 
 /// Every form in which a secret could appear.
@@ -92,36 +92,36 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
 
     // In the middle of the build: the engine, the process list and the data folder.
     let engine = Engine::new(&parts);
-    let mut places = BTreeMap::new();
+    let mut locations = BTreeMap::new();
     for name in engine.containers(&build).await? {
-        places.insert(format!("inspect {name}"), engine.docker(&["inspect", &name]).await?.into_bytes());
-        places.insert(
+        locations.insert(format!("inspect {name}"), engine.docker(&["inspect", &name]).await?.into_bytes());
+        locations.insert(
             format!("logs {name}"),
             engine.docker(&["logs", &name]).await.unwrap_or_default().into_bytes(),
         );
     }
-    ensure!(places.len() == 4, "two containers are running: {:?}", places.keys());
+    ensure!(locations.len() == 4, "two containers are running: {:?}", locations.keys());
     for sample in 0..20 {
-        places.insert(format!("processes {sample}"), processes());
+        locations.insert(format!("processes {sample}"), processes());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    files(&server.data, &mut places)?;
+    files(&server.data, &mut locations)?;
     log.until("tick 20").await?;
     let rest = finish(child).await?;
     let whole = client.run(&["logs", &build]).await?;
     ensure!(whole.code == Some(0), "{}\n{}\n{}", whole.out, whole.err, server.log());
-    places.insert(
+    locations.insert(
         "client output".to_owned(),
         format!("{}{}{}{}", rest.err, whole.out, whole.err, rest.out).into_bytes(),
     );
     let plan = client.run(&["plan", "--config", &file]).await?;
-    places.insert("plan".to_owned(), format!("{}{}", plan.out, plan.err).into_bytes());
+    locations.insert("plan".to_owned(), format!("{}{}", plan.out, plan.err).into_bytes());
     server.kill().await?;
     let mut after = BTreeMap::new();
     files(server.scratch(), &mut after)?;
-    places.extend(after.into_iter().map(|(name, bytes)| (format!("{name} at the end"), bytes)));
+    locations.extend(after.into_iter().map(|(name, bytes)| (format!("{name} at the end"), bytes)));
 
-    // The search works: it finds the canary in each kind of place.
+    // The search works: it finds the canary in each kind of location.
     for (kind, canary) in [
         ("inspect", build.as_str()),
         ("processes", CANARY),
@@ -131,11 +131,11 @@ async fn the_builds_password_is_used_and_found_nowhere() -> Result<()> {
         (".log", CANARY),
     ] {
         let found =
-            places.iter().any(|(name, bytes)| name.contains(kind) && hits(bytes, &[canary.to_owned()]));
-        ensure!(found, "the canary is not found in {kind}: {:?}", places.keys());
+            locations.iter().any(|(name, bytes)| name.contains(kind) && hits(bytes, &[canary.to_owned()]));
+        ensure!(found, "the canary is not found in {kind}: {:?}", locations.keys());
     }
     let needles = forms(password);
-    for (name, bytes) in &places {
+    for (name, bytes) in &locations {
         ensure!(!hits(bytes, &needles), "the password is in {name}");
     }
     // The push succeeded, so the password was used: the registry refuses everything else.

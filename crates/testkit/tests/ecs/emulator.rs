@@ -96,10 +96,10 @@ async fn a_call_that_no_policy_grants_is_refused_as_aws_does_it() -> Result<()> 
 
     // Not in the baseline: stopping, tagging, another cluster.
     let stop = json!({ "cluster": aws.names.cluster, "task": "t" });
-    let said = refused(&aws, "ecs:StopTask", &stop).await?;
+    let message = refused(&aws, "ecs:StopTask", &stop).await?;
     let task = format!("arn:aws:ecs:us-east-1:123456789012:task/{}/t", aws.names.cluster);
     assert_eq!(
-        said,
+        message,
         format!(
             "User: arn:aws:sts::123456789012:assumed-role/bakery-server/bakery is not authorized to perform: \
              ecs:StopTask on resource: {task} because no identity-based policy allows the ecs:StopTask action"

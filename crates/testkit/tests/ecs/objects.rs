@@ -26,27 +26,31 @@ async fn the_client_writes_the_task_role_reads_and_nobody_does_more() -> Result<
     std::fs::write(file.path(), vec![b'x'; 3 << 20])?;
     let path = file.path().display().to_string();
 
-    let (status, said) = curl(&aws, &client, &["-T", &path], "a/b").await?;
-    ensure!(status == 200, "{status} {said}");
-    let (status, said) = curl(&aws, &client, &[], "a/b").await?;
+    let (status, body) = curl(&aws, &client, &["-T", &path], "a/b").await?;
+    ensure!(status == 200, "{status} {body}");
+    let (status, body) = curl(&aws, &client, &[], "a/b").await?;
     assert_eq!(status, 403);
-    assert!(said.contains("<Code>AccessDenied</Code>") && said.contains("s3:GetObject"), "{said}");
+    assert!(body.contains("<Code>AccessDenied</Code>") && body.contains("s3:GetObject"), "{body}");
     let token = format!("x-amz-security-token: {}", aws.emulator.task_token);
     let session = ["-H", &token];
     let (status, read) = curl(&aws, &task, &session, "a/b").await?;
     ensure!((status, read.len()) == (200, 3 << 20), "{status} {read:.200}");
-    let (status, said) = curl(&aws, &task, &[], "a/b").await?;
+    let (status, body) = curl(&aws, &task, &[], "a/b").await?;
     assert!(
-        status == 403 && said.contains("InvalidAccessKeyId"),
-        "a session without its token: {status} {said}"
+        status == 403 && body.contains("InvalidAccessKeyId"),
+        "a session without its token: {status} {body}"
     );
     assert_eq!(curl(&aws, &task, &session, "a/none").await?.0, 404);
     aws.proxy.deny("s3:ListBucket");
-    assert_eq!(curl(&aws, &task, &session, "a/none").await?.0, 403, "who may not list is told nothing");
+    assert_eq!(
+        curl(&aws, &task, &session, "a/none").await?.0,
+        403,
+        "without the right to list, a missing object is forbidden"
+    );
     assert_eq!(curl(&aws, &task, &["-H", &token, "-X", "DELETE"], "a/b").await?.0, 403);
     for (forged, args) in [(&task.id, session), (&client.id, ["-T", &path])] {
-        let (status, said) = curl(&aws, &Keys::new(forged, "forged"), &args, "a/b").await?;
-        assert!(status == 403 && said.contains("SignatureDoesNotMatch"), "{status} {said}");
+        let (status, body) = curl(&aws, &Keys::new(forged, "forged"), &args, "a/b").await?;
+        assert!(status == 403 && body.contains("SignatureDoesNotMatch"), "{status} {body}");
     }
 
     let calls = aws.proxy.calls_of("s3:PutObject");

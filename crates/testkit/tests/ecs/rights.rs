@@ -47,7 +47,7 @@ async fn each_denied_action_of_a_launch_is_named() -> Result<()> {
     ensure!(blind.code == Some(0), "{}", env.details(&blind));
     let words = "not authorized to perform: ecs:DescribeTasks";
     until("a word of the denial", Duration::from_secs(30), async || env.server.log().contains(words)).await?;
-    said(&env, "ecs:DescribeTasks")?;
+    denial_is_logged(&env, "ecs:DescribeTasks")?;
     let ready = reqwest::get(format!("{}/readyz", env.server.url)).await?;
     ensure!(ready.status() == 503, "{}", ready.status());
     println!("--- without ecs:DescribeTasks\n{}", ready.text().await?);
@@ -55,7 +55,7 @@ async fn each_denied_action_of_a_launch_is_named() -> Result<()> {
 }
 
 /// The server's log names a denied action.
-fn said(env: &EcsEnv, action: &str) -> Result<()> {
+fn denial_is_logged(env: &EcsEnv, action: &str) -> Result<()> {
     let (log, words) = (env.server.log(), format!("not authorized to perform: {action}"));
     ensure!(log.contains(&words), "no {words:?}: {log}");
     let line = log.lines().find(|line| line.contains(&words)).unwrap_or_default();
@@ -71,7 +71,7 @@ async fn a_start_without_access_to_its_pull_secret_names_the_action() -> Result<
     for action in ["secretsmanager:CreateSecret", "secretsmanager:DescribeSecret"] {
         env.aws.proxy.deny(action);
         ensure!(env.server.run().await.is_err(), "started without {action}");
-        said(&env, action)?;
+        denial_is_logged(&env, action)?;
         ensure!(env.server.log().contains("hint: name a secret that exists in AGENT_IMAGE_SECRET_ARN"));
         env.aws.proxy.allow(action);
         // The first successful start creates it, every later one finds it.
@@ -104,7 +104,7 @@ async fn a_denied_clean_up_is_logged_and_does_not_prevent_the_start() -> Result<
         env.server.run().await?;
         let words = format!("not authorized to perform: {action}");
         until("the clean-up", Duration::from_secs(30), async || env.server.log().contains(&words)).await?;
-        said(&env, action)?;
+        denial_is_logged(&env, action)?;
         env.aws.proxy.allow(action);
     }
     ensure!(env.server.log().contains("old task definitions were not deregistered"));
@@ -157,11 +157,11 @@ async fn rights_beyond_the_baseline_are_optional_and_their_denials_are_logged() 
     let cancelled = client.run(&["cancel", &build]).await?;
     ensure!(cancelled.code == Some(0), "{}", env.details(&cancelled));
     // The build has ended by then, so only the server's log has it.
-    let heard = async || env.server.log().contains("not authorized to perform: ecs:StopTask");
-    let heard = until("a word of the denial", Duration::from_mins(1), heard).await;
+    let denied = async || env.server.log().contains("not authorized to perform: ecs:StopTask");
+    let logged = until("the denial in the log", Duration::from_mins(1), denied).await;
     env.aws.engine.docker(&["unpause", &container]).await?;
-    heard.with_context(|| env.server.log())?;
-    said(&env, "ecs:StopTask")?;
+    logged.with_context(|| env.server.log())?;
+    denial_is_logged(&env, "ecs:StopTask")?;
     // Once unpaused, the agent receives the cancel and ends.
     env.aws.reaches(&arn, "STOPPED").await?;
     let ended = finish(child).await?;

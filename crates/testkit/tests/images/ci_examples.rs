@@ -100,11 +100,11 @@ fn owned(vars: Vec<(&str, &str)>) -> Vars {
 
 /// Checks that the output contains no secret.
 fn told_nothing(ended: &Ended, settings: &Settings) {
-    let said = format!("{}{}", ended.out, ended.err);
+    let output = format!("{}{}", ended.out, ended.err);
     let login = STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let secrets = settings.secrets.iter().filter(|(name, _)| name != "REGISTRY_USERNAME");
     for secret in secrets.map(|(_, value)| value.as_str()).chain([CRUMBS, &login[..24]]) {
-        assert!(!said.contains(secret), "{secret:?} is in the output:\n{said}");
+        assert!(!output.contains(secret), "{secret:?} is in the output:\n{output}");
     }
 }
 

@@ -95,7 +95,7 @@ impl System {
     }
 
     /// The variables that the system itself sets.
-    fn says(self, to: Ref) -> Vars {
+    fn variables(self, to: Ref) -> Vars {
         let (name, tag) = match to {
             Ref::Branch(name) => (name, false),
             Ref::Tag(name) => (name, true),
@@ -154,7 +154,7 @@ impl Job {
             // One container for all steps, in which the runner starts each of them.
             let mut args = vec!["run", "-d", "--entrypoint", "tail"];
             let (mount, image) = (job.mount(), vars::CLIENT_IMAGE.required());
-            args.extend(job.place(&mount));
+            args.extend(job.mount_args(&mount));
             args.extend([&image, "-f", "/dev/null"]);
             job.engine.docker(&args).await?;
         }
@@ -166,13 +166,13 @@ impl Job {
     }
 
     /// The machine's own network, so that the server is on loopback, which plain HTTP with credentials requires.
-    fn place<'a>(&'a self, mount: &'a str) -> [&'a str; 6] {
+    fn mount_args<'a>(&'a self, mount: &'a str) -> [&'a str; 6] {
         ["--name", &self.container, "--network", "host", "-v", mount]
     }
 
     /// Starts the example's script.
     pub(crate) fn start(&self, to: Ref, settings: &Settings) -> Result<Child> {
-        let mut env = self.system.says(to);
+        let mut env = self.system.variables(to);
         let (root, workspace) = (self.system.root(), self.system.workspace());
         let Settings { vars, secrets } = settings;
         match self.system {
@@ -197,8 +197,8 @@ impl Job {
                 let lines = lines.iter().map(text).collect::<Result<Vec<_>>>()?;
                 fs::write(self.folder.path().join("_temp/step.sh"), lines.join("\n"))?;
                 let (mount, image) = (self.mount(), vars::CLIENT_IMAGE.required());
-                let place = self.place(&mount);
-                let args = [&["run", "--workdir", &workspace, "--entrypoint", ""], &place[..]].concat();
+                let mounts = self.mount_args(&mount);
+                let args = [&["run", "--workdir", &workspace, "--entrypoint", ""], &mounts[..]].concat();
                 // The script is a child of process 1, and runs in bash if the image has it.
                 let script = format!(
                     "if command -v bash >/dev/null; then bash -eo pipefail {root}/_temp/step.sh; \

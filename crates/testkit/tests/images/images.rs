@@ -69,16 +69,19 @@ async fn every_image_is_an_index_of_both_architectures_whose_program_runs_and_pr
             // The client's image has no entry point: CI systems start a shell.
             let run = if part == "client" { [&run[..], &["bakery-client"]].concat() } else { run.to_vec() };
             let began = Instant::now();
-            let said = engine.docker(&[&run[..], &["--version"]].concat()).await?;
+            let printed = engine.docker(&[&run[..], &["--version"]].concat()).await?;
             let took = began.elapsed();
             let help = engine.docker(&[&run[..], &["--help"]].concat()).await?;
             ensure!(help.contains(&format!("Usage: bakery-{part}")), "{part} {arch}: {help}");
             let version = env!("CARGO_PKG_VERSION");
-            ensure!(said.starts_with(&format!("bakery-{part} {version} (commit ")), "{part} {arch}: {said}");
+            ensure!(
+                printed.starts_with(&format!("bakery-{part} {version} (commit ")),
+                "{part} {arch}: {printed}"
+            );
             let layers = manifest["layers"].as_array().context("layers")?;
             let size: u64 = layers.iter().filter_map(|layer| layer["size"].as_u64()).sum();
-            let (size, layers, said) = (megabytes(size), layers.len(), said.trim());
-            println!("{name} {arch}: {size:.1} MB compressed in {layers} layers; `{said}` in {took:.1?}");
+            let (size, layers, printed) = (megabytes(size), layers.len(), printed.trim());
+            println!("{name} {arch}: {size:.1} MB compressed in {layers} layers; `{printed}` in {took:.1?}");
         }
     }
     Ok(())
@@ -204,7 +207,7 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
             &server,
         ])
         .await?;
-    let story = async || engine.docker(&["logs", &container.name]).await.unwrap_or_default();
+    let server_log = async || engine.docker(&["logs", &container.name]).await.unwrap_or_default();
     let healthy = async || {
         let state = engine.docker(&["inspect", "-f", "{{.State.Health.Status}}", &container.name]).await;
         state.is_ok_and(|state| state.trim() == "healthy")
@@ -212,7 +215,7 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
     let ready =
         async || reqwest::get(format!("{url}/readyz")).await.is_ok_and(|answer| answer.status().is_success());
     if let Err(error) = until("the server", Duration::from_mins(1), ready).await {
-        anyhow::bail!("{error}\n{}", story().await);
+        anyhow::bail!("{error}\n{}", server_log().await);
     }
     println!("server: ready {:.1?} after docker run", began.elapsed());
     until("its health check", Duration::from_secs(30), healthy).await?;
@@ -224,7 +227,7 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
     let project = Project::new(&parts, "RUN uname -m >/machine", &config)?;
     let source = format!("{}:/source", Path::display(project.path()));
     let began = Instant::now();
-    let said = engine
+    let printed = engine
         .docker(&[
             "run",
             "--rm",
@@ -241,18 +244,18 @@ async fn the_three_images_bake_together_for_both_architectures() -> Result<()> {
             "bakery-client",
         ])
         .await;
-    let said = match said {
-        Ok(said) => said,
-        Err(error) => anyhow::bail!("{error}\nserver:\n{}", story().await),
+    let printed = match printed {
+        Ok(printed) => printed,
+        Err(error) => anyhow::bail!("{error}\nserver:\n{}", server_log().await),
     };
     println!(
         "a build for both architectures, one of them emulated, client to index: {:.1?}",
         began.elapsed()
     );
     let built = inspect(&parts, &format!("{destination}:1"), &["--raw"]).await?;
-    ensure!(architectures(&built)? == ARCHES.map(Some), "{built}\n{said}");
+    ensure!(architectures(&built)? == ARCHES.map(Some), "{built}\n{printed}");
     for arch in ARCHES {
-        ensure!(said.contains(&format!("on linux/{arch}")), "{said}");
+        ensure!(printed.contains(&format!("on linux/{arch}")), "{printed}");
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use bakery_testkit::k8s_env::{CLUSTER_LOCK, single};
 
 const TOKEN: &str = "flour-water-salt-and-time";
 
-/// The example's folder with the values that its comments tell an operator to set.
+/// The example's folder with the values that an operator has to set by its comments.
 fn filled_in(into: &Path, namespace: &Namespace, registry: &Registry, parts: &Parts) -> Result<()> {
     copy(&example(""), into)?;
     let change = |file: &str, changes: &[(&str, &str)]| -> Result<()> {
@@ -68,7 +68,7 @@ async fn forward(namespace: &Namespace) -> Result<(Child, String)> {
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().context("stdout")?).read_line(&mut line).await?;
     let port = line.split_whitespace().find_map(|word| word.strip_prefix("127.0.0.1:"));
-    let port = port.with_context(|| format!("kubectl port-forward said {line:?}"))?;
+    let port = port.with_context(|| format!("kubectl port-forward printed {line:?}"))?;
     Ok((child, format!("http://127.0.0.1:{port}")))
 }
 
@@ -114,11 +114,11 @@ async fn the_example_deployment_builds_for_a_client_outside() -> Result<()> {
     let label = "pod-security.kubernetes.io/enforce=restricted";
     let mut relabel =
         cluster.command(&["label", "--dry-run=server", "--overwrite", "namespace", &namespace.name, label]);
-    let said = relabel.output().await?;
-    let warned = String::from_utf8_lossy(&said.stderr);
+    let relabelled = relabel.output().await?;
+    let warned = String::from_utf8_lossy(&relabelled.stderr);
     ensure!(
-        said.status.success() && warned.is_empty(),
-        "the server's pod is less restricted than it says: {warned}"
+        relabelled.status.success() && warned.is_empty(),
+        "the server's pod is less restricted than its labels: {warned}"
     );
     Ok(())
 }

@@ -20,12 +20,12 @@ async fn expect(
     reason: &str,
     words: &[&str],
 ) -> Result<()> {
-    let story = env.details(ended);
-    ensure!(ended.code == Some(code), "exit {code} was expected\n{story}");
+    let details = env.details(ended);
+    ensure!(ended.code == Some(code), "exit {code} was expected\n{details}");
     let view = env.view(project, &ended.build()?).await?;
-    ensure!(view["reason"] == reason, "{reason} was expected: {view}\n{story}");
+    ensure!(view["reason"] == reason, "{reason} was expected: {view}\n{details}");
     for word in words {
-        ensure!(ended.out.contains(word) || ended.err.contains(word), "no {word:?} in\n{story}");
+        ensure!(ended.out.contains(word) || ended.err.contains(word), "no {word:?} in\n{details}");
     }
     println!("--- {reason}, exit {code}\n{}", ended.err);
     Ok(())
@@ -58,8 +58,8 @@ async fn an_image_that_cannot_be_pulled_is_reported_at_once_and_fails_at_the_pro
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_cannot_be_scheduled_reports_what_is_missing() -> Result<()> {
-    let env = K8sEnv::start("room", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
-    let config = single(&env.image("room/app:1")).replace("global:\n", "global:\n  cpu: 500\n");
+    let env = K8sEnv::start("capacity", &[("BUILD_PROVISION_TIMEOUT", "4s")]).await?;
+    let config = single(&env.image("capacity/app:1")).replace("global:\n", "global:\n  cpu: 500\n");
     let project = Project::new(&env.parts, "RUN true", &config)?;
     let ended = env.client(&project).run(&[]).await?;
     let words = ["Insufficient cpu", "retrying once"];
@@ -229,6 +229,6 @@ async fn a_cancel_ends_the_pod() -> Result<()> {
     let cancelled = client.run(&["cancel", &build]).await?;
     ensure!(cancelled.code == Some(0), "{}", env.details(&cancelled));
     env.gone(Duration::from_secs(15)).await?;
-    ensure!(child.wait().await?.code() == Some(1), "a build that somebody else cancelled did not end well");
+    ensure!(child.wait().await?.code() == Some(1), "a build that somebody else cancelled did not fail");
     Ok(())
 }

@@ -26,13 +26,18 @@ async fn wired(name: &str) -> Result<(K8sEnv, CuttableLink)> {
 /// Waits until `/readyz` reports it.
 async fn ready(server: &Server, wanted: bool) -> Result<()> {
     let url = format!("{}/readyz", server.url);
-    let said = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success() == wanted);
-    until(if wanted { "a ready server" } else { "a server that is not ready" }, Duration::from_secs(30), said)
-        .await
+    let answers =
+        async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success() == wanted);
+    until(
+        if wanted { "a ready server" } else { "a server that is not ready" },
+        Duration::from_secs(30),
+        answers,
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_goes_on_while_the_api_server_is_unavailable_for_half_a_minute() -> Result<()> {
+async fn a_build_continues_while_the_api_server_is_unavailable_for_half_a_minute() -> Result<()> {
     let (env, link) = wired("away").await?;
     let project = Project::new(&env.parts, &numbered("line", 80, 500), &single(&env.image("away/app:1")))?;
     let client = env.client(&project);

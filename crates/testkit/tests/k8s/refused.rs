@@ -13,7 +13,7 @@ async fn all_mistakes_of_the_settings_and_of_the_settings_file_come_in_one_repor
     let mut env = K8sEnv::stopped("settings", &vars).await?;
     ensure!(env.server.run().await.is_err());
     let log = env.server.log();
-    for said in [
+    for expected in [
         "4 mistakes",
         "pods.yaml:2:3: k8s.nodeSelektor",
         "did you mean `nodeSelector`?",
@@ -21,7 +21,7 @@ async fn all_mistakes_of_the_settings_and_of_the_settings_file_come_in_one_repor
         "MAX_RUNS",
         "CONTROLLER_URL",
     ] {
-        ensure!(log.contains(said), "no {said:?} in\n{log}");
+        ensure!(log.contains(expected), "no {expected:?} in\n{log}");
     }
     Ok(())
 }

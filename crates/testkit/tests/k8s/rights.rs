@@ -44,14 +44,14 @@ async fn attempt(env: &K8sEnv, deed: Deed) -> Result<()> {
     match deed {
         Deed::Watch => {
             let url = format!("{}/readyz", env.server.url);
-            let mut said = String::new();
+            let mut seen = String::new();
             let ready = until("a ready server", Duration::from_secs(4), async || {
                 let Ok(answer) = reqwest::get(&url).await else { return false };
                 let good = answer.status().is_success();
-                said = answer.text().await.unwrap_or_default();
+                seen = answer.text().await.unwrap_or_default();
                 good
             });
-            ready.await.with_context(|| said)
+            ready.await.with_context(|| seen)
         }
         Deed::Bake => {
             let project = Project::new(&env.parts, "RUN true", &single(&image))?;
@@ -80,8 +80,8 @@ async fn attempt(env: &K8sEnv, deed: Deed) -> Result<()> {
             client.run(&["cancel", &build]).await?;
             child.wait().await?;
             env.gone(Duration::from_secs(12)).await?;
-            let said = env.server.log();
-            let unsure = said
+            let seen = env.server.log();
+            let unsure = seen
                 .lines()
                 .find(|line| line.contains(&build) && line.contains("stopping a container failed"));
             unsure.map_or(Ok(()), |line| bail!("{line}"))
@@ -142,7 +142,7 @@ async fn give(env: &K8sEnv, given: &[&Right]) -> Result<()> {
         until("rights that count", Duration::from_secs(10), async || {
             let args = ["auth", "can-i", right.verb, &what, &who];
             let answer = env.namespace.kubectl(&args).await;
-            answer.is_ok_and(|said| said.trim() == "yes") == wanted
+            answer.is_ok_and(|seen| seen.trim() == "yes") == wanted
         })
         .await?;
     }

@@ -26,13 +26,13 @@ async fn tasks_on_both_platforms_become_one_index() -> Result<()> {
     ensure!(of_tasks(&view, "platform") == ["k8s", "ecs"], "{view}");
     // The build's log has the lines of both tasks.
     let lines = ended.lines()?;
-    let mut speakers = Vec::new();
+    let mut tasks = Vec::new();
     for machine in ["x86_64", "aarch64"] {
-        let said = format!("baked on {machine}");
-        let line = lines.iter().find(|line| line.message.trim() == said);
-        speakers.push(line.with_context(|| format!("no {said:?}: {}", env.details(&ended)))?.task.clone());
+        let expected = format!("baked on {machine}");
+        let line = lines.iter().find(|line| line.message.trim() == expected);
+        tasks.push(line.with_context(|| format!("no {expected:?}: {}", env.details(&ended)))?.task.clone());
     }
-    ensure!(speakers[0].is_some() && speakers[1].is_some() && speakers[0] != speakers[1], "{speakers:?}");
+    ensure!(tasks[0].is_some() && tasks[1].is_some() && tasks[0] != tasks[1], "{tasks:?}");
     env.started_once().await?;
     env.gone().await
 }

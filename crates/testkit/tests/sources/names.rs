@@ -37,22 +37,22 @@ impl<'ast> Visit<'ast> for Types {
 }
 
 #[test]
-fn no_type_name_stands_twice_in_a_crate() -> Result<()> {
+fn no_type_name_is_used_twice_in_a_crate() -> Result<()> {
     let mut wrong = Vec::new();
     let mut used = Vec::new();
     for krate in crates()? {
-        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut paths: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for source in all(&krate)? {
             let mut types = Types::default();
             types.visit_file(&source.syntax);
             for name in types.0 {
-                places.entry(name).or_default().push(source.path.clone());
+                paths.entry(name).or_default().push(source.path.clone());
             }
         }
-        for (name, places) in places.into_iter().filter(|(_, places)| places.len() > 1) {
+        for (name, paths) in paths.into_iter().filter(|(_, paths)| paths.len() > 1) {
             match REPEATED.iter().position(|it| it.krate == krate && it.name == name) {
                 Some(index) => used.push(index),
-                None => wrong.push(format!("{krate}: `{name}` is defined in {}", places.join(", "))),
+                None => wrong.push(format!("{krate}: `{name}` is defined in {}", paths.join(", "))),
             }
         }
     }

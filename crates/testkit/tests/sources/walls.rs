@@ -38,7 +38,7 @@ const WALLS: &[(&str, &[&str])] = &[
 const FREE: &[&str] = &["check", "wiring"];
 
 #[test]
-fn the_modules_of_the_server_name_only_what_is_theirs_to_name() -> Result<()> {
+fn modules_of_the_server_use_only_allowed_modules() -> Result<()> {
     let modules = Modules::read("server")?;
     let mut wrong = Vec::new();
     let mut found = BTreeSet::new();

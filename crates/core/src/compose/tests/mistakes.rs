@@ -1,4 +1,4 @@
-//! What a user reads who made a mistake.
+//! The messages about mistakes in Compose files.
 
 use super::*;
 
@@ -11,13 +11,13 @@ fn mistakes_of_both_files_are_one_report() {
     );
     insta::assert_snapshot!(report.unwrap_err(), @r"
     config.yaml:2:8: global.cpu: `lots` is not a valid amount of cpu
-      hint: as `0.5`, `2` or `500m`; at most 1024
+      hint: for example `0.5`, `2` or `500m`; at most 1024
     deploy/compose.yaml:2:3: services: there is no service `wbe`
-      hint: known are: a, b
+      hint: known services: a, b
     deploy/compose.yaml:2:15: services.a.image: `reg.test/${BAD}` is not an image reference
       hint: remove the blanks: REGISTRY/REPOSITORY:TAG
-    deploy/compose.yaml:2:41: services.a.build: lies outside of the source root /work/shop
-      hint: name the folder that holds all contexts with --repo
+    deploy/compose.yaml:2:41: services.a.build: outside the source root /work/shop
+      hint: set --repo to the folder that holds all contexts
     deploy/compose.yaml:3:6: services.b.image: no destination
       hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
     deploy/compose.yaml:3:15: services.b.build: `${` is not followed by a variable's name, an operator or `}`
@@ -26,7 +26,7 @@ fn mistakes_of_both_files_are_one_report() {
 }
 
 #[test]
-fn a_key_that_stands_twice_hides_no_other_mistake() {
+fn a_repeated_key_hides_no_other_mistake() {
     insta::assert_snapshot!(report(&build("dockerfile: a\ndockerfile: b\ncontxt: x")), @r"
     deploy/compose.yaml:7:7: the key `dockerfile` is defined twice (first on line 6)
       hint: keep one of them
@@ -36,7 +36,7 @@ fn a_key_that_stands_twice_hides_no_other_mistake() {
 }
 
 #[test]
-fn what_would_be_another_build_is_refused_and_the_rest_is_said() {
+fn attributes_that_change_the_result_are_mistakes_and_others_are_notices() {
     let keys = "
 contxt: x
 dockerfile_inline: FROM scratch
@@ -55,15 +55,15 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
     deploy/compose.yaml:6:15: services.web.build.contxt: unknown key
       hint: did you mean `context`?
     deploy/compose.yaml:7:26: services.web.build.dockerfile_inline: not supported yet
-      hint: write it to a file and name that with `dockerfile`
+      hint: write it to a file, and set `dockerfile` to its path
     deploy/compose.yaml:8:16: services.web.build.secrets: not supported yet
-      hint: this attribute changes the result and is not supported; remove it if you do not need it
-    deploy/compose.yaml:9:12: services.web.build.ssh: cannot be carried out
+      hint: it changes the result, so it is not ignored: remove it if you do not need it
+    deploy/compose.yaml:9:12: services.web.build.ssh: not supported by Kaniko
       hint: Kaniko has no SSH mounts: fetch in the `pre-script`
     deploy/compose.yaml:10:28: services.web.build.additional_contexts: not supported yet
-      hint: this attribute changes the result and is not supported; remove it if you do not need it
+      hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:11:20: services.web.build.extra_hosts: not supported yet
-      hint: this attribute changes the result and is not supported; remove it if you do not need it
+      hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:12:19: services.web.build.privileged: cannot be granted
       hint: Kaniko builds without privileges: leave it out
     deploy/compose.yaml:13:21: services.web.build.entitlements: cannot be granted
@@ -71,13 +71,13 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
     deploy/compose.yaml:14:16: services.web.build.network: builds without a network are not possible
       hint: a RUN step always has the task's network; remove it if you do not need it
     deploy/compose.yaml:15:19: services.web.build.provenance: not supported yet
-      hint: this attribute changes the result and is not supported; remove it if you do not need it
+      hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:16:13: services.web.build.sbom: not supported yet
-      hint: this attribute changes the result and is not supported; remove it if you do not need it
+      hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:17:25: services.web.build.x-bake.output: not supported yet
-      hint: this attribute changes the result and is not supported; remove it if you do not need it
+      hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:17:38: services.web.build.x-bake.secret: not supported yet
-      hint: this attribute changes the result and is not supported; remove it if you do not need it
+      hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:17:54: services.web.build.x-bake.platfroms: unknown key
       hint: did you mean `platforms`?
     ");
@@ -91,7 +91,7 @@ x-own: { a: b }
 isolation: default
 ";
     assert_eq!(notices(&build(harmless.trim())), "");
-    let said = "
+    let ignored = "
 tags: [reg.test/other]
 cache_from: [reg.test/c]
 no_cache: '${NO_CACHE}'
@@ -102,7 +102,7 @@ ulimits: { nofile: 1 }
 args: { NPM_TOKEN: '${SECRET}', A: $UNSET }
 x-bake: { no-cache: true, zzzz: 1 }
 ";
-    insta::assert_snapshot!(notices(&build(said.trim())), @r"
+    insta::assert_snapshot!(notices(&build(ignored.trim())), @r"
     deploy/compose.yaml:6:13: services.web.build.tags: has no effect here
       hint: only `image` is pushed
     deploy/compose.yaml:7:19: services.web.build.cache_from: has no effect here
@@ -124,21 +124,24 @@ x-bake: { no-cache: true, zzzz: 1 }
 }
 
 #[test]
-fn a_file_that_is_no_compose_file_is_said() {
-    for (text, said) in [
+fn an_invalid_compose_file_is_reported() {
+    for (text, message) in [
         ("- a", "expected a Compose file"),
         ("", "expected a Compose file: a mapping with `services`, found nothing"),
-        ("name: x", "there is no `services`"),
+        ("name: x", "`services` is missing"),
         ("service: {}", "did you mean `services`?"),
         ("services: []", "expected a mapping of services, found a list"),
-        ("services: {}", "no service here is built"),
-        ("services: { a: { image: b } }", "no service here is built"),
+        ("services: {}", "there is no service to build"),
+        ("services: { a: { image: b } }", "there is no service to build"),
         ("services: { a: { image: b, biuld: . } }", "did you mean `build`?"),
         ("include: [a.yaml]\nservices: {}", "compose.yaml:1:10: include: not supported yet"),
         ("services: { a: { build: ., extends: b } }", "services.a.extends: not supported yet"),
         ("services: { a: { build: !reset ., image: b } }", "the tag `!reset` is not supported"),
         ("services: { a: { build: [x], image: b } }", "expected a folder or a mapping, found a list"),
-        ("services: { a: { build: ., image: b }, 'a b': { build: ., image: c } }", "not a service's name"),
+        (
+            "services: { a: { build: ., image: b }, 'a b': { build: ., image: c } }",
+            "not a valid service name",
+        ),
         (
             "services: { a: { build: ., image: 'r.test/a:${NO}' } }",
             "hint: the variable NO is not set: set it, or write ${NO:-default}",
@@ -157,12 +160,12 @@ fn a_file_that_is_no_compose_file_is_said() {
         ("services: { a: { build: { dockerfile: ../../../x }, image: x } }", "leaves the source root"),
     ] {
         let report = report(text);
-        assert!(report.contains(said), "{text}: {report}");
+        assert!(report.contains(message), "{text}: {report}");
     }
 }
 
 #[test]
-fn what_is_no_service_is_said() {
+fn an_invalid_service_is_reported() {
     let text = "services:\n  web: { build: ., image: x }\n  worker: ./worker\n  db: [postgres]\n  cache:\n";
     insta::assert_snapshot!(report(text), @r"
     deploy/compose.yaml:3:11: services.worker: expected a mapping, found a single value
@@ -187,9 +190,9 @@ services:
     insta::assert_snapshot!(report(text), @r"
     deploy/compose.yaml:3:47: services.web.depends_on[1]: there is no service `cahce`
       hint: did you mean `cache`?
-    deploy/compose.yaml:4:31: services.db.depends_on: services need one another in a circle: db -> web -> db
+    deploy/compose.yaml:4:31: services.db.depends_on: services depend on each other in a cycle: db -> web -> db
       hint: remove one of these dependencies
-    deploy/compose.yaml:4:76: services.db.depends_on.seed: the service `seed` is not there: none of its profiles is active
+    deploy/compose.yaml:4:76: services.db.depends_on.seed: the service `seed` is not active: none of its profiles is enabled
       hint: set COMPOSE_PROFILES=dev, or write `required: false` below it
     ");
     let asked = |profiles: &str, services: &[&str]| {
@@ -201,10 +204,10 @@ services:
 ";
         ask_with(text, services, None, &vars).map(|_| ()).unwrap_err().to_string()
     };
-    assert!(asked("", &[]).contains("services.web.depends_on[0]: the service `seed` is not there"));
+    assert!(asked("", &[]).contains("services.web.depends_on[0]: the service `seed` is not active"));
     for report in [asked("dev", &[]), asked("", &["seed"]), asked("*", &["web"])] {
         assert!(
-            !report.contains("is not there") && report.contains("there is no service `nobody`"),
+            !report.contains("is not active") && report.contains("there is no service `nobody`"),
             "{report}"
         );
     }
@@ -214,7 +217,7 @@ services:
 fn a_profile_that_hides_every_build_is_named() {
     let text = "services: { a: { build: ., image: x, profiles: [dev] }, b: { image: y } }";
     insta::assert_snapshot!(report(text), @r"
-    deploy/compose.yaml:1:11: services: no service here is built
+    deploy/compose.yaml:1:11: services: there is no service to build
       hint: `a` is built only in profile `dev`: name it with --services, or set COMPOSE_PROFILES=dev
     ");
 }
@@ -237,7 +240,7 @@ fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
         read("compose.yaml", "services: { a: { build: . } }").unwrap().resolve(&request).unwrap_err();
     let report = report.to_string();
     assert!(report.contains("config.yaml:1:") && report.contains("no service `wbe`"), "{report}");
-    // The destination may stand in the config.
+    // The destination may be in the config.
     assert_eq!(config.mistakes().len() + 1, report.matches("yaml:").count(), "{report}");
 }
 

@@ -1,9 +1,9 @@
-//! What a user reads who made a mistake.
+//! The messages about mistakes in config files.
 
 use super::*;
 
 #[test]
-fn every_mistake_is_said_at_once_and_at_its_place() {
+fn all_mistakes_are_reported_at_once_with_their_locations() {
     let text = r#"
 global:
   platform: k9s
@@ -40,34 +40,34 @@ bake:
     let report = report(text);
     assert!(!report.contains("hunter2"), "{report}");
     insta::assert_snapshot!(report, @r"
-    config.yaml:3:13: global.platform: `k9s` is not known here
+    config.yaml:3:13: global.platform: `k9s` is not a valid value
       hint: did you mean `k8s`?
     config.yaml:4:8: global.cpu: `lots` is not a valid amount of cpu
-      hint: as `0.5`, `2` or `500m`; at most 1024
+      hint: for example `0.5`, `2` or `500m`; at most 1024
     config.yaml:5:11: global.memory: `2X` is not a valid amount of memory
-      hint: as `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T
+      hint: for example `2G`, `512Mi` or `2048` (MiB); at least 32 MiB, at most 16T
     config.yaml:6:3: global.arhc: unknown key
       hint: did you mean `arch`?
     config.yaml:7:3: global.dockerfile: unknown key
       hint: it belongs below `kaniko`
     config.yaml:9:17: global.env.KANIKO_DIR: the variable `KANIKO_DIR` is reserved
-      hint: use `kaniko.dir`: the agent moves along
+      hint: use `kaniko.dir`, which moves the agent as well
     config.yaml:10:17: global.env.LD_PRELOAD: the variable `LD_PRELOAD` is reserved
       hint: set it inside the script that needs it
-    config.yaml:11:9: global.env.9A: not the name of a variable
-      hint: letters, digits and `_`, no digit first
+    config.yaml:11:9: global.env.9A: not a valid variable name
+      hint: use letters, digits and `_`, with no digit first
     config.yaml:12:12: global.env.NOTHING: has no value
-      hint: write '' for an empty text
+      hint: write '' for an empty string
     config.yaml:13:11: global.env.LIST: expected a single value, found a list
     config.yaml:15:17: global.kaniko-credentials[0].registry: `ghcr.io/me` is not a registry
       hint: HOST or HOST:PORT
     config.yaml:16:5: global.kaniko-credentials[1]: `password` is missing
     config.yaml:16:27: global.kaniko-credentials[1].username: is empty
-      hint: if it comes from a variable, see that it was set where this file was written
+      hint: if it comes from a variable, check that the variable was set when this file was generated
     config.yaml:16:41: global.kaniko-credentials[1].pasword: unknown key
       hint: did you mean `password`?
     config.yaml:18:19: global.kaniko.context-path: leaves the source root
-      hint: only what lies below --repo is packed: name a wider --repo
+      hint: only files below --repo are packed: set --repo to a parent folder
     config.yaml:19:18: global.kaniko.destination: `https://me:***@reg.test/a` is not an image reference
       hint: leave out the scheme: REGISTRY/REPOSITORY:TAG
     config.yaml:20:17: global.kaniko.build-args: expected a mapping, found a list
@@ -75,18 +75,18 @@ bake:
     config.yaml:21:22: global.kaniko.cache.enable: `yes` is not true or false
       hint: write true or false
     config.yaml:21:32: global.kaniko.cache.ttl: `1d` is not a valid duration
-      hint: as `24h`, `90m` or `1h30m`; a day is 24h
+      hint: for example `24h`, `90m` or `1h30m`; a day is 24h
     config.yaml:21:42: global.kaniko.cache.repo: not a repository
       hint: HOST/REPOSITORY, without a tag
-    config.yaml:22:20: global.kaniko.snapshot-mode: `fast` is not known here
+    config.yaml:22:20: global.kaniko.snapshot-mode: `fast` is not a valid value
       hint: one of full, redo, time
-    config.yaml:23:22: global.kaniko.custom-platform: not a platform that Kaniko bakes
-      hint: as `linux/arm64` or `linux/arm64/v8`
-    config.yaml:24:10: global.kaniko.dir: not a folder that Kaniko can move to
-      hint: an absolute path that the image does not have, not below /kaniko, as `/kaniko2`
+    config.yaml:23:22: global.kaniko.custom-platform: not a valid platform
+      hint: for example `linux/arm64` or `linux/arm64/v8`
+    config.yaml:24:10: global.kaniko.dir: not a valid folder for Kaniko
+      hint: an absolute path that does not exist in the image, not below /kaniko, such as `/kaniko2`
     config.yaml:25:18: global.kaniko.extra-flags: a single quote is not closed
       hint: close it, or escape it
-    config.yaml:27:9: bake[0].arch: `x86_64` is not known here
+    config.yaml:27:9: bake[0].arch: `x86_64` is not a valid value
       hint: did you mean `amd64`?
     config.yaml:29:17: bake[0].kaniko.dockerfile: an absolute path is not in the archive
       hint: write it relative to the source root (--repo)
@@ -98,18 +98,18 @@ bake:
       hint: use `kaniko.destination`, or `kaniko.no-push: true`
     config.yaml:30:18: bake[0].kaniko.extra-flags: `--verbosity` must be one of info, debug, trace
       hint: write `--verbosity=debug` as one argument; at a lower verbosity Kaniko does not print when its push begins
-    config.yaml:31:3: bake[1].arch: no architecture is named
+    config.yaml:31:3: bake[1].arch: no architecture is set
       hint: set `arch` here or in `global` (config.yaml:3:3)
     config.yaml:31:26: bake[1].kaniko.destination: `Reg/A` is not an image reference
-      hint: image names are lower case
+      hint: image names must be lower case
     config.yaml:32:3: bake[2]: expected a mapping, found a list
     ");
 }
 
 #[test]
-fn what_only_the_whole_reveals_has_a_place_too() {
+fn mistakes_of_the_whole_build_have_locations() {
     insta::assert_snapshot!(report("bake:\n- kaniko: {}\n- arch: arm64\n"), @r"
-    config.yaml:2:3: bake[0].arch: no architecture is named
+    config.yaml:2:3: bake[0].arch: no architecture is set
       hint: set `arch` here or in `global` (config.yaml:1:1)
     config.yaml:2:3: bake[0].kaniko.destination: no destination
       hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
@@ -136,7 +136,7 @@ fn what_only_the_whole_reveals_has_a_place_too() {
     let many = format!("{BASE}bake:\n{}", "- {}\n".repeat(65));
     assert_eq!(
         report(&many),
-        "config.yaml:2:3: global: 65 tasks are more than the 64 of one build\n  hint: split the build"
+        "config.yaml:2:3: global: the build has 65 tasks; the limit is 64\n  hint: split the build"
     );
 }
 
@@ -144,22 +144,22 @@ fn what_only_the_whole_reveals_has_a_place_too() {
 fn an_empty_file_and_an_empty_entry_are_one_mistake_each() {
     insta::assert_snapshot!(report(""), @r"
     config.yaml:1:1: the file is empty
-      hint: give it `global`, `bake` or both
+      hint: add `global`, `bake` or both
     ");
     insta::assert_snapshot!(report(&format!("{BASE}bake:\n- arch: arm64\n-\n- ~\n")), @r"
-    config.yaml:7:2: bake[1]: an entry without anything
-      hint: remove it, or write `{}` for a task that takes all from `global`
-    config.yaml:8:3: bake[2]: an entry without anything
-      hint: remove it, or write `{}` for a task that takes all from `global`
+    config.yaml:7:2: bake[1]: the entry is empty
+      hint: remove it, or write `{}` for a task that inherits everything from `global`
+    config.yaml:8:3: bake[2]: the entry is empty
+      hint: remove it, or write `{}` for a task that inherits everything from `global`
     ");
 }
 
 #[test]
-fn a_destination_that_is_none_says_why() {
+fn the_hint_of_an_invalid_destination_names_the_reason() {
     for (text, why) in [
-        ("Reg/A", "image names are lower case"),
+        ("Reg/A", "image names must be lower case"),
         ("reg.test/a b:1", "remove the blanks"),
-        ("reg.test/a:${TAG}", "takes no variables"),
+        ("reg.test/a:${TAG}", "does not support variables"),
         ("reg.test/a:", "a part of it is empty"),
         ("https://reg.test/a", "leave out the scheme"),
         ("reg.test/a:-x", "hint: REGISTRY/REPOSITORY:TAG"),
@@ -170,8 +170,8 @@ fn a_destination_that_is_none_says_why() {
 }
 
 #[test]
-fn files_that_are_none_are_said() {
-    for (text, said) in [
+fn invalid_files_are_reported() {
+    for (text, message) in [
         ("# nothing yet\n", "the file is empty"),
         ("- a", "config.yaml:1:1: expected a mapping, found a list"),
         ("global: x", "expected a mapping, found a single value"),
@@ -181,25 +181,28 @@ fn files_that_are_none_are_said() {
         ("a: [", "not valid YAML"),
     ] {
         let report = report(text);
-        assert!(report.contains(said), "{text}: {report}");
+        assert!(report.contains(message), "{text}: {report}");
     }
 }
 
 #[test]
 fn notices_warn_and_do_not_stop() {
     insta::assert_snapshot!(notices(&with("post-script: echo\nenv: {}\ncpu:")), @r"
-    config.yaml:6:8: global.env: `{}` adds nothing: what is inherited stays
-      hint: write '' to clear what is inherited
+    config.yaml:6:8: global.env: `{}` adds nothing: inherited entries are kept
+      hint: write '' to clear the inherited entries
     config.yaml:7:3: global.cpu: has no value, ignored
       hint: write '' to clear an inherited value
     ");
     insta::assert_snapshot!(notices(&baked("build-args: { NPM_TOKEN: x }\ncustom-platform: linux/arm64\nignore-path: [var]")), @r"
     config.yaml:5:30: global.kaniko.build-args.NPM_TOKEN: a build argument can be read in the image's history
       hint: do not pass a secret this way
-    config.yaml:6:22: global.kaniko.custom-platform: the task runs on amd64, and its image will say linux/arm64
-      hint: leave it out to take it from `arch`
-    config.yaml:7:19: global.kaniko.ignore-path[0]: not an absolute path: Kaniko will never meet it
-      hint: write it as it is in the image: /var/cache
+    config.yaml:6:22: global.kaniko.custom-platform: the task runs on amd64, but its image will be marked as linux/arm64
+      hint: remove it to use the platform of `arch`
+    config.yaml:7:19: global.kaniko.ignore-path[0]: not an absolute path: it matches nothing
+      hint: write the path in the image, such as /var/cache
     ");
-    assert!(notices(&format!("{}  post-script: echo\n", baked("cleanup: true"))).contains("Kaniko wipes"));
+    assert!(
+        notices(&format!("{}  post-script: echo\n", baked("cleanup: true")))
+            .contains("Kaniko deletes the container")
+    );
 }

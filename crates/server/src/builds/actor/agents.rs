@@ -135,7 +135,7 @@ impl Actor {
         Ok(self.agents.order(run, push_to, self.deadlines.seconds_left(index)).await)
     }
 
-    /// Settles the task, or has it tried again; false if the run was over before. The result counts even if the last
+    /// Settles the task, or has it tried again; false if the run had ended before. The result counts even if the last
     /// lines are `missing`: a pushed image is not lost with them.
     pub(super) async fn report(
         &mut self,

@@ -43,7 +43,7 @@ mod tests {
     use crate::builds::mailbox::{ActorMessage, mailbox};
 
     #[tokio::test]
-    async fn an_actor_learns_that_a_build_is_vacated_even_if_the_wait_for_it_panics() {
+    async fn a_build_is_reported_as_vacated_even_if_the_wait_for_it_panics() {
         let (mailbox, mut inbox) = mailbox(BuildId::new(1, 2));
         let side_work = SideWork { tasks: Tasks::new(), stopping: CancellationToken::new(), mailbox };
         let work = async { panic!("the run slots panic") };

@@ -126,7 +126,7 @@ impl Ledger {
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(|err| unread(&file, err))?;
         sqlx::migrate!("./migrations").run(&mut writer).await?;
         // A ledger that this process has dropped a moment ago may still be committing on its own thread: nothing may be
-        // read before that is over.
+        // read before it has finished.
         sqlx::raw_sql("BEGIN IMMEDIATE; COMMIT").execute(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)

@@ -71,7 +71,7 @@ async fn a_flood_of_events_is_bounded_and_loses_none_that_counts() {
 }
 
 #[tokio::test]
-async fn what_waits_in_a_mailbox_with_room_is_read_as_it_came() {
+async fn messages_below_the_capacity_are_read_in_order_of_arrival() {
     let (mailbox, mut inbox) = mailbox(build());
     for text in ["one", "two", "three"] {
         mailbox.post(progress(0, text));
@@ -83,7 +83,7 @@ async fn what_waits_in_a_mailbox_with_room_is_read_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_request_waits_for_room_and_leaves_nothing_when_its_sender_goes() {
+async fn a_request_waits_for_capacity_and_leaves_nothing_when_its_sender_goes() {
     let (mailbox, mut inbox) = with_capacity(build(), 1);
     assert!(mailbox.request(cancel().0).await);
     let impatient = mailbox.request(cancel().0);
@@ -103,7 +103,7 @@ async fn a_request_waits_for_room_and_leaves_nothing_when_its_sender_goes() {
 }
 
 #[tokio::test]
-async fn whoever_waits_learns_that_the_actor_is_gone() {
+async fn waiting_senders_get_an_error_when_the_actor_is_gone() {
     let (mailbox, inbox) = with_capacity(build(), 1);
     let (request, answer) = cancel();
     assert!(mailbox.request(request).await);

@@ -1,4 +1,4 @@
-//! Laws of the step, over every sequence of events.
+//! Properties of the step, over every sequence of events.
 
 use bakery_core::image::ImageRef;
 use bakery_core::names::{Arch, BuildId, Platform, TaskId};
@@ -120,7 +120,7 @@ fn play(sequential: bool, events: Vec<BuildEvent>) -> Result<Played, TestCaseErr
     Ok(played)
 }
 
-/// What is left of events that waited in a mailbox with room for this many.
+/// What is left of events that waited in a mailbox of this capacity.
 fn merged(events: &[BuildEvent], capacity: usize) -> Vec<BuildEvent> {
     let (mailbox, mut inbox) = with_capacity(BuildId::new(1, 2), capacity);
     for event in events {
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn a_success_is_a_success_of_everything(
+    fn a_build_succeeds_only_if_every_task_and_target_does(
         sequential in any::<bool>(),
         events in proptest::collection::vec(event(), 0..80),
     ) {

@@ -18,7 +18,7 @@ fn holds(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 #[test]
-fn secrets_lie_in_the_ledger_sealed_and_are_erased_at_the_end() {
+fn secrets_are_encrypted_in_the_ledger_and_erased_at_the_end() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -65,7 +65,7 @@ fn the_same_submission_is_the_same_build() {
 }
 
 #[test]
-fn somebody_elses_build_is_one_that_there_is_not() {
+fn a_build_of_another_owner_does_not_exist() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         assert!(matches!(server.builds.view("somebody", build).await, Err(BuildError::NoSuchBuild)));
@@ -98,7 +98,7 @@ fn a_second_agent_ends_the_run() {
 }
 
 #[test]
-fn a_session_is_known_by_its_secret_alone() {
+fn a_session_is_identified_by_its_secret_only() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -112,7 +112,7 @@ fn a_session_is_known_by_its_secret_alone() {
 }
 
 #[test]
-fn what_cannot_be_built_is_refused_with_everything_that_is_wrong() {
+fn an_invalid_build_is_refused_with_all_its_mistakes() {
     let mut world = BuildsWorld::new();
     world.platform = FakePlatform::new([Arch::Amd64]);
     world.life(async |server| {
@@ -316,7 +316,7 @@ fn a_build_is_kept_until_its_log_is_whole_and_ends_without_one() {
 }
 
 #[test]
-fn the_server_says_what_it_can_run() {
+fn the_server_lists_what_it_can_run() {
     BuildsWorld::new().life(async |server| {
         let info = server.builds.info();
         assert_eq!(info.platforms, BTreeMap::from([("docker".to_owned(), Arch::ALL.to_vec())]));

@@ -7,7 +7,7 @@ use super::*;
 
 pub(super) type Publication = (ImageRef, Vec<Member>, Vec<Credential>);
 
-/// A registry of plain data: it remembers what it was told to publish.
+/// A registry of plain data: it records what it publishes.
 #[derive(Clone, Default)]
 pub(super) struct FakeRegistry {
     inner: Arc<FakeRegistryInner>,
@@ -37,7 +37,7 @@ impl FakeRegistry {
     }
 
     /// The next call panics.
-    pub(super) fn fall(&self) {
+    pub(super) fn script_panic(&self) {
         self.push(RegistryScript::Panic);
     }
 
@@ -85,7 +85,7 @@ impl Publisher for FakeRegistry {
     }
 }
 
-/// Panics as often as it is told to when a source is asked for.
+/// A context store that panics on the first calls of `source`, as many as its counter says.
 pub(super) struct FakeContextStore(pub(super) Arc<AtomicU32>);
 
 #[async_trait]

@@ -43,7 +43,7 @@ fn two_architectures_become_one_index() {
         let ends = server.log(build).await;
         let ends: Vec<_> = ends.iter().filter(|(frame, _)| matches!(frame, Frame::End { .. })).collect();
         assert_eq!(ends.len(), 1);
-        assert_eq!(server.told(amd64.task).await, [(1, Launching), (1, Running), (1, Baked)]);
+        assert_eq!(server.logged_phases(amd64.task).await, [(1, Launching), (1, Running), (1, Baked)]);
     });
 }
 
@@ -95,7 +95,7 @@ fn the_first_failure_stops_what_comes_after() {
 }
 
 #[test]
-fn with_async_the_other_services_go_on() {
+fn with_async_the_other_services_continue() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(pair(Order::Parallel)).await;
         let first = run(build, 0, 1);
@@ -129,7 +129,7 @@ fn half_a_target_is_not_published_and_its_other_half_is_stopped() {
 }
 
 #[test]
-fn the_queue_is_first_come_first_served_and_says_how_long_it_is() {
+fn the_queue_is_first_come_first_served_and_its_length_is_logged() {
     let mut world = BuildsWorld::new();
     world.settings.platforms.get_mut(&Platform::Docker).unwrap().max_runs = 1;
     world.life(async |server| {
@@ -166,7 +166,7 @@ fn a_container_that_lingers_after_its_report_is_stopped() {
 }
 
 #[test]
-fn a_build_that_waits_for_an_unavailable_platform_says_so_once_and_once_that_it_is_back() {
+fn an_outage_and_its_end_are_each_logged_once_per_build() {
     BuildsWorld::new().life(async |server| {
         let platform = &server.world.platform;
         platform.unavailable("the engine does not answer");
@@ -176,9 +176,14 @@ fn a_build_that_waits_for_an_unavailable_platform_says_so_once_and_once_that_it_
         server.bake(run(build, 0, 1)).await;
         server.ended(build).await;
         let notes = server.notes(build).await;
-        for said in ["the engine does not answer; the build continues", "platform docker is available again"]
+        for expected in
+            ["the engine does not answer; the build continues", "platform docker is available again"]
         {
-            assert_eq!(notes.iter().filter(|note| note.starts_with(said)).count(), 1, "{said}: {notes:?}");
+            assert_eq!(
+                notes.iter().filter(|note| note.starts_with(expected)).count(),
+                1,
+                "{expected}: {notes:?}"
+            );
         }
     });
 }

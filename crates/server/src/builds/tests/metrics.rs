@@ -1,4 +1,4 @@
-//! What a scrape shows, and that the pages and rules that speak of it speak of what is there.
+//! What a scrape shows, and that the pages and alerts name existing metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::metrics;
 /// Type, label names and help of one family.
 type Family = (String, BTreeSet<String>, String);
 
-/// The scrape of a server on which a build has ended well, one was cancelled, and one is at work.
+/// The scrape of a server on which one build has succeeded, one was cancelled, and one is running.
 fn scrape() -> String {
     let mut world = BuildsWorld::new();
     world.clock = Clock::standing_at(jiff::Timestamp::UNIX_EPOCH);
@@ -95,10 +95,10 @@ fn families(text: &str) -> BTreeMap<String, Family> {
 }
 
 #[test]
-fn a_scrape_tells_what_was_counted_and_where_things_stand() {
+fn a_scrape_shows_counters_and_current_state() {
     let text = scrape();
     // What is still at 0, and the bounds in between, would hide the rest.
-    let mut told: Vec<_> = text
+    let mut shown: Vec<_> = text
         .lines()
         .filter(|line| !line.starts_with('#') && !line.contains("_bucket") && !line.ends_with(" 0"))
         .map(|line| if line.starts_with("bakery_build_info") { "bakery_build_info{..} 1" } else { line })
@@ -106,8 +106,8 @@ fn a_scrape_tells_what_was_counted_and_where_things_stand() {
         .filter(|line| !line.starts_with("bakery_relay_sent_bytes_total"))
         .filter(|line| !line.starts_with("bakery_follower_lag_bytes"))
         .collect();
-    told.sort_unstable();
-    insta::assert_snapshot!(told.join("\n"));
+    shown.sort_unstable();
+    insta::assert_snapshot!(shown.join("\n"));
     for line in ["bakery_relay_sent_bytes_total ", "bakery_follower_lag_bytes "] {
         let value = text.lines().find_map(|it| it.strip_prefix(line)).unwrap();
         assert!(value.parse::<u64>().unwrap() >= 32, "{line}{value}");
@@ -118,7 +118,7 @@ fn a_scrape_tells_what_was_counted_and_where_things_stand() {
 }
 
 #[test]
-fn a_launch_before_this_life_of_the_process_is_not_timed() {
+fn a_launch_of_an_earlier_process_is_not_timed() {
     let mut world = BuildsWorld::new();
     world.clock = Clock::standing_at(jiff::Timestamp::UNIX_EPOCH);
     let build = world.life(async |server| {
@@ -151,7 +151,7 @@ const ALERTS: &str = include_str!("../../../../../examples/server/prometheus/ale
 const ALERTS_TEST: &str = include_str!("../../../../../examples/server/prometheus/alerts.test.yaml");
 
 #[test]
-fn the_page_of_operations_has_the_table_of_what_is_there() {
+fn the_operations_page_has_the_table_of_all_metrics() {
     let rows: Vec<_> = families(&scrape())
         .into_iter()
         .map(|(name, (kind, labels, help))| {
@@ -161,24 +161,24 @@ fn the_page_of_operations_has_the_table_of_what_is_there() {
         })
         .collect();
     let table = format!("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n{}\n", rows.concat());
-    assert!(PAGE.contains(&table), "docs/operations.md should hold:\n{table}");
+    assert!(PAGE.contains(&table), "docs/operations.md should contain:\n{table}");
 }
 
 #[test]
-fn the_alerts_speak_of_what_is_there_and_each_is_tested_and_explained() {
+fn alerts_use_existing_metrics_and_each_is_tested_and_explained() {
     let families = families(&scrape());
     for text in [ALERTS, ALERTS_TEST] {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         for word in words.filter(|word| word.starts_with("bakery_")) {
             let parts = ["_bucket", "_sum", "_count"].iter().filter_map(|end| word.strip_suffix(end));
             let histogram = parts.filter_map(|name| families.get(name)).any(|(kind, ..)| kind == "histogram");
-            assert!(histogram || families.contains_key(word), "{word} is no metric of ours");
+            assert!(histogram || families.contains_key(word), "{word} is not a metric of this server");
         }
     }
     let names: Vec<_> = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(names.len() > 5, "{names:?}");
     for name in names {
-        assert!(PAGE.contains(&format!("| `{name}` |")), "docs/operations.md says nothing of {name}");
+        assert!(PAGE.contains(&format!("| `{name}` |")), "docs/operations.md does not explain {name}");
         let fires = format!("alertname: {name}\n    exp_alerts:\n    - exp_labels: {{ severity");
         assert!(ALERTS_TEST.contains(&fires), "no test has {name} go off");
     }

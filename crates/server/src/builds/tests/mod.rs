@@ -90,14 +90,12 @@ impl BuildsWorld {
     /// One life of a server on this world; it is killed when `story` ends.
     fn life<T>(&self, story: impl AsyncFnOnce(ServerLife<'_>) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let told = runtime.block_on(async {
+        let returned = runtime.block_on(async {
             let server = self.start().await.unwrap();
-            tokio::time::timeout(STORY_TIMEOUT, story(server))
-                .await
-                .expect("the story does not come to its end")
+            tokio::time::timeout(STORY_TIMEOUT, story(server)).await.expect("the story does not end in time")
         });
         drop(runtime);
-        told
+        returned
     }
 
     async fn start(&self) -> Result<ServerLife<'_>, InternalError> {
@@ -198,8 +196,8 @@ impl ServerLife<'_> {
         self.log(build).await.into_iter().flat_map(|(_, lines)| lines).map(|line| line.msg).collect()
     }
 
-    /// The phases that the log tells of one task.
-    async fn told(&self, task: TaskId) -> Vec<(u8, TaskPhase)> {
+    /// The phases of one task in the log, with their attempts.
+    async fn logged_phases(&self, task: TaskId) -> Vec<(u8, TaskPhase)> {
         let of_task = |frame| match frame {
             Frame::State { run, phase, .. } if run.task == task => Some((run.attempt, phase)),
             _ => None,

@@ -6,7 +6,7 @@ use bakery_core::wire::json_name;
 use super::*;
 
 #[test]
-fn a_cancel_is_heard_while_the_index_is_published() {
+fn a_cancel_is_handled_while_the_index_is_published() {
     let world = BuildsWorld::new();
     world.registry.script(None);
     world.life(async |server| {
@@ -20,7 +20,11 @@ fn a_cancel_is_heard_while_the_index_is_published() {
         assert_eq!((outcome.verdict, outcome.reason), (Verdict::Cancelled, Some(Reason::Cancelled)));
         assert_eq!(outcome.text.as_deref(), Some("cart: nothing was pushed"));
         assert!(server.world.registry.published().is_empty());
-        assert_eq!(metrics::publish_failures(&server).await, [""; 0], "it did as it was told");
+        assert_eq!(
+            metrics::publish_failures(&server).await,
+            [""; 0],
+            "a cancel is not a failure of publishing"
+        );
     });
 }
 
@@ -56,7 +60,7 @@ fn a_registry_that_refuses_the_index_fails_the_build_by_its_reason() {
 #[test]
 fn a_publishing_that_panics_ends_the_build_as_our_failure() {
     let world = BuildsWorld::new();
-    world.registry.fall();
+    world.registry.script_panic();
     world.life(async |server| {
         let build = server.submit(multi()).await;
         server.bake(run(build, 0, 1)).await;

@@ -9,8 +9,8 @@ use super::*;
 use crate::platform::fake::LaunchScript;
 use crate::platform::{LaunchError, LaunchOrder};
 
-/// The log tells of one end, and of each phase of a task once and in order.
-async fn assert_told_once(server: &ServerLife<'_>, build: BuildId) {
+/// The log has one end, and each phase of a task once and in order.
+async fn assert_logged_once(server: &ServerLife<'_>, build: BuildId) {
     let log = server.log(build).await;
     let ends = log.iter().filter(|(frame, _)| matches!(frame, Frame::End { .. })).count();
     assert_eq!(ends, 1);
@@ -40,7 +40,7 @@ fn a_launch_that_was_not_answered_is_made_again_byte_for_byte() {
         assert_eq!(launches[0], launches[1]);
         server.bake(run(build, 0, 1)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
-        assert_told_once(&server, build).await;
+        assert_logged_once(&server, build).await;
     });
     assert_eq!(world.platform.started(), 1);
 }
@@ -117,13 +117,13 @@ fn an_agent_ships_on_and_reports_to_the_next_server() {
         assert_eq!(outcome.verdict, Verdict::Baked);
         let notes = server.notes(build).await;
         assert_eq!(notes.iter().filter(|note| *note == "1" || *note == "2").count(), 2);
-        assert_told_once(&server, build).await;
+        assert_logged_once(&server, build).await;
     });
     assert_eq!(world.platform.started(), 1);
 }
 
 #[test]
-fn half_an_index_is_finished_by_the_next_server() {
+fn an_interrupted_publishing_is_completed_by_the_next_server() {
     let world = BuildsWorld::new();
     world.registry.script(None);
     let build = world.life(async |server| {
@@ -139,7 +139,7 @@ fn half_an_index_is_finished_by_the_next_server() {
         assert_eq!((outcome.verdict, outcome.images.len()), (Verdict::Baked, 1));
         let [(_, _, creds)] = &server.world.registry.published()[..] else { panic!("not once") };
         assert_eq!(creds[0].password.expose(), PASSWORD);
-        assert_told_once(&server, build).await;
+        assert_logged_once(&server, build).await;
     });
 }
 
@@ -165,14 +165,14 @@ fn what_is_committed_and_missing_in_the_log_is_appended() {
     });
     drop(runtime);
     world.life(async |server| {
-        assert_told_once(&server, build).await;
-        let told = server.told(TaskId { build, index: 0 }).await;
-        assert_eq!(told, [(1, Launching), (1, Running), (1, Baked)]);
+        assert_logged_once(&server, build).await;
+        let phases = server.logged_phases(TaskId { build, index: 0 }).await;
+        assert_eq!(phases, [(1, Launching), (1, Running), (1, Baked)]);
     });
 }
 
 #[test]
-fn what_waits_waits_on_and_what_was_cancelled_stays_so() {
+fn queued_runs_stay_queued_and_cancelled_ones_stay_cancelled() {
     let mut world = BuildsWorld::new();
     world.settings.platforms.get_mut(&Platform::Docker).unwrap().max_runs = 1;
     let build = world.life(async |server| {
@@ -192,12 +192,12 @@ fn what_waits_waits_on_and_what_was_cancelled_stays_so() {
         assert_eq!(view.outcome.unwrap().verdict, Verdict::Cancelled);
         server.world.platform.wait_stops(1).await;
         assert!(server.world.platform.live().is_empty());
-        assert_told_once(&server, build).await;
+        assert_logged_once(&server, build).await;
     });
 }
 
 #[test]
-fn a_stop_that_fails_is_a_duty_over_restarts() {
+fn a_failed_stop_stays_pending_across_restarts() {
     let world = BuildsWorld::new();
     let down = LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message: "down".into() };
     for _ in 0..200 {
@@ -267,7 +267,7 @@ async fn play_agents(server: &ServerLife<'_>, build: BuildId) {
 }
 
 #[test]
-fn killed_at_any_moment_a_build_ends_well_and_is_told_once() {
+fn a_build_of_a_server_killed_at_any_moment_succeeds_and_is_logged_once() {
     for millis in 0..25 {
         let mut world = BuildsWorld::new();
         // A container that ends while the server is down has reported before: its report must not be waited for.
@@ -287,7 +287,7 @@ fn killed_at_any_moment_a_build_ends_well_and_is_told_once() {
                 (Verdict::Baked, 1),
                 "killed after {millis} ms"
             );
-            assert_told_once(&server, build).await;
+            assert_logged_once(&server, build).await;
         });
         assert_eq!(world.platform.started(), 2, "killed after {millis} ms");
     }
@@ -340,7 +340,7 @@ fn one_bad_build_does_not_stop_the_server() {
 }
 
 #[test]
-fn an_accepted_build_that_nobody_drives_is_driven_when_it_is_submitted_again() {
+fn an_accepted_build_without_an_actor_gets_one_when_it_is_submitted_again() {
     let world = BuildsWorld::new();
     let (build, mend) = with_a_lost_build(&world);
     world.life(async |server| {
@@ -350,12 +350,12 @@ fn an_accepted_build_that_nobody_drives_is_driven_when_it_is_submitted_again() {
         assert_eq!((twins.0.unwrap().id, twins.1.unwrap().id), (build, build));
         server.bake(run(build, 0, 1)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
-        assert_told_once(&server, build).await;
+        assert_logged_once(&server, build).await;
     });
 }
 
 #[test]
-fn an_accepted_build_that_nobody_drives_can_be_cancelled() {
+fn an_accepted_build_without_an_actor_can_be_cancelled() {
     let world = BuildsWorld::new();
     let (build, mend) = with_a_lost_build(&world);
     world.life(async |server| {
@@ -368,7 +368,7 @@ fn an_accepted_build_that_nobody_drives_can_be_cancelled() {
 }
 
 #[test]
-fn a_stopping_server_does_not_say_that_it_has_cancelled() {
+fn a_stopping_server_does_not_report_a_cancel() {
     BuildsWorld::new().life(async |server| {
         let ended = server.submit(single()).await;
         server.bake(run(ended, 0, 1)).await;

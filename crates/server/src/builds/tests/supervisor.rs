@@ -15,7 +15,7 @@ async fn bind(server: &ServerLife<'_>, run: RunName) -> Result<TaskOrder, RunErr
 }
 
 #[test]
-fn an_actor_that_panics_is_restarted_and_its_build_goes_on() {
+fn an_actor_that_panics_is_restarted_and_its_build_continues() {
     let world = BuildsWorld::new();
     world.panics.store(2, Ordering::SeqCst);
     world.life(async |server| {
@@ -29,7 +29,7 @@ fn an_actor_that_panics_is_restarted_and_its_build_goes_on() {
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
         assert_eq!(server.world.platform.launches().len(), 1, "the container that lives is kept");
         let phases = [TaskPhase::Launching, TaskPhase::Running, TaskPhase::Baked];
-        assert_eq!(server.told(run.task).await, phases.map(|phase| (1, phase)));
+        assert_eq!(server.logged_phases(run.task).await, phases.map(|phase| (1, phase)));
     });
 }
 
@@ -45,8 +45,8 @@ fn a_build_whose_actors_panic_again_and_again_ends_as_lost() {
         let outcome = server.ended(build).await.outcome.unwrap();
         assert_eq!((outcome.verdict, outcome.reason), (Verdict::Lost, Some(Reason::Internal)));
         assert!(outcome.text.unwrap().contains("the server failed"));
-        let told = server.log(build).await;
-        assert!(matches!(told.last(), Some((Frame::End { .. }, _))));
+        let frames = server.log(build).await;
+        assert!(matches!(frames.last(), Some((Frame::End { .. }, _))));
         server.world.platform.wait_stops(2).await;
         assert_eq!(metrics::publish_failures(&server).await, [""; 0], "no index was tried");
         build
@@ -87,7 +87,7 @@ fn a_watch_that_panics_is_restarted() {
 }
 
 #[test]
-fn a_build_that_has_an_actor_again_is_not_given_up_beside_it() {
+fn a_build_that_has_an_actor_again_is_not_given_up() {
     let world = BuildsWorld::new();
     world.life(async |server| {
         let build = server.submit(single()).await;
@@ -100,7 +100,7 @@ fn a_build_that_has_an_actor_again_is_not_given_up_beside_it() {
 }
 
 #[test]
-fn the_agent_of_a_build_without_an_actor_does_not_learn_that_it_is_over() {
+fn the_session_of_a_build_without_an_actor_stays_open() {
     let world = BuildsWorld::new();
     let build = world.life(async |server| {
         let build = server.submit(single()).await;

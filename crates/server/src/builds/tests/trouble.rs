@@ -25,8 +25,8 @@ fn a_launch_without_capacity_is_tried_once_more() {
         server.bake(run(build, 0, 2)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
         assert_eq!(server.world.platform.stops()[0], run(build, 0, 1), "made sure that nothing lives");
-        let told = server.told(TaskId { build, index: 0 }).await;
-        assert_eq!(told, [(1, Launching), (2, Planned), (2, Launching), (2, Running), (2, Baked)]);
+        let phases = server.logged_phases(TaskId { build, index: 0 }).await;
+        assert_eq!(phases, [(1, Launching), (2, Planned), (2, Launching), (2, Running), (2, Baked)]);
     });
 }
 
@@ -57,7 +57,7 @@ fn a_launch_that_is_refused_for_good_is_not_tried_again() {
 }
 
 #[test]
-fn a_lost_answer_never_makes_two_containers_live() {
+fn a_lost_response_never_leads_to_two_containers() {
     let world = BuildsWorld::new();
     let lost =
         LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message: "timeout".into() };
@@ -73,7 +73,7 @@ fn a_lost_answer_never_makes_two_containers_live() {
 }
 
 #[test]
-fn an_agent_that_never_speaks_is_given_up() {
+fn an_agent_that_never_connects_is_given_up() {
     let mut world = BuildsWorld::new();
     world.settings.provision_timeout = Duration::from_millis(80);
     world.life(async |server| {
@@ -87,7 +87,7 @@ fn an_agent_that_never_speaks_is_given_up() {
 }
 
 #[test]
-fn what_the_platform_says_is_in_the_log() {
+fn messages_of_the_platform_are_in_the_log() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         let run = run(build, 0, 1);
@@ -156,7 +156,7 @@ fn a_failed_launch_that_cannot_be_stopped_ends_by_its_own_reason() {
 }
 
 #[test]
-fn a_cancel_ends_every_container_and_tells_the_agents() {
+fn a_cancel_ends_every_container_and_reaches_the_agents() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(multi()).await;
         let amd64 = run(build, 0, 1);
@@ -183,7 +183,7 @@ fn a_cancel_ends_every_container_and_tells_the_agents() {
 }
 
 #[test]
-fn a_build_that_was_cancelled_ends_when_nothing_of_it_lives() {
+fn a_cancelled_build_ends_when_none_of_its_containers_runs() {
     let mut world = BuildsWorld::new();
     world.settings.timing.vacate = Duration::from_mins(5);
     world.platform.script_stop(no_capacity());
@@ -262,7 +262,7 @@ fn a_container_that_dies_without_a_report_is_tried_again_unless_it_had_pushed() 
         server.world.platform.exit(first, 137);
         server.launched(second).await;
         server.bind(second).await.unwrap();
-        assert!(!server.report(first, baked(first)).await, "the first attempt is over");
+        assert!(!server.report(first, baked(first)).await, "the first attempt has ended");
         server.builds.session(second, &session_of(second)).await.unwrap().contact(Stage::Push);
         server.world.platform.exit(second, 0);
         let view = server.ended(build).await;
@@ -286,15 +286,15 @@ fn an_agent_that_reports_its_eviction_is_tried_again_unless_it_had_pushed() {
         let first = run(build, 0, 1);
         server.launched(first).await;
         server.bind(first).await.unwrap();
-        // It says that it reports before it does.
+        // It announces its report before it sends it.
         server.builds.session(first, &session_of(first)).await.unwrap().contact(Stage::Report);
         assert!(server.report_from(Stage::Bake, first, failed(Reason::Evicted)).await);
         server.bake(run(build, 0, 2)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
         assert_eq!(server.world.platform.stops()[0], first, "made sure that nothing lives");
-        let told = server.told(TaskId { build, index: 0 }).await;
+        let phases = server.logged_phases(TaskId { build, index: 0 }).await;
         let first = [(1, Launching), (1, Running), (1, TaskPhase::Closing)];
-        assert_eq!(told, [&first[..], &[(2, Planned), (2, Launching), (2, Running), (2, Baked)]].concat());
+        assert_eq!(phases, [&first[..], &[(2, Planned), (2, Launching), (2, Running), (2, Baked)]].concat());
         assert!(server.notes(build).await.iter().any(|note| note == "it broke: retrying once"));
     });
     BuildsWorld::new().life(async |server| {
@@ -323,7 +323,7 @@ fn the_platforms_reason_explains_a_dead_container() {
 }
 
 #[test]
-fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
+fn an_agent_without_contact_is_lost_only_once_the_platform_reports_it() {
     let mut world = BuildsWorld::new();
     world.settings.timing.no_contact = Duration::from_millis(30);
     world.life(async |server| {
@@ -344,17 +344,17 @@ fn a_silent_agent_is_not_a_dead_one_until_the_platform_says_so() {
 }
 
 #[test]
-fn an_agent_that_speaks_is_never_called_silent() {
+fn an_agent_with_contact_is_never_reported_as_silent() {
     let mut world = BuildsWorld::new();
     world.settings.timing.no_contact = Duration::from_millis(500);
     world.life(async |server| {
         let build = server.submit(multi()).await;
-        let (speaks, silent) = (run(build, 0, 1), run(build, 1, 1));
-        for run in [speaks, silent] {
+        let (connected, silent) = (run(build, 0, 1), run(build, 1, 1));
+        for run in [connected, silent] {
             server.launched(run).await;
             server.bind(run).await.unwrap();
         }
-        let session = server.builds.session(speaks, &session_of(speaks)).await.unwrap();
+        let session = server.builds.session(connected, &session_of(connected)).await.unwrap();
         let speaking = async {
             loop {
                 session.contact(Stage::Bake);
@@ -372,7 +372,7 @@ fn an_agent_that_speaks_is_never_called_silent() {
             () = speaking => {}
             () = asked_twice => {}
         }
-        server.bake(speaks).await;
+        server.bake(connected).await;
         server.bake(silent).await;
         server.ended(build).await;
         let log = server.log(build).await;
@@ -384,7 +384,7 @@ fn an_agent_that_speaks_is_never_called_silent() {
 }
 
 #[test]
-fn what_vanished_while_the_watch_was_cut_is_gone() {
+fn a_container_that_vanished_while_the_watch_was_interrupted_is_gone() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(single()).await;
         server.launched(run(build, 0, 1)).await;

@@ -24,7 +24,7 @@ async fn a_build_goes_from_submission_to_its_end() {
     assert_eq!(agent.send(Vec::new()).await.next, 1);
     assert_eq!(agent.send([agent.block(1, 2, "flour"), agent.block(3, 1, "water")].concat()).await.next, 4);
     assert_eq!(agent.send(agent.block(2, 2, "flour")).await.next, 4);
-    assert_eq!(agent.send(agent.block(9, 1, "oven")).await.next, 4);
+    assert_eq!(agent.send(agent.block(9, 1, "late")).await.next, 4);
 
     // A report that arrives before its last lines has to be sent again.
     assert_eq!(agent.report(4).await.status(), 425);
@@ -48,7 +48,7 @@ async fn a_build_goes_from_submission_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_cancelled_build_tells_its_agent() {
+async fn the_cancel_of_a_build_reaches_its_agent() {
     let server = TestServer::open(None).await;
     let build = server.submit().await.id;
     let (agent, _) = server.agent().await;
@@ -58,7 +58,7 @@ async fn a_cancelled_build_tells_its_agent() {
 }
 
 #[tokio::test]
-async fn an_agent_is_known_before_its_body_is_read() {
+async fn an_agent_is_authenticated_before_its_body_is_read() {
     let server = TestServer::open(None).await;
     server.submit().await;
     let (agent, _) = server.agent().await;
@@ -70,7 +70,7 @@ async fn an_agent_is_known_before_its_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_segment_that_is_none_is_refused() {
+async fn an_invalid_segment_is_refused() {
     let server = TestServer::open(None).await;
     server.submit().await;
     let (agent, _) = server.agent().await;

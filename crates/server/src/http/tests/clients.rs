@@ -48,7 +48,7 @@ async fn a_platform_that_does_not_answer_is_named_to_probes_without_its_address(
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_a_problem() {
+async fn every_error_is_a_problem_document() {
     let server = TestServer::open(None).await;
     let lost = refused(server.call("GET", "/v2/builds"), 404, "no-such-route").await;
     assert!(lost.detail.contains("/v2/builds") && lost.hint.is_some(), "{lost:?}");

@@ -47,7 +47,7 @@ async fn lines_are_seen_while_their_segment_is_open_and_stay_when_it_is_cut() {
 }
 
 #[tokio::test]
-async fn who_reads_slowly_holds_nobody_up_and_misses_nothing() {
+async fn a_slow_reader_delays_nobody_and_misses_nothing() {
     let server = TestServer::open(None).await;
     let build = server.submit().await.id;
     let (agent, _) = server.agent().await;
@@ -90,7 +90,7 @@ async fn one_address_cannot_take_every_connection() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(SOON, again).await.expect("a place that was left is free");
+    timeout(SOON, again).await.expect("a closed connection frees its slot");
     tasks.stop();
     timeout(SOON, task).await.unwrap().unwrap();
 }

@@ -144,7 +144,7 @@ impl Engine {
         }
     }
 
-    /// The launch error that an error of the engine stands for. `doing` says what was tried.
+    /// The launch error that an error of the engine stands for. `doing`: what was tried.
     pub(super) fn launch_error(&self, doing: &str, error: &Error) -> LaunchError {
         let text = self.text_of(error);
         let has = |part: &str| text.contains(part);

@@ -166,7 +166,7 @@ async fn pull(
     let mut progress = std::pin::pin!(engine.docker.create_image(Some(options), None, credentials));
     while let Some(step) = progress.next().await {
         step.map_err(|error| {
-            // That the engine is gone says nothing about the image.
+            // An engine that is gone is not a fault of the image.
             if unanswered(&error) {
                 engine.launch_error("pulling the agent image", &error)
             } else {

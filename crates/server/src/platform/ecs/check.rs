@@ -120,7 +120,7 @@ fn missing(failed: &AwsCallError) -> Finding {
     Finding::Missing(failed.error().message)
 }
 
-/// A warning where a right is denied that builds work without. Any other failure is an answer too: there is no such object.
+/// A warning where a right is denied that builds work without. Any other failure shows that the call is allowed.
 fn denied(tried: Result<(), AwsCallError>, loss: &str) -> Option<Finding> {
     let failed = tried.err().filter(AwsCallError::is_denied)?;
     Some(Finding::Warning(Message::new(failed.to_string()).with_hint(loss)))

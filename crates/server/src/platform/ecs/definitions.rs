@@ -58,7 +58,7 @@ impl Definitions {
             }
             Err(error) => {
                 let failed = AwsCallError::of(format!("looking for the task definition {family}"), &error);
-                // This is AWS's answer where there is none.
+                // AWS returns this error if no such definition exists.
                 if failed.lacks_definition() { Ok(None) } else { Err(failed) }
             }
         }

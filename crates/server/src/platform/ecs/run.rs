@@ -48,7 +48,7 @@ pub(super) struct RunTaskTemplate {
 
 impl RunTaskTemplate {
     /// The request for an order whose definition is in `family`. It names no revision: a definition that is registered
-    /// between two starts of the server must not change the request. `tagged` says whether tags may be given.
+    /// between two starts of the server must not change the request. `tagged`: whether tags may be set.
     pub(super) fn input(&self, order: &LaunchOrder, family: &str, tagged: bool) -> RunTaskInputBuilder {
         let spot = self.capacity.is_spot(order.run.attempt);
         let input = RunTaskInput::builder()

@@ -15,15 +15,15 @@ const ENDED_BY_ITSELF: &str = "Essential container in task exited";
 /// The status of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ObservedTaskStatus {
-    /// Not over, and not asked to end; AWS's status, for people.
+    /// Not ended, and not asked to end; AWS's status, for people.
     Open(String),
     /// On its way to its end.
     Ending(String),
-    /// Over, and how.
+    /// Ended, and how.
     Over(Exit),
 }
 
-/// The status of a task. It is over when its container is: Fargate takes half a minute more to remove the rest.
+/// The status of a task. It has ended when its container has: Fargate takes half a minute more to remove the rest.
 pub(super) fn task(task: &Task) -> ObservedTaskStatus {
     let status = task.last_status().unwrap_or_default();
     let agent = agent(task);

@@ -152,7 +152,7 @@ impl Cluster {
         }
     }
 
-    /// The launch error that an error of a call stands for. `doing` says what was tried.
+    /// The launch error that an error of a call stands for. `doing`: what was tried.
     fn launch_error(&self, doing: &str, error: &Error) -> LaunchError {
         let text = self.text_of(error);
         let (reason, retryable, hint) = match code(error) {

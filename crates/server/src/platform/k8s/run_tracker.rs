@@ -1,7 +1,7 @@
 //! The state of every run as the three watches report it, and the observations that follow. Pure: `watch` is the loop
 //! around it.
 //!
-//! Jobs, pods and events arrive on separate streams, in no order among each other. A run is over when its pod is; the
+//! Jobs, pods and events arrive on separate streams, in no order among each other. A run has ended when its pod has; the
 //! status of its Job counts only where there is no pod.
 
 use std::collections::hash_map::DefaultHasher;
@@ -34,7 +34,7 @@ pub(super) struct RunTracker {
     held: Vec<Observation>,
     /// Remarks of listed events; one counts only where the pod has not come further since.
     listed: Vec<(RunName, Remark)>,
-    /// Runs that seem to be over and whose pod was never seen.
+    /// Runs that seem to have ended and whose pod was never seen.
     unverified: Vec<RunName>,
 }
 
@@ -51,7 +51,7 @@ enum Listing {
 struct RunState {
     job: Option<ObjectState>,
     pod: Option<ObjectState>,
-    /// The pod is on a node: what kept it from there is over.
+    /// The pod is on a node: what kept it from there has passed.
     scheduled: bool,
     /// Hashes of the remarks that were reported, and whether each was trouble. Trouble is reported again where the run has
     /// made progress in between.
@@ -296,7 +296,7 @@ impl RunTracker {
         }
     }
 
-    /// Reports the end of a run that is over, once, and forgets a run that has left nothing behind.
+    /// Reports the end of a run, once, and forgets a run that has left nothing behind.
     fn settle(&mut self, run: RunName, context: &mut TrackerContext<'_>) {
         if !self.is_synced() {
             return;

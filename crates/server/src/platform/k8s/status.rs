@@ -26,7 +26,7 @@ pub(super) struct Remark {
 /// The status of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ObservedPodStatus {
-    /// Not over, with the remarks that its present state gives rise to.
+    /// Not ended, with the remarks that its present state gives rise to.
     Open(Vec<Remark>),
     /// Over, and how.
     Over(Exit),
@@ -36,7 +36,7 @@ fn remark(reason: impl Into<Option<Reason>>, message: impl Into<Message>) -> Rem
     Remark { reason: reason.into(), message: message.into() }
 }
 
-/// The status of a pod. `stopped` says that this server is ending it.
+/// The status of a pod. `stopped`: this server is ending it.
 pub(super) fn pod(pod: &Pod, nodes: &Nodes, stopped: bool) -> ObservedPodStatus {
     let status = pod.status.as_ref();
     if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
@@ -172,7 +172,7 @@ fn unscheduled(refused: &PodCondition, nodes: &Nodes) -> Remark {
     remark(reason, format!("no node of the cluster is labelled {} ({message})", nodes.labels))
 }
 
-/// Whether the scheduler says that no node has the labels: `0/3 nodes are available: 1 node(s) had untolerated taint
+/// Whether the scheduler reports that no node has the labels: `0/3 nodes are available: 1 node(s) had untolerated taint
 /// {node-role.kubernetes.io/control-plane: }, 2 node(s) didn't match Pod's node affinity/selector`. Nodes of the control
 /// plane do not count: no task could run there.
 fn none_matches(message: &str) -> bool {

@@ -84,7 +84,7 @@ fn a_live_task_shows_its_status() {
 }
 
 #[test]
-fn a_task_is_over_with_its_container_and_ending_before_that() {
+fn a_task_ends_with_its_container_and_is_ending_before_that() {
     let container = |status: &str, exit| {
         Container::builder().name(CONTAINER).last_status(status).set_exit_code(exit).build()
     };

@@ -16,7 +16,7 @@ fn cluster() -> Cluster {
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_to_do_about_it() {
+async fn a_refusal_has_a_hint() {
     let cluster = cluster();
     let refused = |code, message: &str| {
         let status = Status { code, message: message.to_owned(), ..Status::default() };
@@ -58,7 +58,7 @@ async fn a_server_that_does_not_answer_is_named() {
 }
 
 #[tokio::test]
-async fn without_a_cluster_every_place_is_named() {
+async fn without_a_cluster_every_searched_location_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let find = async |vars: &[(&str, &str)]| {
         let vars: BTreeMap<_, _> =

@@ -76,7 +76,7 @@ fn the_operators_settings_become_part_of_the_pod() {
 }
 
 #[test]
-fn what_the_pod_spec_may_not_show_lies_in_a_secret_that_the_job_owns() {
+fn secrets_are_in_a_secret_object_that_the_job_owns() {
     let template = template(PodOptions::default());
     let mut job = template.job(&order());
     assert!(!serde_json::to_string(&job).unwrap().contains("t0ken"));

@@ -158,7 +158,7 @@ fn an_end_is_reported_once_and_again_only_where_its_job_is_still_there_at_the_ne
 }
 
 #[test]
-fn a_job_that_is_over_without_a_pod_is_verified_first() {
+fn a_job_that_ended_without_a_pod_is_verified_first() {
     let mut fixture =
         TrackerFixture::listing(vec![job(run(1), json!({})), job(run(2), json!({}))], Vec::new());
     fixture.reported();
@@ -255,7 +255,7 @@ fn others_runs_and_objects_are_ignored() {
 }
 
 #[test]
-fn who_deletes_a_pod_is_reported_unless_it_is_this_server() {
+fn a_pod_deleted_by_others_is_reported_as_such() {
     let deleted = json!({ "metadata": { "deletionTimestamp": "2026-11-25T09:00:00Z" }, "status": { "phase": "Running" } });
     let mut fixture =
         TrackerFixture::listing(vec![job(run(1), json!({})), job(run(2), json!({}))], Vec::new());
