@@ -103,7 +103,7 @@ variable "cleanup_task_definitions" {
 }
 
 variable "log_retention_days" {
-  description = "Retention of the log groups in days."
+  description = "Retention of the CloudWatch log groups in days. The server keeps builds and their logs for 14 days, which cannot be set."
   type        = number
   default     = 14
 
