@@ -18,9 +18,12 @@ world_end() {
   trap - EXIT
   trap '' INT TERM HUP # a second Ctrl-C must not leave parts running
   for file in "$RUN"/*.pid; do [ ! -e "$file" ] || end "$file" 20 group; done
-  # An engine that ran before this run would keep the images that were pulled from this run's registry.
+  # An engine that ran before this run would keep the images that were pulled from this run's registry. By name: another run may use
+  # the same image under another one.
+  local format='{{.Repository}}{{if eq .Tag "<none>"}}@{{.Digest}}{{else}}:{{.Tag}}{{end}}'
   [ -z "${REGISTRY_PORT:-}" ] ||
-    docker images -q --no-trunc --filter "reference=127.0.0.1:$REGISTRY_PORT/*/*" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true
+    docker images --digests --format "$format" --filter "reference=127.0.0.1:$REGISTRY_PORT/*/*" |
+    sort -u | xargs -r docker rmi >/dev/null 2>&1 || true
   for file in "$RUN"/registry-*; do [ ! -e "$file" ] || "$REPO/scripts/registry" down "${file##*/registry-}" || true; done
   "$REPO/scripts/kubernetes/cluster" down $$ || true
   "$REPO/scripts/aws" down $$ || true
