@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::image::Digest;
+use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Hint;
-use bakery_core::secret::{Secret, name_suggests_secret};
+use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use bakery_core::wire::log::Level;
 use bakery_core::wire::run::{ContextSource, Stage, TaskOrder, TaskReport};

@@ -9,11 +9,12 @@ use bakery_context::ContextFolder;
 use bakery_core::compose::{self, ComposeFile};
 use bakery_core::config::{self, ConfigFile, Resolved};
 use bakery_core::limits;
+use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Message;
 use bakery_core::names::Arch;
 use bakery_core::plan::BuildPlan;
 use bakery_core::report::{Location, Mistake, Notice, Report};
-use bakery_core::secret::{Secret, name_suggests_secret};
+use bakery_core::secret::Secret;
 use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
 

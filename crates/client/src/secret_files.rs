@@ -9,9 +9,9 @@ use std::path::Path;
 
 use bakery_context::{ContextFolder, find_in_context};
 use bakery_core::limits;
+use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Message;
 use bakery_core::report::{Location, Notice};
-use bakery_core::secret::name_suggests_secret;
 
 /// The file with settings in a source folder.
 const ENV: &str = ".env";

@@ -35,8 +35,8 @@ pub struct Packed {
     pub notices: Vec<String>,
 }
 
-/// Packs a source folder into `out` as a tar.gz. Every `.git` is left out, and so is a file that every context containing
-/// it excludes.
+/// Packs a source folder into `out` as a tar.gz. Every `.git` is left out, and so is a file that every context
+/// containing it excludes.
 ///
 /// The same tree with the same times gives the same bytes. All mode bits are kept, owners are not stored, hard links
 /// become files; sockets, pipes and devices are left out with a notice. `level` is gzip's. Blocks and uses all cores;

@@ -82,8 +82,8 @@ fn join_lines(file: &str, lines: &[BadLine]) -> String {
 
 /// The ignore rules of all contexts of one source folder.
 ///
-/// A path is excluded if at least one context contains it and every context that contains it ignores it. The Dockerfiles
-/// and the ignore files themselves are always kept.
+/// A path is excluded if at least one context contains it and every context that contains it ignores it. The
+/// Dockerfiles and the ignore files themselves are always kept.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     contexts: Vec<Context>,
@@ -103,7 +103,7 @@ struct Context {
 #[derive(Debug)]
 pub(crate) struct Scope(Vec<(usize, Trail)>);
 
-/// How the rules judge a folder.
+/// What the rules decide about a folder.
 #[derive(Debug)]
 pub(crate) struct FolderVerdict {
     pub(crate) scope: Scope,
@@ -114,8 +114,8 @@ pub(crate) struct FolderVerdict {
 }
 
 impl Rules {
-    /// Reads each context's ignore file: `<Dockerfile>.dockerignore` if it exists, else `.dockerignore`. A context that does
-    /// not exist (a pre-script may create it) has no rules.
+    /// Reads each context's ignore file: `<Dockerfile>.dockerignore` if it exists, else `.dockerignore`. A context that
+    /// does not exist (a pre-script may create it) has no rules.
     pub(crate) fn read(root: &Path, folders: &[ContextFolder]) -> Result<Self, RulesError> {
         let mut rules = Self::default();
         for folder in folders {
@@ -158,7 +158,7 @@ impl Rules {
         !parent.0.is_empty() && parent.0.iter().all(ignored) && !self.keep.contains(path)
     }
 
-    /// Judges a folder; `parent` is the scope of the folder that contains it.
+    /// Applies the rules to a folder; `parent` is the scope of the folder that contains it.
     pub(crate) fn enter(&self, parent: &Scope, path: &[u8]) -> FolderVerdict {
         let (mut excluded, mut prunable) = (!parent.0.is_empty(), true);
         let mut scope = Vec::with_capacity(parent.0.len());
@@ -204,7 +204,7 @@ impl Rules {
         }
     }
 
-    /// Resolves links in a path below the root. The links are kept in the archive, because the task resolves them again.
+    /// Resolves links in a path below the root. The archive keeps the links, because the task resolves them again.
     fn resolve(&mut self, root: &Path, path: &[u8]) -> Result<Vec<u8>, RulesError> {
         let mut is_linked = false;
         for end in (0..=path.len()).filter(|end| path.get(*end).is_none_or(|byte| *byte == b'/')) {

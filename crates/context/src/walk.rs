@@ -44,7 +44,7 @@ impl Notices {
 /// Receives the entries: a header, and the open file if the entry has content.
 pub(crate) type Visit<'v> = dyn FnMut(&Header, Option<File>, &mut Notices) -> Result<(), PackError> + 'v;
 
-/// A walk in progress. Its memory is bounded by the folders from the root to the current entry and by the names in them.
+/// A walk in progress. Its memory is bounded by the folders from the root to the current entry and the names in them.
 pub(crate) struct Walk<'w> {
     root: &'w Path,
     rules: &'w Rules,

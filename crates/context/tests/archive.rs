@@ -128,22 +128,23 @@ proptest! {
 
     #[test]
     fn a_packed_tree_is_unpacked_unchanged(tree in tree()) {
-        let place = tempfile::tempdir().unwrap();
-        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         fs::create_dir(&from).unwrap();
         write_tree(&from, tree.iter());
         let (packed, blob) = packed(&from, &[]);
         prop_assert!(packed.notices.is_empty(), "{:?}", packed.notices);
         let unpacked = unpacked(&blob, &to);
-        let reported = Unpacked { id: packed.id, sha256: packed.sha256, len: packed.len, entries: packed.entries, bytes: packed.bytes };
+        let Packed { id, sha256, len, entries, bytes, .. } = packed;
+        let reported = Unpacked { id, sha256, len, entries, bytes };
         prop_assert_eq!(unpacked, reported);
         prop_assert_eq!(read_tree(&to), tree);
     }
 
     #[test]
     fn times_and_the_order_on_disk_do_not_change_the_identity(tree in tree(), later in 1i64..1000) {
-        let place = tempfile::tempdir().unwrap();
-        let (one, two) = (place.path().join("one"), place.path().join("two"));
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
         fs::create_dir(&one).unwrap();
         fs::create_dir(&two).unwrap();
         write_tree(&one, tree.iter());
@@ -170,26 +171,26 @@ fn write_tree_modes(root: &Path, tree: &Tree) {
 
 #[test]
 fn the_same_tree_gives_the_same_bytes() {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     for index in 0u32..40 {
         let noise: Vec<u8> =
             (0..100_000u32).flat_map(|at| (at.wrapping_mul(index + 7) >> 5).to_le_bytes()).collect();
-        fs::write(place.path().join(format!("f{index}")), noise).unwrap();
+        fs::write(folder.path().join(format!("f{index}")), noise).unwrap();
     }
-    let first = packed(place.path(), &[]);
-    assert!((0..3).all(|_| packed(place.path(), &[]) == first));
+    let first = packed(folder.path(), &[]);
+    assert!((0..3).all(|_| packed(folder.path(), &[]) == first));
     assert!(first.1.windows(3).filter(|at| at == b"\x1f\x8b\x08").count() >= 4, "several members");
 }
 
 #[test]
 fn every_change_except_a_time_changes_the_identity() {
     let change = |change: &dyn Fn(&Path)| {
-        let place = tempfile::tempdir().unwrap();
-        fs::create_dir(place.path().join("d")).unwrap();
-        fs::write(place.path().join("d/f"), "text").unwrap();
-        symlink("f", place.path().join("d/l")).unwrap();
-        change(place.path());
-        packed(place.path(), &[]).0.id
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("d")).unwrap();
+        fs::write(folder.path().join("d/f"), "text").unwrap();
+        symlink("f", folder.path().join("d/l")).unwrap();
+        change(folder.path());
+        packed(folder.path(), &[]).0.id
     };
     let same = change(&|_| ());
     assert_eq!(same, change(&|_| ()));
@@ -211,8 +212,8 @@ fn every_change_except_a_time_changes_the_identity() {
 
 #[test]
 fn tar_reads_the_same_entries() {
-    let place = tempfile::tempdir().unwrap();
-    let root = place.path();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
     let long = "n".repeat(120);
     fs::create_dir_all(root.join("deep").join(&long).join(&long)).unwrap();
     fs::write(root.join("deep").join(&long).join(&long).join("f"), "x").unwrap();

@@ -44,15 +44,15 @@ fn list(root: &Path) -> BTreeSet<String> {
 
 /// What a task gets: everything that the packer included, without what the task's own rules exclude.
 fn task_files(root: &Path, contexts: &[ContextFolder], own: Option<&ContextFolder>) -> BTreeSet<String> {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let mut blob = Vec::new();
     let packed = pack(root, contexts, &mut blob, 1).unwrap();
-    let unpacked = unpack(blob.as_slice(), place.path(), &UnpackLimits::default()).unwrap();
+    let unpacked = unpack(blob.as_slice(), folder.path(), &UnpackLimits::default()).unwrap();
     assert_eq!(packed.id, unpacked.id);
     if let Some(own) = own {
-        apply_ignore(place.path(), own).unwrap();
+        apply_ignore(folder.path(), own).unwrap();
     }
-    list(place.path())
+    list(folder.path())
 }
 
 fn set(paths: &[&str]) -> BTreeSet<String> {
@@ -61,36 +61,36 @@ fn set(paths: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn git_itself_is_never_packed() {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     write(
-        place.path(),
+        folder.path(),
         &[(".git/HEAD", ""), ("sub/.git", ""), (".gitignore", "a"), ("a", ""), ("x.git/a", "")],
     );
-    assert_eq!(task_files(place.path(), &[], None), set(&[".gitignore", "a", "sub/", "x.git/", "x.git/a"]));
+    assert_eq!(task_files(folder.path(), &[], None), set(&[".gitignore", "a", "sub/", "x.git/", "x.git/a"]));
 }
 
 #[test]
 fn the_dockerfile_and_the_ignore_file_are_always_kept() {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     write(
-        place.path(),
+        folder.path(),
         &[(".dockerignore", "*"), ("Dockerfile", ""), ("a", ""), ("d/a", ""), ("d/Dockerfile", "")],
     );
     let own = context(".", "Dockerfile");
     assert_eq!(
-        task_files(place.path(), std::slice::from_ref(&own), Some(&own)),
+        task_files(folder.path(), std::slice::from_ref(&own), Some(&own)),
         set(&[".dockerignore", "Dockerfile"])
     );
     let own = context("", "d/Dockerfile");
     let kept = set(&[".dockerignore", "d/", "d/Dockerfile"]);
-    assert_eq!(task_files(place.path(), std::slice::from_ref(&own), Some(&own)), kept);
+    assert_eq!(task_files(folder.path(), std::slice::from_ref(&own), Some(&own)), kept);
 }
 
 #[test]
 fn a_dockerfiles_own_ignore_file_replaces_the_shared_one() {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     write(
-        place.path(),
+        folder.path(),
         &[
             (".dockerignore", "a"),
             ("docker/web.Dockerfile", ""),
@@ -103,14 +103,14 @@ fn a_dockerfiles_own_ignore_file_replaces_the_shared_one() {
     let own = context(".", "docker/web.Dockerfile");
     let kept =
         [".dockerignore", "a", "docker/", "docker/web.Dockerfile", "docker/web.Dockerfile.dockerignore"];
-    assert_eq!(task_files(place.path(), std::slice::from_ref(&own), Some(&own)), set(&kept));
+    assert_eq!(task_files(folder.path(), std::slice::from_ref(&own), Some(&own)), set(&kept));
 }
 
 #[test]
 fn a_file_is_excluded_only_if_every_context_that_contains_it_excludes_it() {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     write(
-        place.path(),
+        folder.path(),
         &[
             (".dockerignore", "web\nlogs\nonly"),
             ("web/.dockerignore", "dist\nlogs"),
@@ -129,20 +129,20 @@ fn a_file_is_excluded_only_if_every_context_that_contains_it_excludes_it() {
     let src = ["web/src/", "web/src/x"];
     let mut packed = set(&kept);
     packed.extend(set(&src));
-    assert_eq!(task_files(place.path(), &both, None), packed);
-    assert_eq!(task_files(place.path(), &both, Some(&web)), packed);
+    assert_eq!(task_files(folder.path(), &both, None), packed);
+    assert_eq!(task_files(folder.path(), &both, Some(&web)), packed);
     // The other task applies its own rules, which exclude the other context's Dockerfile.
-    assert_eq!(task_files(place.path(), &both, Some(&all)), set(&[".dockerignore", "Dockerfile"]));
+    assert_eq!(task_files(folder.path(), &both, Some(&all)), set(&[".dockerignore", "Dockerfile"]));
     // What is in no context is kept: scripts may need it.
     let mut alone = packed;
     alone.extend(set(&["logs", "only"]));
-    assert_eq!(task_files(place.path(), std::slice::from_ref(&web), Some(&web)), alone);
+    assert_eq!(task_files(folder.path(), std::slice::from_ref(&web), Some(&web)), alone);
 }
 
 #[test]
 fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
-    let place = tempfile::tempdir().unwrap();
-    let root = place.path().join("repo");
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("repo");
     write(
         &root,
         &[
@@ -159,7 +159,7 @@ fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
         ["link", "real/", "real/.dockerignore", "real/.dockerignore.shared", "real/Dockerfile", "real/keep"];
     assert_eq!(task_files(&root, std::slice::from_ref(&own), Some(&own)), set(&kept));
 
-    write(place.path(), &[("elsewhere/.dockerignore", "*"), ("elsewhere/kept", "")]);
+    write(folder.path(), &[("elsewhere/.dockerignore", "*"), ("elsewhere/kept", "")]);
     symlink("../elsewhere", root.join("out")).unwrap();
     for folder in [
         context("out", "Dockerfile"),
@@ -171,28 +171,28 @@ fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
         assert!(error.to_string().contains("is outside of the source folder"), "{error}");
         assert!(apply_ignore(&root, &folder).is_err());
     }
-    assert_eq!(list(&place.path().join("elsewhere")).len(), 2);
+    assert_eq!(list(&folder.path().join("elsewhere")).len(), 2);
 }
 
 #[test]
 fn a_context_that_does_not_exist_yet_has_no_rules() {
-    let place = tempfile::tempdir().unwrap();
-    write(place.path(), &[("a", "")]);
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("a", "")]);
     let own = context("made/later", "Dockerfile");
-    assert_eq!(task_files(place.path(), std::slice::from_ref(&own), Some(&own)), set(&["a"]));
+    assert_eq!(task_files(folder.path(), std::slice::from_ref(&own), Some(&own)), set(&["a"]));
 }
 
 #[test]
 fn invalid_rules_are_reported_with_file_and_line() {
-    let place = tempfile::tempdir().unwrap();
-    write(place.path(), &[("web/.dockerignore", "ok\n[a\n!")]);
-    let error = pack(place.path(), &[context("web", "Dockerfile")], &mut Vec::new(), 1).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("web/.dockerignore", "ok\n[a\n!")]);
+    let error = pack(folder.path(), &[context("web", "Dockerfile")], &mut Vec::new(), 1).unwrap_err();
     assert!(matches!(error, PackError::Rules(_)));
     let text = error.to_string();
     assert!(text.contains("web/.dockerignore: line 2: `[a`") && text.contains("line 3: `!`"), "{text}");
 }
 
-/// Small names and rules over them, so that they meet often.
+/// Short names and rules for them, so that the rules match often.
 fn paths() -> impl Strategy<Value = Vec<String>> {
     let path = prop::collection::vec("[abc]", 1..4).prop_map(|parts| parts.join("/"));
     prop::collection::vec(path, 0..12)
@@ -208,12 +208,12 @@ fn rules() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Skipping folders, deferring folders and the scopes of two contexts change nothing: every file is judged as if it
-    /// were judged alone.
+    /// Skipping folders, deferring folders and the scopes of two contexts change nothing: the result for every
+    /// file is that of the rules applied to this file alone.
     #[test]
     fn the_walk_agrees_with_the_rules_applied_file_by_file(paths in paths(), outer in rules(), inner in rules()) {
-        let place = tempfile::tempdir().unwrap();
-        let root = place.path();
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
         for path in &paths {
             let path = root.join(path);
             if fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.exists() {
@@ -251,18 +251,18 @@ proptest! {
 
 #[test]
 fn a_file_is_found_in_a_context_that_does_not_exclude_it() {
-    let place = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     write(
-        place.path(),
+        folder.path(),
         &[
             (".dockerignore", "config.yaml\nkeep\n!keep/.env\n"),
             ("app/Dockerfile.dockerignore", "*.bak"),
             ("app/.dockerignore", ".env"),
         ],
     );
-    symlink("app", place.path().join("link")).unwrap();
+    symlink("app", folder.path().join("link")).unwrap();
     let found = |path: &str, file: &str| {
-        let found = find_in_context(place.path(), &context(path, "Dockerfile"), file).unwrap();
+        let found = find_in_context(folder.path(), &context(path, "Dockerfile"), file).unwrap();
         found.map(|file| format!("{} {}", file.path, file.ignore_file))
     };
     let is = |text: &str| Some(text.to_owned());

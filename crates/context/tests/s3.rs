@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// A store with one bucket, `ovens`, that records its requests.
+/// A store with one bucket, `builds`, that records its requests.
 struct Served {
     folder: tempfile::TempDir,
     address: SocketAddr,
@@ -33,7 +33,7 @@ struct Served {
 impl Served {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("store/ovens")).unwrap();
+        fs::create_dir_all(folder.path().join("store/builds")).unwrap();
         let mut service =
             S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path().join("store")).unwrap());
         service.set_auth(SimpleAuth::from_single("baker", SECRET));
@@ -66,7 +66,7 @@ impl Served {
 
     fn settings(address: SocketAddr) -> S3Settings {
         S3Settings {
-            bucket: "ovens".to_owned(),
+            bucket: "builds".to_owned(),
             region: "us-east-1".to_owned(),
             endpoint: Some(format!("http://{address}")),
             keys: Some(StaticKeys::new("baker", SECRET)),
@@ -85,7 +85,7 @@ impl Served {
     }
 
     fn object(&self, key: &str) -> PathBuf {
-        self.folder.path().join("store/ovens").join(key)
+        self.folder.path().join("store/builds").join(key)
     }
 
     fn asked(&self) -> Vec<String> {
@@ -105,10 +105,10 @@ async fn a_key_is_written_once_with_one_request_and_one_permission() {
     let store = served.store().await;
     let (file, bytes) = served.file("blob", 300_000);
     assert_eq!(store.put_if_absent("contexts/a.tar.gz", &file).await.unwrap(), PutOutcome::Stored);
-    assert_eq!(served.asked(), ["PUT /ovens/contexts/a.tar.gz?x-id=PutObject"]);
+    assert_eq!(served.asked(), ["PUT /builds/contexts/a.tar.gz?x-id=PutObject"]);
     let (other, _) = served.file("other", 10);
     assert_eq!(store.put_if_absent("contexts/a.tar.gz", &other).await.unwrap(), PutOutcome::Present);
-    assert_eq!(served.asked(), ["PUT /ovens/contexts/a.tar.gz?x-id=PutObject"]);
+    assert_eq!(served.asked(), ["PUT /builds/contexts/a.tar.gz?x-id=PutObject"]);
     assert_eq!(read(&store, "contexts/a.tar.gz").await, bytes);
     store.put("contexts/a.tar.gz", &other, std::future::pending()).await.unwrap();
     assert_eq!(fs::read(served.object("contexts/a.tar.gz")).unwrap(), fs::read(other).unwrap());
@@ -126,7 +126,7 @@ async fn a_large_file_is_sent_in_parts_and_written_once() {
     served.asked();
     assert_eq!(store.put_if_absent("large", &file).await.unwrap(), PutOutcome::Present);
     let asked = served.asked();
-    assert!(asked.last().unwrap().starts_with("DELETE /ovens/large?"), "{asked:?}");
+    assert!(asked.last().unwrap().starts_with("DELETE /builds/large?"), "{asked:?}");
     assert!(asked.iter().all(|line| !line.starts_with("HEAD")), "{asked:?}");
 }
 
@@ -142,7 +142,7 @@ async fn a_stopped_upload_is_aborted() {
     let stopped = store.put_if_absent_until("large", &file, two_asked).await;
     assert!(matches!(stopped, Err(S3Error::Stopped { .. })), "{stopped:?}");
     let asked = served.asked();
-    assert!(asked.last().unwrap().starts_with("DELETE /ovens/large?"), "{asked:?}");
+    assert!(asked.last().unwrap().starts_with("DELETE /builds/large?"), "{asked:?}");
     assert!(!served.object("large").exists());
 }
 

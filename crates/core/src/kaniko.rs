@@ -96,17 +96,17 @@ const RESERVED: &[(&str, Option<char>, &str)] = &[
     ("tar-path", None, "use `kaniko.destination`, or `kaniko.no-push: true`"),
     ("tarPath", None, "use `kaniko.destination`, or `kaniko.no-push: true`"),
     ("no-push", None, "use `kaniko.no-push: true`"),
-    ("kaniko-dir", None, "use `kaniko.dir`: the agent moves along"),
+    ("kaniko-dir", None, "use `kaniko.dir`, which moves the agent as well"),
     ("log-format", None, "set LOG_FORMAT for the client instead"),
-    ("help", Some('h'), "it would end Kaniko before the build: leave it out"),
+    ("help", Some('h'), "remove it: Kaniko would print its help and exit"),
 ];
 
-/// The levels at which Kaniko says that it begins to push. A task that is lost after that is not tried again, so the
-/// agent must hear it.
+/// The levels at which Kaniko logs that it begins to push. A task that is lost after that is not retried, so the agent
+/// must see that line.
 const LEVELS: [&str; 3] = ["info", "debug", "trace"];
 
-/// Where the agent keeps what Kaniko reads and writes. Kaniko wipes everything outside its own folder between stages, so
-/// all of it lies in there.
+/// Where the agent keeps what Kaniko reads and writes: below Kaniko's own folder, because Kaniko wipes everything else
+/// between stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// The unpacked source root.
@@ -137,10 +137,10 @@ impl Paths {
     }
 }
 
-/// What an executor said about itself.
+/// What an executor reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutorFacts {
-    /// Its version, `v1.27.5`; `unknown` where it did not say.
+    /// Its version, `v1.27.5`; `unknown` where it printed none.
     pub version: String,
     flags: BTreeSet<String>,
 }
@@ -183,16 +183,16 @@ pub struct ArgvInput<'a> {
     pub push_to: Option<&'a ImageRef>,
     /// Who pushes.
     pub push: Push,
-    /// Registries (host and port) that may be spoken to over plain HTTP.
+    /// Registries (host and port) that are reached over plain HTTP.
     pub insecure_registries: &'a [String],
-    /// Where things lie.
+    /// Where the agent keeps Kaniko's files.
     pub paths: &'a Paths,
 }
 
-/// The executor's arguments (without the program itself), and what had to be left out, in words.
+/// The executor's arguments (without the program itself), and notices about what had to be left out.
 ///
 /// The task's own image name (`push_to`) is the only destination; `kaniko.destination` is the user's wish for the
-/// whole target. Extra flags go last, so that they win over ours.
+/// whole target. Extra flags go last, so that they override Bakery's.
 pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -> (Vec<String>, Vec<String>) {
     let mut line = Line { facts, args: Vec::new(), notices: Vec::new() };
     let below = |inner: &str, path: &str| {
@@ -232,7 +232,7 @@ pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -
     (line.args, line.notices)
 }
 
-/// Why `flag` (one word of `extra-flags`) may not be used; `None` where it may.
+/// Why `flag` (one item of `extra-flags`) may not be used; `None` if it may.
 pub fn refuse_extra_flag(flag: &str) -> Option<Message> {
     if flag == "--" {
         let hint = "remove it: only flags and their values are allowed";
@@ -241,8 +241,8 @@ pub fn refuse_extra_flag(flag: &str) -> Option<Message> {
     if let Some(level) = verbosity(flag) {
         let level = level.to_ascii_lowercase();
         return (!LEVELS.contains(&level.as_str())).then(|| {
-            let hint =
-                "write `--verbosity=debug` as one argument; at a lower verbosity Kaniko does not print when its push begins";
+            let hint = "write `--verbosity=debug` as one argument; at a lower verbosity Kaniko does not print when its \
+                        push begins";
             Message::new(format!("`--verbosity` must be one of {}", LEVELS.join(", "))).with_hint(hint)
         });
     }
@@ -256,7 +256,7 @@ pub fn refuse_extra_flag(flag: &str) -> Option<Message> {
     Some(Message::new(format!("the flag `--{name}` is reserved")).with_hint(*hint))
 }
 
-/// The level that `flag` sets, empty where the next word names it; `None` for any other flag.
+/// The level that `flag` sets, empty if the next argument has it; `None` for any other flag.
 fn verbosity(flag: &str) -> Option<&str> {
     let value = match flag.strip_prefix("--") {
         Some(long) => long.strip_prefix("verbosity").filter(|rest| rest.is_empty() || rest.starts_with('=')),
@@ -272,7 +272,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// A flag without which there is no build: never left out.
+    /// A flag that every build needs: never left out.
     fn always(&mut self, flag: &str, value: &str) {
         self.args.push(format!("--{flag}={value}"));
     }
@@ -305,7 +305,7 @@ fn output(line: &mut Line<'_>, kaniko: &KanikoSpec, input: &ArgvInput<'_>) {
     let by_agent = input.push == Push::ByAgent;
     match input.push_to {
         Some(image) if !kaniko.no_push => {
-            // Kaniko writes a tar only under a name, so the name goes along even where the agent pushes.
+            // Kaniko writes a tar only under a name, so the name is passed even where the agent pushes.
             line.always("destination", &image.to_string());
             if by_agent {
                 line.args.push("--no-push".to_owned());

@@ -1,7 +1,7 @@
-//! What Bakery's words mean and which sentences are legal.
+//! The domain: configuration, plan, lifecycle, and what the programs send to each other.
 //!
 //! Everything here is a pure value or a pure function: no async, no sockets, no files and no clock. The three programs
-//! share these words, so what one of them says the others understand.
+//! share these types.
 //!
 //! From what people write to what is built:
 //!
@@ -28,7 +28,7 @@
 //!     overrides: &[],
 //! })?;
 //! assert_eq!(services.plan.targets[0].name, "web");
-//! // What travels is the spec; its receiver plans it anew, and trusts nothing.
+//! // The spec is what is sent; the receiver does not trust it and plans it again.
 //! assert_eq!(plan::plan(&services.spec), Ok(services.plan));
 //! # Ok::<(), bakery_core::report::Report>(())
 //! ```

@@ -1,21 +1,23 @@
 //! The one state machine of a task: what happens to it, and what has to be done about it.
 //!
-//! A run has two sources: its agent's report says *what* the result is, its platform says *that the container has ended*.
-//! The report wins, and a missing report is never read as success. A second attempt starts only after the platform has
-//! reported the end of the first container or confirmed its stop: never beside a container that may still run.
+//! A run has two sources: its agent reports *what* the result is, its platform reports *that the container has ended*.
+//! The agent's report takes precedence, and a missing report never counts as success. A second attempt starts only
+//! after the platform has reported the end of the first container or confirmed its stop: never beside a container that
+//! may still run.
 //!
 //! There is no clock here: deadlines and lost contact arrive as events.
 
-mod task;
+mod types;
 
-pub use self::task::{Cause, Ending, Task, TaskEffect, TaskEvent, TaskState};
+pub use self::types::{Cause, Ending, Task, TaskEffect, TaskEvent, TaskState};
+use crate::limits;
 use crate::message::Message;
 use crate::reason::Reason;
 use crate::wire::run::{Stage, TaskResult};
 
-/// What becomes of `task` when `event` happens to its `attempt`, and what has to be done about it.
+/// The next state of `task` after `event` in its `attempt`, and the effects to carry out.
 ///
-/// Total: an event that means nothing in a state, or is about an older attempt, changes nothing.
+/// Total: an event that does not apply to a state, or is about another attempt, changes nothing.
 pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<TaskEffect>) {
     if attempt != task.attempt {
         return (task.clone(), Vec::new());
@@ -35,7 +37,7 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<TaskEffect
         }
         TaskEvent::DeadlinePassed(text) => {
             let ending = match &task.state {
-                // The attempt has failed before, and of something else: what took too long is its container's stop.
+                // The attempt has already failed of something else: what took too long is the stop of its container.
                 TaskState::Retreating { cause, .. } => {
                     let text = format!("{}; {text}", cause.text);
                     let hint = cause.hint.clone();
@@ -56,7 +58,7 @@ pub fn next(task: &Task, attempt: u8, event: TaskEvent) -> (Task, Vec<TaskEffect
     }
 }
 
-/// The rows of the table that depend on the state.
+/// The transitions that depend on the state.
 fn open(task: &Task, event: TaskEvent) -> (Task, Vec<TaskEffect>) {
     let same = || (task.clone(), Vec::new());
     match (&task.state, event) {
@@ -71,7 +73,7 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<TaskEffect>) {
             (task.at(TaskState::Launching { last }), vec![TaskEffect::Note(message)])
         }
         (TaskState::Running { stage, .. }, TaskEvent::Progress(reason, message)) => {
-            // What delays a launch is worth a line, and means nothing once the agent is connected.
+            // What delays a launch is still noted, but explains nothing once the agent is connected.
             let trouble =
                 reason.filter(|reason| ends_tasks(*reason)).map(|reason| Cause::new(reason, message.clone()));
             (task.at(TaskState::Running { stage: *stage, trouble }), vec![TaskEffect::Note(message)])
@@ -119,7 +121,7 @@ fn open(task: &Task, event: TaskEvent) -> (Task, Vec<TaskEffect>) {
     }
 }
 
-/// The agent's report. A failure that a second attempt may mend ends the attempt only, as if the run was lost by it.
+/// Applies the agent's report. A failure that a second attempt may fix ends only the attempt, as a lost run does.
 fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<TaskEffect>) {
     let reached = match &task.state {
         // The agent enters its last stage before it reports; only the report names the stage before that.
@@ -151,7 +153,7 @@ fn reported(task: &Task, ending: Ending, stage: Stage) -> (Task, Vec<TaskEffect>
                 (task.at(TaskState::Retreating { cause, connected: true }), vec![note, TaskEffect::Stop])
             }
         }
-        // The same again: its answer got lost.
+        // A repeated report: the response to the first one was lost.
         (TaskState::Retreating { connected: true, .. }, Ending::Lost { .. }) => (task.clone(), Vec::new()),
         (TaskState::Closing { .. }, ending) => (task.settled(ending), Vec::new()),
         (_, ending) => (task.settled(ending), vec![TaskEffect::StopIfItLingers]),
@@ -166,7 +168,7 @@ fn ends_tasks(reason: Reason) -> bool {
     )
 }
 
-/// An evicted agent cannot tell why. If the platform can, its reason counts, and the text has both.
+/// An evicted agent cannot report why. If the platform does, its reason is used, and the text has both.
 fn with_platform_reason(cause: Cause, platform: Option<&Cause>) -> Cause {
     match platform {
         Some(platform)
@@ -185,16 +187,20 @@ fn once_more(cause: &Cause) -> TaskEffect {
     TaskEffect::Note(Message { text, hint: cause.hint.clone() })
 }
 
+fn has_attempts_left(task: &Task) -> bool {
+    task.attempt < limits::ATTEMPTS
+}
+
 /// True if a second attempt may help and cannot harm: from the push on a registry may have the image, and a
 /// post-script may have had effects outside.
 fn may_try_again(task: &Task, cause: &Cause, stage: Option<Stage>) -> bool {
     let harmless = stage.is_none_or(|stage| stage < Stage::Push);
-    harmless && cause.reason.retryable() && task.has_attempts_left()
+    harmless && cause.reason.retryable() && has_attempts_left(task)
 }
 
 /// A launch that failed: another attempt once no container can run, or the end.
 fn retreat(task: &Task, retryable: bool, cause: Cause) -> (Task, Vec<TaskEffect>) {
-    if retryable && task.has_attempts_left() {
+    if retryable && has_attempts_left(task) {
         let note = once_more(&cause);
         (task.at(TaskState::Retreating { cause, connected: false }), vec![note, TaskEffect::Stop])
     } else {

@@ -1,11 +1,11 @@
-//! Every bound that Bakery puts on what it is given, in one table.
+//! Every limit on what Bakery accepts and on how long it waits, in one table.
 
 use std::time::Duration;
 
-/// What a bound counts.
+/// The value of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// A number of what its name says.
+    /// A number; the limit's name has the unit.
     Count(u64),
     /// A time.
     Time(Duration),
@@ -15,7 +15,7 @@ macro_rules! bounds {
     ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $value:expr;)*) => {
         $($(#[doc = $doc])* pub const $name: $type = $value;)*
 
-        /// All of them: name, what it bounds, and the bound.
+        /// Every limit: its name, what it bounds, and its value.
         pub fn all() -> Vec<(&'static str, &'static str, Bound)> {
             vec![$((stringify!($name), concat!($($doc),*).trim_ascii(), $name.into())),*]
         }
@@ -23,7 +23,7 @@ macro_rules! bounds {
 }
 
 bounds! {
-    /// Bytes of a submitted build spec, and of every other JSON or YAML body.
+    /// Bytes of a submitted build spec, and of every other JSON or YAML request body.
     SPEC_BYTES: usize = 1 << 20;
     /// Tasks of one build.
     TASKS: usize = 64;
@@ -33,55 +33,56 @@ bounds! {
     LINE_BYTES: usize = 64 << 10;
     /// Bytes of the payload of one log block.
     BLOCK_BYTES: usize = 256 << 10;
-    /// Bytes of one frame header, its newline included: room for the outcome of the largest build.
+    /// Bytes of the header of one log frame, its newline included; enough for the outcome of the largest build.
     HEADER_BYTES: usize = 256 << 10;
-    /// Bytes of one sentence that an agent or a platform gives; a longer one is cut.
+    /// Bytes of one text or hint that an agent or a platform reports; a longer one is cut.
     TEXT_BYTES: usize = 4 << 10;
-    /// Bytes of one log segment (one POST), at which the agent closes it.
+    /// Bytes of one log segment (one POST request), after which the agent begins the next.
     SEGMENT_BYTES: usize = 1 << 20;
-    /// Age of a log segment, at which the agent closes it.
+    /// Age of a log segment, after which the agent begins the next.
     SEGMENT_AGE: Duration = Duration::from_secs(1);
-    /// Bytes of a log block, at which the agent sends it.
+    /// Bytes of a log block, after which the agent sends it.
     FLUSH_BYTES: usize = 16 << 10;
-    /// Age of a log block, at which the agent sends it.
+    /// Age of a log block, after which the agent sends it.
     FLUSH_AGE: Duration = Duration::from_millis(10);
-    /// Bytes of log that the server keeps of one task; what follows is counted and becomes a `Gap`.
+    /// Bytes of log that the server keeps of one attempt at a task; further lines are only counted.
     TASK_LOG_BYTES: u64 = 256 << 20;
-    /// Bytes of one context sent by ticket.
+    /// Bytes of one context archive (tar.gz), in the server's own store or in the bucket.
     CONTEXT_BYTES: u64 = 5 << 30;
-    /// Entries of one context archive.
+    /// Files, folders and links in one context archive.
     CONTEXT_ENTRIES: u64 = 1_000_000;
-    /// Bytes that a context archive may unpack to.
+    /// Bytes of all files of one context after it is unpacked.
     CONTEXT_EXPANDED_BYTES: u64 = 64 << 30;
-    /// A follower hears at least this often.
+    /// Longest time without data on a followed log, after which the server sends an empty frame.
     BEAT: Duration = Duration::from_secs(15);
-    /// After this long without a word from an agent the server asks the platform.
+    /// Longest time without contact with an agent, after which the server asks the platform about its container.
     AGENT_SILENT: Duration = Duration::from_secs(45);
-    /// How long a report may still arrive after the platform said that the container is gone.
+    /// How long a report may still arrive after the platform has reported that the container is gone.
     REPORT_GRACE: Duration = Duration::from_secs(5);
-    /// Thousandths of a cpu of a task, where neither its config nor the operator names any.
+    /// Default cpu of a task, in thousandths of one cpu; its config or the operator may set another value.
     TASK_CPU_MILLIS: u32 = 500;
-    /// MiB of a task, where neither its config nor the operator names any.
+    /// Default memory of a task, in MiB; its config or the operator may set another value.
     TASK_MEMORY_MIB: u32 = 2048;
-    /// From launch to the agent's first word, where the operator names no time.
+    /// Default time from launch to the agent's first request; the operator may set another.
     TASK_PROVISION: Duration = Duration::from_mins(5);
-    /// From launch to the end of one attempt, where the operator names no time.
+    /// Default time from launch to the end of one attempt; the operator may set another.
     TASK_TIME: Duration = Duration::from_mins(10);
-    /// How long a result may still arrive, where the operator names no time.
+    /// Default time that the server waits for a finished task's report while its container still exists; the operator
+    /// may set another.
     TASK_RESULT: Duration = Duration::from_mins(10);
-    /// How long the publishing of one index may begin anything, repetitions included.
+    /// How long the publishing of one index may start new requests, retries included.
     PUBLISHING: Duration = Duration::from_mins(5);
-    /// How long, after that, the answer to a push that is under way is waited for.
+    /// How long the response to a push that is in flight at the end of `PUBLISHING` is awaited.
     PUSH_ANSWER: Duration = Duration::from_mins(1);
     /// Lines of Kaniko's output that a failure report quotes.
     REPORT_TAIL_LINES: usize = 20;
-    /// Nodes of one YAML file after aliases are resolved (a guard against alias bombs).
+    /// Nodes of one YAML file after its aliases are expanded.
     YAML_NODES: usize = 100_000;
-    /// Bytes of all texts of one YAML file after aliases are resolved.
+    /// Bytes of all scalars of one YAML file after its aliases are expanded.
     YAML_BYTES: usize = 4 << 20;
-    /// Depth of one YAML file.
+    /// Nesting depth of one YAML file.
     YAML_DEPTH: usize = 64;
-    /// Mistakes, and notices, that one report lists.
+    /// Mistakes that one report lists, and likewise its notices.
     FINDINGS: usize = 200;
 }
 
@@ -115,7 +116,7 @@ impl From<Duration> for Bound {
     }
 }
 
-/// A sentence of others, cut to [`TEXT_BYTES`] at the end of a character.
+/// A text from another program, cut to at most [`TEXT_BYTES`] between characters; a cut one ends with `…`.
 pub fn clip(mut text: String) -> String {
     const MARK: &str = "…";
     if text.len() > TEXT_BYTES {
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_sentences_are_cut_between_characters() {
+    fn long_texts_are_cut_between_characters() {
         assert_eq!(clip("short".to_owned()), "short");
         for lead in 0..4 {
             let long = "x".repeat(lead) + &"🍞".repeat(TEXT_BYTES);

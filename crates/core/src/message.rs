@@ -71,13 +71,13 @@ impl fmt::Display for Message {
     }
 }
 
-/// An error that can tell what to do about it.
+/// An error that may have a hint.
 pub trait Hint {
-    /// What to do about it; `None` where the text says it all.
+    /// What to do about it; `None` if the text is enough.
     fn hint(&self) -> Option<Cow<'_, str>>;
 }
 
-/// A text with its hint on a line of its own, as a person reads them. Renderers call this, and nobody else.
+/// A text with its hint on a line of its own, as a person reads them. Only renderers call this.
 pub fn rendered(text: &str, hint: Option<&str>) -> String {
     match hint {
         Some(hint) => format!("{text}\nhint: {hint}"),

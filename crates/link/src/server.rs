@@ -1,7 +1,8 @@
 //! The client's calls.
 
+use bakery_core::mask::name_suggests_secret;
 use bakery_core::names::BuildId;
-use bakery_core::secret::{Secret, name_suggests_secret};
+use bakery_core::secret::Secret;
 use bakery_core::spec::BuildSpec;
 use bakery_core::wire::build::{BuildList, BuildView, Info, SubmitBuild, Submitted};
 use bakery_core::wire::context::{ContextAnswer, ContextOffer};

@@ -114,8 +114,8 @@ fn start_and_check_refuse_the_same_settings_with_the_same_text() {
         ("BAKERY_DATA_DIR", &data),
         ("BAKERY_DATA_KEY", "crumbs"),
         ("INSECURE_REGISTRIES", "http://reg.test"),
-        ("ECS_CLUSTER", "ovens"),
-        ("K8S_NAMESPACE", "ovens"),
+        ("ECS_CLUSTER", "builds"),
+        ("K8S_NAMESPACE", "builds"),
     ];
     let said = [&[][..], &["check"]].map(|args| {
         let output = run(folder.path(), args, &vars).unwrap();

@@ -1,7 +1,7 @@
 //! `.dockerignore`: which paths of a build context are excluded.
 //!
-//! The rules are those of Docker (moby's `ignorefile` and `patternmatcher`, its `MatchesOrParentMatches`): the last rule
-//! that matches a path or one of its parents decides. Where moby's translation to regular expressions shows
+//! The rules are those of Docker (moby's `ignorefile` and `patternmatcher`, its `MatchesOrParentMatches`): the last
+//! rule that matches a path or one of its parents decides. Where moby's translation to regular expressions shows
 //! (`[*]`, `\d`, `^` next to a wildcard, a newline under `**`), characters are literal here.
 
 mod pattern;

@@ -210,8 +210,8 @@ fn literal_start_agrees(tokens: &[Token], path: &[u8]) -> bool {
     ascii.into_iter().all(|want| bytes.next() == Some(&want))
 }
 
-/// Runs the pattern as an automaton with all alternatives in parallel: linear in the path, whatever the pattern. Returns
-/// the states that are active after the last character; `None` as soon as none is.
+/// Runs the pattern as an automaton with all alternatives in parallel: linear in the path, whatever the pattern.
+/// Returns the states that are active after the last character; `None` as soon as none is.
 fn run(tokens: &[Token], text: &[u8]) -> Option<Vec<bool>> {
     const SLASH: u32 = b'/' as u32;
     let mut now = vec![false; tokens.len() + 1];

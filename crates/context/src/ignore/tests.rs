@@ -1,7 +1,7 @@
 use super::*;
 
-/// The results of moby's own code (patternmatcher 0.6.1: `ignorefile.ReadAll`, then `MatchesOrParentMatches`): one ignore
-/// file per line, followed by those of the paths that it ignores, or by `ERROR`.
+/// The results of moby's own code (patternmatcher 0.6.1: `ignorefile.ReadAll`, then `MatchesOrParentMatches`): one
+/// ignore file per line, followed by those of the paths that it ignores, or by `ERROR`.
 const TABLE: &str = include_str!("moby.tsv");
 const PATHS: &str = include_str!("moby-paths.txt");
 

@@ -11,15 +11,15 @@ fn writer() -> (ArchiveWriter, members::Members, Receiver<Arc<Piece>>) {
 }
 
 fn changing(declared: u64, found: &str) -> (Result<(), PackError>, Vec<String>) {
-    let place = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(place.path(), found).unwrap();
-    let mtime = place.as_file().metadata().unwrap().modified().unwrap();
+    let folder = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(folder.path(), found).unwrap();
+    let mtime = folder.as_file().metadata().unwrap().modified().unwrap();
     let mtime = mtime.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let kind = Kind::File { size: declared };
     let header = Header { name: b"log".to_vec(), kind, mode: 0o644, mtime };
     let (mut writer, _members, _pieces) = writer();
     let mut notices = Notices::default();
-    let added = writer.add(&header, Some(File::open(place.path()).unwrap()), &mut notices);
+    let added = writer.add(&header, Some(File::open(folder.path()).unwrap()), &mut notices);
     (added, notices.into_lines())
 }
 
@@ -35,13 +35,13 @@ fn a_file_that_changes_while_it_is_packed_is_noticed() {
 
 #[test]
 fn sockets_pipes_and_devices_are_left_out_with_a_notice() {
-    let place = tempfile::tempdir().unwrap();
-    let _socket = UnixListener::bind(place.path().join("socket")).unwrap();
-    let pipe = place.path().join("pipe");
+    let folder = tempfile::tempdir().unwrap();
+    let _socket = UnixListener::bind(folder.path().join("socket")).unwrap();
+    let pipe = folder.path().join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
         .unwrap();
-    std::fs::write(place.path().join("file"), "text").unwrap();
-    let packed = pack(place.path(), &[], &mut Vec::new(), 6).unwrap();
+    std::fs::write(folder.path().join("file"), "text").unwrap();
+    let packed = pack(folder.path(), &[], &mut Vec::new(), 6).unwrap();
     assert_eq!((packed.entries, packed.bytes), (1, 4));
     assert_eq!(packed.notices.len(), 2, "{:?}", packed.notices);
     assert!(packed.notices[0].starts_with("`pipe` is a socket, a pipe or a device"));
@@ -58,9 +58,9 @@ fn a_full_disk_is_reported_as_one() {
             Ok(())
         }
     }
-    let place = tempfile::tempdir().unwrap();
-    std::fs::write(place.path().join("file"), vec![1; 30 << 20]).unwrap();
-    let full = pack(place.path(), &[], &mut Full, 6).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), vec![1; 30 << 20]).unwrap();
+    let full = pack(folder.path(), &[], &mut Full, 6).unwrap_err();
     assert!(matches!(full, PackError::Write(cause) if cause.kind() == io::ErrorKind::StorageFull));
 }
 

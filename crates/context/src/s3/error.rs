@@ -115,7 +115,7 @@ impl Hint for S3Error {
             Self::NoCredentials { .. } => {
                 "set S3_ACCESS_KEY and S3_SECRET_KEY, or provide AWS credentials (AWS_ACCESS_KEY_ID, profile, role)"
             }
-            Self::Stopped { .. } => "try again to send it",
+            Self::Stopped { .. } => "send it again",
         };
         Some(hint.into())
     }

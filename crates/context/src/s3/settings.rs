@@ -186,7 +186,7 @@ mod tests {
             ("[::1]:9000", "false", Some("http://[::1]:9000")),
         ] {
             let vars =
-                [("S3_BUCKET", "ovens"), ("S3_ENDPOINT", host), ("S3_SSL", ssl), ("S3_REGION", "eu-west-1")];
+                [("S3_BUCKET", "builds"), ("S3_ENDPOINT", host), ("S3_SSL", ssl), ("S3_REGION", "eu-west-1")];
             let settings = read(&vars).unwrap().unwrap();
             assert_eq!(settings.endpoint.as_deref(), url, "{host} {ssl}");
         }
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn the_region_comes_from_the_first_variable_that_is_set() {
         let region = |vars: &[(&str, &str)]| {
-            read(&[&[("S3_BUCKET", "ovens")], vars].concat()).unwrap().unwrap().region
+            read(&[&[("S3_BUCKET", "builds")], vars].concat()).unwrap().unwrap().region
         };
         assert_eq!(region(&[]), "us-east-1");
         assert_eq!(region(&[("AWS_REGION", "a-1")]), "a-1");
@@ -222,7 +222,7 @@ mod tests {
             [("S3_SESSION_TOKEN", "x"), ("S3_SSL", "true")],
         ] {
             assert_eq!(
-                read(&[&[("S3_BUCKET", "ovens")], &vars[..]].concat()).unwrap_err().len(),
+                read(&[&[("S3_BUCKET", "builds")], &vars[..]].concat()).unwrap_err().len(),
                 1,
                 "{vars:?}"
             );

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::mask::MASK;
+use crate::mask::name_suggests_secret;
 use crate::message::Hint;
-use crate::secret::name_suggests_secret;
 use crate::vars::Vars;
 
 /// Maximum nesting depth of variables.

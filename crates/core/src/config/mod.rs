@@ -14,9 +14,10 @@ mod values;
 
 use crate::config::layer::TaskLayer;
 use crate::decode::Field;
+use crate::mask::name_suggests_secret;
 use crate::plan::BuildPlan;
 use crate::report::{Findings, Location, Mistake, Notice, Report};
-use crate::secret::{Secret, name_suggests_secret};
+use crate::secret::Secret;
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 

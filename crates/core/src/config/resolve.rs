@@ -2,12 +2,12 @@
 
 use crate::config::layer::{MapLayer, TaskLayer};
 use crate::config::{ConfigFile, Resolved};
+use crate::mask::name_suggests_secret;
 use crate::message::Message;
 use crate::names::{Arch, ServiceName};
 use crate::plan::{self, PlanProblem};
 use crate::report::{Findings, Location, Report};
 use crate::rules;
-use crate::secret::name_suggests_secret;
 use crate::spec::{BuildSpec, CacheSpec, KanikoSpec, Order, ServiceSpec, TaskSpec};
 
 pub(super) fn file(config: ConfigFile, order: Order) -> Result<Resolved, Report> {

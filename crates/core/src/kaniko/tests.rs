@@ -112,14 +112,14 @@ fn an_agent_that_pushes_gets_a_layout_or_with_a_cache_a_tar() {
 }
 
 #[test]
-fn what_a_version_does_not_know_is_left_out_and_said() {
+fn a_flag_that_a_version_does_not_support_is_omitted_with_a_notice() {
     let help = "Flags:\n  -c, --context string   Path\n      --log-format string  x\n      --cleanup  y\n";
     let facts = ExecutorFacts::read("Kaniko version :  v1.9.0\n", help);
     let (args, notices) = run(&full(), Push::ByKaniko, &facts);
     assert!(args.contains("--cleanup") && args.contains("--log-format=color"), "{args}");
     assert!(!args.contains("--insecure-registry") && args.contains("--destination="), "{args}");
-    let told = "Kaniko v1.9.0 does not support --insecure-registry: omitted";
-    assert_eq!(notices.iter().filter(|notice| *notice == told).count(), 1, "{notices:?}");
+    let expected = "Kaniko v1.9.0 does not support --insecure-registry: omitted";
+    assert_eq!(notices.iter().filter(|notice| *notice == expected).count(), 1, "{notices:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The laws of the lifecycle, over every sequence of events.
+//! Properties of the lifecycle that hold for every sequence of events.
 
 use proptest::prelude::*;
 
@@ -62,7 +62,7 @@ fn event() -> impl Strategy<Value = TaskEvent> {
     ]
 }
 
-/// Events with the attempt that they speak of.
+/// Events with the attempt that they are about.
 fn history() -> impl Strategy<Value = Vec<(u8, TaskEvent)>> {
     proptest::collection::vec((1..=2_u8, event()), 0..40)
 }
@@ -92,22 +92,22 @@ proptest! {
     }
 
     #[test]
-    fn a_second_attempt_starts_only_when_nothing_lives(history in history()) {
+    fn a_second_attempt_starts_only_when_no_container_may_run(history in history()) {
         let mut task = Task::new();
-        let mut may_live = false;
+        let mut may_run = false;
         let mut launches = 0;
         for (attempt, event) in history {
             let over = matches!(event, TaskEvent::Gone(_) | TaskEvent::StopConfirmed);
             if over && attempt == task.attempt {
-                may_live = false;
+                may_run = false;
             }
             let (after, effects) = next(&task, attempt, event);
             if after.attempt > task.attempt {
-                prop_assert!(!may_live, "{task:?} -> {after:?}");
+                prop_assert!(!may_run, "{task:?} -> {after:?}");
             }
             if effects.contains(&TaskEffect::Launch) {
                 launches += 1;
-                may_live = true;
+                may_run = true;
             }
             task = after;
         }
@@ -116,7 +116,7 @@ proptest! {
 
     #[test]
     fn a_report_wins_over_the_exit(gone in cause(), result in result(), launched in any::<bool>()) {
-        // But for the agent that was taken away: what it knows of that is its own guess.
+        // Except for an evicted agent, whose reason is only a guess.
         prop_assume!(!matches!(result, TaskResult::Failed { reason: Reason::Evicted, .. }));
         let mut task = next(&Task::new(), 1, TaskEvent::SlotFree).0;
         if launched {
@@ -128,26 +128,28 @@ proptest! {
     }
 
     #[test]
-    fn a_reported_loss_is_tried_again_exactly_where_a_silent_one_is(
-        heard in stage().prop_filter("the last stage tells nothing of the work", |it| *it < Stage::Report),
-        reason in reason().prop_filter("a silent loss is the platform's", |it| it.fault() == Fault::Platform),
+    fn a_reported_loss_is_retried_exactly_where_an_unreported_one_is(
+        known in stage().prop_filter("the last stage is the report's own", |it| *it < Stage::Report),
+        reason in reason().prop_filter("an unreported loss is the platform's", |it| it.fault() == Fault::Platform),
         first in any::<bool>(),
         report_first in any::<bool>(),
     ) {
         let attempt = if first { 1 } else { 2 };
-        let task = Task { attempt, state: TaskState::Running { stage: heard, trouble: None } };
+        let task = Task { attempt, state: TaskState::Running { stage: known, trouble: None } };
         let step = |task: &Task, event| next(task, attempt, event).0;
         let gone = TaskEvent::Gone(Cause::new(reason, "because"));
-        let silent = step(&step(&task, gone.clone()), TaskEvent::GraceOver);
-        let result = TaskResult::Failed { reason, text: "because".into(), hint: None, exit_code: None, tail: Vec::new() };
-        let report = TaskEvent::Reported(result, heard);
-        let told = if report_first {
-            // A report whose answer was lost comes again.
-            [TaskEvent::StageReached(Stage::Report), report.clone(), report, gone].into_iter().fold(task, |task, event| step(&task, event))
+        let unreported = step(&step(&task, gone.clone()), TaskEvent::GraceOver);
+        let text = "because".into();
+        let result = TaskResult::Failed { reason, text, hint: None, exit_code: None, tail: Vec::new() };
+        let report = TaskEvent::Reported(result, known);
+        let reported = if report_first {
+            // A report whose response was lost is sent again.
+            let events = [TaskEvent::StageReached(Stage::Report), report.clone(), report, gone];
+            events.into_iter().fold(task, |task, event| step(&task, event))
         } else {
             step(&step(&task, gone), report)
         };
-        prop_assert_eq!(told, silent);
+        prop_assert_eq!(reported, unreported);
     }
 
     #[test]
@@ -185,15 +187,15 @@ proptest! {
     }
 
     #[test]
-    fn what_may_live_when_a_task_is_settled_is_stopped(history in history()) {
+    fn a_container_that_may_run_is_stopped_when_its_task_is_settled(history in history()) {
         let mut task = Task::new();
         for (attempt, event) in history {
-            let lived = matches!(
+            let may_run = matches!(
                 task.state,
                 TaskState::Launching { .. } | TaskState::Retreating { .. } | TaskState::Running { .. }
             );
             let (after, effects) = next(&task, attempt, event);
-            if lived && after.ending().is_some() {
+            if may_run && after.ending().is_some() {
                 prop_assert!(effects.contains(&TaskEffect::Stop) || effects.contains(&TaskEffect::StopIfItLingers));
             }
             task = after;
@@ -214,7 +216,7 @@ fn gone(reason: Reason) -> TaskEvent {
 }
 
 #[test]
-fn a_lost_container_is_tried_again_only_while_nothing_was_pushed() {
+fn a_lost_container_is_retried_only_while_nothing_was_pushed() {
     use TaskEvent::{AgentConnected, GraceOver, SlotFree, StageReached};
     let lost =
         |stage, reason| drive(&[SlotFree, AgentConnected, StageReached(stage), gone(reason), GraceOver]);
@@ -225,7 +227,7 @@ fn a_lost_container_is_tried_again_only_while_nothing_was_pushed() {
 }
 
 #[test]
-fn a_launch_that_failed_is_stopped_before_it_is_tried_again() {
+fn a_failed_launch_is_stopped_before_it_is_retried() {
     let cause = Cause::new(Reason::NoCapacity, "full");
     let failed = TaskEvent::LaunchFailed { retryable: true, cause: cause.clone() };
     let task = drive(&[TaskEvent::SlotFree, failed.clone()]);
@@ -239,34 +241,34 @@ fn a_launch_that_failed_is_stopped_before_it_is_tried_again() {
 }
 
 #[test]
-fn a_hint_stays_the_last_line_of_what_is_said() {
+fn a_note_about_a_retry_keeps_the_hint_of_its_cause() {
     let cause = Cause::new(Reason::PlatformUnreachable, Message::new("no answer").with_hint("start it"));
     let failed = TaskEvent::LaunchFailed { retryable: true, cause };
     let (_, effects) = next(&drive(&[TaskEvent::SlotFree]), 1, failed);
-    let said = Message::new("no answer: retrying once").with_hint("start it");
-    assert_eq!(effects, [TaskEffect::Note(said), TaskEffect::Stop]);
+    let note = Message::new("no answer: retrying once").with_hint("start it");
+    assert_eq!(effects, [TaskEffect::Note(note), TaskEffect::Stop]);
 }
 
 #[test]
-fn the_platforms_last_word_explains_a_launch_that_took_too_long() {
+fn the_platforms_last_report_explains_a_launch_that_took_too_long() {
     let pull = TaskEvent::Progress(Some(Reason::ImagePull), "no such image".into());
-    let task = drive(&[TaskEvent::SlotFree, pull, TaskEvent::ProvisionDeadline("5m are over".into())]);
+    let task = drive(&[TaskEvent::SlotFree, pull, TaskEvent::ProvisionDeadline("5m exceeded".into())]);
     let cause = task.ending().and_then(Ending::cause).unwrap();
     assert_eq!(cause.reason, Reason::ImagePull);
-    assert_eq!(cause.text, "5m are over; the platform reported: no such image");
+    assert_eq!(cause.text, "5m exceeded; the platform reported: no such image");
 }
 
 #[test]
-fn trouble_that_is_over_explains_nothing() {
-    let full = TaskEvent::Progress(Some(Reason::NoCapacity), "no room".into());
+fn a_problem_that_has_ended_explains_nothing() {
+    let full = TaskEvent::Progress(Some(Reason::NoCapacity), "no capacity".into());
     let placed = TaskEvent::Progress(None, "on node a".into());
     let task =
-        drive(&[TaskEvent::SlotFree, full, placed, TaskEvent::ProvisionDeadline("5m are over".into())]);
+        drive(&[TaskEvent::SlotFree, full, placed, TaskEvent::ProvisionDeadline("5m exceeded".into())]);
     assert_eq!(task.cause().map(|cause| cause.reason), Some(Reason::ProvisionTimeout));
 }
 
 #[test]
-fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
+fn an_eviction_that_the_agent_reports_is_retried_once_its_container_is_stopped() {
     let evicted = |stage| {
         let text = "SIGTERM".to_owned();
         let result = TaskResult::Failed {
@@ -285,18 +287,18 @@ fn an_eviction_that_the_agent_reports_is_tried_again_once_nothing_lives() {
     assert_eq!(effects, [TaskEffect::Note("SIGTERM: retrying once".into()), TaskEffect::Stop]);
     let (task, effects) = next(&task, 1, TaskEvent::StopConfirmed);
     assert_eq!((task.attempt, task.phase(), effects), (2, TaskPhase::Planned, vec![TaskEffect::QueueAgain]));
-    // What the server has heard counts as much as what the report says.
-    for (heard, said) in
+    // The stage that the server has recorded counts as much as the report's.
+    for (known, reported) in
         [(Stage::Push, Stage::Bake), (Stage::Bake, Stage::Push), (Stage::Report, Stage::Push)]
     {
-        let (task, effects) = next(&running(heard), 1, evicted(said));
+        let (task, effects) = next(&running(known), 1, evicted(reported));
         assert_eq!((task.phase(), effects), (TaskPhase::Lost, vec![TaskEffect::StopIfItLingers]));
     }
 }
 
 #[test]
-fn an_agent_that_is_taken_away_ends_as_the_platform_says() {
-    let taken = || {
+fn an_evicted_agent_ends_with_the_reason_that_the_platform_reports() {
+    let evicted = || {
         let text = "SIGTERM".to_owned();
         let result = TaskResult::Failed {
             reason: Reason::Evicted,
@@ -307,37 +309,38 @@ fn an_agent_that_is_taken_away_ends_as_the_platform_says() {
         };
         TaskEvent::Reported(result, Stage::Bake)
     };
-    let full = || Cause::new(Reason::DiskFull, "no room on the node");
+    let full = || Cause::new(Reason::DiskFull, "the disk of the node is full");
     let running = [TaskEvent::SlotFree, TaskEvent::AgentConnected];
-    let expected = Cause::new(Reason::DiskFull, "SIGTERM; the platform reported: no room on the node");
-    // In whichever order the two are heard.
+    let expected =
+        Cause::new(Reason::DiskFull, "SIGTERM; the platform reported: the disk of the node is full");
+    // In whichever order the two arrive.
     let progress = || TaskEvent::Progress(Some(full().reason), full().text.into());
     let orders = [
-        vec![progress(), taken()],
-        vec![taken(), TaskEvent::Gone(full())],
-        vec![TaskEvent::Gone(full()), taken()],
+        vec![progress(), evicted()],
+        vec![evicted(), TaskEvent::Gone(full())],
+        vec![TaskEvent::Gone(full()), evicted()],
     ];
     for order in orders {
         let task = drive(&[&running[..], &order].concat());
         assert_eq!(task.ending(), Some(&Ending::Failed { cause: expected.clone() }), "{order:?}");
     }
     let spot = Cause::new(Reason::SpotReclaimed, "Spot");
-    let task = drive(&[&running[..], &[taken(), TaskEvent::Gone(spot)]].concat());
+    let task = drive(&[&running[..], &[evicted(), TaskEvent::Gone(spot)]].concat());
     assert_eq!((task.attempt, task.cause().map(|cause| cause.reason)), (2, Some(Reason::SpotReclaimed)));
-    // What hindered the launch, told late or anew by a server that was started again, decides nothing.
-    let stale = TaskEvent::Progress(Some(Reason::LaunchRefused), "no room for the pod".into());
-    let task = drive(&[&running[..], &[stale, taken(), TaskEvent::StopConfirmed]].concat());
+    // A problem of the launch that is reported late, or again after a restart of the server, decides nothing.
+    let stale = TaskEvent::Progress(Some(Reason::LaunchRefused), "no node for the pod".into());
+    let task = drive(&[&running[..], &[stale, evicted(), TaskEvent::StopConfirmed]].concat());
     assert_eq!((task.attempt, task.cause().map(|cause| cause.reason)), (2, Some(Reason::Evicted)));
-    let lost = TaskEvent::Progress(Some(Reason::NodeLost), "the node is silent".into());
-    let late = TaskEvent::DeadlinePassed("10m are over".into());
+    let lost = TaskEvent::Progress(Some(Reason::NodeLost), "the node does not respond".into());
+    let late = TaskEvent::DeadlinePassed("10m exceeded".into());
     let task = drive(&[&running[..], &[lost, late]].concat());
     let cause = task.ending().and_then(Ending::cause).unwrap();
     assert_eq!(cause.reason, Reason::TaskTimeout);
-    assert!(cause.text.ends_with("the platform reported: the node is silent"), "{}", cause.text);
+    assert!(cause.text.ends_with("the platform reported: the node does not respond"), "{}", cause.text);
 }
 
 #[test]
-fn a_contradicting_digest_is_said_and_changes_nothing() {
+fn a_contradicting_digest_is_reported_and_changes_nothing() {
     let report = |n| TaskEvent::Reported(TaskResult::Baked { digest: digest(n) }, Stage::Report);
     let task = drive(&[TaskEvent::SlotFree, TaskEvent::AgentConnected, report(1)]);
     assert_eq!(next(&task, 1, report(1)), (task.clone(), Vec::new()));

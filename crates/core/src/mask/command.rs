@@ -1,4 +1,4 @@
-//! Secrets that a script hands to commands.
+//! Secrets that a script passes to commands.
 
 use std::ops::Range;
 
@@ -6,12 +6,12 @@ use crate::mask::forms::{Found, names_secret};
 
 /// Commands whose `-u` (or `-a`) takes `user:password`.
 const FETCHERS: [&str; 3] = ["curl", "wget", "http"];
-/// Their flags for it.
+/// The flags of [`FETCHERS`] for it.
 const USERS: [&str; 5] = ["-u", "--user", "-U", "--proxy-user", "-a"];
-/// Settings of npm that are secrets; a registry may stand before them.
+/// Settings of npm that are secrets; a registry may precede them.
 const NPM: [&str; 3] = ["_authToken", "_auth", "_password"];
 
-/// Looks at each command line; one that goes on after a backslash is one.
+/// Searches each command line; a line that ends with a backslash is continued by the next.
 pub(super) fn search(found: &mut Found<'_>) {
     let text = found.text;
     let mut words: Vec<Range<usize>> = Vec::new();
@@ -63,7 +63,7 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
                 _ => {}
             }
             if word.ends_with("-stdin") {
-                // One command feeds one: what stands before it is looked through once.
+                // One command feeds one other, so its arguments are searched once.
                 if let Some(from) = fed_by.take() {
                     fed(found, &words[from..nth]);
                 }
@@ -105,7 +105,7 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
     }
 }
 
-/// True for short flags written as one whose last is `last`.
+/// True for a cluster of short flags (`-sSu`) whose last is `last`.
 fn is_cluster(word: &str, last: char) -> bool {
     let flags = word.trim_start_matches('-');
     word.len() - flags.len() == 1

@@ -1,13 +1,13 @@
-//! The forms that secrets have in free text. Whatever stands in a text, it is searched in linear time: it may be a
-//! stranger's.
+//! The forms that secrets have in free text. The text is not trusted: whatever it contains, it is searched in linear
+//! time.
 
 use std::cell::Cell;
 use std::ops::Range;
 
+use super::name_suggests_secret;
 use crate::mask::{Form, MASK};
-use crate::secret::name_suggests_secret;
 
-/// Beginnings of tokens that say by themselves what they are.
+/// Prefixes that identify tokens of well-known services.
 const TOKENS: [&str; 17] = [
     "ghp_",
     "gho_",
@@ -28,13 +28,13 @@ const TOKENS: [&str; 17] = [
     "hvs.",
 ];
 
-/// What stands before a colon in texts that are no logins.
+/// What precedes a colon in texts that are not logins.
 const SCHEMES: [&str; 9] = ["npm", "jsr", "workspace", "patch", "mailto", "docker", "oci", "pkg", "file"];
 
 /// What ends a word besides blanks.
 const BOUNDS: &str = "\"'`<>";
 
-/// Bytes of a variable's name, and of a host's with its port: longer ones are none, and are not read to their end.
+/// Maximum bytes of a variable's name, and of a host with its port. The rest of a longer text is not read.
 const LONGEST_NAME: usize = 256;
 
 /// Adds every secret of `found`'s text that is written in one of these forms.
@@ -47,16 +47,17 @@ pub(super) fn search(found: &mut Found<'_>) {
     found.private_keys();
 }
 
-/// True for the name of a flag or a key whose value is a secret; `--token-file` names a place, not a secret.
+/// True for the name of a flag or a key whose value is a secret; `--token-file` names a file, not a secret.
 pub(super) fn names_secret(name: &str) -> bool {
     let name = name.trim_start_matches(['-', '.']).to_ascii_lowercase().replace('_', "-");
-    let place = ["-file", "-stdin", "-path", "-dir", "-url", "-env", "-name", "-id", "-arn", "-type", "-ttl"];
+    let references =
+        ["-file", "-stdin", "-path", "-dir", "-url", "-env", "-name", "-id", "-arn", "-type", "-ttl"];
     let keys = ["x-amz-signature", "sig", "accountkey", "sharedaccesskey"];
     let known = keys.contains(&name.as_str()) || name_suggests_secret(&name);
-    known && !place.iter().any(|end| name.ends_with(end)) && name != "credential-helpers"
+    known && !references.iter().any(|end| name.ends_with(end)) && name != "credential-helpers"
 }
 
-/// False for what stands where secrets stand and is none: a secret of Kaniko's by its id.
+/// False for a value that only refers to a secret, as in Kaniko's `--secret id=...`.
 pub(super) fn may_be_secret(value: &str) -> bool {
     !value.is_empty() && !value.starts_with("id=")
 }
@@ -96,7 +97,7 @@ impl<'t> Found<'t> {
         Self { text, spans: Vec::new(), form, words: ends.clone(), values: ends.clone(), braces: ends }
     }
 
-    /// Adds a place, unless what stands there only names a secret.
+    /// Adds a range, unless its text only names a secret.
     pub(super) fn add(&mut self, span: Range<usize>) {
         let Some(text) = self.text.get(span.clone()) else { return };
         let variable = self.form == Form::Script && is_variable(text);
@@ -145,13 +146,13 @@ impl<'t> Found<'t> {
         }
     }
 
-    /// A URL whose `://` stands at `at`; what follows is `whole`, and `last` is the last `@` of the word.
+    /// A URL whose `://` is at `at`; what follows is `whole`, and `last` is the last `@` of the word.
     fn url(&mut self, at: usize, whole: &str, last: Option<usize>) {
         let start = at + 3;
         let authority = &whole[..whole.find(['/', '?', '#']).unwrap_or(whole.len())];
         let login = match authority.rfind('@') {
             Some(end) => &authority[..end],
-            // A password with a slash of its own: what follows the colon is no port.
+            // A password with a slash of its own: what follows the colon is not a port.
             None => match (authority.split_once(':'), last.and_then(|last| last.checked_sub(start))) {
                 (Some((_, port)), Some(end))
                     if !port.starts_with('$') && !port.bytes().all(|b| b.is_ascii_digit()) =>
@@ -214,7 +215,7 @@ impl<'t> Found<'t> {
             let word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
             let name = &name_end[name_end.trim_end_matches(word).len()..];
             let lead = &name_end[..name_end.len() - name.len()];
-            // A shell's own `PWD` is a folder; in a connection string it is none.
+            // `PWD` is a folder in a shell, and a password in a connection string.
             let connection =
                 lead.trim_end().ends_with(';') && name.eq_ignore_ascii_case("pwd") && !after.starts_with('/');
             if !names_secret(name) && !connection {
@@ -241,7 +242,7 @@ impl<'t> Found<'t> {
         }
     }
 
-    /// `Authorization: Bearer token`, and `Bearer token` and `Basic login` wherever they stand.
+    /// `Authorization: Bearer token`, and `Bearer token` and `Basic login` wherever they occur.
     fn headers(&mut self) {
         let lower = self.text.to_ascii_lowercase();
         for (at, name) in lower.match_indices("authorization") {
@@ -288,7 +289,7 @@ impl<'t> Found<'t> {
         }
     }
 
-    /// What stands between the first and the last line of a private key.
+    /// What is between the first and the last line of a private key.
     fn private_keys(&mut self) {
         let head = "PRIVATE KEY-----";
         let bodies = Ends::default();
@@ -305,7 +306,8 @@ impl<'t> Found<'t> {
     }
 }
 
-/// Counts the dots of one piece after the other; a piece that ends where the last one did is what was left of it.
+/// Counts the dots of successive pieces. A piece that ends where the one before it ended is the rest of that one, and
+/// is not read again.
 #[derive(Default)]
 struct Dots {
     piece: Range<usize>,
@@ -334,7 +336,7 @@ fn is_variable(text: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// True for what can be base64 and is no word of a sentence.
+/// True for text that can be base64 and is not an ordinary word.
 fn is_base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let legal = body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/-_".contains(&b));
@@ -348,7 +350,7 @@ fn is_header(name: &str) -> bool {
     name.starts_with("x-") || ["private-token", "job-token", "deploy-token"].contains(&name.as_str())
 }
 
-/// True where what follows the `@` can be a host: no digest and no version. A short password needs a host that can be
+/// True where what follows the `@` can be a host, not a digest or a version. A short password needs a host that can be
 /// nothing else, since `a:b@c` can be anything.
 fn is_host_after(rest: &str, password: usize) -> bool {
     let ends = |c: char| c.is_whitespace() || "\"'`/?#,;)<>|&\\".contains(c);

@@ -1,30 +1,33 @@
-//! What must not be seen of a task when it is shown.
+//! Hides secrets in what is shown of a task.
 //!
 //! Two rules. What is known to be a secret (passwords of logins, values whose names suggest a secret, values of such
-//! variables that a Compose file took in) goes wherever it stands. Free text (scripts, flags, values) is searched for
-//! the forms that secrets have there, see [`text`]; what is found counts as known from then on.
+//! variables that a Compose file took in) is masked wherever it occurs. Free text (scripts, flags, values) is searched
+//! for the forms that secrets have there, see [`text`]; what is found counts as known from then on.
 
 use std::ops::Range;
 
 use crate::mask::forms::Found;
-use crate::secret::{Secret, name_suggests_secret};
+use crate::secret::Secret;
 use crate::spec::TaskSpec;
 
 mod command;
 mod forms;
+mod names;
 
-/// What stands for a secret.
+pub use names::name_suggests_secret;
+
+/// What is shown instead of a secret.
 pub const MASK: &str = "***";
 
-/// Shorter ones would be found in innocent words.
+/// Shorter ones would also match parts of ordinary words.
 const LEAST: usize = 4;
-/// In the name of an image only what can be no word is a secret: machines read that name.
+/// In an image name only what cannot be an ordinary word is a secret: the name must stay usable.
 const LEAST_IN_REFERENCE: usize = 8;
 
 /// How a text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// By a shell: there `$NAME` names a secret and is none.
+    /// By a shell: `$NAME` names a secret and is not one itself.
     Script,
     /// As it stands.
     Plain,
@@ -64,7 +67,7 @@ impl Mask {
         for (flag, span) in flags.iter().zip(argument_spans(flags)) {
             secrets.extend(span.into_iter().map(|span| &flag[span]));
         }
-        // Words that stand everywhere are no secrets, whatever they are the value of.
+        // Common words are not masked, whatever variable has them as its value.
         secrets.retain(|secret| secret.len() >= LEAST && !["true", "false", "null", "none"].contains(secret));
         Self { secrets: secrets.into_iter().map(Secret::new).collect() }
     }
@@ -106,7 +109,7 @@ impl Mask {
 
 /// Every range of `text` that looks like a secret; they may overlap.
 fn spans(text: &str, form: Form) -> Vec<Range<usize>> {
-    // No form is as short, but for those with one of these characters: most keys of a file need no search.
+    // A short text is a secret only with one of these characters: this skips most values of a file.
     if text.len() < 16 && !text.contains(['@', ':', '=', ' ']) && form == Form::Plain {
         return Vec::new();
     }
@@ -124,7 +127,7 @@ fn found(text: &str, form: Form) -> Vec<&str> {
 
 /// Where the secrets of each argument stand. Nothing ends the value of an argument but its own end.
 fn argument_spans(args: &[String]) -> Vec<Vec<Range<usize>>> {
-    let mut owed = false;
+    let mut value_follows = false;
     let mut all = Vec::new();
     for arg in args {
         let name_of_value = ["--build-arg=", "--label=", "--annotation="]
@@ -133,13 +136,13 @@ fn argument_spans(args: &[String]) -> Vec<Vec<Range<usize>>> {
             .unwrap_or((0, arg));
         let (start, rest) = name_of_value;
         let spans = match rest.split_once('=') {
-            _ if owed && forms::may_be_secret(arg) => std::iter::once(0..arg.len()).collect(),
+            _ if value_follows && forms::may_be_secret(arg) => std::iter::once(0..arg.len()).collect(),
             Some((name, value)) if forms::names_secret(name) && forms::may_be_secret(value) => {
                 std::iter::once(start + name.len() + 1..arg.len()).collect()
             }
             _ => spans(arg, Form::Plain),
         };
-        owed = arg.starts_with('-') && !arg.contains('=') && forms::names_secret(arg);
+        value_follows = arg.starts_with('-') && !arg.contains('=') && forms::names_secret(arg);
         all.push(spans);
     }
     all

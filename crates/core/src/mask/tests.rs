@@ -5,7 +5,7 @@ use crate::names::Arch;
 use crate::spec::KanikoSpec;
 
 #[test]
-fn the_forms_of_secrets_are_known() {
+fn the_forms_of_secrets_are_masked() {
     for (text, shown) in [
         // Logins in URLs and without a scheme.
         ("http://me:hunter2@proxy:3128", "http://me:***@proxy:3128"),
@@ -60,7 +60,7 @@ fn the_forms_of_secrets_are_known() {
         ("Basic bWU6aHVudGVyMg==", "Basic ***"),
         ("-H 'PRIVATE-TOKEN:hunter2'", "-H 'PRIVATE-TOKEN:***'"),
         ("-H 'X-Api-Key: hunter2'", "-H 'X-Api-Key: ***'"),
-        // What says by itself what it is.
+        // Tokens of well-known services, and private keys.
         ("fetch ghp_0123456789abcdefABCDEF0123456789abcd now", "fetch *** now"),
         ("x glpat-0123456789abcdefghij", "x ***"),
         ("sk_live_0123456789abcdef sk_test_0123456789abcdef", "*** ***"),
@@ -76,7 +76,7 @@ fn the_forms_of_secrets_are_known() {
 }
 
 #[test]
-fn what_is_no_secret_stays() {
+fn what_is_not_a_secret_stays() {
     let digest = format!("reg.test/app:1.2@sha256:{}", "0f".repeat(32));
     for text in [
         digest.as_str(),
@@ -111,13 +111,12 @@ fn what_is_no_secret_stays() {
     ] {
         assert_eq!(super::text(text, Form::Script), text);
     }
-    // Nothing puts variables into a plain text: this is a password.
+    // Variables are not expanded in a plain text: this is a password.
     assert_eq!(super::text("https://me:$PW@reg.test", Form::Plain), "https://me:***@reg.test");
 }
 
-/// Each text holds beginnings of secrets as close together as can be, of which none ends. Where the search for one
-/// reads what follows (or goes before) each of them, 1 MiB takes some 10^11 steps, and this test does not end within the
-/// hour.
+/// Each text consists of beginnings of secrets that never end. A search that reads the text before or after each of
+/// them takes some 10^11 steps for 1 MiB, and this test then runs for more than an hour.
 #[test]
 fn a_text_made_to_be_slow_is_searched_in_linear_time() {
     for piece in [
@@ -169,7 +168,7 @@ fn task() -> TaskSpec {
 }
 
 #[test]
-fn a_secret_is_known_wherever_it_stands() {
+fn a_secret_is_masked_wherever_it_occurs() {
     let task = task();
     let mask = Mask::of(&task, &["from-the-shell".into(), "true".into(), "demo".into()]);
     let script = mask.text(task.pre_script.as_deref().unwrap(), Form::Script);
@@ -186,7 +185,7 @@ fn a_secret_is_known_wherever_it_stands() {
 
 proptest! {
     #[test]
-    fn no_text_breaks_it(text in r#"(token|password|--password|authorization|bearer |echo|-stdin|login|-p|://|@|=|:|[$][{]|[}]|ü|\\|\n| |["'|;<.-]|eyJ){0,30}"#) {
+    fn no_text_causes_a_panic(text in r#"(token|password|--password|authorization|bearer |echo|-stdin|login|-p|://|@|=|:|[$][{]|[}]|ü|\\|\n| |["'|;<.-]|eyJ){0,30}"#) {
         for form in [Form::Script, Form::Plain] {
             super::text(&text, form);
         }

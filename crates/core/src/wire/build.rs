@@ -1,4 +1,4 @@
-//! Client and server: submit, view, cancel.
+//! Between client and server: submit, view, cancel.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,20 @@ use crate::wire::cursor::Cursor;
 pub struct SubmitBuild {
     /// What to build.
     pub spec: BuildSpec,
-    /// From what.
+    /// What to build it from.
     pub context: ContextRef,
     /// The same key again (same owner) gives the same build again: 16 to 128 printable ASCII characters.
     pub idempotency_key: String,
 }
 
-/// 202: the build stands in the ledger.
+/// 202: the build is stored in the ledger.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Submitted {
     /// Its id.
     pub id: BuildId,
     /// The log's beginning.
     pub cursor: Cursor,
-    /// The texts of `notice_messages`, for clients of the last version.
+    /// The texts of `notice_messages`, for clients of the previous version.
     #[serde(default)]
     pub notices: Vec<String>,
     /// What is worth mentioning and is not a mistake, each with its hint.
@@ -47,7 +47,7 @@ impl Submitted {
         Self { id, cursor, notices: texts, notice_messages: notices }
     }
 
-    /// The notices. A server of the last version sends texts only.
+    /// The notices. A server of the previous version sends texts only.
     pub fn into_notices(self) -> Vec<Message> {
         if self.notice_messages.is_empty() {
             self.notices.into_iter().map(Message::new).collect()
@@ -89,11 +89,11 @@ pub enum BuildPhase {
     Queued,
     /// Tasks are open.
     Baking,
-    /// All baked; an index is being published.
+    /// All tasks are baked; an index is being published.
     Publishing,
-    /// Over.
+    /// The build has ended.
     Ended,
-    /// A phase that this version does not know.
+    /// A phase that is unknown to this version.
     #[serde(other)]
     Unknown,
 }
@@ -105,7 +105,7 @@ pub struct TargetView {
     pub name: String,
     /// Its tasks.
     pub tasks: Vec<TaskView>,
-    /// What is published, where something is.
+    /// What is published; `None` if nothing is.
     pub publish: Option<PublishView>,
 }
 
@@ -128,7 +128,7 @@ pub struct TaskView {
     /// What went wrong, or what it waits for.
     #[serde(default)]
     pub reason: Option<Reason>,
-    /// The same in words.
+    /// The same as text.
     #[serde(default)]
     pub text: Option<String>,
     /// What to do about it.
@@ -143,25 +143,25 @@ pub struct TaskView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskPhase {
-    /// Waits for a place.
+    /// Waits for a run slot, or for the targets before it.
     Planned,
-    /// Ordered from the platform.
+    /// The platform was asked to start its container.
     Launching,
-    /// Its agent has spoken.
+    /// Its agent is connected.
     Running,
     /// The container is gone; the report may still come.
     Closing,
     /// Settled: baked.
     Baked,
-    /// Settled: failed by its own doing.
+    /// Settled: the build as described failed.
     Failed,
-    /// Settled: lost by ours or the platform's.
+    /// Settled: Bakery or the platform failed it.
     Lost,
-    /// Settled: ran into a limit.
+    /// Settled: a time limit was exceeded.
     TimedOut,
     /// Settled: cancelled.
     Cancelled,
-    /// A phase that this version does not know.
+    /// A phase that is unknown to this version.
     #[serde(other)]
     Unknown,
 }
@@ -179,24 +179,24 @@ pub struct PublishView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum PublishState {
-    /// Not yet.
+    /// Not published yet.
     Pending,
-    /// There.
+    /// Published.
     Done {
         /// Digest of the index, or of the one image where there is one.
         digest: Digest,
     },
-    /// Never.
+    /// Publishing failed.
     Failed {
-        /// The machine's word.
+        /// The machine-readable code.
         reason: Reason,
-        /// In words.
+        /// The text.
         text: String,
         /// What to do about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
-    /// A state that this version does not know.
+    /// A state that is unknown to this version.
     #[serde(other)]
     Unknown,
 }
@@ -204,23 +204,23 @@ pub enum PublishState {
 /// How a build ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildOutcome {
-    /// In one word.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The first cause, where it did not end well.
+    /// The first cause, if it did not succeed.
     #[serde(default)]
     pub reason: Option<Reason>,
-    /// The same in words, with the task's name.
+    /// The same as text, with the task's name.
     #[serde(default)]
     pub text: Option<String>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What now stands in registries.
+    /// The images that are now in registries.
     #[serde(default)]
     pub images: Vec<PublishedImage>,
 }
 
-/// A build's end in one word; decides the client's exit code.
+/// How a build ended; decides the client's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -228,11 +228,11 @@ pub enum Verdict {
     Baked,
     /// The build as described failed (exit 1).
     Failed,
-    /// Our side or the platform failed it (exit 4).
+    /// Bakery or the platform failed it (exit 4).
     Lost,
     /// Cancelled (exit 130 where the client asked, else 1).
     Cancelled,
-    /// A verdict that this version does not know (exit 4).
+    /// A verdict that is unknown to this version (exit 4).
     #[serde(other)]
     Unknown,
 }
@@ -251,9 +251,9 @@ pub struct PublishedImage {
 /// `GET /info`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Info {
-    /// The server's version, with the commit that it is made of where that is known.
+    /// The server's version, with the commit that it was built from where that is known.
     pub version: String,
-    /// Protocol versions that it speaks.
+    /// Protocol versions that it supports.
     pub protocols: Vec<u32>,
     /// The platforms and what each can run.
     pub platforms: BTreeMap<String, Vec<Arch>>,

@@ -10,7 +10,7 @@ use crate::image::Digest;
 pub struct ContextRef {
     /// Identity: SHA-256 of the canonical tar, times left out.
     pub id: Digest,
-    /// SHA-256 of the tar.gz that travels.
+    /// SHA-256 of the tar.gz that is sent.
     pub sha256: Digest,
     /// Bytes of the tar.gz.
     pub len: u64,
@@ -34,12 +34,12 @@ pub enum ContextLocation {
     },
 }
 
-/// The object key of a context: digest-shaped, so that a server can tell it from any other key.
+/// The object key of a context: shaped like a digest, so that a server can distinguish it from any other key.
 pub fn object_key(id: &Digest) -> String {
     format!("contexts/sha256/{}.tar.gz", id.hex())
 }
 
-/// `POST /contexts`: does the server know this context?
+/// `POST /contexts`: does the server have this context?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContextOffer {
@@ -58,7 +58,7 @@ pub struct ContextOffer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ContextAnswer {
-    /// There already: this reference may be submitted as it is. Its blob may be another gzip of the same identity.
+    /// The server has it: this reference may be submitted as it is. Its blob may be another gzip of the same identity.
     Present {
         /// What to submit.
         context: ContextRef,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::BadName;
 
 /// A position in a build's log: `epoch:seq`. The epoch goes up when a restart of the server cuts a torn tail, so that
-/// two lines that were given the same number can be told apart.
+/// two lines that were given the same number can be distinguished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {
     /// The log's epoch.

@@ -1,4 +1,4 @@
-//! Frames as bytes: written one behind the other, and read from chunks that are cut anywhere.
+//! Frames as bytes: written one after the other, and read from chunks that are cut anywhere.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::limits;
 
-/// A header that says how many bytes follow it.
+/// A header that contains the number of bytes that follow it.
 pub trait Framed: DeserializeOwned + Serialize {
     /// Bytes of payload.
     fn payload_len(&self) -> usize;
 }
 
-/// Bytes that are no frames.
+/// Bytes that are not frames.
 #[derive(Debug, Error)]
 pub enum FrameError {
     /// A header is longer than [`limits::HEADER_BYTES`].
@@ -44,12 +44,12 @@ pub fn encode_header<H: Framed>(header: &H, out: &mut Vec<u8>) {
 
 /// Turns chunks of bytes, cut anywhere, back into frames. Holds at most one frame and one chunk.
 ///
-/// A frame that lies whole in one chunk is not copied; one that was cut is put together once.
+/// A frame that is complete within one chunk is not copied; one that was cut is copied once.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// The last chunk, without what was taken of it.
+    /// The last chunk, without what was already read.
     chunk: Bytes,
-    /// The beginning of a frame whose end is yet to come; `chunk` goes on behind it.
+    /// The beginning of a frame whose end is yet to come; `chunk` continues it.
     part: Vec<u8>,
     /// Bytes of the header that `part` begins with, and of its whole frame; 0 while the header has no end yet.
     head: usize,
@@ -57,7 +57,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the next chunk. Cheapest where every whole frame was taken out before.
+    /// Takes the next chunk. Cheapest where every whole frame was read before.
     pub fn push(&mut self, chunk: Bytes) {
         self.chunk = if self.chunk.is_empty() { chunk } else { [&self.chunk[..], &chunk].concat().into() };
     }

@@ -2,7 +2,7 @@
 //!
 //! A frame is one JSON header line, ended by `\n`, and then exactly `len` bytes of payload. The payload of `lines` and
 //! `note` frames is NDJSON, one [`LogLine`] a line, encoded once by its writer and never decoded on the way. The same
-//! bytes lie in the server's log file and go to followers.
+//! bytes are stored in the server's log file and sent to followers.
 //!
 //! Inside one build every line, and every frame without lines, has a number of its own (`seq`, from 0): the order of
 //! the log. A cursor names the next number that a follower wants.
@@ -24,7 +24,7 @@ pub struct LogLine {
     pub ts: Timestamp,
     /// Who wrote it.
     pub src: Source,
-    /// How loud.
+    /// Its severity.
     #[serde(default)]
     pub lvl: Level,
     /// The text without its line end; colours of the build are kept.
@@ -51,13 +51,13 @@ pub enum Source {
     Kaniko,
     /// The post-script.
     PostScript,
-    /// A writer that this version does not know.
+    /// A writer that is unknown to this version.
     #[serde(other)]
     Unknown,
 }
 
 impl Source {
-    /// The word on the wire and in JSON output.
+    /// Its name on the wire and in JSON output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Server => "server",
@@ -70,26 +70,26 @@ impl Source {
     }
 }
 
-/// How loud a line is.
+/// The severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Ordinary.
     #[default]
     Info,
-    /// Worth reading.
+    /// A warning.
     Warn,
-    /// Why it failed.
+    /// Why something failed.
     Error,
-    /// A loudness that this version does not know.
+    /// A level that is unknown to this version.
     #[serde(other)]
     Unknown,
 }
 
 /// Header of one block of a log segment (agent to server). Lines of a run count from 1.
 ///
-/// A block without a payload tells of lines that their writer has not kept: they have numbers and nothing else, and
-/// followers hear of them as [`Frame::Gap`].
+/// A block without a payload stands for lines that were not kept: they have sequence numbers only, and
+/// followers get a [`Frame::Gap`] for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockHeader {
     /// The run; must be the one of the route.
@@ -112,7 +112,7 @@ impl BlockHeader {
 /// Header of one frame of a build's log (server's file, server to follower).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameHeader {
-    /// Bytes of the payload that follows the header line; a reader that does not know `kind` skips them.
+    /// Bytes of the payload that follows the header line; a reader to which `kind` is unknown skips them.
     #[serde(default)]
     pub len: u32,
     /// Number in the build's order: of the first line, or of the frame itself. `beat` frames have that of the next.
@@ -160,17 +160,17 @@ pub enum Frame {
         run: RunName,
         /// Its new phase.
         phase: TaskPhase,
-        /// Why, where it is not plain.
+        /// Why, where there is a cause.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Reason>,
-        /// The same in words.
+        /// The same as text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
         /// What to do about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
-    /// A destination has been published, or has failed to be.
+    /// A destination has been published, or its publishing has failed.
     Published {
         /// What and how.
         publish: PublishView,
@@ -182,14 +182,14 @@ pub enum Frame {
         /// How many lines, as far as is known when the frame is written.
         lines: u64,
     },
-    /// Nothing new, still here. Never stored.
+    /// A heartbeat: there is nothing new, and the connection is alive. Never stored.
     Beat,
-    /// Nothing will follow.
+    /// The last frame.
     End {
         /// How the build ended.
         outcome: BuildOutcome,
     },
-    /// A frame that this version does not know.
+    /// A frame that is unknown to this version.
     #[serde(other)]
     Unknown,
 }

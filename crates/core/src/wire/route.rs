@@ -15,7 +15,7 @@ pub const BUILD: &str = "/v1/builds/{id}";
 pub const BUILD_LOGS: &str = "/v1/builds/{id}/logs";
 /// Versions, platforms, architectures.
 pub const INFO: &str = "/v1/info";
-/// Trade the launch token for the order.
+/// Exchange the launch token for the task order.
 pub const RUN_ORDER: &str = "/v1/runs/{run}/order";
 /// The context's blob from the server's own store.
 pub const RUN_CONTEXT: &str = "/v1/runs/{run}/context";
@@ -28,7 +28,7 @@ pub const LIVEZ: &str = "/livez";
 /// The process can take work.
 pub const READYZ: &str = "/readyz";
 
-/// What the server tells of itself in numbers.
+/// The server's metrics.
 pub const METRICS: &str = "/metrics";
 
 /// [`CONTEXT`] of one context; `id` is the hex of its identity.

@@ -1,4 +1,4 @@
-//! Server and agent.
+//! Between server and agent: the task order, the log's acknowledgement, the report.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use crate::secret::{self, Secret};
 use crate::spec::{Credential, KanikoSpec};
 use crate::wire::context::ContextRef;
 
-/// The three variables that an agent is launched with, and nothing else of ours.
+/// The three variables with which an agent is launched; Bakery sets no others.
 pub mod launch_env {
     use crate::vars::VarDoc;
 
-    /// URL of the server's agents' door, without a path.
+    /// URL of the server's listener for agents, without a path.
     pub const URL: &str = "BAKERY_URL";
     /// The run's name.
     pub const RUN: &str = "BAKERY_RUN";
@@ -24,9 +24,9 @@ pub mod launch_env {
 
     /// Their declarations.
     pub const VARS: [VarDoc; 3] = [
-        var(URL, "The server's door for agents: CONTROLLER_URL, on Docker the door of its bridge."),
+        var(URL, "URL of the server for agents: CONTROLLER_URL, or on Docker the agent listener."),
         var(RUN, "The name of the run: build, task and attempt."),
-        var(TOKEN, "The launch token, good for one agent: it is traded for the order."),
+        var(TOKEN, "The launch token: valid for one agent, which exchanges it for the task order."),
     ];
 
     const fn var(name: &'static str, meaning: &'static str) -> VarDoc {
@@ -48,7 +48,7 @@ pub struct OrderRequest {
     pub agent_version: String,
 }
 
-/// Everything that an agent needs to know.
+/// Everything that an agent needs for its task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskOrder {
@@ -67,7 +67,7 @@ pub struct TaskOrder {
     pub pre_script: Option<String>,
     /// Shell text after Kaniko succeeded.
     pub post_script: Option<String>,
-    /// What Kaniko is told; its `destination` is the user's, see `push_to`.
+    /// Kaniko's options; their `destination` is the user's, see `push_to`.
     pub kaniko: KanikoSpec,
     /// Where this run's image is pushed: the destination itself, or its `tag_<arch>`; `None` with `no_push`.
     pub push_to: Option<ImageRef>,
@@ -77,7 +77,7 @@ pub struct TaskOrder {
     pub pull_credentials: Vec<Credential>,
     /// Logins for the push.
     pub push_credentials: Vec<Credential>,
-    /// Registries (host and port) that may be spoken to over plain HTTP.
+    /// Registries (host and port) that are reached over plain HTTP.
     pub insecure_registries: Vec<String>,
     /// Seconds from the order to the end of the task; the agent ends itself then.
     pub deadline_seconds: u64,
@@ -130,11 +130,11 @@ pub enum Stage {
     PreScript,
     /// Kaniko builds.
     Bake,
-    /// The image is being pushed: from here on a registry may know it.
+    /// The image is being pushed: from here on a registry may have it.
     Push,
     /// The post-script runs.
     PostScript,
-    /// All done but the report.
+    /// Only the report is missing.
     Report,
 }
 
@@ -143,7 +143,7 @@ impl Stage {
     pub const ALL: [Self; 6] =
         [Self::Prepare, Self::PreScript, Self::Bake, Self::Push, Self::PostScript, Self::Report];
 
-    /// The word on the wire and in messages.
+    /// Its name on the wire and in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
@@ -180,12 +180,12 @@ pub const STAGE_HEADER: &str = "bakery-stage";
 pub struct SegmentAck {
     /// The number of the line that the server wants next; may go back after a restart.
     pub next: u64,
-    /// True once the run is to end: end Kaniko's process tree, report, leave.
+    /// True once the run is to end: the agent ends Kaniko's process tree, reports and exits.
     pub cancel: bool,
 }
 
-/// `POST /runs/{run}/report`: what became of the run. Sent once the whole log has been acknowledged, or cannot be
-/// delivered in time, and repeated until it is answered.
+/// `POST /runs/{run}/report`: how the run ended. Sent once the whole log has been acknowledged, or cannot be
+/// delivered in time, and repeated until there is a response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskReport {
@@ -206,14 +206,14 @@ pub struct TaskReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum TaskResult {
-    /// Kaniko ended with 0, and the digest is proven.
+    /// Kaniko exited with 0, and the digest is proven.
     Baked {
         /// Digest of the image's manifest.
         digest: Digest,
     },
     /// Something failed.
     Failed {
-        /// The machine's word.
+        /// The machine-readable code.
         reason: Reason,
         /// One sentence for people.
         text: String,
@@ -222,10 +222,10 @@ pub enum TaskResult {
         hint: Option<String>,
         /// Exit code of the process that failed; `None` where none ran.
         exit_code: Option<i32>,
-        /// The last lines that speak of the error.
+        /// The last lines of output about the error.
         tail: Vec<String>,
     },
-    /// Ended because the server said so.
+    /// Ended because the server requested it.
     Cancelled,
 }
 

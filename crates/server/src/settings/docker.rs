@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn beside_another_platform_docker_is_on_only_where_an_engine_is_named() {
         let k8s = [
-            ("K8S_NAMESPACE", "ovens"),
+            ("K8S_NAMESPACE", "builds"),
             ("CONTROLLER_URL", "http://10.0.0.1:3000"),
             ("AGENT_IMAGE", "reg.test/agent:1"),
         ];

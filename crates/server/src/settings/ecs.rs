@@ -193,7 +193,7 @@ mod tests {
             let mistakes = read(vars).err().map(|bad| bad.0).unwrap_or_default();
             mistakes.iter().map(|mistake| mistake.location.source.to_string()).collect()
         };
-        let cluster = ("ECS_CLUSTER", "ovens");
+        let cluster = ("ECS_CLUSTER", "builds");
         let missing = [
             "AWS_REGION",
             "ECS_SUBNETS",

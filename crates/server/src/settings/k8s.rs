@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn kubernetes_is_on_if_a_namespace_is_named_and_reports_what_else_is_required() {
         assert_eq!(read(&[("K8S_CONFIG_PATH", "/etc/bakery/config.yaml")]).unwrap().k8s, None);
-        let error = read(&[("K8S_NAMESPACE", "ovens")]).unwrap_err();
+        let error = read(&[("K8S_NAMESPACE", "builds")]).unwrap_err();
         let names: Vec<_> = error.0.iter().map(|mistake| &*mistake.location.source).collect();
         assert_eq!(names, ["CONTROLLER_URL", "AGENT_IMAGE"], "{error}");
         let folder = tempfile::tempdir().unwrap();
@@ -74,9 +74,12 @@ mod tests {
             let more = [("CONTROLLER_URL", "http://10.0.0.1:3000"), ("AGENT_IMAGE", "reg.test/agent:1")];
             read(&[&more[..], &[("K8S_NAMESPACE", namespace), ("K8S_CONFIG_PATH", &file)]].concat())
         };
-        let k8s = with("ovens").unwrap().k8s.unwrap();
-        assert_eq!((k8s.namespace.as_str(), k8s.pods.priority_class_name.as_deref()), ("ovens", Some("low")));
-        for wrong in ["Ovens", "-a", "a_b", &"a".repeat(64)] {
+        let k8s = with("builds").unwrap().k8s.unwrap();
+        assert_eq!(
+            (k8s.namespace.as_str(), k8s.pods.priority_class_name.as_deref()),
+            ("builds", Some("low"))
+        );
+        for wrong in ["Builds", "-a", "a_b", &"a".repeat(64)] {
             assert!(with(wrong).unwrap_err().to_string().contains("K8S_NAMESPACE: "), "{wrong}");
         }
     }

@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn every_field_is_read() {
-        let text = "k8s:\n  serviceAccountName: bakery-agent\n  nodeSelector: { pool: ovens }\n  \
-                    tolerations: [{ key: ovens, operator: Exists, effect: NoSchedule, tolerationSeconds: 60 }]\n  \
+        let text = "k8s:\n  serviceAccountName: bakery-agent\n  nodeSelector: { pool: builds }\n  \
+                    tolerations: [{ key: builds, operator: Exists, effect: NoSchedule, tolerationSeconds: 60 }]\n  \
                     imagePullSecrets: [{ name: reg-login }]\n  priorityClassName: low\n  annotations: { team: bread }\n  \
                     ephemeralStorage: 50Gi\n  affinity:\n    nodeAffinity:\n      \
                     requiredDuringSchedulingIgnoredDuringExecution:\n        nodeSelectorTerms:\n        \

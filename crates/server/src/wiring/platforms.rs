@@ -157,10 +157,10 @@ mod tests {
             let docker = settings.docker.as_ref().unwrap();
             docker_options(docker, &settings, "installation", &registry).await.unwrap().agent_login
         };
-        let found = login("private.test:5000/ovens/agent:1").await.unwrap();
+        let found = login("private.test:5000/builds/agent:1").await.unwrap();
         assert_eq!((found.registry.as_str(), found.username.as_str()), ("private.test:5000", "me"));
         assert_eq!(found.password.expose(), "crumbs");
-        assert!(login("private.test/ovens/agent:1").await.is_none(), "a login is for one registry");
+        assert!(login("private.test/builds/agent:1").await.is_none(), "a login is for one registry");
         assert!(login("broken.test/agent:1").await.is_none(), "the engine may have the image");
     }
 }

@@ -113,8 +113,11 @@ mod tests {
         let file = folder.path().join("pods.yaml");
         std::fs::write(&file, "k8s:\n  nodeSelektor: {}\n  ephemeralStorage: much\n").unwrap();
         let file = file.display().to_string();
-        let k8s =
-            [("CONTROLLER_URL", "http://h"), ("AGENT_IMAGE", "reg.test/agent:1"), ("K8S_NAMESPACE", "ovens")];
+        let k8s = [
+            ("CONTROLLER_URL", "http://h"),
+            ("AGENT_IMAGE", "reg.test/agent:1"),
+            ("K8S_NAMESPACE", "builds"),
+        ];
         let with = |path| {
             mistakes(folder.path(), &[&k8s[..], &[("K8S_CONFIG_PATH", path), ("MAX_RUNS", "0")]].concat())
         };

@@ -8,7 +8,10 @@ use bakery_testkit::k8s_env::K8sEnv;
 async fn all_mistakes_of_the_settings_and_of_the_settings_file_come_in_one_report() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("pods.yaml").display().to_string();
-    std::fs::write(&file, "k8s:\n  nodeSelektor: { pool: ovens }\n  tolerations: [{ efect: NoSchedule }]\n")?;
+    std::fs::write(
+        &file,
+        "k8s:\n  nodeSelektor: { pool: builds }\n  tolerations: [{ efect: NoSchedule }]\n",
+    )?;
     let vars = [("K8S_CONFIG_PATH", file.as_str()), ("MAX_RUNS", "none"), ("CONTROLLER_URL", "")];
     let mut env = K8sEnv::stopped("settings", &vars).await?;
     ensure!(env.server.run().await.is_err());

@@ -259,10 +259,10 @@ mod tests {
         let error = Engine::find(&closed).await.unwrap_err();
         assert!(error.text.contains("there: Connection refused (os error"), "{error}");
         for scheme in ["tcp", "http", "ssh"] {
-            let host = format!("{scheme}://baker:sourdough@127.0.0.1:1");
+            let host = format!("{scheme}://user:hunter22@127.0.0.1:1");
             let error = Engine::find(&BTreeMap::from([("DOCKER_HOST".to_owned(), host)])).await.unwrap_err();
-            assert!(error.text.contains("baker:***@127.0.0.1:1"), "{error}");
-            assert!(!error.to_string().contains("sourdough"), "{error}");
+            assert!(error.text.contains("user:***@127.0.0.1:1"), "{error}");
+            assert!(!error.to_string().contains("hunter22"), "{error}");
         }
         let vars = BTreeMap::from([("XDG_RUNTIME_DIR".to_owned(), folder.clone())]);
         let all = [

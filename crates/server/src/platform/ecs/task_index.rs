@@ -256,8 +256,8 @@ mod tests {
 
     #[test]
     fn a_task_is_asked_about_while_it_is_waited_for() {
-        let mut entry = TaskEntry::new("arn:aws:ecs:r:1:task/ovens/1".to_owned());
-        assert_eq!((entry.interest, entry.cluster()), (Interest::Start, "ovens"));
+        let mut entry = TaskEntry::new("arn:aws:ecs:r:1:task/builds/1".to_owned());
+        assert_eq!((entry.interest, entry.cluster()), (Interest::Start, "builds"));
         assert!(
             entry.found("pending", false) && !entry.found("pending", false) && entry.found("running", false)
         );
@@ -282,8 +282,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tasks = TaskIndex::open(&folder.path().join("ecs-tasks")).unwrap();
         tasks.agent_connected(run(1));
-        tasks.add(run(1), "arn:aws:ecs:r:1:task/ovens/1");
-        tasks.add(run(2), "arn:aws:ecs:r:1:task/ovens/2");
+        tasks.add(run(1), "arn:aws:ecs:r:1:task/builds/1");
+        tasks.add(run(2), "arn:aws:ecs:r:1:task/builds/2");
         let interest = |index| tasks.get(run(index)).unwrap().interest;
         assert_eq!((interest(1), interest(2)), (Interest::None, Interest::Start));
     }

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::wire_tests::Aws;
 use super::*;
 
-const ARN: &str = "arn:aws:ecs:ap-northeast-2:123456789012:task/ovens/1";
+const ARN: &str = "arn:aws:ecs:ap-northeast-2:123456789012:task/builds/1";
 
 fn options() -> EcsOptions {
     EcsOptions {
         installation: "0191a2b3-c4d5-7e6f-8a9b-0c1d2e3f4a5b".to_owned(),
         agent_image: "docker.io/me/agent:1".parse().unwrap(),
         region: "ap-northeast-2".to_owned(),
-        cluster: "ovens".to_owned(),
+        cluster: "builds".to_owned(),
         subnets: vec!["subnet-1".to_owned()],
         security_groups: vec!["sg-1".to_owned()],
         execution_role: "arn:aws:iam::123456789012:role/bakery-agent-execution".to_owned(),
@@ -138,10 +138,10 @@ async fn a_task_whose_launch_nobody_waits_for_is_stopped_all_the_same() {
 
 #[tokio::test]
 async fn tasks_of_two_clusters_are_asked_about_apart() {
-    let other = ARN.replace("ovens", "kilns");
+    let other = ARN.replace("builds", "others");
     let index = format!("+ {} {ARN}\n+ {} {other}\n", run(0), run(1));
     let test = platform(&index, async |action, body: Value| match &*action {
-        "DescribeTasks" if body["cluster"] == "kilns" => {
+        "DescribeTasks" if body["cluster"] == "others" => {
             error("InvalidParameterException", "Invalid identifier")
         }
         "DescribeTasks" => json!({ "tasks": [{ "taskArn": ARN, "lastStatus": "STOPPED" }] }),

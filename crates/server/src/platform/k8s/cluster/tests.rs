@@ -10,7 +10,7 @@ fn cluster() -> Cluster {
     Cluster {
         client: Client::try_from(config).unwrap(),
         calls: Arc::new(Semaphore::new(CALLS)),
-        namespace: "ovens".to_owned(),
+        namespace: "builds".to_owned(),
         url: "http://127.0.0.1:1".to_owned(),
     }
 }
@@ -32,7 +32,7 @@ async fn a_refusal_has_a_hint() {
     let right = refused(403, "jobs.batch is forbidden: User \"x\" cannot create resource \"jobs\"");
     assert_eq!((right.0, right.1), (Reason::LaunchRefused, false));
     assert!(right.2.hint.is_some_and(|hint| hint.contains("role.yaml")));
-    assert!(hint(404, "namespaces \"ovens\" not found").contains("K8S_NAMESPACE"));
+    assert!(hint(404, "namespaces \"builds\" not found").contains("K8S_NAMESPACE"));
     // The Job was there a moment ago.
     let gone = refused(404, "jobs.batch \"bk-1\" not found");
     assert_eq!((gone.0, gone.1), (Reason::PlatformUnreachable, true));
@@ -63,7 +63,7 @@ async fn without_a_cluster_every_searched_location_is_named() {
     let find = async |vars: &[(&str, &str)]| {
         let vars: BTreeMap<_, _> =
             vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Cluster::find(&vars, "ovens").await.unwrap_err()
+        Cluster::find(&vars, "builds").await.unwrap_err()
     };
     let home = folder.path().display().to_string();
     assert!(find(&[("HOME", &home)]).await.text.contains("KUBECONFIG is not set"));

@@ -40,9 +40,9 @@ fn operators() -> PodOptions {
     }});
     PodOptions {
         service_account_name: Some("bakery-agent".to_owned()),
-        node_selector: texts(&[("pool", "ovens"), ("kubernetes.io/arch", "s390x")]),
+        node_selector: texts(&[("pool", "builds"), ("kubernetes.io/arch", "s390x")]),
         tolerations: vec![Toleration {
-            key: Some("ovens".to_owned()),
+            key: Some("builds".to_owned()),
             operator: Some("Exists".to_owned()),
             effect: Some("NoSchedule".to_owned()),
             ..Toleration::default()
@@ -70,7 +70,7 @@ fn the_operators_settings_become_part_of_the_pod() {
     let nodes = operators.nodes("arm64");
     assert_eq!(
         (nodes.labels.as_str(), nodes.any),
-        ("kubernetes.io/arch=arm64,kubernetes.io/os=linux,pool=ovens", false)
+        ("kubernetes.io/arch=arm64,kubernetes.io/os=linux,pool=builds", false)
     );
     assert!(template(PodOptions::default()).nodes("arm64").any);
 }

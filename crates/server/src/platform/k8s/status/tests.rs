@@ -120,6 +120,6 @@ fn a_cancelled_eviction_is_not_reported() {
             "involvedObject": { "kind": "Pod", "name": "bk-01kanar9g00000000000000007-1-1-abcde" } });
         event(&serde_json::from_value(body).unwrap())
     };
-    assert!(of("Marking for deletion Pod ovens/bk").is_some());
-    assert!(of("Cancelling deletion of Pod ovens/bk").is_none());
+    assert!(of("Marking for deletion Pod builds/bk").is_some());
+    assert!(of("Cancelling deletion of Pod builds/bk").is_none());
 }

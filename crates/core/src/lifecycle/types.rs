@@ -1,20 +1,19 @@
-//! What a task can be, what can happen to it, and what can follow.
+//! The states, events and effects of a task.
 
 use serde::{Deserialize, Serialize};
 
 use crate::image::Digest;
-use crate::limits;
 use crate::message::Message;
 use crate::reason::{Fault, Reason};
 use crate::wire::build::TaskPhase;
 use crate::wire::run::{Stage, TaskResult};
 
-/// Why something did not go on: a word for machines and a sentence for people.
+/// Why something failed: a code for machines and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// The machine's word.
+    /// The machine-readable code.
     pub reason: Reason,
-    /// The sentence.
+    /// What happened.
     pub text: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +21,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause of a reason and a message, which is cut to [`limits::TEXT_BYTES`].
+    /// A cause of a reason and a message, which is cut to [`crate::limits::TEXT_BYTES`].
     pub fn new(reason: Reason, message: impl Into<Message>) -> Self {
         let Message { text, hint } = message.into().clipped();
         Self { reason, text, hint }
@@ -40,7 +39,7 @@ impl Cause {
     }
 }
 
-/// One task with the attempt that it is at.
+/// One task and its attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// Current or last attempt, from 1.
@@ -86,9 +85,9 @@ pub enum TaskState {
         /// How far it had come; `None` if no agent was ever connected.
         stage: Option<Stage>,
     },
-    /// Over for ever.
+    /// It has ended and stays as it is.
     Settled {
-        /// How.
+        /// How it ended.
         ending: Ending,
     },
 }
@@ -102,30 +101,30 @@ pub enum Ending {
         /// Digest of the image's manifest.
         digest: Digest,
     },
-    /// Failed by its own doing.
+    /// The build as described failed.
     Failed {
         /// Why.
         cause: Cause,
     },
-    /// Lost by ours or the platform's.
+    /// Bakery or the platform failed it.
     Lost {
         /// Why.
         cause: Cause,
     },
-    /// Ran into a limit.
+    /// A time limit was exceeded.
     TimedOut {
-        /// Which.
+        /// Which one.
         cause: Cause,
     },
     /// Cancelled.
     Cancelled {
-        /// By what.
+        /// By whom or what.
         cause: Cause,
     },
 }
 
 impl Ending {
-    /// Why it did not end well; `None` where it did.
+    /// Why it failed; `None` if it succeeded.
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Baked { .. } => None,
@@ -136,14 +135,14 @@ impl Ending {
         }
     }
 
-    /// The ending that a report tells of.
+    /// The ending that a report stands for.
     pub(super) fn of(result: TaskResult) -> Self {
         let (reason, message) = match result {
             TaskResult::Baked { digest } => return Self::Baked { digest },
             TaskResult::Failed { reason, text, hint, .. } => (reason, Message { text, hint }),
-            // The server asks for an end only after it has settled the task, so nobody of ours asked here.
+            // The server cancels a run only after it has settled the task, so it did not request this end.
             TaskResult::Cancelled => {
-                (Reason::AgentLost, "the agent was ended from outside, not by this server".into())
+                (Reason::AgentLost, "the agent was stopped from outside, not by this server".into())
             }
         };
         Self::by(Cause::new(reason, message))
@@ -165,11 +164,11 @@ impl Ending {
 pub enum TaskEvent {
     /// Its platform has a run slot for it.
     SlotFree,
-    /// The platform reports on the launch: a problem with a reason, or that it progresses, and the problem is over.
+    /// The platform reports on the launch: a problem with a reason, or progress, which ends the problem.
     Progress(Option<Reason>, Message),
     /// The platform refused the launch, or did not answer.
     LaunchFailed {
-        /// True if the platform says that another attempt may help.
+        /// True if another attempt may help, as the platform reports.
         retryable: bool,
         /// Why.
         cause: Cause,
@@ -178,7 +177,7 @@ pub enum TaskEvent {
     ProvisionDeadline(String),
     /// The platform confirmed that it has stopped the container, or that there is none.
     StopConfirmed,
-    /// The agent has traded its token for the order.
+    /// The agent has exchanged its launch token for the task order.
     AgentConnected,
     /// The agent has come this far.
     StageReached(Stage),
@@ -186,9 +185,9 @@ pub enum TaskEvent {
     ContactLost,
     /// The agent has reported its result, and the stage in which its work ended.
     Reported(TaskResult, Stage),
-    /// The platform says that the container is gone.
+    /// The platform reports that the container is gone.
     Gone(Cause),
-    /// The time in which a report could follow its container is over.
+    /// The time in which a report could follow its container has passed.
     GraceOver,
     /// A second agent has tried to bind the run.
     SecondBinder(String),
@@ -196,12 +195,12 @@ pub enum TaskEvent {
     Cancelled(String),
     /// Another task that this one depends on has failed.
     SiblingFailed(String),
-    /// The task has run into its time limit, or a failed attempt's container was not stopped in time; the text says
-    /// which limit that was.
+    /// The task has run into its time limit, or a failed attempt's container was not stopped in time; the text names
+    /// the limit.
     DeadlinePassed(String),
 }
 
-/// What has to be done about it.
+/// What has to be done after an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEffect {
     /// Ask the platform for a container.
@@ -221,7 +220,7 @@ pub enum TaskEffect {
 }
 
 impl Task {
-    /// A task that nothing has happened to.
+    /// A new task: planned, at its first attempt.
     pub const fn new() -> Self {
         Self { attempt: 1, state: TaskState::Planned { before: None } }
     }
@@ -275,10 +274,6 @@ impl Task {
 
     pub(super) fn again(&self, cause: Cause) -> Self {
         Self { attempt: self.attempt + 1, state: TaskState::Planned { before: Some(cause) } }
-    }
-
-    pub(super) fn has_attempts_left(&self) -> bool {
-        self.attempt < limits::ATTEMPTS
     }
 }
 
