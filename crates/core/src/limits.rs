@@ -1,4 +1,4 @@
-//! Every limit on what Bakery accepts and on how long it waits, in one table.
+//! Limits and times that programs share or that an operator can change, in one table.
 
 use std::time::Duration;
 

@@ -187,7 +187,6 @@ pub struct SegmentAck {
 /// `POST /runs/{run}/report`: how the run ended. Sent once the whole log has been acknowledged, or cannot be
 /// delivered in time, and repeated until there is a response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TaskReport {
     /// How it ended.
     pub result: TaskResult,
@@ -204,7 +203,7 @@ pub struct TaskReport {
 
 /// How a run ended, as the agent saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum TaskResult {
     /// Kaniko exited with 0, and the digest is proven.
     Baked {

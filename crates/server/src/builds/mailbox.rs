@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use super::error::RunError;
 use super::events::BuildEvent;
 
-/// So many messages wait as they came, before events are merged and requests wait.
+/// Above this many waiting messages, events are merged and requests wait.
 const CAPACITY: usize = 256;
 
 /// What an actor is sent.
@@ -161,16 +161,21 @@ impl MessageQueue {
     fn merge(&mut self, event: BuildEvent) -> Option<BuildEvent> {
         use BuildEvent::{Availability, Run, Synced};
         use TaskEvent::{Gone, Progress};
-        let newest = self.messages.iter_mut().rev().find(|message| message.is_about_same(&event));
-        let Some(ActorMessage::Event(waiting)) = newest else { return Some(event) };
-        match (&waiting, &event) {
+        let Some(newest) = self.messages.iter().rposition(|message| message.is_about_same(&event)) else {
+            return Some(event);
+        };
+        let ActorMessage::Event(waiting) = &mut self.messages[newest] else { return Some(event) };
+        match (&*waiting, &event) {
             // A container ends once, and whatever its platform reports after that changes nothing.
             (Run(_, Gone(_)), Run(_, Gone(_) | Progress(..))) => None,
-            (Run(_, Progress(..)), Run(_, Progress(..)))
-            | (Synced { .. }, Synced { .. })
-            | (Availability { .. }, Availability { .. }) => {
+            (Run(_, Progress(..)), Run(_, Progress(..))) => {
                 *waiting = event;
                 None
+            }
+            // What the platform has listed is compared with all that came before it: the newer list keeps its place.
+            (Synced { .. }, Synced { .. }) | (Availability { .. }, Availability { .. }) => {
+                self.messages.remove(newest);
+                Some(event)
             }
             _ => Some(event),
         }

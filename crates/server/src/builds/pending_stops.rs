@@ -96,7 +96,7 @@ impl PendingStops {
         }
     }
 
-    /// Makes everything due that was being asked for by a loop that has panicked.
+    /// After a panic of the loop: makes every stop that was in progress due again.
     fn resume(&self) {
         let now = Instant::now();
         for stop in self.lock().values_mut() {

@@ -179,10 +179,12 @@ impl Supervisor {
         loop {
             // What a panic leaves half done is dropped with the actor; the next one knows the ledger alone.
             let panic = match AssertUnwindSafe(actor.run()).catch_unwind().await {
+                // Before the mailbox closes: a request that finds it closed would look like a panic.
                 Ok(Ok(())) => return self.forget(build),
                 Ok(Err(Stopping)) => return,
                 Err(panic) => panic,
             };
+            drop(actor);
             let panics = self.actors.count_panic(build).unwrap_or(MAX_PANICS);
             tracing::error!(%build, panics, panic = panic_message(&*panic), "the actor of a build has panicked");
             if panics >= MAX_PANICS {

@@ -17,7 +17,7 @@ use super::pending_stops::PendingStops;
 use super::run_slots::RunSlots;
 use crate::platform::{Exit, Launcher, Observation};
 
-/// A watch never ends; should one do so nevertheless, it starts again after this pause.
+/// Pause before a watch that ended unexpectedly is restarted.
 const RESTART: Duration = Duration::from_secs(1);
 
 /// The watch of one platform.

@@ -120,8 +120,13 @@ pub const SERVER: &[VarDoc] = &[
         "",
         "Proxy for plain HTTP, passed on to agents. For their own requests, server and client read it from the process environment only.",
     ),
-    var("HTTPS_PROXY", "none", "", "Proxy for HTTPS, as HTTP_PROXY."),
-    var("NO_PROXY", "none", "", "Hosts that are reached without a proxy, as HTTP_PROXY."),
+    var("HTTPS_PROXY", "none", "", "Proxy for HTTPS; passed on to agents like HTTP_PROXY."),
+    var(
+        "NO_PROXY",
+        "none",
+        "",
+        "Hosts that are reached without a proxy; passed on to agents like HTTP_PROXY.",
+    ),
     var(
         "DOCKER_HOST",
         "the first Docker or Podman socket that answers",
@@ -196,7 +201,7 @@ pub const SERVER: &[VarDoc] = &[
 /// Read by the client only.
 pub const CLIENT: &[VarDoc] = &[
     var("LOG_FORMAT", "simple", "", "simple, plain or json."),
-    var("NO_COLOR", "none", "", "Any value switches the colours of the form simple off."),
+    var("NO_COLOR", "none", "", "Any value turns off the colours of LOG_FORMAT=simple."),
 ];
 
 /// Names of the images.

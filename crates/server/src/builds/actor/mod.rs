@@ -141,7 +141,7 @@ impl ActorFactory {
 
 impl Actor {
     /// Drives the build until it has ended and its log says so, or until the server stops.
-    pub(super) async fn run(mut self) -> Result<(), Stopping> {
+    pub(super) async fn run(&mut self) -> Result<(), Stopping> {
         self.apply_event(BuildEvent::Started).await?;
         while !self.closed {
             let next = self.next_deadline();

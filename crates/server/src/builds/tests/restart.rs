@@ -184,7 +184,7 @@ fn queued_runs_stay_queued_and_cancelled_ones_stay_cancelled() {
     world.life(async |server| {
         let view = server.builds.view(OWNER, build).await.unwrap();
         assert_eq!(view.targets[1].tasks[0].phase, TaskPhase::Planned);
-        assert_eq!(server.world.platform.launches().len(), 1, "the living container holds its index");
+        assert_eq!(server.world.platform.launches().len(), 1, "the living container holds its run slot");
         server.builds.cancel(OWNER, build).await.unwrap();
     });
     world.life(async |server| {

@@ -83,7 +83,7 @@ impl DockerPlatform {
             AgentImages::find(&engine, &options.agent_image, &wanted, options.agent_login, lookup).await;
         for arch in &wanted {
             if let Some(why) = images.why_missing(*arch) {
-                tracing::warn!(%arch, why, "tasks of this architecture cannot run on the Docker platform");
+                tracing::warn!(%arch, error = why, "tasks of this architecture cannot run on the Docker platform");
             }
         }
         let cpu_millis = engine.cpus.saturating_mul(1000);

@@ -157,7 +157,7 @@ impl K8sWatch {
     }
 
     async fn report_outage(&mut self, outage: Message) {
-        tracing::warn!(%outage, hint = outage.hint, "the cluster cannot be watched; retrying");
+        tracing::warn!(error = %outage, hint = outage.hint, "the cluster cannot be watched; retrying");
         self.core.availability.set(Availability::Unavailable(outage));
         (self.feeds, self.steady) = (None, None);
         tokio::time::sleep(self.wait).await;
