@@ -37,6 +37,7 @@
 
 #![deny(missing_docs)]
 
+pub mod capabilities;
 pub mod compose;
 pub mod config;
 pub mod decode;

@@ -45,6 +45,8 @@ bounds! {
     FLUSH_BYTES: usize = 16 << 10;
     /// Age of a log block, after which the agent sends it.
     FLUSH_AGE: Duration = Duration::from_millis(10);
+    /// Processes and threads of one task on the Docker platform.
+    TASK_PROCESSES: u32 = 4096;
     /// Bytes of log that the server keeps of one attempt at a task; further lines are only counted.
     TASK_LOG_BYTES: u64 = 256 << 20;
     /// Bytes of one context archive (tar.gz), in the server's own store or in the bucket.

@@ -17,6 +17,7 @@ use crate::platform::docker::{DockerError, Engine, own_copies};
 use crate::platform::ecs::{self, Finding};
 use crate::platform::k8s::K8sPlatform;
 use crate::settings::{EcsSettings, Settings, vars};
+use crate::spawn::Tasks;
 use crate::wiring::{StartError, agent_image, check_addresses, ecs_options, k8s, registry, remote_runs};
 
 /// How long `check` waits for the registry of the agent image.
@@ -68,7 +69,7 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> CheckReport {
     if let Some(ecs) = &settings.ecs {
         found.aws(ecs, settings).await;
     }
-    match k8s(settings, vars, "check").await {
+    match k8s(settings, vars, "check", &Tasks::new()).await {
         Ok(None) => {}
         Ok(Some(platform)) => found.cluster(&platform, settings).await,
         Err(error) => found.missing(Message::of(&error)),

@@ -87,7 +87,13 @@ pub async fn end_of(watch: &mut BoxStream<'static, Observation>, run: RunName) -
     }
 }
 
-/// Runs into the memory limit, fails with output, and runs `bare`, which must succeed: a check of what the container has.
+/// Succeeds in a process that has the capabilities that Kaniko needs and no others: CHOWN, `DAC_OVERRIDE`, FOWNER, FSETID,
+/// KILL, SETGID and SETUID are the bits 0, 1 and 3 to 7, SETFCAP is bit 31.
+const REQUIRED_CAPABILITIES: &str = "grep -E '^Cap(Eff|Bnd):' /proc/self/status; \
+    [ $(grep -cE '^Cap(Eff|Bnd):.*00000000800000fb$' /proc/self/status) = 2 ]";
+
+/// Runs into the memory limit, fails with output, reads its capabilities, and runs `bare`, which must succeed: a check of
+/// what the container has.
 ///
 /// The reason and the text of each end must match.
 pub async fn check_limits(launcher: &dyn Launcher, orders: &Orders, arch: Arch, bare: &str) -> Result<()> {
@@ -100,7 +106,9 @@ pub async fn check_limits(launcher: &dyn Launcher, orders: &Orders, arch: Arch, 
     ensure!(exit.code == Some(9), "{exit:?}");
     let text = &exit.message.text;
     ensure!(text.contains("early words") && text.contains("more"), "{exit:?}");
-    let exit = run_to_end(launcher, &orders.running(arch, bare)).await?;
-    ensure!(exit.code == Some(0), "{bare}: {exit:?}");
+    for script in [REQUIRED_CAPABILITIES, bare] {
+        let exit = run_to_end(launcher, &orders.running(arch, script)).await?;
+        ensure!(exit.code == Some(0), "{script}: {exit:?}");
+    }
     Ok(())
 }

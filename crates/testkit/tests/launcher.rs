@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
@@ -10,10 +12,11 @@ use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bakery_registry::{Member, Registry as Client, RegistrySettings};
 use bakery_server::platform::docker::{DockerOptions, DockerPlatform, Engine};
-use bakery_server::platform::{LaunchOrder, Launcher, Observation};
+use bakery_server::platform::{Capabilities, LaunchOrder, Launcher, Observation};
+use bakery_server::spawn::Tasks;
 use bakery_testkit::cuttable_link::CuttableLink;
 use bakery_testkit::engine::Engine as DockerCli;
-use bakery_testkit::launcher_fixture::{Orders, check_limits, end_of, shell_image};
+use bakery_testkit::launcher_fixture::{Orders, check_limits, end_of, run_to_end, shell_image};
 use bakery_testkit::parts::Parts;
 use bakery_testkit::platform::contract::{self, Behavior, LauncherFixture};
 use bakery_testkit::registry::Registry;
@@ -49,9 +52,10 @@ impl DockerFixture {
             agent_image: image.parse()?,
             agent_login: None,
             allow_emulation: false,
+            capabilities: Capabilities::default(),
         };
         let lookup = async |_: &_| Err("no registry is asked".to_owned());
-        Ok(DockerPlatform::prepare(Engine::find(&vars).await?, options, lookup).await?)
+        Ok(DockerPlatform::prepare(Engine::find(&vars).await?, options, &Tasks::new(), lookup).await?)
     }
 
     fn running(&self, script: &str) -> LaunchOrder {
@@ -116,9 +120,77 @@ async fn the_docker_platform_keeps_the_contract() -> Result<()> {
 #[tokio::test]
 async fn limits_apply_and_the_last_output_is_kept() -> Result<()> {
     let fixture = DockerFixture::open("limits").await?;
-    // Root, and no variable that the order does not hold.
-    let bare = "[ $(env | grep -c ^BAKERY) = 0 ] && id -u && [ $(id -u) = 0 ]";
+    // Root, no variable that the order does not hold, and a limit of processes (cgroup v1 or v2).
+    let bare = "[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && \
+        [ $(cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null) = 4096 ]";
     check_limits(&fixture.platform, &fixture.orders, fixture.arch(), bare).await?;
+    fixture.close().await
+}
+
+#[tokio::test]
+async fn tasks_reach_the_server_and_not_each_other() -> Result<()> {
+    let fixture = DockerFixture::open("neighbours").await?;
+    let serves = fixture.running("echo hello | nc -l -p 9999 & sleep 60");
+    fixture.platform.launch(&serves).await?;
+    let name = serves.run.to_string();
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let neighbour = fixture.docker.docker(&["inspect", "-f", format, &name]).await?.trim().to_owned();
+    let gateway = fixture.platform.gateway;
+    let listener = tokio::net::TcpListener::bind((gateway, 0)).await?;
+    let port = listener.local_addr()?.port();
+    let script = format!(
+        "nc -w 5 {gateway} {port} </dev/null || exit 3; \
+         ! nc -w 3 {neighbour} 9999 </dev/null || exit 4; ! ping -c 1 -w 2 {neighbour} || exit 5"
+    );
+    let asks = fixture.running(&script);
+    // Closed at once: `nc` waits for the end of the connection.
+    let accept = async { listener.accept().await.map(drop) };
+    let (exit, accepted) = tokio::join!(run_to_end(&fixture.platform, &asks), accept);
+    accepted?;
+    ensure!(exit?.code == Some(0), "3: the server, 4: a port of a neighbour, 5: its address");
+    // The port is open: from outside the bridge it is reached.
+    tokio::net::TcpStream::connect((neighbour.as_str(), 9999)).await?;
+    fixture.platform.stop(&serves.run).await?;
+    fixture.close().await
+}
+
+#[tokio::test]
+async fn tasks_on_a_bridge_of_an_earlier_version_are_adopted_and_then_it_is_removed() -> Result<()> {
+    let fixture = DockerFixture::open("former").await?;
+    let former = format!("bakery-{}", fixture.installation.chars().take(12).collect::<String>());
+    let label = fixture.label().replace("label=", "");
+    fixture.docker.docker(&["network", "create", "--label", &label, &former]).await?;
+    let name = format!("{former}-task");
+    let (image, sleep) = (&fixture.image, "DO=sleep 60");
+    fixture.docker.docker(&["run", "-d", "--name", &name, "--network", &former, "-e", sleep, image]).await?;
+    let of =
+        async || DockerFixture::platform(&Parts::required(), &fixture.installation, &fixture.image).await;
+    let format = "{{range .IPAM.Config}}{{.Gateway}}{{end}}";
+    let gateway = fixture.docker.docker(&["network", "inspect", "-f", format, &former]).await?;
+    let adopted = of().await?;
+    ensure!(adopted.former_gateway.map(|it| it.to_string()).as_deref() == Some(gateway.trim()), "{gateway}");
+    ensure!(adopted.former_gateway != Some(adopted.gateway), "new tasks join another bridge");
+    fixture.docker.docker(&["rm", "-f", &name]).await?;
+    ensure!(of().await?.former_gateway.is_none());
+    let left =
+        fixture.docker.docker(&["network", "ls", "-q", "--filter", &format!("name=^{former}$")]).await?;
+    ensure!(left.is_empty(), "the former bridge is removed");
+    fixture.close().await
+}
+
+#[tokio::test]
+async fn a_stop_at_any_moment_of_a_launch_leaves_no_container() -> Result<()> {
+    let fixture = DockerFixture::open("moments").await?;
+    for moment in 0..100_u64 {
+        let order = fixture.order(Behavior::Stay);
+        {
+            let mut launch = pin!(fixture.platform.launch(&order));
+            // The caller gives up, as the actor of a cancelled build does.
+            let wait = tokio::time::sleep(Duration::from_millis(moment * 3));
+            tokio::select! { _ = &mut launch => {}, () = wait => {} }
+        }
+        fixture.platform.stop(&order.run).await?;
+    }
     fixture.close().await
 }
 
@@ -206,11 +278,14 @@ async fn the_agent_image_of_an_index_is_pulled_for_each_architecture() -> Result
         agent_image: index.clone(),
         agent_login: None,
         allow_emulation,
+        capabilities: Capabilities::default(),
     };
+    let tasks = Tasks::new();
     let lookup =
         async |image: &ImageRef| client.platforms_of(image, &[]).await.map_err(|error| error.to_string());
-    let native = DockerPlatform::prepare(fixture.platform.engine().clone(), options(false), lookup).await?;
-    let both = DockerPlatform::prepare(fixture.platform.engine().clone(), options(true), lookup).await?;
+    let engine = fixture.platform.engine();
+    let native = DockerPlatform::prepare(engine.clone(), options(false), &tasks, lookup).await?;
+    let both = DockerPlatform::prepare(engine.clone(), options(true), &tasks, lookup).await?;
     for member in &members {
         ensure!(native.can_run(member.arch).is_ok() == (member.arch == fixture.arch()));
         both.can_run(member.arch).map_err(|reason| anyhow!("{}: {reason}", member.arch))?;

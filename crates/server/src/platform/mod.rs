@@ -14,6 +14,7 @@ use bakery_core::secret::Secret;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
+mod capabilities;
 pub mod docker;
 pub mod ecs;
 mod exit;
@@ -23,6 +24,9 @@ pub mod k8s;
 mod labels;
 mod observation_stream;
 mod run_registry;
+
+use crate::spawn::Tasks;
+pub use capabilities::Capabilities;
 
 /// One container to start. The same run always means the same order, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +104,23 @@ impl Hint for LaunchError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         self.message.hint.as_deref().map(Cow::Borrowed)
     }
+}
+
+impl LaunchError {
+    /// The server stops before the platform has answered; the next start launches again.
+    fn stopping() -> Self {
+        let message = "the server is stopping".into();
+        Self { retryable: true, reason: Reason::PlatformUnreachable, message }
+    }
+}
+
+/// Runs a launch to its end even if its caller gives up: what a platform has been asked to create comes into being all the
+/// same, and only the launch itself finds out and removes it.
+async fn complete(
+    tasks: &Tasks,
+    launch: impl Future<Output = Result<(), LaunchError>> + Send + 'static,
+) -> Result<(), LaunchError> {
+    tasks.spawn("launch", launch).await.unwrap_or_else(|_| Err(LaunchError::stopping()))
 }
 
 /// Whether a platform answers, as its watch found it last.

@@ -52,6 +52,8 @@ pub struct Settings {
     pub controller_url: Option<String>,
     /// The agent image: `AGENT_IMAGE`, else `<IMAGE_NAME>-agent:<own version>`.
     pub agent_image: String,
+    /// `AGENT_CAPABILITIES`: what tasks may have beyond the required capabilities, on every platform.
+    pub capabilities: Vec<&'static str>,
     /// The Docker platform, unless another one is on and `DOCKER_HOST` is not set.
     pub docker: Option<DockerSettings>,
     /// AWS ECS, where `ECS_CLUSTER` switches it on.
@@ -189,6 +191,7 @@ impl Settings {
             ecs,
             k8s,
             agent_image: reader.agent_image(),
+            capabilities: reader.capabilities(),
             docker: reader.docker(others),
             registries: reader.registry_rules(listen.ip().is_loopback()),
             log: reader.log(),

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use bakery_core::capabilities;
 use bakery_core::decode::{Field, refuse_tags, section};
 use bakery_core::message::Message;
-use bakery_core::report::{Findings, Mistake};
-use bakery_core::yaml;
+use bakery_core::report::{Findings, Mistake, shown};
+use bakery_core::yaml::{self, Value};
 use k8s_openapi::api::core::v1::{
     Affinity, EmptyDirVolumeSource, EphemeralVolumeSource, LocalObjectReference, PersistentVolumeClaimSpec,
     PersistentVolumeClaimTemplate, Toleration, Volume, VolumeResourceRequirements,
@@ -28,6 +29,7 @@ const FIELDS: &[&str] = &[
     "ephemeralStorage",
     "workVolume",
     "layersVolume",
+    "capabilities",
 ];
 
 /// The operator's part of every agent's pod, in Kubernetes' own types.
@@ -53,6 +55,8 @@ pub struct PodSettings {
     pub work_volume: Option<Volume>,
     /// `layersVolume`, without a name.
     pub layers_volume: Option<Volume>,
+    /// `capabilities`: some of [`capabilities::OPTIONAL`].
+    pub capabilities: Vec<&'static str>,
 }
 
 impl PodSettings {
@@ -86,9 +90,29 @@ impl PodSettings {
             "annotations" => self.annotations = typed(field, findings).unwrap_or_default(),
             "ephemeralStorage" => self.ephemeral_storage = quantity(field, findings),
             "workVolume" => self.work_volume = volume(field, findings),
-            _ => self.layers_volume = volume(field, findings),
+            "layersVolume" => self.layers_volume = volume(field, findings),
+            _ => self.capabilities = allowed(field, findings),
         }
     }
+}
+
+/// Capabilities that the operator allows.
+fn allowed(field: &Field<'_>, findings: &mut Findings) -> Vec<&'static str> {
+    if !matches!(field.node.value, Value::List(_)) {
+        field.expected("a list", findings);
+    }
+    let mut allowed = Vec::new();
+    for item in field.items() {
+        let Some(name) = item.text(findings) else { continue };
+        if let Some(known) = capabilities::optional(name) {
+            allowed.push(known);
+        } else {
+            let text = format!("`{}` cannot be allowed", shown(name));
+            let hint = format!("one of {}", capabilities::OPTIONAL.join(", "));
+            findings.mistake(item.location.clone(), Message::new(text).with_hint(hint));
+        }
+    }
+    allowed
 }
 
 /// One of the two kinds of volume; both live as long as their pod.
@@ -163,13 +187,15 @@ mod tests {
                     requiredDuringSchedulingIgnoredDuringExecution:\n        nodeSelectorTerms:\n        \
                     - matchExpressions: [{ key: zone, operator: In, values: [a] }]\n  \
                     workVolume: { emptyDir: { sizeLimit: 10Gi } }\n  \
-                    layersVolume: { ephemeral: { storageClassName: fast, storage: 1.5Ti } }\n";
+                    layersVolume: { ephemeral: { storageClassName: fast, storage: 1.5Ti } }\n  \
+                    capabilities: [CAP_NET_RAW, MKNOD]\n";
         let settings = PodSettings::read("pods.yaml", text).unwrap();
         assert_eq!(settings.service_account_name.as_deref(), Some("bakery-agent"));
         assert_eq!(settings.tolerations[0].toleration_seconds, Some(60));
         assert_eq!(settings.ephemeral_storage.as_deref(), Some("50Gi"));
         assert!(settings.work_volume.unwrap().empty_dir.is_some());
         assert!(settings.layers_volume.unwrap().ephemeral.is_some());
+        assert_eq!(settings.capabilities, ["NET_RAW", "MKNOD"]);
     }
 
     #[test]
@@ -199,7 +225,7 @@ mod tests {
         pods.yaml:11:1: k9s: unknown key
           hint: did you mean `k8s`?
         pods.yaml:2:3: k8s.serviceAccount: unknown key
-          hint: one of serviceAccountName, nodeSelector, tolerations, affinity, imagePullSecrets, priorityClassName, annotations, ephemeralStorage, workVolume, layersVolume
+          hint: one of serviceAccountName, nodeSelector, tolerations, affinity, imagePullSecrets, priorityClassName, annotations, ephemeralStorage, workVolume, layersVolume, capabilities
         pods.yaml:3:25: k8s.nodeSelector.pool: invalid type: integer `1`, expected a string
           hint: quote it: '1' is a string, 1 is a number
         pods.yaml:6:23: k8s.tolerations[0].tolerationSecond: unknown key: Kubernetes has no such field here

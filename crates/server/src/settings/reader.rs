@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bakery_core::capabilities;
 use bakery_core::image::ImageRef;
 use bakery_core::limits;
 use bakery_core::mask::{self, Form};
@@ -118,6 +119,22 @@ impl<'a> VarReader<'a> {
         let (named, prefix) = (self.image("AGENT_IMAGE"), self.image("IMAGE_NAME"));
         let prefix = prefix.as_deref().unwrap_or(vars::IMAGE_NAME);
         named.unwrap_or_else(|| format!("{prefix}-agent:{}", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// `AGENT_CAPABILITIES`: names separated by commas.
+    pub(super) fn capabilities(&mut self) -> Vec<&'static str> {
+        let name = "AGENT_CAPABILITIES";
+        let text = self.text(name).unwrap_or_default();
+        let mut allowed = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            if let Some(known) = capabilities::optional(part) {
+                allowed.push(known);
+            } else {
+                let hint = format!("one of {}", capabilities::OPTIONAL.join(", "));
+                self.mistake(name, &format!("`{part}` cannot be allowed"), &hint);
+            }
+        }
+        allowed
     }
 
     /// `host[:port]` separated by commas, each followed by a path if `path` allows it.

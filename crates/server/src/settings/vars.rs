@@ -76,6 +76,12 @@ pub const SERVER: &[VarDoc] = &[
     ),
     var("AGENT_IMAGE", "<IMAGE_NAME>-agent:<version>", "ecs, k8s", "The agent image."),
     var(
+        "AGENT_CAPABILITIES",
+        "none",
+        "",
+        "Linux capabilities that tasks get beyond the eight that Kaniko needs, separated by commas: AUDIT_WRITE, MKNOD, NET_BIND_SERVICE, NET_RAW, SETPCAP, SYS_CHROOT. NET_RAW (ping) allows a RUN step to read its neighbours' traffic.",
+    ),
+    var(
         "MAX_RUNS",
         "docker: number of cores; ecs, k8s: 100",
         "",

@@ -11,6 +11,18 @@ use super::StartError;
 /// The file in the data folder that contains the port: agents may outlive this process, and call it.
 const PORT_FILE: &str = "agents-port";
 
+/// Listens on the gateway of an earlier version's bridge, at the port that its agents know.
+pub(super) async fn listen_as_before(gateway: IpAddr, data_dir: &Path) -> Option<TcpListener> {
+    let address = SocketAddr::new(gateway, read(&data_dir.join(PORT_FILE))?);
+    match TcpListener::bind(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(%address, %error, "tasks that an earlier version started cannot reach the server");
+            None
+        }
+    }
+}
+
 /// Listens at `named`, else on `gateway` at the port that was used before, else at any port.
 pub(super) async fn listen(
     named: Option<SocketAddr>,

@@ -161,11 +161,13 @@ impl Server {
         let services = Services { builds: builds.clone(), logs, contexts, token: settings.token.clone() };
         let routers = Routers::new(services, &tasks);
         let public = listener.local_addr().unwrap_or(settings.listen);
-        let agents = agents.map(|(listener, address)| {
-            let (router, own) = (routers.agents(), tasks.clone());
-            drop(tasks.spawn("agent listener", async move {
-                serve(listener, router, ConnectionLimits::agents(files), &own).await;
-            }));
+        let agents = agents.map(|(address, listeners)| {
+            for listener in listeners {
+                let (router, own) = (routers.agents(), tasks.clone());
+                drop(tasks.spawn("agent listener", async move {
+                    serve(listener, router, ConnectionLimits::agents(files), &own).await;
+                }));
+            }
             address
         });
         let (router, own) = (routers.public(), tasks.clone());

@@ -3,6 +3,7 @@
 use bakery_core::image::ImageRef;
 
 use super::StartError;
+use crate::platform::Capabilities;
 use crate::platform::ecs::{Capacity, EcsOptions, PullSecret};
 use crate::platform::k8s::{K8sOptions, PodOptions};
 use crate::settings::{EcsCapacity, EcsPullSecret, EcsSettings, K8sSettings, PodSettings, Settings};
@@ -45,6 +46,7 @@ pub(crate) fn ecs_options(
             }
         }),
         clean_up: ecs.clean_up,
+        capabilities: Capabilities::allowing(settings.capabilities.clone()),
     })
 }
 
@@ -65,7 +67,9 @@ pub(super) fn k8s_options(
         ephemeral_storage,
         work_volume,
         layers_volume,
+        capabilities,
     } = k8s.pods.clone();
+    let allowed = settings.capabilities.iter().copied().chain(capabilities).collect();
     let pods = PodOptions {
         service_account_name,
         node_selector,
@@ -77,6 +81,7 @@ pub(super) fn k8s_options(
         ephemeral_storage,
         work_volume,
         layers_volume,
+        capabilities: Capabilities::allowing(allowed),
     };
     Ok(K8sOptions { installation: installation.to_owned(), agent_image: agent_image(settings)?, pods })
 }

@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 use super::options::{agent_image, ecs_options, k8s_options};
 use super::{StartError, agent_listener};
 use crate::builds::PlatformSettings;
-use crate::platform::Launcher;
 use crate::platform::docker::{DockerOptions, DockerPlatform, Engine};
 use crate::platform::ecs::EcsPlatform;
 use crate::platform::k8s::{Cluster, K8sPlatform};
+use crate::platform::{Capabilities, Launcher};
 use crate::settings::{DockerSettings, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::Registry;
@@ -30,8 +30,8 @@ pub struct Platforms {
     pub launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
     /// The settings of each that builds need.
     pub settings: BTreeMap<Platform, PlatformSettings>,
-    /// The agent listener, if there is a Docker platform.
-    pub agents: Option<(TcpListener, SocketAddr)>,
+    /// Where agents of the Docker platform reach the server, and the listeners for them.
+    pub agents: Option<(SocketAddr, Vec<TcpListener>)>,
     /// The Docker platform, which removes its network at the end.
     pub docker: Option<DockerPlatform>,
 }
@@ -52,7 +52,7 @@ pub async fn find(
         let ecs = EcsPlatform::prepare(options, &settings.data_dir, tasks).await?;
         platforms.add(Platform::Ecs, Arc::new(ecs), settings, MAX_REMOTE_RUNS, remote_url.clone());
     }
-    if let Some(cluster) = k8s(settings, vars, installation).await? {
+    if let Some(cluster) = k8s(settings, vars, installation, tasks).await? {
         platforms.add(Platform::K8s, Arc::new(cluster), settings, MAX_REMOTE_RUNS, remote_url);
     }
     if let Some(docker_settings) = &settings.docker {
@@ -60,15 +60,20 @@ pub async fn find(
         tracing::info!(host = engine.host, version = engine.version, arch = %engine.arch, "a Docker engine");
         let max_runs = engine.cpus as usize;
         let options = docker_options(docker_settings, settings, installation, registry).await?;
-        let docker = DockerPlatform::prepare(engine, options, async |image| {
+        let docker = DockerPlatform::prepare(engine, options, tasks, async |image| {
             registry.platforms_of(image, &[]).await.map_err(|error| error.to_string())
         })
         .await?;
-        let (listener, address) =
-            agent_listener::listen(docker_settings.agent_listen, &settings.data_dir, docker.gateway).await?;
+        let (named, data) = (docker_settings.agent_listen, &settings.data_dir);
+        // Before the other: that may store another port.
+        let former = match docker.former_gateway.filter(|_| named.is_none()) {
+            Some(gateway) => agent_listener::listen_as_before(gateway, data).await,
+            None => None,
+        };
+        let (listener, address) = agent_listener::listen(named, data, docker.gateway).await?;
         let agent_url = docker_settings.agent_url.clone().unwrap_or_else(|| format!("http://{address}"));
         platforms.add(Platform::Docker, Arc::new(docker.clone()), settings, max_runs, agent_url);
-        platforms.agents = Some((listener, address));
+        platforms.agents = Some((address, std::iter::once(listener).chain(former).collect()));
         platforms.docker = Some(docker);
     }
     Ok(platforms)
@@ -85,11 +90,12 @@ pub(crate) async fn k8s(
     settings: &Settings,
     vars: &dyn Vars,
     installation: &str,
+    tasks: &Tasks,
 ) -> Result<Option<K8sPlatform>, StartError> {
     let Some(k8s) = &settings.k8s else { return Ok(None) };
     let cluster = Cluster::find(vars, &k8s.namespace).await?;
     tracing::info!(url = cluster.url, namespace = cluster.namespace, "a Kubernetes cluster");
-    Ok(Some(K8sPlatform::new(cluster, k8s_options(k8s, settings, installation)?)))
+    Ok(Some(K8sPlatform::new(cluster, k8s_options(k8s, settings, installation)?, tasks)))
 }
 
 impl Platforms {
@@ -127,6 +133,7 @@ async fn docker_options(
         agent_image,
         agent_login,
         allow_emulation: docker.allow_emulation,
+        capabilities: Capabilities::allowing(settings.capabilities.clone()),
     })
 }
 

@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::config::Credentials;
 use bakery_core::names::{Arch, RunName};
 use bakery_server::platform::ecs::{Capacity, EcsOptions, EcsPlatform};
-use bakery_server::platform::{LaunchOrder, Launcher};
+use bakery_server::platform::{Capabilities, LaunchOrder, Launcher};
 use bakery_server::spawn::Tasks;
 use bakery_testkit::aws::{AwsEnv, SERVER};
 use bakery_testkit::launcher_fixture::{Orders, shell_image};
@@ -67,6 +67,7 @@ fn options(aws: &AwsEnv, image: &str) -> Result<EcsOptions> {
         family: names.family.clone(),
         pull_secret: None,
         clean_up: false,
+        capabilities: Capabilities::default(),
     })
 }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bakery_core::names::{Arch, RunName};
 use bakery_server::platform::k8s::{self, K8sOptions, K8sPlatform, PodOptions};
 use bakery_server::platform::{LaunchOrder, Launcher, Observation};
+use bakery_server::spawn::Tasks;
 use bakery_testkit::cluster::{Cluster, Namespace};
 use bakery_testkit::engine::Engine;
 use bakery_testkit::launcher_fixture::{Orders, check_limits, end_of, shell_image};
@@ -71,7 +72,7 @@ async fn of(vars: &[(&str, &str)], namespace: &str, installation: &str, image: &
     let cluster = k8s::Cluster::find(&vars, namespace).await?;
     let pods = PodOptions { service_account_name: Some("bakery-agent".to_owned()), ..PodOptions::default() };
     let options = K8sOptions { installation: installation.to_owned(), agent_image: image.parse()?, pods };
-    Ok(K8sPlatform::new(cluster, options))
+    Ok(K8sPlatform::new(cluster, options, &Tasks::new()))
 }
 
 #[async_trait]

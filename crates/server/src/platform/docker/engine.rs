@@ -1,7 +1,6 @@
 //! Finding the engine, and the calls that several files make.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
 
 use bakery_core::mask::{self, Form};
@@ -11,13 +10,9 @@ use bakery_core::reason::Reason;
 use bakery_core::vars::Vars;
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{Ipam, NetworkCreateRequest, NetworkInspect};
-use bollard::query_parameters::{
-    InspectNetworkOptions, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
-};
-use std::net::IpAddr;
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
 
-use super::super::{LaunchError, labels};
+use super::super::LaunchError;
 use super::order::arch_of;
 
 /// Why there is no Docker platform.
@@ -98,42 +93,6 @@ impl Engine {
         })
     }
 
-    /// The name and the gateway of the installation's own bridge network, which is created if it is not there: one that
-    /// containers kept alive, or that a killed server left, is adopted. The engine chooses the subnet.
-    pub(super) async fn bridge(&self, installation: &str) -> Result<(String, IpAddr), DockerError> {
-        let name = network_name(installation);
-        let failed = |doing: &str, error: &Error| DockerError {
-            text: format!("{doing} the network {name}: {}", self.text_of(error)),
-            hint: "`docker network ls` lists the networks; remove those that are not in use".to_owned(),
-        };
-        let filters = HashMap::from([("label", vec![labels::selector(installation)])]);
-        let filters: HashMap<String, Vec<String>> =
-            filters.into_iter().map(|(key, values)| (key.to_owned(), values)).collect();
-        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let found = self.docker.list_networks(Some(options)).await.map_err(|e| failed("listing", &e))?;
-        if !found.iter().any(|network| network.name.as_deref() == Some(&name)) {
-            let request = NetworkCreateRequest {
-                name: name.clone(),
-                driver: Some("bridge".to_owned()),
-                labels: Some(HashMap::from([(labels::INSTALLATION.to_owned(), installation.to_owned())])),
-                ..NetworkCreateRequest::default()
-            };
-            match self.docker.create_network(request).await {
-                Ok(_) => tracing::info!(network = name, "created the agents' bridge network"),
-                // Somebody was faster; the network is inspected below.
-                Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
-                Err(error) => return Err(failed("creating", &error)),
-            }
-        }
-        let network = self.docker.inspect_network(&name, None::<InspectNetworkOptions>).await;
-        let network = network.map_err(|e| failed("inspecting", &e))?;
-        let gateway = gateway_of(&network).ok_or_else(|| DockerError {
-            text: format!("the network {name} of the Docker engine at {} has no IPv4 gateway", self.host),
-            hint: format!("remove it with `docker network rm {name}`; the server creates it again"),
-        })?;
-        Ok((name, gateway))
-    }
-
     /// The text of an error of this engine, or on the way to it.
     pub(super) fn text_of(&self, error: &Error) -> String {
         let text = bare_text(error);
@@ -185,26 +144,6 @@ fn sockets(vars: &dyn Vars) -> Vec<String> {
         .collect()
 }
 
-/// The name of the bridge: two servers on one engine have one each.
-fn network_name(installation: &str) -> String {
-    let short: String = installation.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-    format!("bakery-{short}")
-}
-
-/// The IPv4 gateway, or the first address of the subnet where the engine leaves it out (20.10 does at times).
-fn gateway_of(network: &NetworkInspect) -> Option<IpAddr> {
-    let Some(Ipam { config: Some(configs), .. }) = &network.ipam else { return None };
-    configs.iter().find_map(|config| {
-        let named = config.gateway.as_deref().and_then(|gateway| gateway.split('/').next()?.parse().ok());
-        let first = || {
-            let (base, _) = config.subnet.as_deref()?.split_once('/')?;
-            let base: std::net::Ipv4Addr = base.parse().ok()?;
-            Some(IpAddr::V4((u32::from(base) + 1).into()))
-        };
-        named.or_else(first).filter(IpAddr::is_ipv4)
-    })
-}
-
 /// Whether the engine was not reached, or went away before it had answered.
 pub(super) fn unanswered(error: &Error) -> bool {
     matches!(
@@ -233,8 +172,6 @@ pub(super) fn bare_text(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use bollard::models::IpamConfig;
 
     use super::*;
 
@@ -284,30 +221,5 @@ mod tests {
         assert_eq!((error.reason, error.retryable), (Reason::PlatformUnreachable, true));
         let refused = Error::DockerResponseServerError { status_code: 400, message: "no\n".to_owned() };
         assert_eq!(engine.launch_error("asking", &refused).message, "asking: no".into());
-    }
-
-    #[test]
-    fn a_gateway_is_read_or_derived_from_the_subnet() {
-        let network = |subnet: &str, gateway: Option<&str>| NetworkInspect {
-            ipam: Some(Ipam {
-                config: Some(vec![IpamConfig {
-                    subnet: Some(subnet.to_owned()),
-                    gateway: gateway.map(str::to_owned),
-                    ..IpamConfig::default()
-                }]),
-                ..Ipam::default()
-            }),
-            ..NetworkInspect::default()
-        };
-        let gateway = |subnet, named| gateway_of(&network(subnet, named)).map(|ip| ip.to_string());
-        assert_eq!(gateway("172.18.0.0/16", Some("172.18.0.1")).as_deref(), Some("172.18.0.1"));
-        assert_eq!(gateway("172.18.0.0/16", None).as_deref(), Some("172.18.0.1"));
-        assert_eq!(gateway("fd00::/64", Some("fd00::1")), None);
-    }
-
-    #[test]
-    fn a_bridge_is_named_by_its_installation() {
-        let name = network_name("0191a2b3-c4d5-7e6f-8a9b-0c1d2e3f4a5b");
-        assert_eq!(name, "bakery-0191a2b3c4d5");
     }
 }

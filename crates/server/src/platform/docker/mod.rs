@@ -21,7 +21,9 @@ use bollard::query_parameters::{
 };
 use futures_util::stream::BoxStream;
 use tokio::sync::watch::Receiver;
+use tokio_util::sync::CancellationToken;
 
+mod bridge;
 mod engine;
 mod image;
 mod order;
@@ -31,7 +33,12 @@ pub use engine::{DockerError, Engine};
 pub use image::own_copies;
 
 use super::run_registry::RunRegistry;
-use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation, labels};
+use super::{
+    Availability, AvailabilityState, Capabilities, LaunchError, LaunchOrder, Launcher, Observation, complete,
+    labels,
+};
+use crate::spawn::Tasks;
+use bridge::Bridge;
 use image::AgentImages;
 use order::{ContainerTemplate, STOP_SECONDS};
 
@@ -46,15 +53,20 @@ pub struct DockerOptions {
     pub agent_login: Option<Credential>,
     /// Whether tasks of other architectures are accepted: the engine emulates them.
     pub allow_emulation: bool,
+    /// What the operator allows beyond the required capabilities.
+    pub capabilities: Capabilities,
 }
 
 /// The platform `docker`. Clones are handles to the same one.
 #[derive(Debug, Clone)]
 pub struct DockerPlatform {
     core: Arc<DockerCore>,
+    tasks: Tasks,
     /// The address of this machine by which agents reach it: the agent listener listens there unless
     /// `BAKERY_AGENT_LISTEN` names another. With Podman the interface exists only while a container runs.
     pub gateway: IpAddr,
+    /// The gateway of an earlier version's bridge, while tasks are still on it: their agents call the server there.
+    pub former_gateway: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -74,9 +86,11 @@ impl DockerPlatform {
     pub async fn prepare(
         engine: Engine,
         options: DockerOptions,
+        tasks: &Tasks,
         lookup: impl AsyncFnOnce(&ImageRef) -> Result<BTreeMap<Arch, Digest>, String>,
     ) -> Result<Self, DockerError> {
-        let (network, gateway) = engine.bridge(&options.installation).await?;
+        let former_gateway = engine.former_bridge(&options.installation).await;
+        let Bridge { name: network, gateway } = engine.bridge(&options.installation).await?;
         let wanted: Vec<Arch> =
             Arch::ALL.into_iter().filter(|arch| *arch == engine.arch || options.allow_emulation).collect();
         let images =
@@ -87,15 +101,15 @@ impl DockerPlatform {
             }
         }
         let cpu_millis = engine.cpus.saturating_mul(1000);
-        let template = ContainerTemplate { installation: options.installation, network, cpu_millis };
-        Ok(Self { core: Arc::new(DockerCore::new(engine, template, images)), gateway })
+        let DockerOptions { installation, capabilities, .. } = options;
+        let template = ContainerTemplate { installation, network, cpu_millis, capabilities };
+        let core = Arc::new(DockerCore::new(engine, template, images));
+        Ok(Self { core, tasks: tasks.clone(), gateway, former_gateway })
     }
 
-    /// Removes the bridge, unless containers still use it: an engine has few subnets. The next start creates it again.
+    /// Removes the bridge, unless containers still use it. The next start creates it again.
     pub async fn leave(&self) {
-        if let Err(error) = self.core.engine.docker.remove_network(&self.core.template.network).await {
-            tracing::debug!(%error, "the agents' bridge network was not removed");
-        }
+        self.core.engine.leave_bridges(&self.core.template.installation).await;
     }
 
     /// The engine.
@@ -156,6 +170,36 @@ impl DockerCore {
         }
     }
 
+    /// A whole launch. It must be run to its end: the engine goes on creating a container whose caller has given up.
+    async fn launch(&self, order: &LaunchOrder, stopping: &CancellationToken) -> Result<(), LaunchError> {
+        let run = order.run;
+        let Some(_launching) = self.runs.begin_launch(run) else { return Ok(()) };
+        match self.held(run).await? {
+            Some(Status::CREATED) => {}
+            Some(_) => return Ok(()),
+            None => {
+                // A pull takes minutes, and a stop waits for the launch.
+                let image = tokio::select! {
+                    image = self.images.ready(&self.engine, order.arch, |text| self.progress(run, text)) => image?,
+                    () = self.runs.wait_over(run) => return self.runs.ensure_open(run),
+                    () = stopping.cancelled() => return Err(LaunchError::stopping()),
+                };
+                if self.template.cpu(order) < order.cpu_millis {
+                    let (asked, has) = (order.cpu_millis, self.engine.cpus);
+                    self.progress(run, format!("the task requests {asked}m cpu; the engine has {has} cpus"));
+                }
+                self.runs.ensure_open(run)?;
+                self.create(order, &image).await?;
+            }
+        }
+        if let Err(stopped) = self.runs.ensure_open(run) {
+            let gone = self.engine.remove(&run.to_string()).await;
+            gone.map_err(|error| self.engine.launch_error(&format!("removing the container {run}"), &error))?;
+            return Err(stopped);
+        }
+        self.start(run).await
+    }
+
     /// Starts a container that was created. One that cannot be started is removed.
     async fn start(&self, run: RunName) -> Result<(), LaunchError> {
         let name = run.to_string();
@@ -214,35 +258,15 @@ impl Launcher for DockerPlatform {
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
-        let (core, run) = (&*self.core, order.run);
-        let Some(_launching) = core.runs.begin_launch(run) else { return Ok(()) };
-        match core.held(run).await? {
-            Some(Status::CREATED) => {}
-            Some(_) => return Ok(()),
-            None => {
-                let report = |text| core.progress(run, text);
-                let image = core.images.ready(&core.engine, order.arch, report).await?;
-                if core.template.cpu(order) < order.cpu_millis {
-                    let (asked, has) = (order.cpu_millis, core.engine.cpus);
-                    core.progress(run, format!("the task requests {asked}m cpu; the engine has {has} cpus"));
-                }
-                // A stop may have been asked for while the image was pulled.
-                core.runs.ensure_open(run)?;
-                core.create(order, &image).await?;
-            }
-        }
-        if let Err(stopped) = core.runs.ensure_open(run) {
-            let gone = core.engine.remove(&run.to_string()).await;
-            gone.map_err(|error| core.engine.launch_error(&format!("removing the container {run}"), &error))?;
-            return Err(stopped);
-        }
-        core.start(run).await
+        let (core, order, stopping) = (Arc::clone(&self.core), order.clone(), self.tasks.stopping().clone());
+        complete(&self.tasks, async move { core.launch(&order, &stopping).await }).await
     }
 
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
         let (core, name) = (&*self.core, run.to_string());
         // Before anything else, so that a launch under way notices.
         core.runs.remember(*run, None);
+        core.runs.wait_launched(*run).await;
         let doing = || format!("stopping the container {name}");
         let options = StopContainerOptionsBuilder::new().t(STOP_SECONDS).build();
         match core.engine.docker.stop_container(&name, Some(options)).await {

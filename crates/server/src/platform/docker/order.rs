@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use bakery_core::limits;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig};
 
+use super::super::capabilities::Capabilities;
 use super::super::exit::End;
 use super::super::{Exit, LaunchOrder, labels};
 
@@ -19,6 +21,7 @@ pub(super) struct ContainerTemplate {
     pub(super) network: String,
     /// Cpus of the engine, in thousandths: it refuses containers with more.
     pub(super) cpu_millis: u32,
+    pub(super) capabilities: Capabilities,
 }
 
 impl ContainerTemplate {
@@ -29,8 +32,8 @@ impl ContainerTemplate {
 
     /// The container of an order.
     ///
-    /// Capabilities stay the engine's default set, which holds what Kaniko needs, and `no-new-privileges` stays off:
-    /// RUN steps may use `su` and `sudo`. The log is kept small: it holds what an agent writes before it can ship, and never
+    /// Without `NET_RAW` a RUN step cannot read or redirect its neighbours' traffic. `no-new-privileges` stays off: RUN
+    /// steps may use `su` and `sudo`. The log is kept small: it holds what an agent writes before it can ship, and never
     /// the build's own log.
     pub(super) fn container(&self, order: &LaunchOrder, image: &str) -> ContainerCreateBody {
         let memory = i64::from(order.memory_mib) << 20;
@@ -50,6 +53,9 @@ impl ContainerTemplate {
                 // Memory and swap together: none on top.
                 memory_swap: Some(memory),
                 network_mode: Some(self.network.clone()),
+                cap_drop: Some(vec!["ALL".to_owned()]),
+                cap_add: Some(self.capabilities.added()),
+                pids_limit: Some(i64::from(limits::TASK_PROCESSES)),
                 log_config: Some(log),
                 ..HostConfig::default()
             }),
@@ -120,6 +126,7 @@ mod tests {
             installation: "1f0c".to_owned(),
             network: "bakery-1f0c".to_owned(),
             cpu_millis: 2000,
+            capabilities: Capabilities::default(),
         }
     }
 
@@ -133,6 +140,19 @@ mod tests {
             "BAKERY_LAUNCH_TOKEN=t0ken"
           ],
           "HostConfig": {
+            "CapAdd": [
+              "CHOWN",
+              "DAC_OVERRIDE",
+              "FOWNER",
+              "FSETID",
+              "KILL",
+              "SETFCAP",
+              "SETGID",
+              "SETUID"
+            ],
+            "CapDrop": [
+              "ALL"
+            ],
             "LogConfig": {
               "Config": {
                 "max-size": "1m"
@@ -142,7 +162,8 @@ mod tests {
             "Memory": 2147483648,
             "MemorySwap": 2147483648,
             "NanoCpus": 500000000,
-            "NetworkMode": "bakery-1f0c"
+            "NetworkMode": "bakery-1f0c",
+            "PidsLimit": 4096
           },
           "Image": "docker.io/me/agent:1",
           "Labels": {

@@ -180,6 +180,7 @@ mod tests {
     use futures_util::stream;
     use tokio::net::TcpListener;
 
+    use super::super::super::Capabilities;
     use super::super::engine::Engine;
     use super::super::image::AgentImages;
     use super::super::order::ContainerTemplate;
@@ -208,6 +209,7 @@ mod tests {
             installation: "here".to_owned(),
             network: "ours".to_owned(),
             cpu_millis: 1000,
+            capabilities: Capabilities::default(),
         };
         let core = Arc::new(DockerCore::new(host, template, images));
         let (mut availability, mut seen) = (core.availability.subscribe(), watch(core));

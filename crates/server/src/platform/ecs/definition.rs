@@ -10,6 +10,7 @@ use aws_sdk_ecs::types::{
 };
 use bakery_core::names::Arch;
 
+use super::super::capabilities::Capabilities;
 use super::size::Size;
 
 /// The name of a task's one container.
@@ -18,10 +19,6 @@ pub(super) const CONTAINER: &str = "agent";
 const STREAM_PREFIX: &str = "agent";
 /// Seconds between SIGTERM and SIGKILL, the most that Fargate gives: a Spot task has two minutes to report.
 const STOP_SECONDS: i32 = 120;
-/// The capabilities of a container's default set that Kaniko does not need. Dropping all would leave none: Fargate adds no
-/// other than `SYS_PTRACE`.
-const DROPPED: [&str; 6] = ["AUDIT_WRITE", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETPCAP", "SYS_CHROOT"];
-
 /// What all task definitions of this server have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DefinitionTemplate {
@@ -39,6 +36,8 @@ pub(super) struct DefinitionTemplate {
     pub(super) pull_secret: Option<String>,
     /// `ECS_EPHEMERAL_STORAGE`, in GiB.
     pub(super) storage: Option<i32>,
+    /// `AGENT_CAPABILITIES`.
+    pub(super) capabilities: Capabilities,
 }
 
 impl DefinitionTemplate {
@@ -77,8 +76,8 @@ impl DefinitionTemplate {
     }
 
     fn container(&self) -> ContainerDefinition {
-        let dropped =
-            KernelCapabilities::builder().set_drop(Some(DROPPED.map(str::to_owned).to_vec())).build();
+        // Dropping all would leave none: Fargate adds no other than `SYS_PTRACE`.
+        let dropped = KernelCapabilities::builder().set_drop(Some(self.capabilities.dropped())).build();
         let log = self.log_group.as_ref().and_then(|(group, region)| {
             LogConfiguration::builder()
                 .log_driver(LogDriver::Awslogs)

@@ -49,7 +49,7 @@ pub use secret::PullSecret;
 pub use size::Size;
 
 use super::run_registry::RunRegistry;
-use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation};
+use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation, complete};
 use crate::spawn::Tasks;
 use definition::DefinitionTemplate;
 use definitions::Definitions;
@@ -185,6 +185,7 @@ fn template_of(options: &EcsOptions, pull_secret: Option<String>) -> DefinitionT
         log_group: options.log_group.clone().map(|group| (group, options.region.clone())),
         pull_secret,
         storage: options.storage,
+        capabilities: options.capabilities.clone(),
     }
 }
 
@@ -200,13 +201,13 @@ impl Launcher for EcsPlatform {
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
-        // A caller that gives up must not lose the answer: a task is found by its ARN alone.
+        // A task is found by its ARN alone.
         let (core, order, stopping) = (Arc::clone(&self.core), order.clone(), self.tasks.stopping().clone());
-        let launch = async move { stopping.run_until_cancelled(Box::pin(core.launch(&order))).await };
-        self.tasks.spawn("launch", launch).await.ok().flatten().unwrap_or_else(|| {
-            let message = "the server is stopping".into();
-            Err(LaunchError { retryable: true, reason: Reason::PlatformUnreachable, message })
-        })
+        let launch = async move {
+            let launched = stopping.run_until_cancelled(Box::pin(core.launch(&order))).await;
+            launched.unwrap_or_else(|| Err(LaunchError::stopping()))
+        };
+        complete(&self.tasks, launch).await
     }
 
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {

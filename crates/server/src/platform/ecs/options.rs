@@ -2,6 +2,7 @@
 
 use bakery_core::image::ImageRef;
 
+use super::super::Capabilities;
 use super::run::Capacity;
 use super::secret::PullSecret;
 
@@ -38,4 +39,6 @@ pub struct EcsOptions {
     pub pull_secret: Option<PullSecret>,
     /// Whether old task definitions are removed at start.
     pub clean_up: bool,
+    /// What the operator allows beyond the required capabilities.
+    pub capabilities: Capabilities,
 }

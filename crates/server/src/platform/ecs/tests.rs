@@ -5,6 +5,7 @@ use bakery_core::names::{BuildId, TaskId};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use super::super::Capabilities;
 use super::wire_tests::Aws;
 use super::*;
 
@@ -27,6 +28,7 @@ fn options() -> EcsOptions {
         family: "bakery-agent".to_owned(),
         pull_secret: None,
         clean_up: false,
+        capabilities: Capabilities::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use super::super::capabilities::Capabilities as AgentCapabilities;
 use super::super::{LaunchOrder, labels};
 use super::pods::PodOptions;
 
@@ -23,10 +24,6 @@ pub(super) const CONTAINER: &str = "agent";
 const TTL_SECONDS: i32 = 3600;
 /// Seconds between SIGTERM and SIGKILL: the agent ends Kaniko's process tree and reports in that time.
 const GRACE_SECONDS: i64 = 10;
-/// All that Kaniko needs to unpack a base image as root and to run its steps: the most that Pod Security's level
-/// `baseline` admits is more.
-const CAPABILITIES: [&str; 8] =
-    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID"];
 /// Variables that may appear in a pod spec, which many can read; every other one goes into the run's Secret.
 const PLAIN: [&str; 8] = [
     launch_env::URL,
@@ -191,7 +188,7 @@ impl JobTemplate {
                     order.env.iter().map(|(name, value)| variable(order.run, name, value.expose())).collect(),
                 ),
                 resources: Some(self.resources(order)),
-                security_context: Some(security()),
+                security_context: Some(security(&options.capabilities)),
                 // The last output of a failed agent is then part of the pod's status.
                 termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
                 volume_mounts: filled(mounts),
@@ -240,13 +237,13 @@ fn variable(run: RunName, name: &str, value: &str) -> EnvVar {
 
 /// Root, since Kaniko unpacks images with their owners, and the few capabilities that this takes. `allowPrivilegeEscalation`
 /// stays on: RUN steps may use `su` and `sudo`.
-fn security() -> SecurityContext {
+fn security(capabilities: &AgentCapabilities) -> SecurityContext {
     SecurityContext {
         run_as_user: Some(0),
         run_as_group: Some(0),
         capabilities: Some(Capabilities {
             drop: Some(vec!["ALL".to_owned()]),
-            add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
+            add: Some(capabilities.added()),
         }),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),

@@ -34,7 +34,8 @@ pub use cluster::{Cluster, K8sError};
 pub use pods::PodOptions;
 
 use super::run_registry::RunRegistry;
-use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation};
+use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation, complete};
+use crate::spawn::Tasks;
 use cluster::K8sCallError;
 use job::JobTemplate;
 
@@ -59,6 +60,7 @@ pub struct K8sOptions {
 #[derive(Debug, Clone)]
 pub struct K8sPlatform {
     core: Arc<K8sCore>,
+    tasks: Tasks,
 }
 
 #[derive(Debug)]
@@ -71,13 +73,14 @@ struct K8sCore {
 
 impl K8sPlatform {
     /// The platform in this cluster. Makes no call yet: a cluster that does not answer is waited for.
-    pub fn new(cluster: Cluster, options: K8sOptions) -> Self {
+    pub fn new(cluster: Cluster, options: K8sOptions, tasks: &Tasks) -> Self {
         let K8sOptions { installation, agent_image, pods } = options;
         let template = JobTemplate { installation, image: agent_image.to_string(), pods };
         // The watch makes the first call.
         let unasked = format!("the Kubernetes API at {} has not answered yet", cluster.url).into();
         let availability = AvailabilityState::new(Availability::Unavailable(unasked));
-        Self { core: Arc::new(K8sCore { cluster, template, availability, runs: RunRegistry::default() }) }
+        let core = Arc::new(K8sCore { cluster, template, availability, runs: RunRegistry::default() });
+        Self { core, tasks: tasks.clone() }
     }
 }
 
@@ -120,6 +123,22 @@ impl K8sCore {
             Err(failed) if failed.status == "AlreadyExists" => Ok(()),
             Err(failed) => Err(failed.error),
         }
+    }
+
+    /// A whole launch. It must be run to its end: the API server goes on creating a Job whose caller has given up.
+    async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
+        let run = order.run;
+        let Some(_launching) = self.runs.begin_launch(run) else { return Ok(()) };
+        let job = self.job(order).await?;
+        if job.metadata.deletion_timestamp.is_none() && self.runs.exit_of(run).is_none() {
+            self.secret(order, &job).await?;
+        }
+        // A stop may have been asked for meanwhile, and waits.
+        if let Err(stopped) = self.runs.ensure_open(run) {
+            self.remove(run, PropagationPolicy::Foreground).await?;
+            return Err(stopped);
+        }
+        Ok(())
     }
 
     /// Deletes a Job with what it owns. Returns whether it was there.
@@ -193,18 +212,8 @@ impl Launcher for K8sPlatform {
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
-        let (core, run) = (&*self.core, order.run);
-        let Some(_launching) = core.runs.begin_launch(run) else { return Ok(()) };
-        let job = core.job(order).await?;
-        if job.metadata.deletion_timestamp.is_none() && core.runs.exit_of(run).is_none() {
-            core.secret(order, &job).await?;
-        }
-        // A stop may have been asked for meanwhile, and have found no Job.
-        if let Err(stopped) = core.runs.ensure_open(run) {
-            core.remove(run, PropagationPolicy::Foreground).await?;
-            return Err(stopped);
-        }
-        Ok(())
+        let (core, order) = (Arc::clone(&self.core), order.clone());
+        complete(&self.tasks, async move { core.launch(&order).await }).await
     }
 
     async fn stop(&self, run: &RunName) -> Result<(), LaunchError> {
@@ -214,6 +223,7 @@ impl Launcher for K8sPlatform {
         }
         // Before anything else, so that a launch under way notices.
         core.runs.remember(*run, None);
+        core.runs.wait_launched(*run).await;
         if core.runs.has_ended(*run) {
             // Nothing runs that the deletion would have to wait for.
             return if core.runs.is_removing(*run) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::capabilities::Capabilities;
 use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration, Volume, VolumeMount};
 
 /// Ephemeral storage that a pod requests and may use, where the operator sets none: little, and as much as a Fargate
@@ -35,6 +36,8 @@ pub struct PodOptions {
     pub work_volume: Option<Volume>,
     /// The same for the folder in which Kaniko writes layers.
     pub layers_volume: Option<Volume>,
+    /// What the operator allows beyond the required capabilities.
+    pub capabilities: Capabilities,
 }
 
 /// The ephemeral storage of a pod, as Kubernetes quantities.

@@ -10,6 +10,7 @@ fn template() -> DefinitionTemplate {
         log_group: Some(("/bakery/agents".to_owned(), "ap-northeast-2".to_owned())),
         pull_secret: Some("arn:aws:secretsmanager:ap-northeast-2:123456789012:secret:pull".to_owned()),
         storage: Some(50),
+        capabilities: Capabilities::default(),
     }
 }
 

@@ -54,6 +54,7 @@ fn operators() -> PodOptions {
         ephemeral_storage: Some("50Gi".to_owned()),
         work_volume: Some(kubernetes(json!({ "name": "", "emptyDir": { "sizeLimit": "10Gi" } }))),
         layers_volume: Some(kubernetes(json!({ "name": "", "ephemeral": { "volumeClaimTemplate": claim } }))),
+        capabilities: AgentCapabilities::allowing(vec!["NET_RAW"]),
     }
 }
 
