@@ -9,6 +9,7 @@ pub mod bake;
 pub mod cgroup;
 pub mod clock;
 pub mod diagnose;
+pub mod environment;
 pub mod failure;
 pub mod layout;
 pub mod lines;

@@ -41,7 +41,10 @@ impl Log {
             message = message.clipped();
         }
         let mut writer = self.writer(Source::Agent, level);
-        writer.push(message.text.as_bytes(), |_| {});
+        // The hint belongs to the last line, which must not have ended before it; without a text, it is the text.
+        let text = message.text.trim_end_matches(['\r', '\n']);
+        let text = if text.is_empty() { message.hint.take() } else { Some(text.to_owned()) };
+        writer.push(text.unwrap_or_default().as_bytes(), |_| {});
         writer.end(message.hint.as_deref());
     }
 
@@ -167,6 +170,8 @@ mod tests {
         let log = Log::new(Arc::clone(&spool), Arc::new(Masker::new(&secrets).unwrap()));
         log.message(Level::Warn, Message::new("one\ntwo hunter2").with_hint("change hunter2"));
         log.message(Level::Info, "three");
+        log.message(Level::Warn, Message::new("four\n").with_hint("change four"));
+        log.message(Level::Warn, Message::new("").with_hint("change five"));
         let beyond = "x".repeat(limits::TEXT_BYTES - 4) + "hunter2";
         log.message(Level::Error, Message::new(beyond.clone()).with_hint(beyond));
 
@@ -175,7 +180,16 @@ mod tests {
         let lines: Vec<LogLine> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
         let (last, lines) = lines.split_last().unwrap();
         let lines: Vec<_> = lines.iter().map(|line| (line.msg.as_str(), line.hint.as_deref())).collect();
-        assert_eq!(lines, [("one", None), ("two ***", Some("change ***")), ("three", None)]);
+        assert_eq!(
+            lines,
+            [
+                ("one", None),
+                ("two ***", Some("change ***")),
+                ("three", None),
+                ("four", Some("change four")),
+                ("change five", None)
+            ]
+        );
         let hint = last.hint.as_deref().unwrap();
         assert!(last.msg.len() <= limits::TEXT_BYTES && hint.len() <= limits::TEXT_BYTES);
         assert!(last.msg.ends_with("x***") && hint.ends_with("x***"));

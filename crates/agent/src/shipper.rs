@@ -37,6 +37,8 @@ const TARGET_BLOCK_BYTES: usize = 64 << 10;
 const HEADER_BYTES: usize = 256;
 /// Time limit for one segment and its response.
 const SEGMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shortest and longest pause before a segment that failed is sent again.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// What the server wants the run to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -131,8 +133,8 @@ impl Delivery {
         mut stage: watch::Receiver<Stage>,
     ) -> Result<(), String> {
         let backoff = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(50))
-            .with_max_delay(Duration::from_secs(2))
+            .with_min_delay(RETRY_PAUSE.0)
+            .with_max_delay(RETRY_PAUSE.1)
             .with_jitter()
             .without_max_times();
         let mut extent = self.spool.watch();

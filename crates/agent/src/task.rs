@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::environment;
 use crate::failure::{Failure, Stop};
 use crate::layout::Layout;
 use crate::log::Log;
@@ -119,7 +120,7 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     let task = Task {
         stages: Arc::new(Stages::new(bound, shipper.stage().clone())),
         processes: Processes::new(Arc::clone(&tree), log.clone(), termination.clone()),
-        env: start::child_env(&layout, &launch.inherited, &order.env),
+        env: environment::child_env(&layout, &launch.inherited, &order.env),
         old_root: (layout.root != root).then_some(root),
         layout,
         order,

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::labels;
 use crate::load::LoadedBuild;
+use crate::render::escaped;
 use crate::stderr;
 
 /// Shown for a value that the server decides.
@@ -193,19 +194,24 @@ impl fmt::Display for TaskPlan {
         writeln!(f, "    memory       {}", or_unset(self.memory_mib.map(|mib| format!("{mib} MiB"))))?;
         writeln!(f, "    pushes       {}", self.push_to.as_deref().unwrap_or("nothing"))?;
         for login in &self.credentials {
-            writeln!(f, "    login        {} as {}, password {MASK}", login.registry, login.username)?;
+            writeln!(
+                f,
+                "    login        {} as {}, password {MASK}",
+                login.registry,
+                escaped(&login.username)
+            )?;
         }
         for (name, value) in &self.env {
-            writeln!(f, "    env          {name}={}", value.escape_debug())?;
+            writeln!(f, "    env          {name}={}", escaped(value))?;
         }
         for (what, script) in [("pre-script ", &self.pre_script), ("post-script", &self.post_script)] {
             for line in script.iter().flat_map(|script| script.lines()) {
-                writeln!(f, "    {what}  {line}")?;
+                writeln!(f, "    {what}  {}", escaped(line))?;
             }
         }
         writeln!(f, "    {}", self.program)?;
         for arg in &self.argv {
-            writeln!(f, "      {arg}")?;
+            writeln!(f, "      {}", escaped(arg))?;
         }
         Ok(())
     }
@@ -305,6 +311,26 @@ bake:
 
         Kaniko's arguments are those for v1.27.5.
         "#);
+    }
+
+    #[test]
+    fn a_plan_writes_control_characters_as_escape_sequences() {
+        let config = r#"
+bake:
+- arch: amd64
+  env: { A: "one\nFORGED\e[2J" }
+  pre-script: "true \e]0;title\a\nfalse\r"
+  kaniko: { destination: reg.test/a, build-args: { B: "one\nFORGED" }, extra-flags: "--label=c=\e[1A" }
+"#;
+        let resolved = config::read("config.yaml", config).unwrap().resolve(Order::Sequential).unwrap();
+        let text = document(&resolved.plan, resolved.spec.order, &[]).0.to_string();
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("FORGED")), "{text}");
+        for shown in
+            [r"A=one\nFORGED\u{1b}[2J", r"true \u{1b}]0;title\u{7}", r"B=one\nFORGED", r"c=\u{1b}[1A"]
+        {
+            assert!(text.contains(shown), "{shown} in\n{text}");
+        }
     }
 
     #[test]

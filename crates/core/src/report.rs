@@ -1,7 +1,7 @@
 //! Findings in what users wrote, each with its location, all of them in one report.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::message::{self, Message};
@@ -48,15 +48,24 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.source)?;
+        write_on_one_line(f, &self.source)?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.col)?;
         }
         if !self.source.is_empty() && !self.path.is_empty() {
             f.write_str(": ")?;
         }
-        f.write_str(&self.path)
+        write_on_one_line(f, &self.path)
     }
+}
+
+/// A name as it may appear in a message: without the control characters that a file's name may have.
+fn write_on_one_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| f.write_char(on_one_line(c)))
+}
+
+fn on_one_line(c: char) -> char {
+    if c.is_control() { ' ' } else { c }
 }
 
 /// Something found in what a user wrote. Displays as `file:line:col: path: text`, without the hint. Never holds a
@@ -216,7 +225,7 @@ pub fn did_you_mean(text: &str, known: &[&str]) -> String {
 pub fn shown(text: &str) -> String {
     let looked_at = beginning(text);
     let masked = mask::text(looked_at, mask::Form::Plain);
-    let mut chars = masked.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut chars = masked.chars().map(on_one_line);
     let mut kept: String = chars.by_ref().take(60).collect();
     if chars.next().is_some() || looked_at.len() < text.len() {
         kept.push_str("...");
@@ -274,11 +283,13 @@ mod tests {
         findings.mistake(at(2, "globl"), "unknown key");
         findings.mistake(at(2, "globl"), "unknown key");
         findings.mistake(Location::file(".env"), "cannot be read");
+        findings.mistake(Location::file("a\nb\x1b[1m"), "cannot be read");
         insta::assert_snapshot!(findings.into_report(), @r"
         config.yaml:2:3: globl: unknown key
         config.yaml:9:3: bake[1].arch: `amd46` is not amd64 or arm64
           hint: did you mean `amd64`?
         .env: cannot be read
+        a b [1m: cannot be read
         ");
     }
 

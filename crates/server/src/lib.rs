@@ -1,7 +1,7 @@
 //! The server: accepts builds, starts their tasks on a platform, stores and relays their logs, publishes their images.
 //!
-//! Which module uses which: `http` -> {`builds`, `contexts`, `logs`, `metrics`}; `builds` -> {`platform`, `contexts`,
-//! `logs`} and the crate `bakery-registry`; `metrics` -> {`builds`, `logs`}. `platform`, `contexts` and `logs` do not use
+//! Which module uses which: `http` -> {`builds`, `contexts`, `logs`, `metrics`}; `builds` -> {`platform`, `logs`} and
+//! the crate `bakery-registry`; `metrics` -> {`builds`, `logs`}. `platform`, `contexts` and `logs` do not use
 //! each other, `http` or `settings`. `wiring` is the only module that names concrete backends.
 
 #![deny(missing_docs)]
@@ -17,6 +17,7 @@ pub mod http;
 pub mod logs;
 pub mod metrics;
 pub mod platform;
+mod random;
 pub mod settings;
 pub mod spawn;
 pub mod wiring;

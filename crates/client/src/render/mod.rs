@@ -17,7 +17,7 @@ mod sanitize;
 #[cfg(test)]
 mod tests;
 
-pub use sanitize::{Colours, clean};
+pub use sanitize::{Colours, clean, escaped};
 
 /// `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

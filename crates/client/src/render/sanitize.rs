@@ -48,6 +48,19 @@ pub fn clean(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `text` on one line, complete: what could move, hide or reorder what is displayed is written as an escape sequence of
+/// Rust (`\n`, `\u{1b}`).
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
 /// Control characters except the tab, and characters that change the direction or the line breaks of the text.
 fn is_unsafe(c: char) -> bool {
     let invisible = matches!(

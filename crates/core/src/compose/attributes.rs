@@ -57,7 +57,8 @@ pub(super) const SERVICE: [Attribute; 7] = [
     taken("platform", "the architecture, if `build` lists no platforms"),
     taken(
         "profiles",
-        "the service is active if `--services` names it or one of its profiles is in `COMPOSE_PROFILES`",
+        "the service is active if `--services` names it or one of its profiles is in `COMPOSE_PROFILES` (`*`: all); the \
+         profiles of a service that `--services` names also count for the services that it depends on",
     ),
     taken(
         "depends_on",

@@ -11,7 +11,7 @@ use crate::secret::{self, Secret};
 use crate::spec::{Credential, KanikoSpec};
 use crate::wire::context::ContextRef;
 
-/// The three variables with which an agent is launched; Bakery sets no others.
+/// The three variables with which every agent is launched. The operator's proxies ([`crate::vars`]) are the only others.
 pub mod launch_env {
     use crate::vars::VarDoc;
 

@@ -10,10 +10,37 @@ use tokio_util::sync::CancellationToken;
 
 use super::actors::Actors;
 use super::panics::catch_panic;
-use super::settings::Retention;
 use super::store::BuildStore;
 use super::{ContextStore, InternalError, Launchers};
 use crate::clock::Clock;
+
+/// How long things are kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Ended builds and their logs.
+    pub builds: Duration,
+    /// Bytes of all logs together; beyond them the builds that ended first are removed first.
+    pub log_bytes: u64,
+    /// Contexts after their last use.
+    pub contexts: Duration,
+    /// A container of this installation that is not in the ledger is left alone while its build is younger than this.
+    pub leftovers: Duration,
+    /// Between two rounds.
+    pub every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let day = Duration::from_hours(24);
+        Self {
+            builds: day * 14,
+            log_bytes: 20 << 30,
+            contexts: day * 7,
+            leftovers: Duration::from_mins(10),
+            every: Duration::from_mins(10),
+        }
+    }
+}
 
 /// A build that has ended no longer ago than this is kept however big the logs are: its client may still read.
 const FRESH: Duration = Duration::from_hours(1);

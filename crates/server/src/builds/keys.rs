@@ -146,7 +146,7 @@ pub(super) fn new_uuid() -> Result<String, KeyError> {
 }
 
 fn random<const N: usize>() -> Result<[u8; N], KeyError> {
-    bakery_context::random::bytes().map_err(|_| KeyError::Crypto)
+    crate::random::bytes().map_err(|_| KeyError::Crypto)
 }
 
 fn long_enough(given: &Secret) -> Result<&Secret, KeyError> {

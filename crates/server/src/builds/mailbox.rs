@@ -78,10 +78,11 @@ impl Mailbox {
         if !queue.open {
             return false;
         }
-        let event = if queue.messages.len() < self.0.capacity { Some(event) } else { queue.merge(event) };
+        let was_full = queue.messages.len() >= self.0.capacity;
+        let event = if was_full { queue.merge(event) } else { Some(event) };
         if let Some(event) = event {
             queue.messages.push_back(ActorMessage::Event(event));
-            if queue.messages.len() == self.0.capacity {
+            if !was_full && queue.messages.len() == self.0.capacity {
                 tracing::warn!(build = %self.0.build, "a build's mailbox is full: its actor is behind");
             }
         }

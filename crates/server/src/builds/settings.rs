@@ -14,6 +14,7 @@ use bakery_core::wire::run::Push;
 use tokio_util::sync::CancellationToken;
 
 use super::context_store::ContextStore;
+use super::gc::Retention;
 use super::ledger::Ledger;
 use crate::clock::Clock;
 use crate::logs::Logs;
@@ -108,34 +109,6 @@ impl Default for Timing {
             back_off: Duration::from_secs(2),
             stop_retry: Duration::from_secs(1),
             stop_retry_max: Duration::from_mins(1),
-        }
-    }
-}
-
-/// How long things are kept.
-#[derive(Debug, Clone)]
-pub struct Retention {
-    /// Ended builds and their logs.
-    pub builds: Duration,
-    /// Bytes of all logs together; beyond them the builds that ended first are removed first.
-    pub log_bytes: u64,
-    /// Contexts after their last use.
-    pub contexts: Duration,
-    /// A container of this installation that is not in the ledger is left alone while its build is younger than this.
-    pub leftovers: Duration,
-    /// Between two rounds.
-    pub every: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        let day = Duration::from_hours(24);
-        Self {
-            builds: day * 14,
-            log_bytes: 20 << 30,
-            contexts: day * 7,
-            leftovers: Duration::from_mins(10),
-            every: Duration::from_mins(10),
         }
     }
 }

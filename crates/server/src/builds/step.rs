@@ -27,23 +27,16 @@ pub(super) struct Step {
 }
 
 /// What steps remember of earlier ones and the ledger does not keep: a restart finds it out anew.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct StepMemory {
     /// Tasks that were queued for their first attempt.
     queued: Vec<usize>,
     /// Targets whose publishing is under way.
     publishing: Vec<usize>,
-    /// What unavailable platforms returned; `None` for those that are available again.
-    outages: BTreeMap<Platform, Option<Message>>,
+    /// What unavailable platforms returned; `None` for those that are available.
+    pub(super) outages: BTreeMap<Platform, Option<Message>>,
     /// Platforms of which the log says that they are unavailable.
     reported: BTreeSet<Platform>,
-}
-
-impl StepMemory {
-    /// Before the first step, with what the platforms return that are unavailable.
-    pub(super) fn new(outages: BTreeMap<Platform, Option<Message>>) -> Self {
-        Self { queued: Vec::new(), publishing: Vec::new(), outages, reported: BTreeSet::new() }
-    }
 }
 
 /// One step. Pure but for `memory`, which keeps effects from being asked for twice.

@@ -67,6 +67,10 @@ impl Intake {
             serde_json::to_vec(&request).map_err(|err| internal(LedgerError::Row(err.to_string())))?;
         let request_mac = ledger.key().fingerprint(&bytes);
         if let Some(earlier) = ledger.submitted(owner, key).await? {
+            // The first answer may not have arrived: the same notices are in this one.
+            let plan = made.or_else(|| plan(&request.spec).ok());
+            let sized = plan.and_then(|plan| self.resources(&plan).ok());
+            notices.extend(sized.into_iter().flat_map(|(_, oversize)| oversize));
             return self.known(earlier, &request_mac, notices).await;
         }
         if bytes.len() > limits::SPEC_BYTES {

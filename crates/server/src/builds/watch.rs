@@ -43,6 +43,8 @@ impl PlatformWatch {
     async fn serve(&self) {
         let platform = self.platform;
         let mut availability = self.launcher.availability();
+        // What it is now counts too: it may have changed while no watch ran.
+        availability.mark_changed();
         loop {
             let mut observations = self.launcher.watch();
             loop {

@@ -1,8 +1,9 @@
 //! Request ids: a caller's own where it is well-formed, else a new one.
 
-use bakery_context::random;
 use bakery_core::wire::REQUEST_ID_HEADER;
 use http::{HeaderMap, HeaderValue};
+
+use crate::random;
 
 /// The longest id that is taken over from a caller.
 const LONGEST: usize = 128;

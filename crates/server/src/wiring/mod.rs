@@ -87,9 +87,7 @@ impl Hint for StartError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Ledger(error) => error.hint(),
-            Self::Folder(..) => {
-                Some("the server needs to write there; BAKERY_DATA_DIR names the data folder".into())
-            }
+            Self::Folder(..) => Some(LedgerError::FOLDER_HINT.into()),
             Self::Listen { hint, .. } => Some((*hint).into()),
             Self::Docker(error) => error.hint(),
             Self::Ecs(error) => error.hint(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bakery_agent::start::INHERITED;
+use bakery_agent::environment::INHERITED;
 use bakery_core::vars::VarDoc;
 use bakery_core::wire::run::launch_env;
 use bakery_server::settings::vars::GROUPS;

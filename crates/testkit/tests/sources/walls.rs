@@ -8,26 +8,15 @@ use crate::modules::Modules;
 
 /// What each module of the server may name: modules of the server, and crates of ours (`bakery_...`).
 const WALLS: &[(&str, &[&str])] = &[
-    ("http", &["bakery_context", "bakery_core", "builds", "clock", "contexts", "logs", "metrics", "spawn"]),
+    ("http", &["bakery_core", "builds", "clock", "contexts", "logs", "metrics", "random", "spawn"]),
     ("metrics", &["builds", "logs"]),
-    (
-        "builds",
-        &[
-            "bakery_context",
-            "bakery_core",
-            "bakery_registry",
-            "clock",
-            "contexts",
-            "logs",
-            "platform",
-            "spawn",
-        ],
-    ),
+    ("builds", &["bakery_core", "bakery_registry", "clock", "logs", "platform", "random", "spawn"]),
     ("platform", &["bakery_core", "clock", "spawn"]),
     ("logs", &["bakery_core", "clock", "spawn"]),
     ("contexts", &["bakery_context", "bakery_core", "clock", "spawn"]),
     ("settings", &["bakery_context", "bakery_core"]),
     ("clock", &[]),
+    ("random", &["bakery_context"]),
     ("spawn", &[]),
     ("environment", &["bakery_core", "clock", "settings"]),
     ("health", &["bakery_core"]),

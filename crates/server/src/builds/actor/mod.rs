@@ -121,7 +121,7 @@ impl ActorFactory {
             containers.agent_connected(run, state.platform(run));
         }
         let actor = Actor {
-            memory: StepMemory::new(containers.outages()),
+            memory: StepMemory::default(),
             deadlines: Deadlines::new(state.tasks.len(), settings),
             counts: Arc::clone(&self.counts),
             state,
@@ -142,6 +142,8 @@ impl ActorFactory {
 impl Actor {
     /// Drives the build until it has ended and its log says so, or until the server stops.
     pub(super) async fn run(&mut self) -> Result<(), Stopping> {
+        // Only now: whatever changes from here on arrives in the mailbox.
+        self.memory.outages = self.containers.outages();
         self.apply_event(BuildEvent::Started).await?;
         while !self.closed {
             let next = self.next_deadline();

@@ -64,13 +64,16 @@ pub enum LedgerError {
     Row(String),
 }
 
+impl LedgerError {
+    /// The hint for a data folder that cannot be used.
+    pub const FOLDER_HINT: &str = "the server needs to write there; BAKERY_DATA_DIR names the data folder";
+}
+
 impl Hint for LedgerError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Locked(_) => Some("stop that one, or set BAKERY_DATA_DIR to another folder".into()),
-            Self::Folder(..) => {
-                Some("the server needs to write there; BAKERY_DATA_DIR names the data folder".into())
-            }
+            Self::Folder(..) => Some(Self::FOLDER_HINT.into()),
             Self::Broken(..) => Some(
                 "put the file back as it was, or start with an empty data folder (BAKERY_DATA_DIR)".into(),
             ),

@@ -7,6 +7,8 @@ use bakery_core::wire::run::{Stage, TaskResult};
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::builds::mailbox::{ActorMessage, with_capacity};
 use crate::builds::state::{ResolvedPlan, TargetPlan, TaskPlan};
@@ -71,6 +73,10 @@ fn run(index: usize, attempt: u8) -> RunName {
     RunName { task: TaskId { build: BuildId::new(1, 2), index }, attempt }
 }
 
+fn platform() -> impl Strategy<Value = Platform> {
+    proptest::sample::select(vec![Platform::Docker, Platform::K8s])
+}
+
 fn event() -> impl Strategy<Value = BuildEvent> {
     prop_oneof![
         20 => (0..3_usize, 1..=2_u8, task_event())
@@ -82,6 +88,13 @@ fn event() -> impl Strategy<Value = BuildEvent> {
             BuildEvent::Published { target, result: Err(Cause::new(Reason::PushRefused, "no")) }
         }),
         1 => Just(BuildEvent::Cancelled("enough".into())),
+        3 => (platform(), proptest::collection::hash_set((0..3_usize, 1..=2_u8), 0..3)).prop_map(|(platform, live)| {
+            let live = live.into_iter().map(|(index, attempt)| run(index, attempt)).collect();
+            BuildEvent::Synced { platform, live: Arc::new(live) }
+        }),
+        3 => (platform(), any::<bool>()).prop_map(|(platform, out)| {
+            BuildEvent::Availability { platform, outage: out.then(|| "no response".into()) }
+        }),
     ]
 }
 
@@ -96,7 +109,7 @@ struct Played {
 fn play(sequential: bool, events: Vec<BuildEvent>) -> Result<Played, TestCaseError> {
     let mut played = Played {
         state: state(sequential),
-        memory: StepMemory::new(BTreeMap::new()),
+        memory: StepMemory::default(),
         frames: Vec::new(),
         effects: Vec::new(),
     };
@@ -111,7 +124,11 @@ fn play(sequential: bool, events: Vec<BuildEvent>) -> Result<Played, TestCaseErr
         let step = step(&played.state, &mut played.memory, Timestamp::UNIX_EPOCH, event);
         if over {
             prop_assert_eq!(&step.state, &played.state);
-            prop_assert!(step.frames.is_empty() && step.effects.is_empty());
+            // Only a platform that is available again is still mentioned.
+            prop_assert!(step.frames.is_empty());
+            let only_notes =
+                step.effects.iter().all(|effect| matches!(effect, BuildEffect::Note { run: None, .. }));
+            prop_assert!(only_notes, "{:?}", step.effects);
         }
         played.state = step.state;
         played.frames.extend(step.frames);
@@ -145,7 +162,9 @@ proptest! {
             events.into_iter().filter(|event| !matches!(event, BuildEvent::Published { .. })).collect();
         let left = merged(&events, capacity);
         prop_assert!(left.len() <= events.len());
-        prop_assert_eq!(play(sequential, left)?.state, play(sequential, events)?.state);
+        let (merged, whole) = (play(sequential, left)?, play(sequential, events)?);
+        prop_assert_eq!(merged.state, whole.state);
+        prop_assert_eq!(merged.memory.outages, whole.memory.outages);
     }
 
     #[test]

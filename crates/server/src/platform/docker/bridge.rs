@@ -58,7 +58,7 @@ impl Engine {
             tracing::warn!(
                 network = name,
                 hint =
-                    "RUN steps of trusted builds only, or an engine that supports this option of its bridges",
+                    "run only trusted builds here, or use an engine that supports this option of its bridges",
                 "tasks reach each other on this network: the engine has not set {REACH_EACH_OTHER}=false"
             );
         }
