@@ -22,6 +22,7 @@ pub mod relocate;
 pub mod report;
 pub mod script;
 pub mod shipper;
+pub mod signals;
 mod spawn;
 pub mod stages;
 pub mod start;

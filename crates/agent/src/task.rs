@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bakery_core::image::Digest;
 use bakery_core::mask::name_suggests_secret;
-use bakery_core::message::Hint;
+use bakery_core::message::{Hint, Message};
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use bakery_core::wire::log::Level;
@@ -17,6 +17,7 @@ use bakery_core::wire::run::{ContextSource, Stage, TaskOrder, TaskReport};
 use bakery_link::{LinkError, RunApi};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -30,6 +31,7 @@ use crate::process::Processes;
 use crate::script::{self, Script};
 use crate::shipper::spool::Spool;
 use crate::shipper::{ServerSignal, ShipError, Shipper};
+use crate::signals;
 use crate::spawn::spawn;
 use crate::stages::Stages;
 use crate::start::{self, Launch, LaunchError};
@@ -90,8 +92,10 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
         .map_err(AgentError::NoOrder)?;
     let (tree, termination) = (Arc::new(Tree::new(layout.scope)), Termination::default());
     let mut background = BackgroundTasks::default();
+    let mut ignored_signals = None;
     if layout.scope == Scope::All {
-        background.watch_signals(&termination, &tree)?;
+        ignored_signals = Some(signals::watch(termination.clone())?);
+        reap_orphans(&tree)?;
     }
     tracing::info!(run = %launch.run, url = runs.url(), "requesting the order");
     let order = tokio::select! {
@@ -116,6 +120,9 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     };
     let log = Log::new(Arc::clone(&spool), Arc::clone(&masker));
     let shipper = Shipper::start(runs.clone(), order.run, Arc::clone(&spool));
+    if let Some(ignored) = ignored_signals {
+        background.log_ignored_signals(ignored, &log);
+    }
     background.watch_server(&termination, &shipper, Duration::from_secs(order.deadline_seconds));
     let task = Task {
         stages: Arc::new(Stages::new(bound, shipper.stage().clone())),
@@ -317,30 +324,32 @@ impl Task {
     }
 }
 
+/// Reaps orphans until the agent exits, also while it reports.
+fn reap_orphans(tree: &Arc<Tree>) -> io::Result<()> {
+    let (mut exits, tree) = (signal(SignalKind::child())?, Arc::clone(tree));
+    spawn("orphans", async move {
+        while exits.recv().await.is_some() {
+            tree.reap_orphans();
+            sleep(REAP_INTERVAL).await;
+            tree.reap_orphans();
+        }
+    });
+    Ok(())
+}
+
 /// Tasks that run in the background, and are aborted at the end of the run.
 #[derive(Default)]
 struct BackgroundTasks(Vec<JoinHandle<()>>);
 
 impl BackgroundTasks {
-    fn watch_signals(&mut self, termination: &Termination, tree: &Arc<Tree>) -> io::Result<()> {
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            let (mut signals, termination) = (signal(kind)?, termination.clone());
-            self.0.push(spawn("signals", async move {
-                while signals.recv().await.is_some() {
-                    termination.trigger(TerminationCause::Sigterm);
-                }
-            }));
-        }
-        let (mut exits, tree) = (signal(SignalKind::child())?, Arc::clone(tree));
-        // Not aborted at the end of the run: orphans are reaped until the agent exits.
-        spawn("orphans", async move {
-            while exits.recv().await.is_some() {
-                tree.reap_orphans();
-                sleep(REAP_INTERVAL).await;
-                tree.reap_orphans();
+    /// Logs the first signal that was ignored.
+    fn log_ignored_signals(&mut self, mut ignored: watch::Receiver<Option<Message>>, log: &Log) {
+        let log = log.clone();
+        self.0.push(spawn("ignored-signals", async move {
+            if let Ok(message) = ignored.wait_for(Option::is_some).await {
+                log.message(Level::Warn, message.clone().unwrap_or_default());
             }
-        });
-        Ok(())
+        }));
     }
 
     fn watch_server(&mut self, termination: &Termination, shipper: &Shipper, limit: Duration) {

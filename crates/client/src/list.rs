@@ -68,7 +68,7 @@ pub fn document(builds: &[BuildView]) -> String {
         ended: build.ended,
         reason: build.outcome.as_ref().and_then(|outcome| outcome.reason),
         text: build.outcome.as_ref().and_then(|outcome| outcome.text.as_deref()),
-        hint: build.outcome.as_ref().and_then(|outcome| outcome.hint.as_deref()),
+        hint: build.outcome.as_ref().and_then(|outcome| hint(outcome.hint.as_deref(), outcome.reason)),
         targets: build
             .targets
             .iter()
@@ -91,6 +91,11 @@ pub fn document(builds: &[BuildView]) -> String {
     text
 }
 
+/// The hint of a failure, else that of its reason, as at the end of a log.
+fn hint(own: Option<&str>, reason: Option<Reason>) -> Option<&str> {
+    own.or_else(|| reason.map(Reason::hint))
+}
+
 fn listed_task(task: &TaskView) -> ListedTask<'_> {
     ListedTask {
         index: task.index,
@@ -100,7 +105,7 @@ fn listed_task(task: &TaskView) -> ListedTask<'_> {
         state: task.phase,
         reason: task.reason,
         text: task.text.as_deref(),
-        hint: task.hint.as_deref(),
+        hint: hint(task.hint.as_deref(), task.reason),
         digest: task.digest.as_ref().map(Digest::as_str),
     }
 }

@@ -106,10 +106,10 @@ reasons! {
         hint: "check that the server can reach the platform: `bakery-server check`, /readyz";
     /// The agent did not connect in time.
     ProvisionTimeout = "the agent did not start in time", Platform, retry: true,
-        hint: "check that tasks can reach CONTROLLER_URL; the server's BUILD_PROVISION_TIMEOUT sets the limit";
+        hint: "check that tasks can reach CONTROLLER_URL; if the platform is only slow, raise BUILD_PROVISION_TIMEOUT of the server";
     /// The task exceeded `BUILD_TASK_TIMEOUT`.
     TaskTimeout = "the task exceeded its time limit", Build, retry: false,
-        hint: "the server's BUILD_TASK_TIMEOUT sets the limit";
+        hint: "raise BUILD_TASK_TIMEOUT of the server, or make the build faster (a bigger `cpu`, a cache)";
     /// The container ended, and its agent sent no report.
     AgentLost = "the agent ended without a report", Platform, retry: true,
         hint: "check how the container ended in the platform's own records, then build again";

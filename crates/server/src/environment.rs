@@ -38,7 +38,8 @@ pub fn read() -> (Environment, Option<Report>) {
         Err(error) => {
             findings.mistake(
                 Location::file(".env"),
-                Message::new(format!("cannot be read: {error}")).with_hint("make it readable, or remove it"),
+                Message::new(format!("cannot be read: {error}"))
+                    .with_hint("it must be UTF-8 text that the server can read; or remove it"),
             );
             BTreeMap::new()
         }

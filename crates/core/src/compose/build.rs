@@ -156,12 +156,13 @@ impl ServiceReader<'_, '_> {
                 // A misspelt `platforms` would build for the wrong architecture; other tools may have keys of their own here.
                 None => {
                     let known = names(&X_BAKE);
-                    let hint = did_you_mean(key, &known);
                     if nearest(key, &known).is_some() {
-                        self.findings.mistake(value.location, Message::new("unknown key").with_hint(hint));
+                        let message = Message::new("unknown key").with_hint(did_you_mean(key, &known));
+                        self.findings.mistake(value.location, message);
                     } else {
-                        self.findings
-                            .notice(value.location, Message::new("unknown key: not read").with_hint(hint));
+                        let hint = "only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)";
+                        let message = Message::new("unknown key: not read").with_hint(hint);
+                        self.findings.notice(value.location, message);
                     }
                 }
             }

@@ -59,7 +59,7 @@ impl ClientRequests {
     /// Whether the build's actor has cancelled it.
     async fn ask_actor(&self, build: BuildId) -> bool {
         let (reply, done) = oneshot::channel();
-        let request = ActorMessage::Cancel { text: "cancelled by its owner".to_owned(), reply };
+        let request = ActorMessage::Cancel { text: "by a client".to_owned(), reply };
         self.actors.request(build, request).await && done.await.is_ok()
     }
 

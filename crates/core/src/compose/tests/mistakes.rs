@@ -119,7 +119,7 @@ x-bake: { no-cache: true, zzzz: 1 }
       hint: set it, or write ${UNSET:-default}
     deploy/compose.yaml:14:27: services.web.build.x-bake.no-cache: has no effect here
     deploy/compose.yaml:14:39: services.web.build.x-bake.zzzz: unknown key: not read
-      hint: one of platforms, output, ssh, secret, contexts, tags, cache-from, cache-to, pull, no-cache, no-cache-filter
+      hint: only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)
     ");
 }
 
