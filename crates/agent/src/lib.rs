@@ -28,7 +28,9 @@ pub mod stages;
 pub mod start;
 mod task;
 pub mod termination;
+pub mod tools;
 pub mod tree;
+pub mod untrusted;
 
 pub use layout::Layout;
 pub use task::{AgentError, run};

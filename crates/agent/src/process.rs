@@ -163,8 +163,9 @@ impl Processes {
         outcome
     }
 
-    /// Terminates all remaining processes and logs their remaining output.
-    pub async fn terminate(&self) {
+    /// Terminates all remaining processes and logs their remaining output. Returns the number of processes that could not
+    /// be killed.
+    pub async fn terminate(&self) -> usize {
         let remaining = self.tree.terminate(GRACE).await;
         if remaining > 0 {
             tracing::warn!(remaining, "some processes could not be killed");
@@ -175,6 +176,7 @@ impl Processes {
                 reader.abort();
             }
         }
+        remaining
     }
 }
 

@@ -7,6 +7,12 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::layout::Layout;
+use crate::untrusted;
+
+/// Most bytes of Kaniko's list of pushed images: one line for each layer of a cache, and for the image.
+const LIST_BYTES: u64 = 4 << 20;
+/// Most bytes of the digest file.
+const DIGEST_BYTES: u64 = 1 << 10;
 
 /// One line of `$BUILDER_OUTPUT/images`: an image that Kaniko has pushed, which includes cache layers.
 #[derive(Deserialize)]
@@ -28,7 +34,8 @@ pub fn check(order: &TaskOrder) -> Result<(), Failure> {
     }
 }
 
-/// The digest of this task's image, after Kaniko exited with 0.
+/// The digest of this task's image, after Kaniko exited with 0 and every process of the build was ended: one of them could
+/// change what is read here. What it may have written before that is for the server to find out, from the registry.
 ///
 /// With a destination, the digest is taken from Kaniko's list of pushed images: the digest file is written before the
 /// push, and for cache layers too. Without a push there is only the digest file; after exit code 0 it is the image's.
@@ -37,22 +44,25 @@ pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
     match &order.push_to {
         Some(destination) if !order.kaniko.no_push => {
             let file = layout.output().join("images");
-            let text = std::fs::read_to_string(&file).map_err(|error| {
+            let list = untrusted::read(&file, LIST_BYTES).map_err(|error| {
                 no_digest(format!(
                     "Kaniko exited with 0, but its list of pushed images cannot be read: {error}"
                 ))
             })?;
-            last_pushed(&text, destination).ok_or_else(|| {
+            last_pushed(&String::from_utf8_lossy(&list), destination).ok_or_else(|| {
                 no_digest(format!(
                     "Kaniko exited with 0, but its list of pushed images does not contain {destination}"
                 ))
             })
         }
         _ => {
-            let text = std::fs::read_to_string(layout.digest()).map_err(|error| {
+            let digest = untrusted::read(&layout.digest(), DIGEST_BYTES).map_err(|error| {
                 no_digest(format!("Kaniko exited with 0, but its digest file cannot be read: {error}"))
             })?;
-            text.trim().parse().map_err(|error| no_digest(format!("Kaniko exited with 0, but {error}")))
+            String::from_utf8_lossy(&digest)
+                .trim()
+                .parse()
+                .map_err(|error| no_digest(format!("Kaniko exited with 0, but {error}")))
         }
     }
 }

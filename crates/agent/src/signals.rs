@@ -5,7 +5,7 @@ use std::io;
 use std::thread;
 
 use bakery_core::message::Message;
-use rustix::process::{Pid, getppid};
+use rustix::process::{Pid, getpid, getppid};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -23,7 +23,8 @@ pub fn watch(termination: Termination) -> io::Result<watch::Receiver<Option<Mess
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for origin in signals.forever() {
             let process = origin.process.map(|process| process.pid);
-            if is_of_platform(origin.cause, process, getppid().map(Pid::as_raw_pid)) {
+            let trusted = [Some(getpid()), getppid()].map(|pid| pid.map_or(0, Pid::as_raw_pid));
+            if is_of_platform(origin.cause, process, trusted) {
                 termination.trigger(TerminationCause::Sigterm);
                 continue;
             }
@@ -44,12 +45,14 @@ pub fn watch(termination: Termination) -> io::Result<watch::Receiver<Option<Mess
 }
 
 /// Whether the platform has sent the signal. It is outside of the container's PID namespace, for which the kernel gives
-/// the process id 0; an init process that started the agent (`parent`) passes on what it receives. Only the kernel sets
-/// the process id of these causes: with `sigqueue` a sender chooses it.
-fn is_of_platform(cause: Cause, sender: Option<i32>, parent: Option<i32>) -> bool {
+/// the process id 0. An init process that started the agent passes on what it receives, so it is `trusted`, as is the
+/// agent itself. Only the kernel sets the process id of these causes: with `sigqueue` a sender chooses it.
+fn is_of_platform(cause: Cause, sender: Option<i32>, trusted: [i32; 2]) -> bool {
     match cause {
         Cause::Kernel => true,
-        Cause::Sent(Sent::User | Sent::TKill) => sender == Some(0) || sender == parent,
+        Cause::Sent(Sent::User | Sent::TKill) => {
+            sender.is_some_and(|sender| sender == 0 || trusted.contains(&sender))
+        }
         _ => false,
     }
 }
@@ -61,13 +64,14 @@ mod tests {
     #[test]
     fn probe_28_only_the_platform_ends_a_run_by_a_signal() {
         let killed = Cause::Sent(Sent::User);
-        assert!(is_of_platform(killed, Some(0), None));
-        assert!(is_of_platform(killed, Some(1), Some(1)));
-        assert!(is_of_platform(Cause::Kernel, None, None));
-        assert!(!is_of_platform(killed, Some(8), None));
-        assert!(!is_of_platform(killed, Some(8), Some(1)));
+        assert!(is_of_platform(killed, Some(0), [1, 0]));
+        assert!(is_of_platform(killed, Some(7), [9, 7]));
+        assert!(is_of_platform(killed, Some(9), [9, 7]));
+        assert!(is_of_platform(Cause::Kernel, None, [1, 0]));
+        assert!(!is_of_platform(killed, Some(8), [1, 0]));
+        assert!(!is_of_platform(killed, Some(8), [9, 7]));
         for forged in [Cause::Sent(Sent::Queue), Cause::Sent(Sent::MesgQ), Cause::Unknown] {
-            assert!(!is_of_platform(forged, Some(0), None), "{forged:?}");
+            assert!(!is_of_platform(forged, Some(0), [1, 0]), "{forged:?}");
         }
     }
 }

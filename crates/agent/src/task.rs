@@ -10,6 +10,7 @@ use std::time::Duration;
 use bakery_core::image::Digest;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::{Hint, Message};
+use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use bakery_core::wire::log::Level;
@@ -36,6 +37,7 @@ use crate::spawn::spawn;
 use crate::stages::Stages;
 use crate::start::{self, Launch, LaunchError};
 use crate::termination::{Termination, TerminationCause};
+use crate::tools::Tools;
 use crate::tree::{Scope, Tree};
 use crate::{bake, push, relocate, report};
 
@@ -96,6 +98,9 @@ pub async fn run(layout: Layout, vars: &dyn Vars) -> Result<TaskReport, AgentErr
     if layout.scope == Scope::All {
         ignored_signals = Some(signals::watch(termination.clone())?);
         reap_orphans(&tree)?;
+    }
+    if let Some(error) = runs.resolver_error() {
+        tracing::warn!(error, "a build can change how the server's name is resolved");
     }
     tracing::info!(run = %launch.run, url = runs.url(), "requesting the order");
     let order = tokio::select! {
@@ -175,9 +180,8 @@ fn open_log(
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
     builder.create(&layout.home).map_err(|error| Failure::io(&layout.home, &error))?;
-    let masker = Masker::new(&secrets(order, launch, session)).map_err(|error: TooManySecrets| {
-        Failure::new(bakery_core::reason::Reason::Internal, error.to_string())
-    })?;
+    let masker = Masker::new(&secrets(order, launch, session))
+        .map_err(|error: TooManySecrets| Failure::new(Reason::Internal, error.to_string()))?;
     let path = layout.spool();
     let spool = Spool::create(&path).map_err(|error| Failure::io(&path, &error))?;
     Ok((Arc::new(spool), Arc::new(masker)))
@@ -272,13 +276,33 @@ impl Task {
             }
         }
         stages.enter(Stage::Bake);
+        let tools = Tools::read(layout).map_err(|error| Failure::io(&layout.root, &error))?;
         bake::run(order, layout, env, &facts, stages, processes, log).await?;
+        self.end_build().await?;
         let digest = push::digest(order, layout)?;
         if let Some(text) = &order.post_script {
             stages.enter(Stage::PostScript);
+            if let Some(path) = tools.changed() {
+                let text = format!("the post-script was not run: the build changed `{}`", path.display());
+                let hint = "Kaniko's folder belongs to the agent image: write to another one in RUN steps";
+                return Err(Failure::new(Reason::PostScriptFailed, text).with_hint(hint).into());
+            }
             script::run(Script::Post, text, layout, env, processes).await?;
         }
         Ok(digest)
+    }
+
+    /// Ends whatever the build has left running, before anything is read that it can write.
+    async fn end_build(&self) -> Result<(), Failure> {
+        match self.processes.terminate().await {
+            0 => Ok(()),
+            remaining => {
+                let text = format!(
+                    "the result cannot be trusted: {remaining} processes of the build cannot be ended"
+                );
+                Err(Failure::new(Reason::NoDigest, text))
+            }
+        }
     }
 
     async fn prepare(&self) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, waitpid};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
@@ -91,8 +91,13 @@ impl Tree {
             }
             // No SIGTERM for processes that were started since: their parents have received it.
             if began.elapsed() >= grace {
-                for id in alive {
-                    signal(id, Signal::KILL);
+                if self.scope == Scope::All && getpid() == Pid::INIT {
+                    // All at once: a process that forks faster than `/proc` is read would outrun a list.
+                    let _ = kill_process_group(Pid::INIT, Signal::KILL);
+                } else {
+                    for id in alive {
+                        signal(id, Signal::KILL);
+                    }
                 }
             }
             sleep(SCAN_INTERVAL).await;

@@ -106,6 +106,10 @@ impl Header {
                     return Ok(Decoded::Entry(header, raw));
                 }
             };
+            if long.is_some() {
+                // Canonical headers have one at most; any number of them would fill the memory before that is found.
+                return Err(HeaderError::NotCanonical("two long names for one entry"));
+            }
             let len = usize::try_from(size).ok().filter(|len| (1..=NAME_BYTES + 1).contains(len));
             let len = len.ok_or(HeaderError::NotCanonical("a name of more than 4096 bytes"))?;
             let start = raw.len();
@@ -267,6 +271,17 @@ mod tests {
         let mut lone = vec![0; BLOCK];
         lone.extend_from_slice(&good);
         assert!(Header::decode(&mut lone.as_slice()).is_err());
+    }
+
+    #[test]
+    fn probe_17_any_number_of_long_names_takes_no_memory() {
+        let mut one = Vec::new();
+        long(&mut one, LONG_NAME, &[b'x'; 4000]);
+        let many = one.repeat(1000);
+        let mut left = many.as_slice();
+        let error = Header::decode(&mut left).unwrap_err();
+        assert!(error.to_string().contains("two long names for one entry"), "{error}");
+        assert!(many.len() - left.len() < 3 * one.len(), "the rest is not read");
     }
 
     #[test]

@@ -134,6 +134,9 @@ reasons! {
     /// Kaniko exited with 0, but no digest for the destination was found.
     NoDigest = "Kaniko reported no digest for the destination", Platform, retry: false,
         hint: "check Kaniko's last lines, then build again";
+    /// The registry has another image under the tag than the one that the task reported, or none.
+    DigestMismatch = "the registry does not have the image that the task reported", Build, retry: false,
+        hint: "build again, unless another build pushed the same tag; a RUN step must not change files of Kaniko";
     /// A registry refused the credentials.
     CredentialsRefused = "the registry refused the credentials", Build, retry: false,
         hint: "check `kaniko-credentials`: registry, username, and that they may push there";

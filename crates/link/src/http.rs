@@ -1,5 +1,6 @@
 //! The HTTP client that all calls share: one base URL, one way to send and to judge an answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::host;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::dns::InitialResolver;
 use crate::error::ServerAddress;
 use crate::{CALL_TIMEOUT, CONNECT_TIMEOUT, IDLE_TIMEOUT, LinkError};
 
@@ -33,7 +35,12 @@ pub(crate) struct HttpClient {
 
 impl HttpClient {
     /// Checks the URL, which the variable `variable` holds. A server on this machine is never reached through a proxy.
-    pub(crate) fn new(url: &str, variable: &'static str) -> Result<Self, LinkError> {
+    /// Without a `resolver` names are resolved by the system.
+    pub(crate) fn new(
+        url: &str,
+        variable: &'static str,
+        resolver: Option<Arc<InitialResolver>>,
+    ) -> Result<Self, LinkError> {
         let wrong = |text: String| LinkError::Settings {
             text: format!("{variable} {text}"),
             hint: "expected http://HOST:PORT or https://HOST".to_owned(),
@@ -59,6 +66,9 @@ impl HttpClient {
             .user_agent(concat!("bakery/", env!("CARGO_PKG_VERSION")));
         if local {
             client = client.no_proxy();
+        }
+        if let Some(resolver) = resolver {
+            client = client.dns_resolver(resolver);
         }
         let client = client.build().map_err(|error| LinkError::Settings {
             text: format!("the HTTP client cannot be set up: {error}"),
@@ -240,7 +250,7 @@ mod tests {
     use super::*;
 
     fn client(url: &str) -> Result<HttpClient, LinkError> {
-        HttpClient::new(url, "CONTROLLER_URL")
+        HttpClient::new(url, "CONTROLLER_URL", None)
     }
 
     #[test]

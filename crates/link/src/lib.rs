@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+mod dns;
 mod error;
 mod http;
 mod logs;

@@ -13,6 +13,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::LinkError;
+use crate::dns::InitialResolver;
 use crate::http::HttpClient;
 
 /// The server's API for the agent of one run. Cheap to clone. Sends its tokens over plain HTTP too: the server that
@@ -23,6 +24,7 @@ pub struct RunApi {
     run: RunName,
     launch_token: Secret,
     session: Secret,
+    resolver_error: Option<String>,
 }
 
 /// A context's blob as it arrives.
@@ -36,8 +38,19 @@ pub struct ContextBody {
 impl RunApi {
     /// Takes what the agent was launched with, and the session secret (32 random bytes in hex) that the agent made. The
     /// launch token authorises only [`RunApi::bind`]; all other calls send the session secret.
+    ///
+    /// The system's configuration of name resolution and its CA certificates are read here, and never again. Must be
+    /// called inside a tokio runtime.
     pub fn new(url: &str, run: RunName, launch_token: Secret, session: Secret) -> Result<Self, LinkError> {
-        Ok(Self { http: HttpClient::new(url, launch_env::URL)?, run, launch_token, session })
+        let resolver = InitialResolver::from_system();
+        let resolver_error = resolver.as_ref().err().cloned();
+        let http = HttpClient::new(url, launch_env::URL, resolver.ok())?;
+        Ok(Self { http, run, launch_token, session, resolver_error })
+    }
+
+    /// Why names are resolved with the configuration of the moment after all; `None` if that was read by [`RunApi::new`].
+    pub fn resolver_error(&self) -> Option<&str> {
+        self.resolver_error.as_deref()
     }
 
     /// The server's URL, without user name, password and query.

@@ -40,7 +40,7 @@ impl ServerApi {
     /// Takes the server's URL and the operator token. Refuses to send a token over plain HTTP to another machine,
     /// unless `options.insecure` allows it. Nothing is sent yet.
     pub fn new(url: &str, token: Option<Secret>, options: Options) -> Result<Self, LinkError> {
-        let api = Self { http: HttpClient::new(url, URL_VARIABLE)?, token, options };
+        let api = Self { http: HttpClient::new(url, URL_VARIABLE, None)?, token, options };
         if api.token.is_some() {
             api.require_encryption("BAKERY_TOKEN")?;
         }

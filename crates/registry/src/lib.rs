@@ -2,7 +2,8 @@
 //!
 //! It implements the few requests of the OCI distribution specification that Bakery needs. `guard` decides which
 //! addresses are allowed, `transport` sends one request, `challenge`, `login` and `token` authenticate, `repository`
-//! reads and writes manifests in one repository, `manifest` reads and builds their bytes, `publish` puts it together.
+//! reads and writes manifests in one repository, `manifest` reads and builds their bytes, `publish` puts it together, `pushed`
+//! checks what tasks have pushed.
 
 #![deny(missing_docs)]
 
@@ -20,6 +21,7 @@ mod guard;
 mod login;
 mod manifest;
 mod publish;
+mod pushed;
 mod repository;
 mod settings;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use error::RegistryError;
 use login::Login;
 use manifest::ManifestContent;
 pub use publish::Member;
+pub use pushed::PushedCheck;
 use repository::{Access, ClientState};
 pub use settings::{RegistrySettings, Timeouts, docker_config};
 

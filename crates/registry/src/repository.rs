@@ -146,6 +146,11 @@ impl Repository<'_> {
         Ok(self.manifest(reference).await?.map(|manifest| manifest.digest))
     }
 
+    /// Whether the registry has asked for a token, and got one.
+    pub(crate) fn has_token(&self) -> bool {
+        self.state.tokens.held(&self.token_key).is_some()
+    }
+
     /// The platform that the config of an image names.
     pub(crate) async fn config(&self, digest: &str) -> Result<ImagePlatform, RegistryError> {
         let action = format!("reading the config of {}", self.image);

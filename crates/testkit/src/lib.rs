@@ -14,6 +14,7 @@ pub mod cuttable_link;
 pub mod ecs_env;
 pub mod engine;
 pub mod fault_proxy;
+pub mod hostile;
 pub mod issuer;
 pub mod k8s_env;
 pub mod launcher_fixture;

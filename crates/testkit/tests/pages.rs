@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::pages::{anchors, blocks, links, pages};
-use bakery_testkit::repository::{path, read};
+use bakery_testkit::repository::{files, path, read};
 
 #[test]
 fn every_block_is_one_that_the_rung_docs_checks() -> Result<()> {
@@ -54,5 +54,39 @@ fn the_index_of_decisions_lists_every_decision() -> Result<()> {
     let gone: Vec<_> = listed.difference(&decisions).collect();
     ensure!(missing.is_empty(), "the index does not list {missing:?}");
     ensure!(gone.is_empty(), "the index lists {gone:?}, which do not exist");
+    Ok(())
+}
+
+#[test]
+fn every_promise_of_the_security_page_names_a_test() -> Result<()> {
+    let page = read("docs/security.md")?;
+    let rust = files("crates")?.into_iter().filter(|file| file.extension().is_some_and(|it| it == "rs"));
+    let sources: Vec<String> = rust.map(std::fs::read_to_string).collect::<Result<_, _>>()?;
+    let mut wrong = Vec::new();
+    let tables: Vec<_> = page.split("| Promise | Test |").skip(1).collect();
+    ensure!(!tables.is_empty(), "the page has no table of promises");
+    for row in tables.iter().flat_map(|table| table.lines().skip(2).take_while(|line| line.starts_with('|')))
+    {
+        let tests: Vec<_> = row
+            .trim_end_matches([' ', '|'])
+            .rsplit('|')
+            .next()
+            .unwrap_or_default()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        if tests.is_empty() {
+            wrong.push(format!("no test: {row}"));
+        }
+        let exists = |test: &str| sources.iter().any(|source| source.contains(&format!("fn {test}(")));
+        wrong.extend(
+            tests
+                .into_iter()
+                .filter(|test| !exists(test))
+                .map(|test| format!("{test} does not exist: {row}")),
+        );
+    }
+    ensure!(wrong.is_empty(), "docs/security.md:\n{}", wrong.join("\n"));
     Ok(())
 }

@@ -28,8 +28,8 @@ pub(super) enum BuildEvent {
     BackOffOver(RunName),
     /// Somebody cancels the build.
     Cancelled(String),
-    /// The publishing of a target has ended.
-    Published { target: usize, result: Result<Digest, Cause> },
+    /// The publishing of a target has ended; a message is for the log.
+    Published { target: usize, result: Result<Digest, Cause>, message: Option<Message> },
     /// No container of the ended build runs any more, or waiting for that took too long.
     Vacated,
 }
@@ -59,7 +59,7 @@ pub(super) enum BuildEffect {
         /// There is no contact with its agent: the log should contain what the platform returns.
         no_contact: bool,
     },
-    /// Publish the target's index.
+    /// Publish the target: push its index, or look up its only image.
     Publish(usize),
     /// Withdraw its publishing, unless the index is pushed already; the result says which.
     Withdraw(usize),

@@ -1,24 +1,27 @@
-//! Publishing: one index for the images of a target. It is idempotent by digest, so that a restart does it again.
+//! Publishing: one index for the images of a target, or a look at its only image. It is idempotent by digest, so that a
+//! restart does it again.
 
 use bakery_core::image::Digest;
 use bakery_core::lifecycle::{Cause, Ending};
 use bakery_core::message::Message;
+use bakery_core::reason::Reason;
 use bakery_core::spec::{Credential, TaskSpec};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Publisher;
 use super::state::BuildState;
-use bakery_registry::Member;
+use bakery_registry::{Member, PushedCheck, RegistryError};
 
 /// What has to be published for a target of which everything is baked.
 pub(super) struct PublishJob {
     destination: bakery_core::image::ImageRef,
     members: Vec<Member>,
+    index: bool,
     credentials: Vec<Credential>,
 }
 
 impl PublishJob {
-    /// `None` if the target has no index, or is not baked.
+    /// `None` if the target has no destination, or is not baked.
     pub(super) fn of(state: &BuildState, target: usize, specs: &[TaskSpec]) -> Option<Self> {
         let plan = &state.plan.targets[target];
         let members = plan.tasks.iter().map(|&index| {
@@ -37,17 +40,34 @@ impl PublishJob {
         Some(Self {
             destination: plan.destination.clone()?,
             members: members.collect::<Option<_>>()?,
+            index: plan.index,
             credentials,
         })
     }
 
-    /// Checks every image, then pushes the index. After a `cancel` the result says whether it was pushed.
+    /// Checks every image, then pushes the index; a single image is looked up under its tag. After a `cancel` the result
+    /// says whether it was pushed. The message says what could not be checked.
     pub(super) async fn run(
         self,
         publisher: &dyn Publisher,
         cancel: &CancellationToken,
-    ) -> Result<Digest, Cause> {
-        let done = publisher.publish_index(&self.destination, &self.members, &self.credentials, cancel).await;
-        done.map_err(|error| Cause::new(error.reason, Message { text: error.text, hint: error.hint }))
+    ) -> (Result<Digest, Cause>, Option<Message>) {
+        let cause =
+            |error: RegistryError| Cause::new(error.reason, Message { text: error.text, hint: error.hint });
+        if self.index {
+            let done = publisher.publish_index(&self.destination, &self.members, &self.credentials, cancel);
+            return (done.await.map_err(cause), None);
+        }
+        let Some(Member { image, digest, .. }) = self.members.into_iter().next() else {
+            return (Err(Cause::new(Reason::Internal, "the target has no image")), None);
+        };
+        match publisher.check_pushed(&image, &digest, &self.credentials, cancel).await {
+            PushedCheck::Confirmed => (Ok(digest), None),
+            PushedCheck::Contradicted(error) => (Err(cause(error)), None),
+            PushedCheck::Unknown(error) => {
+                let text = format!("pushed, not verified: {}", error.text);
+                (Ok(digest), Some(Message { text, hint: error.hint }))
+            }
+        }
     }
 }

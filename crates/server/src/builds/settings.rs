@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::logs::Logs;
 use crate::platform::Launcher;
 use crate::spawn::Tasks;
-use bakery_registry::{Member, Registry, RegistryError};
+use bakery_registry::{Member, PushedCheck, Registry, RegistryError};
 
 /// What the operator decides about builds.
 #[derive(Debug, Clone)]
@@ -129,6 +129,15 @@ pub trait Publisher: Send + Sync {
         creds: &[Credential],
         cancel: &CancellationToken,
     ) -> Result<Digest, RegistryError>;
+
+    /// See [`Registry::check_pushed`].
+    async fn check_pushed(
+        &self,
+        image: &ImageRef,
+        reported: &Digest,
+        creds: &[Credential],
+        cancel: &CancellationToken,
+    ) -> PushedCheck;
 }
 
 #[async_trait]
@@ -145,6 +154,16 @@ impl Publisher for Registry {
         cancel: &CancellationToken,
     ) -> Result<Digest, RegistryError> {
         Registry::publish_index(self, destination, members, creds, cancel).await
+    }
+
+    async fn check_pushed(
+        &self,
+        image: &ImageRef,
+        reported: &Digest,
+        creds: &[Credential],
+        cancel: &CancellationToken,
+    ) -> PushedCheck {
+        Registry::check_pushed(self, image, reported, creds, cancel).await
     }
 }
 

@@ -92,7 +92,7 @@ impl Stepper<'_> {
                 }
             }
             BuildEvent::Cancelled(text) => self.cancel(&text),
-            BuildEvent::Published { target, result } => self.published(target, result),
+            BuildEvent::Published { target, result, message } => self.published(target, result, message),
             // Nobody waits for that before the end.
             BuildEvent::Vacated => {}
         }
@@ -226,10 +226,13 @@ impl Stepper<'_> {
         }
     }
 
-    fn published(&mut self, target: usize, result: Result<Digest, Cause>) {
+    fn published(&mut self, target: usize, result: Result<Digest, Cause>, message: Option<Message>) {
         self.memory.publishing.retain(|&other| other != target);
         if self.step.state.publishes[target] != Some(PublishState::Pending) {
             return;
+        }
+        if let Some(message) = message {
+            self.note(None, Level::Warn, message);
         }
         let state = match result {
             Ok(digest) => PublishState::Done { digest },
@@ -275,7 +278,7 @@ impl Stepper<'_> {
             let detail = format!("it depends on `{}`, which failed", state.plan.targets[failed].name);
             self.abandon(target, &format!("not started: {detail}"), &detail);
         } else if state.baked(target) && state.publishes[target] == Some(PublishState::Pending) {
-            self.publish(target, &plan.tasks, plan.index);
+            self.publish(target);
         } else if plan.after.iter().all(|&before| state.good(before)) {
             for index in plan.tasks {
                 let waits = matches!(self.step.state.tasks[index].task.state, TaskState::Planned { .. });
@@ -304,17 +307,10 @@ impl Stepper<'_> {
         }
     }
 
-    fn publish(&mut self, target: usize, tasks: &[usize], index: bool) {
-        if index {
-            if !self.memory.publishing.contains(&target) {
-                self.memory.publishing.push(target);
-                self.step.effects.push(BuildEffect::Publish(target));
-            }
-        } else if let Some(Ending::Baked { digest }) =
-            tasks.first().and_then(|&index| self.step.state.tasks[index].task.ending())
-        {
-            self.step.state.publishes[target] = Some(PublishState::Done { digest: digest.clone() });
-            self.frame_publish(target);
+    fn publish(&mut self, target: usize) {
+        if !self.memory.publishing.contains(&target) {
+            self.memory.publishing.push(target);
+            self.step.effects.push(BuildEffect::Publish(target));
         }
     }
 

@@ -5,6 +5,7 @@
 mod bake;
 mod context;
 mod failures;
+mod hostile;
 mod lost_client;
 mod lost_server;
 mod metrics;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_testkit::engine::Engine;
+use bakery_testkit::hostile;
 use bakery_testkit::parts::Parts;
 use bakery_testkit::project::Project;
 use bakery_testkit::skopeo::architectures;
 use bakery_testkit::vars;
 
-use bakery_testkit::k8s_env::K8sEnv;
+use bakery_testkit::k8s_env::{K8sEnv, single};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_is_built_in_pods() -> Result<()> {
@@ -30,6 +31,16 @@ async fn the_demo_is_built_in_pods() -> Result<()> {
         ensure!(config["architecture"] == "amd64", "{name}: {config}");
     }
     ensure!(ended.out.contains("the pod is on node "), "{}", ended.out);
+    env.gone(Duration::from_secs(20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_03_and_28_a_run_step_has_eight_capabilities_and_cannot_end_the_agent() -> Result<()> {
+    let env = K8sEnv::start("hostile", &[]).await?;
+    let project = Project::new(&env.parts, hostile::STEPS, &single(&env.image("hostile/app:1")))?;
+    let ended = env.client(&project).run(&[]).await?;
+    ensure!(ended.code == Some(0), "{}", env.details(&ended));
+    hostile::check(&ended.out)?;
     env.gone(Duration::from_secs(20)).await
 }
 

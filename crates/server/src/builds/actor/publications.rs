@@ -23,7 +23,7 @@ pub(super) struct Publications {
 }
 
 impl Publications {
-    /// Publishes the target's index.
+    /// Publishes the target.
     pub(super) fn publish(&mut self, target: usize, state: &BuildState, specs: &[TaskSpec]) {
         let cancel = CancellationToken::new();
         self.under_way.insert(target, cancel.clone().drop_guard());
@@ -31,16 +31,16 @@ impl Publications {
         let publisher = Arc::clone(&self.publisher);
         let failed = |text| {
             let result = Err(Cause::new(Reason::Internal, text));
-            BuildEvent::Published { target, result }
+            BuildEvent::Published { target, result, message: None }
         };
-        let on_panic = failed("the server failed while it published the index");
+        let on_panic = failed("the server failed while it published the images");
         // The ledger would have to contradict itself.
-        let impossible = failed("the images of the index are not all known");
+        let impossible = failed("the images of the target are not all known");
         self.side_work.start("publish", on_panic, async move {
             match job {
                 Some(job) => {
-                    let result = job.run(&*publisher, &cancel).await;
-                    BuildEvent::Published { target, result }
+                    let (result, message) = job.run(&*publisher, &cancel).await;
+                    BuildEvent::Published { target, result, message }
                 }
                 None => impossible,
             }

@@ -23,6 +23,7 @@ enum RegistryScript {
 struct FakeRegistryInner {
     published: Mutex<Vec<Publication>>,
     scripts: Mutex<VecDeque<RegistryScript>>,
+    checks: Mutex<VecDeque<PushedCheck>>,
     calls: watch::Sender<usize>,
 }
 
@@ -34,6 +35,11 @@ impl FakeRegistry {
     /// The next call fails so; without an error it ends when it is withdrawn.
     pub(super) fn script(&self, error: Option<RegistryError>) {
         self.push(error.map_or(RegistryScript::Wait, RegistryScript::Fail));
+    }
+
+    /// The next look at a pushed image has this result.
+    pub(super) fn script_check(&self, check: PushedCheck) {
+        self.inner.checks.lock().unwrap().push_back(check);
     }
 
     /// The next call panics.
@@ -82,6 +88,16 @@ impl Publisher for FakeRegistry {
         let what = (destination.clone(), members.to_vec(), creds.to_vec());
         self.inner.published.lock().unwrap().push(what);
         Ok(index_digest())
+    }
+
+    async fn check_pushed(
+        &self,
+        _: &ImageRef,
+        _: &Digest,
+        _: &[Credential],
+        _: &CancellationToken,
+    ) -> PushedCheck {
+        self.inner.checks.lock().unwrap().pop_front().unwrap_or(PushedCheck::Confirmed)
     }
 }
 

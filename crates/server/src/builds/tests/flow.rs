@@ -60,6 +60,33 @@ fn one_architecture_is_published_by_its_own_push() {
 }
 
 #[test]
+fn probe_06_an_image_that_the_registry_contradicts_is_not_baked() {
+    BuildsWorld::new().life(async |server| {
+        let error = |text: &str| RegistryError {
+            reason: Reason::DigestMismatch,
+            text: text.to_owned(),
+            hint: Some("build again".to_owned()),
+        };
+        server.world.registry.script_check(PushedCheck::Contradicted(error("the registry has another")));
+        let build = server.submit(single()).await;
+        server.bake(run(build, 0, 1)).await;
+        let outcome = server.ended(build).await.outcome.unwrap();
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Failed, Some(Reason::DigestMismatch)));
+        assert!(outcome.images.is_empty());
+
+        server.world.registry.script_check(PushedCheck::Unknown(error("the registry cannot be reached")));
+        let build = server.submit(single()).await;
+        server.bake(run(build, 0, 1)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        let notes = server.notes(build).await;
+        assert!(
+            notes.iter().any(|note| note.starts_with("pushed, not verified: the registry cannot")),
+            "{notes:?}"
+        );
+    });
+}
+
+#[test]
 fn services_wait_for_one_another_unless_async() {
     BuildsWorld::new().life(async |server| {
         let build = server.submit(pair(Order::Sequential)).await;

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::logs::Logs;
 use crate::platform::fake::FakePlatform;
 use crate::spawn::Tasks;
-use bakery_registry::{Member, RegistryError};
+use bakery_registry::{Member, PushedCheck, RegistryError};
 
 mod access;
 mod fakes;

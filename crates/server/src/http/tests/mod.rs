@@ -38,7 +38,7 @@ use crate::contexts::Contexts;
 use crate::logs::Logs;
 use crate::platform::fake::FakePlatform;
 use crate::spawn::Tasks;
-use bakery_registry::{Member, RegistryError};
+use bakery_registry::{Member, PushedCheck, RegistryError};
 
 mod baking;
 mod clients;
@@ -321,5 +321,15 @@ impl Publisher for NoRegistry {
             text: "no index in these tests".to_owned(),
             hint: None,
         })
+    }
+
+    async fn check_pushed(
+        &self,
+        _: &ImageRef,
+        _: &Digest,
+        _: &[Credential],
+        _: &CancellationToken,
+    ) -> PushedCheck {
+        PushedCheck::Confirmed
     }
 }

@@ -1,0 +1,119 @@
+//! `RUN` steps that try to take or forge what is not theirs. Each test has the number of the attack that it repeats.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::hostile;
+use bakery_testkit::project::{Project, single};
+
+use crate::world::{Log, World};
+
+/// Kaniko's list of pushed images, from which the agent takes the digest.
+const LIST: &str = "/kaniko/bakery/out/images";
+/// A digest that no image has.
+const FORGED: &str = "sha256:7777777777777777777777777777777777777777777777777777777777777777";
+
+/// What a build prints and how it ends.
+struct Attack {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+async fn bake(world: &World, image: &str, steps: &str, keys: &str) -> Result<Attack> {
+    let config = single(image).replace("global:\n", &format!("global:\n{keys}"));
+    let project = Project::new(&world.parts, steps, &config)?;
+    let ended = world.client(&project).run(&[]).await?;
+    world.gone(&ended.build()?, Duration::from_secs(5)).await?;
+    Ok(Attack { code: ended.code, out: ended.out, err: ended.err })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_03_and_28_a_run_step_has_eight_capabilities_and_cannot_end_the_agent() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let limit = "RUN cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null; true";
+    let steps = format!("{}\n{limit}", hostile::STEPS);
+    let ended = bake(&world, &world.image("hostile/caps:1"), &steps, "").await?;
+    ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
+    hostile::check(&ended.out)?;
+    ensure!(ended.out.lines().any(|line| line.trim_end().ends_with("4096")), "{}", ended.out);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_04_a_run_step_does_not_reach_its_neighbour() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let steps = "RUN echo \"mine is $(hostname -i | cut -d' ' -f1) here\"; \
+                 timeout 60 nc -l -p 9999 >/dev/null; true";
+    let victim = Project::new(&world.parts, steps, &single(&world.image("hostile/victim:1")))?;
+    let mut child = world.client(&victim).spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    let seen = log.until_contains("mine is ", Duration::from_mins(1)).await?;
+    let rest = seen.message.split("mine is ").nth(1);
+    let address: Ipv4Addr = rest.and_then(|rest| rest.split(' ').next()).context("an address")?.parse()?;
+
+    let steps = format!("RUN nc -w 3 {address} 9999 </dev/null && echo it is REACHED || echo it is SAFE");
+    let ended = bake(&world, &world.image("hostile/neighbour:1"), &steps, "").await?;
+    ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
+    let says =
+        |word: &str| ended.out.lines().any(|line| line.trim_end().ends_with(&format!(" it is {word}")));
+    ensure!(says("SAFE") && !says("REACHED"), "{}", ended.out);
+    child.kill().await?;
+    world.client(&victim).run(&["cancel", &seen.build.context("a build")?]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_06_a_run_step_cannot_forge_the_digest() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let race = format!(
+        "RUN (setsid sh -c 'while ! grep -q name {LIST} 2>/dev/null; do :; done; \
+         sed -i s/sha256:[0-9a-f]*/{FORGED}/ {LIST}' </dev/null >/dev/null 2>&1 &); true"
+    );
+    let pipe = format!(
+        "RUN rm -f {LIST}; mkfifo {LIST}; (setsid sh -c 'exec 3<>{LIST}; read l <&3; \
+         echo \"$l\" | sed s/sha256:[0-9a-f]*/{FORGED}/ >&3; sleep 60' </dev/null >/dev/null 2>&1 &); true"
+    );
+    let endless = format!("RUN rm -f {LIST}; ln -s /dev/zero {LIST}");
+    for (name, steps) in [("race", race), ("pipe", pipe), ("endless", endless)] {
+        let image = world.image(&format!("hostile/{name}:1"));
+        let ended = bake(&world, &image, &steps, "").await?;
+        let told = format!("{name}: {:?}\n{}\n{}", ended.code, ended.out, ended.err);
+        ensure!(!ended.err.contains("did not respond"), "{told}");
+        if ended.code == Some(0) {
+            let reference = format!("docker://{image}");
+            let stored =
+                world.skopeo(&["inspect", "--tls-verify=false", "--format={{.Digest}}", &reference]).await?;
+            ensure!(ended.out.contains(stored.trim()) && !ended.out.contains("7777777"), "{told}");
+        } else {
+            ensure!(ended.err.contains("digest") || ended.err.contains("list of pushed images"), "{told}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_06_a_run_step_cannot_replace_the_shell_of_the_post_script() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let steps = "RUN rm -f /kaniko/bin/sh && cp /bin/busybox /kaniko/bin/sh";
+    let keys = "  post-script: echo it was RUN\n";
+    let ended = bake(&world, &world.image("hostile/shell:1"), steps, keys).await?;
+    ensure!(ended.code == Some(1), "{}\n{}", ended.out, ended.err);
+    ensure!(ended.err.contains("the build changed `/kaniko/bin/sh`"), "{}", ended.err);
+    ensure!(!ended.out.lines().any(|line| line.ends_with("it was RUN")), "{}", ended.out);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_08_a_run_step_cannot_read_the_agent() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let steps = "RUN for file in environ mem maps auxv stack syscall; do \
+                 dd if=/proc/1/$file of=/dev/null bs=64 count=1 2>/dev/null && echo \"it was READ: $file\"; done; \
+                 ls -l /proc/1/fd 2>/dev/null | grep -q spool && echo it was SEEN; true";
+    let ended = bake(&world, &world.image("hostile/recon:1"), steps, "").await?;
+    ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
+    let done = |line: &str| line.contains(" it was READ") || line.ends_with(" it was SEEN");
+    ensure!(!ended.out.lines().any(done), "{}", ended.out);
+    Ok(())
+}
