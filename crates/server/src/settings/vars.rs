@@ -112,7 +112,7 @@ pub const SERVER: &[VarDoc] = &[
         "INSECURE_REGISTRIES",
         "none",
         "",
-        "Registries (host[:port], separated by commas) that are reached over plain HTTP.",
+        "Registries (host[:port], separated by commas) that may be reached over plain HTTP. A host named here may also have a private address, or issue the tokens of a registry on another site.",
     ),
     var(
         "PUBLISH_ALLOW",
