@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bakery_core::image::{Digest, ImageRef};
+use bakery_core::kaniko::RefusedFlags;
 use bakery_core::limits;
 use bakery_core::names::Platform;
 use bakery_core::secret::Secret;
@@ -40,6 +41,8 @@ pub struct BuildsSettings {
     /// `INSECURE_REGISTRIES`, for agents.
     pub insecure_registries: Vec<String>,
     /// Who pushes images.
+    /// `REFUSED_KANIKO_FLAGS`: flags that no build may set.
+    pub refused_flags: RefusedFlags,
     pub push: Push,
     /// Bucket for contexts, for `info`.
     pub bucket: Option<String>,
@@ -61,6 +64,7 @@ impl BuildsSettings {
             result_timeout: limits::TASK_RESULT,
             insecure_registries: Vec::new(),
             push: Push::ByKaniko,
+            refused_flags: RefusedFlags::default(),
             bucket: None,
             timing: Timing::default(),
             retention: Retention::default(),

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bakery_core::limits;
 use bakery_core::message::Message;
 use bakery_core::names::{BuildId, Platform};
-use bakery_core::plan::{BuildPlan, PlannedTask, plan};
+use bakery_core::plan::{BuildPlan, PlannedTask, broken, plan};
 use bakery_core::report::Mistake;
+use bakery_core::rules;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::log::Cursor;
 
@@ -83,6 +84,10 @@ impl Intake {
         let plan = made.map_or_else(|| plan(&request.spec).map_err(mistakes), Ok)?;
         self.may_publish(&plan)?;
         let (resources, oversize) = self.resources(&plan)?;
+        let refused = broken(&request.spec, |task| rules::refused_flags(&self.settings.refused_flags, task));
+        if !refused.is_empty() {
+            return Err(mistakes(refused));
+        }
         notices.extend(oversize);
         self.contexts.check(owner, &request.context).await.map_err(SubmitError::Context)?;
         self.contexts.needed(&request.context).await;

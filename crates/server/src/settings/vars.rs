@@ -121,6 +121,12 @@ pub const SERVER: &[VarDoc] = &[
         "Prefixes to which images may be pushed with the server's own docker config. A build's own credentials are not restricted.",
     ),
     var(
+        "REFUSED_KANIKO_FLAGS",
+        "none",
+        "",
+        "Flags of Kaniko that no build may set, separated by commas, with or without dashes: for example insecure,skip-tls-verify,registry-map,git,secret. They are refused in `extra-flags`, as the config key that sets the same flag, and as the variable `KANIKO_<FLAG>`. What scripts do is not restricted.",
+    ),
+    var(
         "HTTP_PROXY",
         "none",
         "",

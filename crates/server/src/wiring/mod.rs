@@ -261,4 +261,5 @@ fn builds_settings(settings: &Settings, platforms: BTreeMap<Platform, PlatformSe
         bucket: settings.s3.as_ref().map(|s3| s3.bucket.clone()),
         ..BuildsSettings::on(platforms)
     }
+        refused_flags: settings.refused_flags.clone(),
 }

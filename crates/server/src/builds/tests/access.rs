@@ -158,6 +158,26 @@ fn an_invalid_build_is_refused_with_all_its_mistakes() {
 }
 
 #[test]
+fn probe_19_a_flag_that_the_operator_forbids_is_refused_with_its_place() {
+    let mut world = BuildsWorld::new();
+    for flag in ["--insecure", "no-push"] {
+        world.settings.refused_flags.add(flag).unwrap();
+    }
+    world.life(async |server| {
+        let mut spec = single();
+        spec.services[0].tasks[0].kaniko.extra_flags = vec!["--insecure=true".into(), "--git=depth=1".into()];
+        let error = server.builds.submit(OWNER, request(spec, "key of a refused build")).await.unwrap_err();
+        let [mistake] = error.mistakes() else { panic!("{error:?}") };
+        assert_eq!(
+            mistake.text,
+            "service cart: entry 1: kaniko.extra-flags: the flag `--insecure` is refused by this server's operator"
+        );
+        assert!(mistake.hint.as_deref().unwrap().contains("REFUSED_KANIKO_FLAGS"));
+        server.submit(single()).await;
+    });
+}
+
+#[test]
 fn a_list_is_read_at_once_however_many_builds_there_are() {
     BuildsWorld::new().life(async |server| {
         let reads = || server.builds.services.status.ledger.reads();
