@@ -161,7 +161,7 @@ pub const SERVER: &[VarDoc] = &[
         "RUST_LOG",
         "info",
         "",
-        "Level of the server's own log on stderr: error, warn, info, debug; or by module: bakery_server=debug,info.",
+        "Level of the server's own log on stderr: error, warn, info, debug; or by module: bakery_server=debug,info. Libraries log at most at info: below it they print requests, secrets included.",
     ),
     var(
         "BAKERY_LOG_FORMAT",
