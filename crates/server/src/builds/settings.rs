@@ -18,6 +18,7 @@ use super::context_store::ContextStore;
 use super::gc::Retention;
 use super::ledger::Ledger;
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::logs::Logs;
 use crate::platform::Launcher;
 use crate::spawn::Tasks;
@@ -40,9 +41,9 @@ pub struct BuildsSettings {
     pub result_timeout: Duration,
     /// `INSECURE_REGISTRIES`, for agents.
     pub insecure_registries: Vec<String>,
-    /// Who pushes images.
     /// `REFUSED_KANIKO_FLAGS`: flags that no build may set.
     pub refused_flags: RefusedFlags,
+    /// Who pushes images.
     pub push: Push,
     /// Bucket for contexts, for `info`.
     pub bucket: Option<String>,
@@ -63,8 +64,8 @@ impl BuildsSettings {
             task_timeout: limits::TASK_TIME,
             result_timeout: limits::TASK_RESULT,
             insecure_registries: Vec::new(),
-            push: Push::ByKaniko,
             refused_flags: RefusedFlags::default(),
+            push: Push::ByKaniko,
             bucket: None,
             timing: Timing::default(),
             retention: Retention::default(),
@@ -166,6 +167,8 @@ pub struct BuildsParts {
     pub launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
     /// The operator's decisions.
     pub settings: BuildsSettings,
+    /// The disk of the data folder.
+    pub disk: Disk,
     /// What time it is.
     pub clock: Clock,
     /// Where tasks are started.

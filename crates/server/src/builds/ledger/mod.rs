@@ -37,6 +37,8 @@ const STICKY: u32 = 0o1000;
 const KEY_CHECK: &str = "installation";
 /// `SQLite`'s codes for a damaged file, and for a file that is not a database.
 const BROKEN: [&str; 2] = ["11", "26"];
+/// `SQLite`'s code for a full disk.
+const FULL: &str = "13";
 
 /// What goes wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,12 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether the database could not grow.
+    pub(super) fn is_disk_full(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.as_database_error().is_some_and(|cause| cause.code().as_deref() == Some(FULL))
+    }
+
     /// The hint for a data folder that cannot be used.
     pub const FOLDER_HINT: &str = "the server needs to write there; BAKERY_DATA_DIR names the data folder";
 }
@@ -217,18 +225,10 @@ fn lock(folder: &Path) -> Result<File, LedgerError> {
     };
     let file = open().map_err(|err| LedgerError::Folder(shown(), err))?;
     take(&file, folder)?;
+    make_folder_private(folder);
     Ok(file)
 }
 
-fn take(file: &File, folder: &Path) -> Result<(), LedgerError> {
-    let shown = folder.display().to_string();
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(LedgerError::Locked(shown)),
-    make_folder_private(folder);
-        Err(err) => Err(LedgerError::Folder(shown, err.into())),
-    }
-}
 /// Takes an existing folder away from other users (0700). One that cannot be private stays as it is: its files are.
 fn make_folder_private(folder: &Path) {
     let Ok(meta) = folder.metadata() else { return };
@@ -252,6 +252,14 @@ fn make_folder_private(folder: &Path) {
     }
 }
 
+fn take(file: &File, folder: &Path) -> Result<(), LedgerError> {
+    let shown = folder.display().to_string();
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(LedgerError::Locked(shown)),
+        Err(err) => Err(LedgerError::Folder(shown, err.into())),
+    }
+}
 
 /// `SQLite` gives its WAL the mode of the database file, so the file is made first.
 fn make_private(file: &Path) -> io::Result<()> {
