@@ -187,7 +187,7 @@ mod tests {
             let problem = Problem { status, title: "no".into(), ..Problem::default() };
             Failure::from(LinkError::Refused(Box::new(problem))).exit.code()
         };
-        assert_eq!([400, 401, 404, 413, 422, 429, 500, 503].map(code), [2, 2, 2, 2, 2, 4, 4, 4]);
+        assert_eq!([400, 401, 404, 413, 422, 429, 500, 503, 507].map(code), [2, 2, 2, 2, 2, 4, 4, 4, 4]);
     }
 
     #[test]

@@ -11,6 +11,10 @@ use crate::spec::{CacheSpec, KanikoSpec};
 use crate::units::format_duration;
 use crate::wire::run::Push;
 
+mod refused;
+
+pub use refused::RefusedFlags;
+
 /// Where the agent's image has Kaniko and the agent.
 pub const DIR: &str = "/kaniko";
 

@@ -51,6 +51,9 @@ bounds! {
     TASK_LOG_BYTES: u64 = 256 << 20;
     /// Bytes of one context archive (tar.gz), in the server's own store or in the bucket.
     CONTEXT_BYTES: u64 = 5 << 30;
+    /// Bytes that uploads and new builds leave free on the disk of the server's data folder, so that open builds continue
+    /// on a full disk: room for the whole log of one attempt. On a disk below 1 GiB it is a quarter of the disk.
+    DISK_RESERVE_BYTES: u64 = 256 << 20;
     /// Files, folders and links in one context archive.
     CONTEXT_ENTRIES: u64 = 1_000_000;
     /// Bytes of all files of one context after it is unpacked.

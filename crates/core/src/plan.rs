@@ -7,7 +7,7 @@ use crate::limits;
 use crate::message::Message;
 use crate::names::ServiceName;
 use crate::report::{Location, Mistake};
-use crate::rules;
+use crate::rules::{self, Broken};
 use crate::spec::{BuildSpec, Order, ServiceSpec, TaskSpec};
 
 /// A directed acyclic graph of targets. `--async` only removes edges, so a submitted build does not depend on its
@@ -103,10 +103,16 @@ impl From<PlanProblem> for Mistake {
 /// The error holds every rule that a task breaks ([`rules::task`]). If none is broken, it holds the problems of the
 /// whole build: its size, and targets that push under the same name.
 pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
+    let problems = broken(spec, rules::task);
+    if problems.is_empty() { of_checked(spec) } else { Err(problems) }
+}
+
+/// The rules that the tasks of a spec break, each with its place in the build.
+pub fn broken(spec: &BuildSpec, rules: impl Fn(&TaskSpec) -> Vec<Broken>) -> Vec<PlanProblem> {
     let mut problems = Vec::new();
     for service in &spec.services {
         for (within, task) in service.tasks.iter().enumerate() {
-            problems.extend(rules::task(task).into_iter().map(|broken| PlanProblem {
+            problems.extend(rules(task).into_iter().map(|broken| PlanProblem {
                 service: service.name.clone(),
                 task: Some(within),
                 key: Some(broken.key),
@@ -114,7 +120,7 @@ pub fn plan(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
             }));
         }
     }
-    if problems.is_empty() { of_checked(spec) } else { Err(problems) }
+    problems
 }
 
 /// [`plan`] of a spec whose tasks are known to comply with the rules.

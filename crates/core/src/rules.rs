@@ -49,6 +49,11 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
     broken
 }
 
+/// Every flag of the task that an operator forbids.
+pub fn refused_flags(refused: &kaniko::RefusedFlags, task: &TaskSpec) -> Vec<Broken> {
+    refused.set_by(task).into_iter().map(|(key, message)| Broken { key, message }).collect()
+}
+
 fn message(text: impl Into<String>, hint: impl Into<String>) -> Message {
     Message::new(text).with_hint(hint)
 }
@@ -102,9 +107,12 @@ pub fn kaniko_dir(text: &str) -> Option<Message> {
     };
     let legal = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
     let inside = text.strip_prefix(kaniko::DIR).is_some_and(|rest| rest.starts_with('/'));
-    (!legal || inside).then(|| {
+    // The agent empties this folder when it ends, and Kaniko keeps it out of the image.
+    let systems = path::is_system_folder(text) || path::is_in_kernel_folder(text);
+    (!legal || inside || systems).then(|| {
         let hint = "an absolute path that does not exist in the image, not below /kaniko, such as `/kaniko2`";
-        message("not a valid folder for Kaniko", hint)
+        let text = if legal && systems { "a folder of the system" } else { "not a valid folder for Kaniko" };
+        message(text, hint)
     })
 }
 
@@ -266,6 +274,27 @@ mod tests {
             "/ä",
         ] {
             assert!(kaniko_dir(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn probe_19_kaniko_never_moves_to_a_folder_of_the_system() {
+        for bad in [
+            "/proc/1",
+            "/proc",
+            "/sys/fs/cgroup",
+            "/dev/shm",
+            "/usr",
+            "/etc",
+            "/bin",
+            "/lib64",
+            "/var",
+            "/tmp",
+        ] {
+            assert_eq!(kaniko_dir(bad).unwrap().text, "a folder of the system", "{bad}");
+        }
+        for good in ["/process", "/usr/local/kaniko", "/var/kaniko", "/tmp/kaniko"] {
+            assert_eq!(kaniko_dir(good), None, "{good}");
         }
     }
 }

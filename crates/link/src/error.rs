@@ -100,7 +100,7 @@ impl LinkError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(problem) => matches!(problem.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            Self::Refused(problem) => matches!(problem.status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 507),
             Self::Settings { .. } | Self::Protocol { .. } => false,
         }
     }

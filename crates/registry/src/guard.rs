@@ -4,7 +4,7 @@
 //! to internal addresses of the machine or the cloud that it runs in.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bakery_core::host;
@@ -13,17 +13,11 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::RegistrySettings;
+use crate::address::{is_link_local, is_loopback, is_metadata, is_metadata_name, is_public};
+use crate::site;
 
 /// Where Docker Hub answers the registry protocol.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
-
-/// Instance and task metadata of the clouds; whoever reads these has the rights of this program.
-const METADATA: [IpAddr; 4] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-];
 
 /// An address that no request is sent to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +27,19 @@ pub(crate) struct ForbiddenAddress {
     detail: &'static str,
     pub(crate) hint: &'static str,
 }
+
+/// How far a request may reach. Hosts that the operator named are exempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// A registry that somebody named: private ranges are where registries live.
+    Registry,
+    /// What a registry at a public address names, a token service or the target of a redirect: public addresses only.
+    Public,
+}
+
+/// The hint for what only the operator can allow.
+const NAMED_HINT: &str =
+    "ask the operator to add the host and its port to INSECURE_REGISTRIES or PUBLISH_ALLOW";
 
 /// Decides by the operator's settings.
 #[derive(Debug)]
@@ -77,30 +84,6 @@ fn is_loopback_name(host: &str) -> bool {
     host::is_loopback(host) || host.parse().is_ok_and(is_loopback)
 }
 
-fn is_loopback(ip: IpAddr) -> bool {
-    // Connecting to the unspecified address reaches the machine itself.
-    let ip = embedded(ip);
-    ip.is_loopback() || ip.is_unspecified()
-}
-
-/// The IPv4 address that an IPv6 address stands for: mapped, or reached through the well-known NAT64 prefix or 6to4.
-fn embedded(ip: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = ip else { return ip };
-    let words = v6.segments();
-    let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
-    match words {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
-        _ => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match embedded(ip) {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
-}
-
 impl Guard {
     pub(crate) fn new(settings: &RegistrySettings) -> Self {
         let insecure: BTreeSet<String> = settings.insecure.iter().map(|name| canonical(name)).collect();
@@ -127,12 +110,18 @@ impl Guard {
     }
 
     /// Whether a request may be sent to a URL. An address in it is checked here, a name when it is resolved.
-    pub(crate) fn check(&self, url: &Url) -> Result<(), ForbiddenAddress> {
+    pub(crate) fn check(&self, url: &Url, reach: Reach) -> Result<(), ForbiddenAddress> {
         let host = bare_host(url);
         match host.parse() {
-            Ok(ip) => self.check_address(host, ip, self.is_named(url)),
+            Ok(ip) => self.check_address(host, ip, self.is_named(url), reach),
+            Err(_) if is_metadata_name(host) => Err(ForbiddenAddress::metadata(host)),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Whether `registry` may name the token service at a URL: it is on the registry's own site, or the operator named it.
+    pub(crate) fn may_name(&self, registry: &str, service: &Url) -> bool {
+        self.is_named(service) || site::may_name(host_of(&canonical(registry)), bare_host(service))
     }
 
     /// Whether the operator named this URL's host and port; a host without a port is named for its scheme's own.
@@ -148,25 +137,45 @@ impl Guard {
         is_loopback_name(bare_host(url))
     }
 
-    fn check_address(&self, host: &str, ip: IpAddr, named: bool) -> Result<(), ForbiddenAddress> {
-        let forbid = |detail, hint| Err(ForbiddenAddress { host: host.to_owned(), detail, hint });
-        if METADATA.contains(&embedded(ip)) {
-            return forbid(
-                "is an address of cloud metadata, never of a registry",
-                "name the registry itself",
-            );
+    fn check_address(
+        &self,
+        host: &str,
+        ip: IpAddr,
+        named: bool,
+        reach: Reach,
+    ) -> Result<(), ForbiddenAddress> {
+        let forbid = |detail| Err(ForbiddenAddress { host: host.to_owned(), detail, hint: NAMED_HINT });
+        if is_metadata(ip) {
+            return Err(ForbiddenAddress::metadata(host));
         }
         if named {
             return Ok(());
         }
-        let hint = "ask the operator to add the host and its port to INSECURE_REGISTRIES or PUBLISH_ALLOW";
         if is_link_local(ip) {
-            return forbid("is a link-local address, which is not allowed", hint);
+            return forbid("is a link-local address, which is not allowed");
         }
         if is_loopback(ip) && !self.loopback_http {
-            return forbid("is a loopback address, which is not allowed", hint);
+            return forbid("is a loopback address, which is not allowed");
+        }
+        if reach == Reach::Public && !is_public(ip) {
+            return forbid("is a private address, to which a public registry must not lead");
         }
         Ok(())
+    }
+}
+
+impl ForbiddenAddress {
+    fn metadata(host: &str) -> Self {
+        let detail = "is an address of cloud metadata, never of a registry";
+        Self { host: host.to_owned(), detail, hint: "name the registry itself" }
+    }
+}
+
+impl Reach {
+    /// How far what a registry names may reach, by the address at which the registry was reached. Behind a proxy that is
+    /// the proxy's.
+    pub(crate) fn beyond(registry: Option<SocketAddr>) -> Self {
+        if registry.is_some_and(|peer| is_public(peer.ip())) { Self::Public } else { Self::Registry }
     }
 }
 
@@ -175,17 +184,18 @@ pub(crate) struct GuardedResolver {
     pub(crate) guard: Arc<Guard>,
     /// Resolves for URLs that the operator named: a resolver is not given the port.
     pub(crate) named: bool,
+    pub(crate) reach: Reach,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (guard, named) = (Arc::clone(&self.guard), self.named);
+        let (guard, named, reach) = (Arc::clone(&self.guard), self.named, self.reach);
         Box::pin(async move {
             let host = name.as_str();
             let mut allowed: Vec<SocketAddr> = Vec::new();
             let mut refused = None;
             for address in tokio::net::lookup_host((host, 0)).await? {
-                match guard.check_address(host, address.ip(), named) {
+                match guard.check_address(host, address.ip(), named, reach) {
                     Ok(()) => allowed.push(address),
                     Err(forbidden) => refused = Some(forbidden),
                 }
@@ -211,7 +221,7 @@ mod tests {
     }
 
     fn asks(guard: &Guard, url: &str) -> bool {
-        guard.check(&Url::parse(url).unwrap()).is_ok()
+        guard.check(&Url::parse(url).unwrap(), Reach::Registry).is_ok()
     }
 
     #[test]
@@ -231,6 +241,47 @@ mod tests {
         ] {
             assert!(!asks(&guard, url), "{url}");
         }
+    }
+
+    #[test]
+    fn probe_21_metadata_of_every_large_cloud_is_refused() {
+        let guard = guard(&["100.100.100.200", "metadata.google.internal"], true);
+        for url in [
+            "https://100.100.100.200/",
+            "https://168.63.129.16/",
+            "http://192.0.0.192/",
+            "http://169.254.0.23/",
+            "http://[fd00:ec2::23]/",
+            "http://[fd20:ce::254]/",
+            "http://[fd00:c1::a9fe:a9fe]/",
+            "http://[fe80::a9fe:a9fe]/",
+            "http://[64:ff9b:1::a9fe:a9fe]/",
+            "http://metadata.google.internal/computeMetadata/v1/",
+            "http://Metadata.Google.Internal./",
+        ] {
+            assert!(!asks(&guard, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn probe_21_a_public_registry_leads_to_public_addresses_only() {
+        let guard = guard(&["10.0.0.9:5000"], true);
+        let leads = |url: &str| guard.check(&Url::parse(url).unwrap(), Reach::Public).is_ok();
+        for url in [
+            "https://10.0.0.5:8443/x",
+            "https://127.0.0.1/",
+            "https://[fd12::1]/",
+            "https://[::ffff:c0a8:1]/",
+        ] {
+            assert!(!leads(url) && asks(&guard, url), "{url}");
+        }
+        assert!(leads("https://1.1.1.1/") && leads("https://10.0.0.9:5000/"));
+        let beyond = |peer: &str| Reach::beyond(Some(peer.parse().unwrap()));
+        assert_eq!([beyond("1.1.1.1:443"), beyond("[2606:4700::1]:443")], [Reach::Public; 2]);
+        assert_eq!(
+            [beyond("10.0.0.5:443"), beyond("127.0.0.1:443"), Reach::beyond(None)],
+            [Reach::Registry; 3]
+        );
     }
 
     #[test]
@@ -303,12 +354,18 @@ mod tests {
     #[tokio::test]
     async fn names_are_checked_by_the_addresses_they_resolve_to() {
         let guard = Arc::new(guard(&[], false));
-        let resolver = GuardedResolver { guard: Arc::clone(&guard), named: false };
-        let Err(error) = resolver.resolve("localhost".parse().unwrap()).await else {
+        let resolver =
+            |guard: &Arc<Guard>, named, reach| GuardedResolver { guard: Arc::clone(guard), named, reach };
+        let own = resolver(&guard, false, Reach::Registry);
+        let Err(error) = own.resolve("localhost".parse().unwrap()).await else {
             panic!("localhost was resolved");
         };
         assert!(error.downcast_ref::<ForbiddenAddress>().is_some(), "{error}");
-        let resolver = GuardedResolver { guard, named: true };
-        assert!(resolver.resolve("localhost".parse().unwrap()).await.is_ok());
+        let operators = resolver(&guard, true, Reach::Public);
+        assert!(operators.resolve("localhost".parse().unwrap()).await.is_ok());
+        let guard = Arc::new(self::guard(&[], true));
+        assert!(resolver(&guard, false, Reach::Registry).resolve("localhost".parse().unwrap()).await.is_ok());
+        let beyond = resolver(&guard, false, Reach::Public).resolve("localhost".parse().unwrap()).await;
+        assert!(beyond.is_err(), "a public registry was led to loopback");
     }
 }

@@ -1,9 +1,9 @@
 //! A client for OCI registries: reads images, and publishes one index over several architectures.
 //!
 //! It implements the few requests of the OCI distribution specification that Bakery needs. `guard` decides which
-//! addresses are allowed, `transport` sends one request, `challenge`, `login` and `token` authenticate, `repository`
-//! reads and writes manifests in one repository, `manifest` reads and builds their bytes, `publish` puts it together, `pushed`
-//! checks what tasks have pushed.
+//! addresses are allowed, by `address` and `site`; `transport` sends one request, `challenge`, `login` and `token`
+//! authenticate, `repository` reads and writes manifests in one repository, `manifest` reads and builds their bytes,
+//! `publish` puts it together, `pushed` checks what tasks have pushed.
 
 #![deny(missing_docs)]
 
@@ -15,6 +15,7 @@ use bakery_core::reason::Reason;
 use bakery_core::spec::Credential;
 use tokio_util::sync::CancellationToken;
 
+mod address;
 mod challenge;
 mod error;
 mod guard;
@@ -24,6 +25,7 @@ mod publish;
 mod pushed;
 mod repository;
 mod settings;
+mod site;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bakery_core::image::{Digest, ImageRef};
+use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -12,10 +13,10 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::challenge::{self, Challenge};
-use crate::guard::{Guard, canonical};
+use crate::guard::{Guard, Reach, canonical};
 use crate::login::Login;
 use crate::manifest::{ImagePlatform, MANIFEST_TYPES, Manifest};
-use crate::token::{AuthError, TokenCache, TokenKey};
+use crate::token::{AuthError, RealmRules, TokenCache, TokenKey};
 use crate::transport::{Request, Response, Retrying, Transport, TransportError};
 use crate::{RegistryError, RegistrySettings};
 
@@ -214,7 +215,8 @@ impl Repository<'_> {
         let accept = accept.map(|types| types.join(", "));
         let tokens = &self.state.tokens;
         let transport = Retrying { transport: self.transport, no_retry: &self.no_retry };
-        let mut request = Request { method, url, accept, body, authorization: tokens.held(&self.token_key) };
+        let authorization = tokens.held(&self.token_key);
+        let mut request = Request { method, url, accept, body, authorization, reach: Reach::Registry };
         let first = transport.send(&request).await.map_err(|error| self.transport_error(action, &error))?;
         if first.status != StatusCode::UNAUTHORIZED {
             return Ok(first);
@@ -223,8 +225,12 @@ impl Repository<'_> {
         let Some(challenge) = challenge::read(&first.headers) else {
             return Err(self.refused(action, &first, "the registry offers no supported way to log in"));
         };
-        let answered =
-            tokens.authorize(transport, &self.state.guard, &self.token_key, self.login, &challenge).await;
+        let rules = RealmRules {
+            guard: &self.state.guard,
+            plain: self.base.scheme() == "http",
+            reach: Reach::beyond(first.peer),
+        };
+        let answered = tokens.authorize(transport, rules, &self.token_key, self.login, &challenge).await;
         request.authorization = Some(answered.map_err(|error| self.auth_error(action, error))?);
         let second = transport.send(&request).await.map_err(|error| self.transport_error(action, &error))?;
         if second.status != StatusCode::UNAUTHORIZED {
@@ -293,9 +299,8 @@ impl Repository<'_> {
             AuthError::Login(detail) => {
                 self.error(Reason::CredentialsRefused, action, &detail, Some(self.login_hint()))
             }
-            AuthError::Realm(detail) => {
-                let hint = "ask the operator to add the registry to INSECURE_REGISTRIES".to_owned();
-                self.error(Reason::CredentialsRefused, action, &detail, Some(hint))
+            AuthError::Realm(Message { text, hint }) => {
+                self.error(Reason::CredentialsRefused, action, &text, hint)
             }
             AuthError::Unreachable(detail) => self.error(Reason::RegistryUnreachable, action, &detail, None),
         }

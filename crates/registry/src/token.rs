@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bakery_core::image::Digest;
+use bakery_core::message::Message;
 use bakery_core::secret::Secret;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
@@ -12,9 +13,9 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::challenge::Challenge;
-use crate::guard::Guard;
+use crate::guard::{ForbiddenAddress, Guard, Reach};
 use crate::login::Login;
-use crate::transport::{Request, Response, Retrying, TransportError};
+use crate::transport::{Request, Response, Retrying, TransportError, authority};
 
 /// How long a token is valid when its issuer does not say (the distribution project's rule).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -36,10 +37,19 @@ pub(crate) struct TokenKey {
 pub(crate) enum AuthError {
     /// The registry requires a login and none was given, or the issuer rejected it.
     Login(String),
-    /// The registry names an issuer that is not allowed.
-    Realm(String),
+    /// The registry names an issuer that is not allowed: why, and what to do.
+    Realm(Message),
     /// The issuer did not respond.
     Unreachable(String),
+}
+
+/// What a registry's token service may be, by how the registry itself was reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RealmRules<'a> {
+    pub(crate) guard: &'a Guard,
+    /// The registry uses plain HTTP: so may its token service.
+    pub(crate) plain: bool,
+    pub(crate) reach: Reach,
 }
 
 /// The token cache.
@@ -70,7 +80,7 @@ impl TokenCache {
     pub(crate) async fn authorize(
         &self,
         transport: Retrying<'_>,
-        guard: &Guard,
+        rules: RealmRules<'_>,
         key: &TokenKey,
         login: &Login,
         challenge: &Challenge,
@@ -84,9 +94,16 @@ impl TokenCache {
                 (format!("Basic {}", basic.expose()), None)
             }
             Challenge::Bearer { realm, service, scope, .. } => {
-                let realm = check_realm(guard, realm, &key.registry)?;
+                let realm = check_realm(rules, realm, &key.registry)?;
                 let scopes = scopes(&key.scope, scope.as_deref());
-                let issued = request_token(transport, realm, service.as_deref(), &scopes, login).await?;
+                let issued = request_token(
+                    transport,
+                    Request::get(realm, rules.reach),
+                    service.as_deref(),
+                    &scopes,
+                    login,
+                )
+                .await?;
                 let life = issued.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
                 let slack = (life / 5).min(Duration::from_secs(10));
                 let token = issued.token.or(issued.access_token).filter(|token| !token.expose().is_empty());
@@ -112,20 +129,31 @@ impl TokenCache {
     }
 }
 
-/// The URL of the token service. A login is sent to it over https only, unless plain HTTP is allowed for the registry
-/// itself.
-fn check_realm(guard: &Guard, realm: &str, registry: &str) -> Result<Url, AuthError> {
+/// The URL of the token service. It is asked, and sent a login, only if it is on the registry's own site or the operator
+/// named it, and over https unless the registry itself uses plain HTTP.
+fn check_realm(rules: RealmRules<'_>, realm: &str, registry: &str) -> Result<Url, AuthError> {
     let url = Url::parse(realm)
-        .map_err(|_| AuthError::Realm("the registry names a token service with an invalid URL".to_owned()))?;
-    let host = url.host_str().unwrap_or_default().to_owned();
-    let plain = url.scheme() == "http" && guard.plain_http(registry);
-    if url.scheme() != "https" && !plain {
-        return Err(AuthError::Realm(format!("the token service {host} does not use https")));
+        .map_err(|_| AuthError::Realm("the registry names a token service with an invalid URL".into()))?;
+    let host = authority(&url);
+    if url.scheme() != "https" && !(url.scheme() == "http" && rules.plain) {
+        let text = format!("the token service {host} does not use https");
+        let hint = "ask the operator to add the registry to INSECURE_REGISTRIES";
+        return Err(AuthError::Realm(Message::new(text).with_hint(hint)));
     }
-    guard
-        .check(&url)
-        .map_err(|forbidden| AuthError::Realm(format!("the token service is not allowed: {forbidden}")))?;
+    if !rules.guard.may_name(registry, &url) {
+        let text = format!("the registry names a token service on another site, {host}: it was not asked");
+        let hint = format!(
+            "if {host} issues the tokens of this registry, ask the operator to add it to INSECURE_REGISTRIES, or to \
+             PUBLISH_ALLOW if that is set"
+        );
+        return Err(AuthError::Realm(Message::new(text).with_hint(hint)));
+    }
+    rules.guard.check(&url, rules.reach).map_err(|forbidden| AuthError::Realm(not_allowed(&forbidden)))?;
     Ok(url)
+}
+
+fn not_allowed(forbidden: &ForbiddenAddress) -> Message {
+    Message::new(format!("the token service is not allowed: {forbidden}")).with_hint(forbidden.hint)
 }
 
 /// Our own scope, and those of the registry's scopes that are for other resources.
@@ -138,7 +166,7 @@ fn scopes(ours: &str, theirs: Option<&str>) -> Vec<String> {
 
 async fn request_token(
     transport: Retrying<'_>,
-    realm: Url,
+    realm: Request,
     service: Option<&str>,
     scopes: &[String],
     login: &Login,
@@ -167,7 +195,8 @@ async fn request_token(
         TransportError::Unreachable(text) => {
             AuthError::Unreachable(format!("the token service does not respond: {text}"))
         }
-        other => AuthError::Realm(format!("the token service: {other}")),
+        TransportError::Forbidden(forbidden) => AuthError::Realm(not_allowed(&forbidden)),
+        other => AuthError::Realm(format!("the token service: {other}").into()),
     })?;
     match response.status.as_u16() {
         200..=299 => serde_json::from_slice(&response.body)
@@ -181,13 +210,13 @@ async fn request_token(
 
 async fn get(
     transport: Retrying<'_>,
-    mut realm: Url,
+    mut realm: Request,
     service: Option<&str>,
     scopes: &[String],
     login: &Login,
 ) -> Result<Response, TransportError> {
     {
-        let mut query = realm.query_pairs_mut();
+        let mut query = realm.url.query_pairs_mut();
         query.append_pair("client_id", CLIENT);
         service.map(|service| query.append_pair("service", service));
         for scope in scopes {
@@ -202,18 +231,18 @@ async fn get(
         header.set_sensitive(true);
         Some(header)
     });
-    transport.send(&Request { authorization, ..Request::get(realm) }).await
+    transport.send(&Request { authorization, ..realm }).await
 }
 
 async fn post(
     transport: Retrying<'_>,
-    realm: Url,
+    realm: Request,
     service: Option<&str>,
     scopes: &[String],
     grant: &[(&str, &str)],
 ) -> Result<Response, TransportError> {
     // A URL's query has the encoding of a form; the pairs are sent in the body.
-    let mut form = realm.clone();
+    let mut form = realm.url.clone();
     form.set_query(None);
     form.query_pairs_mut()
         .extend_pairs(grant)
@@ -222,7 +251,7 @@ async fn post(
         .extend_pairs(service.map(|service| ("service", service)));
     let body = Bytes::from(form.query().unwrap_or_default().to_owned());
     let content = ("application/x-www-form-urlencoded".to_owned(), body);
-    transport.send(&Request { method: Method::POST, body: Some(content), ..Request::get(realm) }).await
+    transport.send(&Request { method: Method::POST, body: Some(content), ..realm }).await
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Sends one HTTP request: bounded in time and size, to allowed addresses only, with redirects and retries.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Url};
 use tokio_util::sync::CancellationToken;
 
-use crate::guard::{ForbiddenAddress, Guard, GuardedResolver};
+use crate::guard::{ForbiddenAddress, Guard, GuardedResolver, Reach};
 
 /// The largest response that is read: the limit that registries set for manifests.
 const RESPONSE_BYTES: usize = 4 << 20;
@@ -33,11 +34,12 @@ pub(crate) struct Request {
     /// Content type and body.
     pub(crate) body: Option<(String, Bytes)>,
     pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) reach: Reach,
 }
 
 impl Request {
-    pub(crate) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, accept: None, body: None, authorization: None }
+    pub(crate) fn get(url: Url, reach: Reach) -> Self {
+        Self { method: Method::GET, url, accept: None, body: None, authorization: None, reach }
     }
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The address that the request was sent to, before any redirect.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Response {
@@ -74,8 +78,10 @@ pub(crate) struct Transport {
     guard: Arc<Guard>,
     /// For hosts that the operator named.
     named: HttpClients,
-    /// For everything else.
+    /// For everything else, within [`Reach::Registry`].
     others: HttpClients,
+    /// For everything else, within [`Reach::Public`].
+    public: HttpClients,
 }
 
 #[derive(Debug)]
@@ -99,12 +105,13 @@ impl HttpClients {
         user_agent: &str,
         within: Duration,
         named: bool,
+        reach: Reach,
     ) -> Result<Self, reqwest::Error> {
         let builder = || {
             Client::builder()
                 .user_agent(user_agent)
                 .redirect(reqwest::redirect::Policy::none())
-                .dns_resolver(Arc::new(GuardedResolver { guard: Arc::clone(guard), named }))
+                .dns_resolver(Arc::new(GuardedResolver { guard: Arc::clone(guard), named, reach }))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(within)
         };
@@ -115,24 +122,33 @@ impl HttpClients {
 impl Transport {
     /// Each hop, response included, is limited to `within`.
     pub(crate) fn new(guard: Arc<Guard>, user_agent: &str, within: Duration) -> Result<Self, reqwest::Error> {
-        let clients = |named| HttpClients::new(&guard, user_agent, within, named);
-        let (named, others) = (clients(true)?, clients(false)?);
-        Ok(Self { guard, named, others })
+        let clients = |named, reach| HttpClients::new(&guard, user_agent, within, named, reach);
+        let named = clients(true, Reach::Registry)?;
+        let (others, public) = (clients(false, Reach::Registry)?, clients(false, Reach::Public)?);
+        Ok(Self { guard, named, others, public })
     }
 
     /// True where a server at this URL returns any HTTP response.
     pub(crate) async fn answers(&self, url: Url) -> bool {
-        let probe =
-            tokio::time::timeout(PROBE_TIMEOUT, self.hop(&Request::get(url.clone()), &url, None)).await;
+        let probe = tokio::time::timeout(
+            PROBE_TIMEOUT,
+            self.hop(&Request::get(url.clone(), Reach::Registry), &url, None, Reach::Registry),
+        )
+        .await;
         matches!(probe, Ok(Ok(_) | Err(TransportError::TooLarge)))
     }
 
     async fn follow(&self, request: &Request) -> Result<Response, TransportError> {
-        let mut url = request.url.clone();
+        let (mut url, mut reach) = (request.url.clone(), request.reach);
+        let mut first = None;
         for _ in 0..=REDIRECTS {
             let same_origin = url.origin() == request.url.origin();
             let authorization = request.authorization.as_ref().filter(|_| same_origin);
-            let response = self.hop(request, &url, authorization).await?;
+            let mut response = self.hop(request, &url, authorization, reach).await?;
+            if Reach::beyond(response.peer) == Reach::Public {
+                reach = Reach::Public;
+            }
+            response.peer = *first.get_or_insert(response.peer);
             let repeatable = matches!(request.method, Method::GET | Method::HEAD);
             let Some(location) = response.header(LOCATION).filter(|_| response.status.is_redirection())
             else {
@@ -163,9 +179,14 @@ impl Transport {
         request: &Request,
         url: &Url,
         authorization: Option<&HeaderValue>,
+        reach: Reach,
     ) -> Result<Response, TransportError> {
-        self.guard.check(url).map_err(TransportError::Forbidden)?;
-        let clients = if self.guard.is_named(url) { &self.named } else { &self.others };
+        self.guard.check(url, reach).map_err(TransportError::Forbidden)?;
+        let clients = match reach {
+            _ if self.guard.is_named(url) => &self.named,
+            Reach::Registry => &self.others,
+            Reach::Public => &self.public,
+        };
         let client = if Guard::is_direct(url) { &clients.direct } else { &clients.proxied };
         let mut builder = client.request(request.method.clone(), url.clone());
         if let Some(accept) = &request.accept {
@@ -179,6 +200,7 @@ impl Transport {
         }
         let mut response = builder.send().await.map_err(transport_error)?;
         let (status, headers) = (response.status(), response.headers().clone());
+        let peer = response.remote_addr();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
             if body.len() + chunk.len() > RESPONSE_BYTES {
@@ -186,7 +208,7 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, headers, body: body.freeze() })
+        Ok(Response { status, headers, body: body.freeze(), peer })
     }
 }
 
@@ -267,6 +289,7 @@ mod tests {
             .into_iter()
             .collect(),
             body: Bytes::new(),
+            peer: None,
         };
         let wait = |after| retry_after(&response(after));
         assert_eq!(wait("7"), Some(Duration::from_secs(7)));

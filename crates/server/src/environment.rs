@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use bakery_core::compose::gather_dotenv;
 use bakery_core::message::Message;
 use bakery_core::report::{Findings, Location, Report};
 use bakery_core::vars::{Layered, Vars};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::Level;
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use tracing::{Level, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::Filter;
 use tracing_subscriber::prelude::*;
 
 mod json;
@@ -61,12 +63,27 @@ pub fn raise_open_files() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// Writes the server's own log to stderr from now on; in JSON also panics, whatever the filter.
+/// Makes the process non-dumpable: no other process of its user can read its memory or environment, and it leaves no
+/// core file. Must be called before anything else. Emulators do not support it (`EINVAL`), which is ignored.
+pub fn protect() -> io::Result<()> {
+    match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        Err(Errno::INVAL) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// What is logged: what `directives` ask for, and of other programs' modules at most `info`.
 ///
-/// The level `trace` is for our own modules only: libraries trace what they send and receive, secrets included.
+/// Below that level libraries log what they send and receive, launch tokens and passwords included, and no directive
+/// may lift that.
+fn filter<S: Subscriber>(directives: &str) -> Result<impl Filter<S> + use<S>, ParseError> {
+    let allowed = filter_fn(|it| *it.level() <= Level::INFO || it.target().starts_with("bakery_"));
+    Ok(EnvFilter::try_new(directives)?.and(allowed))
+}
+
+/// Writes the server's own log to stderr from now on; in JSON also panics, whatever the filter.
 pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(&log.filter)?;
-    let ours = filter_fn(|it| *it.level() != Level::TRACE || it.target().starts_with("bakery_"));
+    let filter = filter(&log.filter)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match log.format {
         LogFormat::Text => {
@@ -78,7 +95,7 @@ pub fn trace(vars: &dyn Vars, log: &LogSettings) -> Result<(), ParseError> {
             layer.fmt_fields(JsonFields::new()).event_format(Json { clock: Clock::system() }).boxed()
         }
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(ours)).init();
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
     Ok(())
 }
 
@@ -96,11 +113,56 @@ fn write_line(message: &str, key: &str, text: String, hint: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+    use std::sync::{Arc, Mutex};
+
+    use rustix::process::dumpable_behavior;
+    use tracing::Event;
+    use tracing_subscriber::layer::{Context, Layer};
 
     use super::*;
 
+    /// Records the targets of events.
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Recorder {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let meta = event.metadata();
+            self.0.lock().unwrap().push(format!("{} {}", meta.target(), meta.level()));
+        }
+    }
+
+    #[test]
+    fn probe_24_no_directive_makes_a_library_log_what_it_sends() {
+        for directives in
+            ["debug", "trace", "bollard=trace,hyper=debug,kube=trace,aws_config=trace,sqlx=debug,trace"]
+        {
+            let recorder = Recorder::default();
+            let layer = recorder.clone().with_filter(filter(directives).unwrap());
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                tracing::debug!(target: "bollard::docker", "BAKERY_LAUNCH_TOKEN=7f");
+                tracing::trace!(target: "hyper::proto", "BAKERY_LAUNCH_TOKEN=7f");
+                tracing::debug!(target: "kube_client::client", "BAKERY_LAUNCH_TOKEN=7f");
+                tracing::debug!(target: "aws_smithy_runtime::client", "BAKERY_LAUNCH_TOKEN=7f");
+                tracing::debug!(target: "log", "BAKERY_LAUNCH_TOKEN=7f");
+                tracing::info!(target: "bollard::docker", "connected");
+                tracing::debug!(target: "bakery_server::builds", "ours");
+            });
+            let seen = recorder.0.lock().unwrap().clone();
+            assert_eq!(seen, ["bollard::docker INFO", "bakery_server::builds DEBUG"], "{directives}");
+        }
+    }
+
     /// Set in the process that panics: the test starts itself again.
     const PANICS: &str = "BAKERY_TEST_PANICS";
+
+    #[test]
+    fn probe_24_the_process_is_not_dumpable() {
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
+        protect().unwrap();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+    }
 
     #[test]
     fn a_panic_is_one_line_of_json_even_if_the_log_is_off() {

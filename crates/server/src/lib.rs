@@ -11,6 +11,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod contexts;
+pub mod disk;
 pub mod environment;
 pub mod health;
 pub mod http;

@@ -19,6 +19,7 @@ const SETTINGS: u8 = 2;
 const ENVIRONMENT: u8 = 4;
 
 fn main() -> anyhow::Result<ExitCode> {
+    environment::protect()?;
     let cli = Cli::parse();
     let (vars, unread) = environment::read();
     if let Some(Command::Health { live }) = cli.command {

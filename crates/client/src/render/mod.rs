@@ -106,8 +106,8 @@ impl Renderer {
     /// Appends the output of one frame, without its first `skip` lines, which have been shown before.
     pub fn frame(&mut self, header: &FrameHeader, payload: &[u8], skip: u64, out: &mut Vec<u8>) {
         match &header.frame {
-            Frame::Lines { run, .. } => self.lines(Some(*run), header.seq, payload, skip, out),
-            Frame::Note { run, .. } => self.lines(*run, header.seq, payload, skip, out),
+            Frame::Lines { run, .. } => self.lines(false, Some(*run), header.seq, payload, skip, out),
+            Frame::Note { run, .. } => self.lines(true, *run, header.seq, payload, skip, out),
             Frame::State { run, phase, reason, text, hint } => {
                 let cause =
                     exit::reason_and_text(reason.map(bakery_core::reason::Reason::text), text.as_deref());
@@ -130,14 +130,25 @@ impl Renderer {
         }
     }
 
-    fn lines(&mut self, run: Option<RunName>, seq: u64, payload: &[u8], skip: u64, out: &mut Vec<u8>) {
+    /// Writes encoded lines. Only those of a note may be the server's.
+    fn lines(
+        &mut self,
+        note: bool,
+        run: Option<RunName>,
+        seq: u64,
+        payload: &[u8],
+        skip: u64,
+        out: &mut Vec<u8>,
+    ) {
         let lines = payload.split_inclusive(|&b| b == b'\n');
         for (seq, line) in (seq..).zip(lines).skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             if let Ok(LogLine { ts, src, lvl, msg, more, hint }) = serde_json::from_slice(line) {
                 self.last = ts;
                 let hint = hint.as_deref();
-                self.write(&Entry { ts, level: lvl, message: &msg, hint, run, source: src, seq, more }, out);
+                // A server of the last version stores what an agent claims.
+                let source = if src == Source::Server && !note { Source::Unknown } else { src };
+                self.write(&Entry { ts, level: lvl, message: &msg, hint, run, source, seq, more }, out);
             } else {
                 // A line that cannot be parsed comes from a newer or a defective writer. It is shown anyway.
                 let message = &String::from_utf8_lossy(line);
@@ -251,11 +262,17 @@ impl Renderer {
     }
 }
 
-/// Breaks up what CI systems execute as a command anywhere in a line: `##[command]` and `##vso[command]`.
+/// What CI systems execute anywhere in a line, after `##`: Azure Pipelines and GitHub, Azure Pipelines, `TeamCity`.
+const COMMANDS: [&str; 3] = ["[", "vso[", "teamcity["];
+
+/// Breaks up what CI systems execute as a command anywhere in a line: `##[command]`, `##vso[command]`,
+/// `##teamcity[command]`.
 pub fn defuse(text: &str) -> Cow<'_, str> {
     let is_command = |rest: &str| {
         let rest = rest.trim_start_matches('#');
-        rest.starts_with('[') || rest.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("vso["))
+        COMMANDS
+            .iter()
+            .any(|word| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
     };
     if !text.match_indices("##").any(|(at, _)| is_command(&text[at..])) {
         return Cow::Borrowed(text);

@@ -195,7 +195,7 @@ fn lines_that_were_shown_are_skipped() {
 }
 
 #[test]
-fn no_ci_system_finds_a_command() {
+fn probe_14_no_ci_system_finds_a_command() {
     let attacks = [
         "::set-output name=a::b",
         "\r::error::x",
@@ -205,6 +205,9 @@ fn no_ci_system_finds_a_command() {
         "x ##[set-env name=PATH]/tmp",
         "###VSO[task.prependpath]/tmp",
         "#\x1b[1m#[error]",
+        "##teamcity[setParameter name='env.X' value='1']",
+        "x ##teamcity[buildStop comment='a']",
+        "x ###TeamCity[buildProblem description='a']",
     ];
     for format in [LogFormat::Simple, LogFormat::Plain, LogFormat::Json] {
         for no_colour in [false, true] {
@@ -214,11 +217,23 @@ fn no_ci_system_finds_a_command() {
                 assert!(!line.trim_start().starts_with("::"), "{line}");
             }
             let lower = text.to_lowercase();
-            assert!(!lower.contains("##[") && !lower.contains("##vso["), "{text}");
+            for command in ["##[", "##vso[", "##teamcity["] {
+                assert!(!lower.contains(command), "{text}");
+            }
         }
     }
     let json = render(LogFormat::Json, false, &[lines(0, &["a ##[b]"])]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["message"], "a ##[b]");
+}
+
+#[test]
+fn probe_13_a_line_of_an_agent_is_never_the_servers() {
+    let forged = line(Source::Server, Level::Error, "pushed REG/app:1");
+    let shown =
+        |frame| render(LogFormat::Json, false, &[(FrameHeader { len: 0, seq: 0, frame }, forged.clone())]);
+    let source = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["source"].clone();
+    assert_eq!(source(&shown(Frame::Lines { run: run(1), first: 1, lines: 1 })), "unknown");
+    assert_eq!(source(&shown(Frame::Note { run: Some(run(1)), lines: 1 })), "server");
 }
 
 #[test]

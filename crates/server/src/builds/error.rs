@@ -7,6 +7,7 @@ use bakery_core::names::{Arch, Platform};
 
 use super::context_store::ContextProblem;
 use super::ledger::LedgerError;
+use crate::disk;
 use crate::logs::LogError;
 
 /// Why a build was not accepted.
@@ -52,10 +53,17 @@ pub enum SubmitError {
     /// The context cannot be built from.
     #[error(transparent)]
     Context(ContextProblem),
+    /// The disk of the data folder is full but for its reserve.
+    #[error("the disk of the server's data folder is full: new builds are not accepted")]
+    DiskFull,
     /// The server fails on its own side.
     #[error("the build could not be stored")]
     Internal(#[source] InternalError),
 }
+
+/// The hint for what needs room on the disk of the data folder.
+pub const DISK_FULL_HINT: &str =
+    "try again later; if it stays full, ask the server's operator to free space or to enlarge the disk";
 
 impl SubmitError {
     /// Every mistake, if there are several.
@@ -81,6 +89,7 @@ impl Hint for SubmitError {
             Self::NoSuchArch { message: Message { hint: Some(hint), .. }, .. } => hint,
             Self::NoSuchArch { .. } => "set another `platform`, or another `arch`",
             Self::Context(problem) => return problem.hint(),
+            Self::DiskFull => DISK_FULL_HINT,
             Self::BadSpec(_) | Self::Internal(_) => return None,
         };
         Some(hint.into())
@@ -96,6 +105,9 @@ pub enum NotReady {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The disk of the data folder is full but for its reserve.
+    #[error("the disk of the data folder is full")]
+    DiskFull,
     /// A platform is unavailable.
     #[error("platform {0} is unavailable")]
     Unavailable(Platform),
@@ -157,6 +169,35 @@ pub enum InternalError {
     NoActor,
 }
 
+impl InternalError {
+    /// Whether the cause is a full disk.
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_disk_full(),
+            Self::Log(LogError::Io { source, .. }) => disk::is_full(source),
+            Self::Log(_) | Self::Stopping | Self::NoActor => false,
+        }
+    }
+}
+
+impl From<InternalError> for SubmitError {
+    fn from(error: InternalError) -> Self {
+        if error.is_disk_full() { Self::DiskFull } else { Self::Internal(error) }
+    }
+}
+
+impl From<LedgerError> for SubmitError {
+    fn from(error: LedgerError) -> Self {
+        InternalError::from(error).into()
+    }
+}
+
+impl From<LogError> for SubmitError {
+    fn from(error: LogError) -> Self {
+        InternalError::from(error).into()
+    }
+}
+
 macro_rules! internal {
     ($($error:ident),*) => {$(
         impl From<LedgerError> for $error {
@@ -171,4 +212,4 @@ macro_rules! internal {
         }
     )*};
 }
-internal!(SubmitError, BuildError, RunError);
+internal!(BuildError, RunError);

@@ -36,6 +36,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::disk::Disk;
 use crate::platform::Launcher;
 
 mod actor;
@@ -70,7 +71,7 @@ use actors::Actors;
 use agents::AgentRequests;
 use clients::ClientRequests;
 pub use context_store::{ContextProblem, ContextStore};
-pub use error::{BuildError, InternalError, NotReady, RunError, SubmitError};
+pub use error::{BuildError, DISK_FULL_HINT, InternalError, NotReady, RunError, SubmitError};
 pub use gc::Retention;
 use gc::Sweeper;
 use ledger::Ledger;
@@ -114,6 +115,7 @@ struct BuildServices {
 struct Status {
     ledger: Ledger,
     launchers: Launchers,
+    disk: Disk,
     bucket: Option<String>,
     accepting: Arc<AtomicBool>,
 }
@@ -133,7 +135,7 @@ impl Builds {
         reason = "makes every part once, in the order in which they need each other"
     )]
     pub async fn start(parts: BuildsParts) -> Result<Self, InternalError> {
-        let BuildsParts { ledger, logs, contexts, registry, launchers, settings, clock, tasks } = parts;
+        let BuildsParts { ledger, logs, contexts, registry, launchers, settings, disk, clock, tasks } = parts;
         let launchers: Launchers = Arc::new(launchers);
         let settings = Arc::new(settings);
         let timing = settings.timing.clone();
@@ -217,6 +219,7 @@ impl Builds {
                 publisher: registry,
                 launchers: Arc::clone(&launchers),
                 settings: Arc::clone(&settings),
+                disk: disk.clone(),
                 clock,
                 accepting: Arc::clone(&accepting),
                 supervisor: Arc::clone(&supervisor),
@@ -235,7 +238,7 @@ impl Builds {
                 actors: running,
                 stopper: stopper(),
             },
-            status: Status { ledger, launchers, bucket: settings.bucket.clone(), accepting },
+            status: Status { ledger, launchers, disk, bucket: settings.bucket.clone(), accepting },
             #[cfg(test)]
             sweeper,
         };
@@ -316,6 +319,9 @@ impl Builds {
             return Err(NotReady::Stopping);
         }
         status.ledger.ping().await?;
+        if !status.disk.has_room(0).await {
+            return Err(NotReady::DiskFull);
+        }
         let mut launchers = status.launchers.iter();
         let unavailable = launchers.find(|(_, launcher)| !launcher.availability().borrow().is_available());
         unavailable.map_or(Ok(()), |(platform, _)| Err(NotReady::Unavailable(*platform)))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bakery_core::image::{Digest, ImageRef};
+use bakery_core::kaniko::RefusedFlags;
 use bakery_core::limits;
 use bakery_core::names::Platform;
 use bakery_core::secret::Secret;
@@ -17,6 +18,7 @@ use super::context_store::ContextStore;
 use super::gc::Retention;
 use super::ledger::Ledger;
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::logs::Logs;
 use crate::platform::Launcher;
 use crate::spawn::Tasks;
@@ -39,6 +41,8 @@ pub struct BuildsSettings {
     pub result_timeout: Duration,
     /// `INSECURE_REGISTRIES`, for agents.
     pub insecure_registries: Vec<String>,
+    /// `REFUSED_KANIKO_FLAGS`: flags that no build may set.
+    pub refused_flags: RefusedFlags,
     /// Who pushes images.
     pub push: Push,
     /// Bucket for contexts, for `info`.
@@ -60,6 +64,7 @@ impl BuildsSettings {
             task_timeout: limits::TASK_TIME,
             result_timeout: limits::TASK_RESULT,
             insecure_registries: Vec::new(),
+            refused_flags: RefusedFlags::default(),
             push: Push::ByKaniko,
             bucket: None,
             timing: Timing::default(),
@@ -181,6 +186,8 @@ pub struct BuildsParts {
     pub launchers: BTreeMap<Platform, Arc<dyn Launcher>>,
     /// The operator's decisions.
     pub settings: BuildsSettings,
+    /// The disk of the data folder.
+    pub disk: Disk,
     /// What time it is.
     pub clock: Clock,
     /// Where tasks are started.

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bakery_core::limits;
 use bakery_core::message::Message;
 use bakery_core::names::{BuildId, Platform};
-use bakery_core::plan::{BuildPlan, PlannedTask, plan};
+use bakery_core::plan::{BuildPlan, PlannedTask, broken, plan};
 use bakery_core::report::Mistake;
+use bakery_core::rules;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::log::Cursor;
 
 use super::context_store::ContextStore;
-use super::error::{InternalError, SubmitError};
+use super::error::SubmitError;
 use super::ledger::{EarlierSubmission, LedgerError, NewBuild, OpenBuild};
 use super::settings::{BuildsSettings, Publisher};
 use super::state::{BuildState, ResolvedPlan, TaskResources};
@@ -21,6 +22,7 @@ use super::store::BuildStore;
 use super::supervisor::Supervisor;
 use super::{Launchers, keys};
 use crate::clock::Clock;
+use crate::disk::Disk;
 
 /// A build that a client submits.
 pub struct Submission {
@@ -45,6 +47,7 @@ pub(super) struct Intake {
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) launchers: Launchers,
     pub(super) settings: Arc<BuildsSettings>,
+    pub(super) disk: Disk,
     pub(super) clock: Clock,
     pub(super) accepting: Arc<AtomicBool>,
     pub(super) supervisor: Arc<Supervisor>,
@@ -81,9 +84,16 @@ impl Intake {
             SubmitError::BadSpec(problems.into_iter().map(|it| Mistake::from(it).message()).collect())
         };
         let plan = made.map_or_else(|| plan(&request.spec).map_err(mistakes), Ok)?;
+        let refused = broken(&request.spec, |task| rules::refused_flags(&self.settings.refused_flags, task));
+        if !refused.is_empty() {
+            return Err(mistakes(refused));
+        }
         self.may_publish(&plan)?;
         let (resources, oversize) = self.resources(&plan)?;
         notices.extend(oversize);
+        if !self.disk.has_room(0).await {
+            return Err(SubmitError::DiskFull);
+        }
         self.contexts.check(owner, &request.context).await.map_err(SubmitError::Context)?;
         self.contexts.needed(&request.context).await;
 
@@ -112,7 +122,7 @@ impl Intake {
     ) -> Result<Submitted, SubmitError> {
         if earlier.request_mac == request_mac {
             // It is in the ledger, but whoever accepted it may have failed right after.
-            self.supervisor.ensure_actor(earlier.id).await.map_err(SubmitError::Internal)?;
+            self.supervisor.ensure_actor(earlier.id).await?;
             self.submitted(earlier.id, notices).await
         } else {
             Err(SubmitError::KeyReused)
@@ -187,5 +197,5 @@ impl Intake {
 }
 
 fn internal(error: LedgerError) -> SubmitError {
-    SubmitError::Internal(InternalError::Ledger(error))
+    error.into()
 }

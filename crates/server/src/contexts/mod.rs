@@ -20,6 +20,7 @@ use bakery_core::wire::run::ContextSource;
 use thiserror::Error;
 
 use crate::clock::Clock;
+use crate::disk::{self, Disk};
 
 mod receive;
 mod record;
@@ -82,6 +83,9 @@ pub enum ContextError {
     /// The upload ended early.
     #[error("the upload of the context was interrupted")]
     Interrupted(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk has no room for it, or is full.
+    #[error("the disk of the server's data folder is full")]
+    DiskFull,
     /// The file system returned an error.
     #[error("the context store cannot be {doing}")]
     Io {
@@ -102,6 +106,7 @@ pub struct Contexts {
 struct ContextsState {
     folder: PathBuf,
     bucket: Option<Bucket>,
+    disk: Disk,
     clock: Clock,
     puts: AtomicU64,
     records: Mutex<HashMap<(String, Digest), ContextRecord>>,
@@ -109,13 +114,14 @@ struct ContextsState {
 
 impl Contexts {
     /// Opens the store, and creates its folder where it does not exist. Incomplete uploads of an earlier process are
-    /// removed.
-    pub fn open(folder: &Path, bucket: Option<Bucket>, clock: Clock) -> io::Result<Self> {
+    /// removed. `disk` has the folder.
+    pub fn open(folder: &Path, bucket: Option<Bucket>, disk: Disk, clock: Clock) -> io::Result<Self> {
         record::prepare(folder)?;
         let records = record::read_all(folder)?;
         let state = ContextsState {
             folder: folder.to_owned(),
             bucket,
+            disk,
             clock,
             puts: AtomicU64::new(0),
             records: Mutex::new(records),
@@ -154,6 +160,8 @@ impl Contexts {
         }
         match &offer.location {
             ContextLocation::Store => {
+                // Said before the client sends it.
+                self.need_room(offer.len).await?;
                 Ok(ContextAnswer::Upload { path: upload_path(&offer.id, &offer.sha256, offer.len) })
             }
             location @ ContextLocation::S3 { .. } => {
@@ -163,6 +171,7 @@ impl Contexts {
                     len: offer.len,
                     location: location.clone(),
                 };
+                self.need_room(0).await?;
                 self.remember(ContextRecord {
                     owner: owner.to_owned(),
                     context,
@@ -274,6 +283,11 @@ impl Contexts {
         swept.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(io_error("swept"))
     }
 
+    /// Refuses what would use the reserve of the disk.
+    async fn need_room(&self, bytes: u64) -> Result<(), ContextError> {
+        if self.state.disk.has_room(bytes).await { Ok(()) } else { Err(ContextError::DiskFull) }
+    }
+
     fn check_location(&self, id: &Digest, location: &ContextLocation) -> Result<(), ContextError> {
         let ContextLocation::S3 { bucket, key } = location else { return Ok(()) };
         let own = self.state.bucket.as_ref().map(|own| own.name.clone());
@@ -341,5 +355,7 @@ fn same_kind(a: &ContextLocation, b: &ContextLocation) -> bool {
 }
 
 fn io_error(doing: &'static str) -> impl Fn(io::Error) -> ContextError {
-    move |source| ContextError::Io { doing, source }
+    move |source| {
+        if disk::is_full(&source) { ContextError::DiskFull } else { ContextError::Io { doing, source } }
+    }
 }

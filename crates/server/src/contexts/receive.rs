@@ -17,6 +17,9 @@ use super::{ContextError, Contexts, io_error};
 /// Bytes buffered before they are written to the file.
 const BUFFER: usize = 256 << 10;
 
+/// After this many bytes the free space is measured again: uploads and open builds share it.
+const MEASURE: u64 = BUFFER as u64;
+
 /// Numbers the uploads in progress, unique in this process.
 static NTH: AtomicU64 = AtomicU64::new(0);
 
@@ -41,7 +44,7 @@ impl Drop for IncomingFile {
 
 impl Contexts {
     /// Receives a blob and adds it to the store completely, or not at all. It must have exactly the digest and the length
-    /// that were offered. Memory is bounded.
+    /// that were offered. Memory is bounded, and the reserve of the disk stays free.
     pub async fn receive<S, E>(
         &self,
         owner: &str,
@@ -57,6 +60,7 @@ impl Contexts {
         if len > limits::CONTEXT_BYTES {
             return Err(ContextError::TooLarge(len));
         }
+        self.need_room(len).await?;
         let nth = self.state.puts.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::info!(%id, len, puts = nth, "upload of a context");
         let incoming =
@@ -66,11 +70,16 @@ impl Contexts {
         let file = options.open(&incoming.0).await.map_err(io_error("written"))?;
         let mut file = tokio::io::BufWriter::with_capacity(BUFFER, file);
         let (mut got, mut hash) = (0, Sha256::new());
+        let mut measured = 0;
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| ContextError::Interrupted(error.into()))?;
             got += chunk.len() as u64;
             if got > len {
                 return Err(ContextError::WrongLength { expected: len, got });
+            }
+            if got - measured >= MEASURE {
+                self.need_room(0).await?;
+                measured = got;
             }
             hash.update(&chunk);
             file.write_all(&chunk).await.map_err(io_error("written"))?;

@@ -37,10 +37,15 @@ impl ContextRecord {
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let path = self.path(folder);
         let new = path.with_extension("new");
-        let mut file = OpenOptions::new().mode(0o600).write(true).create(true).truncate(true).open(&new)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_data()?;
-        std::fs::rename(&new, &path)
+        let write = || {
+            let mut file =
+                OpenOptions::new().mode(0o600).write(true).create(true).truncate(true).open(&new)?;
+            file.write_all(&serde_json::to_vec(self)?)?;
+            file.sync_data()?;
+            std::fs::rename(&new, &path)
+        };
+        // A full disk keeps no half of it.
+        write().inspect_err(|_| drop(std::fs::remove_file(&new)))
     }
 }
 

@@ -17,7 +17,8 @@ struct TestStore {
 fn store(bucket: Option<&str>) -> TestStore {
     let folder = TempDir::new().unwrap();
     let clock = Clock::standing_at(Timestamp::from_second(1_763_800_000).unwrap());
-    let contexts = Contexts::open(folder.path(), bucket.map(own), clock.clone()).unwrap();
+    let contexts =
+        Contexts::open(folder.path(), bucket.map(own), Disk::of(folder.path()), clock.clone()).unwrap();
     TestStore { folder, clock, contexts }
 }
 
@@ -82,7 +83,8 @@ async fn a_context_is_sent_once_and_read_back() {
     assert_eq!((bytes.as_slice(), len), (b"a blob".as_slice(), 6));
 
     // So it is after a restart.
-    let again = Contexts::open(store.folder.path(), None, store.clock.clone()).unwrap();
+    let again = Contexts::open(store.folder.path(), None, Disk::of(store.folder.path()), store.clock.clone())
+        .unwrap();
     assert_eq!(again.offer("local", &offer_of(b"a blob")).await.unwrap(), present);
     assert_eq!(again.puts(), 0);
 }
@@ -140,6 +142,55 @@ async fn an_upload_that_differs_from_its_offer_leaves_nothing_behind() {
         ContextRef { id: id(), sha256: Digest::of(b"a blob"), len: 6, location: ContextLocation::Store };
     assert!(matches!(store.contexts.check("local", &never).await, Err(ContextError::Missing(_))));
     assert!(matches!(store.contexts.open_blob(&never).await, Err(ContextError::Missing(_))));
+}
+
+/// A store on a disk of 1 TiB with this much free space.
+fn store_with(free: &Arc<AtomicU64>) -> TestStore {
+    let (folder, free) = (TempDir::new().unwrap(), Arc::clone(free));
+    let space = move || Ok(disk::DiskSpace { total: 1 << 40, free: free.load(Ordering::Relaxed) });
+    let clock = Clock::standing_at(Timestamp::from_second(1_763_800_000).unwrap());
+    let contexts =
+        Contexts::open(folder.path(), Some(own("ours")), Disk::measured_by(space), clock.clone()).unwrap();
+    TestStore { folder, clock, contexts }
+}
+
+#[tokio::test]
+async fn probe_20_uploads_leave_the_reserve_of_the_disk_free() {
+    let free = Arc::new(AtomicU64::new(limits::DISK_RESERVE_BYTES + 5));
+    let store = store_with(&free);
+    let offered = store.contexts.offer("local", &offer_of(b"a blob")).await;
+    assert!(matches!(offered, Err(ContextError::DiskFull)), "{offered:?}");
+    let expected = |len| ExpectedBlob { sha256: Digest::of(b"a blob"), len };
+    let refused = store.contexts.receive("local", id(), expected(6), pieces(b"a blob")).await;
+    assert!(matches!(refused, Err(ContextError::DiskFull)), "{refused:?}");
+    put(&store.contexts, "local", b"5 fit").await;
+
+    // It gets full while an upload is under way.
+    let (megabyte, shrinking) = (bytes::Bytes::from(vec![7; 1 << 20]), Arc::clone(&free));
+    free.store(1 << 40, Ordering::Relaxed);
+    let body = stream::iter((0..8).map(move |nth| {
+        if nth == 2 {
+            shrinking.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
+        }
+        io::Result::Ok(megabyte.clone())
+    }));
+    let cut = store.contexts.receive("local", Digest::of(b"big"), expected(8 << 20), body).await;
+    assert!(matches!(cut, Err(ContextError::DiskFull)), "{cut:?}");
+    let records = store.contexts.offer("local", &s3("ours", object_key(&id()))).await;
+    assert!(matches!(records, Err(ContextError::DiskFull)), "{records:?}");
+    assert_eq!(files(&store).len(), 2, "the one that fitted: {:?}", files(&store));
+}
+
+#[tokio::test]
+async fn probe_20_a_write_on_a_full_disk_leaves_nothing_behind() {
+    let store = store(None);
+    let record = store.folder.path().join(format!("records/local-{}.new", id().hex()));
+    std::os::unix::fs::symlink("/dev/full", &record).unwrap();
+    let expected = ExpectedBlob { sha256: Digest::of(b"a blob"), len: 6 };
+    let full = store.contexts.receive("local", id(), expected, pieces(b"a blob")).await;
+    assert!(matches!(full, Err(ContextError::DiskFull)), "{full:?}");
+    assert_eq!(files(&store), Vec::<String>::new());
+    put(&store.contexts, "local", b"a blob").await;
 }
 
 #[tokio::test]
@@ -214,7 +265,7 @@ async fn a_restart_removes_what_was_half_received() {
     let store = store(None);
     std::fs::write(record::incoming_path(store.folder.path(), 3), "half").unwrap();
     std::fs::write(store.folder.path().join("records/nonsense.json"), "{").unwrap();
-    Contexts::open(store.folder.path(), None, store.clock.clone()).unwrap();
+    Contexts::open(store.folder.path(), None, Disk::of(store.folder.path()), store.clock.clone()).unwrap();
     assert_eq!(files(&store), Vec::<String>::new());
 }
 

@@ -5,7 +5,7 @@ use bakery_core::report::{Mistake, Report};
 
 use super::body::BodyError;
 use super::problem::{ProblemKind, ProblemResponse};
-use crate::builds::{BuildError, InternalError, RunError, SubmitError};
+use crate::builds::{BuildError, DISK_FULL_HINT, InternalError, RunError, SubmitError};
 use crate::contexts::ContextError;
 use crate::logs::LogError;
 
@@ -20,6 +20,7 @@ impl From<SubmitError> for ProblemResponse {
             | SubmitError::NoPlatform
             | SubmitError::NoSuchArch { .. } => ProblemKind::BadSpec,
             SubmitError::Context(_) => ProblemKind::BadContext,
+            SubmitError::DiskFull => ProblemKind::DiskFull,
             SubmitError::Internal(inner) => return inner.into(),
         };
         let problem = Self::new(kind, error.to_string()).mistakes(error.mistakes().to_vec());
@@ -95,6 +96,9 @@ impl From<ContextError> for ProblemResponse {
                 Ok(body) => (*body).into(),
                 Err(other) => Self::internal(&*other),
             },
+            ContextError::DiskFull => {
+                Self::new(ProblemKind::DiskFull, error.to_string()).hint(DISK_FULL_HINT)
+            }
             ContextError::Io { .. } => Self::internal(&error),
         }
     }

@@ -165,6 +165,8 @@ async fn ready(State(app): State<AppState>) -> Result<&'static str, ProblemRespo
                 ProblemResponse::new(ProblemKind::Unavailable, "builds cannot be accepted now")
                     .hint("the server's log has the cause")
             }
+            NotReady::DiskFull => ProblemResponse::new(ProblemKind::Unavailable, error.to_string())
+                .hint("free space in the data folder, or enlarge its disk; open builds continue"),
             NotReady::Unavailable(_) => ProblemResponse::new(ProblemKind::Unavailable, error.to_string())
                 .hint("builds wait until it is available again; the server's log has the cause"),
         }

@@ -26,6 +26,7 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+mod claims;
 mod file;
 mod follow;
 mod log;

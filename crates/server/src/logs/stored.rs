@@ -157,7 +157,7 @@ pub(super) fn each_frame(
 }
 
 /// The number of line ends in `bytes`.
-pub(super) fn count_lines(bytes: &[u8]) -> usize {
+fn count_lines(bytes: &[u8]) -> usize {
     // Summed in small groups: the compiler turns the inner loop into vector instructions.
     let count = |chunk: &[u8]| chunk.iter().map(|&b| u8::from(b == b'\n')).sum::<u8>();
     bytes.chunks(128).map(|chunk| usize::from(count(chunk))).sum()

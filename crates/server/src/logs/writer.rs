@@ -10,9 +10,9 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::LogError;
+use super::claims;
 use super::file::LogFile;
 use super::relay_metrics::AppendCounts;
-use super::stored::count_lines;
 
 /// A `Gap` frame is written at the first dropped line, and then whenever this many more, and as many as all reported
 /// before, were dropped: an agent that reports lines it never had cannot fill the disk, it gets about 50 frames.
@@ -300,8 +300,12 @@ fn check(run: RunName, header: &BlockHeader, payload: &[u8]) -> Result<(), &'sta
     if payload.len() > limits::BLOCK_BYTES {
         return Err("it exceeds the maximum length");
     }
-    if !header.is_gap() && count_lines(payload) != header.lines as usize {
+    let found = claims::read(payload);
+    if !header.is_gap() && found.count != header.lines as usize {
         return Err("its number of lines differs from its header");
+    }
+    if found.servers {
+        return Err("it names the server as the source of a line");
     }
     if payload.last().is_some_and(|&b| b != b'\n') {
         return Err("its last line is not terminated");

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bakery_context::s3::S3Settings;
+use bakery_core::kaniko::RefusedFlags;
 use bakery_core::message::Message;
 use bakery_core::report::{Finding, Mistake};
 use bakery_core::secret::Secret;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub k8s: Option<K8sSettings>,
     /// Registries.
     pub registries: RegistryRules,
+    /// `REFUSED_KANIKO_FLAGS`: flags that no build may set.
+    pub refused_flags: RefusedFlags,
     /// The server's own log.
     pub log: LogSettings,
     /// Proxy variables for agents, as they were set.
@@ -194,6 +197,7 @@ impl Settings {
             capabilities: reader.capabilities(),
             docker: reader.docker(others),
             registries: reader.registry_rules(listen.ip().is_loopback()),
+            refused_flags: reader.refused_flags(),
             log: reader.log(),
             proxies: reader.proxies(),
         };
@@ -308,6 +312,18 @@ mod tests {
             assert!(report.contains(wrong), "{wrong}: {report}");
         }
         assert!(!report.contains("`reg.test`"), "{report}");
+    }
+
+    #[test]
+    fn refused_flags_are_names_with_or_without_dashes() {
+        let settings = read(&[("REFUSED_KANIKO_FLAGS", "--insecure, skip-tls-verify,")]).unwrap();
+        let mut expected = RefusedFlags::default();
+        for flag in ["insecure", "--skip-tls-verify"] {
+            expected.add(flag).unwrap();
+        }
+        assert_eq!(settings.refused_flags, expected);
+        let report = read(&[("REFUSED_KANIKO_FLAGS", "a=b,destination")]).unwrap_err().to_string();
+        assert!(report.contains("`a=b` is not") && report.contains("every build needs it"), "{report}");
     }
 
     #[test]

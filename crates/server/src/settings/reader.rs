@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bakery_core::capabilities;
 use bakery_core::image::ImageRef;
+use bakery_core::kaniko::RefusedFlags;
 use bakery_core::limits;
 use bakery_core::mask::{self, Form};
 use bakery_core::message::Message;
@@ -167,6 +168,19 @@ impl<'a> VarReader<'a> {
             publish_allow: self.registries("PUBLISH_ALLOW", true),
             loopback,
         }
+    }
+
+    /// `REFUSED_KANIKO_FLAGS`: names separated by commas.
+    pub(super) fn refused_flags(&mut self) -> RefusedFlags {
+        let name = "REFUSED_KANIKO_FLAGS";
+        let text = self.text(name).unwrap_or_default();
+        let mut refused = RefusedFlags::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            if let Err(Message { text, hint }) = refused.add(part) {
+                self.mistake(name, &text, hint.as_deref().unwrap_or_default());
+            }
+        }
+        refused
     }
 
     pub(super) fn log(&mut self) -> LogSettings {

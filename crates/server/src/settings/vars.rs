@@ -112,13 +112,19 @@ pub const SERVER: &[VarDoc] = &[
         "INSECURE_REGISTRIES",
         "none",
         "",
-        "Registries (host[:port], separated by commas) that are reached over plain HTTP.",
+        "Registries (host[:port], separated by commas) that may be reached over plain HTTP. A host named here may also have a private address, or issue the tokens of a registry on another site.",
     ),
     var(
         "PUBLISH_ALLOW",
         "none",
         "",
         "Prefixes to which images may be pushed with the server's own docker config. A build's own credentials are not restricted.",
+    ),
+    var(
+        "REFUSED_KANIKO_FLAGS",
+        "none",
+        "",
+        "Flags of Kaniko that no build may set, separated by commas, with or without dashes: for example insecure,skip-tls-verify,registry-map,git,secret. They are refused in `extra-flags`, as the config key that sets the same flag, and as the variable `KANIKO_<FLAG>`. What scripts do is not restricted.",
     ),
     var(
         "HTTP_PROXY",
@@ -155,7 +161,7 @@ pub const SERVER: &[VarDoc] = &[
         "RUST_LOG",
         "info",
         "",
-        "Level of the server's own log on stderr: error, warn, info, debug; or by module: bakery_server=debug,info.",
+        "Level of the server's own log on stderr: error, warn, info, debug; or by module: bakery_server=debug,info. Libraries log at most at info: below it they print requests, secrets included.",
     ),
     var(
         "BAKERY_LOG_FORMAT",

@@ -8,7 +8,7 @@ use bakery_core::message::Hint as _;
 use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::run::ContextSource;
 
-use crate::builds::{ContextProblem, ContextStore};
+use crate::builds::{ContextProblem, ContextStore, DISK_FULL_HINT};
 use crate::contexts::{ContextError, Contexts};
 
 /// How long a signed URL is valid. An agent reads the context at once; this leaves time for a slow network and for an
@@ -66,6 +66,7 @@ fn problem(error: &ContextError) -> ContextProblem {
         ContextError::Missing(_) => "send the context again",
         ContextError::ForeignBucket { .. } => "set the same S3_BUCKET for client and server",
         ContextError::ForeignKey(_) => "use the client of the server's version",
+        ContextError::DiskFull => DISK_FULL_HINT,
         ContextError::TooLarge(_) => "exclude what the build does not need with .dockerignore",
         _ => "try again; if it fails again, the server's own log has the cause",
     };

@@ -26,6 +26,7 @@ use crate::builds::ledger::{Ledger, LedgerError};
 use crate::builds::{Builds, BuildsParts, BuildsSettings, InternalError, PlatformSettings};
 use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
+use crate::disk::Disk;
 use crate::environment;
 use crate::http::{ConnectionLimits, Routers, Services, open_files_warning, serve};
 use crate::logs::Logs;
@@ -124,6 +125,7 @@ impl Server {
         let (clock, tasks) = (Clock::system(), Tasks::new());
         let data = &settings.data_dir;
         let ledger = Ledger::open(data, settings.data_key.as_ref(), clock.clone()).await?;
+        let disk = Disk::of(data);
         let folder = |name: &str, error| StartError::Folder(data.join(name).display().to_string(), error);
         let logs = Logs::open(&data.join("logs")).map_err(|error| folder("logs", error))?;
         let bucket = settings.s3.as_ref().map(|s3| Bucket {
@@ -131,7 +133,7 @@ impl Server {
             region: s3.region.clone(),
             name: s3.bucket.clone(),
         });
-        let contexts = Contexts::open(&data.join("contexts"), bucket, clock.clone())
+        let contexts = Contexts::open(&data.join("contexts"), bucket, disk.clone(), clock.clone())
             .map_err(|error| folder("contexts", error))?;
         let registry = Arc::new(registry(settings, vars));
         let Platforms { launchers, settings: platform_settings, agents, docker } =
@@ -152,6 +154,7 @@ impl Server {
             registry,
             launchers,
             settings: builds_settings(settings, platform_settings),
+            disk,
             clock,
             tasks: tasks.clone(),
         })
@@ -258,6 +261,7 @@ fn builds_settings(settings: &Settings, platforms: BTreeMap<Platform, PlatformSe
         task_timeout: limits.task,
         result_timeout: limits.result,
         insecure_registries: settings.registries.insecure.clone(),
+        refused_flags: settings.refused_flags.clone(),
         bucket: settings.s3.as_ref().map(|s3| s3.bucket.clone()),
         ..BuildsSettings::on(platforms)
     }

@@ -2,9 +2,9 @@
 //! lock on the data folder, so that two servers never share one.
 
 use std::borrow::Cow;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 #[cfg(test)]
@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bakery_core::message::Hint;
+use bakery_core::path;
 use bakery_core::secret::Secret;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -31,9 +32,13 @@ pub(super) use write::{NewBuild, Transition};
 const READERS: u32 = 4;
 const LOCK: &str = "lock";
 const FILE: &str = "ledger.sqlite";
+/// The bit of a folder in which everybody may create files.
+const STICKY: u32 = 0o1000;
 const KEY_CHECK: &str = "installation";
 /// `SQLite`'s codes for a damaged file, and for a file that is not a database.
 const BROKEN: [&str; 2] = ["11", "26"];
+/// `SQLite`'s code for a full disk.
+const FULL: &str = "13";
 
 /// What goes wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +70,12 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether the database could not grow.
+    pub(super) fn is_disk_full(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.as_database_error().is_some_and(|cause| cause.code().as_deref() == Some(FULL))
+    }
+
     /// The hint for a data folder that cannot be used.
     pub const FOLDER_HINT: &str = "the server needs to write there; BAKERY_DATA_DIR names the data folder";
 }
@@ -108,7 +119,14 @@ struct LedgerInner {
 }
 
 impl Ledger {
-    /// Opens the ledger in `folder`, which is made (0700) if it does not exist, and locks the folder.
+    /// The database returns its error of a full disk from now on where it would grow.
+    #[cfg(test)]
+    pub(super) async fn stop_growing(&self) {
+        let mut writer = self.inner.writer.lock().await;
+        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
+    }
+
+    /// Opens the ledger in `folder`, which is made if it does not exist, made private (0700), and locked.
     ///
     /// `data_key` is `BAKERY_DATA_KEY`; without it a key file in the folder is used.
     pub async fn open(folder: &Path, data_key: Option<&Secret>, clock: Clock) -> Result<Self, LedgerError> {
@@ -207,7 +225,31 @@ fn lock(folder: &Path) -> Result<File, LedgerError> {
     };
     let file = open().map_err(|err| LedgerError::Folder(shown(), err))?;
     take(&file, folder)?;
+    make_folder_private(folder);
     Ok(file)
+}
+
+/// Takes an existing folder away from other users (0700). One that cannot be private stays as it is: its files are.
+fn make_folder_private(folder: &Path) {
+    let Ok(meta) = folder.metadata() else { return };
+    let mode = meta.mode() & 0o7777;
+    let private = mode & 0o7700;
+    if mode == private {
+        return;
+    }
+    let data = folder.display();
+    let shared = mode & STICKY != 0
+        || folder.canonicalize().is_ok_and(|real| real.to_str().is_some_and(path::is_system_folder));
+    if shared {
+        let hint = "set BAKERY_DATA_DIR to a folder of the server's own";
+        tracing::warn!(%data, hint, "the data folder belongs to the system: other users can see which files are in it");
+    } else if meta.uid() != rustix::process::geteuid().as_raw() {
+        // The root of a volume: nothing to do for an operator who mounts it for this server alone.
+        tracing::info!(%data, "the data folder has another owner, and its mode is not changed");
+    } else if let Err(error) = fs::set_permissions(folder, Permissions::from_mode(private)) {
+        let hint = "make it readable by the server's user only";
+        tracing::warn!(%data, error = &error as &dyn std::error::Error, hint, "the data folder cannot be made private");
+    }
 }
 
 fn take(file: &File, folder: &Path) -> Result<(), LedgerError> {

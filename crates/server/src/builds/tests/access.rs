@@ -1,5 +1,8 @@
 //! Who may do what: owners, keys, tokens, sessions, secrets; and what is refused at submission.
 
+use std::sync::atomic::AtomicU64;
+
+use bakery_core::limits;
 use bakery_core::message::{Hint as _, Message};
 use bakery_core::wire::build::Verdict;
 
@@ -154,6 +157,63 @@ fn an_invalid_build_is_refused_with_all_its_mistakes() {
         let error = server.builds.submit(OWNER, unknown).await.unwrap_err();
         assert_eq!((error.to_string(), error.hint()), ("it is not here".into(), Some("send it".into())));
         assert!(server.builds.list(OWNER).await.unwrap().builds.is_empty());
+    });
+}
+
+#[test]
+fn probe_19_a_flag_that_the_operator_forbids_is_refused_with_its_place() {
+    let mut world = BuildsWorld::new();
+    for flag in ["--insecure", "no-push"] {
+        world.settings.refused_flags.add(flag).unwrap();
+    }
+    world.life(async |server| {
+        let mut spec = single();
+        spec.services[0].tasks[0].kaniko.extra_flags = vec!["--insecure=true".into(), "--git=depth=1".into()];
+        let error = server.builds.submit(OWNER, request(spec, "key of a refused build")).await.unwrap_err();
+        let [mistake] = error.mistakes() else { panic!("{error:?}") };
+        assert_eq!(
+            mistake.text,
+            "service cart: entry 1: kaniko.extra-flags: the flag `--insecure` is refused by this server's operator"
+        );
+        assert!(mistake.hint.as_deref().unwrap().contains("REFUSED_KANIKO_FLAGS"));
+        server.submit(single()).await;
+    });
+}
+
+#[test]
+fn probe_20_a_full_disk_refuses_new_builds_and_open_ones_continue() {
+    let free = Arc::new(AtomicU64::new(1 << 40));
+    let (mut world, seen) = (BuildsWorld::new(), Arc::clone(&free));
+    world.disk =
+        Disk::measured_by(move || Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) }));
+    world.life(async |server| {
+        let build = server.submit(single()).await;
+        free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
+        let refused = server.builds.submit(OWNER, request(multi(), "key of a refused build")).await;
+        assert!(matches!(refused, Err(SubmitError::DiskFull)), "{refused:?}");
+        assert!(matches!(server.builds.ready().await, Err(NotReady::DiskFull)));
+        // What is accepted already is answered, and is built.
+        assert_eq!(server.submit(single()).await, build);
+        server.bake(run(build, 0, 1)).await;
+        free.store(limits::DISK_RESERVE_BYTES, Ordering::Relaxed);
+        server.builds.submit(OWNER, request(multi(), "key of a refused build")).await.unwrap();
+        server.builds.ready().await.unwrap();
+    });
+}
+
+#[test]
+fn probe_20_a_ledger_that_cannot_grow_is_a_full_disk() {
+    BuildsWorld::new().life(async |server| {
+        server.builds.services.status.ledger.stop_growing().await;
+        let mut refused = None;
+        for nth in 0..1000 {
+            let key = format!("key of the build number {nth}");
+            if let Err(error) = server.builds.submit(OWNER, request(multi(), &key)).await {
+                refused = Some(error);
+                break;
+            }
+        }
+        assert!(matches!(refused, Some(SubmitError::DiskFull)), "{refused:?}");
     });
 }
 

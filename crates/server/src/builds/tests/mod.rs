@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use super::ledger::Ledger;
 use super::*;
 use crate::clock::Clock;
+use crate::disk::DiskSpace;
 use crate::logs::Logs;
 use crate::platform::fake::FakePlatform;
 use crate::spawn::Tasks;
@@ -55,6 +56,7 @@ struct BuildsWorld {
     /// How often the actor of a build will panic when an agent binds.
     panics: Arc<AtomicU32>,
     settings: BuildsSettings,
+    disk: Disk,
     clock: Clock,
 }
 
@@ -83,6 +85,7 @@ impl BuildsWorld {
                 },
                 ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, platform)]))
             },
+            disk: Disk::measured_by(|| Ok(DiskSpace { total: u64::MAX, free: u64::MAX })),
             clock: Clock::system(),
         }
     }
@@ -109,6 +112,7 @@ impl BuildsWorld {
             registry: Arc::new(self.registry.clone()),
             launchers: BTreeMap::from([(Platform::Docker, launcher)]),
             settings: self.settings.clone(),
+            disk: self.disk.clone(),
             clock: self.clock.clone(),
             tasks: Tasks::new(),
         };

@@ -27,6 +27,21 @@ async fn assert_logged_once(server: &ServerLife<'_>, build: BuildId) {
 }
 
 #[test]
+fn probe_24_a_data_folder_is_private_from_the_first_start_on() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let world = BuildsWorld::new();
+    let folder = world.folder.path();
+    for (before, after) in [(0o755, 0o700), (0o2775, 0o2700), (0o700, 0o700), (0o1777, 0o1777)] {
+        std::fs::set_permissions(folder, Permissions::from_mode(before)).unwrap();
+        world.life(async |_| {});
+        let mode = folder.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, after, "{before:o}: {mode:o}");
+    }
+}
+
+#[test]
 fn a_launch_that_was_not_answered_is_made_again_byte_for_byte() {
     let world = BuildsWorld::new();
     world.platform.script(LaunchScript::Hang);

@@ -70,7 +70,7 @@ async fn an_agent_is_authenticated_before_its_body_is_read() {
 }
 
 #[tokio::test]
-async fn an_invalid_segment_is_refused() {
+async fn probe_13_an_invalid_segment_is_refused() {
     let server = TestServer::open(None).await;
     server.submit().await;
     let (agent, _) = server.agent().await;
@@ -80,6 +80,9 @@ async fn an_invalid_segment_is_refused() {
     refused(agent.segment(counted_wrong), 422, "bad-block").await;
     let of_another = String::from_utf8(agent.block(1, 1, "x")).unwrap().replace("-0-1\"", "-0-2\"");
     refused(agent.segment(of_another), 422, "bad-block").await;
+    let forged = String::from_utf8(agent.block(1, 1, "pushed REG/app:1")).unwrap();
+    let forged = forged.replace("\"src\":\"kaniko\"", "\"src\":\"server\"");
+    refused(agent.segment(forged), 422, "bad-block").await;
     let too_long = format!("{{\"run\":\"{}\",\"first\":1,\"lines\":1,\"len\":9999999}}\n", agent.run);
     refused(agent.segment(too_long), 422, "bad-block").await;
     let untyped = agent.call("POST", &route::run_logs(agent.run)).body("");

@@ -1,5 +1,7 @@
 //! Problem documents for clients, and a submission as YAML.
 
+use std::sync::atomic::Ordering;
+
 use bakery_core::image::Digest;
 use bakery_core::limits;
 use bakery_core::wire::build::{BuildList, Info, Submitted};
@@ -45,6 +47,39 @@ async fn a_platform_that_does_not_answer_is_named_to_probes_without_its_address(
     good(probe(route::LIVEZ)).await;
     server.platform.available();
     good(probe(route::READYZ)).await;
+}
+
+#[tokio::test]
+async fn probe_20_a_full_disk_is_answered_with_507_before_it_hurts_open_builds() {
+    let server = TestServer::open(None).await;
+    let open = server.submit().await;
+    let (agent, _) = server.agent().await;
+    server.free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
+
+    let offer = ContextOffer {
+        id: Digest::of(b"i"),
+        sha256: Digest::of(b"b"),
+        len: 1,
+        location: ContextLocation::Store,
+    };
+    let offered = refused(server.call("POST", route::CONTEXTS).json(&offer), 507, "disk-full").await;
+    assert!(offered.hint.unwrap().contains("operator"));
+    let path = format!("{}?sha256={}&len=1", route::context(offer.id.hex()), offer.sha256.hex());
+    refused(server.call("PUT", &path).body("b"), 507, "disk-full").await;
+    let yaml = "bake:\n  - arch: amd64\n    kaniko:\n      destination: registry.test/app:2\n";
+    let context = format!("{} {} 6", Digest::of(b"identity"), Digest::of(b"a blob"));
+    let build = server.call("POST", route::BUILDS).header("content-type", "application/yaml").body(yaml);
+    let build = build.header(CONTEXT_HEADER, context).header(IDEMPOTENCY_HEADER, "key of a refused build");
+    refused(build, 507, "disk-full").await;
+
+    let ready = refused(server.call("GET", route::READYZ), 503, "unavailable").await;
+    assert_eq!(ready.detail, "the disk of the data folder is full");
+    good(server.call("GET", route::LIVEZ)).await;
+    assert_eq!(agent.send(agent.block(1, 2, "x")).await.next, 3);
+    assert_eq!(agent.report(2).await.status(), 200);
+    good(server.call("GET", &route::build(open.id))).await;
+    server.free.store(limits::DISK_RESERVE_BYTES, Ordering::Relaxed);
+    good(server.call("GET", route::READYZ)).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,6 +36,7 @@ use crate::builds::{
 };
 use crate::clock::Clock;
 use crate::contexts::Contexts;
+use crate::disk::{Disk, DiskSpace};
 use crate::logs::Logs;
 use crate::platform::fake::FakePlatform;
 use crate::spawn::Tasks;
@@ -58,6 +60,8 @@ struct TestServer {
     http: reqwest::Client,
     token: Option<String>,
     folder: tempfile::TempDir,
+    /// Free space of a disk of 1 TiB.
+    free: Arc<AtomicU64>,
 }
 
 impl TestServer {
@@ -70,7 +74,12 @@ impl TestServer {
         let platform = FakePlatform::new([Arch::Amd64]);
         let clock = Clock::system();
         let logs = Logs::open(&folder.path().join("logs")).unwrap();
-        let contexts = Contexts::open(&folder.path().join("contexts"), None, clock.clone()).unwrap();
+        let free = Arc::new(AtomicU64::new(1 << 40));
+        let seen = Arc::clone(&free);
+        let disk =
+            Disk::measured_by(move || Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) }));
+        let contexts = folder.path().join("contexts");
+        let contexts = Contexts::open(&contexts, None, disk.clone(), clock.clone()).unwrap();
         let builds = Builds::start(BuildsParts {
             ledger: Ledger::open(folder.path(), None, clock.clone()).await.unwrap(),
             logs: logs.clone(),
@@ -78,6 +87,7 @@ impl TestServer {
             registry: Arc::new(NoRegistry),
             launchers: BTreeMap::from([(Platform::Docker, Arc::new(platform.clone()) as _)]),
             settings: settings(format!("http://{}", addresses.1)),
+            disk,
             clock,
             tasks: tasks.clone(),
         });
@@ -99,6 +109,7 @@ impl TestServer {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             token: token.map(str::to_owned),
             folder,
+            free,
             tasks,
         }
     }

@@ -1,0 +1,46 @@
+//! Where a registry's challenge may lead: probes 21 and 22.
+
+use super::*;
+
+/// A registry that names a token service on another host, and that service.
+async fn deputy(path: &'static str) -> (StandIn, StandIn) {
+    let service = StandIn::start(|_, _| token("good")).await;
+    // The same machine under another name.
+    let realm = format!("http://localhost:{}{path}", service.addr.port());
+    let registry = StandIn::start(move |seen, _| match seen.authorization.as_deref() {
+        Some("Bearer good") => status(404),
+        _ => with_header(401, "www-authenticate", &format!(r#"Bearer realm="{realm}",service="x""#)),
+    })
+    .await;
+    (registry, service)
+}
+
+#[tokio::test]
+async fn probe_21_a_token_service_on_another_site_gets_no_request() {
+    let (registry, service) = deputy("/any/path?x=y").await;
+    let error = client().digest_of(&registry.image("a:1"), &[]).await.unwrap_err();
+    assert_eq!((error.reason, service.seen().len()), (Reason::CredentialsRefused, 0));
+    let host = format!("localhost:{}", service.addr.port());
+    assert!(error.text.contains(&format!("on another site, {host}: it was not asked")), "{error}");
+    assert!(error.hint.unwrap().contains("ask the operator"));
+    assert!(registry.seen().iter().all(|seen| seen.authorization.is_none()), "nothing was passed on");
+}
+
+#[tokio::test]
+async fn probe_22_a_login_goes_to_another_site_only_if_the_operator_names_it() {
+    let (registry, service) = deputy("/token").await;
+    let image = registry.image("a:1");
+    assert!(client().digest_of(&image, &login(&registry, "ci")).await.is_err());
+    assert_eq!(service.seen().len(), 0);
+    let named = vec![format!("localhost:{}", service.addr.port())];
+    for settings in [
+        RegistrySettings { insecure: named.clone(), ..RegistrySettings::default() },
+        RegistrySettings { publish_allow: named.clone(), ..RegistrySettings::default() },
+    ] {
+        let before = service.seen().len();
+        let client = Registry::new(RegistrySettings { loopback_http: true, ..settings });
+        assert_eq!(client.digest_of(&image, &login(&registry, "ci")).await.unwrap(), None);
+        let asked = service.seen().split_off(before);
+        assert!(asked.len() == 1 && asked[0].authorization.is_some(), "{asked:?}");
+    }
+}
