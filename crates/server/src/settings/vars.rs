@@ -226,6 +226,11 @@ pub const IMAGES: &[VarDoc] = &[
     ),
 ];
 
+/// Whether a program of Bakery reads this variable.
+pub fn is_declared(name: &str) -> bool {
+    GROUPS.iter().any(|(_, table)| table.iter().any(|var| var.name == name))
+}
+
 /// The groups in the order in which `.env.example` shows them.
 pub const GROUPS: &[(&str, &[VarDoc])] =
     &[("Common (server and client)", COMMON), ("Server", SERVER), ("Client", CLIENT), ("Images", IMAGES)];
