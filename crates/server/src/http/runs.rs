@@ -44,6 +44,10 @@ pub(super) async fn context(
     PathId(run): PathId<RunName>,
 ) -> Result<Response, ProblemResponse> {
     let session = session(&app, run, &bearer).await?;
+    // A run that is being stopped has no use for its context either.
+    if session.cancelled() || session.ended() {
+        return Err(run_problem(&app, RunError::Over));
+    }
     session.contact(Stage::Prepare);
     if session.context.location != ContextLocation::Store {
         return Err(ProblemResponse::new(
@@ -70,6 +74,9 @@ pub(super) async fn logs(
     body: Body,
 ) -> Result<Json<SegmentAck>, ProblemResponse> {
     let session = session(&app, run, &bearer).await?;
+    if session.ended() {
+        return Err(run_problem(&app, RunError::Over));
+    }
     let kind = body::media_type(&headers);
     if kind != FRAMES_TYPE {
         return Err(body::unsupported(&kind, FRAMES_TYPE));
