@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod builds;
 mod connection_limits;
+mod connections;
 mod contexts;
 mod error_map;
 mod middleware;
