@@ -25,16 +25,17 @@ const CHUNK: usize = 128 << 10;
 
 /// The bearer token is the launch token; the session secret for all later requests is in the body.
 pub(super) async fn order(
-    Bearer(token): Bearer,
+    bearer: Bearer,
     State(app): State<AppState>,
     PathId(run): PathId<RunName>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TaskOrder>, ProblemResponse> {
     // The body is read only after the token was checked.
-    app.services.builds.launched(run, &token).map_err(|error| run_problem(&app, error))?;
+    app.services.builds.launched(run, &bearer.token).map_err(|error| run_problem(&app, error))?;
+    bearer.trust();
     let request: OrderRequest = body::json(&headers, app.body_reader(body)).await?;
-    let order = app.services.builds.bind(run, &token, request).await;
+    let order = app.services.builds.bind(run, &bearer.token, request).await;
     order.map(Json).map_err(|error| run_problem(&app, error))
 }
 
@@ -94,12 +95,15 @@ pub(super) async fn report(
 ) -> Result<Json<ReportAck>, ProblemResponse> {
     session(&app, run, &bearer).await?;
     let report: TaskReport = body::json(&headers, app.body_reader(body)).await?;
-    let ack = app.services.builds.report(run, &bearer.0, report).await;
+    let ack = app.services.builds.report(run, &bearer.token, report).await;
     ack.map(Json).map_err(|error| run_problem(&app, error))
 }
 
 async fn session(app: &AppState, run: RunName, bearer: &Bearer) -> Result<RunSession, ProblemResponse> {
-    app.services.builds.session(run, &bearer.0).await.map_err(|error| run_problem(app, error))
+    let session = app.services.builds.session(run, &bearer.token).await;
+    let session = session.map_err(|error| run_problem(app, error))?;
+    bearer.trust();
+    Ok(session)
 }
 
 fn stage(headers: &HeaderMap) -> Result<Stage, ProblemResponse> {
