@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use bakery_client::cli::Cli;
 use bakery_client::exit::Failure;
+use bakery_client::settings::VARIABLES;
 use bakery_client::{run, stderr};
+use bakery_core::vars::from_os;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -14,7 +16,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit_code(Err(Failure::local(format!("threads cannot be started: {error}")))),
     };
-    let ended = runtime.block_on(run(cli, environment()));
+    let ended = environment().and_then(|environment| runtime.block_on(run(cli, environment)));
     // Do not wait for a thread that still packs, or that writes to a reader that has stopped reading.
     runtime.shutdown_background();
     exit_code(ended.map(ExitCode::from))
@@ -27,9 +29,13 @@ fn exit_code(ended: Result<ExitCode, Failure>) -> ExitCode {
     })
 }
 
-/// The process environment, without variables that are not UTF-8: none of them is a setting.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+/// The process environment, without variables that are not UTF-8: none of them may be a setting.
+fn environment() -> Result<BTreeMap<String, String>, Failure> {
+    let (vars, unreadable) = from_os(std::env::vars_os());
+    match unreadable.iter().find(|name| VARIABLES.contains(&name.as_str())) {
+        Some(name) => {
+            Err(Failure::input(format!("{name}: not UTF-8"), "set it to a text in UTF-8, or leave it unset"))
+        }
+        None => Ok(vars),
+    }
 }

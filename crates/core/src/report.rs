@@ -223,10 +223,15 @@ pub fn did_you_mean(text: &str, known: &[&str]) -> String {
 
 /// A text from a file as it may appear in a message: short, on one line, without what looks like a secret.
 pub fn shown(text: &str) -> String {
+    shown_within(text, 60)
+}
+
+/// The same for a text of up to so many characters.
+pub fn shown_within(text: &str, most: usize) -> String {
     let looked_at = beginning(text);
     let masked = mask::text(looked_at, mask::Form::Plain);
     let mut chars = masked.chars().map(on_one_line);
-    let mut kept: String = chars.by_ref().take(60).collect();
+    let mut kept: String = chars.by_ref().take(most).collect();
     if chars.next().is_some() || looked_at.len() < text.len() {
         kept.push_str("...");
     }

@@ -1,6 +1,7 @@
 //! Environments as parameters: this crate never reads the environment of its process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 /// An environment: process variables, a `.env` file, or a test's map.
 pub trait Vars {
@@ -30,6 +31,22 @@ impl<V: Vars + ?Sized> Vars for &V {
     fn defaulted(&self, name: &str, text: &str) {
         (**self).defaulted(name, text);
     }
+}
+
+/// The variables of a process, and the names of those whose values are not UTF-8. What has a name that is not UTF-8 is left
+/// out: no program reads it.
+pub fn from_os(
+    vars: impl IntoIterator<Item = (OsString, OsString)>,
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut readable, mut unreadable) = (BTreeMap::new(), Vec::new());
+    for (name, value) in vars {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => drop(readable.insert(name, value)),
+            Err(_) => unreadable.push(name),
+        }
+    }
+    (readable, unreadable)
 }
 
 /// `upper` if it has a name, else `lower`: the process environment over a `.env` file.

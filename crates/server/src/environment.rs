@@ -8,7 +8,7 @@ use std::path::Path;
 use bakery_core::compose::gather_dotenv;
 use bakery_core::message::Message;
 use bakery_core::report::{Findings, Location, Report};
-use bakery_core::vars::{Layered, Vars};
+use bakery_core::vars::{Layered, Vars, from_os};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tracing::{Level, Subscriber};
@@ -21,19 +21,21 @@ use tracing_subscriber::prelude::*;
 mod json;
 
 use crate::clock::Clock;
-use crate::settings::{LogFormat, LogSettings};
+use crate::settings::{LogFormat, LogSettings, vars};
 use json::Json;
 
 /// The variables of the process.
 pub type Environment = Layered<BTreeMap<String, String>, BTreeMap<String, String>>;
 
-/// Reads the variables of the process, and the mistakes in `.env`; the rest of that file is used all the same. Variables
-/// that are not UTF-8 are left out: none of the server's is one.
+/// Reads the variables of the process and of `.env`, and the mistakes in them; the rest is used all the same. A variable of
+/// the server that is not UTF-8 is a mistake, others of this kind are left out.
 pub fn read() -> (Environment, Option<Report>) {
-    let process: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
     let mut findings = Findings::default();
+    let (process, unreadable) = from_os(std::env::vars_os());
+    for name in unreadable.iter().filter(|name| vars::is_declared(name)) {
+        let message = Message::new("not UTF-8").with_hint("set it to a text in UTF-8, or leave it unset");
+        findings.mistake(Location::setting(name), message);
+    }
     let lower = match std::fs::read_to_string(Path::new(".env")) {
         Ok(text) => gather_dotenv(".env", &text, &process, &mut findings),
         Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),

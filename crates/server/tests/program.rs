@@ -52,6 +52,24 @@ fn all_mistakes_in_the_settings_are_reported_at_once_with_exit_code_2() {
 }
 
 #[test]
+fn probe_01_a_variable_that_is_not_utf8_is_a_mistake_and_not_unset() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = TempDir::new().unwrap();
+    let spoilt = std::ffi::OsStr::from_bytes(b"fl\xf6ur-water-salt-and-time");
+    for args in [&[][..], &["check"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bakery-server"));
+        command.current_dir(folder.path()).env_clear().env("HOME", folder.path()).args(args);
+        // A name that is nobody's may have any value.
+        command.envs([NO_ENGINE, NO_REGISTRY]).env("BAKERY_TOKEN", spoilt).env("GREETING", spoilt);
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let hint = "  hint: set it to a text in UTF-8, or leave it unset";
+        assert_eq!(said, format!("BAKERY_TOKEN: not UTF-8\n{hint}\n"));
+    }
+}
+
+#[test]
 fn without_any_platform_the_server_does_not_start() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data").display().to_string();

@@ -101,6 +101,19 @@ fn help_is_complete() {
 }
 
 #[test]
+fn probe_01_a_setting_that_is_not_utf8_is_a_mistake_and_not_unset() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bakery-client"));
+    let spoilt = std::ffi::OsStr::from_bytes(b"fl\xf6ur");
+    command.arg("ps").env_clear().env("BAKERY_TOKEN", spoilt).env("GREETING", spoilt);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let expected = "error: BAKERY_TOKEN: not UTF-8\n  hint: set it to a text in UTF-8, or leave it unset\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn a_folder_without_files_is_reported_with_what_was_searched() {
     let (code, out, err) = client(folder(&[]).path(), &[]);
     assert_eq!((code, out.as_str()), (2, ""));

@@ -14,6 +14,7 @@ use super::context_store::ContextStore;
 use super::error::RunError;
 use super::mailbox::ActorMessage;
 use super::sessions::{BoundRun, RunSession, Sessions};
+use super::state::RunEnd;
 use super::store::BuildStore;
 use super::supervisor::Supervisor;
 
@@ -54,7 +55,7 @@ impl AgentRequests {
         }
         let stored = self.store.ledger.session(run).await?;
         let (sha256, context) = stored.ok_or(RunError::Unauthorized)?;
-        let bound = BoundRun::new(sha256, context, Stage::Report, true);
+        let bound = BoundRun::new(sha256, context, Stage::Report, RunEnd::Final);
         let over = bound.session(run, secret, None).ok_or(RunError::Unauthorized)?;
         // The session has ended only if the build has ended: nobody waits for what the agent sends.
         self.supervisor

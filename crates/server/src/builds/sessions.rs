@@ -1,6 +1,7 @@
 //! Sessions of agents: which agent has bound a run, and its last contact.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bakery_core::lifecycle::TaskEvent;
@@ -10,11 +11,11 @@ use bakery_core::wire::context::ContextRef;
 use bakery_core::wire::run::Stage;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::events::BuildEvent;
 use super::mailbox::Mailbox;
+use super::state::RunEnd;
 
 /// SHA-256 of a session secret: all that is kept of it.
 pub(super) type SessionHash = [u8; 32];
@@ -53,12 +54,13 @@ impl RunSession {
 
     /// True once the run is to end: it was cancelled, has timed out, or has been settled otherwise.
     pub fn cancelled(&self) -> bool {
-        *self.bound.over.borrow()
+        self.bound.over.load(Ordering::Acquire)
     }
 
-    /// Changes to true when [`RunSession::cancelled`] does.
-    pub fn watch_cancelled(&self) -> watch::Receiver<bool> {
-        self.bound.over.subscribe()
+    /// True once the run has ended: nothing that its agent asks or sends is answered. A run that is cancelled or has timed
+    /// out ends later than [`RunSession::cancelled`] says so: its agent may still send what the log misses.
+    pub fn ended(&self) -> bool {
+        self.bound.ended.load(Ordering::Acquire)
     }
 }
 
@@ -67,13 +69,23 @@ pub(super) struct BoundRun {
     sha256: SessionHash,
     context: ContextRef,
     last_contact: Mutex<(Instant, Stage)>,
-    over: watch::Sender<bool>,
+    over: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl BoundRun {
-    pub(super) fn new(sha256: SessionHash, context: ContextRef, stage: Stage, over: bool) -> Arc<Self> {
+    pub(super) fn new(sha256: SessionHash, context: ContextRef, stage: Stage, end: RunEnd) -> Arc<Self> {
         let last_contact = Mutex::new((Instant::now(), stage));
-        Arc::new(Self { sha256, context, last_contact, over: watch::Sender::new(over) })
+        let bound =
+            Self { sha256, context, last_contact, over: AtomicBool::default(), ended: AtomicBool::default() };
+        bound.end(end);
+        Arc::new(bound)
+    }
+
+    /// An end is never taken back.
+    fn end(&self, end: RunEnd) {
+        self.over.fetch_or(end != RunEnd::Open, Ordering::AcqRel);
+        self.ended.fetch_or(end == RunEnd::Final, Ordering::AcqRel);
     }
 
     /// The session, if `secret` is its own. `actor` learns how far the agent comes.
@@ -113,10 +125,10 @@ impl Sessions {
         Some(last.0)
     }
 
-    /// Whatever the agent of this run still sends is of no use.
-    pub(super) fn close(&self, run: RunName) {
+    /// The run is to end, or has ended.
+    pub(super) fn end(&self, run: RunName, end: RunEnd) {
         if let Some((bound, _)) = self.lock().get(&run) {
-            bound.over.send_replace(true);
+            bound.end(end);
         }
     }
 

@@ -14,6 +14,17 @@ use bakery_core::wire::build::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// How far the end of a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunEnd {
+    /// It runs.
+    Open,
+    /// It is to end: it was cancelled, or has timed out.
+    Asked,
+    /// It has ended.
+    Final,
+}
+
 /// The plan with everything filled in that only the server knows, and without secrets. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ResolvedPlan {
@@ -155,6 +166,19 @@ impl BuildState {
     pub(super) fn is_current(&self, run: RunName) -> bool {
         let index = usize::from(run.task.index);
         index < self.tasks.len() && self.run(index) == run && !self.settled(index)
+    }
+
+    /// How far the end of this run has come. A cancelled agent, and one that has exceeded its time, may still send the last
+    /// lines of its log.
+    pub(super) fn run_end(&self, run: RunName) -> RunEnd {
+        let record = self.tasks.get(usize::from(run.task.index)).filter(|it| it.task.attempt == run.attempt);
+        match record.map(|record| &record.task.state) {
+            Some(TaskState::Settled { ending: Ending::Cancelled { .. } | Ending::TimedOut { .. } }) => {
+                RunEnd::Asked
+            }
+            Some(TaskState::Settled { .. }) | None => RunEnd::Final,
+            Some(_) => RunEnd::Open,
+        }
     }
 
     /// Whether a task waits for a run slot of the platform, or for its container to be started.

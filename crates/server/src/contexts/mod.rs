@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bakery_core::image::Digest;
 use bakery_core::limits;
+use bakery_core::report::shown;
 use bakery_core::wire::context::{ContextAnswer, ContextLocation, ContextOffer, ContextRef, object_key};
 use bakery_core::wire::route;
 use bakery_core::wire::run::ContextSource;
@@ -70,7 +71,7 @@ pub enum ContextError {
     #[error("context {0} is not in the server's store")]
     Missing(Digest),
     /// Not the bucket that the server is configured with.
-    #[error("bucket `{given}` is not the server's: {}", own.as_deref().map_or("it has none".to_owned(), |own| format!("it uses `{own}`")))]
+    #[error("bucket `{}` is not the server's: {}", shown(given), own.as_deref().map_or("it has none".to_owned(), |own| format!("it uses `{own}`")))]
     ForeignBucket {
         /// The bucket that the request names.
         given: String,
@@ -78,7 +79,7 @@ pub enum ContextError {
         own: Option<String>,
     },
     /// Not the key that follows from the identity.
-    #[error("`{0}` is not the key of this context")]
+    #[error("`{}` is not the key of this context", shown(.0))]
     ForeignKey(String),
     /// The upload ended early.
     #[error("the upload of the context was interrupted")]

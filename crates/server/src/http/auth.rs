@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::AppState;
+use super::connections::ConnectionHandle;
 use super::problem::{ProblemKind, ProblemResponse};
 
 /// The owner of every build, as long as a server has one token: the operator, whichever token is in use.
@@ -42,26 +43,44 @@ impl FromRequestParts<AppState> for Owner {
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ProblemResponse> {
         let bearer = bearer(parts);
+        let connection = parts.extensions.get::<ConnectionHandle>();
         if app.token_check.accepts(bearer.as_ref()) {
+            connection.inspect(|connection| connection.trust());
             return Ok(Self(OPERATOR));
         }
-        let detail = match bearer {
-            Some(_) => "the token is not valid for this server",
-            None => "the request has no token",
+        let problem = |detail| {
+            ProblemResponse::new(ProblemKind::Unauthorized, detail)
+                .hint("set BAKERY_TOKEN to the value that the server has")
         };
-        Err(ProblemResponse::new(ProblemKind::Unauthorized, detail)
-            .hint("set BAKERY_TOKEN to the value that the server has"))
+        if bearer.is_none() {
+            app.wrong_tokens.missing();
+            return Err(problem("the request has no token"));
+        }
+        let delayed = app.wrong_tokens.wrong(connection.map(|connection| connection.peer)).await;
+        let problem = problem("the token is not valid for this server");
+        Err(if delayed { problem } else { problem.closing() })
     }
 }
 
 /// An agent's bearer token, not checked yet.
-pub(super) struct Bearer(pub(super) Secret);
+pub(super) struct Bearer {
+    pub(super) token: Secret,
+    connection: Option<ConnectionHandle>,
+}
+
+impl Bearer {
+    /// The token was checked and is the run's.
+    pub(super) fn trust(&self) {
+        self.connection.as_ref().inspect(|connection| connection.trust());
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Bearer {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ProblemResponse> {
-        bearer(parts).map(Self).ok_or_else(|| {
+        let connection = parts.extensions.get::<ConnectionHandle>().cloned();
+        bearer(parts).map(|token| Self { token, connection }).ok_or_else(|| {
             ProblemResponse::new(
                 ProblemKind::Unauthorized,
                 "an agent's request needs its run's token as bearer token",

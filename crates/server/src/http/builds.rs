@@ -6,6 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use bakery_core::names::BuildId;
+use bakery_core::report::shown_within;
 use bakery_core::wire::FRAMES_TYPE;
 use bakery_core::wire::build::{BuildList, BuildView, Info, SubmitBuild};
 use bakery_core::wire::log::{Cursor, EPOCH_HEADER};
@@ -23,6 +24,9 @@ use super::{AppState, PathId, yaml};
 /// Tells nginx not to buffer a stream.
 const UNBUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+
+/// Characters of what is said about a query that cannot be read.
+const LONGEST_TEXT: usize = 200;
 
 /// Query of a log: where to begin, and whether to follow.
 #[derive(Deserialize)]
@@ -89,7 +93,7 @@ pub(super) async fn logs(
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Result<Response, ProblemResponse> {
     let Query(LogQuery { from, follow }) = query.map_err(|rejection| {
-        ProblemResponse::new(ProblemKind::BadRequest, rejection.body_text())
+        ProblemResponse::new(ProblemKind::BadRequest, shown_within(&rejection.body_text(), LONGEST_TEXT))
             .hint("expected from=EPOCH:SEQ and follow=true|false")
     })?;
     app.services.builds.view(owner, id).await?;

@@ -1,11 +1,6 @@
-//! Limits the connections of a listener, in total and per address.
-
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! How many connections a listener accepts, in total and per address.
 
 use bakery_core::message::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections of one listener at a time, if the server may open enough files ...
 const CONNECTIONS: u32 = 1024;
@@ -23,9 +18,9 @@ const OTHER_FILES: u64 = 256;
 /// How many connections a listener accepts at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// In total; further ones wait in the system's queue.
+    /// In total; for a further one, an idle connection is closed.
     pub total: u32,
-    /// From one address; further ones are closed at once.
+    /// From one address (of IPv6, one /64 network); further ones are closed at once.
     pub per_address: u32,
 }
 
@@ -68,83 +63,6 @@ fn fitting(files: u64, wanted: u32) -> u32 {
     u32::try_from(fitting).unwrap_or(wanted).clamp(FEWEST, wanted)
 }
 
-/// The connections of one listener.
-#[derive(Debug)]
-pub(super) struct ConnectionLimiter {
-    limits: ConnectionLimits,
-    free: Arc<Semaphore>,
-    peers: Arc<PeerCounts>,
-}
-
-type PeerCounts = Mutex<HashMap<IpAddr, PeerCount>>;
-
-#[derive(Debug, Default)]
-struct PeerCount {
-    connections: u32,
-    /// A warning was logged; the next one comes only after all its connections have ended.
-    warned: bool,
-}
-
-/// Permission for one connection, released when it is dropped.
-#[derive(Debug)]
-pub(super) struct ConnectionPermit {
-    peer: IpAddr,
-    peers: Arc<PeerCounts>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl ConnectionLimiter {
-    pub(super) fn new(limits: ConnectionLimits) -> Self {
-        let free = Arc::new(Semaphore::new(limits.total as usize));
-        Self { limits, free, peers: Arc::default() }
-    }
-
-    /// Waits until another connection is allowed in total.
-    pub(super) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.free).acquire_owned().await.ok()
-    }
-
-    /// A permit for a connection from an address; `free` back if the address has as many as it may.
-    pub(super) fn admit(
-        &self,
-        peer: IpAddr,
-        free: OwnedSemaphorePermit,
-    ) -> Result<ConnectionPermit, OwnedSemaphorePermit> {
-        let (peer, limit) = (peer.to_canonical(), self.limits.per_address);
-        let mut peers = lock(&self.peers);
-        let known = peers.entry(peer).or_default();
-        if known.connections >= limit {
-            if !std::mem::replace(&mut known.warned, true) {
-                tracing::warn!(%peer, limit, "connection limit of an address reached: further connections are closed");
-            }
-            return Err(free);
-        }
-        known.connections += 1;
-        Ok(ConnectionPermit { peer, peers: Arc::clone(&self.peers), _permit: free })
-    }
-
-    /// Waits until every permit is released. None may be acquired any more.
-    pub(super) async fn all_released(&self) {
-        // The semaphore is never closed.
-        let _ = self.free.acquire_many(self.limits.total).await;
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let mut peers = lock(&self.peers);
-        let Some(peer) = peers.get_mut(&self.peer) else { return };
-        peer.connections -= 1;
-        if peer.connections == 0 {
-            peers.remove(&self.peer);
-        }
-    }
-}
-
-fn lock(peers: &PeerCounts) -> MutexGuard<'_, HashMap<IpAddr, PeerCount>> {
-    peers.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,18 +82,5 @@ mod tests {
         let warning = open_files_warning(1024, 0).unwrap();
         assert!(warning.text.contains("files is 1024:") && warning.text.contains("192 connections"));
         assert!(warning.hint.unwrap().contains("4352"));
-    }
-
-    #[tokio::test]
-    async fn one_address_never_takes_all_connections() {
-        let limiter = ConnectionLimiter::new(ConnectionLimits { total: 4, per_address: 2 });
-        let (greedy, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let mapped = "::ffff:10.0.0.1".parse().unwrap();
-        let first = limiter.admit(greedy, limiter.acquire().await.unwrap()).unwrap();
-        let _second = limiter.admit(mapped, limiter.acquire().await.unwrap()).unwrap();
-        assert!(limiter.admit(greedy, limiter.acquire().await.unwrap()).is_err());
-        let _other = limiter.admit(other, limiter.acquire().await.unwrap()).unwrap();
-        drop(first);
-        assert!(limiter.admit(greedy, limiter.acquire().await.unwrap()).is_ok());
     }
 }

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use bakery_core::image::Digest;
+use bakery_core::report::shown;
 use bakery_core::wire::context::{ContextAnswer, ContextOffer, ContextRef};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -44,7 +45,8 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<(StatusCode, Json<ContextRef>), ProblemResponse> {
     let id = digest(&id)?;
-    let Query(UploadQuery { sha256, len }) = query.map_err(|rejection| bad_path(&rejection.body_text()))?;
+    let Query(UploadQuery { sha256, len }) =
+        query.map_err(|rejection| bad_path(&shown(&rejection.body_text())))?;
     let expected = ExpectedBlob { sha256: digest(&sha256)?, len };
     // Refused before the body is transferred.
     if let Some(declared) = body::content_length(&headers)
@@ -61,7 +63,9 @@ pub(super) async fn put(
 
 /// A digest as its 64 hex digits.
 fn digest(hex: &str) -> Result<Digest, ProblemResponse> {
-    format!("sha256:{hex}").parse().map_err(|_| bad_path(&format!("`{hex}` is not a SHA-256 digest in hex")))
+    format!("sha256:{hex}")
+        .parse()
+        .map_err(|_| bad_path(&format!("`{}` is not a SHA-256 digest in hex", shown(hex))))
 }
 
 fn bad_path(detail: &str) -> ProblemResponse {

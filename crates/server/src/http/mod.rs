@@ -11,9 +11,11 @@ mod auth;
 mod body;
 mod builds;
 mod connection_limits;
+mod connections;
 mod contexts;
 mod error_map;
 mod middleware;
+mod own_names;
 mod problem;
 mod request_id;
 mod runs;
@@ -21,6 +23,7 @@ mod segment;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod wrong_tokens;
 mod yaml;
 
 use std::str::FromStr;
@@ -32,6 +35,7 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use bakery_core::names::{BadName, BuildId, RunName};
+use bakery_core::report::shown;
 use bakery_core::secret::Secret;
 use bakery_core::wire::route;
 use http::header::CONTENT_TYPE;
@@ -42,8 +46,11 @@ use tokio_util::sync::CancellationToken;
 use self::auth::{Owner, TokenCheck};
 use self::body::BodyReader;
 pub use self::connection_limits::{ConnectionLimits, open_files_warning};
+use self::own_names::HostRules;
+pub use self::own_names::OwnNames;
 use self::problem::{ProblemKind, ProblemResponse};
 pub use self::serve::serve;
+use self::wrong_tokens::WrongTokens;
 use crate::builds::{Builds, NotReady};
 use crate::contexts::Contexts;
 use crate::logs::Logs;
@@ -60,6 +67,8 @@ pub struct Services {
     pub contexts: Contexts,
     /// The operator's token; `None` = the public listener accepts every request.
     pub token: Option<Secret>,
+    /// Where the public listener is reached.
+    pub names: OwnNames,
 }
 
 /// The state that every handler gets.
@@ -68,6 +77,8 @@ type AppState = Arc<App>;
 struct App {
     services: Services,
     token_check: TokenCheck,
+    wrong_tokens: WrongTokens,
+    host_rules: HostRules,
     tasks: Tasks,
     /// Cancelled when the server stops: open streams end then.
     drain: CancellationToken,
@@ -86,8 +97,14 @@ pub struct Routers(AppState);
 impl Routers {
     /// Routers for these services. Open streams end when `tasks` are stopped.
     pub fn new(services: Services, tasks: &Tasks) -> Self {
-        let token_check = TokenCheck::new(services.token.as_ref());
-        Self(Arc::new(App { services, token_check, tasks: tasks.clone(), drain: tasks.stopping().clone() }))
+        Self(Arc::new(App {
+            token_check: TokenCheck::new(services.token.as_ref()),
+            wrong_tokens: WrongTokens::new(),
+            host_rules: HostRules::new(&services.names, services.token.is_some()),
+            services,
+            tasks: tasks.clone(),
+            drain: tasks.stopping().clone(),
+        }))
     }
 
     /// Every route: of clients, agents and probes.
@@ -102,25 +119,29 @@ impl Routers {
             .route(route::BUILD, get(builds::view).delete(builds::cancel))
             .route(route::BUILD_LOGS, get(builds::logs))
             .route(route::INFO, get(builds::info));
-        self.mount(routes)
+        let rules = axum::middleware::from_fn_with_state(Arc::clone(&self.0), own_names::check);
+        self.finish(with_agents(routes).layer(rules))
     }
 
     /// The routes of agents only.
     pub fn agents(&self) -> Router {
-        self.mount(Router::new())
+        self.finish(with_agents(Router::new()))
     }
 
-    fn mount(&self, routes: Router<AppState>) -> Router {
-        routes
-            .route(route::RUN_ORDER, post(runs::order))
-            .route(route::RUN_CONTEXT, get(runs::context))
-            .route(route::RUN_LOGS, post(runs::logs))
-            .route(route::RUN_REPORT, post(runs::report))
-            .fallback(no_such_route)
-            .method_not_allowed_fallback(method_not_allowed)
-            .layer(axum::middleware::from_fn(middleware::per_request))
-            .with_state(Arc::clone(&self.0))
+    fn finish(&self, routes: Router<AppState>) -> Router {
+        routes.layer(axum::middleware::from_fn(middleware::per_request)).with_state(Arc::clone(&self.0))
     }
+}
+
+/// The routes of agents, and the answers to what is no route.
+fn with_agents(routes: Router<AppState>) -> Router<AppState> {
+    routes
+        .route(route::RUN_ORDER, post(runs::order))
+        .route(route::RUN_CONTEXT, get(runs::context))
+        .route(route::RUN_LOGS, post(runs::logs))
+        .route(route::RUN_REPORT, post(runs::report))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// A path's `{id}` or `{run}`, parsed.
@@ -147,7 +168,9 @@ impl<T: PathParameter, S: Send + Sync> FromRequestParts<S> for PathId<T> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) =
             path.map_err(|rejection| ProblemResponse::new(T::NOT_FOUND, rejection.body_text()))?;
-        text.parse().map(Self).map_err(|error: BadName| ProblemResponse::new(T::NOT_FOUND, error.to_string()))
+        text.parse().map(Self).map_err(|BadName { text, expected }| {
+            ProblemResponse::new(T::NOT_FOUND, format!("`{}` is not {expected}", shown(&text)))
+        })
     }
 }
 
@@ -176,16 +199,17 @@ async fn ready(State(app): State<AppState>) -> Result<&'static str, ProblemRespo
 
 /// The server's metrics. They need the token: how much is built, and what fails, is not public.
 async fn metrics(_: Owner, State(app): State<AppState>) -> impl IntoResponse {
-    let text = metrics::text(&app.services.builds, &app.services.logs).await;
+    let text = metrics::text(&app.services.builds, &app.services.logs, app.wrong_tokens.counts()).await;
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
 async fn no_such_route(uri: Uri) -> ProblemResponse {
-    ProblemResponse::new(ProblemKind::NoSuchRoute, format!("{}: no such route", uri.path()))
+    ProblemResponse::new(ProblemKind::NoSuchRoute, format!("{}: no such route", shown(uri.path())))
         .hint("routes begin with /v1; give the server's URL without a path")
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ProblemResponse {
-    ProblemResponse::new(ProblemKind::MethodNotAllowed, format!("{}: {method} is not allowed", uri.path()))
+    let (path, method) = (shown(uri.path()), shown(method.as_str()));
+    ProblemResponse::new(ProblemKind::MethodNotAllowed, format!("{path}: {method} is not allowed"))
         .hint("the header Allow lists the allowed methods")
 }

@@ -5,9 +5,13 @@ use std::error::Error;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bakery_core::message::Message;
+use bakery_core::report::shown_within;
 use bakery_core::wire::problem::{PROBLEM_TYPE, Problem};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+
+/// Characters of a detail.
+const LONGEST_DETAIL: usize = 1000;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal, $title:literal;)*) => {
@@ -34,6 +38,10 @@ macro_rules! kinds {
 kinds! {
     /// The bearer token is missing or wrong.
     Unauthorized = UNAUTHORIZED, "unauthorized", "Bearer token missing or wrong";
+    /// A `Host` that is not this server's.
+    ForeignHost = MISDIRECTED_REQUEST, "foreign-host", "Host is not this server's";
+    /// A request from a web page of another site.
+    ForeignOrigin = FORBIDDEN, "foreign-origin", "Request from another site's web page";
     /// The caller uses another protocol version.
     Protocol = BAD_REQUEST, "protocol", "Unsupported protocol version";
     /// A malformed header, query or body.
@@ -83,6 +91,7 @@ kinds! {
 pub(super) struct ProblemResponse {
     kind: ProblemKind,
     problem: Box<Problem>,
+    closes: bool,
 }
 
 impl ProblemResponse {
@@ -94,7 +103,17 @@ impl ProblemResponse {
             detail: detail.into(),
             ..Problem::default()
         };
-        Self { kind, problem: Box::new(problem) }
+        Self { kind, problem: Box::new(problem), closes: false }
+    }
+
+    /// The same problem as the last response of its connection.
+    pub(super) fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn kind(&self) -> ProblemKind {
+        self.kind
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -136,6 +155,9 @@ impl IntoResponse for ProblemResponse {
             }
             _ => {}
         }
+        if self.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -143,10 +165,12 @@ impl IntoResponse for ProblemResponse {
 
 /// Writes the body of a response that is a problem; leaves every other response as it is.
 pub(super) fn write_body(response: &mut Response, request_id: &str) {
-    let Some(ProblemResponse { kind, mut problem }) = response.extensions_mut().remove() else { return };
+    let Some(ProblemResponse { kind, mut problem, .. }) = response.extensions_mut().remove() else { return };
     if kind == ProblemKind::Internal {
         problem.detail = format!("internal error, request {request_id}: the server's log has the cause");
     }
+    // What it quotes of the request is clean already. This is for what nobody thought of.
+    problem.detail = shown_within(&problem.detail, LONGEST_DETAIL);
     problem.request_id = Some(request_id.to_owned());
     // Serializing strings and numbers into memory cannot fail; the status alone would still identify the kind.
     *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());

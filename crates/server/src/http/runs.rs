@@ -25,16 +25,17 @@ const CHUNK: usize = 128 << 10;
 
 /// The bearer token is the launch token; the session secret for all later requests is in the body.
 pub(super) async fn order(
-    Bearer(token): Bearer,
+    bearer: Bearer,
     State(app): State<AppState>,
     PathId(run): PathId<RunName>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TaskOrder>, ProblemResponse> {
     // The body is read only after the token was checked.
-    app.services.builds.launched(run, &token).map_err(|error| run_problem(&app, error))?;
+    app.services.builds.launched(run, &bearer.token).map_err(|error| run_problem(&app, error))?;
+    bearer.trust();
     let request: OrderRequest = body::json(&headers, app.body_reader(body)).await?;
-    let order = app.services.builds.bind(run, &token, request).await;
+    let order = app.services.builds.bind(run, &bearer.token, request).await;
     order.map(Json).map_err(|error| run_problem(&app, error))
 }
 
@@ -44,6 +45,10 @@ pub(super) async fn context(
     PathId(run): PathId<RunName>,
 ) -> Result<Response, ProblemResponse> {
     let session = session(&app, run, &bearer).await?;
+    // A run that is being stopped has no use for its context either.
+    if session.cancelled() || session.ended() {
+        return Err(run_problem(&app, RunError::Over));
+    }
     session.contact(Stage::Prepare);
     if session.context.location != ContextLocation::Store {
         return Err(ProblemResponse::new(
@@ -70,6 +75,9 @@ pub(super) async fn logs(
     body: Body,
 ) -> Result<Json<SegmentAck>, ProblemResponse> {
     let session = session(&app, run, &bearer).await?;
+    if session.ended() {
+        return Err(run_problem(&app, RunError::Over));
+    }
     let kind = body::media_type(&headers);
     if kind != FRAMES_TYPE {
         return Err(body::unsupported(&kind, FRAMES_TYPE));
@@ -87,12 +95,15 @@ pub(super) async fn report(
 ) -> Result<Json<ReportAck>, ProblemResponse> {
     session(&app, run, &bearer).await?;
     let report: TaskReport = body::json(&headers, app.body_reader(body)).await?;
-    let ack = app.services.builds.report(run, &bearer.0, report).await;
+    let ack = app.services.builds.report(run, &bearer.token, report).await;
     ack.map(Json).map_err(|error| run_problem(&app, error))
 }
 
 async fn session(app: &AppState, run: RunName, bearer: &Bearer) -> Result<RunSession, ProblemResponse> {
-    app.services.builds.session(run, &bearer.0).await.map_err(|error| run_problem(app, error))
+    let session = app.services.builds.session(run, &bearer.token).await;
+    let session = session.map_err(|error| run_problem(app, error))?;
+    bearer.trust();
+    Ok(session)
 }
 
 fn stage(headers: &HeaderMap) -> Result<Stage, ProblemResponse> {

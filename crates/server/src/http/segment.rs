@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::body::{self, BodyReader};
 use super::problem::{ProblemKind, ProblemResponse};
-use crate::builds::RunSession;
+use crate::builds::{RunError, RunSession};
 use crate::logs::{LogError, Logs};
 
 /// Chunks that have arrived are appended together, up to this many bytes.
@@ -48,6 +48,9 @@ pub(super) async fn receive(
             whole = decode(&mut decoder, chunk, &mut blocks);
         }
         length += gathered;
+        if session.ended() {
+            return Err(RunError::Over.into());
+        }
         if !blocks.is_empty() {
             session.contact(stage);
             next = Some(logs.append_all(run.task.build, run, blocks).await.map_err(log_problem)?);

@@ -2,18 +2,22 @@
 //!
 //! axum's own server waits forever for streams that never end, and cannot bound the memory of a connection. Here the number
 //! of connections is bounded, in total and per address, each has one buffer of bounded size and no other memory that
-//! grows, and a shutdown ends every connection within [`GRACE`].
+//! grows, idle ones make room for new ones, and a shutdown ends every connection within [`GRACE`].
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::response::Response;
+use axum::body::Body;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::Request;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,7 +28,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::connection_limits::{ConnectionLimiter, ConnectionLimits, ConnectionPermit};
+use super::connection_limits::ConnectionLimits;
+use super::connections::{BusyGuard, Connection, Connections};
 use crate::spawn::Tasks;
 
 /// Bytes of a connection's read buffer, hence of a request's head; its write buffer has as many.
@@ -42,56 +47,51 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// most [`GRACE`] and a last [`LINGER`] later.
 pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, tasks: &Tasks) {
     let drain = tasks.stopping();
-    let limiter = ConnectionLimiter::new(limits);
-    while let Some((stream, permit)) = accept(&listener, &limiter, drain).await {
-        tasks.spawn("connection", connection(stream, router.clone(), drain.clone(), permit));
-    }
-    drop(listener);
-    limiter.all_released().await;
-}
-
-/// The next connection and its permit; `None` once the server stops.
-async fn accept(
-    listener: &TcpListener,
-    limiter: &ConnectionLimiter,
-    drain: &CancellationToken,
-) -> Option<(TcpStream, ConnectionPermit)> {
-    let accepted = async {
-        let mut free = limiter.acquire().await?;
+    let connections = Connections::new(limits);
+    let next = async || {
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => match limiter.admit(peer.ip(), free) {
-                    Ok(permit) => return Some((stream, permit)),
-                    Err(unused) => free = unused,
-                },
-                Err(error) if is_peer_error(&error) => {}
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "connections cannot be accepted"
-                    );
-                    sleep(BACK_OFF).await;
-                }
+            let (stream, peer) = accept(&listener).await;
+            if let Some(connection) = connections.admit(peer).await {
+                return (stream, connection);
             }
         }
     };
-    tokio::select! {
-        biased;
-        () = drain.cancelled() => None,
-        accepted = accepted => accepted,
+    while let Some((stream, connection)) = drain.run_until_cancelled(next()).await {
+        tasks.spawn("connection", converse(stream, router.clone(), drain.clone(), connection));
+    }
+    drop(listener);
+    connections.all_ended().await;
+}
+
+/// The next connection, and the address that it comes from.
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer.ip()),
+            Err(error) if is_peer_error(&error) => {}
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "connections cannot be accepted");
+                sleep(BACK_OFF).await;
+            }
+        }
     }
 }
 
 /// Serves one connection to its end.
-async fn connection(stream: TcpStream, router: Router, drain: CancellationToken, _permit: ConnectionPermit) {
+async fn converse(stream: TcpStream, router: Router, drain: CancellationToken, own: Connection) {
     // Log lines are relayed at once: a small write must not wait for the next.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "TCP_NODELAY could not be set");
     }
-    let service =
-        service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<Response, Infallible>> {
-            Box::pin(router.clone().oneshot(request))
-        });
+    let handle = own.handle();
+    let service = service_fn(
+        move |mut request: Request<Incoming>| -> BoxFuture<'static, Result<Response<BusyBody>, Infallible>> {
+            let busy = handle.begin();
+            request.extensions_mut().insert(handle.clone());
+            let response = router.clone().oneshot(request);
+            Box::pin(async { Ok(response.await?.map(|body| BusyBody { body, _busy: busy })) })
+        },
+    );
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -109,6 +109,10 @@ async fn connection(stream: TcpStream, router: Router, drain: CancellationToken,
             biased;
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
             () = closing => {}
+            () = own.evicted() => {
+                tracing::debug!("an idle connection was closed: the room is full");
+                return;
+            }
         }
         if last.is_some() {
             tracing::debug!("a connection was closed: its last response took too long");
@@ -118,8 +122,37 @@ async fn connection(stream: TcpStream, router: Router, drain: CancellationToken,
         last = Some(Instant::now() + GRACE);
     };
     match ended {
-        Ok(()) => linger(connection.into_parts().io.into_inner()).await,
+        Ok(()) => tokio::select! {
+            () = linger(connection.into_parts().io.into_inner()) => {}
+            () = own.evicted() => {}
+        },
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early"),
+    }
+}
+
+/// The body of a response. Its connection is busy until it was written.
+struct BusyBody {
+    body: Body,
+    _busy: BusyGuard,
+}
+
+impl http_body::Body for BusyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -159,9 +159,9 @@ impl Settings {
     pub fn gather(vars: &dyn Vars, root: bool) -> (Self, Vec<Mistake>) {
         let mut reader = VarReader::new(vars);
         let listen = reader.listen();
-        let token = reader.token("BAKERY_TOKEN");
+        let token = reader.token();
         let open = reader.flag("BAKERY_OPEN");
-        if !listen.ip().is_loopback() && token.is_none() && !open {
+        if !listen.ip().is_loopback() && !reader.names_token() && !open {
             reader.mistake(
                 "BAKERY_TOKEN",
                 &format!("required because BAKERY_LISTEN={listen} accepts requests from other machines"),
@@ -280,14 +280,14 @@ mod tests {
 
     #[test]
     fn beyond_loopback_a_token_or_bakery_open_is_required() {
-        assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "t")]).is_ok());
+        assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "0123456789abcdef")]).is_ok());
         assert!(read(&[("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_OPEN", "true")]).is_ok());
     }
 
     #[test]
     fn a_token_over_plain_http_gives_a_warning_until_the_operator_accepts_it() {
         let warning = |vars: &[(&str, &str)]| read(vars).unwrap().warning();
-        let (outside, token) = (("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "flour-and-water"));
+        let (outside, token) = (("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN", "flour-water-salt"));
         let text = warning(&[outside, token]).unwrap().rendered();
         assert!(text.contains("0.0.0.0:3000") && text.contains("BAKERY_INSECURE"), "{text}");
         assert!(!text.contains("flour"), "{text}");
@@ -364,7 +364,49 @@ mod tests {
 
     #[test]
     fn a_token_is_not_shown() {
-        let settings = read(&[("BAKERY_TOKEN", "flour-and-water")]).unwrap();
+        let settings = read(&[("BAKERY_TOKEN", "flour-water-salt")]).unwrap();
         assert!(!format!("{settings:?}").contains("flour"));
+    }
+
+    #[test]
+    fn probe_01_a_short_token_is_a_mistake_wherever_it_comes_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token").display().to_string();
+        let mistake = |vars: &[(&str, &str)]| read(vars).map(drop).unwrap_err().to_string();
+        let short = "hunter2-hunter2";
+        std::fs::write(&path, format!("{short}\n")).unwrap();
+        for (name, value) in [("BAKERY_TOKEN", short), ("BAKERY_TOKEN_FILE", &path)] {
+            for listen in ["127.0.0.1:3000", "0.0.0.0:3000"] {
+                let found = mistake(&[(name, value), ("BAKERY_LISTEN", listen), ("BAKERY_OPEN", "true")]);
+                let text = format!(
+                    "1 mistake in the settings\n{name}: has fewer than 16 characters: it could be guessed\n  \
+                     hint: create one with `openssl rand -hex 32`"
+                );
+                assert_eq!(found, text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_read_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let name = path.display().to_string();
+        let vars = [("BAKERY_LISTEN", "0.0.0.0:3000"), ("BAKERY_TOKEN_FILE", &*name)];
+        let mistake = |vars: &[(&str, &str)]| {
+            let found = read(vars).map(drop).unwrap_err();
+            assert_eq!(found.0.len(), 1, "{found}");
+            found.to_string()
+        };
+        assert!(mistake(&vars).contains("token cannot be read: "));
+        std::fs::write(&path, "\n").unwrap();
+        assert!(mistake(&vars).contains("token is empty"));
+        std::fs::write(&path, "x".repeat(5000)).unwrap();
+        assert!(mistake(&vars).contains("token is larger than 4096 bytes"));
+        assert!(mistake(&[("BAKERY_TOKEN_FILE", "/dev/zero")]).contains("is not a regular file"));
+        std::fs::write(&path, "flour-water-salt\r\n").unwrap();
+        assert_eq!(read(&vars).unwrap().token.unwrap().expose(), "flour-water-salt");
+        let both = mistake(&[vars[1], ("BAKERY_TOKEN", "flour-water-salt")]);
+        assert!(both.contains("BAKERY_TOKEN_FILE: is set, and BAKERY_TOKEN too"), "{both}");
     }
 }

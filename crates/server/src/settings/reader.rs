@@ -1,5 +1,7 @@
 //! Reads variables one by one and collects the mistakes in them.
 
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +22,14 @@ use super::{Limits, LogFormat, LogSettings, PORT, RegistryRules, vars};
 
 /// Proxy variables in both spellings that programs use.
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
+/// The two variables for the operator's token.
+const TOKEN: &str = "BAKERY_TOKEN";
+const TOKEN_FILE: &str = "BAKERY_TOKEN_FILE";
+/// Characters of the shortest token.
+const LEAST_TOKEN: usize = 16;
+/// Bytes of the largest file with a token.
+const TOKEN_FILE_BYTES: u64 = 4096;
 
 pub(super) struct VarReader<'a> {
     vars: &'a dyn Vars,
@@ -53,14 +63,41 @@ impl<'a> VarReader<'a> {
         self.text(name).is_some()
     }
 
-    /// The operator's token. One that no HTTP header can carry would refuse every client; it is not quoted.
-    pub(super) fn token(&mut self, name: &'static str) -> Option<Secret> {
-        let text = self.text(name)?;
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let text = "contains a blank or a character that is not ASCII; an HTTP header cannot carry it";
-            self.mistake(name, text, "create one with `openssl rand -hex 32`");
-        }
-        Some(Secret::new(text))
+    /// The operator's token, from `BAKERY_TOKEN` or from the file that `BAKERY_TOKEN_FILE` names. One that no HTTP header
+    /// can carry would refuse every client, and a short one can be guessed. It is not quoted. `None` also after a mistake.
+    pub(super) fn token(&mut self) -> Option<Secret> {
+        let (name, text) = match (self.text(TOKEN), self.text(TOKEN_FILE)) {
+            (None, None) => return None,
+            (Some(_), Some(_)) => {
+                let text = format!("is set, and {TOKEN} too");
+                self.mistake(TOKEN_FILE, &text, "set only one of them");
+                return None;
+            }
+            (Some(text), None) => (TOKEN, text),
+            (None, Some(path)) => match content_of(&path) {
+                Ok(text) => (TOKEN_FILE, text),
+                Err(text) => {
+                    let hint =
+                        "name a file that contains only the token, and that the server's user can read";
+                    self.mistake(TOKEN_FILE, &format!("{path} {text}"), hint);
+                    return None;
+                }
+            },
+        };
+        let text_of_mistake = if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            "contains a blank or a character that is not ASCII; an HTTP header cannot carry it".to_owned()
+        } else if text.len() < LEAST_TOKEN {
+            format!("has fewer than {LEAST_TOKEN} characters: it could be guessed")
+        } else {
+            return Some(Secret::new(text));
+        };
+        self.mistake(name, &text_of_mistake, "create one with `openssl rand -hex 32`");
+        None
+    }
+
+    /// Whether the operator wants a token, right or wrong.
+    pub(super) fn names_token(&self) -> bool {
+        self.is_set(TOKEN) || self.is_set(TOKEN_FILE)
     }
 
     /// A value that `parse` accepts; any other value is a mistake and counts as unset.
@@ -284,5 +321,24 @@ impl<'a> VarReader<'a> {
             given.push((name.to_owned(), value));
         }
         given
+    }
+}
+
+/// The content of a small file without the blanks and line ends around it; or why it cannot be used.
+fn content_of(path: &str) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    // Opening a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let mut content = Vec::new();
+    File::open(path).map_err(cannot)?.take(TOKEN_FILE_BYTES + 1).read_to_end(&mut content).map_err(cannot)?;
+    if content.len() as u64 > TOKEN_FILE_BYTES {
+        return Err(format!("is larger than {TOKEN_FILE_BYTES} bytes"));
+    }
+    let text = String::from_utf8(content).map_err(|_| "is not UTF-8".to_owned())?;
+    match text.trim() {
+        "" => Err("is empty".to_owned()),
+        text => Ok(text.to_owned()),
     }
 }

@@ -26,7 +26,7 @@ pub const COMMON: &[VarDoc] = &[
         "BAKERY_TOKEN",
         "none",
         "BAKERY_LISTEN is not loopback",
-        "The operator token, which clients send with every request.",
+        "The operator token, which clients send with every request: at least 16 characters, for example from `openssl rand -hex 32`.",
     ),
     var(
         "BAKERY_INSECURE",
@@ -67,7 +67,18 @@ pub const SERVER: &[VarDoc] = &[
         "",
         "The data folder: ledger, logs, contexts and keys.",
     ),
-    var("BAKERY_OPEN", "false", "", "true = accept requests from other machines without a token."),
+    var(
+        "BAKERY_TOKEN_FILE",
+        "none",
+        "",
+        "File that contains the operator token, instead of BAKERY_TOKEN. It is read at start.",
+    ),
+    var(
+        "BAKERY_OPEN",
+        "false",
+        "",
+        "true = accept requests from other machines without a token. They reach the server by an address, by a name without a dot, or by the host of CONTROLLER_URL.",
+    ),
     var(
         "BAKERY_DATA_KEY",
         "a key file in the data folder",
@@ -231,6 +242,11 @@ pub const IMAGES: &[VarDoc] = &[
         "Tag of the images that the scripts build; the programs do not read it.",
     ),
 ];
+
+/// Whether a program of Bakery reads this variable.
+pub fn is_declared(name: &str) -> bool {
+    GROUPS.iter().any(|(_, table)| table.iter().any(|var| var.name == name))
+}
 
 /// The groups in the order in which `.env.example` shows them.
 pub const GROUPS: &[(&str, &[VarDoc])] =

@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
 use crate::disk::Disk;
 use crate::environment;
-use crate::http::{ConnectionLimits, Routers, Services, open_files_warning, serve};
+use crate::http::{ConnectionLimits, OwnNames, Routers, Services, open_files_warning, serve};
 use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::platform::ecs::EcsError;
@@ -159,9 +159,15 @@ impl Server {
             tasks: tasks.clone(),
         })
         .await?;
-        let services = Services { builds: builds.clone(), logs, contexts, token: settings.token.clone() };
-        let routers = Routers::new(services, &tasks);
         let public = listener.local_addr().unwrap_or(settings.listen);
+        let services = Services {
+            builds: builds.clone(),
+            logs,
+            contexts,
+            token: settings.token.clone(),
+            names: OwnNames { listen: public, url: settings.controller_url.clone() },
+        };
+        let routers = Routers::new(services, &tasks);
         let agents = agents.map(|(address, listeners)| {
             for listener in listeners {
                 let (router, own) = (routers.agents(), tasks.clone());

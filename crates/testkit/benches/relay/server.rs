@@ -19,7 +19,7 @@ use bakery_server::builds::{
 use bakery_server::clock::Clock;
 use bakery_server::contexts::Contexts;
 use bakery_server::disk::Disk;
-use bakery_server::http::{ConnectionLimits, Routers, Services, serve as serve_http};
+use bakery_server::http::{ConnectionLimits, OwnNames, Routers, Services, serve as serve_http};
 use bakery_server::logs::Logs;
 use bakery_server::spawn::Tasks;
 use bakery_testkit::platform::fake::FakePlatform;
@@ -58,7 +58,8 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
         tasks: tasks.clone(),
     })
     .await?;
-    let routers = Routers::new(Services { builds, logs, contexts, token: None }, &tasks);
+    let names = OwnNames { listen: listener.local_addr()?, url: None };
+    let routers = Routers::new(Services { builds, logs, contexts, token: None, names }, &tasks);
     println!("{url}");
     let router = routers.public();
     let own = tasks.clone();

@@ -20,7 +20,7 @@ use crate::builds::events::BuildEvent;
 use crate::builds::mailbox::Mailbox;
 use crate::builds::sessions::{self, BoundRun, SessionHash, Sessions};
 use crate::builds::settings::BuildsSettings;
-use crate::builds::state::BuildState;
+use crate::builds::state::{BuildState, RunEnd};
 
 /// What an actor does with agents.
 pub(super) struct Agents {
@@ -45,7 +45,7 @@ impl Agents {
                 Some(TaskState::Running { stage, .. }) => *stage,
                 _ => Stage::Prepare,
             };
-            self.open(run, sha256, reached, !state.is_current(run));
+            self.open(run, sha256, reached, state.run_end(run));
         }
     }
 
@@ -54,9 +54,9 @@ impl Agents {
         self.sessions.last_contact(run)
     }
 
-    /// Whatever the run's agent still sends is of no use.
-    pub(super) fn close(&self, run: RunName) {
-        self.sessions.close(run);
+    /// Tells the session how far the run's end has come.
+    pub(super) fn end(&self, run: RunName, end: RunEnd) {
+        self.sessions.end(run, end);
     }
 
     /// The build has ended: from now on its context is kept for the usual time.
@@ -64,8 +64,8 @@ impl Agents {
         self.contexts.needed(&self.context).await;
     }
 
-    fn open(&self, run: RunName, sha256: SessionHash, stage: Stage, over: bool) {
-        let bound = BoundRun::new(sha256, self.context.clone(), stage, over);
+    fn open(&self, run: RunName, sha256: SessionHash, stage: Stage, end: RunEnd) {
+        let bound = BoundRun::new(sha256, self.context.clone(), stage, end);
         self.sessions.add(run, bound, self.mailbox.clone());
     }
 
@@ -124,7 +124,7 @@ impl Actor {
                 self.apply_with_session(event, Some((run, hash))).await?;
                 self.agents.bound.insert(run, hash);
                 self.containers.agent_connected(run, self.state.platform(run));
-                self.agents.open(run, hash, Stage::Prepare, false);
+                self.agents.open(run, hash, Stage::Prepare, RunEnd::Open);
                 let text =
                     format!("the agent (version {}) has received its order", short(&request.agent_version));
                 self.journal.note(Some(run), Level::Info, text.into()).await;
@@ -152,6 +152,8 @@ impl Actor {
             self.journal.note(Some(run), Level::Warn, Message::new(text)).await;
         }
         self.apply_event(BuildEvent::Run(run, TaskEvent::Reported(report.result, report.stage))).await?;
+        // Every line came before the report.
+        self.agents.end(run, RunEnd::Final);
         Ok(open)
     }
 }

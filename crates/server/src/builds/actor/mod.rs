@@ -211,7 +211,8 @@ impl Actor {
         self.shown.send_replace(Arc::new(self.state.clone()));
         for (index, record) in before.tasks.iter().enumerate() {
             if self.state.tasks[index].task.attempt != record.task.attempt || self.state.settled(index) {
-                self.agents.close(before.run(index));
+                let run = before.run(index);
+                self.agents.end(run, self.state.run_end(run));
             }
         }
         self.journal.append(step.frames).await;

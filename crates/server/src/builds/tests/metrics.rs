@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::metrics;
+use crate::metrics::{self, UnauthorizedRequests};
 
 /// Type, label names and help of one family.
 type Family = (String, BTreeSet<String>, String);
@@ -55,7 +55,7 @@ fn scrape() -> String {
         let all = server.logs.follow(third, Cursor::default(), true).await.unwrap();
         let mut follower = server.logs.follow(third, Cursor::default(), true).await.unwrap();
         follower.next().await.unwrap().unwrap();
-        let text = metrics::text(&server.builds, &server.logs).await;
+        let text = metrics::text(&server.builds, &server.logs, &UnauthorizedRequests::default()).await;
         drop(all);
         text
     })
@@ -63,7 +63,7 @@ fn scrape() -> String {
 
 /// What of them has been counted, as `reason="..."} COUNT`.
 pub(super) async fn publish_failures(server: &ServerLife<'_>) -> Vec<String> {
-    let text = metrics::text(&server.builds, &server.logs).await;
+    let text = metrics::text(&server.builds, &server.logs, &UnauthorizedRequests::default()).await;
     let counted = text.lines().filter_map(|line| line.strip_prefix("bakery_publish_failures_total{"));
     counted.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
 }
@@ -130,7 +130,7 @@ fn a_launch_of_an_earlier_process_is_not_timed() {
     world.life(async |server| {
         server.bind(run(build, 0, 1)).await.unwrap();
         server.phase(run(build, 0, 1), TaskPhase::Running).await;
-        let text = metrics::text(&server.builds, &server.logs).await;
+        let text = metrics::text(&server.builds, &server.logs, &UnauthorizedRequests::default()).await;
         assert!(text.contains("bakery_launch_duration_seconds_count{platform=\"docker\"} 0"), "{text}");
     });
 }
@@ -141,7 +141,7 @@ fn names_follow_the_rules_and_labels_are_few() {
     for (name, (kind, labels, help)) in &families {
         assert!(name.starts_with("bakery_") && !help.is_empty(), "{name}");
         assert_eq!(kind == "counter", name.ends_with("_total"), "{name}: {kind}");
-        let known = ["outcome", "reason", "state", "platform", "version", "commit"];
+        let known = ["outcome", "reason", "state", "platform", "token", "version", "commit"];
         assert!(labels.iter().all(|label| known.contains(&label.as_str())), "{name}: {labels:?}");
     }
 }

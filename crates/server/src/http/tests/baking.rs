@@ -52,6 +52,7 @@ async fn the_cancel_of_a_build_reaches_its_agent() {
     let server = TestServer::open(None).await;
     let build = server.submit().await.id;
     let (agent, _) = server.agent().await;
+    server.containers_stay();
     assert!(!agent.send(Vec::new()).await.cancel);
     assert_eq!(good(server.call("DELETE", &route::build(build))).await.status(), 202);
     assert!(agent.send(Vec::new()).await.cancel);

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionLimits, Routers, Services, serve};
+use super::{ConnectionLimits, OwnNames, Routers, Services, serve};
 use crate::builds::ledger::Ledger;
 use crate::builds::{
     Builds, BuildsParts, BuildsSettings, ContextProblem, ContextStore, PlatformSettings, Publisher,
@@ -38,12 +38,14 @@ use crate::clock::Clock;
 use crate::contexts::Contexts;
 use crate::disk::{Disk, DiskSpace};
 use crate::logs::Logs;
+use crate::platform::LaunchError;
 use crate::platform::fake::FakePlatform;
 use crate::spawn::Tasks;
 use bakery_registry::{Member, PushedCheck, RegistryError};
 
 mod baking;
 mod clients;
+mod doors;
 mod request_ids;
 mod streams;
 
@@ -92,8 +94,9 @@ impl TestServer {
             tasks: tasks.clone(),
         });
         let builds = builds.await.unwrap();
-        let routers =
-            Routers::new(Services { builds, logs, contexts, token: token.map(Secret::new) }, &tasks);
+        let names = OwnNames { listen: addresses.0, url: None };
+        let services = Services { builds, logs, contexts, token: token.map(Secret::new), names };
+        let routers = Routers::new(services, &tasks);
         let open = |listener, router| {
             let within = tasks.clone();
             tasks.spawn("listener", async move {
@@ -160,6 +163,15 @@ impl TestServer {
         let bound = self.http.post(url).bearer_auth(token(launch_env::TOKEN)).json(&request);
         let order = good(bound).await.json().await.unwrap();
         (agent, order)
+    }
+
+    /// The next stop ends nothing: the container of a cancelled run goes on for a while.
+    fn containers_stay(&self) {
+        self.platform.script_stop(LaunchError {
+            retryable: true,
+            reason: Reason::Internal,
+            message: "it does not end".into(),
+        });
     }
 
     async fn follow(&self, build: BuildId) -> Follower {

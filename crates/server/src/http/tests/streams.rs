@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{Agent, ConnectionLimits, SOON, Tasks, TestServer, serve};
 
 /// A segment by hand, open until it is dropped.
-async fn open_segment(server: &TestServer, agent: &Agent) -> TcpStream {
+pub(super) async fn open_segment(server: &TestServer, agent: &Agent) -> TcpStream {
     let mut stream = TcpStream::connect(server.agents).await.unwrap();
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: bakery\r\nauthorization: Bearer {}\r\ncontent-type: {FRAMES_TYPE}\r\n\
@@ -25,7 +25,7 @@ async fn open_segment(server: &TestServer, agent: &Agent) -> TcpStream {
     stream
 }
 
-async fn write_chunk(stream: &mut TcpStream, bytes: &[u8]) {
+pub(super) async fn write_chunk(stream: &mut TcpStream, bytes: &[u8]) {
     let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
     stream.write_all(&chunk).await.unwrap();
 }
