@@ -214,7 +214,7 @@ impl Connection {
                 return;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     fn is(&self, what: impl FnOnce(&Entry) -> bool) -> bool {
