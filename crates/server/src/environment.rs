@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
+use bakery_context::read_user_text;
 use bakery_core::compose::gather_dotenv;
+use bakery_core::limits::SPEC_BYTES;
 use bakery_core::message::Message;
 use bakery_core::report::{Findings, Location, Report};
 use bakery_core::vars::{Layered, Vars};
@@ -32,14 +34,11 @@ pub fn read() -> (Environment, Option<Report>) {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let mut findings = Findings::default();
-    let lower = match std::fs::read_to_string(Path::new(".env")) {
+    let lower = match read_user_text(Path::new(".env"), SPEC_BYTES as u64) {
         Ok(text) => gather_dotenv(".env", &text, &process, &mut findings),
-        Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) if error.is_not_found() => BTreeMap::new(),
         Err(error) => {
-            findings.mistake(
-                Location::file(".env"),
-                Message::new(format!("cannot be read: {error}")).with_hint("make it readable, or remove it"),
-            );
+            findings.mistake(Location::file(".env"), Message::of(&error));
             BTreeMap::new()
         }
     };
