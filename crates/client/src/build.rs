@@ -22,8 +22,12 @@ use crate::submit::{self, PackedContext, retry};
 use crate::{labels, load, stderr};
 
 /// Submits a build and shows its log until it ends.
-pub async fn build(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Result<Exit, Failure> {
-    let (settings, loaded) = read_input(options, environment)?;
+pub async fn build(
+    options: &BuildOptions,
+    settings: Result<Settings, Failure>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Exit, Failure> {
+    let (settings, loaded) = read_input(options, settings, environment)?;
     loaded.notices.iter().map(Finding::message).for_each(|notice| stderr::notice(&notice));
     loaded.secret_files.iter().map(Finding::message).for_each(|warning| stderr::warning(&warning));
     let mut signals = Signals::listen().map_err(|error| no_signals(&error))?;
@@ -66,12 +70,13 @@ pub async fn build(options: &BuildOptions, environment: &BTreeMap<String, String
     viewer.run(cursor, signals).await
 }
 
-/// Reads settings and files. Everything that prevents the build from being packed and sent is reported at once.
+/// Reads the files, after the settings. Everything that prevents the build from being packed and sent is reported at once.
 fn read_input(
     options: &BuildOptions,
+    settings: Result<Settings, Failure>,
     environment: &BTreeMap<String, String>,
 ) -> Result<(Settings, LoadedBuild), Failure> {
-    match (Settings::read(environment), load::load(options, environment)) {
+    match (settings, load::load(options, environment)) {
         (Ok(settings), Ok(loaded)) => {
             let unencrypted = settings.server.may_carry(&loaded.spec).err().map(Failure::from);
             let failure = unencrypted.into_iter().chain(missing(&loaded)).reduce(Failure::and);
@@ -89,8 +94,7 @@ fn missing(loaded: &LoadedBuild) -> Option<Failure> {
 }
 
 /// Shows the log of an existing build from its beginning.
-pub async fn logs(id: BuildId, environment: &BTreeMap<String, String>) -> Result<Exit, Failure> {
-    let settings = Settings::read(environment)?;
+pub async fn logs(id: BuildId, settings: Settings) -> Result<Exit, Failure> {
     let signals = Signals::listen().map_err(|error| no_signals(&error))?;
     let viewer = Viewer { settings: &settings, id, owned: false, cancel_requested: false };
     viewer.run(Cursor::default(), signals).await

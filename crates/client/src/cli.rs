@@ -10,7 +10,7 @@ const AFTER: &str = "\
 Variables (also read from .env in the working directory; the environment takes precedence, and an
 empty variable counts as unset):
   CONTROLLER_URL  URL of bakery-server [default: http://127.0.0.1:3000]
-  BAKERY_TOKEN    the operator token
+  BAKERY_TOKEN    the operator token; one of the environment is not sent to a CONTROLLER_URL of .env
   BAKERY_INSECURE true: send tokens and credentials to another machine even over plain HTTP
   LOG_FORMAT      simple, plain or json [default: simple]; NO_COLOR turns the colours of simple off
   S3_BUCKET, S3_ENDPOINT, S3_REGION, S3_SSL, S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN
@@ -33,6 +33,10 @@ pub struct Cli {
     /// What to build.
     #[command(flatten)]
     pub options: BuildOptions,
+    /// Send a token of the environment also to a CONTROLLER_URL of .env, over plain HTTP if .env says so: everything in
+    /// this folder is trusted
+    #[arg(long, global = true)]
+    pub trust_dotenv: bool,
     /// What to do; `None` to build.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -57,6 +61,10 @@ pub struct BuildOptions {
     /// Source folder to pack; all paths in the config are relative to it [default: .]
     #[arg(long, value_name = "FOLDER")]
     pub repo: Option<PathBuf>,
+    /// Let the Compose file take this variable into the build although it is a secret of the environment; may be given
+    /// several times
+    #[arg(long, value_name = "NAME")]
+    pub allow_env: Vec<String>,
 }
 
 /// The other commands.
@@ -111,6 +119,7 @@ impl BuildOptions {
             services: self.services.or(lower.services),
             parallel: self.parallel || lower.parallel,
             repo: self.repo.or(lower.repo),
+            allow_env: [lower.allow_env, self.allow_env].concat(),
         }
     }
 

@@ -20,6 +20,7 @@ pub mod signals;
 pub mod stderr;
 pub mod stdout;
 pub mod submit;
+mod untrusted_dotenv;
 
 use std::collections::BTreeMap;
 
@@ -33,24 +34,25 @@ use crate::settings::Settings;
 
 /// Runs a command in the working directory with this environment.
 pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit, Failure> {
-    let Cli { options: outer, command } = cli;
+    let Cli { options: outer, trust_dotenv, command } = cli;
+    let settings = || Settings::read(&environment, trust_dotenv);
     match command {
-        None => build::build(&outer, &environment).await,
+        None => build::build(&outer, settings(), &environment).await,
         Some(Command::Plan { options, json }) => {
             let loaded = load::load(&options.or(outer), &environment)?;
             stdout::print(&plan_view::render(&loaded, json))
         }
         Some(command) if outer != BuildOptions::default() => Err(Failure::input(
             format!("`{}` does not accept the options of a build", command.name()),
-            "--config, --compose, --services, --async and --repo are options of a build and of `plan`",
+            "--config, --compose, --services, --async, --repo and --allow-env are options of a build and of `plan`",
         )),
-        Some(Command::Logs { id }) => build::logs(id, &environment).await,
+        Some(Command::Logs { id }) => build::logs(id, settings()?).await,
         Some(Command::Ps { json }) => {
-            let builds = Settings::read(&environment)?.server.list().await?.builds;
+            let builds = settings()?.server.list().await?.builds;
             stdout::print(&if json { list::document(&builds) } else { list::table(&builds, clock::now()) })
         }
         Some(Command::Cancel { id }) => {
-            cancel(&Settings::read(&environment)?.server, id).await?;
+            cancel(&settings()?.server, id).await?;
             Ok(Exit::Success)
         }
     }

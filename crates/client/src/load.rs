@@ -2,15 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use bakery_context::ContextFolder;
-use bakery_core::compose::{self, ComposeFile};
+use bakery_context::{ContextFolder, is_shared_folder, read_user_text};
+use bakery_core::compose::{self, ComposeFile, Withheld};
 use bakery_core::config::{self, ConfigFile, Resolved};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
-use bakery_core::message::Message;
+use bakery_core::message::{Hint as _, Message};
 use bakery_core::names::Arch;
 use bakery_core::plan::BuildPlan;
 use bakery_core::report::{Location, Mistake, Notice, Report};
@@ -21,7 +20,7 @@ use bakery_core::vars::{Layered, Vars};
 use crate::cli::BuildOptions;
 use crate::exit::Failure;
 use crate::secret_files;
-use crate::settings::env_file;
+use crate::settings::{DotenvFile, env_file};
 
 /// A build, read from its files.
 #[derive(Debug)]
@@ -84,8 +83,14 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
             let services: Vec<_> = services.iter().map(ToString::to_string).collect();
             // If the root is not known, no path is outside of it.
             let root = root.as_deref().unwrap_or(Path::new("/"));
-            let request =
-                ComposeInput { path, root, services: &services, order, overrides: &files.overrides };
+            let request = ComposeInput {
+                path,
+                root,
+                services: &services,
+                order,
+                overrides: &files.overrides,
+                allowed: &options.allow_env,
+            };
             match request.resolve(&compose, config.as_ref(), &recorder) {
                 Ok(resolved) => resolved,
                 Err(failure) => {
@@ -110,11 +115,11 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
             return Err(failure);
         }
     };
-    let Resolved { spec, plan, mut notices } = resolved;
+    let Resolved { spec, plan, mut notices, written } = resolved;
     notices.extend(files.unused_compose);
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
-    let missing = missing(&spec, &root);
+    let missing = missing(&spec, &root, &written);
     let secrets = recorder.secrets.into_inner();
     Ok(LoadedBuild { spec, plan, notices, root, secret_files, missing, secrets })
 }
@@ -139,7 +144,9 @@ struct SecretRecorder<'a> {
 
 impl SecretRecorder<'_> {
     fn record(&self, name: &str, value: &str) {
-        if name_suggests_secret(name) {
+        let known = || self.secrets.borrow().iter().any(|known| known.expose() == value);
+        // Each value once: a file can name a long variable any number of times.
+        if name_suggests_secret(name) && !known() {
             self.secrets.borrow_mut().push(Secret::new(value));
         }
     }
@@ -164,6 +171,8 @@ struct ComposeInput<'a> {
     services: &'a [String],
     order: Order,
     overrides: &'a [String],
+    /// The names of `--allow-env`.
+    allowed: &'a [String],
 }
 
 impl ComposeInput<'_> {
@@ -177,7 +186,8 @@ impl ComposeInput<'_> {
             self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // In the working directory this is also the file with the client's settings; both use the same name for it.
         let dotenv = if folder == Path::new(".") { PathBuf::from(".env") } else { folder.join(".env") };
-        let project = env_file(&dotenv, environment)?;
+        let DotenvFile { text: dotenv, values: project } = env_file(&dotenv, environment)?;
+        let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
         // A value in the file may contain another one.
         for (name, value) in &project {
             environment.record(name, value);
@@ -190,6 +200,7 @@ impl ComposeInput<'_> {
         })?;
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
+            withheld: &withheld,
             config,
             services: self.services,
             root: text(self.root)?,
@@ -236,17 +247,23 @@ fn find(options: &BuildOptions, here: &Path) -> Result<InputFiles, Failure> {
             unused_compose,
         });
     }
+    let mut trusted = true;
     for folder in here.ancestors() {
+        // Anybody can put a file there for others to find.
+        trusted &= folder == here || !is_shared_folder(folder);
         let Some(found) = compose::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
         else {
             continue;
         };
+        if !trusted {
+            return Err(nothing_found(Some(&found)));
+        }
         let overrides = compose::OVERRIDES.iter().filter(|name| folder.join(name).is_file());
         let overrides = overrides.map(|&name| name.to_owned()).collect();
         let shown = found.strip_prefix(here).map(Path::to_owned).unwrap_or(found);
         return Ok(InputFiles { config: None, compose: Some(shown), overrides, unused_compose: None });
     }
-    Err(nothing_found())
+    Err(nothing_found(None))
 }
 
 fn unused_compose_hint(compose: &str) -> String {
@@ -263,15 +280,19 @@ fn no_services(files: &InputFiles) -> Mistake {
     Mistake::of_setting("--services", Message::new(text).with_hint(hint))
 }
 
-fn nothing_found() -> Failure {
+fn nothing_found(passed_over: Option<&Path>) -> Failure {
     let names = compose::FILES.join(", ");
-    Failure::input(
-        format!(
-            "no {} in this folder, and no Compose file ({names}) in this or a parent folder",
-            config::FILE
-        ),
-        "name one with --config or --compose",
-    )
+    let mut text = format!(
+        "no {} in this folder, and no Compose file ({names}) in this or a parent folder",
+        config::FILE
+    );
+    if let Some(file) = passed_over {
+        text += &format!(
+            "; {} was passed over: it is in or above a folder that everybody can write to",
+            file.display()
+        );
+    }
+    Failure::input(text, "name one with --config or --compose")
 }
 
 /// Name and content of the file that `option` names.
@@ -284,26 +305,17 @@ fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
     if path.is_dir() {
         return Err(wrong(format!("{option} requires a file, but this is a folder"), file_within(path)));
     }
-    let unreadable = |error: io::Error| {
-        let hint = match error.kind() {
-            io::ErrorKind::NotFound if path.is_symlink() => "it is a link to a file that does not exist",
-            io::ErrorKind::NotFound => "check the path; it is relative to the working directory",
-            io::ErrorKind::InvalidData => "the file must be UTF-8 text",
-            _ => "the file must be readable",
-        };
-        wrong(format!("cannot be read: {error}"), hint.to_owned())
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let limit = limits::SPEC_BYTES as u64;
-    let read = file.take(limit + 1).read_to_string(&mut text).map_err(unreadable)?;
-    if read as u64 > limit {
-        return Err(wrong(
-            format!("larger than {limit} bytes"),
-            "check that this is the right file".to_owned(),
-        ));
+    match read_user_text(path, limits::SPEC_BYTES as u64) {
+        Ok(text) => Ok((name.clone(), text)),
+        Err(error) => {
+            let hint = match &error {
+                error if !error.is_not_found() => error.hint().unwrap_or_default().into_owned(),
+                _ if path.is_symlink() => "it is a link to a file that does not exist".to_owned(),
+                _ => "check the path; it is relative to the working directory".to_owned(),
+            };
+            Err(wrong(error.to_string(), hint))
+        }
     }
-    Ok((name, text))
 }
 
 /// A hint with the options that read the files in a folder.
@@ -332,24 +344,30 @@ fn text(path: &Path) -> Result<&str, Failure> {
 
 /// Contexts and Dockerfiles that do not exist. The Dockerfile of a task with a pre-script is not checked: the script may
 /// create it.
-fn missing(spec: &BuildSpec, root: &Path) -> Vec<String> {
+fn missing(spec: &BuildSpec, root: &Path, written: &BTreeMap<String, String>) -> Vec<String> {
+    // A path with the value of a variable is shown as the file has it: the value may be a secret.
+    let shown = |path: &str| written.get(path).cloned().unwrap_or_else(|| path.to_owned());
     let mut all = BTreeSet::new();
     for task in spec.services.iter().flat_map(|service| &service.tasks) {
         let context = match task.kaniko.context_path.as_str() {
             "." => root.to_owned(),
             inner => root.join(inner),
         };
+        let context_shown = match written.get(&task.kaniko.context_path) {
+            Some(written) => format!("context `{written}`"),
+            None => context.display().to_string(),
+        };
         if !context.is_dir() {
             all.insert(format!(
                 "context `{}`: no such folder below {}",
-                task.kaniko.context_path,
+                shown(&task.kaniko.context_path),
                 root.display()
             ));
         } else if task.pre_script.is_none() && !context.join(&task.kaniko.dockerfile).is_file() {
             all.insert(format!(
                 "dockerfile `{}`: no such file in {}",
-                task.kaniko.dockerfile,
-                context.display()
+                shown(&task.kaniko.dockerfile),
+                context_shown
             ));
         }
     }

@@ -3,11 +3,9 @@
 //! They are not excluded automatically, because a Dockerfile may need a file of that name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::Path;
 
-use bakery_context::{ContextFolder, find_in_context};
+use bakery_context::{ContextFolder, UserFileError, find_in_context, read_user_file};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Message;
@@ -50,18 +48,17 @@ fn below(root: &Path, path: &Path) -> Option<String> {
 
 /// Whether a line assigns a value to a name that suggests a secret. The file may have any format, so it is not parsed.
 fn holds_secrets(path: &Path) -> bool {
-    if !fs::metadata(path).is_ok_and(|meta| meta.is_file()) {
-        return false;
-    }
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limits::SPEC_BYTES as u64).read_to_end(&mut bytes));
-    read.is_ok()
-        && String::from_utf8_lossy(&bytes).lines().any(|line| {
-            let line = line.trim_start();
-            let line = line.strip_prefix("export ").unwrap_or(line);
-            line.split_once(['=', ':']).is_some_and(|(name, value)| {
-                let value = value.trim().trim_matches(['"', '\'']);
-                !name.starts_with('#') && name_suggests_secret(name.trim()) && !value.is_empty()
-            })
+    let bytes = match read_user_file(path, limits::SPEC_BYTES as u64) {
+        Ok(bytes) => bytes,
+        // It is not read, so the user is warned in any case.
+        Err(error) => return matches!(error, UserFileError::Large(_)),
+    };
+    String::from_utf8_lossy(&bytes).lines().any(|line| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        line.split_once(['=', ':']).is_some_and(|(name, value)| {
+            let value = value.trim().trim_matches(['"', '\'']);
+            !name.starts_with('#') && name_suggests_secret(name.trim()) && !value.is_empty()
         })
+    })
 }

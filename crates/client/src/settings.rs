@@ -1,21 +1,22 @@
 //! The client's own settings.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
+use bakery_context::read_user_text;
 use bakery_context::s3::S3Settings;
-use bakery_core::compose;
 use bakery_core::message::Message;
 use bakery_core::secret::Secret;
 use bakery_core::vars::{Layered, Vars};
+use bakery_core::{compose, limits};
 use bakery_link::{Options, ServerApi};
 
 use crate::exit::{Exit, Failure};
 use crate::render::LogFormat;
+use crate::untrusted_dotenv::{UntrustedDotenv, untrusted_dotenv};
 
 /// Default of `CONTROLLER_URL`.
-const LOCAL_URL: &str = "http://127.0.0.1:3000";
+pub const LOCAL_URL: &str = "http://127.0.0.1:3000";
 
 /// Every variable that is a setting of the client.
 pub const VARIABLES: [&str; 12] = [
@@ -49,13 +50,19 @@ pub struct Settings {
 impl Settings {
     /// Reads the environment and `.env` in the working directory, in this order of precedence. Reports all mistakes at
     /// once.
-    pub fn read(environment: &BTreeMap<String, String>) -> Result<Self, Failure> {
-        let file = env_file(Path::new(".env"), environment)?;
-        Self::of(&Layered { upper: environment, lower: file })
+    ///
+    /// A checkout may hold the `.env`: unless `trust_dotenv`, the file decides for its own secrets only, not where a
+    /// secret of the environment goes.
+    pub fn read(environment: &BTreeMap<String, String>, trust_dotenv: bool) -> Result<Self, Failure> {
+        let DotenvFile { text, values } = env_file(Path::new(".env"), environment)?;
+        if trust_dotenv {
+            return Self::of(&Layered { upper: environment, lower: values }, Vec::new());
+        }
+        let UntrustedDotenv { values, mistakes } = untrusted_dotenv(environment, &text, values);
+        Self::of(&Layered { upper: environment, lower: values }, mistakes)
     }
 
-    fn of(vars: &dyn Vars) -> Result<Self, Failure> {
-        let mut mistakes: Vec<Message> = Vec::new();
+    fn of(vars: &dyn Vars, mut mistakes: Vec<Message>) -> Result<Self, Failure> {
         let format = match vars.setting("LOG_FORMAT").as_deref().map(str::parse) {
             None => LogFormat::default(),
             Some(Ok(format)) => format,
@@ -102,14 +109,26 @@ impl Settings {
     }
 }
 
+/// A `.env` file.
+#[derive(Debug, Default)]
+pub struct DotenvFile {
+    /// Its text.
+    pub text: String,
+    /// Its variables.
+    pub values: BTreeMap<String, String>,
+}
+
 /// Reads a `.env` file; a file that does not exist is empty.
-pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<BTreeMap<String, String>, Failure> {
+pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<DotenvFile, Failure> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(compose::dotenv(&name, &text, environment)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+    match read_user_text(path, limits::SPEC_BYTES as u64) {
+        Ok(text) => {
+            let values = compose::dotenv(&name, &text, environment)?;
+            Ok(DotenvFile { text, values })
+        }
+        Err(error) if error.is_not_found() => Ok(DotenvFile::default()),
         Err(error) => {
-            Err(Failure::input(format!("{name} cannot be read: {error}"), "make it readable, or remove it"))
+            Err(Failure::input(format!("{name} {error}"), "make it a readable text file, or remove it"))
         }
     }
 }
@@ -121,7 +140,7 @@ mod tests {
     fn read(vars: &[(&str, &str)]) -> Result<Settings, Failure> {
         let vars: BTreeMap<_, _> =
             vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Settings::of(&vars)
+        Settings::of(&vars, Vec::new())
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Packs a source folder into one canonical archive, unpacks it, and stores it in S3. As the lowest crate that may call
-//! the operating system it also has [`random`].
+//! the operating system it also has [`random`] and [`read_user_file`].
 //!
 //! [`pack`] and [`unpack`] block; call them where a thread may block.
 
@@ -17,6 +17,7 @@ pub mod random;
 mod rules;
 pub mod s3;
 mod unpack;
+mod user_file;
 mod walk;
 
 pub use apply::{ApplyError, apply_ignore};
@@ -24,3 +25,4 @@ pub use pack::{Packed, pack};
 pub use pack_error::PackError;
 pub use rules::{ContextFile, ContextFolder, RulesError, find_in_context};
 pub use unpack::{UnpackError, UnpackLimits, Unpacked, unpack};
+pub use user_file::{UserFileError, is_shared_folder, read_user_file, read_user_text};

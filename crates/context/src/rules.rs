@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
@@ -11,9 +11,12 @@ use bakery_core::message::Hint;
 
 use crate::byte_path::{display, join};
 use crate::ignore::{BadLine, IgnoreFile, Trail};
+use crate::user_file::{UserFileError, read_user_file};
 
 /// Maximum size of an ignore file in bytes.
 const IGNORE_FILE_BYTES: u64 = 1 << 20;
+/// What is wrong with an ignore file that is a folder, a link or the like.
+const NOT_REGULAR: &str = "not a regular file";
 
 /// A build context below a source folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -272,17 +275,17 @@ fn read_ignore_file(root: &Path, path: &[u8], shown: &str) -> Result<Option<Igno
             return Ok(None);
         }
         Ok(meta) if !meta.is_file() => {
-            let cause = io::Error::other("not a regular file");
+            let cause = io::Error::other(NOT_REGULAR);
             return Err(RulesError::Read { file: file(), cause });
         }
         _ => {}
     }
-    let mut bytes = Vec::new();
-    std::fs::File::open(&full)
-        .and_then(|open| open.take(IGNORE_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|cause| RulesError::Read { file: file(), cause })?;
-    if bytes.len() as u64 > IGNORE_FILE_BYTES {
-        return Err(RulesError::Large { file: file() });
-    }
+    let bytes = read_user_file(&full, IGNORE_FILE_BYTES).map_err(|error| match error {
+        UserFileError::Io(cause) => RulesError::Read { file: file(), cause },
+        UserFileError::NotRegular(_) => {
+            RulesError::Read { file: file(), cause: io::Error::other(NOT_REGULAR) }
+        }
+        UserFileError::Large(_) => RulesError::Large { file: file() },
+    })?;
     IgnoreFile::parse(&bytes).map(Some).map_err(|lines| RulesError::Lines { file: file(), lines })
 }

@@ -1,7 +1,7 @@
 //! Decodes the YAML tree into values, without stopping at the first mistake.
 
 use crate::message::Message;
-use crate::report::{Findings, Location, did_you_mean, nearest, shown};
+use crate::report::{Findings, Location, did_you_mean, forgotten_blank, nearest, shown};
 use crate::yaml::{Entry, Node, Value};
 
 /// A node with its full path, for messages.
@@ -105,7 +105,7 @@ pub fn section<'n>(
             let hint = elsewhere(key)
                 .filter(|_| nearest(key, known).is_none())
                 .unwrap_or_else(|| did_you_mean(key, known));
-            findings.mistake(at_key, Message::new("unknown key").with_hint(hint));
+            findings.mistake(at_key, unknown_key(key, hint));
         } else if value.node.is_null() {
             findings.notice(
                 at_key,
@@ -116,6 +116,11 @@ pub fn section<'n>(
         }
     }
     Some(fields)
+}
+
+/// The message about a key that is not known. A forgotten blank is the likelier mistake than a misspelling.
+pub fn unknown_key(key: &str, hint: String) -> Message {
+    Message::new("unknown key").with_hint(forgotten_blank(key).unwrap_or(hint))
 }
 
 /// Reports tags other than YAML's own, anywhere below `field`, as mistakes.

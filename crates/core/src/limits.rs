@@ -85,6 +85,9 @@ bounds! {
     YAML_NODES: usize = 100_000;
     /// Bytes of all scalars of one YAML file after its aliases are expanded.
     YAML_BYTES: usize = 4 << 20;
+    /// Bytes of all texts of one Compose file, and of one `.env`, after their variables are replaced: a file of some
+    /// kilobytes can name a long variable any number of times.
+    INTERPOLATED_BYTES: usize = 4 << 20;
     /// Nesting depth of one YAML file.
     YAML_DEPTH: usize = 64;
     /// Mistakes that one report lists, and likewise its notices.

@@ -221,6 +221,12 @@ pub fn did_you_mean(text: &str, known: &[&str]) -> String {
         .map_or_else(|| format!("one of {}", known.join(", ")), |name| format!("did you mean `{name}`?"))
 }
 
+/// The hint for a name that is a key and its value without the blank between them.
+pub fn forgotten_blank(name: &str) -> Option<String> {
+    let (key, value) = name.split_once(':')?;
+    (!key.is_empty() && !value.is_empty()).then(|| format!("put a blank after `{}:`", shown(key)))
+}
+
 /// A text from a file as it may appear in a message: short, on one line, without what looks like a secret.
 pub fn shown(text: &str) -> String {
     shown_within(text, 60)
@@ -229,7 +235,10 @@ pub fn shown(text: &str) -> String {
 /// The same for a text of up to so many characters.
 pub fn shown_within(text: &str, most: usize) -> String {
     let looked_at = beginning(text);
-    let masked = mask::text(looked_at, mask::Form::Plain);
+    if looked_at.is_empty() && !text.is_empty() {
+        return format!("({} bytes without a blank)", text.len());
+    }
+    let masked = mask::text(looked_at, mask::Form::Message);
     let mut chars = masked.chars().map(on_one_line);
     let mut kept: String = chars.by_ref().take(most).collect();
     if chars.next().is_some() || looked_at.len() < text.len() {
@@ -314,6 +323,14 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_forgotten_blank_is_not_shown() {
+        assert_eq!(shown("password:hunter4secret"), "password:***");
+        assert_eq!(shown("MY_PASSWORD:hunter6,\"secret"), "MY_PASSWORD:***");
+        assert_eq!(shown("registry:reg.test:5000"), "registry:reg.test:5000");
+        assert_eq!(shown("reg.test/app-secret:latest"), "reg.test/app-secret:latest");
+    }
+
+    #[test]
     fn a_login_is_not_shown() {
         assert_eq!(shown("https://me:hunter2@reg.test/a"), "https://me:***@reg.test/a");
         assert_eq!(shown("me:hunter2@reg.test/a"), "me:***@reg.test/a");
@@ -324,5 +341,6 @@ mod tests {
         assert_eq!(shown(&login(&long)), "see...", "the host is beyond the limit");
         assert_eq!(shown(&format!("password='a b {long} c'")), "password='***...");
         assert_eq!(shown(&format!("a@b.test {}", "@".repeat(1 << 20))), "a@b.test...");
+        assert_eq!(shown(&long), "(5000 bytes without a blank)");
     }
 }

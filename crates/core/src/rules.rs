@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::message::Message;
+use crate::report::forgotten_blank;
 use crate::spec::TaskSpec;
 use crate::{image, kaniko, path};
 
@@ -70,9 +71,9 @@ pub fn env_name(name: &str) -> Option<Message> {
             let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let legal = name.chars().all(allowed) && !name.starts_with(|c: char| c.is_ascii_digit());
             let refused = name.is_empty() || !legal;
-            return refused.then(|| {
-                message("not a valid variable name", "use letters, digits and `_`, with no digit first")
-            });
+            let hint = || "use letters, digits and `_`, with no digit first".to_owned();
+            return refused
+                .then(|| message("not a valid variable name", forgotten_blank(name).unwrap_or_else(hint)));
         }
     };
     Some(message(format!("the variable `{name}` is reserved"), hint))
@@ -80,8 +81,10 @@ pub fn env_name(name: &str) -> Option<Message> {
 
 /// Why a build argument cannot have this name.
 pub fn arg_name(name: &str) -> Option<Message> {
-    (name.is_empty() || name.contains(['=', '\0', '\n']) || name.contains(char::is_whitespace))
-        .then(|| message("not a valid name of a build argument", "write NAME: value"))
+    let refused =
+        name.is_empty() || name.contains(['=', ':', '\0', '\n']) || name.contains(char::is_whitespace);
+    let hint = || forgotten_blank(name).unwrap_or_else(|| "write NAME: value".to_owned());
+    refused.then(|| message("not a valid name of a build argument", hint()))
 }
 
 /// Why `text` is not a valid `custom-platform`.

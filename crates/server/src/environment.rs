@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
+use bakery_context::read_user_text;
 use bakery_core::compose::gather_dotenv;
+use bakery_core::limits::SPEC_BYTES;
 use bakery_core::message::Message;
 use bakery_core::report::{Findings, Location, Report};
 use bakery_core::vars::{Layered, Vars, from_os};
@@ -36,15 +38,11 @@ pub fn read() -> (Environment, Option<Report>) {
         let message = Message::new("not UTF-8").with_hint("set it to a text in UTF-8, or leave it unset");
         findings.mistake(Location::setting(name), message);
     }
-    let lower = match std::fs::read_to_string(Path::new(".env")) {
+    let lower = match read_user_text(Path::new(".env"), SPEC_BYTES as u64) {
         Ok(text) => gather_dotenv(".env", &text, &process, &mut findings),
-        Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) if error.is_not_found() => BTreeMap::new(),
         Err(error) => {
-            findings.mistake(
-                Location::file(".env"),
-                Message::new(format!("cannot be read: {error}"))
-                    .with_hint("it must be UTF-8 text that the server can read; or remove it"),
-            );
+            findings.mistake(Location::file(".env"), Message::of(&error));
             BTreeMap::new()
         }
     };

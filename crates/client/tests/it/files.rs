@@ -77,6 +77,14 @@ fn help_is_complete() {
           --repo <FOLDER>
               Source folder to pack; all paths in the config are relative to it [default: .]
 
+          --allow-env <NAME>
+              Let the Compose file take this variable into the build although it is a secret of the
+              environment; may be given several times
+
+          --trust-dotenv
+              Send a token of the environment also to a CONTROLLER_URL of .env, over plain HTTP if .env
+              says so: everything in this folder is trusted
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -86,7 +94,7 @@ fn help_is_complete() {
     Variables (also read from .env in the working directory; the environment takes precedence, and an
     empty variable counts as unset):
       CONTROLLER_URL  URL of bakery-server [default: http://127.0.0.1:3000]
-      BAKERY_TOKEN    the operator token
+      BAKERY_TOKEN    the operator token; one of the environment is not sent to a CONTROLLER_URL of .env
       BAKERY_INSECURE true: send tokens and credentials to another machine even over plain HTTP
       LOG_FORMAT      simple, plain or json [default: simple]; NO_COLOR turns the colours of simple off
       S3_BUCKET, S3_ENDPOINT, S3_REGION, S3_SSL, S3_ACCESS_KEY, S3_SECRET_KEY, S3_SESSION_TOKEN

@@ -9,3 +9,4 @@ mod follow;
 mod previous_version;
 mod readme;
 mod secret_files;
+mod untrusted_checkout;

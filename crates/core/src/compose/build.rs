@@ -2,10 +2,10 @@
 
 use crate::compose::Request;
 use crate::compose::attributes::{BUILD, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
-use crate::compose::scalar::{Scalars, platform};
+use crate::compose::scalar::{Scalars, Substituted, platform};
 use crate::config::destination;
 use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
-use crate::decode::{Field, refuse_tags};
+use crate::decode::{Field, refuse_tags, unknown_key};
 use crate::message::Message;
 use crate::names::Arch;
 use crate::path;
@@ -22,6 +22,16 @@ pub(super) struct Service {
     pub(super) platforms: Vec<(Arch, Option<String>, Location)>,
     /// Kaniko flags for attributes that have no config key.
     pub(super) flags: Vec<String>,
+    /// Paths that hold values of variables, each with the text that the file has for it.
+    pub(super) written: Vec<(String, String)>,
+}
+
+impl Service {
+    fn remember(&mut self, path: &str, text: &Substituted) {
+        if text.is_substituted() {
+            self.written.push((path.to_owned(), text.shown()));
+        }
+    }
 }
 
 /// Reads a service. `None` if it has no `build`.
@@ -124,7 +134,7 @@ impl ServiceReader<'_, '_> {
         match fate(&BUILD, key) {
             None => {
                 let hint = did_you_mean(key, &names(&BUILD));
-                self.findings.mistake(field.location.clone(), Message::new("unknown key").with_hint(hint));
+                self.findings.mistake(field.location.clone(), unknown_key(key, hint));
             }
             Some(_) if off || matches!((key, value), ("isolation" | "network", "default")) => {}
             Some(_) if (key, value) == ("network", NO_NETWORK.0) => self.report_fate(field, NO_NETWORK.1),
@@ -157,8 +167,7 @@ impl ServiceReader<'_, '_> {
                 None => {
                     let known = names(&X_BAKE);
                     if nearest(key, &known).is_some() {
-                        let message = Message::new("unknown key").with_hint(did_you_mean(key, &known));
-                        self.findings.mistake(value.location, message);
+                        self.findings.mistake(value.location, unknown_key(key, did_you_mean(key, &known)));
                     } else {
                         let hint = "only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)";
                         let message = Message::new("unknown key: not read").with_hint(hint);
@@ -171,10 +180,11 @@ impl ServiceReader<'_, '_> {
 
     fn context(&mut self, field: &Field<'_>) {
         let location = field.location.clone();
-        let Some(text) = self.scalars.text(field, self.findings) else {
+        let Some(substituted) = self.scalars.substituted(field, self.findings) else {
             self.service.layer.kaniko.context_path = Key::new(Held::Bad, location);
             return;
         };
+        let text = &substituted.value;
         let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
         let value = if remote {
             let hint = "check the repository out and name the folder";
@@ -183,7 +193,8 @@ impl ServiceReader<'_, '_> {
                 Message::new("a remote context is not supported yet").with_hint(hint),
             );
             Held::Bad
-        } else if let Some(inner) = self.inside(&text) {
+        } else if let Some(inner) = self.inside(text) {
+            self.service.remember(&inner, &substituted);
             if text.starts_with('/') {
                 let hint = "write it relative to the Compose file";
                 self.findings.notice(
@@ -236,9 +247,10 @@ impl ServiceReader<'_, '_> {
 
     fn dockerfile(&mut self, field: &Field<'_>) {
         let location = field.location.clone();
-        let value = match self.scalars.text(field, self.findings) {
+        let substituted = self.scalars.substituted(field, self.findings);
+        let value = match substituted.as_ref().map(|text| text.value.as_str()) {
             None => Held::Bad,
-            Some(text) if text.is_empty() => Held::Cleared,
+            Some("") => Held::Cleared,
             Some(text) if text.contains("://") => {
                 self.findings.mistake(
                     location.clone(),
@@ -246,12 +258,16 @@ impl ServiceReader<'_, '_> {
                 );
                 Held::Bad
             }
-            Some(text) => match rules::path_text(&text) {
+            Some(text) => match rules::path_text(text) {
                 Some(message) => {
                     self.findings.mistake(location.clone(), message);
                     Held::Bad
                 }
-                None => Held::Set(path::tidy(&text)),
+                None => {
+                    let tidy = path::tidy(text);
+                    substituted.iter().for_each(|substituted| self.service.remember(&tidy, substituted));
+                    Held::Set(tidy)
+                }
             },
         };
         self.service.layer.kaniko.dockerfile = Key::new(value, location);
@@ -262,7 +278,7 @@ impl ServiceReader<'_, '_> {
         for (name, value, at) in self.scalars.pairs(field, self.findings) {
             if let Some(message) = rules::arg_name(&name) {
                 self.findings.mistake(at.location, message);
-            } else if let Some(value) = value.or_else(|| self.request.vars.get(&name)) {
+            } else if let Some(value) = value.or_else(|| self.scalars.variable(&name, &at, self.findings)) {
                 map.entries.insert(name, (value, at.location));
             }
         }
@@ -283,11 +299,8 @@ impl ServiceReader<'_, '_> {
             return;
         };
         for (text, at) in self.scalars.list(&listed, self.findings) {
-            let Ok((arch, variant)) = platform(&text) else {
-                let message = format!(
-                    "`{}` is not a supported platform",
-                    shown(at.text(self.findings).unwrap_or_default())
-                );
+            let Ok((arch, variant)) = platform(&text.value) else {
+                let message = format!("`{}` is not a supported platform", text.shown());
                 self.findings
                     .mistake(at.location, Message::new(message).with_hint("linux/amd64 or linux/arm64"));
                 continue;

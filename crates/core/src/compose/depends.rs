@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compose::Request;
-use crate::compose::scalar::Scalars;
+use crate::compose::scalar::{Scalars, Substituted};
 use crate::decode::Field;
 use crate::message::Message;
-use crate::report::{Findings, did_you_mean, shown};
+use crate::report::{Findings, did_you_mean};
 use crate::yaml::Value;
 
 /// The services that are active in Compose.
@@ -28,18 +28,19 @@ impl<'n> Active<'n> {
         let asked = request.vars.get("COMPOSE_PROFILES").unwrap_or_default();
         let asked: BTreeSet<String> =
             asked.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
-        let profiles: Vec<(&str, Vec<String>)> =
+        let profiles: Vec<(&str, Vec<Substituted>)> =
             services.iter().map(|(name, field)| (*name, profiles(field, scalars, findings))).collect();
         let named = |name: &str| request.services.iter().any(|wanted| wanted == name);
         let with = |asked: &BTreeSet<String>| {
             let active = profiles.iter().filter(|(_, own)| {
-                own.is_empty() || asked.contains("*") || own.iter().any(|profile| asked.contains(profile))
+                own.is_empty()
+                    || asked.contains("*")
+                    || own.iter().any(|profile| asked.contains(&profile.value))
             });
             active.map(|(name, _)| *name).collect::<BTreeSet<_>>()
         };
-        let brought =
-            profiles.iter().filter(|(name, _)| named(name)).flat_map(|(_, own)| own.iter().cloned());
-        let more = asked.iter().cloned().chain(brought).collect();
+        let brought = profiles.iter().filter(|(name, _)| named(name)).flat_map(|(_, own)| own);
+        let more = asked.iter().cloned().chain(brought.map(|profile| profile.value.clone())).collect();
         Self { alone: with(&asked), all: with(&more) }
     }
 
@@ -56,7 +57,7 @@ pub(super) fn profiles_of_builds(services: &Field<'_>, scalars: &Scalars<'_>) ->
         .filter_map(|(name, field)| {
             // Mistakes in them have been reported already.
             let profile = profiles(&field, scalars, &mut Findings::default()).into_iter().next()?;
-            Some((name.to_owned(), shown(&profile)))
+            Some((name.to_owned(), profile.shown()))
         })
         .collect()
 }
@@ -76,18 +77,20 @@ pub(super) fn check<'n>(
             continue;
         };
         for (needed, required, at) in needs(&depends, scalars, findings) {
+            let as_written = needed.shown();
+            let needed = needed.value;
             if !known.contains(&needed.as_str()) {
-                let message = format!("there is no service `{}`", shown(&needed));
+                let message = format!("there is no service `{as_written}`");
                 findings.mistake(at.location, Message::new(message).with_hint(did_you_mean(&needed, known)));
             } else if active.all.contains(needed.as_str()) {
                 edges.entry(name).or_default().push(needed);
             } else if required {
                 let own = services.iter().find(|(other, _)| *other == needed);
                 let own = own.map(|(_, field)| profiles(field, scalars, findings)).unwrap_or_default();
-                let Some(profile) = own.first().map(|profile| shown(profile)) else { continue };
+                let Some(profile) = own.first().map(Substituted::shown) else { continue };
                 let hint = format!("set COMPOSE_PROFILES={profile}, or write `required: false` below it");
                 let message =
-                    format!("the service `{needed}` is not active: none of its profiles is enabled");
+                    format!("the service `{as_written}` is not active: none of its profiles is enabled");
                 findings.mistake(at.location, Message::new(message).with_hint(hint));
             }
         }
@@ -126,7 +129,7 @@ fn needs<'n>(
     depends: &Field<'n>,
     scalars: &Scalars<'_>,
     findings: &mut Findings,
-) -> Vec<(String, bool, Field<'n>)> {
+) -> Vec<(Substituted, bool, Field<'n>)> {
     match &depends.node.value {
         Value::List(_) => {
             scalars.list(depends, findings).into_iter().map(|(name, at)| (name, true, at)).collect()
@@ -135,7 +138,7 @@ fn needs<'n>(
             let need = |(name, field): (&'n str, Field<'n>)| {
                 let required =
                     field.get("required").and_then(|required| scalars.boolean(&required, findings));
-                (name.to_owned(), required.unwrap_or(true), field)
+                (Substituted::plain(name), required.unwrap_or(true), field)
             };
             depends.entries().into_iter().map(need).collect()
         }
@@ -146,7 +149,7 @@ fn needs<'n>(
     }
 }
 
-fn profiles(field: &Field<'_>, scalars: &Scalars<'_>, findings: &mut Findings) -> Vec<String> {
+fn profiles(field: &Field<'_>, scalars: &Scalars<'_>, findings: &mut Findings) -> Vec<Substituted> {
     let profiles = field.get("profiles").filter(|profiles| !profiles.node.is_null());
     profiles.map_or_else(Vec::new, |profiles| {
         scalars.list(&profiles, findings).into_iter().map(|(name, _)| name).collect()

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::compose::interpolate::interpolate;
+use crate::compose::interpolate::{InterpolationError, interpolate_within};
+use crate::limits;
 use crate::message::Message;
 use crate::report::{Findings, Location, Report};
 use crate::vars::{Layered, Vars};
@@ -27,14 +28,15 @@ pub fn gather_dotenv(
     vars: &dyn Vars,
     findings: &mut Findings,
 ) -> BTreeMap<String, String> {
-    let mut reader = DotenvReader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
+    let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = DotenvReader { rest, line: 1, left: limits::INTERPOLATED_BYTES };
     let mut known = BTreeMap::new();
     while reader.skip_to_statement() {
         let start = DotenvReader { ..reader };
         if let Err(StatementError { name, message }) = reader.statement(&mut known, vars) {
             let location = Location { line: start.line, col: 1, path: name, ..Location::file(file) };
             findings.mistake(location, message);
-            reader = start;
+            reader = DotenvReader { left: reader.left, ..start };
             reader.skip_line();
         }
     }
@@ -44,6 +46,8 @@ pub fn gather_dotenv(
 struct DotenvReader<'t> {
     rest: &'t str,
     line: usize,
+    /// How many bytes the values of the rest of the file may have: each may hold those before it twice.
+    left: usize,
 }
 
 /// What is wrong with a statement.
@@ -127,21 +131,26 @@ impl<'t> DotenvReader<'t> {
         known: &BTreeMap<String, String>,
         vars: &dyn Vars,
     ) -> Result<String, StatementError> {
+        let error = |error: &InterpolationError| StatementError {
+            name: name.to_owned(),
+            message: Message::of(error),
+        };
+        let limit = self.left;
         let fill = |text: &str| {
             let lookup = Layered { upper: vars, lower: known };
-            let filled = interpolate(text, &lookup).map(|filled| filled.text);
-            let name = name.to_owned();
-            filled.map_err(|error| StatementError { name, message: Message::of(&error) })
+            interpolate_within(limit, text, &lookup).map(|filled| filled.text).map_err(|found| error(&found))
         };
         let open = || StatementError::form(name, "the quote is not closed");
-        match self.rest.chars().next() {
+        let value = match self.rest.chars().next() {
             Some('\'') => self.quoted('\'').ok_or_else(open),
             Some('"') => fill(&unescape(&self.quoted('"').ok_or_else(open)?)),
             _ => {
                 let line = self.skip_line();
                 fill(line.split_once(" #").map_or(line, |(value, _)| value).trim_end())
             }
-        }
+        }?;
+        self.left = self.left.checked_sub(value.len()).ok_or_else(|| error(&InterpolationError::Long))?;
+        Ok(value)
     }
 
     /// The text between quotes, with only the quote itself unescaped; `None` if they are not closed.
@@ -270,6 +279,17 @@ mod tests {
         .env:6:1: E: the quote is not closed
           hint: write NAME=value, one per line
         ");
+    }
+
+    #[test]
+    fn values_cannot_grow_without_bound() {
+        let doubling = (1..40).fold("A0=xxxxxxxx\n".to_owned(), |text, nth| {
+            let before = nth - 1;
+            text + &format!("A{nth}=$A{before}$A{before}\n")
+        });
+        let report = dotenv(".env", &doubling, &env()).unwrap_err().to_string();
+        let expected = ".env:20:1: A19: with its variables replaced, the file has more than 4194304 bytes";
+        assert!(report.starts_with(expected), "{report}");
     }
 
     proptest! {

@@ -5,11 +5,12 @@
 //! variables itself. `$$` is a dollar sign; a dollar sign before anything else is itself.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use crate::mask::MASK;
-use crate::mask::name_suggests_secret;
+use crate::limits;
+use crate::mask::{MASK, name_suggests_secret};
 use crate::message::Hint;
 use crate::vars::Vars;
 
@@ -23,6 +24,8 @@ pub struct Filled {
     pub text: String,
     /// Variables that are not set and have no default; each was replaced with nothing.
     pub unset: Vec<String>,
+    /// Variables whose values are a part of the text.
+    pub used: BTreeSet<String>,
 }
 
 /// Why a text cannot be interpolated.
@@ -42,6 +45,9 @@ pub enum InterpolationError {
     /// Variables are nested deeper than the limit.
     #[error("variables are nested deeper than {DEPTH} levels")]
     Deep,
+    /// The values of its variables make the text too long.
+    #[error("with its variables replaced, the file has more than {} bytes", limits::INTERPOLATED_BYTES)]
+    Long,
 }
 
 impl Hint for InterpolationError {
@@ -50,15 +56,50 @@ impl Hint for InterpolationError {
             Self::Template => "`$$` is a dollar sign".into(),
             Self::Required { name, .. } => format!("set {name} in the environment or in .env").into(),
             Self::Deep => "nest fewer defaults".into(),
+            Self::Long => "use fewer variables with long values".into(),
         })
     }
 }
 
-/// Replaces the variables in a text.
+/// Replaces the variables in a text; the result has at most [`limits::INTERPOLATED_BYTES`].
 pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, InterpolationError> {
+    interpolate_within(limits::INTERPOLATED_BYTES, template, vars)
+}
+
+/// Replaces the variables in a text; the result has at most `limit` bytes.
+pub(super) fn interpolate_within(
+    limit: usize,
+    template: &str,
+    vars: &dyn Vars,
+) -> Result<Filled, InterpolationError> {
     let mut filled = Filled::default();
-    fill(template, vars, 0, &mut filled)?;
+    fill(template, &Scope { vars, limit }, 0, &mut filled)?;
     Ok(filled)
+}
+
+/// What all parts of one text have in common.
+struct Scope<'a> {
+    vars: &'a dyn Vars,
+    limit: usize,
+}
+
+impl Scope<'_> {
+    /// Appends `text` while the limit allows it.
+    fn push(&self, text: &str, out: &mut Filled) -> Result<(), InterpolationError> {
+        if out.text.len() + text.len() > self.limit {
+            return Err(InterpolationError::Long);
+        }
+        out.text.push_str(text);
+        Ok(())
+    }
+
+    /// Appends the value of `name`.
+    fn push_value(&self, name: &str, value: &str, out: &mut Filled) -> Result<(), InterpolationError> {
+        if !out.used.contains(name) {
+            out.used.insert(name.to_owned());
+        }
+        self.push(value, out)
+    }
 }
 
 /// The variables for messages: the values of secrets are masked.
@@ -71,63 +112,61 @@ impl Vars for Masked<'_> {
     }
 }
 
-fn fill(template: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
+fn fill(template: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
     if depth > DEPTH {
         return Err(InterpolationError::Deep);
     }
     let mut rest = template;
     while let Some(at) = rest.find('$') {
-        out.text.push_str(&rest[..at]);
+        scope.push(&rest[..at], out)?;
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix('$') {
-            out.text.push('$');
+            scope.push("$", out)?;
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
             let end = closing(after).ok_or(InterpolationError::Template)?;
-            braced(&after[..end], vars, depth, out)?;
+            braced(&after[..end], scope, depth, out)?;
             rest = &after[end + 1..];
         } else {
             let (name, after) = name(rest);
             if name.is_empty() {
-                out.text.push('$');
+                scope.push("$", out)?;
             } else {
-                plain(name, vars, out);
+                plain(name, scope, out)?;
             }
             rest = after;
         }
     }
-    out.text.push_str(rest);
-    Ok(())
+    scope.push(rest, out)
 }
 
 /// Replaces one `${...}`; `inner` is the text between the braces.
-fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
+fn braced(inner: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
     let (name, rest) = name(inner);
     if name.is_empty() {
         return Err(InterpolationError::Template);
     }
     if rest.is_empty() {
-        plain(name, vars, out);
-        return Ok(());
+        return plain(name, scope, out);
     }
     let (colon, rest) = rest.strip_prefix(':').map_or((false, rest), |rest| (true, rest));
     let mut chars = rest.chars();
     let operator = chars.next();
     let text = chars.as_str();
-    let value = vars.get(name);
+    let value = scope.vars.get(name);
     let is_set = value.as_ref().is_some_and(|value| !colon || !value.is_empty());
     match operator {
-        Some('-' | '?') if is_set => out.text.push_str(&value.unwrap_or_default()),
+        Some('-' | '?') if is_set => scope.push_value(name, &value.unwrap_or_default(), out)?,
         Some('+') if !is_set => {}
         Some('-') => {
             let start = out.text.len();
-            fill(text, vars, depth + 1, out)?;
-            vars.defaulted(name, &out.text[start..]);
+            fill(text, scope, depth + 1, out)?;
+            scope.vars.defaulted(name, &out.text[start..]);
         }
-        Some('+') => fill(text, vars, depth + 1, out)?,
+        Some('+') => fill(text, scope, depth + 1, out)?,
         Some('?') => {
             let mut why = Filled::default();
-            fill(text, &Masked(vars), depth + 1, &mut why)?;
+            fill(text, &Scope { vars: &Masked(scope.vars), ..*scope }, depth + 1, &mut why)?;
             return Err(InterpolationError::Required { name: name.to_owned(), why: why.text });
         }
         _ => return Err(InterpolationError::Template),
@@ -135,12 +174,14 @@ fn braced(inner: &str, vars: &dyn Vars, depth: usize, out: &mut Filled) -> Resul
     Ok(())
 }
 
-fn plain(name: &str, vars: &dyn Vars, out: &mut Filled) {
-    match vars.get(name) {
-        Some(value) => out.text.push_str(&value),
-        None if out.unset.iter().any(|known| known == name) => {}
+fn plain(name: &str, scope: &Scope<'_>, out: &mut Filled) -> Result<(), InterpolationError> {
+    match scope.vars.get(name) {
+        Some(value) => scope.push_value(name, &value, out)?,
+        // No more than a report lists.
+        None if out.unset.len() >= limits::FINDINGS || out.unset.iter().any(|known| known == name) => {}
         None => out.unset.push(name.to_owned()),
     }
+    Ok(())
 }
 
 /// `[_a-zA-Z][_a-zA-Z0-9]*` at the beginning, and what follows.
@@ -226,6 +267,25 @@ mod tests {
         assert_eq!(error.to_string(), "the variable MISSING is required and has no value: not ***");
         let deep = format!("{}{}", "${A:-".repeat(5000), "}".repeat(5000));
         assert_eq!(interpolate(&deep, &vars()), Err(InterpolationError::Deep));
+    }
+
+    #[test]
+    fn a_long_variable_cannot_be_repeated_without_bound() {
+        let vars = BTreeMap::from([("BIG".to_owned(), "x".repeat(100_000))]);
+        assert!(interpolate(&"${BIG}".repeat(41), &vars).is_ok());
+        for form in ["${BIG}", "$BIG", "${BIG:-x}", "${NO:-$BIG}", "${BIG:+$BIG}"] {
+            assert_eq!(interpolate(&form.repeat(42), &vars), Err(InterpolationError::Long), "{form}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_a_text_are_those_whose_values_are_in_it() {
+        let filled = interpolate("$FOO ${NO:-${B_1}} ${BAR:+x}${FOO:+y} ${C?}", &{
+            let mut vars = vars();
+            vars.insert("C".to_owned(), "c".to_owned());
+            vars
+        });
+        assert_eq!(filled.unwrap().used, ["B_1", "C", "FOO"].map(str::to_owned).into());
     }
 
     proptest! {

@@ -11,6 +11,7 @@ mod dotenv;
 mod interpolate;
 mod resolve;
 mod scalar;
+mod withheld;
 
 use crate::config::{ConfigFile, Resolved};
 use crate::decode::Field;
@@ -23,6 +24,7 @@ use crate::yaml::{self, Node, Value};
 pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
 pub use interpolate::{Filled, InterpolationError, interpolate};
+pub use withheld::{WITHHELD, Withheld};
 
 /// The file names that Compose looks for, in its order, in a folder and then in those above.
 pub const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -47,6 +49,8 @@ pub struct ComposeFile {
 pub struct Request<'a> {
     /// The variables for `${NAME}`: the process environment over the project's `.env`.
     pub vars: &'a dyn Vars,
+    /// The variables that a build does not get.
+    pub withheld: &'a Withheld,
     /// The config file whose `global` is the base.
     pub config: Option<&'a ConfigFile>,
     /// The services of `--services`; empty = all.

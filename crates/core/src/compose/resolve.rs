@@ -1,11 +1,15 @@
 //! The services to build, and the tasks of each.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
 use crate::compose::Request;
 use crate::compose::build::{Service, service};
 use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Located, Origin, Resolved, build, task};
-use crate::decode::Field;
+use crate::decode::{Field, unknown_key};
+use crate::limits;
 use crate::message::Message;
 use crate::names::ServiceName;
 use crate::report::{Findings, Location, Report, did_you_mean, shown};
@@ -38,10 +42,13 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
     let Some(services) = top_level(root, &mut findings) else {
         return Err(findings.into_report());
     };
-    let scalars = Scalars { vars: request.vars };
-    let mut built = Vec::new();
+    let left = Cell::new(limits::INTERPOLATED_BYTES);
+    let scalars = Scalars::new(request.vars, &left);
+    let of_build = scalars.for_build(request.withheld);
+    let (mut built, mut written) = (Vec::new(), BTreeMap::new());
     for (name, field) in select(&services, request, &scalars, &mut findings) {
-        let Some(service) = service(&field, request, &scalars, &mut findings) else { continue };
+        let Some(mut service) = service(&field, request, &of_build, &mut findings) else { continue };
+        written.extend(service.written.drain(..));
         let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);
         built.push((ServiceSpec { name: Some(name), tasks }, locations));
     }
@@ -56,7 +63,8 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
         findings
             .mistake(services.location.clone(), Message::new("there is no service to build").with_hint(hint));
     }
-    build(built, request.order, &services.location, findings)
+    let resolved = build(built, request.order, &services.location, findings)?;
+    Ok(Resolved { written, ..resolved })
 }
 
 fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
@@ -77,8 +85,7 @@ fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>>
                 findings.notice(field.location, Message::new("obsolete, ignored").with_hint("leave it out"));
             }
             _ if TOP.contains(&key) || key.starts_with("x-") => {}
-            _ => findings
-                .mistake(field.location, Message::new("unknown key").with_hint(did_you_mean(key, TOP))),
+            _ => findings.mistake(field.location, unknown_key(key, did_you_mean(key, TOP))),
         }
     }
     if services.is_none() && root.get("services").is_none() {
@@ -157,7 +164,7 @@ fn select<'n>(
 fn report_misspelt_build(field: &Field<'_>, findings: &mut Findings) {
     for (key, value) in field.entries() {
         if crate::report::nearest(key, &["build"]) == Some("build") && key != "build" {
-            findings.mistake(value.location, Message::new("unknown key").with_hint("did you mean `build`?"));
+            findings.mistake(value.location, unknown_key(key, "did you mean `build`?".to_owned()));
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Values of a Compose file, with their variables replaced. Messages show the text of the file, never the value of a
 //! variable.
 
-use crate::compose::interpolate::interpolate;
+use std::cell::Cell;
+
+use crate::compose::Withheld;
+use crate::compose::interpolate::{interpolate, interpolate_within};
 use crate::config::read_text;
 use crate::decode::Field;
 use crate::message::Message;
@@ -11,16 +14,77 @@ use crate::vars::Vars;
 use crate::yaml::Value;
 
 /// Reads the values of one file.
+#[derive(Clone, Copy)]
 pub(super) struct Scalars<'a> {
-    pub(super) vars: &'a dyn Vars,
+    vars: &'a dyn Vars,
+    /// What the values may not hold.
+    withheld: Option<&'a Withheld>,
+    /// How many bytes the values with variables may still have, see [`crate::limits::INTERPOLATED_BYTES`].
+    left: &'a Cell<usize>,
 }
 
-impl Scalars<'_> {
+/// A value with its variables replaced. Messages show it as it is written in the file.
+#[derive(Debug, Clone)]
+pub(super) struct Substituted {
+    pub(super) value: String,
+    written: String,
+}
+
+impl Substituted {
+    /// A text without variables.
+    pub(super) fn plain(text: &str) -> Self {
+        Self { value: text.to_owned(), written: text.to_owned() }
+    }
+
+    /// Whether a variable was replaced.
+    pub(super) fn is_substituted(&self) -> bool {
+        self.value != self.written
+    }
+
+    /// The value as it may appear in a message.
+    pub(super) fn shown(&self) -> String {
+        shown(&self.written)
+    }
+}
+
+impl<'a> Scalars<'a> {
+    /// Reads values that do not reach a build.
+    pub(super) fn new(vars: &'a dyn Vars, left: &'a Cell<usize>) -> Self {
+        Self { vars, withheld: None, left }
+    }
+
+    /// The same for values that reach a build.
+    pub(super) fn for_build(self, withheld: &'a Withheld) -> Self {
+        Self { withheld: Some(withheld), ..self }
+    }
+
+    /// The value of a variable; `None` if it is not set, or after a mistake.
+    pub(super) fn variable(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> Option<String> {
+        self.allows(name, at, findings).then(|| self.vars.get(name)).flatten()
+    }
+
+    /// Reports a variable that the value of `at` may not hold.
+    fn allows(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> bool {
+        let refusal = self.withheld.and_then(|withheld| withheld.refuses(name));
+        let allowed = refusal.is_none();
+        refusal.into_iter().for_each(|message| findings.mistake(at.location.clone(), message));
+        allowed
+    }
+
     /// A single value; `None` after a mistake.
     pub(super) fn text(&self, field: &Field<'_>, findings: &mut Findings) -> Option<String> {
         let raw = read_text(field, findings)?;
-        match interpolate(raw, self.vars) {
+        if !raw.contains('$') {
+            return Some(raw.to_owned());
+        }
+        match interpolate_within(self.left.get(), raw, self.vars) {
             Ok(filled) => {
+                self.left.set(self.left.get() - filled.text.len());
+                // All of them are reported.
+                let refused = filled.used.iter().filter(|name| !self.allows(name, field, findings)).count();
+                if refused > 0 {
+                    return None;
+                }
                 for name in filled.unset {
                     let message = format!("the variable {name} is not set: it counts as empty");
                     findings
@@ -86,17 +150,31 @@ impl Scalars<'_> {
         Some(value)
     }
 
+    /// A single value and how it is written.
+    pub(super) fn substituted(&self, field: &Field<'_>, findings: &mut Findings) -> Option<Substituted> {
+        let value = self.text(field, findings)?;
+        Some(Substituted { value, written: field.text(findings).unwrap_or_default().to_owned() })
+    }
+
     /// A list of single values; one value alone is split at blanks.
-    pub(super) fn list<'n>(&self, field: &Field<'n>, findings: &mut Findings) -> Vec<(String, Field<'n>)> {
+    pub(super) fn list<'n>(
+        &self,
+        field: &Field<'n>,
+        findings: &mut Findings,
+    ) -> Vec<(Substituted, Field<'n>)> {
         match &field.node.value {
-            Value::List(_) => field
-                .items()
-                .into_iter()
-                .filter_map(|item| self.text(&item, findings).map(|text| (text, item)))
-                .collect(),
+            Value::List(_) => {
+                let item = |item: Field<'n>| Some((self.substituted(&item, findings)?, item));
+                field.items().into_iter().filter_map(item).collect()
+            }
             Value::Scalar { .. } => {
-                let text = self.text(field, findings).unwrap_or_default();
-                text.split_whitespace().map(|word| (word.to_owned(), field.clone())).collect()
+                let Some(Substituted { value, written }) = self.substituted(field, findings) else {
+                    return Vec::new();
+                };
+                let as_written =
+                    |word: &str| if value == written { word.to_owned() } else { written.clone() };
+                let word = |word: &str| Substituted { value: word.to_owned(), written: as_written(word) };
+                value.split_whitespace().map(|text| (word(text), field.clone())).collect()
             }
             Value::Map(_) => {
                 field.expected("a list", findings);

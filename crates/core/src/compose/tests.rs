@@ -11,9 +11,17 @@ use crate::report::{Notice, Report};
 use crate::spec::{BuildSpec, TaskSpec};
 
 fn env() -> BTreeMap<String, String> {
-    [("TAG", "7"), ("EMPTY", ""), ("SECRET", "hunter2"), ("GO", "1.25"), ("BAD", "A B"), ("NO_CACHE", "yes")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    [
+        ("TAG", "7"),
+        ("EMPTY", ""),
+        ("SECRET", "hunter2"),
+        ("GO", "1.25"),
+        ("BAD", "A B"),
+        ("NO_CACHE", "yes"),
+        ("GITHUB_TOKEN", "hunter2"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
 }
 
 fn ask(text: &str, services: &[&str], config: Option<&str>) -> Result<Resolved, Report> {
@@ -30,6 +38,7 @@ fn ask_with(
     let config = config.map(|text| config::read("config.yaml", text).unwrap());
     read("deploy/compose.yaml", text)?.resolve(&Request {
         vars,
+        withheld: &Withheld::of(&env(), &[], ""),
         config: config.as_ref(),
         services: &services,
         root: "/work/shop",
@@ -227,6 +236,7 @@ fn override_files_are_reported() {
     let vars = env();
     let request = Request {
         vars: &vars,
+        withheld: &Withheld::default(),
         config: None,
         services: &[],
         root: "/",

@@ -12,6 +12,8 @@ mod resolve;
 mod shell_words;
 mod values;
 
+use std::collections::BTreeMap;
+
 use crate::config::layer::TaskLayer;
 use crate::decode::Field;
 use crate::mask::name_suggests_secret;
@@ -46,6 +48,8 @@ pub struct Resolved {
     pub plan: BuildPlan,
     /// Findings that are worth mentioning and are not mistakes.
     pub notices: Vec<Notice>,
+    /// Paths that hold values of variables, each with the text that the file has for it: messages show that one.
+    pub written: BTreeMap<String, String>,
 }
 
 /// Parses the text of a config file. `file` is its name in messages. The report holds what prevents parsing;

@@ -1,5 +1,7 @@
 //! Turns layers into a spec: applies defaults, and checks what concerns several keys or the whole build.
 
+use std::collections::BTreeMap;
+
 use crate::config::layer::{MapLayer, TaskLayer};
 use crate::config::{ConfigFile, Resolved};
 use crate::mask::name_suggests_secret;
@@ -77,7 +79,7 @@ pub(crate) fn build(
     match plan::of_checked(&spec) {
         Ok(plan) => {
             let (plan, notices) = findings.finish(plan)?;
-            Ok(Resolved { spec, plan, notices })
+            Ok(Resolved { spec, plan, notices, written: BTreeMap::new() })
         }
         Err(problems) => {
             for problem in problems {
@@ -204,7 +206,7 @@ fn notices(layer: &TaskLayer, spec: &TaskSpec, findings: &mut Findings) {
     }
 }
 
-fn entries<V: Clone>(map: &MapLayer<V>) -> std::collections::BTreeMap<String, V> {
+fn entries<V: Clone>(map: &MapLayer<V>) -> BTreeMap<String, V> {
     map.entries.iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect()
 }
 

@@ -230,6 +230,14 @@ impl<'t> Found<'t> {
                 continue;
             }
             let blank_after = after.starts_with([' ', '\t']);
+            let attached = sign == ":" && self.form == Form::Message && !blank_after && !after.is_empty();
+            // What follows a slash is an image and its tag.
+            if attached && !lead.ends_with(['/', '@']) {
+                let start = at + sign.len();
+                let end = after.find(char::is_whitespace).unwrap_or(after.len());
+                self.add(start..start + end);
+                continue;
+            }
             let stands = match sign {
                 "=" => blank_before == blank_after && !after.starts_with('='),
                 // `secret:latest` is an image, and so are `a/token:1` and the like.

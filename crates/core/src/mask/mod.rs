@@ -31,6 +31,8 @@ pub enum Form {
     Script,
     /// As it stands.
     Plain,
+    /// A part of a file in a message about it: a blank after the colon of `password:` may be what is missing.
+    Message,
 }
 
 /// A text without what looks like a secret in it: passwords in URLs and in `user:password@host`, values after flags,
@@ -110,7 +112,7 @@ impl Mask {
 /// Every range of `text` that looks like a secret; they may overlap.
 fn spans(text: &str, form: Form) -> Vec<Range<usize>> {
     // A short text is a secret only with one of these characters: this skips most values of a file.
-    if text.len() < 16 && !text.contains(['@', ':', '=', ' ']) && form == Form::Plain {
+    if text.len() < 16 && !text.contains(['@', ':', '=', ' ']) && form != Form::Script {
         return Vec::new();
     }
     let mut found = Found::new(text, form);

@@ -1,6 +1,8 @@
 //! The meaning of each attribute of a Compose file.
 
-use bakery_core::compose::{Attribute, FILES, Fate, NO_NETWORK, SECTIONS};
+use std::fmt::Write as _;
+
+use bakery_core::compose::{Attribute, FILES, Fate, NO_NETWORK, SECTIONS, WITHHELD};
 
 use super::{code, head, table};
 
@@ -8,7 +10,7 @@ pub(super) fn text() -> String {
     let files = FILES.map(code).join(", ");
     let about = format!(
         "What `bakery-client --compose FILE` makes of a service. Without `--compose`, and where there is no config.yaml, the first of \
-         {files} is used, in the working directory or in a folder above. *Taken* has an effect; *refused* is a mistake, exit code 2, \
+         {files} is used, in the working directory or in a folder above (up to one that everybody can write to). *Taken* has an effect; *refused* is a mistake, exit code 2, \
          because the attribute changes the result and is not supported; *ignored* has no effect and is reported as a notice. \
          `x-` keys of other tools are skipped. `${{NAME}}`, `${{NAME:-default}}` and the rest of Compose's interpolation work \
          everywhere; override files, `include` and `!reset` do not. A refused attribute is accepted if it is switched off \
@@ -23,6 +25,12 @@ pub(super) fn text() -> String {
         }
         table(&mut text, &title, ["Attribute", "", "Effect"], &rows);
     }
+    let names = WITHHELD.map(code).join(", ");
+    let _ = write!(
+        text,
+        "\n## Secrets of the environment\n\nA value of the process environment under one of these names is a mistake in `image` and `build`, because every `RUN` step could \
+         read it; `--allow-env NAME` allows one. Values that the project's `.env` has itself are not refused.\n\n{names}\n"
+    );
     text
 }
 

@@ -228,6 +228,7 @@ fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
     let vars = env();
     let request = Request {
         vars: &vars,
+        withheld: &Withheld::default(),
         config: Some(&config),
         services: &["a".to_owned(), "wbe".to_owned()],
         root: "/work",
@@ -256,4 +257,97 @@ fn what_a_variable_holds_is_not_shown() {
         let report = report(text);
         assert!(!report.contains("hunter2"), "{text}: {report}");
     }
+}
+
+#[test]
+fn probe_23_4_a_secret_of_the_environment_does_not_reach_a_build() {
+    let keys = "
+args: { T: '${GITHUB_TOKEN}', U: 'x${NO:-$GITHUB_TOKEN}', V: '${GITHUB_TOKEN:+set}', TAG: $TAG }
+target: $GITHUB_TOKEN
+labels: ['a=$GITHUB_TOKEN']
+x-bake: { platforms: ['linux/${GITHUB_TOKEN}'] }
+";
+    insta::assert_snapshot!(report(&build(keys.trim())), @r"
+    deploy/compose.yaml:6:18: services.web.build.args.T: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    deploy/compose.yaml:6:40: services.web.build.args.U: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    deploy/compose.yaml:7:15: services.web.build.target: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    deploy/compose.yaml:8:16: services.web.build.labels[0]: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    deploy/compose.yaml:9:29: services.web.build.x-bake.platforms[0]: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    ");
+    let listed =
+        "services: { a: { build: { context: ., args: [GITHUB_TOKEN] }, image: 'x:${GITHUB_TOKEN}' } }";
+    insta::assert_snapshot!(report(listed), @r"
+    deploy/compose.yaml:1:54: services.a.build.args[0]: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    deploy/compose.yaml:1:77: services.a.image: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    ");
+    // What does not reach a build may hold it.
+    let elsewhere = "services: { a: { build: ., image: x, environment: { T: $GITHUB_TOKEN } }, b: { image: $GITHUB_TOKEN } }";
+    assert!(ask(elsewhere, &[], None).is_ok());
+}
+
+#[test]
+fn the_value_of_a_secret_is_not_shown_wherever_it_stands() {
+    let texts = [
+        "services: { a: { build: ., image: x, depends_on: ['${SECRET}'] } }",
+        "services: { a: { build: ., image: x, depends_on: 'b ${SECRET}' }, b: { image: y } }",
+        "services: { a: { build: ., image: x, depends_on: [b] }, b: { image: y, profiles: ['${SECRET}'] } }",
+        "services: { a: { build: ., image: x, profiles: '${SECRET} y' } }",
+        "services: { a: { build: ., image: x, platform: 'linux/${SECRET}' } }",
+    ];
+    insta::assert_snapshot!(texts.map(report).join("\n"), @r"
+    deploy/compose.yaml:1:51: services.a.depends_on[0]: there is no service `${SECRET}`
+      hint: one of a
+    deploy/compose.yaml:1:50: services.a.depends_on: expected a list or a mapping of services, found a single value
+    deploy/compose.yaml:1:51: services.a.depends_on[0]: the service `b` is not active: none of its profiles is enabled
+      hint: set COMPOSE_PROFILES=${SECRET}, or write `required: false` below it
+    deploy/compose.yaml:1:11: services: there is no service to build
+      hint: `a` is built only in profile `${SECRET} y`: name it with --services, or set COMPOSE_PROFILES=${SECRET} y
+    deploy/compose.yaml:1:48: services.a.platform: `linux/${SECRET}`, with its variables replaced, is not a supported platform (linux/amd64, linux/arm64)
+    ");
+    for text in texts {
+        assert!(!report(text).contains("hunter2"), "{text}");
+    }
+    // The client looks for the context.
+    let resolved = ask("services: { a: { build: 'x/../${SECRET}', image: x } }", &[], None).unwrap();
+    assert_eq!(resolved.written["deploy/hunter2"], "x/../${SECRET}");
+}
+
+#[test]
+fn a_forgotten_blank_shows_no_secret() {
+    let config = "global: { arch: amd64, password:hunter4secret, env: { MY_PASSWORD:hunter6secret } }\nkaniko-credentials:hunter5: x\n";
+    let report = config::read("config.yaml", config).unwrap().resolve(Order::Sequential).unwrap_err();
+    insta::assert_snapshot!(report, @r"
+    config.yaml:1:9: global.kaniko.destination: no destination
+      hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
+    config.yaml:1:24: global.password:***: unknown key
+      hint: put a blank after `password:`
+    config.yaml:1:81: global.env.MY_PASSWORD:***: not a valid variable name
+      hint: put a blank after `MY_PASSWORD:`
+    config.yaml:2:1: kaniko-credentials:***: unknown key
+      hint: put a blank after `kaniko-credentials:`
+    ");
+}
+
+#[test]
+fn a_long_variable_is_a_mistake_at_its_place() {
+    let vars = BTreeMap::from([("BIG".to_owned(), "x".repeat(100_000))]);
+    let args = |count| {
+        format!(
+            "services: {{ a: {{ image: x, build: {{ context: ., args: {{ A: '{}', B: $BIG }} }} }} }}",
+            "${BIG}".repeat(count)
+        )
+    };
+    assert!(ask_with(&args(40), &[], None, &vars).is_ok());
+    let report = ask_with(&args(41), &[], None, &vars).unwrap_err();
+    insta::assert_snapshot!(report, @r"
+    deploy/compose.yaml:1:313: services.a.build.args.B: with its variables replaced, the file has more than 4194304 bytes
+      hint: use fewer variables with long values
+    ");
 }
