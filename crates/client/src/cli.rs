@@ -33,9 +33,13 @@ pub struct Cli {
     /// What to build.
     #[command(flatten)]
     pub options: BuildOptions,
-    /// Send a token of the environment also to a CONTROLLER_URL of .env, over plain HTTP if .env says so: everything in
-    /// this folder is trusted
-    #[arg(long, global = true)]
+    /// Trust `.env` with a token of the environment.
+    #[arg(
+        long,
+        global = true,
+        help = "Send a token of the environment also to a CONTROLLER_URL of .env, over plain HTTP if .env says so: \
+                everything in this folder is trusted"
+    )]
     pub trust_dotenv: bool,
     /// What to do; `None` to build.
     #[command(subcommand)]

@@ -282,16 +282,17 @@ fn no_services(files: &InputFiles) -> Mistake {
 
 fn nothing_found(passed_over: Option<&Path>) -> Failure {
     let names = compose::FILES.join(", ");
-    let mut text = format!(
-        "no {} in this folder, and no Compose file ({names}) in this or a parent folder",
-        config::FILE
-    );
-    if let Some(file) = passed_over {
-        text += &format!(
+    let passed_over = passed_over.map(|file| {
+        format!(
             "; {} was passed over: it is in or above a folder that everybody can write to",
             file.display()
-        );
-    }
+        )
+    });
+    let text = format!(
+        "no {} in this folder, and no Compose file ({names}) in this or a parent folder{}",
+        config::FILE,
+        passed_over.unwrap_or_default()
+    );
     Failure::input(text, "name one with --config or --compose")
 }
 

@@ -23,15 +23,15 @@ type Measure = dyn Fn() -> io::Result<DiskSpace> + Send + Sync;
 
 /// A disk; cheap to clone.
 #[derive(Clone)]
-pub struct Disk(Arc<Measure>);
+pub struct DataDisk(Arc<Measure>);
 
-impl fmt::Debug for Disk {
+impl fmt::Debug for DataDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Disk")
+        f.write_str("DataDisk")
     }
 }
 
-impl Disk {
+impl DataDisk {
     /// The disk that has this folder.
     pub fn of(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
@@ -100,8 +100,8 @@ mod tests {
     #[tokio::test]
     async fn the_folders_disk_is_measured() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(!Disk::of(folder.path()).has_room(u64::MAX).await);
-        let missing = Disk::of(folder.path().join("missing"));
+        assert!(!DataDisk::of(folder.path()).has_room(u64::MAX).await);
+        let missing = DataDisk::of(folder.path().join("missing"));
         assert!(missing.has_room(u64::MAX).await, "unknown");
     }
 }

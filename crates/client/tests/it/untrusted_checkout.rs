@@ -85,10 +85,9 @@ fn probe_23_5_a_compose_file_in_a_shared_parent_folder_is_passed_over() {
 #[test]
 fn probe_23_6_devices_and_fifos_are_refused_at_once() {
     let config = ("config.yaml", CONFIG);
-    let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    let zero = |path: &Path| symlink("/dev/zero", path).unwrap();
-    let make: [(&str, &dyn Fn(&Path)); 2] = [("a FIFO", &fifo), ("a device", &zero)];
-    for (kind, make) in make {
+    let fifo: fn(&Path) = |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let zero: fn(&Path) = |path| symlink("/dev/zero", path).unwrap();
+    for (kind, make) in [("a FIFO", fifo), ("a device", zero)] {
         for (name, files, args) in [
             (".env", vec![("compose.yaml", "services: { a: { image: a, build: . } }")], vec!["plan"]),
             (".env", vec![config], vec!["ps"]),

@@ -258,17 +258,18 @@ impl ServiceReader<'_, '_> {
                 );
                 Held::Bad
             }
-            Some(text) => match rules::path_text(text) {
-                Some(message) => {
+            Some(text) => {
+                if let Some(message) = rules::path_text(text) {
                     self.findings.mistake(location.clone(), message);
                     Held::Bad
-                }
-                None => {
+                } else {
                     let tidy = path::tidy(text);
-                    substituted.iter().for_each(|substituted| self.service.remember(&tidy, substituted));
+                    if let Some(substituted) = &substituted {
+                        self.service.remember(&tidy, substituted);
+                    }
                     Held::Set(tidy)
                 }
-            },
+            }
         };
         self.service.layer.kaniko.dockerfile = Key::new(value, location);
     }

@@ -67,7 +67,9 @@ impl<'a> Scalars<'a> {
     fn allows(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> bool {
         let refusal = self.withheld.and_then(|withheld| withheld.refuses(name));
         let allowed = refusal.is_none();
-        refusal.into_iter().for_each(|message| findings.mistake(at.location.clone(), message));
+        if let Some(message) = refusal {
+            findings.mistake(at.location.clone(), message);
+        }
         allowed
     }
 

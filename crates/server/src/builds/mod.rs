@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::disk::Disk;
+use crate::disk::DataDisk;
 use crate::platform::Launcher;
 
 mod actor;
@@ -115,7 +115,7 @@ struct BuildServices {
 struct Status {
     ledger: Ledger,
     launchers: Launchers,
-    disk: Disk,
+    disk: DataDisk,
     bucket: Option<String>,
     accepting: Arc<AtomicBool>,
 }

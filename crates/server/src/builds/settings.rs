@@ -18,7 +18,7 @@ use super::context_store::ContextStore;
 use super::gc::Retention;
 use super::ledger::Ledger;
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::DataDisk;
 use crate::logs::Logs;
 use crate::platform::Launcher;
 use crate::spawn::Tasks;
@@ -187,7 +187,7 @@ pub struct BuildsParts {
     /// The operator's decisions.
     pub settings: BuildsSettings,
     /// The disk of the data folder.
-    pub disk: Disk,
+    pub disk: DataDisk,
     /// What time it is.
     pub clock: Clock,
     /// Where tasks are started.

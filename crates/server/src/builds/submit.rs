@@ -22,7 +22,7 @@ use super::store::BuildStore;
 use super::supervisor::Supervisor;
 use super::{Launchers, keys};
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::DataDisk;
 
 /// A build that a client submits.
 pub struct Submission {
@@ -47,7 +47,7 @@ pub(super) struct Intake {
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) launchers: Launchers,
     pub(super) settings: Arc<BuildsSettings>,
-    pub(super) disk: Disk,
+    pub(super) disk: DataDisk,
     pub(super) clock: Clock,
     pub(super) accepting: Arc<AtomicBool>,
     pub(super) supervisor: Arc<Supervisor>,

@@ -21,7 +21,7 @@ use bakery_core::wire::run::ContextSource;
 use thiserror::Error;
 
 use crate::clock::Clock;
-use crate::disk::{self, Disk};
+use crate::disk::{self, DataDisk};
 
 mod receive;
 mod record;
@@ -107,7 +107,7 @@ pub struct Contexts {
 struct ContextsState {
     folder: PathBuf,
     bucket: Option<Bucket>,
-    disk: Disk,
+    disk: DataDisk,
     clock: Clock,
     puts: AtomicU64,
     records: Mutex<HashMap<(String, Digest), ContextRecord>>,
@@ -116,7 +116,7 @@ struct ContextsState {
 impl Contexts {
     /// Opens the store, and creates its folder where it does not exist. Incomplete uploads of an earlier process are
     /// removed. `disk` has the folder.
-    pub fn open(folder: &Path, bucket: Option<Bucket>, disk: Disk, clock: Clock) -> io::Result<Self> {
+    pub fn open(folder: &Path, bucket: Option<Bucket>, disk: DataDisk, clock: Clock) -> io::Result<Self> {
         record::prepare(folder)?;
         let records = record::read_all(folder)?;
         let state = ContextsState {

@@ -18,7 +18,7 @@ fn store(bucket: Option<&str>) -> TestStore {
     let folder = TempDir::new().unwrap();
     let clock = Clock::standing_at(Timestamp::from_second(1_763_800_000).unwrap());
     let contexts =
-        Contexts::open(folder.path(), bucket.map(own), Disk::of(folder.path()), clock.clone()).unwrap();
+        Contexts::open(folder.path(), bucket.map(own), DataDisk::of(folder.path()), clock.clone()).unwrap();
     TestStore { folder, clock, contexts }
 }
 
@@ -83,8 +83,9 @@ async fn a_context_is_sent_once_and_read_back() {
     assert_eq!((bytes.as_slice(), len), (b"a blob".as_slice(), 6));
 
     // So it is after a restart.
-    let again = Contexts::open(store.folder.path(), None, Disk::of(store.folder.path()), store.clock.clone())
-        .unwrap();
+    let again =
+        Contexts::open(store.folder.path(), None, DataDisk::of(store.folder.path()), store.clock.clone())
+            .unwrap();
     assert_eq!(again.offer("local", &offer_of(b"a blob")).await.unwrap(), present);
     assert_eq!(again.puts(), 0);
 }
@@ -150,7 +151,8 @@ fn store_with(free: &Arc<AtomicU64>) -> TestStore {
     let space = move || Ok(disk::DiskSpace { total: 1 << 40, free: free.load(Ordering::Relaxed) });
     let clock = Clock::standing_at(Timestamp::from_second(1_763_800_000).unwrap());
     let contexts =
-        Contexts::open(folder.path(), Some(own("ours")), Disk::measured_by(space), clock.clone()).unwrap();
+        Contexts::open(folder.path(), Some(own("ours")), DataDisk::measured_by(space), clock.clone())
+            .unwrap();
     TestStore { folder, clock, contexts }
 }
 
@@ -265,7 +267,8 @@ async fn a_restart_removes_what_was_half_received() {
     let store = store(None);
     std::fs::write(record::incoming_path(store.folder.path(), 3), "half").unwrap();
     std::fs::write(store.folder.path().join("records/nonsense.json"), "{").unwrap();
-    Contexts::open(store.folder.path(), None, Disk::of(store.folder.path()), store.clock.clone()).unwrap();
+    Contexts::open(store.folder.path(), None, DataDisk::of(store.folder.path()), store.clock.clone())
+        .unwrap();
     assert_eq!(files(&store), Vec::<String>::new());
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn read(
     let work = move || config::read(config::FILE, &text).and_then(|file| file.resolve(Order::default()));
     // Parsing a large file would block an async thread.
     let read = tokio::task::spawn_blocking(work).await.map_err(|panic| ProblemResponse::internal(&panic))?;
-    let Resolved { spec, plan, notices } = read?;
+    let Resolved { spec, plan, notices, .. } = read?;
     let request = SubmitBuild { spec, context, idempotency_key };
     Ok(Submission { request, plan: Some(plan), notices: notices.iter().map(Notice::message).collect() })
 }

@@ -26,7 +26,7 @@ use crate::builds::ledger::{Ledger, LedgerError};
 use crate::builds::{Builds, BuildsParts, BuildsSettings, InternalError, PlatformSettings};
 use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
-use crate::disk::Disk;
+use crate::disk::DataDisk;
 use crate::environment;
 use crate::http::{ConnectionLimits, OwnNames, Routers, Services, open_files_warning, serve};
 use crate::logs::Logs;
@@ -125,7 +125,7 @@ impl Server {
         let (clock, tasks) = (Clock::system(), Tasks::new());
         let data = &settings.data_dir;
         let ledger = Ledger::open(data, settings.data_key.as_ref(), clock.clone()).await?;
-        let disk = Disk::of(data);
+        let disk = DataDisk::of(data);
         let folder = |name: &str, error| StartError::Folder(data.join(name).display().to_string(), error);
         let logs = Logs::open(&data.join("logs")).map_err(|error| folder("logs", error))?;
         let bucket = settings.s3.as_ref().map(|s3| Bucket {

@@ -18,7 +18,7 @@ use bakery_server::builds::{
 };
 use bakery_server::clock::Clock;
 use bakery_server::contexts::Contexts;
-use bakery_server::disk::Disk;
+use bakery_server::disk::DataDisk;
 use bakery_server::http::{ConnectionLimits, OwnNames, Routers, Services, serve as serve_http};
 use bakery_server::logs::Logs;
 use bakery_server::spawn::Tasks;
@@ -39,7 +39,7 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
     let clock = Clock::system();
     let logs = Logs::open(&folder.join("logs"))?;
     drop(tasks.spawn("log keeper", logs.clone().keep(tasks.stopping().clone())));
-    let disk = Disk::of(folder);
+    let disk = DataDisk::of(folder);
     let contexts = Contexts::open(&folder.join("contexts"), None, disk.clone(), clock.clone())?;
     let limits = PlatformSettings { max_runs: SENDERS, agent_url: url.clone(), env: Vec::new() };
     let builds = Builds::start(BuildsParts {

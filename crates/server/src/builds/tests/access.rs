@@ -185,7 +185,7 @@ fn probe_20_a_full_disk_refuses_new_builds_and_open_ones_continue() {
     let free = Arc::new(AtomicU64::new(1 << 40));
     let (mut world, seen) = (BuildsWorld::new(), Arc::clone(&free));
     world.disk =
-        Disk::measured_by(move || Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) }));
+        DataDisk::measured_by(move || Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) }));
     world.life(async |server| {
         let build = server.submit(single()).await;
         free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);

@@ -56,7 +56,7 @@ struct BuildsWorld {
     /// How often the actor of a build will panic when an agent binds.
     panics: Arc<AtomicU32>,
     settings: BuildsSettings,
-    disk: Disk,
+    disk: DataDisk,
     clock: Clock,
 }
 
@@ -85,7 +85,7 @@ impl BuildsWorld {
                 },
                 ..BuildsSettings::on(BTreeMap::from([(Platform::Docker, platform)]))
             },
-            disk: Disk::measured_by(|| Ok(DiskSpace { total: u64::MAX, free: u64::MAX })),
+            disk: DataDisk::measured_by(|| Ok(DiskSpace { total: u64::MAX, free: u64::MAX })),
             clock: Clock::system(),
         }
     }

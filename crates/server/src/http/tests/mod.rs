@@ -36,7 +36,7 @@ use crate::builds::{
 };
 use crate::clock::Clock;
 use crate::contexts::Contexts;
-use crate::disk::{Disk, DiskSpace};
+use crate::disk::{DataDisk, DiskSpace};
 use crate::logs::Logs;
 use crate::platform::LaunchError;
 use crate::platform::fake::FakePlatform;
@@ -78,8 +78,9 @@ impl TestServer {
         let logs = Logs::open(&folder.path().join("logs")).unwrap();
         let free = Arc::new(AtomicU64::new(1 << 40));
         let seen = Arc::clone(&free);
-        let disk =
-            Disk::measured_by(move || Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) }));
+        let disk = DataDisk::measured_by(move || {
+            Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) })
+        });
         let contexts = folder.path().join("contexts");
         let contexts = Contexts::open(&contexts, None, disk.clone(), clock.clone()).unwrap();
         let builds = Builds::start(BuildsParts {
