@@ -13,10 +13,7 @@ use bakery_link::{Options, ServerApi};
 
 use crate::exit::{Exit, Failure};
 use crate::render::LogFormat;
-use crate::untrusted_dotenv::{UntrustedDotenv, untrusted_dotenv};
-
-/// Default of `CONTROLLER_URL`.
-pub const LOCAL_URL: &str = "http://127.0.0.1:3000";
+use crate::untrusted_dotenv::{LOCAL_URL, UntrustedDotenv, untrusted_dotenv};
 
 /// Every variable that is a setting of the client.
 pub const VARIABLES: [&str; 12] = [

@@ -11,8 +11,8 @@ use bakery_core::message::Message;
 use bakery_core::report::Findings;
 use bakery_core::vars::Vars as _;
 
-use crate::settings::LOCAL_URL;
-
+/// Default of `CONTROLLER_URL`.
+pub(crate) const LOCAL_URL: &str = "http://127.0.0.1:3000";
 /// Settings that are sent to others, or that decide where something is sent.
 const SENT: [&str; 4] = ["CONTROLLER_URL", "S3_ENDPOINT", "S3_REGION", "S3_BUCKET"];
 /// What allows everything that is refused here.

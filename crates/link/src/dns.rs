@@ -27,8 +27,11 @@ impl InitialResolver {
 
     fn read(hosts: &Path, resolv_conf: &Path) -> Result<Self, String> {
         let failed = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        // Without name servers there are still the hosts.
-        let servers = fs::read(resolv_conf).unwrap_or_default();
+        let mut servers = fs::read_to_string(resolv_conf).unwrap_or_default();
+        if !servers.lines().any(|line| line.starts_with("nameserver")) {
+            // What the system assumes.
+            servers.push_str("\nnameserver 127.0.0.1\n");
+        }
         let (config, mut options) =
             parse_resolv_conf(servers).map_err(|error| failed(resolv_conf, &error))?;
         options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;

@@ -282,9 +282,9 @@ x-bake: { platforms: ['linux/${GITHUB_TOKEN}'] }
     let listed =
         "services: { a: { build: { context: ., args: [GITHUB_TOKEN] }, image: 'x:${GITHUB_TOKEN}' } }";
     insta::assert_snapshot!(report(listed), @r"
-    deploy/compose.yaml:1:54: services.a.build.args[0]: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+    deploy/compose.yaml:1:46: services.a.build.args[0]: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
       hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
-    deploy/compose.yaml:1:77: services.a.image: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
+    deploy/compose.yaml:1:70: services.a.image: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it
       hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
     ");
     // What does not reach a build may hold it.

@@ -62,19 +62,23 @@ fn one_architecture_is_published_by_its_own_push() {
 #[test]
 fn probe_06_an_image_that_the_registry_contradicts_is_not_baked() {
     BuildsWorld::new().life(async |server| {
-        let error = |text: &str| RegistryError {
-            reason: Reason::DigestMismatch,
-            text: text.to_owned(),
-            hint: Some("build again".to_owned()),
-        };
-        server.world.registry.script_check(PushedCheck::Contradicted(error("the registry has another")));
+        let (reason, text) = (Reason::DigestMismatch, "the registry has another".to_owned());
+        let error = RegistryError { reason, text, hint: None };
+        server.world.registry.script_check(PushedCheck::Contradicted(error));
         let build = server.submit(single()).await;
         server.bake(run(build, 0, 1)).await;
         let outcome = server.ended(build).await.outcome.unwrap();
         assert_eq!((outcome.verdict, outcome.reason), (Verdict::Failed, Some(Reason::DigestMismatch)));
         assert!(outcome.images.is_empty());
+    });
+}
 
-        server.world.registry.script_check(PushedCheck::Unknown(error("the registry cannot be reached")));
+#[test]
+fn an_image_that_cannot_be_looked_up_is_baked_and_the_log_says_so() {
+    BuildsWorld::new().life(async |server| {
+        let (reason, text) = (Reason::RegistryUnreachable, "the registry cannot be reached".to_owned());
+        let error = RegistryError { reason, text, hint: None };
+        server.world.registry.script_check(PushedCheck::Unknown(error));
         let build = server.submit(single()).await;
         server.bake(run(build, 0, 1)).await;
         assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
