@@ -64,6 +64,7 @@ mod submit;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod watch;
 
 use actor::ActorFactory;
@@ -80,11 +81,12 @@ use pending_stops::{PendingStops, StopLoop, Stopper};
 use run_slots::RunSlots;
 pub use sessions::RunSession;
 use sessions::Sessions;
-pub use settings::{BuildsParts, BuildsSettings, PlatformSettings, Publisher, Timing};
+pub use settings::{BuildsParts, BuildsSettings, PlatformSettings, Publisher};
 use store::BuildStore;
 use submit::Intake;
 pub use submit::Submission;
 use supervisor::Supervisor;
+pub use timing::Timing;
 use watch::PlatformWatch;
 
 /// Protocol versions that this server supports.

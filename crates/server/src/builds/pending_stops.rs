@@ -21,7 +21,7 @@ use super::events::BuildEvent;
 use super::ledger::Ledger;
 use super::panics::{RestartBackoff, catch_panic};
 use super::run_slots::RunSlots;
-use super::settings::Timing;
+use super::timing::Timing;
 use super::{Launchers, sleep_until};
 
 /// A platform that has not answered a stop within this time is asked again.

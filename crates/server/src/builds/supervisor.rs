@@ -24,9 +24,9 @@ use super::panics::panic_message;
 use super::pending_stops::PendingStops;
 use super::run_slots::RunSlots;
 use super::sessions::Sessions;
-use super::settings::Timing;
 use super::state::{BuildState, FirstCause};
 use super::store::BuildStore;
+use super::timing::Timing;
 use crate::clock::Clock;
 use crate::spawn::Tasks;
 
