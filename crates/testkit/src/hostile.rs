@@ -2,6 +2,8 @@
 
 use anyhow::{Result, ensure};
 
+use crate::client::JsonLine;
+
 /// Prints the capabilities of a `RUN` step, tries to open a raw socket, and tries to end the agent.
 pub const STEPS: &str = "RUN grep -E '^Cap(Eff|Bnd)' /proc/self/status; \
      arping -c 1 -w 1 -I eth0 127.0.0.1 2>&1; true\n\
@@ -9,13 +11,15 @@ pub const STEPS: &str = "RUN grep -E '^Cap(Eff|Bnd)' /proc/self/status; \
      sleep 1; echo it is alive";
 
 /// Checks what [`STEPS`] have printed.
-pub fn check(out: &str) -> Result<()> {
+pub fn check(lines: &[JsonLine]) -> Result<()> {
+    let said = |text: &str| lines.iter().filter(|line| line.message.trim() == text).count();
+    let out = || lines.iter().map(|line| line.message.as_str()).collect::<Vec<_>>().join("\n");
     for cap in ["CapEff", "CapBnd"] {
-        ensure!(out.contains(&format!("{cap}:\t00000000800000fb")), "{cap}: {out}");
+        ensure!(said(&format!("{cap}:\t00000000800000fb")) == 1, "{cap}: {}", out());
     }
-    ensure!(out.contains("AF_PACKET") && out.contains("not permitted"), "{out}");
-    ensure!(out.lines().any(|line| line.trim_end().ends_with("it is alive")), "{out}");
-    let said = out.matches("from a process of this container ignored").count();
-    ensure!(said == 1, "{said} times: {out}");
+    ensure!(said("arping: socket: Operation not permitted") == 1, "{}", out());
+    ensure!(said("it is alive") == 1, "{}", out());
+    let ignored = |line: &&JsonLine| line.message.contains("from a process of this container ignored");
+    ensure!(lines.iter().filter(ignored).count() == 1, "{}", out());
     Ok(())
 }

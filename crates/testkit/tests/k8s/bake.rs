@@ -40,7 +40,7 @@ async fn probes_03_and_28_a_run_step_has_eight_capabilities_and_cannot_end_the_a
     let project = Project::new(&env.parts, hostile::STEPS, &single(&env.image("hostile/app:1")))?;
     let ended = env.client(&project).run(&[]).await?;
     ensure!(ended.code == Some(0), "{}", env.details(&ended));
-    hostile::check(&ended.out)?;
+    hostile::check(&ended.lines()?)?;
     env.gone(Duration::from_secs(20)).await
 }
 
