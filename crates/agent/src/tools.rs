@@ -1,6 +1,6 @@
 //! The programs of the agent image that run the scripts. They are in Kaniko's folder, where a `RUN` step can replace them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,15 +30,14 @@ impl Tools {
     /// Reads the programs.
     pub fn read(layout: &Layout) -> io::Result<Self> {
         let folder = layout.root.join("bin");
-        let mut programs = BTreeMap::new();
-        for path in paths(&folder).into_iter().chain(layout.find("sh")) {
+        let shell = layout.find("sh");
+        let target = shell.as_ref().and_then(|shell| fs::canonicalize(shell).ok());
+        let all: BTreeSet<PathBuf> = paths(&folder).into_iter().chain(shell).chain(target).collect();
+        let programs = all.into_iter().map(|path| {
             let bytes = fs::symlink_metadata(&path)?.len();
-            programs.insert(path.clone(), Program::read(&path, bytes)?);
-        }
-        if let Some(shell) = layout.find("sh").and_then(|shell| fs::canonicalize(shell).ok()) {
-            let bytes = fs::metadata(&shell)?.len();
-            programs.insert(shell.clone(), Program::read(&shell, bytes)?);
-        }
+            Program::read(&path, bytes).map(|program| (path, program))
+        });
+        let programs = programs.collect::<io::Result<_>>()?;
         Ok(Self { programs, folder })
     }
 

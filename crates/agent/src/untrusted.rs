@@ -1,38 +1,26 @@
 //! Reading files that a build may have written or replaced.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use bakery_context::{UserFileError, read_user_file_itself};
 
 /// The content of a regular file of at most `limit` bytes. Anything else is an error: a link, a device or a FIFO could
 /// make the agent read something else, without an end, or for ever.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
-    let file = match opened {
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-            return Err(io::Error::other("it is a link"));
-        }
-        opened => opened?,
-    };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("it has more than {limit} bytes")));
-    }
-    Ok(bytes)
+    read_user_file_itself(path, limit).map_err(|error| match error {
+        UserFileError::Io(error) => error,
+        UserFileError::NotRegular("a link") => io::Error::other("it is a link"),
+        UserFileError::NotRegular(_) => io::Error::other("it is not a regular file"),
+        UserFileError::Large(limit) => io::Error::other(format!("it has more than {limit} bytes")),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     #[test]

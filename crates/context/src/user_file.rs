@@ -49,7 +49,17 @@ impl Hint for UserFileError {
 pub fn read_user_file(path: &Path, limit: u64) -> Result<Vec<u8>, UserFileError> {
     // Opening a device can have an effect, so it is looked at before; it may be replaced, so it is looked at again.
     check(&std::fs::metadata(path)?)?;
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    read_regular(path, limit, OFlags::empty())
+}
+
+/// The same, but a link is no regular file.
+pub fn read_user_file_itself(path: &Path, limit: u64) -> Result<Vec<u8>, UserFileError> {
+    check(&std::fs::symlink_metadata(path)?)?;
+    read_regular(path, limit, OFlags::NOFOLLOW)
+}
+
+fn read_regular(path: &Path, limit: u64, flags: OFlags) -> Result<Vec<u8>, UserFileError> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     check(&file.metadata()?)?;
     let mut bytes = Vec::new();
@@ -79,6 +89,7 @@ fn check(meta: &Metadata) -> Result<(), UserFileError> {
 
 fn kind(found: FileType) -> &'static str {
     match found {
+        found if found.is_symlink() => "a link",
         found if found.is_dir() => "a folder",
         found if found.is_fifo() => "a FIFO",
         found if found.is_socket() => "a socket",

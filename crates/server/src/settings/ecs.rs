@@ -68,9 +68,7 @@ pub enum EcsPullSecret {
 impl VarReader<'_> {
     /// One to `most` names, separated by commas.
     fn names(&mut self, name: &'static str, most: usize, hint: &str) -> Vec<String> {
-        let text = self.text(name).unwrap_or_default();
-        let names = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let names: Vec<String> = names.map(str::to_owned).collect();
+        let names = self.parts(name);
         if names.is_empty() {
             self.mistake(name, REQUIRED, hint);
         } else if names.len() > most {

@@ -1,11 +1,11 @@
 //! Reads variables one by one and collects the mistakes in them.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bakery_context::{UserFileError, read_user_text};
 use bakery_core::capabilities;
 use bakery_core::image::ImageRef;
 use bakery_core::kaniko::RefusedFlags;
@@ -159,12 +159,17 @@ impl<'a> VarReader<'a> {
         named.unwrap_or_else(|| format!("{prefix}-agent:{}", env!("CARGO_PKG_VERSION")))
     }
 
+    /// A list separated by commas, without empty parts.
+    pub(super) fn parts(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
     /// `AGENT_CAPABILITIES`: names separated by commas.
     pub(super) fn capabilities(&mut self) -> Vec<&'static str> {
         let name = "AGENT_CAPABILITIES";
-        let text = self.text(name).unwrap_or_default();
         let mut allowed = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in &self.parts(name) {
             if let Some(known) = capabilities::optional(part) {
                 allowed.push(known);
             } else {
@@ -177,14 +182,13 @@ impl<'a> VarReader<'a> {
 
     /// `host[:port]` separated by commas, each followed by a path if `path` allows it.
     fn registries(&mut self, name: &'static str, path: bool) -> Vec<String> {
-        let text = self.text(name).unwrap_or_default();
         let (expected, hint) = if path {
             ("host[:port] or host[:port]/path", "for example registry.example.com/shop")
         } else {
             ("host[:port]", "for example registry.example.com:5000")
         };
         let mut good = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in self.parts(name).iter().map(String::as_str) {
             // With a path, the first part is a registry's host and not a name on Docker Hub.
             let (host, rest) = part.split_once('/').unwrap_or((part, "x"));
             let image = format!("{host}/{}", rest.trim_end_matches('/')).parse::<ImageRef>();
@@ -210,9 +214,8 @@ impl<'a> VarReader<'a> {
     /// `REFUSED_KANIKO_FLAGS`: names separated by commas.
     pub(super) fn refused_flags(&mut self) -> RefusedFlags {
         let name = "REFUSED_KANIKO_FLAGS";
-        let text = self.text(name).unwrap_or_default();
         let mut refused = RefusedFlags::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in &self.parts(name) {
             if let Err(Message { text, hint }) = refused.add(part) {
                 self.mistake(name, &text, hint.as_deref().unwrap_or_default());
             }
@@ -326,17 +329,12 @@ impl<'a> VarReader<'a> {
 
 /// The content of a small file without the blanks and line ends around it; or why it cannot be used.
 fn content_of(path: &str) -> Result<String, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    // Opening a pipe would wait for its writer.
-    if !fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let mut content = Vec::new();
-    File::open(path).map_err(cannot)?.take(TOKEN_FILE_BYTES + 1).read_to_end(&mut content).map_err(cannot)?;
-    if content.len() as u64 > TOKEN_FILE_BYTES {
-        return Err(format!("is larger than {TOKEN_FILE_BYTES} bytes"));
-    }
-    let text = String::from_utf8(content).map_err(|_| "is not UTF-8".to_owned())?;
+    let text = read_user_text(Path::new(path), TOKEN_FILE_BYTES).map_err(|error| match error {
+        UserFileError::Io(error) if error.kind() == ErrorKind::InvalidData => "is not UTF-8".to_owned(),
+        UserFileError::NotRegular(_) => "is not a regular file".to_owned(),
+        UserFileError::Large(limit) => format!("is larger than {limit} bytes"),
+        error @ UserFileError::Io(_) => error.to_string(),
+    })?;
     match text.trim() {
         "" => Err("is empty".to_owned()),
         text => Ok(text.to_owned()),
