@@ -21,6 +21,7 @@ pub mod push;
 pub mod relocate;
 pub mod report;
 pub mod script;
+mod secrets;
 pub mod shipper;
 pub mod signals;
 mod spawn;

@@ -50,9 +50,11 @@ impl Log {
 
     /// A writer for one stream of output.
     pub fn writer(&self, source: Source, level: Level) -> Writer {
+        let masker = Arc::clone(&self.masker);
+        let is_script = matches!(source, Source::PreScript | Source::PostScript);
         Writer {
             spool: Arc::clone(&self.spool),
-            lines: Lines::new(Arc::clone(&self.masker)),
+            lines: if is_script { Lines::with_commands(masker) } else { Lines::new(masker) },
             source,
             level,
             batch: Vec::new(),
@@ -167,7 +169,7 @@ mod tests {
         let spool = Arc::new(Spool::create(&folder.path().join("spool")).unwrap());
         let mut secrets = Secrets::default();
         secrets.add("hunter2");
-        let log = Log::new(Arc::clone(&spool), Arc::new(Masker::new(&secrets).unwrap()));
+        let log = Log::new(Arc::clone(&spool), Arc::new(Masker::new(secrets).unwrap()));
         log.message(Level::Warn, Message::new("one\ntwo hunter2").with_hint("change hunter2"));
         log.message(Level::Info, "three");
         log.message(Level::Warn, Message::new("four\n").with_hint("change four"));

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bakery_core::image::Digest;
-use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::{Hint, Message};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use bakery_core::wire::log::Level;
-use bakery_core::wire::run::{ContextSource, Stage, TaskOrder, TaskReport};
+use bakery_core::wire::run::{Stage, TaskOrder, TaskReport};
 use bakery_link::{LinkError, RunApi};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +25,7 @@ use crate::environment;
 use crate::failure::{Failure, Stop};
 use crate::layout::Layout;
 use crate::log::Log;
-use crate::mask::{Masker, Secrets, TooManySecrets};
+use crate::mask::{Masker, TooManySecrets};
 use crate::prepare::{self, fetch, login};
 use crate::process::Processes;
 use crate::script::{self, Script};
@@ -35,6 +34,7 @@ use crate::shipper::{ServerSignal, ShipError, Shipper};
 use crate::signals;
 use crate::spawn::spawn;
 use crate::stages::Stages;
+use crate::secrets;
 use crate::start::{self, Launch, LaunchError};
 use crate::termination::{Termination, TerminationCause};
 use crate::tools::Tools;
@@ -180,35 +180,11 @@ fn open_log(
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
     builder.create(&layout.home).map_err(|error| Failure::io(&layout.home, &error))?;
-    let masker = Masker::new(&secrets(order, launch, session))
+    let masker = Masker::new(secrets::of_run(order, launch, session))
         .map_err(|error: TooManySecrets| Failure::new(Reason::Internal, error.to_string()))?;
     let path = layout.spool();
     let spool = Spool::create(&path).map_err(|error| Failure::io(&path, &error))?;
     Ok((Arc::new(spool), Arc::new(masker)))
-}
-
-/// All secrets of this run, to be masked in its log.
-fn secrets(order: &TaskOrder, launch: &Launch, session: &Secret) -> Secrets {
-    let mut secrets = Secrets::default();
-    secrets.add(session.expose());
-    secrets.add(launch.token.expose());
-    for login in order.pull_credentials.iter().chain(&order.push_credentials) {
-        secrets.add_login(&login.username, login.password.expose());
-    }
-    let env = order.env.iter().map(|(name, value)| (name, value.expose()));
-    let args = order.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
-    let inherited = launch.inherited.iter().map(|(name, value)| (name, value.as_str()));
-    for (name, value) in env.chain(args).chain(inherited) {
-        // `.._TOKEN_FILE` contains the path of a file, which is not a secret.
-        if name_suggests_secret(name) && !name.to_ascii_uppercase().ends_with("_FILE") {
-            secrets.add(value);
-        }
-        secrets.add_userinfo_of(value);
-    }
-    if let ContextSource::Url { url } = &order.source {
-        secrets.add(url.expose());
-    }
-    secrets
 }
 
 /// Reports a failure that happened before the log was opened.

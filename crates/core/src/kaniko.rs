@@ -178,6 +178,26 @@ impl ExecutorFacts {
     }
 }
 
+/// The variables that `--secret` hands to the build as secrets: those of `env=`, and one with the secret's `id` where it
+/// names no other source.
+pub fn secret_variables(flags: &[String]) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    let mut flags = flags.iter().map(String::as_str);
+    while let Some(flag) = flags.next() {
+        let value = if flag == "--secret" { flags.next() } else { flag.strip_prefix("--secret=") };
+        let part = |name: &str| {
+            value.into_iter().flat_map(|value| value.split(',')).find_map(|part| {
+                let (key, value) = part.split_once('=')?;
+                (key.trim() == name).then(|| value.trim())
+            })
+        };
+        let source = part("src").or_else(|| part("source"));
+        let of_type = part("type") == Some("env");
+        names.extend(part("env").or(source.filter(|_| of_type)).or(part("id").filter(|_| source.is_none())));
+    }
+    names
+}
+
 /// What one task adds to its `kaniko` section.
 #[derive(Debug, Clone, Copy)]
 pub struct ArgvInput<'a> {

@@ -18,6 +18,7 @@
 //! let file = compose::read("compose.yaml", "services: { web: { build: ./web, image: reg.test/shop/web } }")?;
 //! let dotenv: BTreeMap<String, String> = compose::dotenv(".env", "TAG=7", &BTreeMap::new())?;
 //! let services = file.resolve(&compose::Request {
+//!     withheld: &compose::Withheld::default(),
 //!     vars: &dotenv, // the process environment over it: `vars::Layered`
 //!     config: Some(&config),
 //!     services: &[],

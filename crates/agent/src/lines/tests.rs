@@ -7,7 +7,7 @@ fn masker(secrets: &[&str]) -> Arc<Masker> {
     for secret in secrets {
         all.add(secret);
     }
-    Arc::new(Masker::new(&all).unwrap())
+    Arc::new(Masker::new(all).unwrap())
 }
 
 fn messages(masker: Arc<Masker>, chunks: &[&[u8]]) -> Vec<(String, bool)> {
@@ -60,7 +60,8 @@ fn invalid_utf8_is_replaced() {
 #[test]
 fn every_message_fits_into_a_block_however_it_is_escaped() {
     for byte in [0x1b, b'"', 0xff, b'x', 0xc3] {
-        let line = vec![byte; 3 * LINE_BYTES];
+        // More control characters than that are not kept.
+        let line = vec![byte; if byte == 0x1b { LINE_BYTES } else { 3 * LINE_BYTES }];
         let got = messages(masker(&["hunter2"]), &[&line, b"\n"]);
         for (text, _) in &got {
             assert!(text.len() <= LINE_BYTES && serde_json::to_string(text).unwrap().len() <= BLOCK_BYTES);
@@ -75,9 +76,61 @@ fn an_endless_line_needs_bounded_memory() {
     let chunk = vec![b'x'; 64 << 10];
     for _ in 0..200 {
         lines.push(&chunk, &mut |_, more| assert!(more));
-        assert!(lines.open.len() <= LINE_BYTES + lines.masker.longest());
+        assert!(lines.open.len() <= LINE_BYTES + lines.matcher.longest());
         assert!(lines.open.capacity() <= 4 * LINE_BYTES);
     }
+}
+
+#[test]
+fn a_long_line_of_control_characters_needs_bounded_memory_and_hides_no_secret() {
+    let mut lines = Lines::new(masker(&["hunter2"]));
+    let mut out = String::new();
+    for byte in b"x hunter2 y" {
+        let chunk = [&[*byte], vec![0; 3 * LINE_BYTES].as_slice()].concat();
+        for part in chunk.chunks(8 << 10) {
+            lines.push(part, &mut |text, _| out += text);
+            assert!(lines.open.len() <= LINE_BYTES + lines.matcher.longest());
+        }
+    }
+    lines.push(b"\n", &mut |text, _| out += text);
+    let seen = out.replace('\0', "");
+    assert_eq!(seen, "x *** y");
+}
+
+#[test]
+fn add_mask_hides_its_line_and_what_it_names_from_then_on() {
+    let masker = masker(&[]);
+    let (mut script, mut kaniko) =
+        (Lines::with_commands(Arc::clone(&masker)), Lines::new(Arc::clone(&masker)));
+    let mut out = Vec::new();
+    let mut emit = |text: &str, _: bool| out.push(text.to_owned());
+    script.push(b"before t0psecret\n  ::add-mask::t0psecret\nafter t0psecret\n::add-m", &mut emit);
+    script
+        .push(b"ask::two%0Alonger-line%25\nlonger-line% and echo ::add-mask::x\n::add-mask::ab\n", &mut emit);
+    kaniko.push(b"t0psecret dDBwc2VjcmV0\n::add-mask::other\nother\n", &mut emit);
+    let long = [b"::add-mask::".to_vec(), vec![b'x'; 3 * LINE_BYTES], b"\nend\n".to_vec()].concat();
+    long.chunks(8 << 10).for_each(|part| script.push(part, &mut emit));
+    assert_eq!(
+        out,
+        [
+            "before t0psecret",
+            "after ***",
+            "*** and echo ::add-mask::x",
+            "*** ***",
+            "::add-mask::other",
+            "other",
+            "end"
+        ]
+    );
+    assert_eq!(masker.text("t0psecret"), "***");
+    let many: Vec<_> = (0..150).map(|nth| format!("::add-mask::secret-{nth}\n")).collect();
+    let mut refused = 0;
+    let mut script = Lines::with_commands(self::masker(&[]));
+    script.push(many.concat().as_bytes(), &mut |text, _| {
+        assert!(text.starts_with("::add-mask:: of a text that is not masked"), "{text}");
+        refused += 1;
+    });
+    assert_eq!(refused, 50);
 }
 
 proptest! {

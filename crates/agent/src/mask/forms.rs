@@ -3,46 +3,30 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::SHORTEST;
+use bakery_core::mask::SHORTEST;
 
-/// Minimum length of a masked line of a multi-line secret, in bytes: shorter lines are brackets and words.
+use super::Secrets;
+
+/// Minimum length of a line of base64 that is masked inside other text, in bytes.
 const SHORTEST_LINE: usize = 8;
 /// Longer secrets are masked in plain text only: their encoded forms would need too much memory.
 const LONGEST_ENCODED: usize = 16 << 10;
 /// Line lengths of base64 output: MIME and coreutils, PEM.
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// Common values of variables with secret-like names (`USE_TOKEN=true`) that are not secrets.
-const COMMON_VALUES: [&str; 6] = ["true", "false", "null", "none", "auto", "default"];
-
-/// Calls `take` with every form of `text`.
-pub(super) fn of(text: &str, take: &mut impl FnMut(Vec<u8>)) {
-    let trimmed = text.trim();
-    if trimmed.len() < SHORTEST || COMMON_VALUES.iter().any(|value| trimmed.eq_ignore_ascii_case(value)) {
-        return;
-    }
-    let several = trimmed.contains('\n');
-    for line in trimmed.lines().map(str::trim) {
-        let header = line.starts_with("-----") && line.ends_with("-----");
-        if !header && (!several || line.len() >= SHORTEST_LINE) {
-            take(line.as_bytes().to_vec());
-            if line.len() <= LONGEST_ENCODED {
-                escaped(line, take);
-            }
-        }
-    }
-    if trimmed.len() <= LONGEST_ENCODED {
-        escaped(trimmed, take);
-        base64_inside(trimmed.as_bytes(), take);
-        base64_whole(trimmed.as_bytes(), take);
-        if trimmed.len() != text.len() {
-            base64_whole(text.as_bytes(), take);
-        }
+/// Adds every form of `text`, which is a secret or a piece of one.
+pub(super) fn of(text: &str, secrets: &mut Secrets) {
+    secrets.insert(text.as_bytes().to_vec());
+    if text.len() <= LONGEST_ENCODED {
+        escaped(text, &mut |form| secrets.insert(form));
+        base64_inside(text.as_bytes(), secrets);
+        base64_whole(text.as_bytes(), secrets);
+        hex(text.as_bytes(), secrets);
     }
 }
 
-/// Calls `take` with the lines that `base64` prints for `bytes`.
-pub(super) fn base64_whole(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
+/// Adds the lines that `base64` prints for `bytes`.
+pub(super) fn base64_whole(bytes: &[u8], secrets: &mut Secrets) {
     if bytes.len() > LONGEST_ENCODED {
         return;
     }
@@ -50,18 +34,18 @@ pub(super) fn base64_whole(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
         let text = engine.encode(bytes).into_bytes();
         for columns in COLUMNS {
             if text.len() > columns {
-                text.chunks(columns)
-                    .filter(|line| line.len() >= SHORTEST_LINE)
-                    .for_each(|l| take(l.to_vec()));
+                let lines = text.chunks(columns).filter(|line| line.len() >= SHORTEST_LINE);
+                lines.for_each(|line| secrets.insert(line.to_vec()));
             }
         }
-        take(text);
+        secrets.wrapped.add_base64(&text);
+        secrets.insert(text);
     }
 }
 
-/// Calls `take` with the base64 encoding of `bytes` inside a longer text: the characters that depend on `bytes` alone,
-/// for each of the three possible offsets in a group.
-fn base64_inside(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
+/// Adds the base64 encoding of `bytes` inside a longer text: the characters that depend on `bytes` alone, for each of
+/// the three possible offsets in a group.
+fn base64_inside(bytes: &[u8], secrets: &mut Secrets) {
     for shift in 0..3_usize {
         let mut padded = vec![0; shift];
         padded.extend_from_slice(bytes);
@@ -70,13 +54,23 @@ fn base64_inside(bytes: &[u8], take: &mut impl FnMut(Vec<u8>)) {
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let text = engine.encode(&padded).into_bytes();
             if last.saturating_sub(first) >= SHORTEST {
-                take(text[first..last].to_vec());
+                // With its end, which is this one where nothing follows.
+                secrets.wrapped.add_base64(&text[first..]);
+                secrets.insert(text[first..last].to_vec());
             }
         }
     }
 }
 
-/// Calls `take` with `text` escaped as a JSON string and as a part of a URL.
+/// Adds `bytes` in hexadecimal digits.
+fn hex(bytes: &[u8], secrets: &mut Secrets) {
+    let text = bakery_core::hex::encode(bytes);
+    secrets.wrapped.add_hex(text.as_bytes());
+    secrets.insert(text.to_ascii_uppercase().into_bytes());
+    secrets.insert(text.into_bytes());
+}
+
+/// Calls `take` with `text` escaped as a JSON string, as a part of a URL, for HTML and for a shell.
 fn escaped(text: &str, take: &mut impl FnMut(Vec<u8>)) {
     if let Ok(quoted) = serde_json::to_string(text) {
         let inner = &quoted[1..quoted.len() - 1];
@@ -85,6 +79,27 @@ fn escaped(text: &str, take: &mut impl FnMut(Vec<u8>)) {
         let go = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
         take(go.into_bytes());
     }
+    // The entities of Go, of Python, of others, and of encoders that leave quotes alone.
+    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    for (double, single) in [
+        ("&#34;", "&#39;"),
+        ("&quot;", "&#x27;"),
+        ("&quot;", "&#39;"),
+        ("&quot;", "'"),
+        ("&quot;", "&apos;"),
+        ("\"", "'"),
+    ] {
+        take(html.replace('"', double).replace('\'', single).into_bytes());
+    }
+    // The quote inside single quotes, of shells, of Python's shlex, and of C; then what is escaped inside double quotes;
+    // then `%q`, with and without the comma and the sign for home.
+    for quote in ["'\\''", "'\"'\"'", "\\'"] {
+        take(text.replace('\'', quote).into_bytes());
+    }
+    take(backslashed(text, "\\\"$`"));
+    take(backslashed(text, " '\"\\|&;()<>!{}*[]?^$`"));
+    take(backslashed(text, " '\"\\|&;()<>!{}*[]?^$`,"));
+    take(backslashed(text, " '\"\\|&;()<>!{}*[]?^$`,#~="));
     // The characters that each kind of encoder does not escape, besides letters and digits: RFC 3986, JavaScript, Go
     // (paths and userinfo), and forms, where a space is a plus sign.
     for (unescaped, space) in [
@@ -113,4 +128,16 @@ fn percent_encoded(text: &str, unescaped: &str, space: &str, lower: bool) -> Vec
         }
     }
     out
+}
+
+/// `text` with a backslash before each of `special`.
+fn backslashed(text: &str, special: &str) -> Vec<u8> {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if special.contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.into_bytes()
 }

@@ -8,7 +8,7 @@ fn masker(secrets: &[&str]) -> Masker {
     for secret in secrets {
         all.add(secret);
     }
-    Masker::new(&all).unwrap()
+    Masker::new(all).unwrap()
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn a_login_is_masked_in_every_form_that_tools_print() {
     let mut secrets = Secrets::default();
     secrets.add_login("robot", "p/a s+s\"w<ö&rd");
     secrets.add_userinfo_of("http://me:proxy%21pass@proxy:3128/");
-    let masker = Masker::new(&secrets).unwrap();
+    let masker = Masker::new(secrets).unwrap();
     let auth = STANDARD.encode("robot:p/a s+s\"w<ö&rd");
     for (text, hidden) in [
         ("password p/a s+s\"w<ö&rd.", "password ***."),
@@ -60,6 +60,106 @@ fn overlapping_secrets_are_masked_as_one() {
     assert_eq!(masker(&["aXaXa"]).text("aXaXaXaX"), "***X");
 }
 
+#[test]
+fn probe_15_control_characters_inside_a_secret_do_not_hide_it() {
+    let masker = masker(&["hunter2-secret"]);
+    for text in [
+        "hun\0ter2-secret",
+        "hun\rter2-secret",
+        "\x1b[31mhunter2\x1b[0m-secret",
+        "h\x1b]0;x\x07unter2-secr\u{200b}et",
+        "\x1b]0;hunter2-secret",
+    ] {
+        let shown = masker.text(text);
+        assert!(
+            shown.ends_with("***") && !shown.contains("secret") && !shown.contains("hun"),
+            "{text:?}: {shown:?}"
+        );
+    }
+    let innocent = "\x1b[31mred\x1b[0m 10%\r20% hunter";
+    assert_eq!(masker.text(innocent), innocent);
+    assert_eq!(masker.text("a\x1b[1mb hunter2-\x1b[0msecret c\x1b[0m"), "a\x1b[1mb *** c\x1b[0m");
+}
+
+#[test]
+fn probe_15_a_secret_is_masked_in_the_usual_encodings() {
+    let secret = "p'a ss\"w<o>r&d,1$x";
+    let masker = masker(&[secret]);
+    let hex = bakery_core::hex::encode(secret.as_bytes());
+    for text in [
+        hex.as_str(),
+        &hex.to_uppercase(),
+        "p&#39;a ss&#34;w&lt;o&gt;r&amp;d,1$x",
+        "p&#x27;a ss&quot;w&lt;o&gt;r&amp;d,1$x",
+        "p'a ss&quot;w&lt;o&gt;r&amp;d,1$x",
+        r#"p'\''a ss"w<o>r&d,1$x"#,
+        r#"p\'a\ ss\"w\<o\>r\&d\,1\$x"#,
+        r#"p\'a\ ss\"w\<o\>r\&d,1\$x"#,
+        r#"p'a ss\"w<o>r&d,1\$x"#,
+    ] {
+        assert_eq!(masker.text(&format!("x: {text} y")), "x: *** y", "{text}");
+    }
+}
+
+#[test]
+fn probe_15_an_encoding_is_masked_however_it_is_wrapped() {
+    let secret = "hunter2-is-the-longest-secret-of-this-test-0123456789";
+    let masker = masker(&[secret]);
+    let hex = bakery_core::hex::encode(secret.as_bytes());
+    let hidden = |line: &str| masker.text(line).replace("***", "").trim().trim_end_matches('=').len();
+    for lead in ["", "x", "xy"] {
+        let inside = STANDARD.encode(format!("{lead}{secret}"));
+        let core = &inside[(lead.len() * 8).div_ceil(6)..];
+        for width in 4..80 {
+            let left: usize =
+                core.as_bytes().chunks(width).map(|line| hidden(std::str::from_utf8(line).unwrap())).sum();
+            assert!(left < 6, "{width}: {left}");
+        }
+    }
+    for width in [12, 20, 60] {
+        let left: usize =
+            hex.as_bytes().chunks(width).map(|line| hidden(std::str::from_utf8(line).unwrap())).sum();
+        assert!(left < 12, "{width}: {left}");
+    }
+    for innocent in ["done", "PASS", "cafe1234", "deadbeefdeadbeef", "aGVsbG8gd29ybGQK", "2026", "Installing"]
+    {
+        assert_eq!(masker.text(innocent), innocent);
+    }
+}
+
+#[test]
+fn case_22_a_key_file_is_masked_in_every_form_and_json_stays_readable() {
+    let key = "-----BEGIN PRIVATE KEY-----\nQmFrZXJ5IHRlc3QgdGV4dCwgbm8ga2V5IGF0IGFsbCAwMTIzNDU2Nzg5QUJDREVG\nc2Vjb25kIGxpbmUgb2YgYSB0ZXh0IHRoYXQgaXMgbm8ga2V5IDk4NzY1NDMyMTA=\n-----END PRIVATE KEY-----\n";
+    let document = format!("{:#}", serde_json::json!({ "type": "service_account", "private_key": key }));
+    let mut secrets = Secrets::default();
+    secrets.add_login("_json_key", &document);
+    let masker = Masker::new(secrets).unwrap();
+    let login = STANDARD.encode(format!("_json_key:{document}"));
+    let printed = [
+        document.clone(),
+        document.replace('\n', ""),
+        key.to_owned(),
+        key.replace('\n', "\\n"),
+        key.replace('\n', ""),
+        format!("{{\"auth\": \"{login}\"}}"),
+        STANDARD.encode(key),
+        STANDARD.encode(&document),
+    ];
+    for text in printed {
+        for line in text.lines() {
+            let shown = masker.text(line);
+            for part in ["QmFrZXJ5IHRlc3", "ga2V5IGF0IGFsb", "c2Vjb25kIGxpbm", "DMyMTA", &login[20..40]] {
+                assert!(!shown.contains(part), "{part}: {shown}");
+            }
+        }
+    }
+    for innocent in
+        ["{", "}", "  \"name\": \"innocent\", \"list\": [1, 2]", "{\"status\":\"ok\"}", "a service_account"]
+    {
+        assert_eq!(masker.text(innocent), innocent);
+    }
+}
+
 proptest! {
     #[test]
     fn every_form_of_a_secret_is_masked(
@@ -67,7 +167,7 @@ proptest! {
         before in "[ -)+-~]{0,12}",
         after in "[ -)+-~]{0,12}",
     ) {
-        prop_assume!(secret.len() >= SHORTEST);
+        prop_assume!(secret.len() >= bakery_core::mask::SHORTEST);
         let masker = masker(&[&secret]);
         let json = serde_json::to_string(&secret).unwrap();
         let strict: String = secret

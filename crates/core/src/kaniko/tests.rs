@@ -164,3 +164,10 @@ fn reserved_flags_are_refused_however_they_are_written() {
         assert!(refuse_extra_flag(flag).is_none(), "{flag}");
     }
 }
+
+#[test]
+fn case_16_a_variable_of_a_secret_is_known_by_its_use() {
+    let flags = "--secret id=tok,env=DEPLOY --secret=id=a,type=env,src=B --secret id=file,src=/x --secret id=C --secret";
+    let flags: Vec<String> = flags.split(' ').map(str::to_owned).collect();
+    assert_eq!(secret_variables(&flags), ["B", "C", "DEPLOY"].into());
+}

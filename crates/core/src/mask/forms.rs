@@ -381,5 +381,5 @@ fn is_host_after(rest: &str, password: usize) -> bool {
         return false;
     }
     let surely = address || labels.len() > 1 || port.is_some_and(numeric) || name.contains('(');
-    surely || password >= super::LEAST
+    surely || password >= super::SHORTEST
 }

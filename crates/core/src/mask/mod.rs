@@ -4,8 +4,10 @@
 //! variables that a Compose file took in) is masked wherever it occurs. Free text (scripts, flags, values) is searched
 //! for the forms that secrets have there, see [`text`]; what is found counts as known from then on.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::kaniko;
 use crate::mask::forms::Found;
 use crate::secret::Secret;
 use crate::spec::TaskSpec;
@@ -13,14 +15,14 @@ use crate::spec::TaskSpec;
 mod command;
 mod forms;
 mod names;
+mod pieces;
 
 pub use names::name_suggests_secret;
+pub use pieces::{SHORTEST, pieces};
 
 /// What is shown instead of a secret.
 pub const MASK: &str = "***";
 
-/// Shorter ones would also match parts of ordinary words.
-const LEAST: usize = 4;
 /// In an image name only what cannot be an ordinary word is a secret: the name must stay usable.
 const LEAST_IN_REFERENCE: usize = 8;
 
@@ -46,19 +48,29 @@ pub fn text(text: &str, form: Form) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Mask {
     secrets: Vec<Secret>,
+    /// The variables that Kaniko takes a secret from.
+    handed: BTreeSet<String>,
 }
 
 impl Mask {
     /// The secrets of `task`, and those that are `known` to have gone into it.
     pub fn of(task: &TaskSpec, known: &[Secret]) -> Self {
+        let handed = kaniko::secret_variables(&task.kaniko.extra_flags);
         let mut secrets = Vec::new();
-        secrets.extend(known.iter().map(Secret::expose));
-        secrets.extend(task.credentials.iter().map(|login| login.password.expose()));
+        let mut whole = Vec::new();
+        whole.extend(known.iter().map(Secret::expose));
+        whole.extend(task.credentials.iter().map(|login| login.password.expose()));
+        whole.extend(
+            task.env
+                .iter()
+                .filter(|(name, _)| handed.contains(name.as_str()))
+                .map(|(_, value)| value.expose()),
+        );
         let env = task.env.iter().map(|(name, value)| (name, value.expose()));
         let args = task.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
         for (name, value) in env.chain(args) {
             if name_suggests_secret(name) {
-                secrets.push(value);
+                whole.push(value);
             }
             secrets.extend(found(value, Form::Plain));
         }
@@ -70,19 +82,25 @@ impl Mask {
             secrets.extend(span.into_iter().map(|span| &flag[span]));
         }
         // Common words are not masked, whatever variable has them as its value.
-        secrets.retain(|secret| secret.len() >= LEAST && !["true", "false", "null", "none"].contains(secret));
-        Self { secrets: secrets.into_iter().map(Secret::new).collect() }
+        secrets
+            .retain(|secret| secret.len() >= SHORTEST && !["true", "false", "null", "none"].contains(secret));
+        let pieces = whole.into_iter().flat_map(pieces).map(Secret::new);
+        Self {
+            secrets: secrets.into_iter().map(Secret::new).chain(pieces).collect(),
+            handed: handed.into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// The value of a variable.
     pub fn value(&self, name: &str, value: &str) -> String {
-        if name_suggests_secret(name) { MASK.to_owned() } else { self.text(value, Form::Plain) }
+        let is_secret = name_suggests_secret(name) || self.handed.contains(name);
+        if is_secret { MASK.to_owned() } else { self.text(value, Form::Plain) }
     }
 
     /// Any text.
     pub fn text(&self, text: &str, form: Form) -> String {
         let mut spans = spans(text, form);
-        spans.extend(self.known_in(text, LEAST));
+        spans.extend(self.known_in(text, SHORTEST));
         masked(text, spans)
     }
 
@@ -95,7 +113,7 @@ impl Mask {
     pub fn arguments(&self, args: &[String]) -> Vec<String> {
         let spans = argument_spans(args);
         let shown = args.iter().zip(spans).map(|(arg, mut spans)| {
-            spans.extend(self.known_in(arg, LEAST));
+            spans.extend(self.known_in(arg, SHORTEST));
             masked(arg, spans)
         });
         shown.collect()

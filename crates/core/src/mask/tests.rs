@@ -192,3 +192,14 @@ proptest! {
         Mask::default().arguments(&[text.clone(), text]);
     }
 }
+
+#[test]
+fn case_16_a_variable_that_kaniko_gets_as_a_secret_is_one_whatever_its_name() {
+    let mut task = task();
+    task.env.insert("DEPLOY".to_owned(), "tok-4711-do-not-show".into());
+    task.kaniko.extra_flags = ["--secret", "id=tok,env=DEPLOY"].map(str::to_owned).into();
+    let mask = Mask::of(&task, &[]);
+    assert_eq!(mask.value("DEPLOY", "tok-4711-do-not-show"), "***");
+    assert_eq!(mask.text("echo tok-4711-do-not-show", Form::Script), "echo ***");
+    assert_eq!(mask.arguments(&task.kaniko.extra_flags), ["--secret", "id=tok,env=DEPLOY"]);
+}
