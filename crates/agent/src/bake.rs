@@ -24,8 +24,8 @@ use crate::failure::{Failure, Stop, Tail};
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::process::{Exit, Job, Outcome, Processes};
+use crate::process_tree::Tree;
 use crate::stages::Stages;
-use crate::tree::Tree;
 
 /// Time limit for a question to the executor (`version`, `--help`); an emulated executor needs seconds.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(20);

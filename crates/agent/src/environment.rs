@@ -3,19 +3,14 @@
 use std::collections::BTreeMap;
 
 use bakery_core::secret::Secret;
+use bakery_core::wire::run::launch_env;
 
 use crate::layout::Layout;
 
-/// The agent's own variables that child processes inherit: proxies, and the identity that the platform gives to the
+/// The agent's own variables that child processes inherit beside the proxies: the identity that the platform gives to the
 /// container. Kaniko's registry helpers need both, and neither contains a secret of Bakery.
-pub const INHERITED: [&str; 23] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
+const INHERITED: [&str; 17] = [
     "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
     "all_proxy",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
@@ -33,6 +28,11 @@ pub const INHERITED: [&str; 23] = [
     "ECS_CONTAINER_METADATA_URI_V4",
     "TZ",
 ];
+
+/// The names of all variables that child processes inherit from the agent.
+pub fn inherited() -> impl Iterator<Item = &'static str> {
+    launch_env::PROXIES.into_iter().chain(INHERITED)
+}
 
 /// Variables that locate the agent's and Kaniko's files. Users cannot set them; the server rejects them too.
 const RESERVED: [&str; 5] = ["PATH", "KANIKO_DIR", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "BUILDER_OUTPUT"];

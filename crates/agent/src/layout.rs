@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bakery_core::kaniko::{DIR, Paths};
 
-use crate::tree::Scope;
+use crate::process_tree::Scope;
 
 /// The default `PATH` of a Linux system.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -17,6 +17,7 @@ pub mod log;
 pub mod mask;
 pub mod prepare;
 pub mod process;
+pub mod process_tree;
 pub mod push;
 pub mod relocate;
 pub mod report;
@@ -30,7 +31,6 @@ pub mod start;
 mod task;
 pub mod termination;
 pub mod tools;
-pub mod tree;
 pub mod untrusted;
 
 pub use layout::Layout;

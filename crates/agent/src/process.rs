@@ -18,9 +18,9 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use crate::log::{Log, Writer};
+use crate::process_tree::Tree;
 use crate::spawn::spawn;
 use crate::termination::{Termination, TerminationCause};
-use crate::tree::Tree;
 
 /// Time between SIGTERM and SIGKILL when a run is terminated.
 pub const GRACE: Duration = Duration::from_secs(1);

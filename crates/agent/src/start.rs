@@ -16,7 +16,7 @@ use rustix::process::{
 };
 use thiserror::Error;
 
-use crate::environment::INHERITED;
+use crate::environment;
 
 /// The launch parameters of an agent, read from its environment.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Launch {
     pub run: RunName,
     /// The one-use launch token.
     pub token: Secret,
-    /// The variables of [`INHERITED`] that are set; child processes get them too.
+    /// The variables of [`environment::inherited`] that are set; child processes get them too.
     pub inherited: BTreeMap<String, String>,
 }
 
@@ -80,7 +80,7 @@ impl Launch {
         if let (false, Err(error)) = (run.is_empty(), &parsed) {
             mistakes.push(format!("{}: {error}", launch_env::RUN));
         }
-        let inherited = INHERITED.iter().filter_map(|&name| Some((name.to_owned(), vars.get(name)?)));
+        let inherited = environment::inherited().filter_map(|name| Some((name.to_owned(), vars.get(name)?)));
         match parsed {
             Ok(run) if mistakes.is_empty() => {
                 Ok(Self { url, run, token: Secret::new(token), inherited: inherited.collect() })

@@ -28,17 +28,17 @@ use crate::log::Log;
 use crate::mask::{Masker, TooManySecrets};
 use crate::prepare::{self, fetch, login};
 use crate::process::Processes;
+use crate::process_tree::{Scope, Tree};
 use crate::script::{self, Script};
+use crate::secrets;
 use crate::shipper::spool::Spool;
 use crate::shipper::{ServerSignal, ShipError, Shipper};
 use crate::signals;
 use crate::spawn::spawn;
 use crate::stages::Stages;
-use crate::secrets;
 use crate::start::{self, Launch, LaunchError};
 use crate::termination::{Termination, TerminationCause};
 use crate::tools::Tools;
-use crate::tree::{Scope, Tree};
 use crate::{bake, push, relocate, report};
 
 /// Time that is reserved for the report, at most a quarter of the time for log and report together: the result can be

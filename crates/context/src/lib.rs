@@ -7,10 +7,10 @@
 
 mod apply;
 mod byte_path;
+mod gzip;
 mod header;
 mod identity;
 pub mod ignore;
-mod members;
 mod pack;
 mod pack_error;
 pub mod random;

@@ -11,9 +11,9 @@ use bakery_core::image::Digest;
 use bakery_core::limits;
 
 use crate::byte_path::display;
+use crate::gzip::{self, Compressor, MEMBER, Piece};
 use crate::header::{self, BLOCK, Header, Kind};
 use crate::identity::Identity;
-use crate::members::{self, Compressor, MEMBER, Piece};
 use crate::pack_error::PackError;
 use crate::rules::{ContextFolder, Rules};
 use crate::walk::{Notices, Walk};
@@ -48,7 +48,7 @@ pub fn pack(
     level: u32,
 ) -> Result<Packed, PackError> {
     let rules = Rules::read(root, folders)?;
-    let (compressor, members) = members::pipeline(level);
+    let (compressor, members) = gzip::pipeline(level);
     let (to_identity, pieces) = sync_channel(4);
     thread::scope(|scope| {
         let written = scope.spawn(move || members.write(out));

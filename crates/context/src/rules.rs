@@ -1,4 +1,5 @@
-//! Decides which entries of a source folder are packed, by the ignore rules of all its contexts.
+//! Decides which entries of a source folder are packed, by the ignore rules of all its contexts, and what is packed
+//! whatever they say (Dockerfiles).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Unpacks a canonical archive into a folder. The archive is not trusted.
+//! Unpacks a canonical archive into a folder, with its modes and times. The archive is not trusted.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;

@@ -59,7 +59,7 @@ bounds! {
     /// Bytes of all files of one context after it is unpacked.
     CONTEXT_EXPANDED_BYTES: u64 = 64 << 30;
     /// Longest time without data on a followed log, after which the server sends an empty frame.
-    BEAT: Duration = Duration::from_secs(15);
+    HEARTBEAT: Duration = Duration::from_secs(15);
     /// Longest time without contact with an agent, after which the server asks the platform about its container.
     AGENT_SILENT: Duration = Duration::from_secs(45);
     /// How long a report may still arrive after the platform has reported that the container is gone.

@@ -1,4 +1,4 @@
-//! Findings in what users wrote, each with its location, all of them in one report.
+//! Findings in what users wrote, each with its location, all of them in one report; and "did you mean" for a misspelt name.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};

@@ -1,4 +1,5 @@
-//! The HTTP client that all calls share: one base URL, one way to send and to judge an answer.
+//! The HTTP client that all calls share: one base URL, one way to send and to judge an answer. For TLS it trusts the CA
+//! certificates of the machine.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,7 +23,7 @@ use std::time::Duration;
 use bakery_core::limits;
 
 /// A stream on which nothing arrives for this long is broken: three heartbeats.
-pub const IDLE_TIMEOUT: Duration = limits::BEAT.saturating_mul(3);
+pub const IDLE_TIMEOUT: Duration = limits::HEARTBEAT.saturating_mul(3);
 /// Limit for establishing a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit for a whole call with an ordinary answer.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use bakery_agent::tree::Scope;
+use bakery_agent::process_tree::Scope;
 use bakery_agent::{AgentError, Layout, start};
 use bakery_core::image::Digest;
 use bakery_core::reason::Reason;

@@ -4,8 +4,8 @@ use bakery_core::message::Hint as _;
 
 use super::*;
 
-fn writer() -> (ArchiveWriter, members::Members, Receiver<Arc<Piece>>) {
-    let (compressor, members) = members::pipeline(1);
+fn writer() -> (ArchiveWriter, gzip::Members, Receiver<Arc<Piece>>) {
+    let (compressor, members) = gzip::pipeline(1);
     let (to_identity, pieces) = sync_channel(4);
     (ArchiveWriter::new(compressor, to_identity), members, pieces)
 }

@@ -7,7 +7,7 @@ pub mod keys;
 pub mod layer;
 
 mod decode;
-mod overlay;
+mod merge;
 mod resolve;
 mod shell_words;
 mod values;

@@ -1,4 +1,5 @@
-//! Turns layers into a spec: applies defaults, and checks what concerns several keys or the whole build.
+//! Turns layers into a spec: puts each entry over `global`, applies defaults, and checks what concerns several keys or the
+//! whole build.
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use crate::secret::{self, Secret};
 use crate::spec::{Credential, KanikoSpec};
 use crate::wire::context::ContextRef;
 
-/// The three variables with which every agent is launched. The operator's proxies ([`crate::vars`]) are the only others.
+/// The three variables with which every agent is launched. The operator's [`PROXIES`](launch_env::PROXIES) are the only others.
 pub mod launch_env {
     use crate::vars::VarDoc;
 
@@ -22,7 +22,11 @@ pub mod launch_env {
     /// The one-use launch token.
     pub const TOKEN: &str = "BAKERY_LAUNCH_TOKEN";
 
-    /// Their declarations.
+    /// The proxies that the server's operator may set; the server passes them on, without logins.
+    pub const PROXIES: [&str; 6] =
+        ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
+    /// The declarations of the three.
     pub const VARS: [VarDoc; 3] = [
         var(URL, "URL of the server for agents: CONTROLLER_URL, or on Docker the agent listener."),
         var(RUN, "The name of the run: build, task and attempt."),

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::problem::{ProblemKind, ProblemResponse};
 
 /// A body of which nothing arrives for this long has been abandoned: four beats.
-const IDLE: Duration = limits::BEAT.saturating_mul(4);
+const IDLE: Duration = limits::HEARTBEAT.saturating_mul(4);
 
 /// The time that a caller may take for the whole of a body that is kept in memory.
 const WHOLE: Duration = Duration::from_mins(1);

@@ -1,4 +1,4 @@
-//! Build logs: one append-only file per build, the only source of truth about its log.
+//! Build logs: one append-only file per build, the only source of truth about its log. They are synced here.
 //!
 //! A file holds frames exactly as followers receive them (`bakery_core::wire::log`), so nothing is decoded in between: an
 //! append counts newlines, assigns the block its position in the build's order and writes the same bytes; a reader gets
@@ -187,7 +187,7 @@ impl Logs {
 
     /// The log from a cursor on, beginning with the frame that contains the cursor's sequence number.
     ///
-    /// With `follow` the stream continues as the log grows, has a `Beat` after [`limits::BEAT`] without new bytes, and
+    /// With `follow` the stream continues as the log grows, has a `Beat` after [`limits::HEARTBEAT`] without new bytes, and
     /// ends after `End`; without, it ends at the log's current end. Chunks end anywhere, have at most 256 KiB, and are
     /// read when they are polled for: a slow reader costs one chunk and delays nobody. Bytes before an error are valid.
     pub async fn follow(
@@ -200,7 +200,7 @@ impl Logs {
         let seq = log.file.epochs.start(from);
         let locate = Arc::clone(&log);
         let at = blocking(build, "read", move || locate.file.offset_of(seq)).await?;
-        Ok(follow::stream(log, at, follow, limits::BEAT).boxed())
+        Ok(follow::stream(log, at, follow, limits::HEARTBEAT).boxed())
     }
 
     /// Removes the log of a build. Existing readers can continue; new ones do not find it.

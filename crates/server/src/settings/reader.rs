@@ -16,12 +16,10 @@ use bakery_core::report::Mistake;
 use bakery_core::secret::Secret;
 use bakery_core::units;
 use bakery_core::vars::Vars;
+use bakery_core::wire::run::launch_env;
 use tracing_subscriber::EnvFilter;
 
 use super::{Limits, LogFormat, LogSettings, PORT, RegistryRules, vars};
-
-/// Proxy variables in both spellings that programs use.
-const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
 /// The two variables for the operator's token.
 const TOKEN: &str = "BAKERY_TOKEN";
@@ -311,7 +309,7 @@ impl<'a> VarReader<'a> {
     /// The proxy variables for agents. A login in one would be readable in task definitions and pod specs.
     pub(super) fn proxies(&mut self) -> Vec<(String, String)> {
         let mut given = Vec::new();
-        for name in PROXIES {
+        for name in launch_env::PROXIES {
             let Some(value) = self.text(name) else { continue };
             if value.contains('@') {
                 self.mistake(

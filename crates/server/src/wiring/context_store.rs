@@ -1,4 +1,5 @@
-//! The context store that builds use: the server's own contexts, or the bucket.
+//! The context store that builds use: the server's own contexts, or the bucket with signed URLs, and how long these are
+//! valid.
 
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
-//! The pages that are generated from tables in the code.
+//! The pages that are generated from the code.
 
 mod cli;
 mod compose;
 mod config;
 mod dotenv;
 mod limits;
+mod modules;
 mod reasons;
 mod variables;
 
@@ -33,6 +34,7 @@ pub fn pages() -> Vec<Page> {
         page("docs/reference/cli.md", cli::text()),
         page("docs/reference/reasons.md", reasons::text()),
         page("docs/reference/limits.md", limits::text()),
+        page("docs/reference/modules.md", modules::text()),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bakery_agent::environment::INHERITED;
+use bakery_agent::environment::inherited;
 use bakery_core::vars::VarDoc;
 use bakery_core::wire::run::launch_env;
 use bakery_server::settings::vars::GROUPS;
@@ -20,7 +20,7 @@ pub(super) fn text() -> String {
         table(&mut text, group, COLUMNS, &rows(vars));
     }
     table(&mut text, "Agent", COLUMNS, &rows(&launch_env::VARS));
-    let inherited: Vec<String> = INHERITED.iter().map(|name| code(name)).collect();
+    let inherited: Vec<String> = inherited().map(code).collect();
     let _ = write!(
         text,
         "\nThe agent reads no `.env`. From its container's environment its scripts and Kaniko see these and no others: {}.\n",

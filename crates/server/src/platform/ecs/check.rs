@@ -7,7 +7,7 @@ use bakery_core::message::Message;
 use bakery_core::names::Arch;
 
 use super::client::{self, AwsCallError};
-use super::definitions::Definitions;
+use super::definition_registry::Definitions;
 use super::secret::PullSecret;
 use super::size::Size;
 use super::{EcsOptions, NO_TASK, template_of};

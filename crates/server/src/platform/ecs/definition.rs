@@ -1,4 +1,4 @@
-//! The task definition of each architecture and size. Pure.
+//! The task definition of each architecture and size, with its family's name. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,6 +1,6 @@
 //! Tasks on AWS ECS, on Fargate or Fargate Spot.
 //!
-//! `size`, `definition`, `run`, `status` and `aws_messages` are pure; `check`, `client`, `definitions`, `launch`, `secret`,
+//! `size`, `definition`, `run`, `status` and `aws_messages` are pure; `check`, `client`, `definition_registry`, `launch`, `secret`,
 //! `tasks` and `watch` call AWS; `task_index` keeps each run's task. The permissions that a build needs are the baseline of
 //! docs/aws.md. Where one beyond it is denied (stopping, tags, listing), the platform works without it and reports that.
 
@@ -27,7 +27,7 @@ mod aws_messages;
 mod check;
 mod client;
 mod definition;
-mod definitions;
+mod definition_registry;
 mod launch;
 mod options;
 mod run;
@@ -52,7 +52,7 @@ use super::run_registry::RunRegistry;
 use super::{Availability, AvailabilityState, LaunchError, LaunchOrder, Launcher, Observation, complete};
 use crate::spawn::Tasks;
 use definition::DefinitionTemplate;
-use definitions::Definitions;
+use definition_registry::Definitions;
 use launch::{TURNS, UnconfirmedStart};
 use run::RunTaskTemplate;
 use task_index::{Interest, TaskEntry, TaskIndex};

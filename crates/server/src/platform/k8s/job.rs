@@ -24,17 +24,6 @@ pub(super) const CONTAINER: &str = "agent";
 const TTL_SECONDS: i32 = 3600;
 /// Seconds between SIGTERM and SIGKILL: the agent ends Kaniko's process tree and reports in that time.
 const GRACE_SECONDS: i64 = 10;
-/// Variables that may appear in a pod spec, which many can read; every other one goes into the run's Secret.
-const PLAIN: [&str; 8] = [
-    launch_env::URL,
-    launch_env::RUN,
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
 /// An autoscaler that tidies up nodes leaves running builds alone.
 const STAY: [(&str, &str); 2] =
     [("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"), ("karpenter.sh/do-not-disrupt", "true")];
@@ -222,8 +211,9 @@ fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
 }
 
+/// Whether a variable may appear in a pod spec, which many can read; every other one goes into the run's Secret.
 fn is_plain(name: &str) -> bool {
-    PLAIN.contains(&name)
+    [launch_env::URL, launch_env::RUN].contains(&name) || launch_env::PROXIES.contains(&name)
 }
 
 fn variable(run: RunName, name: &str, value: &str) -> EnvVar {

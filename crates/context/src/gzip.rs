@@ -1,4 +1,4 @@
-//! Compresses a byte stream on all cores into one gzip stream of many members.
+//! Compresses a byte stream on all cores into one gzip stream of many members. The caller decides the level.
 
 use std::io::{self, Write};
 use std::sync::Arc;
