@@ -177,7 +177,7 @@ impl<'d> Unpacker<'d> {
         self.check(header)?;
         self.identity.header(blocks);
         let path = self.dest.join(OsStr::from_bytes(&header.name));
-        let write = |cause| UnpackError::Write { path: path.clone(), cause };
+        let write = |cause| not_written(header, &path, cause);
         match &header.kind {
             Kind::Folder => {
                 DirBuilder::new().mode(0o700).create(&path).map_err(write)?;
@@ -248,7 +248,7 @@ impl<'d> Unpacker<'d> {
         path: &Path,
         tar: &mut dyn Read,
     ) -> Result<(), UnpackError> {
-        let write = |cause| UnpackError::Write { path: path.to_path_buf(), cause };
+        let write = |cause| not_written(header, path, cause);
         let cut = |cause: io::Error, entries| {
             let problem = format!("{TRUNCATED} within `{}`", display(&header.name));
             UnpackError::Broken { entries, problem, cause: Some(cause) }
@@ -304,6 +304,18 @@ impl<'d> Unpacker<'d> {
         self.identity.content(&[0; 2 * BLOCK]);
         Ok((entries, self.bytes, self.identity.finish()))
     }
+}
+
+/// Why an entry is not written. Nothing that exists is overwritten, so a name that is taken is the archive's fault: the
+/// folder was empty.
+fn not_written(header: &Header, path: &Path, cause: io::Error) -> UnpackError {
+    if cause.kind() == io::ErrorKind::AlreadyExists {
+        return UnpackError::Refused {
+            name: display(&header.name),
+            problem: "has the name of another entry, or of a file that was there before",
+        };
+    }
+    UnpackError::Write { path: path.to_path_buf(), cause }
 }
 
 fn restore_metadata(file: &File, header: &Header) -> io::Result<()> {

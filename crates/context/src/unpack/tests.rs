@@ -70,7 +70,7 @@ impl Sandbox {
 }
 
 #[test]
-fn hostile_archives_are_refused_and_reach_nothing() {
+fn probe_16_hostile_archives_are_refused_and_reach_nothing() {
     let twice_typed = |kind: u8| {
         let mut blocks = file(b"a");
         blocks[156] = kind;
@@ -100,8 +100,8 @@ fn hostile_archives_are_refused_and_reach_nothing() {
         ("does not contain", vec![file(b"a/x")]),
         ("does not contain", vec![folder(b"a/"), file(b"a/b/c")]),
         ("does not contain", vec![folder(b"a/"), file(b"b/x")]),
-        ("File exists", vec![link(b"l", "../outside"), folder(b"l/"), file(b"l/x")]),
-        ("File exists", vec![file(b"a"), folder(b"a/")]),
+        ("has the name of another entry", vec![link(b"l", "../outside"), folder(b"l/"), file(b"l/x")]),
+        ("has the name of another entry", vec![file(b"a"), folder(b"a/")]),
         ("twice or out of order", vec![file(b"a"), file(b"a")]),
         ("twice or out of order", vec![link(b"a", "../outside/x"), file(b"a")]),
         ("twice or out of order", vec![file(b"b"), file(b"a")]),
@@ -132,7 +132,7 @@ fn no_more_is_unpacked_than_allowed() {
 }
 
 #[test]
-fn what_is_there_already_is_not_written_through() {
+fn probe_16_what_is_there_already_is_not_written_through() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.dest()).unwrap();
     symlink("../outside/x", sandbox.dest().join("a")).unwrap();

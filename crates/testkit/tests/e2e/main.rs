@@ -5,9 +5,11 @@
 mod bake;
 mod context;
 mod failures;
+mod full_disk;
 mod hostile;
 mod lost_client;
 mod lost_server;
+mod masks;
 mod metrics;
 mod multi_arch;
 mod secrets;

@@ -150,6 +150,7 @@ impl Job {
             container: format!("ship-{name}-{}", std::process::id()),
             folder,
         };
+        job.give_away().await?;
         if system == System::GitHub {
             // One container for all steps, in which the runner starts each of them.
             let mut args = vec!["run", "-d", "--entrypoint", "tail"];
@@ -159,6 +160,17 @@ impl Job {
             job.engine.docker(&args).await?;
         }
         Ok(job)
+    }
+
+    /// Gives the workspace to the runner's user, as both systems do although the job's container runs as root. GitLab's is
+    /// writable for everybody besides.
+    async fn give_away(&self) -> Result<()> {
+        let (mount, image) = (self.mount(), vars::CLIENT_IMAGE.required());
+        let mode = if self.system == System::GitLab { "a+rwX" } else { "go-w" };
+        let root = self.system.root();
+        let script = format!("chown -R 1001:1001 {root} && chmod -R {mode} {root}");
+        let args = ["run", "--rm", "--entrypoint", "sh", "-v", &mount, &image, "-c", &script];
+        self.engine.docker(&args).await.map(drop)
     }
 
     fn mount(&self) -> String {
