@@ -31,7 +31,6 @@ pub mod start;
 mod task;
 pub mod termination;
 pub mod tools;
-pub mod untrusted;
 
 pub use layout::Layout;
 pub use task::{AgentError, run};

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bakery_core::limits::{BLOCK_BYTES, LINE_BYTES};
+use bakery_core::mask::{self, Matcher, VisibleText};
 
-use crate::mask::visible::VisibleText;
-use crate::mask::{self, Masker, Matcher};
+use crate::mask::Masker;
 
 /// Maximum size of the JSON around a message, in bytes.
 const OVERHEAD_BYTES: usize = 512;
@@ -111,13 +111,13 @@ impl Lines {
         line.trim_ascii_start().strip_prefix(ADD_MASK)
     }
 
-    /// Adds a text to the masker; reports it if there are too many already.
+    /// Adds a text to the masker; reports one that is not masked.
     fn add_mask(&self, secret: &[u8], emit: &mut impl FnMut(&str, bool)) {
         let text = String::from_utf8_lossy(secret);
         // What GitHub's commands escape.
         let text = text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
-        if !self.masker.add(&text) {
-            emit("::add-mask:: of a text that is not masked: the limit of added texts is reached", false);
+        if let Err(why) = self.masker.add(&text) {
+            emit(&format!("::add-mask:: has no effect on this text: {why}"), false);
         }
     }
 
@@ -148,8 +148,10 @@ impl Lines {
         if self.open.len() <= limit {
             return;
         }
-        if self.command(&self.open).is_some() {
-            self.open.truncate(limit);
+        if let Some(text) = self.command(&self.open) {
+            // One byte too many is enough to say so at its end.
+            let excess = text.len().saturating_sub(LINE_BYTES + 1);
+            self.open.truncate(self.open.len() - excess);
             return;
         }
         let open = std::mem::take(&mut self.open);

@@ -141,8 +141,8 @@ fn encode(head: &[u8], text: &str, more: bool, hint: Option<&str>, out: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::Secrets;
     use crate::shipper::spool::Position;
+    use bakery_core::mask::Secrets;
     use bakery_core::wire::log::LogLine;
 
     #[test]

@@ -1,5 +1,6 @@
 //! The digest of the pushed image, read from Kaniko's output files.
 
+use bakery_context::read_user_file_itself;
 use bakery_core::image::{Digest, ImageRef};
 use bakery_core::reason::Reason;
 use bakery_core::wire::run::{Push, TaskOrder};
@@ -7,7 +8,6 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::layout::Layout;
-use crate::untrusted;
 
 /// Most bytes of Kaniko's list of pushed images: one line for each layer of a cache, and for the image.
 const LIST_BYTES: u64 = 4 << 20;
@@ -44,10 +44,8 @@ pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
     match &order.push_to {
         Some(destination) if !order.kaniko.no_push => {
             let file = layout.output().join("images");
-            let list = untrusted::read(&file, LIST_BYTES).map_err(|error| {
-                no_digest(format!(
-                    "Kaniko exited with 0, but its list of pushed images cannot be read: {error}"
-                ))
+            let list = read_user_file_itself(&file, LIST_BYTES).map_err(|error| {
+                no_digest(format!("Kaniko exited with 0, but its list of pushed images {error}"))
             })?;
             last_pushed(&String::from_utf8_lossy(&list), destination).ok_or_else(|| {
                 no_digest(format!(
@@ -56,9 +54,8 @@ pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
             })
         }
         _ => {
-            let digest = untrusted::read(&layout.digest(), DIGEST_BYTES).map_err(|error| {
-                no_digest(format!("Kaniko exited with 0, but its digest file cannot be read: {error}"))
-            })?;
+            let digest = read_user_file_itself(&layout.digest(), DIGEST_BYTES)
+                .map_err(|error| no_digest(format!("Kaniko exited with 0, but its digest file {error}")))?;
             String::from_utf8_lossy(&digest)
                 .trim()
                 .parse()

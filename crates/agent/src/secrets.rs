@@ -1,11 +1,10 @@
 //! What is secret in a run: the masker hides it in its log.
 
 use bakery_core::kaniko::secret_variables;
-use bakery_core::mask::name_suggests_secret;
+use bakery_core::mask::{Secrets, name_suggests_secret};
 use bakery_core::secret::Secret;
 use bakery_core::wire::run::{ContextSource, TaskOrder};
 
-use crate::mask::Secrets;
 use crate::start::Launch;
 
 /// All secrets of this run, to be masked in its log.

@@ -25,7 +25,7 @@ use crate::environment;
 use crate::failure::{Failure, Stop};
 use crate::layout::Layout;
 use crate::log::Log;
-use crate::mask::{Masker, TooManySecrets};
+use crate::mask::Masker;
 use crate::prepare::{self, fetch, login};
 use crate::process::Processes;
 use crate::process_tree::{Scope, Tree};
@@ -181,7 +181,7 @@ fn open_log(
     std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
     builder.create(&layout.home).map_err(|error| Failure::io(&layout.home, &error))?;
     let masker = Masker::new(secrets::of_run(order, launch, session))
-        .map_err(|error: TooManySecrets| Failure::new(Reason::Internal, error.to_string()))?;
+        .map_err(|error| Failure::new(Reason::Internal, error.to_string()))?;
     let path = layout.spool();
     let spool = Spool::create(&path).map_err(|error| Failure::io(&path, &error))?;
     Ok((Arc::new(spool), Arc::new(masker)))

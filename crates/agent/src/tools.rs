@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bakery_context::{UserFileError, read_user_file_itself};
 use bakery_core::image::Digest;
 
 use crate::layout::Layout;
-use crate::untrusted;
 
 /// The programs as they were before the first `RUN` step.
 #[derive(Debug)]
@@ -64,7 +64,14 @@ impl Program {
         if !kind.is_file() {
             return Ok(Self::Other);
         }
-        Ok(Self::File { bytes, digest: Digest::of(&untrusted::read(path, bytes)?) })
+        Ok(Self::File { bytes, digest: Digest::of(&read_user_file_itself(path, bytes).map_err(to_io)?) })
+    }
+}
+
+fn to_io(error: UserFileError) -> io::Error {
+    match error {
+        UserFileError::Io(error) => error,
+        error => io::Error::other(error),
     }
 }
 

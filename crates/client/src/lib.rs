@@ -16,11 +16,13 @@ pub mod plan_view;
 pub mod render;
 pub mod secret_files;
 pub mod settings;
+mod shared_folder;
 pub mod signals;
 pub mod stderr;
 pub mod stdout;
 pub mod submit;
 mod untrusted_dotenv;
+pub mod variables;
 
 use std::collections::BTreeMap;
 

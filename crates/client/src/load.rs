@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bakery_context::{ContextFolder, is_shared_folder, read_user_text};
+use bakery_context::{ContextFolder, read_user_text};
 use bakery_core::compose::{self, ComposeFile, Withheld};
 use bakery_core::config::{self, ConfigFile, Resolved};
 use bakery_core::limits;
@@ -21,6 +21,7 @@ use crate::cli::BuildOptions;
 use crate::exit::Failure;
 use crate::secret_files;
 use crate::settings::{DotenvFile, env_file};
+use crate::shared_folder;
 
 /// A build, read from its files.
 #[derive(Debug)]
@@ -249,13 +250,12 @@ fn find(options: &BuildOptions, here: &Path) -> Result<InputFiles, Failure> {
     }
     let mut trusted = true;
     for folder in here.ancestors() {
-        // Anybody can put a file there for others to find.
-        trusted &= folder == here || !is_shared_folder(folder);
+        trusted &= folder == here || !shared_folder::is_shared(folder);
         let Some(found) = compose::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
         else {
             continue;
         };
-        if !trusted {
+        if !trusted || folder != here && shared_folder::may_be_planted(&found) {
             return Err(nothing_found(Some(&found)));
         }
         let overrides = compose::OVERRIDES.iter().filter(|name| folder.join(name).is_file());

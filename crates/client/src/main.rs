@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bakery_client::cli::Cli;
 use bakery_client::exit::Failure;
-use bakery_client::settings::VARIABLES;
+use bakery_client::variables::VARIABLES;
 use bakery_client::{run, stderr};
 use bakery_core::vars::from_os;
 use clap::Parser as _;

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::labels;
 use crate::load::LoadedBuild;
-use crate::render::escaped;
+use crate::render::{defuse, defuse_json, escaped};
 use crate::stderr;
 
 /// Shown for a value that the server decides.
@@ -79,23 +79,17 @@ pub fn render(loaded: &LoadedBuild, json: bool) -> String {
     warnings.for_each(|warning| stderr::warning(&warning));
     if json {
         // Serializing plain values cannot fail.
-        let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        text.push('\n');
-        return text;
+        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+        return format!("{}\n", defuse_json(&text));
     }
-    document.to_string()
+    document.to_string().split_inclusive('\n').map(defuse).collect()
 }
 
 fn document(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (PlanDocument, Vec<Message>) {
     let labels = labels::of_plan(plan);
-    let masks: BTreeMap<u16, Mask> =
-        plan.tasks().map(|(_, task)| (task.index, Mask::of(&task.spec, secrets))).collect();
+    let mask = Mask::of(plan.tasks().map(|(_, task)| &task.spec), secrets);
     // A target's name is the destination of its first task.
-    let reference = |target: &Target, text: &str| {
-        let mask = target.tasks.first().and_then(|task| masks.get(&task.index));
-        mask.map_or_else(String::new, |mask| mask.reference(text))
-    };
-    let name = |target: &Target| reference(target, &target.name);
+    let name = |target: &Target| mask.reference(&target.name);
     let mut notices = Vec::new();
     let targets = plan.targets.iter().map(|target| TargetPlan {
         name: name(target),
@@ -103,15 +97,15 @@ fn document(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (PlanDocument
         destination: target
             .publish
             .as_ref()
-            .map(|publish| reference(target, &publish.destination().to_string())),
+            .map(|publish| mask.reference(&publish.destination().to_string())),
         index: matches!(target.publish, Some(Publish::Index { .. })),
         after: target.after.iter().map(|&index| name(&plan.targets[index])).collect(),
         tasks: target
             .tasks
             .iter()
             .filter_map(|task| {
-                let (label, mask) = (labels.get(&task.index)?, masks.get(&task.index)?);
-                Some(task_plan(task, mask.reference(&label.task), mask, &mut notices))
+                let label = labels.get(&task.index)?;
+                Some(task_plan(task, mask.reference(&label.task), &mask, &mut notices))
             })
             .collect(),
     });

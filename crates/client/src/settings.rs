@@ -13,23 +13,8 @@ use bakery_link::{Options, ServerApi};
 
 use crate::exit::{Exit, Failure};
 use crate::render::LogFormat;
-use crate::untrusted_dotenv::{LOCAL_URL, UntrustedDotenv, untrusted_dotenv};
-
-/// Every variable that is a setting of the client.
-pub const VARIABLES: [&str; 12] = [
-    "CONTROLLER_URL",
-    "BAKERY_TOKEN",
-    "BAKERY_INSECURE",
-    "LOG_FORMAT",
-    "NO_COLOR",
-    "S3_ENDPOINT",
-    "S3_REGION",
-    "S3_BUCKET",
-    "S3_SSL",
-    "S3_ACCESS_KEY",
-    "S3_SECRET_KEY",
-    "S3_SESSION_TOKEN",
-];
+use crate::untrusted_dotenv::{UntrustedDotenv, untrusted_dotenv};
+use crate::variables::LOCAL_URL;
 
 /// The settings of one command.
 #[derive(Debug)]
@@ -115,11 +100,13 @@ pub struct DotenvFile {
     pub values: BTreeMap<String, String>,
 }
 
-/// Reads a `.env` file; a file that does not exist is empty.
+/// Reads a `.env` file; a file that does not exist is empty. Its variables reach builds, so a checkout cannot make it a link
+/// to a file of the machine.
 pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<DotenvFile, Failure> {
     let name = path.display().to_string();
     match read_user_text(path, limits::SPEC_BYTES as u64) {
         Ok(text) => {
+            check_place(path, &name)?;
             let values = compose::dotenv(&name, &text, environment)?;
             Ok(DotenvFile { text, values })
         }
@@ -128,6 +115,22 @@ pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<DotenvFile, Failu
             Err(Failure::input(format!("{name} {error}"), "make it a readable text file, or remove it"))
         }
     }
+}
+
+/// Checks that a file is in the checkout that its folder belongs to.
+fn check_place(path: &Path, name: &str) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(target), Ok(folder)) = (path.canonicalize(), folder.canonicalize()) else { return Ok(()) };
+    if target.starts_with(checkout_of(&folder)) {
+        return Ok(());
+    }
+    let text = format!("{name} is a link to {}, which is not in this checkout", target.display());
+    Err(Failure::input(text, "put the file itself there, or set its variables in the environment"))
+}
+
+/// The folder of the repository that `folder` belongs to; without one, the folder itself.
+fn checkout_of(folder: &Path) -> &Path {
+    folder.ancestors().find(|ancestor| ancestor.join(".git").exists()).unwrap_or(folder)
 }
 
 #[cfg(test)]

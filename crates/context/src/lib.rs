@@ -25,4 +25,4 @@ pub use pack::{Packed, pack};
 pub use pack_error::PackError;
 pub use rules::{ContextFile, ContextFolder, RulesError, find_in_context};
 pub use unpack::{UnpackError, UnpackLimits, Unpacked, unpack};
-pub use user_file::{UserFileError, is_shared_folder, read_user_file, read_user_file_itself, read_user_text};
+pub use user_file::{UserFileError, read_user_file, read_user_file_itself, read_user_text};

@@ -12,12 +12,10 @@ use bakery_core::message::Hint;
 
 use crate::byte_path::{display, join};
 use crate::ignore::{BadLine, IgnoreFile, Trail};
-use crate::user_file::{UserFileError, read_user_file};
+use crate::user_file::{UserFileError, read_user_file_itself};
 
 /// Maximum size of an ignore file in bytes.
 const IGNORE_FILE_BYTES: u64 = 1 << 20;
-/// What is wrong with an ignore file that is a folder, a link or the like.
-const NOT_REGULAR: &str = "not a regular file";
 
 /// A build context below a source folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,18 +42,12 @@ pub enum RulesError {
     #[error("`{0}` is outside of the source folder")]
     Outside(String),
     /// The ignore file cannot be read.
-    #[error("{file} cannot be read: {cause}")]
+    #[error("{file} {cause}")]
     Read {
         /// The file.
         file: String,
-        /// The error of the operating system.
-        cause: io::Error,
-    },
-    /// The ignore file is larger than [`IGNORE_FILE_BYTES`].
-    #[error("{file} is larger than 1 MiB")]
-    Large {
-        /// The file.
-        file: String,
+        /// Why not.
+        cause: UserFileError,
     },
     /// Lines that are not valid rules.
     #[error("{}", join_lines(file, lines))]
@@ -71,8 +63,7 @@ impl Hint for RulesError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Self::Outside(_) => "choose `--repo` so that it contains every context and Dockerfile",
-            Self::Read { .. } => "it must be a text file that you can read",
-            Self::Large { .. } => "an ignore file is a list of patterns, one per line",
+            Self::Read { .. } => "it must be a text file that you can read: a list of patterns, one per line",
             Self::Lines { .. } => "patterns have the syntax of Docker's `.dockerignore`",
         };
         Some(hint.into())
@@ -235,7 +226,7 @@ impl Rules {
             }
             Ok(None) => Err(RulesError::Outside(shown)),
             Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(path.to_vec()),
-            Err(cause) => Err(RulesError::Read { file: shown, cause }),
+            Err(cause) => Err(RulesError::Read { file: shown, cause: cause.into() }),
         }
     }
 }
@@ -271,22 +262,14 @@ fn normalise(path: &str) -> Option<Vec<u8>> {
 fn read_ignore_file(root: &Path, path: &[u8], shown: &str) -> Result<Option<IgnoreFile>, RulesError> {
     let full = root.join(OsStr::from_bytes(path));
     let file = || shown.to_owned();
-    match full.symlink_metadata() {
-        Err(gone) if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+    let bytes = match read_user_file_itself(&full, IGNORE_FILE_BYTES) {
+        Ok(bytes) => bytes,
+        Err(UserFileError::Io(gone))
+            if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
             return Ok(None);
         }
-        Ok(meta) if !meta.is_file() => {
-            let cause = io::Error::other(NOT_REGULAR);
-            return Err(RulesError::Read { file: file(), cause });
-        }
-        _ => {}
-    }
-    let bytes = read_user_file(&full, IGNORE_FILE_BYTES).map_err(|error| match error {
-        UserFileError::Io(cause) => RulesError::Read { file: file(), cause },
-        UserFileError::NotRegular(_) => {
-            RulesError::Read { file: file(), cause: io::Error::other(NOT_REGULAR) }
-        }
-        UserFileError::Large(_) => RulesError::Large { file: file() },
-    })?;
+        Err(cause) => return Err(RulesError::Read { file: file(), cause }),
+    };
     IgnoreFile::parse(&bytes).map(Some).map_err(|lines| RulesError::Lines { file: file(), lines })
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use bakery_core::message::Hint;
@@ -19,7 +19,7 @@ pub enum UserFileError {
     #[error("is {0}, not a regular file")]
     NotRegular(&'static str),
     /// Larger than the caller's limit, in bytes.
-    #[error("larger than {0} bytes")]
+    #[error("is larger than {0} bytes")]
     Large(u64),
 }
 
@@ -74,15 +74,6 @@ pub fn read_user_text(path: &Path, limit: u64) -> Result<String, UserFileError> 
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not valid UTF-8").into())
 }
 
-/// Whether others can put files into a folder: everybody may write to it, and it is not the user's own, or it is shared
-/// by design (the sticky bit, as in /tmp).
-pub fn is_shared_folder(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|meta| {
-        let own = meta.uid() == rustix::process::geteuid().as_raw();
-        meta.mode() & 0o002 != 0 && (!own || meta.mode() & 0o1000 != 0)
-    })
-}
-
 fn check(meta: &Metadata) -> Result<(), UserFileError> {
     if meta.is_file() { Ok(()) } else { Err(UserFileError::NotRegular(kind(meta.file_type()))) }
 }
@@ -102,14 +93,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_shared_if_others_can_write_to_it() {
-        use std::os::unix::fs::PermissionsExt as _;
+    fn probe_28_only_a_regular_file_of_the_expected_size_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        for (mode, shared) in
-            [(0o755, false), (0o775, false), (0o777, false), (0o1777, true), (0o1755, false)]
-        {
-            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(is_shared_folder(folder.path()), shared, "{mode:o}");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("small"), "12345678").unwrap();
+        std::os::unix::fs::symlink("small", path("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("zeros")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RUSR).unwrap();
+        File::create(path("sparse")).unwrap().set_len(50 << 30).unwrap();
+        std::fs::write(path("nine"), "123456789").unwrap();
+        assert_eq!(read_user_file_itself(&path("small"), 8).unwrap(), b"12345678");
+        for (name, problem) in [
+            ("link", "is a link, not a regular file"),
+            ("zeros", "is a link, not a regular file"),
+            ("fifo", "is a FIFO, not a regular file"),
+            (".", "is a folder, not a regular file"),
+            ("/dev/zero", "is a device, not a regular file"),
+            ("sparse", "is larger than 8 bytes"),
+            ("nine", "is larger than 8 bytes"),
+        ] {
+            assert_eq!(read_user_file_itself(&path(name), 8).unwrap_err().to_string(), problem, "{name}");
         }
     }
 
@@ -144,7 +147,7 @@ mod tests {
         }
         assert!(read_user_file(&at("gone"), 8).unwrap_err().is_not_found());
         std::fs::write(at("file"), "123456789").unwrap();
-        assert_eq!(read("link").unwrap_err(), "larger than 8 bytes");
+        assert_eq!(read("link").unwrap_err(), "is larger than 8 bytes");
         std::fs::write(at("file"), b"\xff").unwrap();
         assert_eq!(read("file").unwrap_err(), "cannot be read: not valid UTF-8");
     }

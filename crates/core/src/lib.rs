@@ -58,6 +58,7 @@ pub mod report;
 pub mod rules;
 pub mod secret;
 pub mod spec;
+pub mod terminal;
 pub mod units;
 pub mod vars;
 pub mod wire;

@@ -105,18 +105,9 @@ impl Registry {
         })
     }
 
-    /// The login among the build's credentials, else that of the docker config where `own` allows it.
+    /// The login for an image; `own` allows the docker config of the settings.
     async fn login(&self, image: &ImageRef, creds: &[Credential], own: bool) -> Result<Login, RegistryError> {
-        let login = Login::among(&image.registry, creds);
-        let Some(config) = self.settings.docker_config.clone().filter(|_| own && login == Login::Anonymous)
-        else {
-            return Ok(login);
-        };
-        login::from_docker_config(&image.registry, config).await.map_err(|detail| RegistryError {
-            reason: Reason::CredentialsRefused,
-            text: format!("{image}: {detail}"),
-            hint: Some("check the docker config of the server (DOCKER_CONFIG)".to_owned()),
-        })
+        login::of_image(image, creds, self.settings.docker_config.clone().filter(|_| own)).await
     }
 }
 

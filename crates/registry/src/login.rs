@@ -1,16 +1,18 @@
-//! Logins: from a build's credentials, or from a docker config.
+//! Whose login is used for a registry: one of the build's credentials, else one of a docker config.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bakery_core::image::{DOCKER_HUB, Digest, ImageRef};
+use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use docker_credential::{CredentialRetrievalError as Unfound, DockerCredential};
 
+use crate::error::RegistryError;
 use crate::guard::canonical;
 
 /// The user name under which docker's own tools store identity tokens.
@@ -91,6 +93,21 @@ impl Login {
             .filter(|secret| !secret.is_empty())
             .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
+}
+
+/// Whose login is used for `image`: the build's own comes first, then that of the docker config, if there is one.
+pub(crate) async fn of_image(
+    image: &ImageRef,
+    creds: &[Credential],
+    docker_config: Option<PathBuf>,
+) -> Result<Login, RegistryError> {
+    let login = Login::among(&image.registry, creds);
+    let Some(config) = docker_config.filter(|_| login == Login::Anonymous) else { return Ok(login) };
+    from_docker_config(&image.registry, config).await.map_err(|detail| RegistryError {
+        reason: Reason::CredentialsRefused,
+        text: format!("{image}: {detail}"),
+        hint: Some("check the docker config of the server (DOCKER_CONFIG)".to_owned()),
+    })
 }
 
 /// True where `image` is below one of these prefixes (`registry`, `registry/path`; whole path components).

@@ -20,9 +20,12 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// The crates of others that the pure core may use: no async, no sockets, no files.
 const CORE_MAY_USE: &[&str] = &[
+    "aho-corasick",
+    "base64",
     "bytes",
     "granit-parser",
     "jiff",
+    "memchr",
     "regex",
     "secrecy",
     "serde",

@@ -218,8 +218,7 @@ impl Renderer {
         let start = out.len();
         let _ = serde_json::to_writer(&mut *out, &object);
         if out[start..].windows(2).any(|pair| pair == b"##") {
-            // The same JSON, escaped so that no CI system finds a command in it.
-            let text = String::from_utf8_lossy(&out[start..]).replace("##", "#\\u0023");
+            let text = defuse_json(&String::from_utf8_lossy(&out[start..])).into_owned();
             out.truncate(start);
             out.extend_from_slice(text.as_bytes());
         }
@@ -285,6 +284,11 @@ pub fn defuse(text: &str) -> Cow<'_, str> {
         broken.push(c);
     }
     Cow::Owned(broken)
+}
+
+/// The same JSON, escaped so that no CI system finds a command in it.
+pub fn defuse_json(json: &str) -> Cow<'_, str> {
+    if json.contains("##") { Cow::Owned(json.replace("##", "#\\u0023")) } else { Cow::Borrowed(json) }
 }
 
 /// The text for a task's new phase; `None` if there is nothing to show.

@@ -5,8 +5,9 @@
 //! bold, faint, italic, underlined, negative) are kept.
 
 use std::borrow::Cow;
-use std::iter::Peekable;
-use std::str::CharIndices;
+use std::ops::Range;
+
+use bakery_core::terminal::{self, Part};
 
 /// Resets all colours.
 pub(super) const RESET: &str = "\x1b[0m";
@@ -24,92 +25,43 @@ pub enum Colours {
 
 /// `text` without anything that could move, hide or reorder what is displayed. Tabs are kept.
 pub fn clean(text: &str, colours: Colours) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    let is_kept = |range: &Range<usize>, part| match part {
+        Part::Text | Part::ZeroWidth => true,
+        Part::Sequence => colours == Colours::Keep && is_harmless_sgr(&text[range.clone()]),
+        Part::Control | Part::LineEnd => false,
+    };
+    let parts = || terminal::parts(text.as_bytes());
+    if parts().all(|(range, part)| is_kept(&range, part)) {
         return Cow::Borrowed(text);
     }
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\x1b' => {
-                if let Some(sgr) = escape(text, at, &mut chars).filter(|_| colours == Colours::Keep) {
-                    out.push_str(sgr);
-                }
-            }
-            // The same introducers as single characters (C1). Colours in this form are rare and are removed too.
-            '\u{9b}' => {
-                control_sequence(&mut chars);
-            }
-            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => control_string(&mut chars),
-            c if is_unsafe(c) => {}
-            c => out.push(c),
-        }
-    }
-    Cow::Owned(out)
+    let kept = parts().filter(|(range, part)| is_kept(range, *part));
+    Cow::Owned(kept.map(|(range, _)| &text[range]).collect())
 }
 
 /// `text` on one line, complete: what could move, hide or reorder what is displayed is written as an escape sequence of
 /// Rust (`\n`, `\u{1b}`).
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    if text.chars().all(is_shown) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_unsafe(c) { out.extend(c.escape_default()) } else { out.push(c) }
+        if is_shown(c) { out.push(c) } else { out.extend(c.escape_default()) }
     }
     Cow::Owned(out)
 }
 
-/// Control characters except the tab, and characters that change the direction or the line breaks of the text.
-fn is_unsafe(c: char) -> bool {
-    let invisible = matches!(
-        c,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-    );
-    invisible || (c.is_control() && c != '\t')
+/// Whether a character by itself moves, hides and reorders nothing.
+fn is_shown(c: char) -> bool {
+    let mut bytes = [0; 4];
+    let part = terminal::parts(c.encode_utf8(&mut bytes).as_bytes()).next();
+    matches!(part, Some((_, Part::Text | Part::ZeroWidth)))
 }
 
-/// Reads the sequence after an escape character. Returns the whole sequence if it is a harmless SGR sequence.
-fn escape<'a>(text: &'a str, at: usize, chars: &mut Peekable<CharIndices<'_>>) -> Option<&'a str> {
-    match chars.peek()?.1 {
-        '[' => {
-            chars.next();
-            let end = control_sequence(chars)?;
-            let sequence = &text[at..end];
-            let params = sequence.strip_prefix("\x1b[")?.strip_suffix('m')?;
-            (sequence.len() <= SEQUENCE_BYTES && is_harmless(params)).then_some(sequence)
-        }
-        ']' | 'P' | 'X' | '^' | '_' => {
-            chars.next();
-            control_string(chars);
-            None
-        }
-        // Any other escape: intermediate bytes and one final byte.
-        _ => {
-            while chars.next_if(|(_, c)| (' '..='/').contains(c)).is_some() {}
-            chars.next_if(|(_, c)| ('0'..='~').contains(c));
-            None
-        }
-    }
-}
-
-/// Reads up to the final byte of a control sequence and returns the offset behind it. An incomplete sequence ends at the
-/// first invalid character.
-fn control_sequence(chars: &mut Peekable<CharIndices<'_>>) -> Option<usize> {
-    while chars.next_if(|(_, c)| (' '..='?').contains(c)).is_some() {}
-    chars.next_if(|(_, c)| ('@'..='~').contains(c)).map(|(at, c)| at + c.len_utf8())
-}
-
-/// Reads a command string (title, clipboard, ...) up to its terminator or the end of the text.
-fn control_string(chars: &mut Peekable<CharIndices<'_>>) {
-    while let Some((_, c)) = chars.next() {
-        match c {
-            '\x07' | '\u{9c}' => return,
-            '\x1b' if chars.next_if(|(_, c)| *c == '\\').is_some() => return,
-            _ => {}
-        }
-    }
+/// Whether a sequence is one of those that are kept. Colours as single characters (C1) are rare, and not among them.
+fn is_harmless_sgr(sequence: &str) -> bool {
+    let params = sequence.strip_prefix("\x1b[").and_then(|rest| rest.strip_suffix('m'));
+    sequence.len() <= SEQUENCE_BYTES && params.is_some_and(is_harmless)
 }
 
 /// Whether the SGR parameters only change the look of characters and keep them visible; concealed (8) and blinking text

@@ -47,6 +47,36 @@ fn probe_23_2_plain_http_is_not_allowed_by_the_checkout() {
 }
 
 #[test]
+fn probe_23_7_a_dotenv_that_is_a_link_to_a_file_of_the_machine_is_refused() {
+    let compose = "services: { a: { image: r.test/a, build: { context: ., args: { V: $DEPLOY_KEY } } } }\n";
+    let machine = folder(&[("other.env", "DEPLOY_KEY=hunter2secret\n")]);
+    let files = folder(&[
+        ("compose.yaml", compose),
+        ("Dockerfile", "FROM scratch\n"),
+        ("shared.env", "DEPLOY_KEY=1\n"),
+    ]);
+    let link = files.path().join(".env");
+    symlink(machine.path().join("other.env"), &link).unwrap();
+    let (code, out, err) = client(files.path(), &["plan"]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("which is not in this checkout") && !err.contains("hunter2secret"), "{err}");
+    std::fs::remove_file(&link).unwrap();
+    symlink("shared.env", &link).unwrap();
+    assert_eq!(client(files.path(), &["plan"]).0, 0);
+}
+
+#[test]
+fn a_plan_is_no_command_to_a_ci_system() {
+    let compose = "services:\n  a:\n    image: r.test/a\n    build: { context: ., args: { B: '##vso[task.x]y', A: '##teamcity[x]' } }\n";
+    let files = folder(&[("compose.yaml", compose), ("Dockerfile", "FROM scratch\n")]);
+    for args in [vec!["plan"], vec!["plan", "--json"]] {
+        let (code, out, err) = client(files.path(), &args);
+        assert!(code == 0 && !out.contains("##vso") && !out.contains("##teamcity"), "{out}{err}");
+        assert!(out.contains("vso[task.x]y"), "{out}");
+    }
+}
+
+#[test]
 fn probe_23_4_a_build_gets_no_secret_of_the_environment_unless_it_is_allowed() {
     let compose = "services:\n  a:\n    image: r.test/a\n    build: { context: ., args: { T: '${GITHUB_TOKEN}', R: $AWS_REGION } }\n";
     let files = folder(&[("compose.yaml", compose), ("Dockerfile", "FROM scratch\n")]);

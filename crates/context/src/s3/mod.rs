@@ -23,7 +23,7 @@ use bakery_core::secret::Secret;
 
 pub use error::{S3Error, S3Operation};
 pub use object::S3Object;
-pub use settings::{S3Settings, StaticKeys};
+pub use settings::{S3Settings, StaticKeys, is_endpoint_of_aws};
 pub use upload::PutOutcome;
 
 /// One bucket. Cheap to clone.

@@ -60,6 +60,12 @@ pub(super) fn is_aws(host: &str) -> bool {
         .any(|aws| host.strip_suffix(aws).is_some_and(|before| before.is_empty() || before.ends_with('.')))
 }
 
+/// Whether `S3_ENDPOINT` names an address of AWS that everybody reaches, by HTTPS.
+pub fn is_endpoint_of_aws(endpoint: &str) -> bool {
+    let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
+    is_aws(host.strip_suffix('/').unwrap_or(host)) && !host.contains(".vpce.")
+}
+
 fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<Mistake>) -> Option<String> {
     let ssl = match vars.setting("S3_SSL").as_deref() {
         None => None,

@@ -1,8 +1,8 @@
 //! `.env` files, in the grammar of Compose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::compose::interpolate::{InterpolationError, interpolate_within};
+use crate::compose::interpolate::{Filled, InterpolationError, interpolate_within};
 use crate::limits;
 use crate::message::Message;
 use crate::report::{Findings, Location, Report};
@@ -28,16 +28,55 @@ pub fn gather_dotenv(
     vars: &dyn Vars,
     findings: &mut Findings,
 ) -> BTreeMap<String, String> {
+    read(file, text, vars, findings, |_, _| {})
+}
+
+/// The names in a `.env` whose values hold that of one of `secrets`, directly or by way of another name, each with the
+/// first of them. A name that the environment has itself is none of the file's.
+pub(super) fn taken_from<'s>(
+    text: &str,
+    environment: &BTreeMap<String, String>,
+    secrets: &BTreeSet<&'s str>,
+) -> BTreeMap<String, &'s str> {
+    let mut taken: BTreeMap<String, &'s str> = BTreeMap::new();
+    read("", text, environment, &mut Findings::default(), |name, used| {
+        let source = used.iter().find_map(|used| {
+            let of_environment = environment.contains_key(used);
+            if of_environment { secrets.get(used.as_str()).copied() } else { taken.get(used).copied() }
+        });
+        match source.filter(|_| !environment.contains_key(name)) {
+            Some(secret) => taken.insert(name.to_owned(), secret),
+            None => taken.remove(name),
+        };
+    });
+    taken
+}
+
+/// Reads a file. `take` is called for each name, with the variables whose values are a part of its value.
+fn read(
+    file: &str,
+    text: &str,
+    vars: &dyn Vars,
+    findings: &mut Findings,
+    mut take: impl FnMut(&str, &BTreeSet<String>),
+) -> BTreeMap<String, String> {
     let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = DotenvReader { rest, line: 1, left: limits::INTERPOLATED_BYTES };
     let mut known = BTreeMap::new();
     while reader.skip_to_statement() {
         let start = DotenvReader { ..reader };
-        if let Err(StatementError { name, message }) = reader.statement(&mut known, vars) {
-            let location = Location { line: start.line, col: 1, path: name, ..Location::file(file) };
-            findings.mistake(location, message);
-            reader = DotenvReader { left: reader.left, ..start };
-            reader.skip_line();
+        match reader.statement(&known, vars) {
+            Ok((name, Some(filled))) => {
+                take(&name, &filled.used);
+                known.insert(name, filled.text);
+            }
+            Ok((_, None)) => {}
+            Err(StatementError { name, message }) => {
+                let location = Location { line: start.line, col: 1, path: name, ..Location::file(file) };
+                findings.mistake(location, message);
+                reader = DotenvReader { left: reader.left, ..start };
+                reader.skip_line();
+            }
         }
     }
     known
@@ -84,11 +123,12 @@ impl<'t> DotenvReader<'t> {
         line
     }
 
+    /// The name of a statement, and its value if it has one.
     fn statement(
         &mut self,
-        known: &mut BTreeMap<String, String>,
+        known: &BTreeMap<String, String>,
         vars: &dyn Vars,
-    ) -> Result<(), StatementError> {
+    ) -> Result<(String, Option<Filled>), StatementError> {
         if let Some(after) = self.rest.strip_prefix("export")
             && after.starts_with(is_blank)
         {
@@ -108,21 +148,19 @@ impl<'t> DotenvReader<'t> {
             if text.starts_with('#') && text.len() < value.len() {
                 self.rest = text;
                 self.skip_line();
-                known.insert(name, String::new());
-                return Ok(());
+                return Ok((name, Some(Filled::default())));
             }
             self.rest = text;
             let value = self.value(&name, known, vars)?;
-            known.insert(name, value);
+            Ok((name, Some(value)))
         } else if after.is_empty() || after.starts_with(['\n', '#']) {
             self.skip_line();
-            if let Some(value) = vars.get(&name) {
-                known.insert(name, value);
-            }
+            let value = vars.get(&name);
+            let value = value.map(|text| Filled { text, used: [name.clone()].into(), ..Filled::default() });
+            Ok((name, value))
         } else {
-            return Err(StatementError::form(&name, "the name is not followed by `=`"));
+            Err(StatementError::form(&name, "the name is not followed by `=`"))
         }
-        Ok(())
     }
 
     fn value(
@@ -130,7 +168,7 @@ impl<'t> DotenvReader<'t> {
         name: &str,
         known: &BTreeMap<String, String>,
         vars: &dyn Vars,
-    ) -> Result<String, StatementError> {
+    ) -> Result<Filled, StatementError> {
         let error = |error: &InterpolationError| StatementError {
             name: name.to_owned(),
             message: Message::of(error),
@@ -138,18 +176,22 @@ impl<'t> DotenvReader<'t> {
         let limit = self.left;
         let fill = |text: &str| {
             let lookup = Layered { upper: vars, lower: known };
-            interpolate_within(limit, text, &lookup).map(|filled| filled.text).map_err(|found| error(&found))
+            interpolate_within(limit, text, &lookup).map_err(|found| error(&found))
         };
         let open = || StatementError::form(name, "the quote is not closed");
         let value = match self.rest.chars().next() {
-            Some('\'') => self.quoted('\'').ok_or_else(open),
+            Some('\'') => {
+                let text = self.quoted('\'').ok_or_else(open)?;
+                Ok(Filled { text, ..Filled::default() })
+            }
             Some('"') => fill(&unescape(&self.quoted('"').ok_or_else(open)?)),
             _ => {
                 let line = self.skip_line();
                 fill(line.split_once(" #").map_or(line, |(value, _)| value).trim_end())
             }
         }?;
-        self.left = self.left.checked_sub(value.len()).ok_or_else(|| error(&InterpolationError::Long))?;
+        self.left =
+            self.left.checked_sub(value.text.len()).ok_or_else(|| error(&InterpolationError::Long))?;
         Ok(value)
     }
 

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use crate::limits;
-use crate::mask::{MASK, name_suggests_secret};
 use crate::message::Hint;
 use crate::vars::Vars;
 
@@ -102,16 +101,6 @@ impl Scope<'_> {
     }
 }
 
-/// The variables for messages: the values of secrets are masked.
-struct Masked<'a>(&'a dyn Vars);
-
-impl Vars for Masked<'_> {
-    fn get(&self, name: &str) -> Option<String> {
-        let value = self.0.get(name)?;
-        Some(if name_suggests_secret(name) { MASK.to_owned() } else { value })
-    }
-}
-
 fn fill(template: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
     if depth > DEPTH {
         return Err(InterpolationError::Deep);
@@ -165,9 +154,8 @@ fn braced(inner: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Res
         }
         Some('+') => fill(text, scope, depth + 1, out)?,
         Some('?') => {
-            let mut why = Filled::default();
-            fill(text, &Scope { vars: &Masked(scope.vars), ..*scope }, depth + 1, &mut why)?;
-            return Err(InterpolationError::Required { name: name.to_owned(), why: why.text });
+            // As it is written: the value of a variable may be a secret.
+            return Err(InterpolationError::Required { name: name.to_owned(), why: text.to_owned() });
         }
         _ => return Err(InterpolationError::Template),
     }
@@ -259,12 +247,9 @@ mod tests {
             assert_eq!(interpolate(template, &vars()), Err(InterpolationError::Template), "{template}");
         }
         let error = interpolate("${MISSING:?set ${FOO} too}", &vars()).unwrap_err();
-        assert_eq!(error.to_string(), "the variable MISSING is required and has no value: set first too");
+        assert_eq!(error.to_string(), "the variable MISSING is required and has no value: set ${FOO} too");
         let error = interpolate("${BAR:?}", &vars()).unwrap_err();
         assert_eq!(error.to_string(), "the variable BAR is required and has no value");
-        let token = std::collections::BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
-        let error = interpolate("${MISSING:?not ${TOKEN}}", &token).unwrap_err();
-        assert_eq!(error.to_string(), "the variable MISSING is required and has no value: not ***");
         let deep = format!("{}{}", "${A:-".repeat(5000), "}".repeat(5000));
         assert_eq!(interpolate(&deep, &vars()), Err(InterpolationError::Deep));
     }

@@ -3,16 +3,15 @@
 //! Whoever writes a Compose file also writes the Dockerfile, and a `RUN` step sees every build argument: without this,
 //! a checkout could read the tokens of the machine that builds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::compose::gather_dotenv;
+use crate::compose::dotenv::taken_from;
 use crate::message::Message;
-use crate::report::Findings;
 
 /// Variables that hold a secret of Bakery, of a CI system, of a cloud or of a code host. Names of ordinary settings
 /// (`AWS_REGION`, `AWS_ACCOUNT_ID`, `IMAGE_NAME`) are not in it, and neither are names that projects choose themselves
 /// (`NPM_TOKEN`): those are set for the build on purpose.
-pub const WITHHELD: [&str; 44] = [
+pub const WITHHELD: [&str; 45] = [
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",
     "AGENT_IMAGE_SECRET_PASSWORD",
@@ -32,6 +31,7 @@ pub const WITHHELD: [&str; 44] = [
     "CIRCLE_OIDC_TOKEN",
     "CIRCLE_OIDC_TOKEN_V2",
     "CI_BUILD_TOKEN",
+    "CI_DEPENDENCY_PROXY_PASSWORD",
     "CI_DEPLOY_PASSWORD",
     "CI_JOB_JWT",
     "CI_JOB_JWT_V1",
@@ -62,38 +62,24 @@ pub const WITHHELD: [&str; 44] = [
 /// The names that a Compose file cannot use in a build, each with the variable of the environment that its value comes
 /// from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Withheld(BTreeMap<String, String>);
+pub struct Withheld(BTreeMap<String, &'static str>);
 
 impl Withheld {
     /// What is withheld of `environment`, except for the names in `allowed`. A name in the project's `.env` (its text is
     /// `dotenv`) whose value comes from a withheld variable is withheld too; the file's own values are not.
     pub fn of(environment: &BTreeMap<String, String>, allowed: &[String], dotenv: &str) -> Self {
-        let mut names = BTreeMap::new();
-        let values =
-            |vars: &BTreeMap<String, String>| gather_dotenv("", dotenv, vars, &mut Findings::default());
-        let known = values(environment);
-        for secret in WITHHELD.into_iter().filter(|name| !allowed.iter().any(|allowed| allowed == name)) {
-            if environment.get(secret).is_none_or(String::is_empty) {
-                continue;
-            }
-            names.insert(secret.to_owned(), secret.to_owned());
-            // What changes without the variable has its value.
-            let mut without = environment.clone();
-            without.remove(secret);
-            let without = values(&without);
-            let taken = known.iter().filter(|(name, value)| {
-                !environment.contains_key(*name) && without.get(*name) != Some(*value)
-            });
-            for (name, _) in taken {
-                names.entry(name.clone()).or_insert_with(|| secret.to_owned());
-            }
-        }
+        let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+        let is_allowed = |name: &str| allowed.iter().any(|allowed| allowed == name);
+        let secrets: BTreeSet<_> =
+            WITHHELD.into_iter().filter(|name| is_set(name) && !is_allowed(name)).collect();
+        let mut names = taken_from(dotenv, environment, &secrets);
+        names.extend(secrets.into_iter().map(|secret| (secret.to_owned(), secret)));
         Self(names)
     }
 
     /// Why the value of `name` cannot be used; `None` if it can.
     pub(super) fn refuses(&self, name: &str) -> Option<Message> {
-        let secret = self.0.get(name)?;
+        let secret = *self.0.get(name)?;
         let text = if secret == name {
             format!("the variable {name} is a secret of the environment: a build does not get it")
         } else {
@@ -145,6 +131,14 @@ mod tests {
             "A GITHUB_TOKEN, B GITHUB_TOKEN, C GITHUB_TOKEN, CI_JOB_TOKEN CI_JOB_TOKEN, GITHUB_TOKEN GITHUB_TOKEN"
         );
         assert_eq!(names(&["GITHUB_TOKEN".to_owned()]), "CI_JOB_TOKEN CI_JOB_TOKEN");
+        // Two secrets with one value, as in jobs of GitLab, and a name that is given another value later.
+        let same = ["CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD"].map(|name| (name.to_owned(), "value".to_owned()));
+        let text = "A=${CI_JOB_TOKEN:-$CI_REGISTRY_PASSWORD}\nB=${A:-x}\nA=1\nC=${CI_JOB_TOKEN:+yes}\n";
+        let withheld = Withheld::of(&same.into(), &[], text);
+        assert_eq!(
+            withheld.0.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["B", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD"]
+        );
         assert_eq!(Withheld::of(&env(&["PATH"]), &[], dotenv), Withheld::default());
     }
 }

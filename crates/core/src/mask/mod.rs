@@ -1,4 +1,4 @@
-//! Hides secrets in what is shown of a task.
+//! Hides secrets in what is shown of a task: its plan and its log.
 //!
 //! Two rules. What is known to be a secret (passwords of logins, values whose names suggest a secret, values of such
 //! variables that a Compose file took in) is masked wherever it occurs. Free text (scripts, flags, values) is searched
@@ -9,16 +9,25 @@ use std::ops::Range;
 
 use crate::kaniko;
 use crate::mask::forms::Found;
+use crate::mask::matcher::{masked, merged};
 use crate::secret::Secret;
 use crate::spec::TaskSpec;
 
 mod command;
+mod encodings;
 mod forms;
+mod matcher;
 mod names;
 mod pieces;
+mod secrets;
+mod visible;
+mod wrapped;
 
+pub use matcher::{Matcher, render};
 pub use names::name_suggests_secret;
 pub use pieces::{SHORTEST, pieces};
+pub use secrets::{Secrets, TooManySecrets};
+pub use visible::VisibleText;
 
 /// What is shown instead of a secret.
 pub const MASK: &str = "***";
@@ -41,54 +50,67 @@ pub enum Form {
 /// variables and keys whose names suggest a secret, `Authorization` headers, logins of well-known commands, tokens of
 /// well-known services, private keys.
 pub fn text(text: &str, form: Form) -> String {
-    masked(text, spans(text, form))
+    masked(text, &merged(spans(text, form))).into_owned()
 }
 
-/// The secrets of one task.
+/// The secrets of tasks that are shown together.
 #[derive(Debug, Clone, Default)]
 pub struct Mask {
+    /// As they are, with those of several lines.
     secrets: Vec<Secret>,
+    /// Finds them in one line, however they are written.
+    matcher: Matcher,
+    /// There are too many secrets to find them: nothing is shown.
+    is_blind: bool,
     /// The variables that Kaniko takes a secret from.
     handed: BTreeSet<String>,
 }
 
 impl Mask {
-    /// The secrets of `task`, and those that are `known` to have gone into it.
-    pub fn of(task: &TaskSpec, known: &[Secret]) -> Self {
-        let handed = kaniko::secret_variables(&task.kaniko.extra_flags);
-        let mut secrets = Vec::new();
-        let mut whole = Vec::new();
-        whole.extend(known.iter().map(Secret::expose));
-        whole.extend(task.credentials.iter().map(|login| login.password.expose()));
-        whole.extend(
-            task.env
-                .iter()
-                .filter(|(name, _)| handed.contains(name.as_str()))
-                .map(|(_, value)| value.expose()),
-        );
-        let env = task.env.iter().map(|(name, value)| (name, value.expose()));
-        let args = task.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
-        for (name, value) in env.chain(args) {
-            if name_suggests_secret(name) {
-                whole.push(value);
+    /// The secrets of `tasks`, and those that are `known` to have gone into them.
+    pub fn of<'s>(tasks: impl IntoIterator<Item = &'s TaskSpec>, known: &[Secret]) -> Self {
+        let mut all = BTreeSet::new();
+        let mut mask = Self::default();
+        let mut secrets = Secrets::default();
+        for secret in known {
+            all.extend(pieces(secret.expose()));
+        }
+        for task in tasks {
+            let handed = kaniko::secret_variables(&task.kaniko.extra_flags);
+            let mut whole: Vec<&str> = task.credentials.iter().map(|login| login.password.expose()).collect();
+            let env = task.env.iter().map(|(name, value)| (name, value.expose()));
+            let args = task.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
+            let is_handed = |name: &str| handed.contains(name);
+            whole.extend(env.clone().filter(|(name, _)| is_handed(name)).map(|(_, value)| value));
+            let mut looks_secret = Vec::new();
+            for (name, value) in env.chain(args) {
+                if name_suggests_secret(name) {
+                    whole.push(value);
+                }
+                looks_secret.extend(found(value, Form::Plain));
             }
-            secrets.extend(found(value, Form::Plain));
+            for script in [&task.pre_script, &task.post_script].into_iter().flatten() {
+                looks_secret.extend(found(script, Form::Script));
+            }
+            let flags = &task.kaniko.extra_flags;
+            for (flag, span) in flags.iter().zip(argument_spans(flags)) {
+                looks_secret.extend(span.into_iter().map(|span| &flag[span]));
+            }
+            all.extend(whole.into_iter().chain(looks_secret).flat_map(pieces));
+            for login in &task.credentials {
+                secrets.add_login(&login.username, login.password.expose());
+            }
+            mask.handed.extend(handed.into_iter().map(str::to_owned));
         }
-        for script in [&task.pre_script, &task.post_script].into_iter().flatten() {
-            secrets.extend(found(script, Form::Script));
+        for secret in &all {
+            secrets.add(secret);
         }
-        let flags = &task.kaniko.extra_flags;
-        for (flag, span) in flags.iter().zip(argument_spans(flags)) {
-            secrets.extend(span.into_iter().map(|span| &flag[span]));
+        match secrets.matcher() {
+            Ok(matcher) => mask.matcher = matcher,
+            Err(_) => mask.is_blind = true,
         }
-        // Common words are not masked, whatever variable has them as its value.
-        secrets
-            .retain(|secret| secret.len() >= SHORTEST && !["true", "false", "null", "none"].contains(secret));
-        let pieces = whole.into_iter().flat_map(pieces).map(Secret::new);
-        Self {
-            secrets: secrets.into_iter().map(Secret::new).chain(pieces).collect(),
-            handed: handed.into_iter().map(str::to_owned).collect(),
-        }
+        mask.secrets = all.into_iter().map(Secret::new).collect();
+        mask
     }
 
     /// The value of a variable.
@@ -99,24 +121,33 @@ impl Mask {
 
     /// Any text.
     pub fn text(&self, text: &str, form: Form) -> String {
-        let mut spans = spans(text, form);
-        spans.extend(self.known_in(text, SHORTEST));
-        masked(text, spans)
+        self.masked(text, spans(text, form))
     }
 
     /// An image's name.
     pub fn reference(&self, text: &str) -> String {
-        masked(text, self.known_in(text, LEAST_IN_REFERENCE))
+        masked(text, &merged(self.known_in(text, LEAST_IN_REFERENCE))).into_owned()
     }
 
     /// The arguments of a program; a flag and its value may be two of them.
     pub fn arguments(&self, args: &[String]) -> Vec<String> {
         let spans = argument_spans(args);
-        let shown = args.iter().zip(spans).map(|(arg, mut spans)| {
-            spans.extend(self.known_in(arg, SHORTEST));
-            masked(arg, spans)
-        });
-        shown.collect()
+        args.iter().zip(spans).map(|(arg, spans)| self.masked(arg, spans)).collect()
+    }
+
+    /// `text` with `spans` and all known secrets masked.
+    fn masked(&self, text: &str, mut spans: Vec<Range<usize>>) -> String {
+        if self.is_blind {
+            return MASK.to_owned();
+        }
+        spans.extend(self.known_in(text, SHORTEST));
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let found = self.matcher.spans(line.trim_end_matches(['\r', '\n']).as_bytes());
+            spans.extend(found.into_iter().map(|span| start + span.start..start + span.end));
+            start += line.len();
+        }
+        masked(text, &merged(spans)).into_owned()
     }
 
     fn known_in(&self, text: &str, least: usize) -> Vec<Range<usize>> {
@@ -166,21 +197,6 @@ fn argument_spans(args: &[String]) -> Vec<Vec<Range<usize>>> {
         all.push(spans);
     }
     all
-}
-
-fn masked(text: &str, mut spans: Vec<Range<usize>>) -> String {
-    spans.sort_by_key(|span| (span.start, span.end));
-    let mut out = String::with_capacity(text.len());
-    let mut done = 0;
-    for span in spans {
-        if span.start >= done {
-            out.push_str(&text[done..span.start]);
-            out.push_str(MASK);
-        }
-        done = done.max(span.end);
-    }
-    out.push_str(&text[done..]);
-    out
 }
 
 #[cfg(test)]

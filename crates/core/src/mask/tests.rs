@@ -170,7 +170,7 @@ fn task() -> TaskSpec {
 #[test]
 fn a_secret_is_masked_wherever_it_occurs() {
     let task = task();
-    let mask = Mask::of(&task, &["from-the-shell".into(), "true".into(), "demo".into()]);
+    let mask = Mask::of([&task], &["from-the-shell".into(), "true".into(), "demo".into()]);
     let script = mask.text(task.pre_script.as_deref().unwrap(), Form::Script);
     assert_eq!(script, "echo ***; tool --password ***\necho *** true");
     assert_eq!(
@@ -198,8 +198,19 @@ fn case_16_a_variable_that_kaniko_gets_as_a_secret_is_one_whatever_its_name() {
     let mut task = task();
     task.env.insert("DEPLOY".to_owned(), "tok-4711-do-not-show".into());
     task.kaniko.extra_flags = ["--secret", "id=tok,env=DEPLOY"].map(str::to_owned).into();
-    let mask = Mask::of(&task, &[]);
+    let mask = Mask::of([&task], &[]);
     assert_eq!(mask.value("DEPLOY", "tok-4711-do-not-show"), "***");
     assert_eq!(mask.text("echo tok-4711-do-not-show", Form::Script), "echo ***");
     assert_eq!(mask.arguments(&task.kaniko.extra_flags), ["--secret", "id=tok,env=DEPLOY"]);
+}
+
+#[test]
+fn a_plan_masks_a_secret_in_every_encoding() {
+    let (mut one, mut other) = (task(), task());
+    one.env.insert("TOKEN".to_owned(), "hunter2-secret".into());
+    other.pre_script =
+        Some("echo aHVudGVyMi1zZWNyZXQ=\necho hun\x1b[0mter2-secret 68756e746572322d736563726574".to_owned());
+    let mask = Mask::of([&one, &other], &[]);
+    let script = other.pre_script.unwrap();
+    assert_eq!(mask.text(&script, Form::Script), "echo ***=\necho *** ***");
 }

@@ -36,7 +36,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod torn;
+mod torn_tests;
 mod writer;
 
 use log::Log;

@@ -1,4 +1,4 @@
-//! The files on disk: the frames of a log, and beside them its epochs.
+//! The files on disk: the frames of a log, and beside them its epochs. Opening a file removes an incomplete end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

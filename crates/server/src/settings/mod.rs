@@ -403,7 +403,7 @@ mod tests {
         assert!(mistake(&vars).contains("token is empty"));
         std::fs::write(&path, "x".repeat(5000)).unwrap();
         assert!(mistake(&vars).contains("token is larger than 4096 bytes"));
-        assert!(mistake(&[("BAKERY_TOKEN_FILE", "/dev/zero")]).contains("is not a regular file"));
+        assert!(mistake(&[("BAKERY_TOKEN_FILE", "/dev/zero")]).contains("is a device, not a regular file"));
         std::fs::write(&path, "flour-water-salt\r\n").unwrap();
         assert_eq!(read(&vars).unwrap().token.unwrap().expose(), "flour-water-salt");
         let both = mistake(&[vars[1], ("BAKERY_TOKEN", "flour-water-salt")]);

@@ -1,11 +1,10 @@
 //! Reads variables one by one and collects the mistakes in them.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bakery_context::{UserFileError, read_user_text};
+use bakery_context::read_user_text;
 use bakery_core::capabilities;
 use bakery_core::image::ImageRef;
 use bakery_core::kaniko::RefusedFlags;
@@ -327,12 +326,7 @@ impl<'a> VarReader<'a> {
 
 /// The content of a small file without the blanks and line ends around it; or why it cannot be used.
 fn content_of(path: &str) -> Result<String, String> {
-    let text = read_user_text(Path::new(path), TOKEN_FILE_BYTES).map_err(|error| match error {
-        UserFileError::Io(error) if error.kind() == ErrorKind::InvalidData => "is not UTF-8".to_owned(),
-        UserFileError::NotRegular(_) => "is not a regular file".to_owned(),
-        UserFileError::Large(limit) => format!("is larger than {limit} bytes"),
-        error @ UserFileError::Io(_) => error.to_string(),
-    })?;
+    let text = read_user_text(Path::new(path), TOKEN_FILE_BYTES).map_err(|error| error.to_string())?;
     match text.trim() {
         "" => Err("is empty".to_owned()),
         text => Ok(text.to_owned()),

@@ -95,6 +95,21 @@ async fn probe_06_a_run_step_cannot_forge_the_digest() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn probe_06_no_process_of_the_build_is_left_when_its_result_is_read() -> Result<()> {
+    let world = World::start(&[]).await?;
+    // It leaves Kaniko's session and ignores every request to end. The check's own command line is not what it looks for.
+    let steps = "RUN (setsid sh -c 'trap \"\" TERM INT HUP; sleep 4711' </dev/null >/dev/null 2>&1 &); sleep 1; \
+                 cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q 'sleep 471[1]' && echo it was STARTED";
+    let check = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q 'sleep 471[1]' && echo it was LEFT; echo it was CHECKED";
+    let keys = format!("  post-script: \"{}\"\n", check.replace('\\', "\\\\"));
+    let ended = bake(&world, &world.image("hostile/left:1"), steps, &keys).await?;
+    ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
+    ensure!(said(&ended, "it was STARTED")? && said(&ended, "it was CHECKED")?, "{}", ended.out);
+    ensure!(!said(&ended, "it was LEFT")?, "{}", ended.out);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn probe_06_a_run_step_cannot_replace_the_shell_of_the_post_script() -> Result<()> {
     let world = World::start(&[]).await?;
     let steps = "RUN rm -f /kaniko/bin/sh && cp /bin/busybox /kaniko/bin/sh";

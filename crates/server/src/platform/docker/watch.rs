@@ -10,6 +10,7 @@ use bollard::models::{ContainerInspectResponse, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use tokio::time::Instant;
 
 use super::super::exit::{TAIL_LINES, tail_of};
 use super::super::observation_stream::{ObservationQueue, ObservationSource, observations};
@@ -29,12 +30,14 @@ struct DockerWatch {
     core: Arc<DockerCore>,
     events: Option<Events>,
     queue: ObservationQueue,
+    /// When the stream was opened.
+    connected: Instant,
     wait: Duration,
 }
 
 pub(super) fn watch(core: Arc<DockerCore>) -> BoxStream<'static, Observation> {
     let queue = ObservationQueue::new(&core.runs);
-    observations(DockerWatch { core, events: None, queue, wait: FIRST_WAIT })
+    observations(DockerWatch { core, events: None, queue, connected: Instant::now(), wait: FIRST_WAIT })
 }
 
 impl ObservationSource for DockerWatch {
@@ -51,6 +54,10 @@ impl ObservationSource for DockerWatch {
                     let error = ended.and_then(Result::err).map(|error| self.core.engine.text_of(&error));
                     tracing::warn!(error, "the engine's event stream ended; reconnecting");
                     self.events = None;
+                    if self.connected.elapsed() > LONGEST_WAIT {
+                        self.wait = FIRST_WAIT;
+                    }
+                    self.pause().await;
                 }
             },
             () = self.queue.receive() => {}
@@ -71,7 +78,7 @@ impl DockerWatch {
         match self.resync().await {
             Ok(events) => {
                 self.events = Some(events);
-                self.wait = FIRST_WAIT;
+                self.connected = Instant::now();
                 self.core.availability.set(Availability::Available);
             }
             Err(error) => {
@@ -79,10 +86,15 @@ impl DockerWatch {
                 tracing::warn!(error = outage, "the Docker engine cannot be watched; retrying");
                 self.core.availability.set(Availability::Unavailable(outage.into()));
                 self.queue.ready.clear();
-                tokio::time::sleep(self.wait).await;
-                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+                self.pause().await;
             }
         }
+    }
+
+    /// Waits before the next attempt: longer each time, until a stream has lasted.
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }
 
     async fn resync(&mut self) -> Result<Events, Error> {

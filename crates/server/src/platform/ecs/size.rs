@@ -1,4 +1,4 @@
-//! Fargate offers cpu and memory in pairs: a task's request is rounded up to the next pair.
+//! Fargate offers cpu and memory in pairs: a task's request is rounded up to the next pair. Disk space is not rounded.
 //!
 //! Source: AWS, "Amazon ECS task definition parameters for Fargate", task size.
 

@@ -1,4 +1,4 @@
-//! A server killed during a write: the file may end anywhere.
+//! Tests: a server killed during a write, after which the file may end anywhere.
 
 use bakery_core::wire::build::TaskPhase;
 use proptest::prelude::*;

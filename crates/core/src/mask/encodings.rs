@@ -1,11 +1,12 @@
-//! The forms in which a secret may be printed.
+//! The encodings in which a secret may be printed.
+
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use bakery_core::mask::SHORTEST;
-
-use super::Secrets;
+use crate::hex;
+use crate::mask::SHORTEST;
 
 /// Minimum length of a line of base64 that is masked inside other text, in bytes.
 const SHORTEST_LINE: usize = 8;
@@ -14,19 +15,29 @@ const LONGEST_ENCODED: usize = 16 << 10;
 /// Line lengths of base64 output: MIME and coreutils, PEM.
 const COLUMNS: [usize; 2] = [76, 64];
 
+/// Takes the forms of a secret.
+pub(super) trait Forms {
+    /// As it is printed.
+    fn literal(&mut self, text: Vec<u8>);
+    /// In base64, which may be wrapped into lines.
+    fn base64(&mut self, text: &[u8]);
+    /// In hexadecimal digits, which may be wrapped into lines.
+    fn hex(&mut self, text: &[u8]);
+}
+
 /// Adds every form of `text`, which is a secret or a piece of one.
-pub(super) fn of(text: &str, secrets: &mut Secrets) {
-    secrets.insert(text.as_bytes().to_vec());
+pub(super) fn of(text: &str, forms: &mut impl Forms) {
+    forms.literal(text.as_bytes().to_vec());
     if text.len() <= LONGEST_ENCODED {
-        escaped(text, &mut |form| secrets.insert(form));
-        base64_inside(text.as_bytes(), secrets);
-        base64_whole(text.as_bytes(), secrets);
-        hex(text.as_bytes(), secrets);
+        escaped(text, &mut |form| forms.literal(form));
+        base64_inside(text.as_bytes(), forms);
+        base64_whole(text.as_bytes(), forms);
+        hex_digits(text.as_bytes(), forms);
     }
 }
 
 /// Adds the lines that `base64` prints for `bytes`.
-pub(super) fn base64_whole(bytes: &[u8], secrets: &mut Secrets) {
+pub(super) fn base64_whole(bytes: &[u8], forms: &mut impl Forms) {
     if bytes.len() > LONGEST_ENCODED {
         return;
     }
@@ -35,17 +46,17 @@ pub(super) fn base64_whole(bytes: &[u8], secrets: &mut Secrets) {
         for columns in COLUMNS {
             if text.len() > columns {
                 let lines = text.chunks(columns).filter(|line| line.len() >= SHORTEST_LINE);
-                lines.for_each(|line| secrets.insert(line.to_vec()));
+                lines.for_each(|line| forms.literal(line.to_vec()));
             }
         }
-        secrets.wrapped.add_base64(&text);
-        secrets.insert(text);
+        forms.base64(&text);
+        forms.literal(text);
     }
 }
 
 /// Adds the base64 encoding of `bytes` inside a longer text: the characters that depend on `bytes` alone, for each of
 /// the three possible offsets in a group.
-fn base64_inside(bytes: &[u8], secrets: &mut Secrets) {
+fn base64_inside(bytes: &[u8], forms: &mut impl Forms) {
     for shift in 0..3_usize {
         let mut padded = vec![0; shift];
         padded.extend_from_slice(bytes);
@@ -55,42 +66,25 @@ fn base64_inside(bytes: &[u8], secrets: &mut Secrets) {
             let text = engine.encode(&padded).into_bytes();
             if last.saturating_sub(first) >= SHORTEST {
                 // With its end, which is this one where nothing follows.
-                secrets.wrapped.add_base64(&text[first..]);
-                secrets.insert(text[first..last].to_vec());
+                forms.base64(&text[first..]);
+                forms.literal(text[first..last].to_vec());
             }
         }
     }
 }
 
 /// Adds `bytes` in hexadecimal digits.
-fn hex(bytes: &[u8], secrets: &mut Secrets) {
-    let text = bakery_core::hex::encode(bytes);
-    secrets.wrapped.add_hex(text.as_bytes());
-    secrets.insert(text.to_ascii_uppercase().into_bytes());
-    secrets.insert(text.into_bytes());
+fn hex_digits(bytes: &[u8], forms: &mut impl Forms) {
+    let text = hex::encode(bytes);
+    forms.hex(text.as_bytes());
+    forms.literal(text.to_ascii_uppercase().into_bytes());
+    forms.literal(text.into_bytes());
 }
 
 /// Calls `take` with `text` escaped as a JSON string, as a part of a URL, for HTML and for a shell.
 fn escaped(text: &str, take: &mut impl FnMut(Vec<u8>)) {
-    if let Ok(quoted) = serde_json::to_string(text) {
-        let inner = &quoted[1..quoted.len() - 1];
-        take(inner.as_bytes().to_vec());
-        // Go's encoder, which many build tools use, escapes these too.
-        let go = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-        take(go.into_bytes());
-    }
-    // The entities of Go, of Python, of others, and of encoders that leave quotes alone.
-    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    for (double, single) in [
-        ("&#34;", "&#39;"),
-        ("&quot;", "&#x27;"),
-        ("&quot;", "&#39;"),
-        ("&quot;", "'"),
-        ("&quot;", "&apos;"),
-        ("\"", "'"),
-    ] {
-        take(html.replace('"', double).replace('\'', single).into_bytes());
-    }
+    json(text, take);
+    html(text, take);
     // The quote inside single quotes, of shells, of Python's shlex, and of C; then what is escaped inside double quotes;
     // then `%q`, with and without the comma and the sign for home.
     for quote in ["'\\''", "'\"'\"'", "\\'"] {
@@ -112,6 +106,56 @@ fn escaped(text: &str, take: &mut impl FnMut(Vec<u8>)) {
     ] {
         take(percent_encoded(text, unescaped, space, false));
         take(percent_encoded(text, unescaped, space, true));
+    }
+}
+
+/// As the encoders of JSON write it that differ in what they escape: serde, Go, Gson, PHP, and those that write ASCII only.
+fn json(text: &str, take: &mut impl FnMut(Vec<u8>)) {
+    let Ok(quoted) = serde_json::to_string(text) else { return };
+    let inner = &quoted[1..quoted.len() - 1];
+    let go = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let gson = go.replace('=', "\\u003d").replace('\'', "\\u0027");
+    for form in [inner.to_owned(), inner.replace('/', "\\/"), go, gson] {
+        take(ascii(&form, false));
+        take(ascii(&form, true));
+        take(form.into_bytes());
+    }
+}
+
+/// `text` with `\uXXXX` for what is not ASCII, in upper or lower case.
+fn ascii(text: &str, upper: bool) -> Vec<u8> {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = if upper { write!(out, "\\u{unit:04X}") } else { write!(out, "\\u{unit:04x}") };
+        }
+    }
+    out.into_bytes()
+}
+
+/// The entities of Go, of Python, of PHP, of others, and of encoders that leave quotes alone; then those of templates that
+/// escape more.
+fn html(text: &str, take: &mut impl FnMut(Vec<u8>)) {
+    let basic = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    for (double, single) in [
+        ("&#34;", "&#39;"),
+        ("&quot;", "&#x27;"),
+        ("&quot;", "&#39;"),
+        ("&quot;", "&#039;"),
+        ("&quot;", "'"),
+        ("&quot;", "&apos;"),
+        ("\"", "'"),
+    ] {
+        let quotes = basic.replace('"', double).replace('\'', single);
+        take(quotes.replace('+', "&#43;").into_bytes());
+        let slashes = quotes.replace('/', "&#x2F;");
+        take(slashes.replace('=', "&#x3D;").replace('`', "&#x60;").into_bytes());
+        take(slashes.into_bytes());
+        take(quotes.into_bytes());
     }
 }
 

@@ -1,14 +1,15 @@
 use super::*;
+use crate::mask::{MASK, Secrets};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use proptest::prelude::*;
 
-fn masker(secrets: &[&str]) -> Masker {
+fn matcher_of(secrets: &[&str]) -> Matcher {
     let mut all = Secrets::default();
     for secret in secrets {
         all.add(secret);
     }
-    Masker::new(all).unwrap()
+    all.matcher().unwrap()
 }
 
 #[test]
@@ -16,7 +17,7 @@ fn a_login_is_masked_in_every_form_that_tools_print() {
     let mut secrets = Secrets::default();
     secrets.add_login("robot", "p/a s+s\"w<ö&rd");
     secrets.add_userinfo_of("http://me:proxy%21pass@proxy:3128/");
-    let masker = Masker::new(secrets).unwrap();
+    let matcher = secrets.matcher().unwrap();
     let auth = STANDARD.encode("robot:p/a s+s\"w<ö&rd");
     for (text, hidden) in [
         ("password p/a s+s\"w<ö&rd.", "password ***."),
@@ -29,7 +30,7 @@ fn a_login_is_masked_in_every_form_that_tools_print() {
         ("nothing here", "nothing here"),
     ] {
         let padding = |text: &str| text.trim_end_matches('=').to_owned();
-        assert_eq!(padding(&masker.text(text)), hidden, "{text}");
+        assert_eq!(padding(&matcher.text(text)), hidden, "{text}");
     }
 }
 
@@ -37,32 +38,32 @@ fn a_login_is_masked_in_every_form_that_tools_print() {
 fn a_key_of_several_lines_is_masked_line_by_line() {
     let key =
         "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\r\n  AASCBKcwggSjAgEAAoIB\n}\n-----END KEY-----\n";
-    let masker = masker(&[key]);
-    assert_eq!(masker.text("1: MIIEvQIBADANBgkqhkiG9w0BAQEF"), "1: ***");
-    assert_eq!(masker.text("  AASCBKcwggSjAgEAAoIB"), "  ***");
-    assert_eq!(masker.text("-----BEGIN KEY----- }"), "-----BEGIN KEY----- }");
+    let matcher = matcher_of(&[key]);
+    assert_eq!(matcher.text("1: MIIEvQIBADANBgkqhkiG9w0BAQEF"), "1: ***");
+    assert_eq!(matcher.text("  AASCBKcwggSjAgEAAoIB"), "  ***");
+    assert_eq!(matcher.text("-----BEGIN KEY----- }"), "-----BEGIN KEY----- }");
     for line in STANDARD.encode(key).as_bytes().chunks(76) {
-        assert!(masker.text(std::str::from_utf8(line).unwrap()).starts_with(MASK));
+        assert!(matcher.text(std::str::from_utf8(line).unwrap()).starts_with(MASK));
     }
 }
 
 #[test]
 fn common_words_and_very_short_texts_are_not_masked() {
-    let masker = masker(&["true", "FALSE", "abc", "", "   "]);
+    let matcher = matcher_of(&["true", "FALSE", "abc", "", "   "]);
     for text in ["is true", "FALSE", "abc", "   "] {
-        assert_eq!(masker.text(text), text);
+        assert_eq!(matcher.text(text), text);
     }
 }
 
 #[test]
 fn overlapping_secrets_are_masked_as_one() {
-    assert_eq!(masker(&["abcdef", "defghi"]).text("xabcdefghix"), "x***x");
-    assert_eq!(masker(&["aXaXa"]).text("aXaXaXaX"), "***X");
+    assert_eq!(matcher_of(&["abcdef", "defghi"]).text("xabcdefghix"), "x***x");
+    assert_eq!(matcher_of(&["aXaXa"]).text("aXaXaXaX"), "***X");
 }
 
 #[test]
 fn probe_15_control_characters_inside_a_secret_do_not_hide_it() {
-    let masker = masker(&["hunter2-secret"]);
+    let matcher = matcher_of(&["hunter2-secret"]);
     for text in [
         "hun\0ter2-secret",
         "hun\rter2-secret",
@@ -70,22 +71,22 @@ fn probe_15_control_characters_inside_a_secret_do_not_hide_it() {
         "h\x1b]0;x\x07unter2-secr\u{200b}et",
         "\x1b]0;hunter2-secret",
     ] {
-        let shown = masker.text(text);
+        let shown = matcher.text(text);
         assert!(
             shown.ends_with("***") && !shown.contains("secret") && !shown.contains("hun"),
             "{text:?}: {shown:?}"
         );
     }
     let innocent = "\x1b[31mred\x1b[0m 10%\r20% hunter";
-    assert_eq!(masker.text(innocent), innocent);
-    assert_eq!(masker.text("a\x1b[1mb hunter2-\x1b[0msecret c\x1b[0m"), "a\x1b[1mb *** c\x1b[0m");
+    assert_eq!(matcher.text(innocent), innocent);
+    assert_eq!(matcher.text("a\x1b[1mb hunter2-\x1b[0msecret c\x1b[0m"), "a\x1b[1mb *** c\x1b[0m");
 }
 
 #[test]
 fn probe_15_a_secret_is_masked_in_the_usual_encodings() {
     let secret = "p'a ss\"w<o>r&d,1$x";
-    let masker = masker(&[secret]);
-    let hex = bakery_core::hex::encode(secret.as_bytes());
+    let matcher = matcher_of(&[secret]);
+    let hex = crate::hex::encode(secret.as_bytes());
     for text in [
         hex.as_str(),
         &hex.to_uppercase(),
@@ -97,16 +98,41 @@ fn probe_15_a_secret_is_masked_in_the_usual_encodings() {
         r#"p\'a\ ss\"w\<o\>r\&d,1\$x"#,
         r#"p'a ss\"w<o>r&d,1\$x"#,
     ] {
-        assert_eq!(masker.text(&format!("x: {text} y")), "x: *** y", "{text}");
+        assert_eq!(matcher.text(&format!("x: {text} y")), "x: *** y", "{text}");
     }
+}
+
+#[test]
+fn probe_15_a_secret_is_masked_as_common_encoders_write_it() {
+    for (secret, printed) in [
+        ("aB3/xY9/kk==Zz", r"aB3\/xY9\/kk==Zz"),
+        ("aB3xY9kkZz0011==", r"aB3xY9kkZz0011\u003d\u003d"),
+        ("it's-a-secret", r"it\u0027s-a-secret"),
+        ("pässwörd-hunter2", r"p\u00e4ssw\u00f6rd-hunter2"),
+        ("pässwörd-hunter2", r"p\u00E4ssw\u00F6rd-hunter2"),
+        ("key-😀-hunter2", r"key-\ud83d\ude00-hunter2"),
+        ("a'b\"hunter2", "a&#039;b&quot;hunter2"),
+        ("a+b/c=hunter2", "a&#43;b/c=hunter2"),
+        ("a/b=c`hunter2", "a&#x2F;b&#x3D;c&#x60;hunter2"),
+        ("hun\u{ad}ter2", "hunter2"),
+    ] {
+        assert_eq!(matcher_of(&[secret]).text(&format!("x: {printed} y")), "x: *** y", "{secret}");
+    }
+}
+
+#[test]
+fn many_secrets_that_overlap_need_no_memory_for_each_match() {
+    let secrets: Vec<_> = (4..104).map(|len| "a".repeat(len)).collect();
+    let secrets: Vec<_> = secrets.iter().map(String::as_str).collect();
+    assert_eq!(matcher_of(&secrets).spans(&[b'a'; 5000]), vec![0..5000]);
 }
 
 #[test]
 fn probe_15_an_encoding_is_masked_however_it_is_wrapped() {
     let secret = "hunter2-is-the-longest-secret-of-this-test-0123456789";
-    let masker = masker(&[secret]);
-    let hex = bakery_core::hex::encode(secret.as_bytes());
-    let hidden = |line: &str| masker.text(line).replace("***", "").trim().trim_end_matches('=').len();
+    let matcher = matcher_of(&[secret]);
+    let hex = crate::hex::encode(secret.as_bytes());
+    let hidden = |line: &str| matcher.text(line).replace("***", "").trim().trim_end_matches('=').len();
     for lead in ["", "x", "xy"] {
         let inside = STANDARD.encode(format!("{lead}{secret}"));
         let core = &inside[(lead.len() * 8).div_ceil(6)..];
@@ -123,7 +149,7 @@ fn probe_15_an_encoding_is_masked_however_it_is_wrapped() {
     }
     for innocent in ["done", "PASS", "cafe1234", "deadbeefdeadbeef", "aGVsbG8gd29ybGQK", "2026", "Installing"]
     {
-        assert_eq!(masker.text(innocent), innocent);
+        assert_eq!(matcher.text(innocent), innocent);
     }
 }
 
@@ -133,7 +159,7 @@ fn case_22_a_key_file_is_masked_in_every_form_and_json_stays_readable() {
     let document = format!("{:#}", serde_json::json!({ "type": "service_account", "private_key": key }));
     let mut secrets = Secrets::default();
     secrets.add_login("_json_key", &document);
-    let masker = Masker::new(secrets).unwrap();
+    let matcher = secrets.matcher().unwrap();
     let login = STANDARD.encode(format!("_json_key:{document}"));
     let printed = [
         document.clone(),
@@ -147,7 +173,7 @@ fn case_22_a_key_file_is_masked_in_every_form_and_json_stays_readable() {
     ];
     for text in printed {
         for line in text.lines() {
-            let shown = masker.text(line);
+            let shown = matcher.text(line);
             for part in ["QmFrZXJ5IHRlc3", "ga2V5IGF0IGFsb", "c2Vjb25kIGxpbm", "DMyMTA", &login[20..40]] {
                 assert!(!shown.contains(part), "{part}: {shown}");
             }
@@ -156,7 +182,7 @@ fn case_22_a_key_file_is_masked_in_every_form_and_json_stays_readable() {
     for innocent in
         ["{", "}", "  \"name\": \"innocent\", \"list\": [1, 2]", "{\"status\":\"ok\"}", "a service_account"]
     {
-        assert_eq!(masker.text(innocent), innocent);
+        assert_eq!(matcher.text(innocent), innocent);
     }
 }
 
@@ -167,8 +193,8 @@ proptest! {
         before in "[ -)+-~]{0,12}",
         after in "[ -)+-~]{0,12}",
     ) {
-        prop_assume!(secret.len() >= bakery_core::mask::SHORTEST);
-        let masker = masker(&[&secret]);
+        prop_assume!(secret.len() >= crate::mask::SHORTEST);
+        let matcher = matcher_of(&[&secret]);
         let json = serde_json::to_string(&secret).unwrap();
         let strict: String = secret
             .bytes()
@@ -176,18 +202,18 @@ proptest! {
             .collect();
         for form in [secret.clone(), json[1..json.len() - 1].to_owned()] {
             let text = format!("{before}{form}{after}");
-            prop_assert!(!masker.text(&text).contains(&form));
+            prop_assert!(!matcher.text(&text).contains(&form));
         }
         // At the edges, unescaped characters could be read as part of an encoding.
         if secret.bytes().all(|b| !b"-._~".contains(&b)) {
             let text = format!("<{strict}>");
-            prop_assert!(!masker.text(&text).contains(&strict));
+            prop_assert!(!matcher.text(&text).contains(&strict));
         }
         for engine in [STANDARD, URL_SAFE] {
             let text = engine.encode(format!("{before}{secret}{after}"));
             // The characters that depend on the secret's bits alone.
             let core = (before.len() * 8).div_ceil(6)..((before.len() + secret.len()) * 8 / 6);
-            prop_assert!(!masker.text(&text).contains(&text[core]));
+            prop_assert!(!matcher.text(&text).contains(&text[core]));
         }
     }
 }
