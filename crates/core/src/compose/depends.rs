@@ -1,4 +1,4 @@
-//! Profiles and dependencies, checked for all services as `docker compose config` does: a file that Compose refuses is
+//! Profiles and dependencies (which do not order builds), checked for all services as `docker compose config` does: a file that Compose refuses is
 //! refused here as well.
 
 use std::collections::{BTreeMap, BTreeSet};

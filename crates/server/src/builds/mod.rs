@@ -24,7 +24,6 @@ use std::error::Error as StdError;
 use std::future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bakery_core::names::{Arch, BuildId, Platform, RunName};
 use bakery_core::secret::Secret;
@@ -54,6 +53,7 @@ mod metrics;
 mod panics;
 mod pending_stops;
 mod publish;
+mod resume;
 mod run_slots;
 mod sessions;
 mod settings;
@@ -180,7 +180,7 @@ impl Builds {
             running: running.clone(),
             starting: tokio::sync::Mutex::default(),
         });
-        resume(&store, &slots, &stops, timing.linger, &supervisor).await?;
+        resume::resume(&store, &slots, &stops, timing.linger, &supervisor).await?;
 
         let stop_loop = StopLoop {
             pending: stops.clone(),
@@ -345,33 +345,6 @@ impl Builds {
         shutdown.actors.wait().await;
         shutdown.stopper.stop_all_once().await;
     }
-}
-
-/// Resumes what the ledger holds open: logs without an end, pending stops, builds.
-async fn resume(
-    store: &BuildStore,
-    slots: &RunSlots,
-    stops: &PendingStops,
-    linger: Duration,
-    supervisor: &Arc<Supervisor>,
-) -> Result<(), InternalError> {
-    for build in store.ledger.unfinished_logs().await? {
-        if let Err(error) = store.finish_log(build).await {
-            log_error(build, &error, "the log of an ended build cannot be completed; the next start retries");
-        }
-    }
-    for (run, platform) in store.ledger.pending_stops().await? {
-        slots.hold(platform, run);
-        // Whether it may end by itself first the ledger does not know.
-        stops.add(run, platform, linger);
-    }
-    for build in store.ledger.open_builds().await? {
-        if let Err(error) = supervisor.adopt(build).await {
-            log_error(build, &error, "an open build cannot be resumed; a cancel or the next start retries");
-        }
-    }
-    // One bad build is no reason not to serve the others, a bad ledger is.
-    Ok(store.ledger.ping().await?)
 }
 
 /// Logs an error about one build.
