@@ -1,6 +1,7 @@
 //! Tests of what agents and followers rely on.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bakery_core::image::Digest;
 use bakery_core::names::{Arch, TaskId};
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk::DiskSpace;
 
 pub(super) fn run(index: u16) -> RunName {
     RunName { task: TaskId { build: build(), index }, attempt: 1 }
@@ -224,6 +226,31 @@ async fn an_agent_that_only_counts_lines_fills_no_disk() {
     assert_eq!(again.frames(build()).await.unwrap().len(), 13);
     count(&again, 8_191, 8_192).await;
     assert_eq!(again.frames(build()).await.unwrap().len(), 14);
+}
+
+#[tokio::test]
+async fn probe_20_on_a_full_disk_lines_wait_at_their_agents_and_states_are_written() {
+    let (_folder, logs) = logs().await;
+    let free = Arc::new(AtomicU64::new(limits::LEDGER_RESERVE_BYTES + 1));
+    let seen = Arc::clone(&free);
+    let logs = logs.on_disk(DataDisk::measured_by(move || {
+        Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) })
+    }));
+    let send = async |first, lines| {
+        let (header, payload) = block(run(0), first, lines);
+        logs.append(build(), header, payload).await
+    };
+    assert!(matches!(send(1, 2).await, Err(LogError::DiskFull(_))));
+    assert_eq!(logs.next(run(0)).await.unwrap(), 1, "nothing is acknowledged");
+    free.store(1 << 30, Ordering::Relaxed);
+    assert_eq!(send(1, 2).await.unwrap(), 3);
+    free.store(0, Ordering::Relaxed);
+    assert_eq!(send(1, 2).await.unwrap(), 3, "what is there needs no room");
+    assert!(matches!(send(3, 1).await, Err(LogError::DiskFull(_))));
+    logs.frame(build(), end()).await.unwrap();
+    let frames = read(&logs, Cursor::default(), false).await;
+    assert_eq!(text(&frames), lines_text(run(0), 1..=2));
+    assert!(matches!(frames.last().unwrap().0.frame, Frame::End { .. }));
 }
 
 #[tokio::test]
