@@ -67,7 +67,7 @@ fn text(frames: &[(FrameHeader, Vec<u8>)]) -> String {
 }
 
 fn lines_text(run: RunName, numbers: std::ops::RangeInclusive<u64>) -> String {
-    numbers.flat_map(|n| [format!("{{\"{run}\":{n}}}"), "\n".to_owned()]).collect()
+    numbers.flat_map(|n| [format!("{{\"src\":\"kaniko\",\"{run}\":{n}}}"), "\n".to_owned()]).collect()
 }
 
 async fn append(logs: &Logs, run: RunName, first: u64, lines: u32) -> u64 {
@@ -313,7 +313,7 @@ async fn many_senders_and_readers_see_each_line_once() {
         assert_eq!(text.lines().count(), seen.len(), "a line came twice");
         assert_eq!(seen.len() as u64, u64::from(senders) * blocks * u64::from(lines));
         for sender in 0..senders {
-            let own = format!("{{\"{}\"", run(sender));
+            let own = format!("{{\"src\":\"kaniko\",\"{}\"", run(sender));
             let mine: String = text.split_inclusive('\n').filter(|line| line.starts_with(&own)).collect();
             assert_eq!(mine, lines_text(run(sender), 1..=blocks * u64::from(lines)), "out of order");
         }

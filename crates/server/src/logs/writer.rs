@@ -319,8 +319,8 @@ fn check(run: RunName, header: &BlockHeader, payload: &[u8]) -> Result<(), &'sta
     if !header.is_gap() && found.count != header.lines as usize {
         return Err("its number of lines differs from its header");
     }
-    if found.servers {
-        return Err("it names the server as the source of a line");
+    if found.forged {
+        return Err("a line has no source, several, or the server");
     }
     if payload.last().is_some_and(|&b| b != b'\n') {
         return Err("its last line is not terminated");

@@ -46,7 +46,7 @@ fn scrape() -> String {
         server.bind(at_work).await.unwrap();
         server.launched(run(submit("key of the fourth build").await, 0, 1)).await;
         submit("key of the fifth build").await;
-        let lines = bytes::Bytes::from_static(b"{\"msg\":\"flour\"}\n{\"msg\":\"water\"}\n");
+        let lines = bytes::Bytes::from_static(b"{\"src\":\"agent\"}\n{\"src\":\"agent\"}\n");
         let header = BlockHeader { run: at_work, first: 1, lines: 2, len: 32 };
         for _ in 0..2 {
             let sent = server.logs.append(third, header, lines.clone()).await;
