@@ -247,6 +247,11 @@ impl ConnectionHandle {
         BusyGuard(self.clone())
     }
 
+    /// Its response waits for a reason of the caller's: until it is sent, the connection may be closed for another one.
+    pub(super) fn rest(&self) {
+        self.change(|entry, since| entry.state = ConnectionState::Idle { since });
+    }
+
     /// Its caller has authenticated itself.
     pub(super) fn trust(&self) {
         self.change(|entry, _| entry.trusted = true);
@@ -265,12 +270,12 @@ impl ConnectionHandle {
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.0.change(|entry, since| entry.state = ConnectionState::Idle { since });
+        self.0.rest();
     }
 }
 
 /// What counts as one address: one host usually has a whole /64 of IPv6.
-fn network(peer: IpAddr) -> IpAddr {
+pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -348,6 +353,16 @@ mod tests {
         drop(request);
         assert!(matches!(room.try_admit(address(5)), Admission::Full));
         assert!(is_evicted(&busy));
+    }
+
+    #[test]
+    fn probe_18_whoever_waits_for_the_response_to_a_wrong_token_keeps_nobody_out() {
+        let connections = room(2, 2);
+        let [guessing, busy] = [1, 2].map(|last| admitted(&connections, address(last)));
+        let _requests = [guessing.handle().begin(), busy.handle().begin()];
+        guessing.handle().rest();
+        assert!(matches!(connections.try_admit(address(3)), Admission::Full));
+        assert!(is_evicted(&guessing) && !is_evicted(&busy));
     }
 
     #[test]
