@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::connections::{ConnectionHandle, network};
-use crate::metrics::UnauthorizedRequests;
+use super::unauthorized_requests::UnauthorizedRequests;
 
 /// The time between two responses to wrong tokens from one network, and before the first.
 const DELAY: Duration = Duration::from_millis(250);
@@ -113,8 +113,8 @@ impl WrongTokens {
 mod tests {
     use super::*;
 
-    fn address(n: u32) -> Option<IpAddr> {
-        Some(IpAddr::V4(n.into()))
+    fn wrong(networks: &mut Networks, n: u32, now: Instant) -> (Instant, Option<LogLine>) {
+        networks.wrong(Some(IpAddr::V4(n.into())), now)
     }
 
     #[tokio::test]
@@ -128,24 +128,24 @@ mod tests {
     fn probe_01_wrong_tokens_of_one_network_are_answered_one_after_the_other() {
         let (mut networks, now) = (Networks::default(), Instant::now());
         for nth in 1..=100 {
-            let (due, _) = networks.wrong(address(1), now);
+            let (due, _) = wrong(&mut networks, 1, now);
             assert_eq!(due - now, (DELAY * nth).min(LONGEST_DELAY), "however many wait already");
         }
-        assert_eq!(networks.wrong(address(2), now).0 - now, DELAY, "another network does not wait");
+        assert_eq!(wrong(&mut networks, 2, now).0 - now, DELAY, "another network does not wait");
         let later = now + LONGEST_DELAY;
-        assert_eq!(networks.wrong(address(1), later).0 - later, DELAY);
+        assert_eq!(wrong(&mut networks, 1, later).0 - later, DELAY);
     }
 
     #[test]
     fn probe_01_any_number_of_networks_takes_bounded_memory_and_none_is_answered_at_once() {
         let (mut networks, now) = (Networks::default(), Instant::now());
         for n in 0..5000 {
-            assert!(networks.wrong(address(n), now).0 >= now + DELAY);
+            assert!(wrong(&mut networks, n, now).0 >= now + DELAY);
         }
         assert!(networks.known.len() <= NETWORKS + 1);
         let later = now + LONGEST_DELAY;
-        networks.wrong(address(1), later);
-        networks.wrong(address(9999), later + PAUSE);
+        wrong(&mut networks, 1, later);
+        wrong(&mut networks, 9999, later + PAUSE);
         assert!(networks.known.len() <= 2, "who has waited is forgotten");
     }
 
@@ -153,12 +153,12 @@ mod tests {
     fn probe_01_the_log_has_one_line_about_wrong_tokens_a_second_that_counts_all() {
         let (mut networks, now) = (Networks::default(), Instant::now());
         let line = |unnamed, others| Some(LogLine { unnamed, others });
-        assert_eq!(networks.wrong(address(1), now).1, line(0, 0));
+        assert_eq!(wrong(&mut networks, 1, now).1, line(0, 0));
         for n in [1, 1, 2, 3, 1] {
-            assert_eq!(networks.wrong(address(n), now + PAUSE / 2).1, None);
+            assert_eq!(wrong(&mut networks, n, now + PAUSE / 2).1, None);
         }
-        assert_eq!(networks.wrong(address(1), now + PAUSE).1, line(3, 2));
-        assert_eq!(networks.wrong(address(2), now + PAUSE).1, None);
-        assert_eq!(networks.wrong(address(4), now + PAUSE * 2).1, line(0, 1));
+        assert_eq!(wrong(&mut networks, 1, now + PAUSE).1, line(3, 2));
+        assert_eq!(wrong(&mut networks, 2, now + PAUSE).1, None);
+        assert_eq!(wrong(&mut networks, 4, now + PAUSE * 2).1, line(0, 1));
     }
 }

@@ -45,7 +45,7 @@ use bakery_registry::{Member, PushedCheck, RegistryError};
 
 mod baking;
 mod clients;
-mod doors;
+mod listeners;
 mod request_ids;
 mod streams;
 
