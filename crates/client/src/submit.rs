@@ -116,13 +116,15 @@ pub async fn submit(server: &ServerApi, spec: BuildSpec, context: ContextRef) ->
     Ok(retry(true, || server.submit(&build)).await?)
 }
 
-/// Repeats a call while the server is busy and, if it is `known` to exist, while it cannot be reached.
+/// Repeats a call while the server is busy and, if it is `known` to exist, while it cannot be reached. Says once that the
+/// server's disk is full.
 pub async fn retry<T, F, C>(known: bool, call: C) -> Result<T, LinkError>
 where
     F: Future<Output = Result<T, LinkError>>,
     C: Fn() -> F,
 {
     let (start, mut pause) = (Instant::now(), Duration::from_millis(200));
+    let mut told = false;
     loop {
         let error = match call().await {
             Ok(answer) => return Ok(answer),
@@ -135,6 +137,9 @@ where
         };
         if start.elapsed() + pause > bound {
             return Err(error);
+        }
+        if error.is_disk_full() && !std::mem::replace(&mut told, true) {
+            stderr::notice(&"the server's disk is full; trying again".into());
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(3));
@@ -176,11 +181,15 @@ async fn upload(server: &ServerApi, path: &str, blob: &Path, len: u64) -> Result
             hint: "check that no other program removes files in TMPDIR".to_owned(),
         })?;
         let bar = bar.clone();
-        server.put_context(path, file, len, move |sent| bar.set_position(sent)).await
+        match server.put_context(path, file, len, move |sent| bar.set_position(sent)).await {
+            // Sending everything again, some seconds later, fills the same disk.
+            Err(error) if error.is_disk_full() => Ok(Err(error)),
+            sent => sent.map(Ok),
+        }
     });
     let sent = sent.await;
     bar.finish_and_clear();
-    Ok(sent?)
+    Ok(sent??)
 }
 
 /// Progress of unknown length; shown only on a terminal.

@@ -54,6 +54,9 @@ bounds! {
     /// Bytes that uploads and new builds leave free on the disk of the server's data folder, so that open builds continue
     /// on a full disk: room for the whole log of one attempt. On a disk below 1 GiB it is a quarter of the disk.
     DISK_RESERVE_BYTES: u64 = 256 << 20;
+    /// Bytes that log lines of agents leave free there, so that the ledger can still be written: below it the agents keep
+    /// their lines and send them again. On a disk below 512 MiB it is a sixteenth of the disk.
+    LEDGER_RESERVE_BYTES: u64 = 32 << 20;
     /// Files, folders and links in one context archive.
     CONTEXT_ENTRIES: u64 = 1_000_000;
     /// Bytes of all files of one context after it is unpacked.

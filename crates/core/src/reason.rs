@@ -134,9 +134,9 @@ reasons! {
     /// Kaniko exited with 0, but no digest for the destination was found.
     NoDigest = "Kaniko reported no digest for the destination", Platform, retry: false,
         hint: "check Kaniko's last lines, then build again";
-    /// The registry has another image under the tag than the one that the task reported, or none.
+    /// The registry does not have the image that the task reported, neither under its tag nor under its digest.
     DigestMismatch = "the registry does not have the image that the task reported", Build, retry: false,
-        hint: "build again, unless another build pushed the same tag; a RUN step must not change files of Kaniko";
+        hint: "a RUN step must not change files of Kaniko, nor redirect the name of the registry to itself";
     /// A registry refused the credentials.
     CredentialsRefused = "the registry refused the credentials", Build, retry: false,
         hint: "check `kaniko-credentials`: registry, username, and that they may push there";

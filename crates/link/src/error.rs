@@ -105,6 +105,11 @@ impl LinkError {
         }
     }
 
+    /// Whether the disk of the server is full.
+    pub fn is_disk_full(&self) -> bool {
+        self.status() == Some(507)
+    }
+
     /// The HTTP status of a refusal.
     pub fn status(&self) -> Option<u16> {
         match self {

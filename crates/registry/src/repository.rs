@@ -216,7 +216,8 @@ impl Repository<'_> {
         let tokens = &self.state.tokens;
         let transport = Retrying { transport: self.transport, no_retry: &self.no_retry };
         let authorization = tokens.held(&self.token_key);
-        let mut request = Request { method, url, accept, body, authorization, reach: Reach::Registry };
+        let mut request =
+            Request { method, accept, body, authorization, ..Request::get(url, Reach::Registry) };
         let first = transport.send(&request).await.map_err(|error| self.transport_error(action, &error))?;
         if first.status != StatusCode::UNAUTHORIZED {
             return Ok(first);

@@ -47,6 +47,8 @@ pub struct Timeouts {
     pub publishing: Duration,
     /// How long the response to a push that is in flight at that moment is awaited.
     pub push_response: Duration,
+    /// How long the lookup of a pushed image may take: it is pushed, and only the answer to a question is missing.
+    pub pushed_check: Duration,
 }
 
 impl Default for Timeouts {
@@ -55,6 +57,7 @@ impl Default for Timeouts {
             request: Duration::from_mins(1),
             publishing: limits::PUBLISHING,
             push_response: limits::PUSH_ANSWER,
+            pushed_check: Duration::from_secs(15),
         }
     }
 }

@@ -1,76 +1,33 @@
 //! Whether a registry and a token service belong to one site, so that the one may name the other.
 //!
-//! Two hosts are of one site if they are equal, or if both are below (or are) one name of at least two labels under which
-//! not everybody can register names of their own. `co.uk` and `github.io` are such public names; the list here has those
-//! under which strangers offer servers, and the usual second levels of countries. It is not the whole Public Suffix List.
+//! Two hosts are of one site if they are equal, or if both are below (or are) one name that somebody has registered. `co.uk`
+//! and `github.io` are public suffixes: everybody can register names below them. They are those of the Public Suffix List
+//! (<https://publicsuffix.org>), which the crate `psl` contains as it was when that crate was released, and a few more.
 
 /// Token services that a provider runs on another site than its registry: the end of the registry's name, and the host.
 const KNOWN: [(&str, &str); 1] = [("scw.cloud", "api.scaleway.com")];
 
-/// Second levels under which countries register names, such as `co` in `co.uk`.
-const COUNTRY_LEVELS: [&str; 22] = [
-    "ac", "asso", "co", "com", "edu", "firm", "gob", "gouv", "gov", "go", "gv", "ltd", "mil", "ne", "net",
-    "nom", "or", "org", "plc", "sch", "web", "k12",
-];
-
-/// Names below which anybody can have a server, directly or several labels deep.
-const SHARED: [&str; 56] = [
+/// Names below which anybody can have a server, directly or several labels deep, and which the list lacks, as a whole or
+/// in part.
+const SHARED: [&str; 18] = [
     "amazonaws.com",
-    "appspot.com",
-    "awsapprunner.com",
-    "azure-api.net",
     "azure.com",
-    "azurecontainer.io",
     "azurecontainerapps.io",
     "azurecr.io",
-    "azureedge.net",
-    "azurefd.net",
-    "azurewebsites.net",
-    "blogspot.com",
-    "cloudapp.net",
-    "cloudfront.net",
-    "cloudfunctions.net",
-    "code.run",
-    "ddns.net",
-    "deno.dev",
-    "digitaloceanspaces.com",
-    "duckdns.org",
-    "dyndns.org",
-    "eu.org",
-    "firebaseapp.com",
-    "fly.dev",
-    "github.io",
-    "gitlab.io",
+    "github.dev",
     "glitch.me",
-    "herokuapp.com",
-    "hf.space",
     "jfrog.io",
     "koyeb.app",
     "lhr.life",
     "loca.lt",
     "localhost.run",
-    "myqnapcloud.com",
-    "netlify.app",
-    "ngrok-free.app",
-    "ngrok.app",
-    "ngrok.io",
     "nip.io",
-    "no-ip.org",
-    "ondigitalocean.app",
-    "onrender.com",
-    "pages.dev",
     "pkg.dev",
     "railway.app",
     "run.app",
     "sslip.io",
-    "synology.me",
     "traefik.me",
-    "trycloudflare.com",
-    "ts.net",
-    "vercel.app",
-    "web.app",
     "windows.net",
-    "workers.dev",
 ];
 
 /// Whether the registry at `registry` may name the token service at `service`. Both are hosts without port and brackets.
@@ -93,20 +50,8 @@ fn are_one_site(a: &str, b: &str) -> bool {
     if is_address(a) || is_address(b) {
         return false;
     }
-    let equal = a.rsplit('.').zip(b.rsplit('.')).take_while(|(a, b)| a == b && !a.is_empty());
-    let mut shared: Vec<&str> = equal.map(|(label, _)| label).collect();
-    shared.reverse();
-    shared.len() >= 2 && !is_public_name(&shared)
-}
-
-/// Whether strangers can register names directly below this one.
-fn is_public_name(labels: &[&str]) -> bool {
-    let name = labels.join(".");
-    let of_country = match labels {
-        [level, country] => country.len() == 2 && COUNTRY_LEVELS.contains(level),
-        _ => false,
-    };
-    of_country || SHARED.iter().any(|shared| is_at_or_below(&name, shared))
+    let registered = psl::domain_str(a).filter(|name| psl::domain_str(b) == Some(name));
+    registered.is_some_and(|name| !SHARED.iter().any(|shared| is_at_or_below(name, shared)))
 }
 
 #[cfg(test)]
@@ -145,6 +90,10 @@ mod tests {
             ("evil.co.uk", "victim.co.uk"),
             ("evil.co.uk", "co.uk"),
             ("evil.com.br", "victim.com.br"),
+            ("evil.uk.com", "victim.uk.com"),
+            ("evil.supabase.co", "victim.supabase.co"),
+            ("evil.app.github.dev", "victim.app.github.dev"),
+            ("evil.eu-west-1.awsapprunner.com", "victim.eu-west-1.awsapprunner.com"),
             ("evil.github.io", "victim.github.io"),
             ("1.dkr.ecr.eu-central-1.amazonaws.com", "evil.s3.eu-central-1.amazonaws.com"),
             ("a.eastus.cloudapp.azure.com", "b.eastus.cloudapp.azure.com"),

@@ -98,7 +98,7 @@ impl TokenCache {
                 let scopes = scopes(&key.scope, scope.as_deref());
                 let issued = request_token(
                     transport,
-                    Request::get(realm, rules.reach),
+                    Request::of_token(realm, rules.reach),
                     service.as_deref(),
                     &scopes,
                     login,

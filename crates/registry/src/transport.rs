@@ -35,11 +35,26 @@ pub(crate) struct Request {
     pub(crate) body: Option<(String, Bytes)>,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) reach: Reach,
+    /// Whether redirects of a read are followed.
+    pub(crate) redirected: bool,
 }
 
 impl Request {
     pub(crate) fn get(url: Url, reach: Reach) -> Self {
-        Self { method: Method::GET, url, accept: None, body: None, authorization: None, reach }
+        Self {
+            method: Method::GET,
+            url,
+            accept: None,
+            body: None,
+            authorization: None,
+            reach,
+            redirected: true,
+        }
+    }
+
+    /// A request to a token service. The host that is asked was checked, and no other one is.
+    pub(crate) fn of_token(url: Url, reach: Reach) -> Self {
+        Self { redirected: false, ..Self::get(url, reach) }
     }
 }
 
@@ -154,6 +169,9 @@ impl Transport {
             else {
                 return Ok(response);
             };
+            if !request.redirected {
+                return Err(TransportError::Redirect("it redirects, which is not followed".to_owned()));
+            }
             if !repeatable {
                 return Err(TransportError::Redirect(
                     "the registry redirects a write, which is not supported".to_owned(),

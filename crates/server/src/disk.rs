@@ -1,14 +1,15 @@
 //! The disk of the data folder: how much of it is free, and who may use the rest.
 //!
 //! Uploads and new builds leave a reserve free. The open builds, their ledger and their logs, live on it while the disk
-//! is full for everybody else.
+//! is full for everybody else. The last part of it is the ledger's alone: log lines can wait at their agents, a state
+//! cannot.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bakery_core::limits::DISK_RESERVE_BYTES;
+use bakery_core::limits::{DISK_RESERVE_BYTES, LEDGER_RESERVE_BYTES};
 
 /// The size of a disk, and what an unprivileged process may still use of it, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl DataDisk {
         let measure = Arc::clone(&self.0);
         // A disk in the network may take its time.
         match tokio::task::spawn_blocking(move || measure()).await {
-            Ok(Ok(space)) => space.fits(bytes),
+            Ok(Ok(space)) => space.leaves(space.reserve(), bytes),
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -64,6 +65,11 @@ impl DataDisk {
             Err(_) => true,
         }
     }
+
+    /// Whether `bytes` more of log lines fit without the ledger's reserve. True also if the disk cannot be measured. Blocks.
+    pub fn has_log_room(&self, bytes: u64) -> bool {
+        (self.0)().map_or(true, |space| space.leaves(space.ledger_reserve(), bytes))
+    }
 }
 
 impl DiskSpace {
@@ -72,8 +78,13 @@ impl DiskSpace {
         DISK_RESERVE_BYTES.min(self.total / 4)
     }
 
-    fn fits(self, bytes: u64) -> bool {
-        self.free.checked_sub(bytes).is_some_and(|left| left >= self.reserve())
+    /// The part of the reserve that log lines leave free too.
+    fn ledger_reserve(self) -> u64 {
+        LEDGER_RESERVE_BYTES.min(self.total / 16)
+    }
+
+    fn leaves(self, reserve: u64, bytes: u64) -> bool {
+        self.free.checked_sub(bytes).is_some_and(|left| left >= reserve)
     }
 }
 
@@ -88,13 +99,27 @@ mod tests {
 
     #[test]
     fn new_work_leaves_a_reserve_that_suits_the_disk() {
-        let fits = |total: u64, free: u64, bytes: u64| DiskSpace { total, free }.fits(bytes);
+        let fits = |total: u64, free: u64, bytes: u64| {
+            let space = DiskSpace { total, free };
+            space.leaves(space.reserve(), bytes)
+        };
         let (mib, gib) = (1 << 20, 1 << 30);
         assert!(fits(40 * gib, gib, 768 * mib) && !fits(40 * gib, gib, 769 * mib));
         assert!(!fits(40 * gib, 255 * mib, 0));
         // A disk of 64 MiB has 48 MiB for contexts.
         assert!(fits(64 * mib, 64 * mib, 48 * mib) && !fits(64 * mib, 64 * mib, 49 * mib));
         assert!(!fits(64 * mib, mib, 2 * mib));
+    }
+
+    #[test]
+    fn log_lines_leave_less_free_than_new_work_and_some_for_the_ledger() {
+        let fits = |total: u64, free: u64, bytes: u64| {
+            DataDisk::measured_by(move || Ok(DiskSpace { total, free })).has_log_room(bytes)
+        };
+        let (mib, gib) = (1 << 20, 1 << 30);
+        assert!(fits(40 * gib, 255 * mib, 223 * mib) && !fits(40 * gib, 255 * mib, 224 * mib));
+        assert!(fits(64 * mib, 8 * mib, 4 * mib) && !fits(64 * mib, 8 * mib, 5 * mib));
+        assert!(DataDisk::measured_by(|| Err(io::Error::other("unknown"))).has_log_room(u64::MAX));
     }
 
     #[tokio::test]

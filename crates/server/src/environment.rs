@@ -115,7 +115,6 @@ mod tests {
     use std::process::Command;
     use std::sync::{Arc, Mutex};
 
-    use rustix::process::dumpable_behavior;
     use tracing::Event;
     use tracing_subscriber::layer::{Context, Layer};
 
@@ -155,14 +154,6 @@ mod tests {
 
     /// Set in the process that panics: the test starts itself again.
     const PANICS: &str = "BAKERY_TEST_PANICS";
-
-    #[test]
-    fn probe_24_the_process_is_not_dumpable() {
-        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
-        protect().unwrap();
-        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
-        set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
-    }
 
     #[test]
     fn a_panic_is_one_line_of_json_even_if_the_log_is_off() {

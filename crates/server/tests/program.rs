@@ -1,8 +1,14 @@
 //! The program itself: its output and its exit codes before it serves anything.
 
+use std::fs::{File, Permissions};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
+use rustix::process::getuid;
 use tempfile::TempDir;
 
 /// Runs the program in an empty folder with nothing but these variables.
@@ -305,4 +311,53 @@ fn a_log_in_json_is_json_to_the_last_line() {
         assert_eq!(alone[key], last[key], "{key}: {said}");
     }
     assert!(alone["ts"].is_string(), "{said}");
+}
+
+/// Ends its process when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn probe_24_the_process_is_not_dumpable() {
+    // The kernel gives the files of such a process to root. So this one must belong to somebody else, and is opened here:
+    // that user may not reach its folder.
+    let user = if getuid().is_root() { 12345 } else { getuid().as_raw() };
+    let start = |program: &str, arguments: &[&str], vars: &[(&str, &str)]| {
+        let program = File::open(program).unwrap();
+        let mut started = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+        started.args(arguments).current_dir("/").env_clear().envs(vars.iter().copied());
+        if getuid().is_root() {
+            started.uid(user);
+        }
+        Running(started.spawn().unwrap())
+    };
+    let owner =
+        |running: &Running| std::fs::metadata(format!("/proc/{}/environ", running.0.id())).unwrap().uid();
+    let other = start("/bin/sleep", &["600"], &[]);
+    assert_eq!(owner(&other), user, "a process that does nothing about it");
+
+    let folder = TempDir::new().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    // An engine that accepts and never answers.
+    let socket = folder.path().join("docker.sock");
+    let engine = UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, Permissions::from_mode(0o777)).unwrap();
+    let (home, data) =
+        (folder.path().display().to_string(), folder.path().join("data").display().to_string());
+    let engine_url = format!("unix://{}", socket.display());
+    let vars = [
+        ("HOME", &*home),
+        ("DOCKER_HOST", &engine_url),
+        ("BAKERY_LISTEN", "127.0.0.1:0"),
+        ("BAKERY_DATA_DIR", &data),
+    ];
+    let server = start(env!("CARGO_BIN_EXE_bakery-server"), &[], &vars);
+    let _connection = engine.accept().unwrap();
+    assert_ne!(owner(&server), user, "its memory and environment are readable by its user");
 }

@@ -172,6 +172,24 @@ async fn a_closed_pipe_does_not_cancel_the_build() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_the_server_is_reported_and_the_context_is_sent_once() {
+    const NOTICE: &str = "notice: the server's disk is full; trying again\n";
+    let folder = project();
+    let log = [state(0, TaskPhase::Running), lines(1, 1, 2), end(3, Verdict::Baked, None)].concat();
+    let fake = FakeServer::start(vec![LogAnswer::Frames(0, log)]).await;
+    fake.fill(&["offer", "offer"]);
+    let (code, _, err) = ended(client(&fake, folder.path(), &[]).spawn().unwrap()).await;
+    assert_eq!((code, err.matches(NOTICE).count()), (Some(0), 1), "{err}");
+
+    let fake = FakeServer::start(Vec::new()).await;
+    fake.fill(&["upload"]);
+    let (code, _, err) = ended(client(&fake, folder.path(), &[]).spawn().unwrap()).await;
+    assert_eq!((code, fake.requests(|requests| requests.uploads.len())), (Some(4), 1), "{err}");
+    assert!(err.contains("error: the disk is full\n  hint: try again later\n"), "{err}");
+    assert!(!err.contains("trying again"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_is_bad_input() {
     let folder = project();
     let fake = FakeServer::start(Vec::new()).await;

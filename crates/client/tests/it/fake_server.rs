@@ -53,6 +53,8 @@ pub(crate) struct FakeServer {
     pub(crate) url: String,
     logs: Arc<Mutex<VecDeque<LogAnswer>>>,
     requests: Arc<Mutex<Requests>>,
+    /// The handlers whose next request finds a full disk.
+    full: Arc<Mutex<Vec<&'static str>>>,
     cancelled: Arc<watch::Sender<bool>>,
 }
 
@@ -65,6 +67,7 @@ impl FakeServer {
             url: format!("http://{}", listener.local_addr().unwrap()),
             logs: Arc::new(Mutex::new(answers.into())),
             requests: Arc::default(),
+            full: Arc::default(),
             cancelled: Arc::new(watch::channel(false).0),
         };
         let routes = Router::new()
@@ -86,6 +89,18 @@ impl FakeServer {
     /// Looks at the requests that were received so far.
     pub(crate) fn requests<T>(&self, look: impl FnOnce(&Requests) -> T) -> T {
         look(&self.requests.lock().unwrap())
+    }
+
+    /// Each of these handlers refuses its next request, because the disk is full.
+    pub(crate) fn fill(&self, handlers: &[&'static str]) {
+        *self.full.lock().unwrap() = handlers.to_vec();
+    }
+
+    fn refusal(&self, handler: &str) -> Option<Response> {
+        let mut full = self.full.lock().unwrap();
+        let at = full.iter().position(|name| *name == handler)?;
+        full.remove(at);
+        Some(problem(StatusCode::INSUFFICIENT_STORAGE, "the disk is full", "try again later"))
     }
 
     /// Completes once the build has been cancelled.
@@ -114,6 +129,9 @@ fn problem(status: StatusCode, detail: &str, hint: &str) -> Response {
 }
 
 async fn offer(State(fake): State<FakeServer>, Json(offer): Json<ContextOffer>) -> Response {
+    if let Some(refusal) = fake.refusal("offer") {
+        return refusal;
+    }
     let mut requests = fake.requests.lock().unwrap();
     let known = !requests.uploads.is_empty() && requests.offers.contains(&offer);
     requests.offers.push(offer.clone());
@@ -125,12 +143,15 @@ async fn offer(State(fake): State<FakeServer>, Json(offer): Json<ContextOffer>) 
     Json(answer).into_response()
 }
 
-async fn upload(State(fake): State<FakeServer>, Path(_): Path<String>, body: Bytes) -> StatusCode {
+async fn upload(State(fake): State<FakeServer>, Path(_): Path<String>, body: Bytes) -> Response {
     fake.requests.lock().unwrap().uploads.push(body.to_vec());
-    StatusCode::CREATED
+    fake.refusal("upload").unwrap_or_else(|| StatusCode::CREATED.into_response())
 }
 
 async fn submit(State(fake): State<FakeServer>, Json(build): Json<SubmitBuild>) -> Response {
+    if let Some(refusal) = fake.refusal("submit") {
+        return refusal;
+    }
     fake.requests.lock().unwrap().submitted.push(build);
     (StatusCode::ACCEPTED, Json(json!({ "id": BUILD, "cursor": "0:0", "notices": ["the platform is warm"] })))
         .into_response()

@@ -1,6 +1,7 @@
 //! The client against stand-ins; the real registry is in the testkit.
 
 mod push;
+mod pushed;
 mod realm;
 mod stand_in;
 

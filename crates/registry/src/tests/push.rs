@@ -18,7 +18,8 @@ const REQUEST: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(30);
 
 fn client() -> Registry {
-    let timeouts = Timeouts { request: REQUEST, publishing: PUBLISHING, push_response: REQUEST };
+    let timeouts =
+        Timeouts { request: REQUEST, publishing: PUBLISHING, push_response: REQUEST, ..Timeouts::default() };
     Registry::new(RegistrySettings { loopback_http: true, timeouts, ..RegistrySettings::default() })
 }
 

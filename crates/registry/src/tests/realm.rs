@@ -44,3 +44,21 @@ async fn probe_22_a_login_goes_to_another_site_only_if_the_operator_names_it() {
         assert!(asked.len() == 1 && asked[0].authorization.is_some(), "{asked:?}");
     }
 }
+
+#[tokio::test]
+async fn probe_21_a_token_service_redirects_nowhere_else() {
+    let elsewhere = StandIn::start(|_, _| token("good")).await;
+    for code in [301, 302, 303, 307, 308] {
+        // The same host as the registry's, so that the service itself may be asked, and then another port.
+        let target = format!("http://{}/v1/secret", elsewhere.addr);
+        let server = with_tokens(move |_| with_header(code, "location", &target)).await;
+        for user in ["me", "<token>"] {
+            let image = server.image("shop/cart:7");
+            let error = client().digest_of(&image, &login(&server, user)).await.unwrap_err();
+            assert_eq!(error.reason, Reason::CredentialsRefused, "{code}: {error}");
+            assert!(error.text.contains("the token service: it redirects, which is not followed"), "{error}");
+        }
+        assert_eq!(server.seen().iter().filter(|seen| seen.path == "/token").count(), 2);
+    }
+    assert_eq!(elsewhere.seen().len(), 0);
+}

@@ -175,6 +175,7 @@ impl InternalError {
         match self {
             Self::Ledger(error) => error.is_disk_full(),
             Self::Log(LogError::Io { source, .. }) => disk::is_full(source),
+            Self::Log(LogError::DiskFull(_)) => true,
             Self::Log(_) | Self::Stopping | Self::NoActor => false,
         }
     }

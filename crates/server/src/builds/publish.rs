@@ -46,7 +46,8 @@ impl PublishJob {
     }
 
     /// Checks every image, then pushes the index; a single image is looked up under its tag. After a `cancel` the result
-    /// says whether it was pushed. The message says what could not be checked.
+    /// says whether it was pushed. The message says what could not be checked,
+    /// or that the tag is another image by now.
     pub(super) async fn run(
         self,
         publisher: &dyn Publisher,
@@ -63,6 +64,7 @@ impl PublishJob {
         };
         match publisher.check_pushed(&image, &digest, &self.credentials, cancel).await {
             PushedCheck::Confirmed => (Ok(digest), None),
+            PushedCheck::Moved(message) => (Ok(digest), Some(message)),
             PushedCheck::Contradicted(error) => (Err(cause(error)), None),
             PushedCheck::Unknown(error) => {
                 let text = format!("pushed, not verified: {}", error.text);

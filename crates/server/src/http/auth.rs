@@ -56,9 +56,8 @@ impl FromRequestParts<AppState> for Owner {
             app.wrong_tokens.missing();
             return Err(problem("the request has no token"));
         }
-        let delayed = app.wrong_tokens.wrong(connection.map(|connection| connection.peer)).await;
-        let problem = problem("the token is not valid for this server");
-        Err(if delayed { problem } else { problem.closing() })
+        app.wrong_tokens.wrong(connection).await;
+        Err(problem("the token is not valid for this server"))
     }
 }
 

@@ -99,7 +99,7 @@ impl Pace {
     }
 
     /// How long the next chunk may take, and what it means if it takes longer.
-    fn patience(&self) -> (Duration, BodyError) {
+    fn time_left(&self) -> (Duration, BodyError) {
         let left = match self.kind {
             Kind::Stream => return (IDLE, BodyError::Idle),
             Kind::Whole => WHOLE.saturating_sub(self.waited),
@@ -134,13 +134,13 @@ impl BodyReader {
     /// The next chunk; `None` at the body's end.
     pub(super) async fn next_chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
-            let (patience, timeout) = self.pace.patience();
+            let (left, timeout) = self.pace.time_left();
             let started = Instant::now();
             let frame = tokio::select! {
                 biased;
                 frame = self.body.frame() => frame,
                 () = self.drain.cancelled() => return Err(BodyError::Draining),
-                () = tokio::time::sleep(patience) => return Err(timeout),
+                () = tokio::time::sleep(left) => return Err(timeout),
             };
             let bytes = match &frame {
                 Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
@@ -323,9 +323,9 @@ mod tests {
     fn lasts(kind: Kind, bytes: usize, pause: u64) -> Option<u64> {
         let (mut pace, pause, mut time) = (Pace::new(kind), Duration::from_secs(pause), Duration::ZERO);
         while time < Duration::from_hours(24) {
-            let (patience, _) = pace.patience();
-            if patience < pause {
-                return Some((time + patience).as_secs());
+            let (left, _) = pace.time_left();
+            if left < pause {
+                return Some((time + left).as_secs());
             }
             pace.count(bytes, pause);
             time += pause;

@@ -72,6 +72,7 @@ impl From<LogError> for ProblemResponse {
     fn from(error: LogError) -> Self {
         match &error {
             LogError::Missing(_) => no_such_build(&error.to_string()),
+            LogError::DiskFull(_) => Self::new(ProblemKind::DiskFull, error.to_string()).hint(DISK_FULL_HINT),
             LogError::BadBlock { .. } => Self::new(ProblemKind::BadBlock, error.to_string()),
             LogError::Io { .. } => Self::internal(&error),
         }

@@ -14,8 +14,8 @@ mod connection_limits;
 mod connections;
 mod contexts;
 mod error_map;
+mod host_check;
 mod middleware;
-mod own_names;
 mod problem;
 mod request_id;
 mod runs;
@@ -23,6 +23,7 @@ mod segment;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod unauthorized_requests;
 mod wrong_tokens;
 mod yaml;
 
@@ -46,10 +47,11 @@ use tokio_util::sync::CancellationToken;
 use self::auth::{Owner, TokenCheck};
 use self::body::BodyReader;
 pub use self::connection_limits::{ConnectionLimits, open_files_warning};
-use self::own_names::HostRules;
-pub use self::own_names::OwnNames;
+use self::host_check::HostRules;
+pub use self::host_check::OwnNames;
 use self::problem::{ProblemKind, ProblemResponse};
 pub use self::serve::serve;
+pub use self::unauthorized_requests::UnauthorizedRequests;
 use self::wrong_tokens::WrongTokens;
 use crate::builds::{Builds, NotReady};
 use crate::contexts::Contexts;
@@ -119,7 +121,7 @@ impl Routers {
             .route(route::BUILD, get(builds::view).delete(builds::cancel))
             .route(route::BUILD_LOGS, get(builds::logs))
             .route(route::INFO, get(builds::info));
-        let rules = axum::middleware::from_fn_with_state(Arc::clone(&self.0), own_names::check);
+        let rules = axum::middleware::from_fn_with_state(Arc::clone(&self.0), host_check::check);
         self.finish(with_agents(routes).layer(rules))
     }
 
@@ -199,7 +201,8 @@ async fn ready(State(app): State<AppState>) -> Result<&'static str, ProblemRespo
 
 /// The server's metrics. They need the token: how much is built, and what fails, is not public.
 async fn metrics(_: Owner, State(app): State<AppState>) -> impl IntoResponse {
-    let text = metrics::text(&app.services.builds, &app.services.logs, app.wrong_tokens.counts()).await;
+    let counts = |registry: &mut _| app.wrong_tokens.counts().measure(registry);
+    let text = metrics::text(&app.services.builds, &app.services.logs, counts).await;
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bakery_core::message::Message;
 use bakery_core::report::shown_within;
 use bakery_core::wire::problem::{PROBLEM_TYPE, Problem};
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 /// Characters of a detail.
@@ -91,7 +91,6 @@ kinds! {
 pub(super) struct ProblemResponse {
     kind: ProblemKind,
     problem: Box<Problem>,
-    closes: bool,
 }
 
 impl ProblemResponse {
@@ -103,12 +102,7 @@ impl ProblemResponse {
             detail: detail.into(),
             ..Problem::default()
         };
-        Self { kind, problem: Box::new(problem), closes: false }
-    }
-
-    /// The same problem as the last response of its connection.
-    pub(super) fn closing(self) -> Self {
-        Self { closes: true, ..self }
+        Self { kind, problem: Box::new(problem) }
     }
 
     #[cfg(test)]
@@ -155,9 +149,6 @@ impl IntoResponse for ProblemResponse {
             }
             _ => {}
         }
-        if self.closes {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         response.extensions_mut().insert(self);
         response
     }
@@ -165,7 +156,7 @@ impl IntoResponse for ProblemResponse {
 
 /// Writes the body of a response that is a problem; leaves every other response as it is.
 pub(super) fn write_body(response: &mut Response, request_id: &str) {
-    let Some(ProblemResponse { kind, mut problem, .. }) = response.extensions_mut().remove() else { return };
+    let Some(ProblemResponse { kind, mut problem }) = response.extensions_mut().remove() else { return };
     if kind == ProblemKind::Internal {
         problem.detail = format!("internal error, request {request_id}: the server's log has the cause");
     }

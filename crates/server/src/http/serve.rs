@@ -2,7 +2,7 @@
 //!
 //! axum's own server waits forever for streams that never end, and cannot bound the memory of a connection. Here the number
 //! of connections is bounded, in total and per address, each has one buffer of bounded size and no other memory that
-//! grows, idle ones make room for new ones, and a shutdown ends every connection within [`GRACE`].
+//! grows, idle ones are closed for new ones, and a shutdown ends every connection within [`GRACE`].
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -57,7 +57,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimi
         }
     };
     while let Some((stream, connection)) = drain.run_until_cancelled(next()).await {
-        tasks.spawn("connection", converse(stream, router.clone(), drain.clone(), connection));
+        tasks.spawn("connection", serve_connection(stream, router.clone(), drain.clone(), connection));
     }
     drop(listener);
     connections.all_ended().await;
@@ -78,7 +78,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
 }
 
 /// Serves one connection to its end.
-async fn converse(stream: TcpStream, router: Router, drain: CancellationToken, own: Connection) {
+async fn serve_connection(stream: TcpStream, router: Router, drain: CancellationToken, own: Connection) {
     // Log lines are relayed at once: a small write must not wait for the next.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "TCP_NODELAY could not be set");
@@ -110,7 +110,7 @@ async fn converse(stream: TcpStream, router: Router, drain: CancellationToken, o
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
             () = closing => {}
             () = own.evicted() => {
-                tracing::debug!("an idle connection was closed: the room is full");
+                tracing::debug!("an idle connection was closed: the connection limit is reached");
                 return;
             }
         }

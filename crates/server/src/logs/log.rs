@@ -27,10 +27,14 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens an existing log.
-    pub(super) fn open(build: BuildId, path: &Path, bound: u64, metrics: RelayMetrics) -> io::Result<Self> {
+    /// Opens an existing log, with a new writer.
+    pub(super) fn open(
+        build: BuildId,
+        path: &Path,
+        mut writer: Writer,
+        metrics: RelayMetrics,
+    ) -> io::Result<Self> {
         let mut index = FrameIndex::default();
-        let mut writer = Writer::new(bound);
         let (handle, end, next, epochs) = stored::open(path, &mut |at, header| {
             index.add(header.seq, at);
             writer.recall(header);

@@ -32,6 +32,7 @@ mod follow;
 mod log;
 mod recent;
 mod relay_metrics;
+mod room;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,10 @@ mod writer;
 
 use log::Log;
 use relay_metrics::RelayMetrics;
+use room::LogRoom;
 use writer::Writer;
+
+use crate::disk::DataDisk;
 
 /// Dirty files are synced this often.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +66,9 @@ pub enum LogError {
         /// What is wrong with it.
         detail: &'static str,
     },
+    /// The disk has no room for lines of agents: it is full, or the rest is the ledger's. Nothing was stored.
+    #[error("the disk of the server's data folder is full: lines of build {0} cannot be stored now")]
+    DiskFull(BuildId),
     /// The file system returned an error.
     #[error("the log of build {build} cannot be {doing}")]
     Io {
@@ -83,6 +90,7 @@ pub struct Logs {
     folder: Arc<Path>,
     open: Arc<Mutex<HashMap<BuildId, LogCell>>>,
     kept_per_run: u64,
+    room: Arc<LogRoom>,
     metrics: RelayMetrics,
 }
 
@@ -94,6 +102,7 @@ impl Logs {
             folder: folder.into(),
             open: Arc::default(),
             kept_per_run: limits::TASK_LOG_BYTES,
+            room: Arc::default(),
             metrics: RelayMetrics::default(),
         })
     }
@@ -101,6 +110,12 @@ impl Logs {
     /// Keeps at most this many bytes of each run, instead of [`limits::TASK_LOG_BYTES`].
     pub fn with_bound(mut self, bytes_per_run: u64) -> Self {
         self.kept_per_run = bytes_per_run;
+        self
+    }
+
+    /// Lines of agents leave the ledger's reserve of this disk free.
+    pub fn on_disk(mut self, disk: DataDisk) -> Self {
+        self.room = Arc::new(LogRoom::on(disk));
         self
     }
 
@@ -119,7 +134,8 @@ impl Logs {
     ///
     /// Lines that exist already are dropped, so a block may be sent again. At a gap everything from there on is dropped:
     /// the result is lower than the sender expects, and it resends from there. Lines above the limit per run are counted
-    /// and become [`Frame::Gap`]. After the build's end lines are acknowledged and dropped.
+    /// and become [`Frame::Gap`]. After the build's end lines are acknowledged and dropped. [`LogError::DiskFull`] stores
+    /// and counts nothing, so that the sender keeps its lines and sends them again.
     pub async fn append_all(
         &self,
         build: BuildId,
@@ -261,10 +277,13 @@ impl Logs {
 
     async fn log(&self, build: BuildId) -> Result<Arc<Log>, LogError> {
         let cell = Arc::clone(lock(&self.open).entry(build).or_default());
-        let (path, bound, metrics) = (self.path(build), self.kept_per_run, self.metrics.clone());
+        let path = self.path(build);
+        let writer = Writer::new(self.kept_per_run, Arc::clone(&self.room));
+        let metrics = self.metrics.clone();
         let opened = cell
             .get_or_try_init(|| async {
-                blocking(build, "opened", move || Log::open(build, &path, bound, metrics).map(Arc::new)).await
+                blocking(build, "opened", move || Log::open(build, &path, writer, metrics).map(Arc::new))
+                    .await
             })
             .await
             .cloned();

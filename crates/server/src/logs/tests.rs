@@ -1,6 +1,7 @@
 //! Tests of what agents and followers rely on.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bakery_core::image::Digest;
 use bakery_core::names::{Arch, TaskId};
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk::DiskSpace;
 
 pub(super) fn run(index: u16) -> RunName {
     RunName { task: TaskId { build: build(), index }, attempt: 1 }
@@ -65,7 +67,7 @@ fn text(frames: &[(FrameHeader, Vec<u8>)]) -> String {
 }
 
 fn lines_text(run: RunName, numbers: std::ops::RangeInclusive<u64>) -> String {
-    numbers.flat_map(|n| [format!("{{\"{run}\":{n}}}"), "\n".to_owned()]).collect()
+    numbers.flat_map(|n| [format!("{{\"src\":\"kaniko\",\"{run}\":{n}}}"), "\n".to_owned()]).collect()
 }
 
 async fn append(logs: &Logs, run: RunName, first: u64, lines: u32) -> u64 {
@@ -227,6 +229,31 @@ async fn an_agent_that_only_counts_lines_fills_no_disk() {
 }
 
 #[tokio::test]
+async fn probe_20_on_a_full_disk_lines_wait_at_their_agents_and_states_are_written() {
+    let (_folder, logs) = logs().await;
+    let free = Arc::new(AtomicU64::new(limits::LEDGER_RESERVE_BYTES + 1));
+    let seen = Arc::clone(&free);
+    let logs = logs.on_disk(DataDisk::measured_by(move || {
+        Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) })
+    }));
+    let send = async |first, lines| {
+        let (header, payload) = block(run(0), first, lines);
+        logs.append(build(), header, payload).await
+    };
+    assert!(matches!(send(1, 2).await, Err(LogError::DiskFull(_))));
+    assert_eq!(logs.next(run(0)).await.unwrap(), 1, "nothing is acknowledged");
+    free.store(1 << 30, Ordering::Relaxed);
+    assert_eq!(send(1, 2).await.unwrap(), 3);
+    free.store(0, Ordering::Relaxed);
+    assert_eq!(send(1, 2).await.unwrap(), 3, "what is there needs no room");
+    assert!(matches!(send(3, 1).await, Err(LogError::DiskFull(_))));
+    logs.frame(build(), end()).await.unwrap();
+    let frames = read(&logs, Cursor::default(), false).await;
+    assert_eq!(text(&frames), lines_text(run(0), 1..=2));
+    assert!(matches!(frames.last().unwrap().0.frame, Frame::End { .. }));
+}
+
+#[tokio::test]
 async fn notes_of_the_server_are_split_into_as_many_frames_as_they_need() {
     let (_folder, logs) = logs().await;
     let line = |n: usize| LogLine {
@@ -286,7 +313,7 @@ async fn many_senders_and_readers_see_each_line_once() {
         assert_eq!(text.lines().count(), seen.len(), "a line came twice");
         assert_eq!(seen.len() as u64, u64::from(senders) * blocks * u64::from(lines));
         for sender in 0..senders {
-            let own = format!("{{\"{}\"", run(sender));
+            let own = format!("{{\"src\":\"kaniko\",\"{}\"", run(sender));
             let mine: String = text.split_inclusive('\n').filter(|line| line.starts_with(&own)).collect();
             assert_eq!(mine, lines_text(run(sender), 1..=blocks * u64::from(lines)), "out of order");
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use bakery_core::limits;
 use bakery_core::names::RunName;
@@ -13,6 +14,9 @@ use super::LogError;
 use super::claims;
 use super::file::LogFile;
 use super::relay_metrics::AppendCounts;
+use super::room::LogRoom;
+
+use crate::disk;
 
 /// A `Gap` frame is written at the first dropped line, and then whenever this many more, and as many as all reported
 /// before, were dropped: an agent that reports lines it never had cannot fill the disk, it gets about 50 frames.
@@ -25,6 +29,8 @@ pub(super) const HEADER_ROOM: usize = 160;
 pub(super) struct Writer {
     /// Bytes kept of one run at most.
     bound: u64,
+    /// What the disk has for lines of agents.
+    room: Arc<LogRoom>,
     ended: bool,
     /// True after a failed write that could not be undone: the log must be opened again.
     broken: bool,
@@ -103,8 +109,8 @@ impl FrameBatch {
 }
 
 impl Writer {
-    pub(super) fn new(bound: u64) -> Self {
-        Self { bound, ended: false, broken: false, runs: HashMap::new() }
+    pub(super) fn new(bound: u64, room: Arc<LogRoom>) -> Self {
+        Self { bound, room, ended: false, broken: false, runs: HashMap::new() }
     }
 
     /// Updates the memory from a stored frame.
@@ -145,7 +151,12 @@ impl Writer {
             replies.push((reply, self.stage(run, lines, &blocks, &mut batch)));
         }
         let counts = batch.counts;
-        let failed = self.commit(file, batch).err();
+        // Measured here, once for each write and on a thread that may block: other logs write too.
+        let failed = if batch.bytes.is_empty() || self.room.has(batch.bytes.len() as u64) {
+            self.commit(file, batch).err()
+        } else {
+            Some(LogError::DiskFull(file.build))
+        };
         if failed.is_none() {
             file.metrics.appended(counts);
             self.runs.extend(runs);
@@ -153,6 +164,10 @@ impl Writer {
         for (reply, result) in replies {
             let result = match &failed {
                 None => result,
+                Some(LogError::DiskFull(build)) => Err(LogError::DiskFull(*build)),
+                Some(LogError::Io { source, .. }) if disk::is_full(source) => {
+                    Err(LogError::DiskFull(file.build))
+                }
                 Some(error) => Err(LogError::Io {
                     build: file.build,
                     doing: "written",
@@ -304,8 +319,8 @@ fn check(run: RunName, header: &BlockHeader, payload: &[u8]) -> Result<(), &'sta
     if !header.is_gap() && found.count != header.lines as usize {
         return Err("its number of lines differs from its header");
     }
-    if found.servers {
-        return Err("it names the server as the source of a line");
+    if found.forged {
+        return Err("a line has no source, several, or the server");
     }
     if payload.last().is_some_and(|&b| b != b'\n') {
         return Err("its last line is not terminated");

@@ -128,6 +128,7 @@ impl Server {
         let disk = DataDisk::of(data);
         let folder = |name: &str, error| StartError::Folder(data.join(name).display().to_string(), error);
         let logs = Logs::open(&data.join("logs")).map_err(|error| folder("logs", error))?;
+        let logs = logs.on_disk(disk.clone());
         let bucket = settings.s3.as_ref().map(|s3| Bucket {
             endpoint: s3.endpoint.clone(),
             region: s3.region.clone(),

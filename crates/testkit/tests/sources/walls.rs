@@ -12,7 +12,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("metrics", &["builds", "logs"]),
     ("builds", &["bakery_core", "bakery_registry", "clock", "disk", "logs", "platform", "random", "spawn"]),
     ("platform", &["bakery_core", "clock", "spawn"]),
-    ("logs", &["bakery_core", "clock", "spawn"]),
+    ("logs", &["bakery_core", "clock", "disk", "spawn"]),
     ("contexts", &["bakery_context", "bakery_core", "clock", "disk", "spawn"]),
     ("settings", &["bakery_context", "bakery_core"]),
     ("clock", &[]),

@@ -1,5 +1,6 @@
 //! Builds that go their way.
 
+use bakery_core::message::Message;
 use bakery_core::wire::build::TaskPhase::{Baked, Launching, Running};
 use bakery_core::wire::build::{PublishState, PublishedImage, Verdict};
 
@@ -87,6 +88,19 @@ fn an_image_that_cannot_be_looked_up_is_baked_and_the_log_says_so() {
             notes.iter().any(|note| note.starts_with("pushed, not verified: the registry cannot")),
             "{notes:?}"
         );
+    });
+}
+
+#[test]
+fn an_image_whose_tag_has_moved_on_is_baked_and_the_log_says_so() {
+    BuildsWorld::new().life(async |server| {
+        let moved = Message::new("the tag is another image by now");
+        server.world.registry.script_check(PushedCheck::Moved(moved.clone()));
+        let build = server.submit(single()).await;
+        server.bake(run(build, 0, 1)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Baked);
+        let notes = server.notes(build).await;
+        assert!(notes.contains(&moved.text), "{notes:?}");
     });
 }
 

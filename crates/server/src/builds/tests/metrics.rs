@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::metrics::{self, UnauthorizedRequests};
+use prometheus_client::registry::Registry;
+
+use crate::http::UnauthorizedRequests;
+use crate::metrics;
 
 /// Type, label names and help of one family.
 type Family = (String, BTreeSet<String>, String);
@@ -46,7 +49,7 @@ fn scrape() -> String {
         server.bind(at_work).await.unwrap();
         server.launched(run(submit("key of the fourth build").await, 0, 1)).await;
         submit("key of the fifth build").await;
-        let lines = bytes::Bytes::from_static(b"{\"msg\":\"flour\"}\n{\"msg\":\"water\"}\n");
+        let lines = bytes::Bytes::from_static(b"{\"src\":\"agent\"}\n{\"src\":\"agent\"}\n");
         let header = BlockHeader { run: at_work, first: 1, lines: 2, len: 32 };
         for _ in 0..2 {
             let sent = server.logs.append(third, header, lines.clone()).await;
@@ -55,7 +58,7 @@ fn scrape() -> String {
         let all = server.logs.follow(third, Cursor::default(), true).await.unwrap();
         let mut follower = server.logs.follow(third, Cursor::default(), true).await.unwrap();
         follower.next().await.unwrap().unwrap();
-        let text = metrics::text(&server.builds, &server.logs, &UnauthorizedRequests::default()).await;
+        let text = metrics::text(&server.builds, &server.logs, unauthorized).await;
         drop(all);
         text
     })
@@ -63,7 +66,7 @@ fn scrape() -> String {
 
 /// What of them has been counted, as `reason="..."} COUNT`.
 pub(super) async fn publish_failures(server: &ServerLife<'_>) -> Vec<String> {
-    let text = metrics::text(&server.builds, &server.logs, &UnauthorizedRequests::default()).await;
+    let text = metrics::text(&server.builds, &server.logs, unauthorized).await;
     let counted = text.lines().filter_map(|line| line.strip_prefix("bakery_publish_failures_total{"));
     counted.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
 }
@@ -92,6 +95,10 @@ fn families(text: &str) -> BTreeMap<String, Family> {
         }
     }
     families
+}
+
+fn unauthorized(registry: &mut Registry) {
+    UnauthorizedRequests::default().measure(registry);
 }
 
 #[test]
@@ -130,7 +137,7 @@ fn a_launch_of_an_earlier_process_is_not_timed() {
     world.life(async |server| {
         server.bind(run(build, 0, 1)).await.unwrap();
         server.phase(run(build, 0, 1), TaskPhase::Running).await;
-        let text = metrics::text(&server.builds, &server.logs, &UnauthorizedRequests::default()).await;
+        let text = metrics::text(&server.builds, &server.logs, unauthorized).await;
         assert!(text.contains("bakery_launch_duration_seconds_count{platform=\"docker\"} 0"), "{text}");
     });
 }

@@ -76,7 +76,15 @@ async fn probe_20_a_full_disk_is_answered_with_507_before_it_hurts_open_builds()
     assert_eq!(ready.detail, "the disk of the data folder is full");
     good(server.call("GET", route::LIVEZ)).await;
     assert_eq!(agent.send(agent.block(1, 2, "x")).await.next, 3);
-    assert_eq!(agent.report(2).await.status(), 200);
+    // The rest is the ledger's: the agent keeps its lines, is heard, and sends them again.
+    server.free.store(limits::LEDGER_RESERVE_BYTES, Ordering::Relaxed);
+    let refused_lines = refused(agent.segment(agent.block(3, 2, "y")), 507, "disk-full").await;
+    assert!(refused_lines.hint.is_some(), "{refused_lines:?}");
+    assert_eq!(agent.send(Vec::new()).await.next, 3, "nothing was acknowledged");
+    server.free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
+    assert_eq!(agent.send(agent.block(3, 2, "y")).await.next, 5);
+    server.free.store(limits::LEDGER_RESERVE_BYTES, Ordering::Relaxed);
+    assert_eq!(agent.report(4).await.status(), 200, "a report needs the ledger only");
     good(server.call("GET", &route::build(open.id))).await;
     server.free.store(limits::DISK_RESERVE_BYTES, Ordering::Relaxed);
     good(server.call("GET", route::READYZ)).await;

@@ -45,7 +45,7 @@ use bakery_registry::{Member, PushedCheck, RegistryError};
 
 mod baking;
 mod clients;
-mod doors;
+mod listeners;
 mod request_ids;
 mod streams;
 
@@ -75,12 +75,12 @@ impl TestServer {
         let addresses = (public.local_addr().unwrap(), agents.local_addr().unwrap());
         let platform = FakePlatform::new([Arch::Amd64]);
         let clock = Clock::system();
-        let logs = Logs::open(&folder.path().join("logs")).unwrap();
         let free = Arc::new(AtomicU64::new(1 << 40));
         let seen = Arc::clone(&free);
         let disk = DataDisk::measured_by(move || {
             Ok(DiskSpace { total: 1 << 40, free: seen.load(Ordering::Relaxed) })
         });
+        let logs = Logs::open(&folder.path().join("logs")).unwrap().on_disk(disk.clone());
         let contexts = folder.path().join("contexts");
         let contexts = Contexts::open(&contexts, None, disk.clone(), clock.clone()).unwrap();
         let builds = Builds::start(BuildsParts {

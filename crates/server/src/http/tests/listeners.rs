@@ -1,4 +1,4 @@
-//! What a stranger on the network, a page in a browser and an agent of yesterday get at the listeners.
+//! What an unauthenticated caller, a page in a browser and an agent of yesterday get at the listeners.
 
 use std::time::Duration;
 
@@ -175,7 +175,7 @@ async fn probe_18_livez_answers_while_two_addresses_hold_every_connection() {
         stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         let answered = timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await;
-        answered.expect("no answer from a full room").unwrap();
+        answered.expect("no answer at the connection limit").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     tasks.stop();
