@@ -65,6 +65,20 @@ pub struct BuildOptions {
     /// Source folder to pack; all paths in the config are relative to it [default: .]
     #[arg(long, value_name = "FOLDER")]
     pub repo: Option<PathBuf>,
+    /// Registry and path below which services without an `image` are pushed.
+    #[arg(
+        long,
+        value_name = "HOST/PATH",
+        help = "Registry and path below which services without an `image` are pushed, as <project>-<service> \
+                [default: BAKERY_REGISTRY, else `global.registry`]"
+    )]
+    pub registry: Option<String>,
+    /// Tag of the images that name none [default: latest]
+    #[arg(long, value_name = "TAG")]
+    pub image_tag: Option<String>,
+    /// Build and push nothing
+    #[arg(long)]
+    pub no_push: bool,
     /// Let the Compose file take this variable into the build although it is a secret of the environment; may be given
     /// several times
     #[arg(long, value_name = "NAME")]
@@ -123,6 +137,9 @@ impl BuildOptions {
             services: self.services.or(lower.services),
             parallel: self.parallel || lower.parallel,
             repo: self.repo.or(lower.repo),
+            registry: self.registry.or(lower.registry),
+            image_tag: self.image_tag.or(lower.image_tag),
+            no_push: self.no_push || lower.no_push,
             allow_env: [lower.allow_env, self.allow_env].concat(),
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::{ContextFolder, read_user_text};
 use bakery_core::compose::{self, ComposeFile, Withheld};
-use bakery_core::config::{self, ConfigFile, Resolved};
+use bakery_core::config::{self, ConfigFile, ImagePrefix, ImageTag, Naming, Resolved};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::{Hint as _, Message};
@@ -52,6 +52,9 @@ struct InputFiles {
     unused_compose: Option<Notice>,
 }
 
+/// The variable for `--registry`.
+const REGISTRY: &str = "BAKERY_REGISTRY";
+
 /// Reads everything that the options name. All mistakes in options and files are reported at once.
 pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Result<LoadedBuild, Failure> {
     let mut mistakes = Vec::new();
@@ -61,6 +64,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         let message = Message::new(error.to_string()).with_hint("separate names by commas");
         mistakes.push(Mistake::of_setting("--services", message));
     });
+    let naming = naming(options, environment, &mut mistakes);
     let files = match find(options, &std::env::current_dir().unwrap_or_default()) {
         Ok(files) => files,
         Err(failure) => return Err(after(mistakes, failure)),
@@ -91,6 +95,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 order,
                 overrides: &files.overrides,
                 allowed: &options.allow_env,
+                naming: &naming,
             };
             match request.resolve(&compose, config.as_ref(), &recorder) {
                 Ok(resolved) => resolved,
@@ -101,7 +106,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 }
             }
         }
-        (Some(config), None, None) => config.resolve(order),
+        (Some(config), None, None) => config.resolve(order, &naming),
         // The config's services are in the Compose file, which cannot be read.
         (config, ..) => Err(Report { mistakes: config.map(ConfigFile::mistakes).unwrap_or_default() }),
     };
@@ -174,6 +179,7 @@ struct ComposeInput<'a> {
     overrides: &'a [String],
     /// The names of `--allow-env`.
     allowed: &'a [String],
+    naming: &'a Naming,
 }
 
 impl ComposeInput<'_> {
@@ -199,11 +205,13 @@ impl ComposeInput<'_> {
                 "the folder must be readable",
             )
         })?;
+        let naming = with_project(self.naming, &project)?;
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
             withheld: &withheld,
             config,
             services: self.services,
+            naming: &naming,
             root: text(self.root)?,
             folder: text(&folder)?,
             arch: own_arch(),
@@ -217,6 +225,40 @@ impl ComposeInput<'_> {
 /// A failure that ends reading, after the mistakes that were found before it.
 fn after(mistakes: Vec<Mistake>, failure: Failure) -> Failure {
     if mistakes.is_empty() { failure } else { Failure::from(Report { mistakes }).and(failure) }
+}
+
+/// What options and the environment say about the names of images.
+fn naming(
+    options: &BuildOptions,
+    environment: &BTreeMap<String, String>,
+    mistakes: &mut Vec<Mistake>,
+) -> Naming {
+    let mut accept = |name: &str, found: Message| mistakes.push(Mistake::of_setting(name, found));
+    let registry = match &options.registry {
+        Some(text) => ImagePrefix::parse(text).map_err(|found| accept("--registry", found)).ok(),
+        None => environment
+            .setting(REGISTRY)
+            .and_then(|text| ImagePrefix::parse(&text).map_err(|found| accept(REGISTRY, found)).ok()),
+    };
+    let tag = options.image_tag.as_deref();
+    let tag = tag.and_then(|text| ImageTag::parse(text).map_err(|found| accept("--image-tag", found)).ok());
+    Naming { registry, tag, no_push: options.no_push }
+}
+
+/// The same with the registry of the project's `.env`, if options and environment name none.
+fn with_project(naming: &Naming, project: &BTreeMap<String, String>) -> Result<Naming, Failure> {
+    let of_project =
+        || {
+            let text = project.setting(REGISTRY)?;
+            Some(ImagePrefix::parse(&text).map_err(|found| {
+                Failure::from(Report { mistakes: vec![Mistake::of_setting(REGISTRY, found)] })
+            }))
+        };
+    let registry = match &naming.registry {
+        Some(registry) => Some(registry.clone()),
+        None => of_project().transpose()?,
+    };
+    Ok(Naming { registry, ..naming.clone() })
 }
 
 fn root(options: &BuildOptions) -> Result<PathBuf, Mistake> {

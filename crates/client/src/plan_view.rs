@@ -240,7 +240,7 @@ bake:
 
     fn planned() -> (PlanDocument, Vec<Message>) {
         let file = config::read("config.yaml", CONFIG).unwrap();
-        let resolved = file.resolve(Order::Sequential).unwrap();
+        let resolved = file.resolve(Order::Sequential, &config::Naming::default()).unwrap();
         document(&resolved.plan, resolved.spec.order, &[])
     }
 
@@ -316,7 +316,10 @@ bake:
   pre-script: "true \e]0;title\a\nfalse\r"
   kaniko: { destination: reg.test/a, build-args: { B: "one\nFORGED" }, extra-flags: "--label=c=\e[1A" }
 "#;
-        let resolved = config::read("config.yaml", config).unwrap().resolve(Order::Sequential).unwrap();
+        let resolved = config::read("config.yaml", config)
+            .unwrap()
+            .resolve(Order::Sequential, &config::Naming::default())
+            .unwrap();
         let text = document(&resolved.plan, resolved.spec.order, &[]).0.to_string();
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
         assert!(!text.lines().any(|line| line.starts_with("FORGED")), "{text}");

@@ -12,13 +12,14 @@
 //! let text = "global: { arch: amd64, kaniko: { destination: reg.test/shop/cart:7 } }";
 //! let config = config::read("config.yaml", text)?;
 //! // A config.yaml alone:
-//! let alone = config.clone().resolve(Order::Sequential)?;
+//! let alone = config.clone().resolve(Order::Sequential, &config::Naming::default())?;
 //! assert_eq!(alone.plan.targets[0].name, "reg.test/shop/cart:7");
 //! // A Compose file, here with the config's `global` as its base:
 //! let file = compose::read("compose.yaml", "services: { web: { build: ./web, image: reg.test/shop/web } }")?;
 //! let dotenv: BTreeMap<String, String> = compose::dotenv(".env", "TAG=7", &BTreeMap::new())?;
 //! let services = file.resolve(&compose::Request {
 //!     withheld: &compose::Withheld::default(),
+//!     naming: &config::Naming::default(),
 //!     vars: &dotenv, // the process environment over it: `vars::Layered`
 //!     config: Some(&config),
 //!     services: &[],

@@ -53,7 +53,11 @@ const OWN_CACHE: &str = "set `kaniko.cache` in a config file (--config): Kaniko 
 /// The attributes of a service that are read. All others are for running it, and are not read.
 pub(super) const SERVICE: [Attribute; 7] = [
     taken("build", "the section below; a string is its `context`"),
-    taken("image", "`kaniko.destination`"),
+    taken(
+        "image",
+        "`kaniko.destination`; without it `--registry`, `BAKERY_REGISTRY` or `global.registry` gives `<registry>/<project>-<service>`. \
+         `--image-tag` is the tag of images that name none",
+    ),
     taken("platform", "the architecture, if `build` lists no platforms"),
     taken(
         "profiles",

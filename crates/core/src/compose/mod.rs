@@ -8,12 +8,14 @@ mod attributes;
 mod build;
 mod depends;
 mod dotenv;
+mod image;
 mod interpolate;
+mod project;
 mod resolve;
 mod scalar;
 mod withheld;
 
-use crate::config::{ConfigFile, Resolved};
+use crate::config::{ConfigFile, Naming, Resolved};
 use crate::decode::Field;
 use crate::names::Arch;
 use crate::report::{Findings, Mistake, Report};
@@ -59,6 +61,8 @@ pub struct Request<'a> {
     pub root: &'a str,
     /// The folder of the Compose file: absolute, links resolved.
     pub folder: &'a str,
+    /// What options and settings say about the names of images.
+    pub naming: &'a Naming,
     /// The architecture if nothing names one: the client's own.
     pub arch: Arch,
     /// Whether services are built one after the other.

@@ -16,6 +16,8 @@ use crate::report::{Findings, Location, Report, did_you_mean, shown};
 use crate::spec::ServiceSpec;
 use crate::yaml::Value;
 
+use super::image::ServiceImages;
+use super::project::{self, WithProject};
 use super::scalar::Scalars;
 
 const TOP: &[&str] =
@@ -43,15 +45,24 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
         return Err(findings.into_report());
     };
     let left = Cell::new(limits::INTERPOLATED_BYTES);
-    let scalars = Scalars::new(request.vars, &left);
+    let project =
+        project::name(root, request.folder, &Scalars::new(request.vars, &left), request.vars, &mut findings);
+    let vars = WithProject { vars: request.vars, project: project.as_deref() };
+    let scalars = Scalars::new(&vars, &left);
     let of_build = scalars.for_build(request.withheld);
     let (mut built, mut written) = (Vec::new(), BTreeMap::new());
+    let mut names = ServiceImages::new(request, project.as_deref());
     for (name, field) in select(&services, request, &scalars, &mut findings) {
         let Some(mut service) = service(&field, request, &of_build, &mut findings) else { continue };
         written.extend(service.written.drain(..));
+        names.complete(&name, &mut service.layer, &field, &mut findings);
         let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);
-        built.push((ServiceSpec { name: Some(name), tasks }, locations));
+        let spec = ServiceSpec { name: Some(name), tasks };
+        if !is_repeated(&spec, &field, &built, &mut findings) {
+            built.push((spec, locations));
+        }
     }
+    names.report(&services, &mut findings);
     if built.is_empty() && findings.mistakes.is_empty() {
         let inactive = depends::profiles_of_builds(&services, &scalars);
         let hint = match inactive.first() {
@@ -169,6 +180,21 @@ fn report_misspelt_build(field: &Field<'_>, findings: &mut Findings) {
     }
 }
 
+/// Whether an earlier service is the same build of the same image, which is then done once.
+fn is_repeated(
+    spec: &ServiceSpec,
+    field: &Field<'_>,
+    built: &[(ServiceSpec, Vec<Located>)],
+    findings: &mut Findings,
+) -> bool {
+    let mut earlier = built.iter().map(|(earlier, _)| earlier);
+    let same = earlier.find(|earlier| !spec.tasks.is_empty() && earlier.tasks == spec.tasks);
+    let Some(earlier) = same.and_then(|earlier| earlier.name.as_ref()) else { return false };
+    let message = format!("the same image and build as `{earlier}`: it is built once");
+    findings.notice(field.location.clone(), message);
+    true
+}
+
 fn tasks(
     service: &Service,
     location: &Location,
@@ -197,6 +223,7 @@ fn tasks(
             "kaniko.context-path" => ".build.context".to_owned(),
             _ => String::new(),
         },
+        naming: request.naming,
     };
     let mut tasks = Vec::new();
     let mut locations = Vec::new();

@@ -1,4 +1,5 @@
 mod mistakes;
+mod names;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,7 @@ fn ask_with(
     read("deploy/compose.yaml", text)?.resolve(&Request {
         vars,
         withheld: &Withheld::of(&env(), &[], ""),
+        naming: &Naming::default(),
         config: config.as_ref(),
         services: &services,
         root: "/work/shop",
@@ -237,6 +239,7 @@ fn override_files_are_reported() {
     let request = Request {
         vars: &vars,
         withheld: &Withheld::default(),
+        naming: &Naming::default(),
         config: None,
         services: &[],
         root: "/",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::ConfigFile;
 use crate::config::keys::{self, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
+use crate::config::naming::ImagePrefix;
 use crate::config::values::{
     boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
     memory, ttl,
@@ -21,7 +22,7 @@ use crate::spec::{Credential, SnapshotMode};
 use crate::yaml::Value;
 
 const TOP: [&str; 2] = names(&keys::TOP);
-const TASK: [&str; 9] = names(&keys::TASK);
+const TASK: [&str; 10] = names(&keys::TASK);
 const KANIKO: [&str; 13] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
@@ -48,7 +49,12 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
                 global = task(&field, findings);
             } else if let Value::List(_) = field.node.value {
                 for entry in field.items() {
-                    entries.push((task(&entry, findings), entry.location));
+                    let layer = task(&entry, findings);
+                    if let Some(location) = layer.registry.location() {
+                        let message = Message::new("belongs in `global`: it is for all services");
+                        findings.mistake(location.clone(), message.with_hint("move it there"));
+                    }
+                    entries.push((layer, entry.location));
                 }
             } else if !field.clears() {
                 field.expected("a list", findings);
@@ -90,6 +96,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             "pre-script" => layer.pre_script = verbatim(&field, findings),
             "post-script" => layer.post_script = verbatim(&field, findings),
             "kaniko-credentials" => layer.credentials = credentials(&field, findings),
+            "registry" => layer.registry = single(&field, findings, ImagePrefix::parse),
             _ => layer.kaniko = kaniko_section(&field, findings),
         }
     }

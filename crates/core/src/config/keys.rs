@@ -46,7 +46,7 @@ pub const TOP: [KeyDoc; 2] = [
 ];
 
 /// `global`, and each entry of `bake`.
-pub const TASK: [KeyDoc; 9] = [
+pub const TASK: [KeyDoc; 10] = [
     key(
         "platform",
         "`ecs`, `k8s` or `docker`",
@@ -94,6 +94,12 @@ pub const TASK: [KeyDoc; 9] = [
         "list of `{registry, username, password}`",
         "empty",
         "Logins for base images, the push, the cache and the multi-arch index. One per registry.",
+    ),
+    key(
+        "registry",
+        "`HOST`, `HOST/PATH`",
+        "none",
+        "In `global` only: services of a Compose file that have no `image` are pushed as `REGISTRY/<project>-<service>`. `--registry` and `BAKERY_REGISTRY` win.",
     ),
     key("kaniko", "section", "", "Settings of Kaniko."),
 ];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::naming::ImagePrefix;
 use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
 use crate::report::Location;
@@ -103,6 +104,8 @@ pub struct TaskLayer {
     pub post_script: Key<String>,
     /// `kaniko-credentials`
     pub credentials: Key<Vec<Credential>>,
+    /// `registry`, of `global` only
+    pub registry: Key<ImagePrefix>,
     /// `kaniko`
     pub kaniko: KanikoLayer,
 }

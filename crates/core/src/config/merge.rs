@@ -17,6 +17,7 @@ impl TaskLayer {
             pre_script: self.pre_script.under(upper.pre_script),
             post_script: self.post_script.under(upper.post_script),
             credentials: self.credentials.under(upper.credentials),
+            registry: self.registry.under(upper.registry),
             kaniko: kaniko(self.kaniko, upper.kaniko),
         }
     }

@@ -8,6 +8,7 @@ pub mod layer;
 
 mod decode;
 mod merge;
+mod naming;
 mod resolve;
 mod shell_words;
 mod values;
@@ -22,6 +23,8 @@ use crate::report::{Findings, Location, Mistake, Notice, Report};
 use crate::secret::Secret;
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
+
+pub use naming::{ImagePrefix, ImageTag, Naming};
 
 pub(crate) use decode::read_text;
 pub(crate) use resolve::{Located, Origin, build, task};
@@ -77,8 +80,8 @@ impl ConfigFile {
     }
 
     /// The build that the file describes, or every mistake in it at its location.
-    pub fn resolve(self, order: Order) -> Result<Resolved, Report> {
-        resolve::file(self, order)
+    pub fn resolve(self, order: Order, naming: &Naming) -> Result<Resolved, Report> {
+        resolve::file(self, order, naming)
     }
 
     /// Whether the file holds logins, or variables whose names suggest a secret: then the file itself is secret.
@@ -91,6 +94,11 @@ impl ConfigFile {
             };
             logins || layer.env.entries.iter().any(secret)
         })
+    }
+
+    /// `global.registry`: registry and path below which a Compose file's images without a name are pushed.
+    pub fn registry(&self) -> Option<&ImagePrefix> {
+        self.global.registry.value()
     }
 
     /// The `global` layer.

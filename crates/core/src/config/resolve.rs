@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::layer::{MapLayer, TaskLayer};
-use crate::config::{ConfigFile, Resolved};
+use crate::config::{ConfigFile, Naming, Resolved};
 use crate::mask::name_suggests_secret;
 use crate::message::Message;
 use crate::names::{Arch, ServiceName};
@@ -13,11 +13,16 @@ use crate::report::{Findings, Location, Report};
 use crate::rules;
 use crate::spec::{BuildSpec, CacheSpec, KanikoSpec, Order, ServiceSpec, TaskSpec};
 
-pub(super) fn file(config: ConfigFile, order: Order) -> Result<Resolved, Report> {
+pub(super) fn file(config: ConfigFile, order: Order, naming: &Naming) -> Result<Resolved, Report> {
     let ConfigFile { global, global_location, entries, mut findings } = config;
     // Without entries `global` alone is the task.
     let entries =
         if entries.is_empty() { vec![(TaskLayer::default(), global_location.clone())] } else { entries };
+    if let Some(location) = global.registry.location() {
+        let message =
+            Message::new("has no effect without a Compose file: the tasks of this file have no names");
+        findings.notice(location.clone(), message.with_hint("set `kaniko.destination`"));
+    }
     let mut tasks = Vec::new();
     let mut locations = Vec::new();
     for (entry, location) in entries {
@@ -26,7 +31,7 @@ pub(super) fn file(config: ConfigFile, order: Order) -> Result<Resolved, Report>
             "set `arch` here or in `global` ({})",
             Location { path: String::new(), ..global_location.clone() }
         );
-        let origin = Origin { location: &location, arch: Err(&hint), key: &|key| format!(".{key}") };
+        let origin = Origin { location: &location, arch: Err(&hint), key: &|key| format!(".{key}"), naming };
         tasks.extend(task(&layer, &origin, &mut findings));
         locations.push(Located::new(&layer, location));
     }
@@ -42,6 +47,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) arch: Result<Arch, &'a str>,
     /// A config key as the file's own path, below `location`.
     pub(crate) key: &'a dyn Fn(&str) -> String,
+    /// What options say about the names of images.
+    pub(crate) naming: &'a Naming,
 }
 
 /// The locations of one task, for mistakes that concern the whole build.
@@ -119,13 +126,13 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
         kaniko: KanikoSpec {
             context_path: kaniko.context_path.value().cloned().unwrap_or_else(|| ".".to_owned()),
             dockerfile: kaniko.dockerfile.value().cloned().unwrap_or_else(|| "Dockerfile".to_owned()),
-            destination: kaniko.destination.value().cloned(),
+            destination: kaniko.destination.value().map(|image| origin.naming.tagged(image)),
             build_args: entries(&kaniko.build_args),
             cache: cache(layer, findings),
             snapshot_mode: kaniko.snapshot_mode.value().copied(),
             use_new_run: kaniko.use_new_run.or_default(),
             cleanup: kaniko.cleanup.or_default(),
-            no_push: kaniko.no_push.or_default(),
+            no_push: origin.naming.no_push || kaniko.no_push.or_default(),
             custom_platform: kaniko.custom_platform.value().cloned(),
             dir: kaniko.dir.value().cloned(),
             ignore_path: kaniko.ignore_path.or_default(),

@@ -7,7 +7,7 @@ use crate::spec::TaskSpec;
 use crate::{kaniko, plan};
 
 fn resolve(text: &str) -> Result<Resolved, Report> {
-    read("config.yaml", text)?.resolve(Order::Sequential)
+    read("config.yaml", text)?.resolve(Order::Sequential, &Naming::default())
 }
 
 fn tasks(text: &str) -> Vec<TaskSpec> {
@@ -289,7 +289,7 @@ fn the_example_shows_every_key() {
         .filter_map(|line| line.split_once("one of "))
         .flat_map(|(_, keys)| keys.split(", "))
         .collect();
-    assert_eq!(keys.len(), 28);
+    assert_eq!(keys.len(), 29);
     for key in keys {
         assert!(text.contains(&format!(" {key}:")), "{key}");
     }

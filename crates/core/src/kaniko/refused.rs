@@ -126,7 +126,8 @@ mod tests {
     fn task() -> TaskSpec {
         let spec = "bake:\n  - arch: amd64\n    kaniko:\n      destination: reg.test/a:1\n";
         let file = crate::config::read("config.yaml", spec).unwrap();
-        let resolved = file.resolve(crate::spec::Order::default()).unwrap();
+        let resolved =
+            file.resolve(crate::spec::Order::default(), &crate::config::Naming::default()).unwrap();
         let task = resolved.spec.services[0].tasks[0].clone();
         assert_eq!(task.arch, Arch::Amd64);
         task

@@ -32,7 +32,10 @@ pub(super) async fn read(
     let text = String::from_utf8(body).map_err(|_| {
         ProblemResponse::new(ProblemKind::BadRequest, "the config is not UTF-8").hint("save it as UTF-8")
     })?;
-    let work = move || config::read(config::FILE, &text).and_then(|file| file.resolve(Order::default()));
+    let work = move || {
+        config::read(config::FILE, &text)
+            .and_then(|file| file.resolve(Order::default(), &config::Naming::default()))
+    };
     // Parsing a large file would block an async thread.
     let read = tokio::task::spawn_blocking(work).await.map_err(|panic| ProblemResponse::internal(&panic))?;
     let Resolved { spec, plan, notices, .. } = read?;

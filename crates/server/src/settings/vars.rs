@@ -224,6 +224,12 @@ pub const SERVER: &[VarDoc] = &[
 /// Read by the client only.
 pub const CLIENT: &[VarDoc] = &[
     var("LOG_FORMAT", "simple", "", "simple, plain or json."),
+    var(
+        "BAKERY_REGISTRY",
+        "none",
+        "",
+        "Registry and path below which services of a Compose file without an `image` are pushed; `--registry` wins.",
+    ),
     var("NO_COLOR", "none", "", "Any value turns off the colours of LOG_FORMAT=simple."),
 ];
 

@@ -26,7 +26,7 @@ fn server(url: &str) -> Result<ServerApi> {
 pub(crate) async fn submit(url: &str, tasks: usize) -> Result<BuildId> {
     let entries = "- arch: amd64\n".repeat(tasks);
     let text = format!("global:\n  kaniko: {{ no-push: true }}\nbake:\n{entries}");
-    let spec = config::read("config.yaml", &text)?.resolve(Order::Parallel)?.spec;
+    let spec = config::read("config.yaml", &text)?.resolve(Order::Parallel, &config::Naming::default())?.spec;
     let digest = Digest::of(b"nothing");
     let context = ContextRef { id: digest.clone(), sha256: digest, len: 7, location: ContextLocation::Store };
     let key = "relay-benchmark-1".to_owned();

@@ -14,12 +14,12 @@ fn mistakes_of_both_files_are_one_report() {
       hint: for example `0.5`, `2` or `500m`; at most 1024
     deploy/compose.yaml:2:3: services: there is no service `wbe`
       hint: known services: a, b
+    deploy/compose.yaml:2:3: services: the service `b` has no `image`, so there is no name to push it to
+      hint: --registry HOST/PATH (or BAKERY_REGISTRY, or `global.registry`) pushes them as HOST/PATH/<project>-<service>; --no-push only builds them
     deploy/compose.yaml:2:15: services.a.image: `reg.test/${BAD}` is not an image reference
       hint: remove the blanks: REGISTRY/REPOSITORY:TAG
     deploy/compose.yaml:2:41: services.a.build: outside the source root /work/shop
       hint: set --repo to the folder that holds all contexts
-    deploy/compose.yaml:3:6: services.b.image: no destination
-      hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`
     deploy/compose.yaml:3:15: services.b.build: `${` is not followed by a variable's name, an operator or `}`
       hint: `$$` is a dollar sign
     ");
@@ -146,8 +146,8 @@ fn an_invalid_compose_file_is_reported() {
             "services: { a: { build: ., image: 'r.test/a:${NO}' } }",
             "hint: the variable NO is not set: set it, or write ${NO:-default}",
         ),
-        ("services: { a: { build: . } }", "compose.yaml:1:16: services.a.image: no destination"),
-        ("services: { a: { build: ., image: '${EMPTY}' } }", "services.a.image: no destination"),
+        ("services: { a: { build: . } }", "compose.yaml:1:11: services: the service `a` has no `image`"),
+        ("services: { a: { build: ., image: '${EMPTY}' } }", "services: the service `a` has no `image`"),
         ("services: { a: { build: ., image: b@sha256:12 } }", "is not an image reference"),
         (
             "services: { a: { build: ., image: '${NO:?set NO}' } }",
@@ -229,6 +229,7 @@ fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
     let request = Request {
         vars: &vars,
         withheld: &Withheld::default(),
+        naming: &Naming::default(),
         config: Some(&config),
         services: &["a".to_owned(), "wbe".to_owned()],
         root: "/work",
@@ -322,7 +323,10 @@ fn the_value_of_a_secret_is_not_shown_wherever_it_stands() {
 #[test]
 fn a_forgotten_blank_shows_no_secret() {
     let config = "global: { arch: amd64, password:hunter4secret, env: { MY_PASSWORD:hunter6secret } }\nkaniko-credentials:hunter5: x\n";
-    let report = config::read("config.yaml", config).unwrap().resolve(Order::Sequential).unwrap_err();
+    let report = config::read("config.yaml", config)
+        .unwrap()
+        .resolve(Order::Sequential, &Naming::default())
+        .unwrap_err();
     insta::assert_snapshot!(report, @r"
     config.yaml:1:9: global.kaniko.destination: no destination
       hint: set `kaniko.destination` (Compose: `image`), or `kaniko.no-push: true`

@@ -143,7 +143,11 @@ impl TestServer {
     async fn submit(&self) -> Submitted {
         let context = self.send_context(b"a blob").await;
         let text = "bake:\n  - arch: amd64\n    kaniko:\n      destination: registry.test/app:1\n";
-        let spec = config::read("config.yaml", text).unwrap().resolve(Order::default()).unwrap().spec;
+        let spec = config::read("config.yaml", text)
+            .unwrap()
+            .resolve(Order::default(), &config::Naming::default())
+            .unwrap()
+            .spec;
         let build = SubmitBuild { spec, context, idempotency_key: "0123456789abcdef".to_owned() };
         good(self.call("POST", route::BUILDS).json(&build)).await.json().await.unwrap()
     }

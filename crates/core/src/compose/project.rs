@@ -1,0 +1,90 @@
+//! The name of a Compose project: `COMPOSE_PROJECT_NAME`, else `name:`, else that of its folder.
+
+use crate::compose::scalar::Scalars;
+use crate::decode::Field;
+use crate::message::Message;
+use crate::report::{Findings, Location};
+use crate::vars::Vars;
+
+/// The variable that names the project. Every Compose file can use it.
+pub(super) const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
+
+/// The name of the project; `None` after a mistake. It is empty for a folder without a letter or a digit in its name.
+pub(super) fn name(
+    root: &Field<'_>,
+    folder: &str,
+    scalars: &Scalars<'_>,
+    vars: &dyn Vars,
+    findings: &mut Findings,
+) -> Option<String> {
+    let hint = "lower-case letters, digits, `-` and `_`, with a letter or a digit first";
+    if let Some(name) = vars.setting(VARIABLE) {
+        if is_name(&name) {
+            return Some(name);
+        }
+        let message = Message::new("not a name of a project").with_hint(hint);
+        findings.mistake(Location::setting(VARIABLE), message);
+        return None;
+    }
+    let Some(field) = root.get("name").filter(|field| !field.node.is_null()) else {
+        return Some(of_folder(folder));
+    };
+    match scalars.text(&field, findings) {
+        None => None,
+        Some(name) if name.is_empty() => Some(of_folder(folder)),
+        Some(name) if is_name(&name) => Some(name),
+        Some(_) => {
+            findings.mistake(field.location, Message::new("not a name of a project").with_hint(hint));
+            None
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let is_first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(is_first) && text.chars().all(|c| is_first(c) || c == '-' || c == '_')
+}
+
+/// As Compose makes it of a folder's name: what is not allowed is left out.
+fn of_folder(folder: &str) -> String {
+    let name = folder.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let allowed = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-' || *c == '_';
+    let name: String = name.chars().filter(allowed).collect();
+    name.trim_start_matches(['-', '_']).to_owned()
+}
+
+/// An environment in which the project's name is a variable.
+pub(super) struct WithProject<'a> {
+    pub(super) vars: &'a dyn Vars,
+    /// `None` after a mistake in it.
+    pub(super) project: Option<&'a str>,
+}
+
+impl Vars for WithProject<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        if name == VARIABLE { Some(self.project.unwrap_or_default().to_owned()) } else { self.vars.get(name) }
+    }
+
+    fn defaulted(&self, name: &str, text: &str) {
+        self.vars.defaulted(name, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_becomes_a_name() {
+        for (folder, name) in [
+            ("/src/Bread Shop", "breadshop"),
+            ("/a/_x-1", "x-1"),
+            ("/a/my.app", "myapp"),
+            ("/", ""),
+            ("/a/ö", ""),
+        ] {
+            assert_eq!(of_folder(folder), name);
+        }
+        assert!(is_name("a-1_b") && !is_name("A") && !is_name("-a") && !is_name(""));
+    }
+}

@@ -1,0 +1,114 @@
+//! Names of images and of the project.
+
+use super::*;
+use crate::config::{ImagePrefix, ImageTag};
+
+fn registry() -> Naming {
+    Naming { registry: Some(ImagePrefix::parse("reg.test/team").unwrap()), ..Naming::default() }
+}
+
+fn resolve(
+    text: &str,
+    naming: &Naming,
+    vars: &[(&str, &str)],
+    config: Option<&str>,
+) -> Result<Resolved, Report> {
+    let vars: BTreeMap<_, _> =
+        vars.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let config = config.map(|text| config::read("config.yaml", text).unwrap());
+    read("compose.yaml", text)?.resolve(&Request {
+        vars: &vars,
+        withheld: &Withheld::default(),
+        naming,
+        config: config.as_ref(),
+        services: &[],
+        root: "/src/Bread Shop",
+        folder: "/src/Bread Shop",
+        arch: Arch::Amd64,
+        order: Order::Sequential,
+        overrides: &[],
+    })
+}
+
+fn images(resolved: Result<Resolved, Report>) -> Vec<String> {
+    let spec = resolved.unwrap_or_else(|report| panic!("{report}")).spec;
+    let tasks = spec.services.into_iter().flat_map(|service| service.tasks);
+    tasks.map(|task| task.kaniko.destination.map_or_else(String::new, |image| image.to_string())).collect()
+}
+
+#[test]
+fn a_service_without_an_image_is_named_as_compose_names_it() {
+    let text = "services: { web: { build: . }, db: { build: ., image: reg.test/db } }";
+    assert_eq!(images(resolve(text, &registry(), &[], None)), ["reg.test/team/breadshop-web", "reg.test/db"]);
+    let tagged = Naming { tag: Some(ImageTag::parse("7").unwrap()), ..registry() };
+    assert_eq!(images(resolve(text, &tagged, &[], None)), ["reg.test/team/breadshop-web:7", "reg.test/db:7"]);
+    let named = format!("name: shop-${{STAGE:-x}}\n{text}");
+    assert_eq!(images(resolve(&named, &registry(), &[], None))[0], "reg.test/team/shop-x-web");
+    let vars = [("COMPOSE_PROJECT_NAME", "other")];
+    assert_eq!(images(resolve(&named, &registry(), &vars, None))[0], "reg.test/team/other-web");
+    let config = "global: { registry: reg.test/of-the-config }";
+    assert_eq!(
+        images(resolve(text, &Naming::default(), &[], Some(config)))[0],
+        "reg.test/of-the-config/breadshop-web"
+    );
+    assert_eq!(images(resolve(text, &registry(), &[], Some(config)))[0], "reg.test/team/breadshop-web");
+    let base = "global: { registry: reg.test/x, kaniko: { destination: reg.test/base } }";
+    let alone = "services: { web: { build: . } }";
+    assert_eq!(images(resolve(alone, &Naming::default(), &[], Some(base))), ["reg.test/base"]);
+    assert_eq!(
+        images(resolve("services: { web: { build: ., image: '' } }", &registry(), &[], None)),
+        ["reg.test/team/breadshop-web"]
+    );
+}
+
+#[test]
+fn services_without_a_name_are_one_mistake_that_says_what_names_them() {
+    let report = resolve("services: { a: { build: . }, b: { build: . } }", &Naming::default(), &[], None);
+    insta::assert_snapshot!(report.unwrap_err().to_string(), @r"
+    compose.yaml:1:11: services: services without an `image` have no name to push to: `a`, `b`
+      hint: --registry HOST/PATH (or BAKERY_REGISTRY, or `global.registry`) pushes them as HOST/PATH/<project>-<service>; --no-push only builds them
+    ");
+    let report = resolve("name: A B\nservices: { a: { build: . } }", &registry(), &[], None).unwrap_err();
+    insta::assert_snapshot!(report.to_string(), @r"
+    compose.yaml:1:7: name: not a name of a project
+      hint: lower-case letters, digits, `-` and `_`, with a letter or a digit first
+    ");
+    let report = resolve("services: { Web: { build: . } }", &registry(), &[], None).unwrap_err();
+    insta::assert_snapshot!(report.to_string(), @r"
+    compose.yaml:1:18: services.Web: its image cannot be named after `Web`
+      hint: names of images are lower-case: set `image`
+    ");
+}
+
+#[test]
+fn without_a_push_no_name_is_needed() {
+    let naming = Naming { no_push: true, ..Naming::default() };
+    let resolved = resolve("services: { a: { build: . } }", &naming, &[], None).unwrap();
+    assert!(resolved.spec.services[0].tasks[0].kaniko.no_push);
+    assert_eq!(resolved.notices[0].text, "has no `image`: built, and not pushed (--no-push)");
+}
+
+#[test]
+fn case_01_the_projects_name_is_always_a_variable() {
+    let text = "name: bread-shop\nservices:\n  web:\n    image: reg.test/reports/${COMPOSE_PROJECT_NAME}:1\n    build: { context: ., args: { PROJECT: $COMPOSE_PROJECT_NAME } }\n";
+    let of = |vars: &[(&str, &str)]| {
+        let spec = resolve(text, &Naming::default(), vars, None).unwrap().spec;
+        let task = spec.services[0].tasks[0].kaniko.clone();
+        (task.destination.unwrap().to_string(), task.build_args["PROJECT"].clone())
+    };
+    assert_eq!(of(&[]), ("reg.test/reports/bread-shop:1".to_owned(), "bread-shop".to_owned()));
+    assert_eq!(of(&[("COMPOSE_PROJECT_NAME", "other")]).1, "other");
+}
+
+#[test]
+fn case_03_one_build_of_one_image_is_done_once() {
+    let text = "x-app: &app { image: reg.test/app, build: . }\nservices: { web: *app, worker: *app }";
+    let resolved = resolve(text, &Naming::default(), &[], None).unwrap();
+    assert_eq!(resolved.spec.services.len(), 1);
+    assert_eq!(resolved.notices[0].text, "the same image and build as `web`: it is built once");
+    // Another build of the same image is still a clash.
+    let text = "services: { a: { image: reg.test/app, build: . }, b: { image: reg.test/app, build: { context: ., target: x } } }";
+    assert!(
+        resolve(text, &Naming::default(), &[], None).unwrap_err().to_string().contains("is also pushed by")
+    );
+}
