@@ -49,13 +49,18 @@ pub struct Cli {
 /// The options of a build and of `plan`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BuildOptions {
-    /// Build config [default without --compose: config.yaml in the working directory, else a Compose file there or in a
-    /// parent folder]
-    #[arg(long, value_name = "FILE")]
+    /// Build config.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Build config [default without --compose: the Compose files of COMPOSE_FILE, else config.yaml in the \
+                working directory, else a Compose file there or in a parent folder, with its override file]"
+    )]
     pub config: Option<PathBuf>,
-    /// Compose file; with --config as well, the config's `global` is the base of every service
+    /// Compose file; may be given several times: later files are merged over earlier ones. With --config as well, the
+    /// config's `global` is the base of every service
     #[arg(long, value_name = "FILE")]
-    pub compose: Option<PathBuf>,
+    pub compose: Vec<PathBuf>,
     /// Services to build, separated by commas [default: all]
     #[arg(long, value_name = "NAMES")]
     pub services: Option<String>,
@@ -133,7 +138,7 @@ impl BuildOptions {
     pub fn or(self, lower: Self) -> Self {
         Self {
             config: self.config.or(lower.config),
-            compose: self.compose.or(lower.compose),
+            compose: [lower.compose, self.compose].concat(),
             services: self.services.or(lower.services),
             parallel: self.parallel || lower.parallel,
             repo: self.repo.or(lower.repo),

@@ -8,6 +8,7 @@ pub mod build;
 pub mod cli;
 pub mod clock;
 pub mod exit;
+mod find;
 pub mod follow;
 pub mod labels;
 pub mod list;

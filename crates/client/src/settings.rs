@@ -128,6 +128,12 @@ fn check_place(path: &Path, name: &str) -> Result<(), Failure> {
     Err(Failure::input(text, "put the file itself there, or set its variables in the environment"))
 }
 
+/// Whether a file is in the checkout that `folder` belongs to, links resolved; true for a file that does not exist.
+pub(crate) fn is_in_checkout(file: &Path, folder: &Path) -> bool {
+    let (Ok(target), Ok(folder)) = (file.canonicalize(), folder.canonicalize()) else { return true };
+    target.starts_with(checkout_of(&folder))
+}
+
 /// The folder of the repository that `folder` belongs to; without one, the folder itself.
 fn checkout_of(folder: &Path) -> &Path {
     folder.ancestors().find(|ancestor| ancestor.join(".git").exists()).unwrap_or(folder)

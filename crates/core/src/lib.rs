@@ -27,7 +27,6 @@
 //!     folder: "/work/shop", // of the Compose file, absolute
 //!     arch: Arch::Amd64,
 //!     order: Order::Parallel,
-//!     overrides: &[],
 //! })?;
 //! assert_eq!(services.plan.targets[0].name, "web");
 //! // The spec is what is sent; the receiver does not trust it and plans it again.

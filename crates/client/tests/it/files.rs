@@ -62,11 +62,13 @@ fn help_is_complete() {
 
     Options:
           --config <FILE>
-              Build config [default without --compose: config.yaml in the working directory, else a
-              Compose file there or in a parent folder]
+              Build config [default without --compose: the Compose files of COMPOSE_FILE, else
+              config.yaml in the working directory, else a Compose file there or in a parent folder,
+              with its override file]
 
           --compose <FILE>
-              Compose file; with --config as well, the config's `global` is the base of every service
+              Compose file; may be given several times: later files are merged over earlier ones. With
+              --config as well, the config's `global` is the base of every service
 
           --services <NAMES>
               Services to build, separated by commas [default: all]

@@ -41,7 +41,7 @@ pub(super) fn service(
     scalars: &Scalars<'_>,
     findings: &mut Findings,
 ) -> Option<Service> {
-    let hint = "tags that change a merge are not supported yet: write the value itself";
+    let hint = "a Compose file has the tags `!reset` and `!override`";
     if let Some(tag) = &field.node.tag {
         findings.mistake(
             field.location.clone(),

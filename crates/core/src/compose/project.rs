@@ -5,13 +5,14 @@ use crate::decode::Field;
 use crate::message::Message;
 use crate::report::{Findings, Location};
 use crate::vars::Vars;
+use crate::yaml::Node;
 
 /// The variable that names the project. Every Compose file can use it.
 pub(super) const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
 
-/// The name of the project; `None` after a mistake. It is empty for a folder without a letter or a digit in its name.
+/// The name of the project, of the last of its files that has one; `None` after a mistake. It is empty for a folder without a letter or a digit in its name.
 pub(super) fn name(
-    root: &Field<'_>,
+    files: &[Node],
     folder: &str,
     scalars: &Scalars<'_>,
     vars: &dyn Vars,
@@ -26,7 +27,8 @@ pub(super) fn name(
         findings.mistake(Location::setting(VARIABLE), message);
         return None;
     }
-    let Some(field) = root.get("name").filter(|field| !field.node.is_null()) else {
+    let mut names = files.iter().rev().filter_map(|file| Field::root(file).get("name"));
+    let Some(field) = names.find(|field| !field.node.is_null()) else {
         return Some(of_folder(folder));
     };
     match scalars.text(&field, findings) {

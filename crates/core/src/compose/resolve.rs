@@ -14,17 +14,18 @@ use crate::message::Message;
 use crate::names::ServiceName;
 use crate::report::{Findings, Location, Report, did_you_mean, shown};
 use crate::spec::ServiceSpec;
-use crate::yaml::Value;
+use crate::yaml::{Node, Value};
 
 use super::image::ServiceImages;
+use super::model;
 use super::project::{self, WithProject};
 use super::scalar::Scalars;
 
 const TOP: &[&str] =
     &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
 
-/// Resolves a file; `read` holds the findings of parsing it.
-pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
+/// Resolves files that are merged; `read` holds the findings of parsing them.
+pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
     let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
     findings.mistakes.extend_from_slice(&read.mistakes);
     if let Some(location) = request.config.and_then(|config| config.first_entry()) {
@@ -34,21 +35,15 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
             Message::new("the entries of `bake` are not used with a Compose file").with_hint(hint),
         );
     }
-    for name in request.overrides {
-        let message = format!("{name} is not read: override files are not supported yet");
-        findings.notice(
-            Location::file(&root.location.source),
-            Message::new(message).with_hint("put what the build needs into one file"),
-        );
-    }
-    let Some(services) = top_level(root, &mut findings) else {
-        return Err(findings.into_report());
-    };
     let left = Cell::new(limits::INTERPOLATED_BYTES);
     let project =
-        project::name(root, request.folder, &Scalars::new(request.vars, &left), request.vars, &mut findings);
+        project::name(files, request.folder, &Scalars::new(request.vars, &left), request.vars, &mut findings);
     let vars = WithProject { vars: request.vars, project: project.as_deref() };
     let scalars = Scalars::new(&vars, &left);
+    let merged = model::merged(files, &mut findings);
+    let Some(services) = merged.as_ref().and_then(|tree| top_level(&Field::root(tree), &mut findings)) else {
+        return Err(findings.into_report());
+    };
     let of_build = scalars.for_build(request.withheld);
     let (mut built, mut written) = (Vec::new(), BTreeMap::new());
     let mut names = ServiceImages::new(request, project.as_deref());
@@ -79,10 +74,6 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
 }
 
 fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
-    let Value::Map(_) = root.node.value else {
-        root.expected("a Compose file: a mapping with `services`", findings);
-        return None;
-    };
     let mut services = None;
     for (key, field) in root.entries() {
         match key {

@@ -2,21 +2,39 @@
 
 use std::fmt::Write as _;
 
-use bakery_core::compose::{Attribute, FILES, Fate, NO_NETWORK, SECTIONS, WITHHELD};
+use bakery_core::compose::{Attribute, FILES, Fate, NO_NETWORK, OVERRIDES, SECTIONS, WITHHELD};
 
 use super::{code, head, table};
 
+const SEVERAL: &str = "
+## Several files
+
+`--compose A --compose B` merges B over A, with Compose's rules. The folder of the first file is the project's: its `.env` is read, and paths in all files are relative to it.
+
+- Mappings are merged key by key, single values are replaced, lists are appended. A key without a value changes nothing.
+- `build: FOLDER` counts as `build: { context: FOLDER }`.
+- `args`, `labels` and `additional_contexts` are merged by name, in both forms; a name without a value replaces the earlier one.
+- `platforms`, `tags` and `profiles` hold each value once. `depends_on` is merged by service, in both forms.
+- `!reset` removes an earlier value, `!override` replaces one without merging.
+
+A message about a value names the line of the file that the value is from. `plan` lists the files that were read.
+";
+
 pub(super) fn text() -> String {
     let files = FILES.map(code).join(", ");
+    let overrides = OVERRIDES.map(code).join(", ");
     let about = format!(
-        "What `bakery-client --compose FILE` makes of a service. Without `--compose`, and where there is no config.yaml, the first of \
-         {files} is used, in the working directory or in a folder above (up to one that everybody can write to). *Taken* has an effect; *refused* is a mistake, exit code 2, \
+        "What `bakery-client --compose FILE` makes of a service. Without `--compose` and `--config`, the files of `COMPOSE_FILE` are used \
+         (from the environment or from `.env` in the working directory, separated by `COMPOSE_PATH_SEPARATOR`, default `:`; `.env` can only name files of the checkout). \
+         Without it, and where there is no config.yaml, the first of {files} is used, in the working directory or in a folder above \
+         (up to one that everybody can write to), and the first of {overrides} beside it is merged over it. *Taken* has an effect; *refused* is a mistake, exit code 2, \
          because the attribute changes the result and is not supported; *ignored* has no effect and is reported as a notice. \
          `x-` keys of other tools are skipped. `${{NAME}}`, `${{NAME:-default}}` and the rest of Compose's interpolation work \
-         everywhere; override files, `include` and `!reset` do not. A refused attribute is accepted if it is switched off \
+         everywhere; `include` does not. A refused attribute is accepted if it is switched off \
          (`false`, `''`, `[]`, `{{}}`)."
     );
     let mut text = head("Compose files", &about);
+    text.push_str(SEVERAL);
     for (path, attributes) in SECTIONS {
         let title = if path.is_empty() { "A service".to_owned() } else { code(path) };
         let mut rows: Vec<_> = attributes.iter().map(|it| row(it.name, it.fate)).collect();

@@ -26,7 +26,6 @@ fn resolve(
         folder: "/src/Bread Shop",
         arch: Arch::Amd64,
         order: Order::Sequential,
-        overrides: &[],
     })
 }
 

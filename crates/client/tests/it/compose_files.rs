@@ -1,0 +1,100 @@
+//! Several Compose files: which are read, and how they are merged.
+
+use crate::files::{client, client_with, folder};
+
+const BASE: &str = "services: { web: { image: r.test/base, build: ./web } }\n";
+
+fn image(name: &str) -> String {
+    format!("services: {{ web: {{ image: r.test/{name} }} }}\n")
+}
+
+/// What is pushed, the context, and what is printed about the files.
+fn plan(folder: &std::path::Path, args: &[&str], vars: &[(&str, &str)]) -> String {
+    let (code, out, err) = client_with(folder, &[&["plan"], args].concat(), vars);
+    assert_eq!(code, 0, "{err}");
+    let found = |start: &str| out.lines().find_map(|line| line.trim().strip_prefix(start)).unwrap_or("-");
+    let text = [found("pushes       "), found("--context=dir:///"), found("Read from ")].join(" ");
+    text.replace(folder.parent().unwrap().canonicalize().unwrap().to_str().unwrap(), "ABOVE")
+}
+
+#[test]
+fn compose_files_are_merged_in_their_order() {
+    let place = folder(&[
+        ("compose.yaml", BASE),
+        ("compose.override.yaml", &image("override")),
+        ("b/prod.yaml", &image("prod")),
+        ("other.yaml", "services: { web: { build: ./other } }\n"),
+        ("web/Dockerfile", "FROM scratch\n"),
+        ("other/Dockerfile", "FROM scratch\n"),
+        ("deep/x", ""),
+    ]);
+    let place = place.path();
+    insta::assert_snapshot!(plan(place, &[], &[]), @"r.test/override:latest kaniko/bakery/ctx/web compose.yaml, compose.override.yaml.");
+    insta::assert_snapshot!(plan(&place.join("deep"), &["--repo", ".."], &[]), @"r.test/override:latest kaniko/bakery/ctx/web ABOVE/compose.yaml, ABOVE/compose.override.yaml.");
+    // A file that is named has no override file, and all paths are relative to the folder of the first.
+    insta::assert_snapshot!(plan(place, &["--compose", "compose.yaml"], &[]), @"r.test/base:latest kaniko/bakery/ctx/web -");
+    let two = ["--compose", "compose.yaml", "--compose", "b/prod.yaml"];
+    insta::assert_snapshot!(plan(place, &two, &[]), @"r.test/prod:latest kaniko/bakery/ctx/web compose.yaml, b/prod.yaml.");
+    let three = [&two[..], &["--compose", "other.yaml"]].concat();
+    insta::assert_snapshot!(plan(place, &three, &[]), @"r.test/prod:latest kaniko/bakery/ctx/other compose.yaml, b/prod.yaml, other.yaml.");
+    let (code, out, err) =
+        client(place, &[&["--compose", "compose.yaml", "plan", "--json"], &two[2..]].concat());
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{code} {err}"));
+    assert_eq!(json["files"], serde_json::json!(["compose.yaml", "b/prod.yaml"]));
+}
+
+#[test]
+fn compose_file_of_the_environment_or_dotenv_names_the_files() {
+    let place = folder(&[
+        ("compose.yaml", BASE),
+        ("b.yaml", &image("b")),
+        ("c.yaml", &image("c")),
+        ("web/Dockerfile", "FROM scratch\n"),
+    ]);
+    let place = place.path();
+    insta::assert_snapshot!(plan(place, &[], &[("COMPOSE_FILE", "compose.yaml:b.yaml")]), @"r.test/b:latest kaniko/bakery/ctx/web compose.yaml, b.yaml.");
+    let vars = [("COMPOSE_FILE", "compose.yaml;b.yaml;"), ("COMPOSE_PATH_SEPARATOR", ";")];
+    insta::assert_snapshot!(plan(place, &[], &vars), @"r.test/b:latest kaniko/bakery/ctx/web compose.yaml, b.yaml.");
+    insta::assert_snapshot!(plan(place, &["--compose", "compose.yaml"], &vars), @"r.test/base:latest kaniko/bakery/ctx/web -");
+    std::fs::write(place.join(".env"), "COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=compose.yaml,c.yaml\n")
+        .unwrap();
+    insta::assert_snapshot!(plan(place, &[], &[]), @"r.test/c:latest kaniko/bakery/ctx/web compose.yaml, c.yaml.");
+    insta::assert_snapshot!(plan(place, &[], &[("COMPOSE_FILE", "compose.yaml,b.yaml")]), @"r.test/b:latest kaniko/bakery/ctx/web compose.yaml, b.yaml.");
+    std::fs::write(place.join("config.yaml"), "global: {").unwrap();
+    insta::assert_snapshot!(client(place, &["plan"]).2, @r"
+    notice: COMPOSE_FILE: config.yaml is not read
+      hint: unset COMPOSE_FILE, or name the files with --config and --compose
+    ");
+    // A checkout cannot name files elsewhere.
+    std::fs::write(place.join(".env"), "COMPOSE_FILE=/etc/passwd\n").unwrap();
+    insta::assert_snapshot!(client(place, &["plan"]).2, @r"
+    error: .env: COMPOSE_FILE names /etc/passwd, which is not in this checkout
+      hint: name the files with --compose, or set COMPOSE_FILE in the environment
+    ");
+}
+
+#[test]
+fn a_mistake_in_one_of_several_files_is_located_there() {
+    let place = folder(&[
+        ("compose.yaml", BASE),
+        ("compose.override.yml", "services:\n  web:\n    build: { trget: x, args: 1 }\n"),
+        ("broken.yaml", "services: ["),
+        ("twice.yaml", "services: {}\nservices: {}\n"),
+    ]);
+    insta::assert_snapshot!(client(place.path(), &["plan"]).2, @r"
+    error: 2 mistakes
+    compose.override.yml:3:21: services.web.build.trget: unknown key
+      hint: did you mean `target`?
+    compose.override.yml:3:30: services.web.build.args: expected a mapping or a list of NAME=value, found a single value
+    ");
+    let args = ["--compose", "broken.yaml", "--compose", "twice.yaml", "--compose", "none.yaml", "plan"];
+    insta::assert_snapshot!(client(place.path(), &args).2, @r"
+    error: 3 mistakes
+    broken.yaml:1:11: not valid YAML: unclosed bracket '['
+      hint: check the indentation, and quote texts that hold `: `, `#`, `{`, `[`, `*`, `&` or `%`
+    none.yaml: cannot be read: No such file or directory (os error 2)
+      hint: check the path; it is relative to the working directory
+    twice.yaml:2:1: the key `services` is defined twice (first on line 1)
+      hint: keep one of them
+    ");
+}

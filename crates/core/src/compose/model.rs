@@ -1,0 +1,35 @@
+//! The files of a project as one tree.
+
+use crate::compose::merge;
+use crate::compose::tags::Removals;
+use crate::decode::Field;
+use crate::report::Findings;
+use crate::yaml::{Node, Value};
+
+/// Merges the files, each over those before it. `None` if one is not a Compose file.
+pub(super) fn merged(files: &[Node], findings: &mut Findings) -> Option<Node> {
+    let mut all: Option<Node> = None;
+    for file in files {
+        findings.source(&file.file.name);
+    }
+    for file in files {
+        // An empty file changes nothing.
+        if file.is_null() && files.len() > 1 {
+            continue;
+        }
+        let Value::Map(_) = file.value else {
+            Field::root(file).expected("a Compose file: a mapping with `services`", findings);
+            continue;
+        };
+        let mut file = file.clone();
+        let removals = Removals::take(&mut file);
+        all = Some(match all.take() {
+            None => file,
+            Some(mut earlier) => {
+                removals.apply(&mut earlier);
+                merge::files(earlier, file, findings)
+            }
+        });
+    }
+    all
+}
