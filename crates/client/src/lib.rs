@@ -14,6 +14,7 @@ pub mod labels;
 pub mod list;
 pub mod load;
 pub mod plan_view;
+mod referenced;
 pub mod render;
 pub mod secret_files;
 pub mod settings;

@@ -20,6 +20,7 @@ use bakery_core::vars::{Layered, Vars};
 use crate::cli::BuildOptions;
 use crate::exit::Failure;
 use crate::find::InputFiles;
+use crate::referenced::ReferencedFiles;
 use crate::secret_files;
 use crate::settings::{DotenvFile, env_file};
 
@@ -70,6 +71,8 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     });
     let compose = read_compose(&files.compose, &mut mistakes);
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
+    let named = files.config.iter().chain(&files.compose);
+    let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
     let recorder = SecretRecorder { vars: environment, secrets: RefCell::default() };
     let resolved = match (config, compose, files.compose.first()) {
         (config, Some(compose), Some(path)) => {
@@ -84,6 +87,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 order,
                 allowed: &options.allow_env,
                 naming: &naming,
+                read: &read_files,
             };
             match request.resolve(&compose, config.as_ref(), &recorder) {
                 Ok(resolved) => resolved,
@@ -115,9 +119,16 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
     let missing = missing(&spec, &root, &written);
     let secrets = recorder.secrets.into_inner();
-    let read: Vec<_> =
-        files.config.iter().chain(&files.compose).map(|path| path.display().to_string()).collect();
-    Ok(LoadedBuild { files: read, spec, plan, notices, root, secret_files, missing, secrets })
+    Ok(LoadedBuild {
+        files: read_files.into_inner(),
+        spec,
+        plan,
+        notices,
+        root,
+        secret_files,
+        missing,
+        secrets,
+    })
 }
 
 /// The build contexts of a spec, each once.
@@ -190,6 +201,8 @@ struct ComposeInput<'a> {
     /// The names of `--allow-env`.
     allowed: &'a [String],
     naming: &'a Naming,
+    /// The names of all files that are read.
+    read: &'a RefCell<Vec<String>>,
 }
 
 impl ComposeInput<'_> {
@@ -216,6 +229,7 @@ impl ComposeInput<'_> {
             )
         })?;
         let naming = with_project(self.naming, &project)?;
+        let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
             withheld: &withheld,
@@ -226,8 +240,11 @@ impl ComposeInput<'_> {
             folder: text(&folder)?,
             arch: own_arch(),
             order: self.order,
+            read_file: &|name, path| files.read(name, path),
         };
-        Ok(compose.resolve(&request))
+        let resolved = compose.resolve(&request);
+        self.read.borrow_mut().append(&mut files.names.borrow_mut());
+        Ok(resolved)
     }
 }
 

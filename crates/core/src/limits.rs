@@ -91,6 +91,8 @@ bounds! {
     /// Bytes of all texts of one Compose file, and of one `.env`, after their variables are replaced: a file of some
     /// kilobytes can name a long variable any number of times.
     INTERPOLATED_BYTES: usize = 4 << 20;
+    /// Files that the `extends` of Compose files name.
+    COMPOSE_FILES: usize = 64;
     /// Nesting depth of one YAML file.
     YAML_DEPTH: usize = 64;
     /// Mistakes that one report lists, and likewise its notices.

@@ -98,3 +98,50 @@ fn a_mistake_in_one_of_several_files_is_located_there() {
       hint: keep one of them
     ");
 }
+
+#[test]
+fn extended_files_are_read_within_the_checkout() {
+    let place = folder(&[
+        // shared/cases/compose/silent-extends-left-out
+        (
+            "compose.yaml",
+            "services:\n  base: {image: r.example.com/base, build: .}\n  s:\n    image: r.example.com/s\n    extends: {service: base}\n",
+        ),
+        ("Dockerfile", "FROM scratch\n"),
+        ("far/app/Dockerfile", "FROM scratch\n"),
+        ("far/common.yaml", "services: { app: { build: ./app, image: r.test/app } }\n"),
+        ("file.yaml", "services: { s: { extends: { file: far/common.yaml, service: app } } }\n"),
+        (
+            "typo.yaml",
+            "services:\n  s: { extends: { file: far/comon.yaml, service: app } }\n  t: { extends: { file: nowhere/x, service: app } }\n",
+        ),
+        ("outside.yaml", "services: { s: { extends: { file: /etc/passwd, service: app } } }\n"),
+        ("far/up.yaml", "services: { s: { extends: { file: ../file.yaml, service: s } } }\n"),
+    ]);
+    let place = place.path();
+    let (code, out, err) = client(place, &["plan"]);
+    assert_eq!(code, 0, "{err}");
+    let pushed: Vec<_> = out.lines().filter_map(|line| line.trim().strip_prefix("pushes       ")).collect();
+    assert_eq!(pushed, ["r.example.com/base:latest", "r.example.com/s:latest"]);
+    insta::assert_snapshot!(plan(place, &["--compose", "file.yaml"], &[]), @"r.test/app:latest kaniko/bakery/ctx/far/app file.yaml, far/common.yaml.");
+    let far = place.join("far");
+    insta::assert_snapshot!(client(place, &["plan", "--compose", "typo.yaml"]).2, @r"
+    error: 2 mistakes
+    typo.yaml:2:25: services.s.extends.file: `far/comon.yaml` cannot be read: No such file or directory (os error 2)
+      hint: did you mean `common.yaml`?
+    typo.yaml:3:25: services.t.extends.file: `nowhere/x` cannot be read: No such file or directory (os error 2)
+      hint: the path is relative to the folder of the file that names it
+    ");
+    insta::assert_snapshot!(client(place, &["plan", "--compose", "outside.yaml"]).2, @r"
+    error: one mistake
+    outside.yaml:1:35: services.s.extends.file: `/etc/passwd` is neither in this checkout nor below --repo
+      hint: set --repo to the folder that holds both
+    ");
+    // The folder above is not below the source root.
+    insta::assert_snapshot!(client(&far, &["plan", "--compose", "up.yaml"]).2, @r"
+    error: one mistake
+    up.yaml:1:35: services.s.extends.file: `../file.yaml` is neither in this checkout nor below --repo
+      hint: set --repo to the folder that holds both
+    ");
+    insta::assert_snapshot!(plan(&far, &["--compose", "up.yaml", "--repo", ".."], &[]), @"r.test/app:latest kaniko/bakery/ctx/far/app up.yaml, ../file.yaml, ../far/common.yaml.");
+}

@@ -68,7 +68,11 @@ pub(super) const SERVICE: [Attribute; 7] = [
         "depends_on",
         "no effect on the build; as in Compose, the services must exist and be active, without cycles",
     ),
-    refused("extends", NOT_YET, "write what the build needs into the service itself"),
+    taken(
+        "extends",
+        "everything that the named service has, merged as files are; with `file` of another file, whose paths are relative to its \
+         folder. That file is in the checkout or below `--repo`",
+    ),
     replaced("x-bake", "move it below `build`"),
 ];
 

@@ -193,7 +193,9 @@ impl ServiceReader<'_, '_> {
                 Message::new("a remote context is not supported yet").with_hint(hint),
             );
             Held::Bad
-        } else if let Some(inner) = self.inside(text) {
+        } else if let Some(inner) =
+            self.inside(text, field.node.file.folder.as_deref().unwrap_or(self.request.folder))
+        {
             self.service.remember(&inner, &substituted);
             if text.starts_with('/') {
                 let hint = "write it relative to the Compose file";
@@ -214,10 +216,9 @@ impl ServiceReader<'_, '_> {
         self.service.layer.kaniko.context_path = Key::new(value, location);
     }
 
-    /// `text`, relative to the Compose file, as a path below the source root; `None` if it is outside.
-    fn inside(&self, text: &str) -> Option<String> {
-        let full =
-            if text.starts_with('/') { text.to_owned() } else { format!("{}/{text}", self.request.folder) };
+    /// `text`, relative to `folder`, as a path below the source root; `None` if it is outside.
+    fn inside(&self, text: &str, folder: &str) -> Option<String> {
+        let full = if text.starts_with('/') { text.to_owned() } else { format!("{folder}/{text}") };
         path::below(self.request.root, &full)
     }
 
@@ -230,7 +231,7 @@ impl ServiceReader<'_, '_> {
         if self.service.layer.kaniko.context_path.location().is_some() || by_config {
             return;
         }
-        let value = self.inside(".").map_or_else(
+        let value = self.inside(".", self.request.folder).map_or_else(
             || {
                 let message =
                     "the folder of the Compose file, which is the default context, is outside the source root";

@@ -59,6 +59,11 @@ pub(super) fn files(base: Node, over: Node, findings: &mut Findings) -> Node {
     Merge { findings }.nodes(Rule::File, base, over, "")
 }
 
+/// A service with the changes of another. `path` is where it is.
+pub(super) fn service(base: Node, over: Node, path: &str, findings: &mut Findings) -> Node {
+    Merge { findings }.nodes(Rule::Service, base, over, path)
+}
+
 /// Writes `build: FOLDER` as a mapping.
 pub(super) fn spread_build(build: &mut Node) {
     if matches!(build.value, Value::Scalar { .. }) && !build.is_null() {

@@ -8,6 +8,7 @@ mod attributes;
 mod build;
 mod depends;
 mod dotenv;
+mod extends;
 mod image;
 mod interpolate;
 mod merge;
@@ -69,6 +70,8 @@ pub struct Request<'a> {
     pub arch: Arch,
     /// Whether services are built one after the other.
     pub order: Order,
+    /// Reads a file that a Compose file names: its name in messages, and its absolute path.
+    pub read_file: &'a dyn Fn(&str, &str) -> Result<String, Message>,
 }
 
 /// Parses the text of a Compose file. `file` is its name in messages. The report holds what prevents parsing;

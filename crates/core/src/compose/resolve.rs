@@ -16,6 +16,7 @@ use crate::report::{Findings, Location, Report, did_you_mean, shown};
 use crate::spec::ServiceSpec;
 use crate::yaml::{Node, Value};
 
+use super::extends::Extender;
 use super::image::ServiceImages;
 use super::model;
 use super::project::{self, WithProject};
@@ -40,7 +41,8 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
         project::name(files, request.folder, &Scalars::new(request.vars, &left), request.vars, &mut findings);
     let vars = WithProject { vars: request.vars, project: project.as_deref() };
     let scalars = Scalars::new(&vars, &left);
-    let merged = model::merged(files, &mut findings);
+    let first = files.first().map(|file| file.file.name.clone()).unwrap_or_default();
+    let merged = model::merged(files, &mut Extender::new(request, first, &scalars, &mut findings));
     let Some(services) = merged.as_ref().and_then(|tree| top_level(&Field::root(tree), &mut findings)) else {
         return Err(findings.into_report());
     };

@@ -41,6 +41,11 @@ impl Substituted {
         self.value != self.written
     }
 
+    /// The text of the file.
+    pub(super) fn written(&self) -> &str {
+        &self.written
+    }
+
     /// The value as it may appear in a message.
     pub(super) fn shown(&self) -> String {
         shown(&self.written)

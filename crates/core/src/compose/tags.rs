@@ -67,6 +67,13 @@ impl Removals {
             }),
         }
     }
+
+    /// The same for a service alone, which is `name` in the file of these tags.
+    pub(super) fn apply_to_service(&self, name: &str, service: &mut Node) {
+        if let Some(removals) = self.below.get("services").and_then(|services| services.below.get(name)) {
+            removals.apply(service);
+        }
+    }
 }
 
 const RESET: &str = "!reset";

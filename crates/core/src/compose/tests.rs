@@ -1,3 +1,4 @@
+mod extends;
 mod merge;
 mod mistakes;
 mod names;
@@ -11,6 +12,8 @@ use crate::config;
 use crate::plan;
 use crate::report::{Notice, Report};
 use crate::spec::{BuildSpec, TaskSpec};
+
+const UNREAD: &str = "not read in this test";
 
 fn env() -> BTreeMap<String, String> {
     [
@@ -48,6 +51,7 @@ fn ask_with(
         folder: "/work/shop/deploy",
         arch: Arch::Arm64,
         order: Order::Sequential,
+        read_file: &|_, _| Err(Message::new(UNREAD)),
     })
 }
 

@@ -16,6 +16,7 @@ const SEVERAL: &str = "
 - `args`, `labels` and `additional_contexts` are merged by name, in both forms; a name without a value replaces the earlier one.
 - `platforms`, `tags` and `profiles` hold each value once. `depends_on` is merged by service, in both forms.
 - `!reset` removes an earlier value, `!override` replaces one without merging.
+- `extends` is resolved in each file before it is merged: a service can extend those of its own file, or of the file that it names.
 
 A message about a value names the line of the file that the value is from. `plan` lists the files that were read.
 ";
