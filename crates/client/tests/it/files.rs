@@ -85,7 +85,7 @@ fn help_is_complete() {
               Tag of the images that name none [default: latest]
 
           --no-push
-              Build and push nothing
+              Build without pushing images; Kaniko's cache is still written if it is on
 
           --allow-env <NAME>
               Let the Compose file take this variable into the build although it is a secret of the
