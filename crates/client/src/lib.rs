@@ -7,11 +7,13 @@
 pub mod build;
 pub mod cli;
 pub mod clock;
+pub mod dotenv_file;
 pub mod exit;
 pub mod follow;
 pub mod labels;
 pub mod list;
 pub mod load;
+mod naming;
 pub mod plan_view;
 pub mod render;
 pub mod secret_files;

@@ -6,6 +6,7 @@ mod build;
 mod fake_server;
 mod files;
 mod follow;
+mod image_names;
 mod previous_version;
 mod readme;
 mod secret_files;
