@@ -122,7 +122,6 @@ impl Lines {
     }
 
     fn close(&mut self, ended: bool, emit: &mut impl FnMut(&str, bool)) {
-        self.refresh();
         let mut line = std::mem::take(&mut self.open);
         if ended && line.last() == Some(&b'\r') {
             line.pop();

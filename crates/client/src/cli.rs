@@ -81,7 +81,7 @@ pub struct BuildOptions {
     /// Tag of the images that name none [default: latest]
     #[arg(long, value_name = "TAG")]
     pub image_tag: Option<String>,
-    /// Build and push nothing
+    /// Build without pushing images; Kaniko's cache is still written if it is on
     #[arg(long)]
     pub no_push: bool,
     /// Let the Compose file take this variable into the build although it is a secret of the environment; may be given

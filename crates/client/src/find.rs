@@ -9,8 +9,8 @@ use bakery_core::vars::Vars as _;
 use bakery_core::{compose, config};
 
 use crate::cli::BuildOptions;
+use crate::dotenv_file::{DotenvFile, env_file, is_in_checkout};
 use crate::exit::Failure;
-use crate::settings::{DotenvFile, env_file, is_in_checkout};
 use crate::shared_folder;
 
 /// The variable with the Compose files, and the one with what separates them.

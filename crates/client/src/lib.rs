@@ -7,12 +7,14 @@
 pub mod build;
 pub mod cli;
 pub mod clock;
+pub mod dotenv_file;
 pub mod exit;
 mod find;
 pub mod follow;
 pub mod labels;
 pub mod list;
 pub mod load;
+mod naming;
 pub mod plan_view;
 mod referenced;
 pub mod render;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::{ContextFolder, read_user_text};
 use bakery_core::compose::{self, ComposeFile, Withheld};
-use bakery_core::config::{self, ConfigFile, ImagePrefix, ImageTag, Naming, Resolved};
+use bakery_core::config::{self, ConfigFile, Naming, Resolved};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::{Hint as _, Message};
@@ -18,11 +18,12 @@ use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
 
 use crate::cli::BuildOptions;
+use crate::dotenv_file::{DotenvFile, env_file, folder_of};
 use crate::exit::Failure;
 use crate::find::InputFiles;
+use crate::naming;
 use crate::referenced::ReferencedFiles;
 use crate::secret_files;
-use crate::settings::{DotenvFile, env_file};
 
 /// A build, read from its files.
 #[derive(Debug)]
@@ -45,9 +46,6 @@ pub struct LoadedBuild {
     pub secrets: Vec<Secret>,
 }
 
-/// The variable for `--registry`.
-const REGISTRY: &str = "BAKERY_REGISTRY";
-
 /// Reads everything that the options name. All mistakes in options and files are reported at once.
 pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Result<LoadedBuild, Failure> {
     let mut mistakes = Vec::new();
@@ -57,7 +55,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         let message = Message::new(error.to_string()).with_hint("separate names by commas");
         mistakes.push(Mistake::of_setting("--services", message));
     });
-    let naming = naming(options, environment, &mut mistakes);
+    let naming = naming::of(options, environment, &mut mistakes);
     let files = match InputFiles::find(options, environment) {
         Ok(files) => files,
         Err(failure) => return Err(after(mistakes, failure)),
@@ -212,8 +210,7 @@ impl ComposeInput<'_> {
         config: Option<&ConfigFile>,
         environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
-        let folder =
-            self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(self.path);
         // In the working directory this is also the file with the client's settings; both use the same name for it.
         let dotenv = if folder == Path::new(".") { PathBuf::from(".env") } else { folder.join(".env") };
         let DotenvFile { text: dotenv, values: project } = env_file(&dotenv, environment)?;
@@ -228,7 +225,7 @@ impl ComposeInput<'_> {
                 "the folder must be readable",
             )
         })?;
-        let naming = with_project(self.naming, &project)?;
+        let naming = naming::with_project(self.naming, &project)?;
         let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
@@ -251,40 +248,6 @@ impl ComposeInput<'_> {
 /// A failure that ends reading, after the mistakes that were found before it.
 fn after(mistakes: Vec<Mistake>, failure: Failure) -> Failure {
     if mistakes.is_empty() { failure } else { Failure::from(Report { mistakes }).and(failure) }
-}
-
-/// What options and the environment say about the names of images.
-fn naming(
-    options: &BuildOptions,
-    environment: &BTreeMap<String, String>,
-    mistakes: &mut Vec<Mistake>,
-) -> Naming {
-    let mut accept = |name: &str, found: Message| mistakes.push(Mistake::of_setting(name, found));
-    let registry = match &options.registry {
-        Some(text) => ImagePrefix::parse(text).map_err(|found| accept("--registry", found)).ok(),
-        None => environment
-            .setting(REGISTRY)
-            .and_then(|text| ImagePrefix::parse(&text).map_err(|found| accept(REGISTRY, found)).ok()),
-    };
-    let tag = options.image_tag.as_deref();
-    let tag = tag.and_then(|text| ImageTag::parse(text).map_err(|found| accept("--image-tag", found)).ok());
-    Naming { registry, tag, no_push: options.no_push }
-}
-
-/// The same with the registry of the project's `.env`, if options and environment name none.
-fn with_project(naming: &Naming, project: &BTreeMap<String, String>) -> Result<Naming, Failure> {
-    let of_project =
-        || {
-            let text = project.setting(REGISTRY)?;
-            Some(ImagePrefix::parse(&text).map_err(|found| {
-                Failure::from(Report { mistakes: vec![Mistake::of_setting(REGISTRY, found)] })
-            }))
-        };
-    let registry = match &naming.registry {
-        Some(registry) => Some(registry.clone()),
-        None => of_project().transpose()?,
-    };
-    Ok(Naming { registry, ..naming.clone() })
 }
 
 fn root(options: &BuildOptions) -> Result<PathBuf, Mistake> {

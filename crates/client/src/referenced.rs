@@ -8,7 +8,7 @@ use bakery_core::limits;
 use bakery_core::message::{Hint as _, Message};
 use bakery_core::report::{nearest, shown};
 
-use crate::settings::is_in_checkout;
+use crate::dotenv_file::is_in_checkout;
 
 /// How many names of a folder are compared with one that does not exist.
 const COMPARED: usize = 1000;

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bakery_context::read_user_text;
 use bakery_context::s3::S3Settings;
 use bakery_core::message::Message;
 use bakery_core::secret::Secret;
 use bakery_core::vars::{Layered, Vars};
-use bakery_core::{compose, limits};
 use bakery_link::{Options, ServerApi};
 
+use crate::dotenv_file::{DotenvFile, env_file};
 use crate::exit::{Exit, Failure};
 use crate::render::LogFormat;
 use crate::untrusted_dotenv::{UntrustedDotenv, untrusted_dotenv};
@@ -89,54 +88,6 @@ impl Settings {
             }
         }
     }
-}
-
-/// A `.env` file.
-#[derive(Debug, Default)]
-pub struct DotenvFile {
-    /// Its text.
-    pub text: String,
-    /// Its variables.
-    pub values: BTreeMap<String, String>,
-}
-
-/// Reads a `.env` file; a file that does not exist is empty. Its variables reach builds, so a checkout cannot make it a link
-/// to a file of the machine.
-pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<DotenvFile, Failure> {
-    let name = path.display().to_string();
-    match read_user_text(path, limits::SPEC_BYTES as u64) {
-        Ok(text) => {
-            check_place(path, &name)?;
-            let values = compose::dotenv(&name, &text, environment)?;
-            Ok(DotenvFile { text, values })
-        }
-        Err(error) if error.is_not_found() => Ok(DotenvFile::default()),
-        Err(error) => {
-            Err(Failure::input(format!("{name} {error}"), "make it a readable text file, or remove it"))
-        }
-    }
-}
-
-/// Checks that a file is in the checkout that its folder belongs to.
-fn check_place(path: &Path, name: &str) -> Result<(), Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (Ok(target), Ok(folder)) = (path.canonicalize(), folder.canonicalize()) else { return Ok(()) };
-    if target.starts_with(checkout_of(&folder)) {
-        return Ok(());
-    }
-    let text = format!("{name} is a link to {}, which is not in this checkout", target.display());
-    Err(Failure::input(text, "put the file itself there, or set its variables in the environment"))
-}
-
-/// Whether a file is in the checkout that `folder` belongs to, links resolved; true for a file that does not exist.
-pub(crate) fn is_in_checkout(file: &Path, folder: &Path) -> bool {
-    let (Ok(target), Ok(folder)) = (file.canonicalize(), folder.canonicalize()) else { return true };
-    target.starts_with(checkout_of(&folder))
-}
-
-/// The folder of the repository that `folder` belongs to; without one, the folder itself.
-fn checkout_of(folder: &Path) -> &Path {
-    folder.ancestors().find(|ancestor| ancestor.join(".git").exists()).unwrap_or(folder)
 }
 
 #[cfg(test)]

@@ -156,11 +156,7 @@ fn parse(text: &str) -> Option<ImageRef> {
         _ => (rest, None),
     };
     let (registry, path) = match name.split_once('/') {
-        Some((host, path))
-            if host.contains(['.', ':']) || host == "localhost" || host != host.to_lowercase() =>
-        {
-            (host, path.to_owned())
-        }
+        Some((host, path)) if names_registry(host) || host != host.to_lowercase() => (host, path.to_owned()),
         Some(_) => (DOCKER_HUB, name.to_owned()),
         None => (DOCKER_HUB, format!("library/{name}")),
     };
@@ -176,6 +172,11 @@ fn parse(text: &str) -> Option<ImageRef> {
         tag: tag.map(str::to_owned),
         digest,
     })
+}
+
+/// Whether the first component of a name is a registry, and not a part of a path on Docker Hub.
+pub(crate) fn names_registry(component: &str) -> bool {
+    component.contains(['.', ':']) || component == "localhost"
 }
 
 fn is_host(host: &str) -> bool {
@@ -214,7 +215,7 @@ fn is_path_component(part: &str) -> bool {
         .all(|sep| matches!(sep, b"." | b"_" | b"__") || sep.iter().all(|&b| b == b'-'))
 }
 
-fn is_tag(tag: &str) -> bool {
+pub(crate) fn is_tag(tag: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     (1..=128).contains(&tag.len())
         && plain(tag.as_bytes()[0])

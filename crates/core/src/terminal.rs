@@ -37,7 +37,7 @@ pub fn is_plain(text: &[u8]) -> bool {
     text.chunks(256).all(|chunk| !chunk.iter().fold(false, |any, &byte| any | may_be_special(byte)))
 }
 
-/// Whether a part that is no text may begin with this byte; line ends are not counted.
+/// Whether this byte can begin a part that is not text. Line ends are not counted.
 fn may_be_special(byte: u8) -> bool {
     matches!(byte, 0..=0x08 | 0x0b..=0x1f | 0x7f | 0xc2 | 0xd8 | 0xe1 | 0xe2 | 0xef)
 }

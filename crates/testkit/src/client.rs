@@ -143,6 +143,11 @@ impl Ended {
         found.with_context(|| format!("no build in the log; stderr:\n{}", self.err))
     }
 
+    /// Whether a line of the log is this text, and not a command line that has it.
+    pub fn said(&self, text: &str) -> Result<bool> {
+        Ok(self.lines()?.iter().any(|line| line.message.trim() == text))
+    }
+
     /// The numbers N of all lines whose text is `MARK N`.
     pub fn numbers(&self, mark: &str) -> Result<Vec<u64>> {
         let texts = self.lines()?.into_iter().map(|line| line.message);

@@ -7,6 +7,7 @@ mod compose_files;
 mod fake_server;
 mod files;
 mod follow;
+mod image_names;
 mod previous_version;
 mod readme;
 mod secret_files;

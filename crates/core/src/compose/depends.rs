@@ -1,5 +1,5 @@
-//! Profiles and dependencies (which do not order builds), checked for all services as `docker compose config` does: a file that Compose refuses is
-//! refused here as well.
+//! Profiles and dependencies (which do not order builds), checked for all services as `docker compose config` does: a
+//! file that Compose refuses is refused here as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,16 +4,17 @@ use crate::compose::Request;
 use crate::config::ConfigFile;
 use crate::config::layer::{Held, Key, TaskLayer};
 use crate::decode::Field;
+use crate::image::ImageRef;
 use crate::message::Message;
 use crate::names::ServiceName;
-use crate::report::Findings;
+use crate::report::{Findings, Location};
 
 /// Names images as Compose does: `<project>-<service>`, below the registry of the options.
 pub(super) struct ServiceImages<'a> {
     request: &'a Request<'a>,
     /// `None` after a mistake in it.
     project: Option<&'a str>,
-    /// Services for whose images there is no registry.
+    /// Services whose images have no registry.
     unnamed: Vec<ServiceName>,
 }
 
@@ -30,49 +31,58 @@ impl<'a> ServiceImages<'a> {
         field: &Field<'_>,
         findings: &mut Findings,
     ) {
-        let global = self.request.config.map(ConfigFile::global);
-        let base = global.map(|global| &global.kaniko);
-        let own = &layer.kaniko.destination;
-        let is_named = own.is_bad() || own.value().is_some();
-        let by_base = base.is_some_and(|base| {
-            let named = base.destination.is_bad() || base.destination.value().is_some();
-            named || base.no_push.is_bad() || base.no_push.value() == Some(&true)
-        });
-        if is_named || by_base && own.location().is_none() {
+        if self.has_name(&layer.kaniko.destination) {
             return;
         }
-        let location = field.location.clone();
+        if let Some(value) = self.name(name, &field.location, findings) {
+            layer.kaniko.destination = Key::new(value, field.location.clone());
+        }
+    }
+
+    /// Whether the service's own image or the base names the image, or nothing is pushed.
+    fn has_name(&self, own: &Key<ImageRef>) -> bool {
+        let is_written = |image: &Key<ImageRef>| image.is_bad() || image.value().is_some();
+        let by_base = self.request.config.is_some_and(|config| {
+            let base = &config.global().kaniko;
+            is_written(&base.destination) || base.no_push.is_bad() || base.no_push.value() == Some(&true)
+        });
+        is_written(own) || own.location().is_none() && by_base
+    }
+
+    /// The image of a service that names none; `None` if none is needed.
+    fn name(
+        &mut self,
+        name: &ServiceName,
+        location: &Location,
+        findings: &mut Findings,
+    ) -> Option<Held<ImageRef>> {
+        let config = self.request.config;
         let registry = self.request.naming.registry.as_ref();
-        let registry = registry.or_else(|| self.request.config.and_then(|config| config.registry()));
-        let Some(registry) = registry else {
+        let Some(registry) = registry.or_else(|| config.and_then(ConfigFile::registry)) else {
             if self.request.naming.no_push {
-                findings.notice(location, "has no `image`: built, and not pushed (--no-push)");
-                return;
+                findings.notice(location.clone(), "has no `image`: built, and not pushed (--no-push)");
+                return None;
             }
-            if !global.is_some_and(|global| global.registry.is_bad()) {
+            if !config.is_some_and(|config| config.global().registry.is_bad()) {
                 self.unnamed.push(name.clone());
             }
-            layer.kaniko.destination = Key::new(Held::Bad, location);
-            return;
+            return Some(Held::Bad);
         };
-        let Some(project) = self.project.filter(|project| !project.is_empty()) else {
-            if self.project.is_some() {
-                let message = Message::new("has no `image`, and the project has no name to make one of");
-                findings.mistake(location.clone(), message.with_hint("set `name` at the top of the file"));
-            }
-            layer.kaniko.destination = Key::new(Held::Bad, location);
-            return;
+        let mut mistake = |text: String, hint: &str| {
+            findings.mistake(location.clone(), Message::new(text).with_hint(hint));
+            Some(Held::Bad)
         };
-        let value = registry.image(&format!("{project}-{name}")).map_or_else(
-            || {
-                let message = Message::new(format!("its image cannot be named after `{name}`"));
-                let hint = "names of images are lower-case: set `image`";
-                findings.mistake(location.clone(), message.with_hint(hint));
-                Held::Bad
-            },
-            Held::Set,
-        );
-        layer.kaniko.destination = Key::new(value, location);
+        match self.project {
+            None => Some(Held::Bad),
+            Some("") => mistake(
+                "has no `image`, and the project has no name to make one of".to_owned(),
+                "set `name` at the top of the file",
+            ),
+            Some(project) => registry.image(&format!("{project}-{name}")).map(Held::Set).or_else(|| {
+                let text = format!("its image cannot be named after `{name}`");
+                mistake(text, "names of images are lower-case: set `image`")
+            }),
+        }
     }
 
     /// Reports all services without a name in one mistake.

@@ -43,16 +43,21 @@ pub(super) fn name(
 }
 
 fn is_name(text: &str) -> bool {
-    let is_first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(is_first) && text.chars().all(|c| is_first(c) || c == '-' || c == '_')
+    text.chars().all(is_allowed) && !text.is_empty() && !text.starts_with(NOT_FIRST)
 }
 
 /// As Compose makes it of a folder's name: what is not allowed is left out.
 fn of_folder(folder: &str) -> String {
     let name = folder.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let allowed = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-' || *c == '_';
-    let name: String = name.chars().filter(allowed).collect();
-    name.trim_start_matches(['-', '_']).to_owned()
+    let name: String = name.chars().filter(|c| is_allowed(*c)).collect();
+    name.trim_start_matches(NOT_FIRST).to_owned()
+}
+
+/// Allowed characters with which a name does not begin.
+const NOT_FIRST: [char; 2] = ['-', '_'];
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || NOT_FIRST.contains(&c)
 }
 
 /// An environment in which the project's name is a variable.

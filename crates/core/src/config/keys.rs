@@ -81,7 +81,7 @@ pub const TASK: [KeyDoc; 10] = [
         "pre-script",
         "string",
         "none",
-        "Shell script (`sh -e`) that runs in the source root, before Kaniko. If it fails, the task fails.",
+        "Shell script (`sh -e`) that runs in the source root, before Kaniko. If it fails, the task fails. A line `::add-mask::TEXT` in its output is not shown and hides TEXT, of at least 4 characters, in the log from then on; in a `RUN` step it does nothing, and is shown.",
     ),
     key(
         "post-script",

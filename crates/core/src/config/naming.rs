@@ -1,6 +1,6 @@
 //! Names of images: what options and settings say where the files name no image, or no tag.
 
-use crate::image::ImageRef;
+use crate::image::{self, ImageRef};
 use crate::message::Message;
 
 /// What options and settings say about the names of images.
@@ -29,7 +29,7 @@ impl Naming {
 pub struct ImagePrefix(String);
 
 impl ImagePrefix {
-    /// Reads one; a slash at its end is no part of it.
+    /// Parses one; a slash at the end is ignored.
     pub fn parse(text: &str) -> Result<Self, Message> {
         let prefix = text.trim_end_matches('/');
         let hint = "write HOST, HOST:PORT or HOST/PATH, without a scheme: `registry.example.com/team`";
@@ -37,12 +37,9 @@ impl ImagePrefix {
             Message::new(format!("`{}` is not a registry with a path", crate::report::shown(text)))
                 .with_hint(hint)
         };
-        let image: ImageRef = format!("{prefix}/name").parse().map_err(|_| wrong())?;
-        let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
-        if !is_host(prefix.split('/').next().unwrap_or_default()) || image.repository == prefix {
-            return Err(wrong());
-        }
-        Ok(Self(prefix.to_owned()))
+        let named = Self(prefix.to_owned());
+        let host = prefix.split('/').next().unwrap_or_default();
+        if image::names_registry(host) && named.image("name").is_some() { Ok(named) } else { Err(wrong()) }
     }
 
     /// The image of this name below it.
@@ -56,12 +53,9 @@ impl ImagePrefix {
 pub struct ImageTag(String);
 
 impl ImageTag {
-    /// Reads one.
+    /// Parses one.
     pub fn parse(text: &str) -> Result<Self, Message> {
-        let is_tag = format!("registry.test/name:{text}")
-            .parse::<ImageRef>()
-            .is_ok_and(|image| image.tag.as_deref() == Some(text) && image.digest.is_none());
-        if is_tag {
+        if image::is_tag(text) {
             return Ok(Self(text.to_owned()));
         }
         let message = Message::new(format!("`{}` is not a tag", crate::report::shown(text)));

@@ -77,26 +77,26 @@ impl Mask {
         }
         for task in tasks {
             let handed = kaniko::secret_variables(&task.kaniko.extra_flags);
-            let mut whole: Vec<&str> = task.credentials.iter().map(|login| login.password.expose()).collect();
+            let mut found_here: Vec<&str> =
+                task.credentials.iter().map(|login| login.password.expose()).collect();
             let env = task.env.iter().map(|(name, value)| (name, value.expose()));
             let args = task.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
             let is_handed = |name: &str| handed.contains(name);
-            whole.extend(env.clone().filter(|(name, _)| is_handed(name)).map(|(_, value)| value));
-            let mut looks_secret = Vec::new();
+            found_here.extend(env.clone().filter(|(name, _)| is_handed(name)).map(|(_, value)| value));
             for (name, value) in env.chain(args) {
                 if name_suggests_secret(name) {
-                    whole.push(value);
+                    found_here.push(value);
                 }
-                looks_secret.extend(found(value, Form::Plain));
+                found_here.extend(found(value, Form::Plain));
             }
             for script in [&task.pre_script, &task.post_script].into_iter().flatten() {
-                looks_secret.extend(found(script, Form::Script));
+                found_here.extend(found(script, Form::Script));
             }
             let flags = &task.kaniko.extra_flags;
             for (flag, span) in flags.iter().zip(argument_spans(flags)) {
-                looks_secret.extend(span.into_iter().map(|span| &flag[span]));
+                found_here.extend(span.into_iter().map(|span| &flag[span]));
             }
-            all.extend(whole.into_iter().chain(looks_secret).flat_map(pieces));
+            all.extend(found_here.into_iter().flat_map(pieces));
             for login in &task.credentials {
                 secrets.add_login(&login.username, login.password.expose());
             }
@@ -126,7 +126,7 @@ impl Mask {
 
     /// An image's name.
     pub fn reference(&self, text: &str) -> String {
-        masked(text, &merged(self.known_in(text, LEAST_IN_REFERENCE))).into_owned()
+        masked(text, &merged(self.known_in(text, |secret| secret.len() >= LEAST_IN_REFERENCE))).into_owned()
     }
 
     /// The arguments of a program; a flag and its value may be two of them.
@@ -140,7 +140,8 @@ impl Mask {
         if self.is_blind {
             return MASK.to_owned();
         }
-        spans.extend(self.known_in(text, SHORTEST));
+        // The others are found line by line.
+        spans.extend(self.known_in(text, |secret| secret.contains('\n')));
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             let found = self.matcher.spans(line.trim_end_matches(['\r', '\n']).as_bytes());
@@ -150,8 +151,8 @@ impl Mask {
         masked(text, &merged(spans)).into_owned()
     }
 
-    fn known_in(&self, text: &str, least: usize) -> Vec<Range<usize>> {
-        let secrets = self.secrets.iter().map(Secret::expose).filter(|secret| secret.len() >= least);
+    fn known_in(&self, text: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+        let secrets = self.secrets.iter().map(Secret::expose).filter(|secret| is_wanted(secret));
         secrets
             .flat_map(|secret| text.match_indices(secret).map(|(at, found)| at..at + found.len()))
             .collect()

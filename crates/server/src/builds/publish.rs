@@ -46,8 +46,7 @@ impl PublishJob {
     }
 
     /// Checks every image, then pushes the index; a single image is looked up under its tag. After a `cancel` the result
-    /// says whether it was pushed. The message says what could not be checked,
-    /// or that the tag is another image by now.
+    /// says whether it was pushed. The message says what could not be checked, or that the tag is another image by now.
     pub(super) async fn run(
         self,
         publisher: &dyn Publisher,

@@ -71,7 +71,7 @@ pub const SERVER: &[VarDoc] = &[
         "BAKERY_TOKEN_FILE",
         "none",
         "",
-        "File that contains the operator token, instead of BAKERY_TOKEN. It is read at start.",
+        "File that contains only the operator token; blanks and line ends around it do not count. Instead of BAKERY_TOKEN: both are an error. The server reads it at start; the client does not know it.",
     ),
     var(
         "BAKERY_OPEN",
@@ -129,13 +129,13 @@ pub const SERVER: &[VarDoc] = &[
         "PUBLISH_ALLOW",
         "none",
         "",
-        "Prefixes to which images may be pushed with the server's own docker config. A build's own credentials are not restricted.",
+        "Prefixes below which images may be published. If it is set, a build with any other destination is refused, also with its own credentials. The server's own docker config is used below these prefixes only, and not at all if none is set. A host named here may also be a token service of another registry, or the target of a redirect.",
     ),
     var(
         "REFUSED_KANIKO_FLAGS",
         "none",
         "",
-        "Flags of Kaniko that no build may set, separated by commas, with or without dashes: for example insecure,skip-tls-verify,registry-map,git,secret. They are refused in `extra-flags`, as the config key that sets the same flag, and as the variable `KANIKO_<FLAG>`. What scripts do is not restricted.",
+        "Flags of Kaniko that no build may set, separated by commas, with or without dashes: for example insecure,insecure-pull,insecure-registry,skip-tls-verify,skip-tls-verify-pull,skip-tls-verify-registry,registry-map,git,secret. Each name is exactly one flag, and one that Kaniko does not have is not reported. They are refused in `extra-flags`, as the config key that sets the same flag, and as the variable `KANIKO_<FLAG>`. What scripts do is not restricted.",
     ),
     var(
         "HTTP_PROXY",

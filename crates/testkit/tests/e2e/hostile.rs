@@ -23,11 +23,6 @@ async fn bake(world: &World, image: &str, steps: &str, keys: &str) -> Result<End
     Ok(ended)
 }
 
-/// Whether a line of the log is this text, and not a command line that has it.
-fn said(ended: &Ended, text: &str) -> Result<bool> {
-    Ok(ended.lines()?.iter().any(|line| line.message.trim() == text))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_03_and_28_a_run_step_has_eight_capabilities_and_cannot_end_the_agent() -> Result<()> {
     let world = World::start(&[]).await?;
@@ -36,7 +31,7 @@ async fn probes_03_and_28_a_run_step_has_eight_capabilities_and_cannot_end_the_a
     let ended = bake(&world, &world.image("hostile/caps:1"), &steps, "").await?;
     ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
     hostile::check(&ended.lines()?)?;
-    ensure!(said(&ended, "4096")?, "{}", ended.out);
+    ensure!(ended.said("4096")?, "{}", ended.out);
     Ok(())
 }
 
@@ -59,7 +54,7 @@ async fn probe_04_a_run_step_does_not_reach_its_neighbour() -> Result<()> {
     let steps = format!("RUN nc -w 3 {address} 9999 </dev/null && echo it is REACHED || echo it is SAFE");
     let ended = bake(&world, &world.image("hostile/neighbour:1"), &steps, "").await?;
     ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
-    ensure!(said(&ended, "it is SAFE")? && !said(&ended, "it is REACHED")?, "{}", ended.out);
+    ensure!(ended.said("it is SAFE")? && !ended.said("it is REACHED")?, "{}", ended.out);
     child.kill().await?;
     world.client(&victim).run(&["cancel", &build]).await?;
     world.gone(&build, Duration::from_secs(5)).await
@@ -104,8 +99,8 @@ async fn probe_06_no_process_of_the_build_is_left_when_its_result_is_read() -> R
     let keys = format!("  post-script: \"{}\"\n", check.replace('\\', "\\\\"));
     let ended = bake(&world, &world.image("hostile/left:1"), steps, &keys).await?;
     ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
-    ensure!(said(&ended, "it was STARTED")? && said(&ended, "it was CHECKED")?, "{}", ended.out);
-    ensure!(!said(&ended, "it was LEFT")?, "{}", ended.out);
+    ensure!(ended.said("it was STARTED")? && ended.said("it was CHECKED")?, "{}", ended.out);
+    ensure!(!ended.said("it was LEFT")?, "{}", ended.out);
     Ok(())
 }
 
@@ -117,7 +112,7 @@ async fn probe_06_a_run_step_cannot_replace_the_shell_of_the_post_script() -> Re
     let ended = bake(&world, &world.image("hostile/shell:1"), steps, keys).await?;
     ensure!(ended.code == Some(1), "{}\n{}", ended.out, ended.err);
     ensure!(ended.err.contains("the build changed `/kaniko/bin/sh`"), "{}", ended.err);
-    ensure!(!said(&ended, "it was RUN")?, "{}", ended.out);
+    ensure!(!ended.said("it was RUN")?, "{}", ended.out);
     Ok(())
 }
 
