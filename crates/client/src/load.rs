@@ -237,7 +237,7 @@ impl ComposeInput<'_> {
             folder: text(&folder)?,
             arch: own_arch(),
             order: self.order,
-            read_file: &|name, path| files.read(name, path),
+            files: &files,
         };
         let resolved = compose.resolve(&request);
         self.read.borrow_mut().append(&mut files.names.borrow_mut());

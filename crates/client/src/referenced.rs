@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use bakery_context::read_user_text;
+use bakery_core::compose::OtherFiles;
 use bakery_core::limits;
 use bakery_core::message::{Hint as _, Message};
 use bakery_core::report::{nearest, shown};
@@ -23,9 +24,12 @@ pub(crate) struct ReferencedFiles<'a> {
     pub(crate) names: RefCell<Vec<String>>,
 }
 
-impl ReferencedFiles<'_> {
-    /// The text of the file at `path`, whose name in messages is `name`.
-    pub(crate) fn read(&self, name: &str, path: &str) -> Result<String, Message> {
+impl OtherFiles for ReferencedFiles<'_> {
+    fn exists(&self, path: &str) -> bool {
+        Path::new(path).is_file()
+    }
+
+    fn read(&self, name: &str, path: &str) -> Result<String, Message> {
         let path = Path::new(path);
         if !self.is_ours(path) {
             let text = format!("`{}` is neither in this checkout nor below --repo", shown(name));
@@ -39,7 +43,9 @@ impl ReferencedFiles<'_> {
         self.names.borrow_mut().push(name.to_owned());
         Ok(text)
     }
+}
 
+impl ReferencedFiles<'_> {
     fn is_ours(&self, path: &Path) -> bool {
         let below_root = path.canonicalize().is_ok_and(|target| target.starts_with(self.root));
         below_root || is_in_checkout(path, self.folder)

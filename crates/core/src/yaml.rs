@@ -19,7 +19,18 @@ pub struct SourceFile {
     /// Its name in messages.
     pub name: Arc<str>,
     /// The folder that its paths are relative to, if that is not the one of the whole project.
-    pub folder: Option<Arc<str>>,
+    pub folder: Option<Arc<Folder>>,
+    /// The included project that it belongs to, whose variables its values get; 0 is the whole one.
+    pub project: usize,
+}
+
+/// A folder that paths are relative to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Folder {
+    /// Its path: absolute, links resolved.
+    pub path: String,
+    /// How messages name it; empty for the working directory.
+    pub shown: String,
 }
 
 /// One node of the tree.
@@ -71,6 +82,35 @@ impl Node {
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true }
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// An empty mapping at the place of this node.
+    pub fn emptied(&self) -> Self {
+        Self {
+            value: Value::Map(Vec::new()),
+            file: self.file.clone(),
+            line: self.line,
+            col: self.col,
+            tag: None,
+        }
+    }
+
+    /// Whether both hold the same, wherever they are. Keys may have another order.
+    pub fn is_same(&self, other: &Self) -> bool {
+        if self.tag != other.tag {
+            return false;
+        }
+        match (&self.value, &other.value) {
+            (Value::List(own), Value::List(others)) => {
+                own.len() == others.len() && own.iter().zip(others).all(|(own, other)| own.is_same(other))
+            }
+            (Value::Map(own), Value::Map(others)) => {
+                let same =
+                    |entry: &Entry| other.get(&entry.key).is_some_and(|other| entry.value.is_same(other));
+                own.len() == others.len() && own.iter().all(same)
+            }
+            (own, other) => own == other,
+        }
     }
 
     /// The value of `key`, if this is a mapping that has it.

@@ -193,8 +193,8 @@ impl ServiceReader<'_, '_> {
                 Message::new("a remote context is not supported yet").with_hint(hint),
             );
             Held::Bad
-        } else if let Some(inner) =
-            self.inside(text, field.node.file.folder.as_deref().unwrap_or(self.request.folder))
+        } else if let Some(inner) = self
+            .inside(text, field.node.file.folder.as_ref().map_or(self.request.folder, |folder| &folder.path))
         {
             self.service.remember(&inner, &substituted);
             if text.starts_with('/') {
@@ -231,7 +231,9 @@ impl ServiceReader<'_, '_> {
         if self.service.layer.kaniko.context_path.location().is_some() || by_config {
             return;
         }
-        let value = self.inside(".", self.request.folder).map_or_else(
+        let project = self.scalars.project(build.node.file.project);
+        let folder = project.as_ref().map_or(self.request.folder, |project| project.folder.path.as_str());
+        let value = self.inside(".", folder).map_or_else(
             || {
                 let message =
                     "the folder of the Compose file, which is the default context, is outside the source root";
@@ -340,7 +342,7 @@ impl ServiceReader<'_, '_> {
                 Ok(image) => Held::Set(image),
                 Err(Message { hint, .. }) => {
                     let raw = field.text(self.findings).unwrap_or_default();
-                    let hint = self.scalars.unset(raw).or(hint);
+                    let hint = self.scalars.unset(field, raw).or(hint);
                     let text = format!("`{}` is not an image reference", shown(raw));
                     self.findings.mistake(location.clone(), Message { text, hint });
                     Held::Bad

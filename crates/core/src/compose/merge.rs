@@ -67,7 +67,7 @@ pub(super) fn service(base: Node, over: Node, path: &str, findings: &mut Finding
 /// Writes `build: FOLDER` as a mapping.
 pub(super) fn spread_build(build: &mut Node) {
     if matches!(build.value, Value::Scalar { .. }) && !build.is_null() {
-        let (line, col, mapping) = (build.line, build.col, empty_like(build));
+        let (line, col, mapping) = (build.line, build.col, build.emptied());
         let context = mem::replace(build, mapping);
         build.value = Value::Map(vec![Entry { key: "context".to_owned(), line, col, value: context }]);
     }
@@ -155,7 +155,7 @@ impl Merge<'_> {
             }
             let key = shown(&entry.key);
             let path = if path.is_empty() { key } else { format!("{path}.{key}") };
-            let lower = mem::replace(&mut earlier.value, empty_like(&entry.value));
+            let lower = mem::replace(&mut earlier.value, entry.value.emptied());
             let kept = (lower.line, lower.col, lower.file.clone());
             earlier.value = self.nodes(rule.below(&entry.key), lower, entry.value, &path);
             if kept != (earlier.value.line, earlier.value.col, earlier.value.file.clone()) {
@@ -163,12 +163,6 @@ impl Merge<'_> {
             }
         }
     }
-}
-
-/// An empty mapping at the place of `node`.
-fn empty_like(node: &Node) -> Node {
-    let value = Value::Map(Vec::new());
-    Node { value, file: node.file.clone(), line: node.line, col: node.col, tag: None }
 }
 
 fn is_list(node: &Node) -> bool {

@@ -9,7 +9,9 @@ mod build;
 mod depends;
 mod dotenv;
 mod extends;
+mod files;
 mod image;
+mod include;
 mod interpolate;
 mod merge;
 mod model;
@@ -70,8 +72,28 @@ pub struct Request<'a> {
     pub arch: Arch,
     /// Whether services are built one after the other.
     pub order: Order,
-    /// Reads a file that a Compose file names: its name in messages, and its absolute path.
-    pub read_file: &'a dyn Fn(&str, &str) -> Result<String, Message>,
+    /// The files that a Compose file names.
+    pub files: &'a dyn OtherFiles,
+}
+
+/// The files that a Compose file names (`extends`, `include`), by their absolute paths.
+pub trait OtherFiles {
+    /// Whether a file exists.
+    fn exists(&self, path: &str) -> bool;
+
+    /// The text of a file whose name in messages is `name`.
+    fn read(&self, name: &str, path: &str) -> Result<String, Message>;
+}
+
+/// No file.
+impl OtherFiles for () {
+    fn exists(&self, _path: &str) -> bool {
+        false
+    }
+
+    fn read(&self, _name: &str, _path: &str) -> Result<String, Message> {
+        Err("no other file can be read".into())
+    }
 }
 
 /// Parses the text of a Compose file. `file` is its name in messages. The report holds what prevents parsing;

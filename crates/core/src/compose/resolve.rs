@@ -1,6 +1,5 @@
 //! The services to build, and the tasks of each.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::compose::Request;
@@ -9,18 +8,17 @@ use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Located, Origin, Resolved, build, task};
 use crate::decode::{Field, unknown_key};
-use crate::limits;
 use crate::message::Message;
 use crate::names::ServiceName;
 use crate::report::{Findings, Location, Report, did_you_mean, shown};
 use crate::spec::ServiceSpec;
 use crate::yaml::{Node, Value};
 
-use super::extends::Extender;
+use super::files::FileReader;
 use super::image::ServiceImages;
-use super::model;
+use super::model::Loader;
 use super::project::{self, WithProject};
-use super::scalar::Scalars;
+use super::scalar::{Scalars, Shared};
 
 const TOP: &[&str] =
     &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
@@ -36,14 +34,20 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
             Message::new("the entries of `bake` are not used with a Compose file").with_hint(hint),
         );
     }
-    let left = Cell::new(limits::INTERPOLATED_BYTES);
-    let project =
-        project::name(files, request.folder, &Scalars::new(request.vars, &left), request.vars, &mut findings);
+    let shared = Shared::default();
+    let project = project::name(
+        files,
+        request.folder,
+        &Scalars::new(request.vars, &shared),
+        request.vars,
+        &mut findings,
+    );
     let vars = WithProject { vars: request.vars, project: project.as_deref() };
-    let scalars = Scalars::new(&vars, &left);
+    let scalars = Scalars::new(&vars, &shared);
     let first = files.first().map(|file| file.file.name.clone()).unwrap_or_default();
-    let merged = model::merged(files, &mut Extender::new(request, first, &scalars, &mut findings));
-    let Some(services) = merged.as_ref().and_then(|tree| top_level(&Field::root(tree), &mut findings)) else {
+    let merged = Loader::new(FileReader::new(request, &first), &scalars, &mut findings).merged(files);
+    let Some(services) = merged.as_ref().and_then(|tree| services_of(&Field::root(tree), &mut findings))
+    else {
         return Err(findings.into_report());
     };
     let of_build = scalars.for_build(request.withheld);
@@ -75,16 +79,10 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     Ok(Resolved { written, ..resolved })
 }
 
-fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
-    let mut services = None;
+/// Checks the keys of a file, or of files that are merged.
+pub(super) fn check_top_level(root: &Field<'_>, findings: &mut Findings) {
     for (key, field) in root.entries() {
         match key {
-            "services" if matches!(field.node.value, Value::Map(_)) => services = Some(field),
-            "services" => field.expected("a mapping of services", findings),
-            "include" if !field.node.is_null() && !field.clears() => {
-                let hint = "name the included file with --compose, or put its services here";
-                findings.mistake(field.location, Message::new("not supported yet").with_hint(hint));
-            }
             "version" => {
                 findings.notice(field.location, Message::new("obsolete, ignored").with_hint("leave it out"));
             }
@@ -92,13 +90,21 @@ fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>>
             _ => findings.mistake(field.location, unknown_key(key, did_you_mean(key, TOP))),
         }
     }
-    if services.is_none() && root.get("services").is_none() {
-        findings.mistake(
-            root.location.clone(),
-            Message::new("`services` is missing").with_hint("a Compose file lists its services there"),
-        );
+}
+
+/// The services of the whole project; `None` after a mistake.
+fn services_of<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
+    check_top_level(root, findings);
+    match root.get("services") {
+        Some(services) if matches!(services.node.value, Value::Map(_)) => return Some(services),
+        Some(services) => services.expected("a mapping of services", findings),
+        None => {
+            let message = Message::new("`services` is missing");
+            findings
+                .mistake(root.location.clone(), message.with_hint("a Compose file lists its services there"));
+        }
     }
-    services
+    None
 }
 
 /// The services to build, in the order of the file: those that were named, else all whose profiles are active.

@@ -1,4 +1,5 @@
 mod extends;
+mod include;
 mod merge;
 mod mistakes;
 mod names;
@@ -12,8 +13,6 @@ use crate::config;
 use crate::plan;
 use crate::report::{Notice, Report};
 use crate::spec::{BuildSpec, TaskSpec};
-
-const UNREAD: &str = "not read in this test";
 
 fn env() -> BTreeMap<String, String> {
     [
@@ -51,7 +50,7 @@ fn ask_with(
         folder: "/work/shop/deploy",
         arch: Arch::Arm64,
         order: Order::Sequential,
-        read_file: &|_, _| Err(Message::new(UNREAD)),
+        files: &(),
     })
 }
 

@@ -2,13 +2,22 @@
 
 use super::*;
 
+/// Files of `/work/shop`.
+pub(super) struct Files<'a>(pub(super) &'a [(&'a str, &'a str)]);
+
+impl OtherFiles for Files<'_> {
+    fn exists(&self, path: &str) -> bool {
+        self.read("", path).is_ok()
+    }
+
+    fn read(&self, _name: &str, path: &str) -> Result<String, Message> {
+        let known = self.0.iter().find(|(name, _)| path == format!("/work/shop/{name}"));
+        known.map(|(_, text)| (*text).to_owned()).ok_or_else(|| Message::new(format!("{path} is not there")))
+    }
+}
+
 /// Resolves the first file; the others are read as they are named.
-fn extended(files: &[(&str, &str)]) -> Result<Resolved, Report> {
-    let read_file = |_: &str, path: &str| {
-        let known = files.iter().find(|(name, _)| path == format!("/work/shop/{name}"));
-        let known = known.map(|(_, text)| (*text).to_owned());
-        known.ok_or_else(|| Message::new(format!("{path} is not there")))
-    };
+pub(super) fn extended(files: &[(&str, &str)]) -> Result<Resolved, Report> {
     read(files[0].0, files[0].1)?.resolve(&Request {
         vars: &env(),
         withheld: &Withheld::default(),
@@ -19,12 +28,12 @@ fn extended(files: &[(&str, &str)]) -> Result<Resolved, Report> {
         folder: files[0].0.rsplit_once('/').map_or("/work/shop", |_| "/work/shop/deploy"),
         arch: Arch::Arm64,
         order: Order::Sequential,
-        read_file: &read_file,
+        files: &Files(files),
     })
 }
 
 /// Each service: its image, context, arguments and flags.
-fn built(files: &[(&str, &str)]) -> String {
+pub(super) fn built(files: &[(&str, &str)]) -> String {
     let Resolved { spec, notices, .. } = extended(files).unwrap_or_else(|report| panic!("{report}"));
     assert!(notices.is_empty(), "{notices:?}");
     let line = |(name, tasks): (String, Vec<TaskSpec>)| {

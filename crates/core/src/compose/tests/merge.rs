@@ -17,7 +17,7 @@ fn merged(files: &[&str]) -> Result<Resolved, Report> {
         folder: "/work/shop/deploy",
         arch: Arch::Arm64,
         order: Order::Sequential,
-        read_file: &|_, _| Err(Message::new(UNREAD)),
+        files: &(),
     })
 }
 
@@ -210,7 +210,7 @@ fn the_values_of_variables_are_bounded_over_all_files() {
             folder: "/",
             arch: Arch::Amd64,
             order: Order::Sequential,
-            read_file: &|_, _| Err(Message::new(UNREAD)),
+            files: &(),
         };
         file.resolve(&request).map(|_| ()).map_err(|report| report.to_string())
     };

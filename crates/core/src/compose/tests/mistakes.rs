@@ -134,7 +134,7 @@ fn an_invalid_compose_file_is_reported() {
         ("services: {}", "there is no service to build"),
         ("services: { a: { image: b } }", "there is no service to build"),
         ("services: { a: { image: b, biuld: . } }", "did you mean `build`?"),
-        ("include: [a.yaml]\nservices: {}", "compose.yaml:1:10: include: not supported yet"),
+        ("include: [a.yaml]\nservices: {}", "compose.yaml:1:11: include[0]: no other file can be read"),
         (
             "services: { a: { build: ., extends: b } }",
             "services.a.extends: there is no service `b` in deploy/compose.yaml",
@@ -239,7 +239,7 @@ fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
         folder: "/work",
         arch: Arch::Amd64,
         order: Order::Sequential,
-        read_file: &|_, _| Err(Message::new(UNREAD)),
+        files: &(),
     };
     let report =
         read("compose.yaml", "services: { a: { build: . } }").unwrap().resolve(&request).unwrap_err();

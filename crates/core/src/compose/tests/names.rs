@@ -26,7 +26,7 @@ fn resolve(
         folder: "/src/Bread Shop",
         arch: Arch::Amd64,
         order: Order::Sequential,
-        read_file: &|_, _| Err(Message::new(UNREAD)),
+        files: &(),
     })
 }
 
