@@ -15,9 +15,11 @@ mod include;
 mod interpolate;
 mod merge;
 mod model;
+mod platforms;
 mod project;
 mod resolve;
 mod scalar;
+mod select;
 mod tags;
 mod withheld;
 

@@ -9,8 +9,7 @@ use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Located, Origin, Resolved, build, task};
 use crate::decode::{Field, unknown_key};
 use crate::message::Message;
-use crate::names::ServiceName;
-use crate::report::{Findings, Location, Report, did_you_mean, shown};
+use crate::report::{Findings, Location, Report, did_you_mean};
 use crate::spec::ServiceSpec;
 use crate::yaml::{Node, Value};
 
@@ -19,6 +18,7 @@ use super::image::ServiceImages;
 use super::model::Loader;
 use super::project::{self, WithProject};
 use super::scalar::{Scalars, Shared};
+use super::select::select;
 
 const TOP: &[&str] =
     &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
@@ -105,78 +105,6 @@ fn services_of<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n
         }
     }
     None
-}
-
-/// The services to build, in the order of the file: those that were named, else all whose profiles are active.
-fn select<'n>(
-    services: &Field<'n>,
-    request: &Request<'_>,
-    scalars: &Scalars<'_>,
-    findings: &mut Findings,
-) -> Vec<(ServiceName, Field<'n>)> {
-    let all = services.entries();
-    let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-    for name in request.services.iter().filter(|name| !known.contains(&name.as_str())) {
-        let message = format!("there is no service `{}`", shown(name));
-        let nearest =
-            crate::report::nearest(name, &known).map(|service| format!("did you mean `{service}`? "));
-        let hint = format!("{}known services: {}", nearest.unwrap_or_default(), known.join(", "));
-        findings.mistake(services.location.clone(), Message::new(message).with_hint(hint));
-    }
-    let mut mappings = Vec::new();
-    for (name, field) in all {
-        if let Value::Map(_) = field.node.value {
-            mappings.push((name, field));
-        } else {
-            let message = format!("expected a mapping, found {}", field.node.kind());
-            findings.mistake(
-                field.location,
-                Message::new(message).with_hint("a service is written as `NAME: { image: .., build: .. }`"),
-            );
-        }
-    }
-    let active = depends::Active::of(&mappings, request, scalars, findings);
-    depends::check(&mappings, &known, &active, scalars, findings);
-    let mut selected = Vec::new();
-    for (name, field) in mappings {
-        let named = request.services.iter().any(|wanted| wanted == name);
-        if !named && !request.services.is_empty() {
-            continue;
-        }
-        if !named && !active.is_alone(name) {
-            continue;
-        }
-        if field.get("build").is_none_or(|build| build.node.is_null()) {
-            if named {
-                let hint = "give it a `build`, or remove it from --services";
-                findings.mistake(
-                    field.location,
-                    Message::new(format!("the service `{name}` has no `build`")).with_hint(hint),
-                );
-            } else {
-                report_misspelt_build(&field, findings);
-            }
-            continue;
-        }
-        match name.parse() {
-            Ok(name) => selected.push((name, field)),
-            Err(_) => findings.mistake(
-                field.location,
-                Message::new("not a valid service name")
-                    .with_hint("use letters, digits, `.`, `_`, `-`, with a letter or a digit first"),
-            ),
-        }
-    }
-    selected
-}
-
-/// Reports a misspelt `build`: without this, the service would be skipped without a notice.
-fn report_misspelt_build(field: &Field<'_>, findings: &mut Findings) {
-    for (key, value) in field.entries() {
-        if crate::report::nearest(key, &["build"]) == Some("build") && key != "build" {
-            findings.mistake(value.location, unknown_key(key, "did you mean `build`?".to_owned()));
-        }
-    }
 }
 
 /// Whether an earlier service is the same build of the same image, which is then done once.

@@ -296,21 +296,22 @@ fn how_to_set(name: &str) -> String {
     format!("set it, or write ${{{name}:-default}}")
 }
 
-/// `linux/arm64`, also with a variant: the architecture, and the variant's full name if there is one.
+/// `linux/arm64`, also with a variant, or the architecture alone: the architecture, and the variant's full name if there is
+/// one.
 pub(super) fn platform(text: &str) -> Result<(Arch, Option<String>), String> {
     let expected = || "a supported platform (linux/amd64, linux/arm64)".to_owned();
-    let mut parts = text.split('/');
-    let (os, arch, variant) = (parts.next(), parts.next(), parts.next());
-    let arch = match (os, arch, variant, parts.next()) {
-        (Some("linux"), Some("amd64" | "x86_64"), None, None) => return Ok((Arch::Amd64, None)),
-        (Some("linux"), Some("arm64" | "aarch64"), None | Some("v8"), None) => {
-            return Ok((Arch::Arm64, None));
-        }
-        (Some("linux"), Some("amd64"), Some(_), None) => Arch::Amd64,
-        (Some("linux"), Some("arm64"), Some(_), None) => Arch::Arm64,
+    let mut parts = text.strip_prefix("linux/").unwrap_or(text).split('/');
+    let (arch, variant) = (parts.next(), parts.next());
+    let arch = match (arch, variant, parts.next()) {
+        (Some("amd64" | "x86_64"), None, None) => return Ok((Arch::Amd64, None)),
+        (Some("arm64" | "aarch64"), None | Some("v8"), None) => return Ok((Arch::Arm64, None)),
+        (Some("amd64"), Some(_), None) => Arch::Amd64,
+        (Some("arm64"), Some(_), None) => Arch::Arm64,
         _ => return Err(expected()),
     };
-    let legal =
-        variant.is_some_and(|v| v.starts_with('v') && v[1..].bytes().all(|b| b.is_ascii_alphanumeric()));
-    if legal { Ok((arch, Some(text.to_owned()))) } else { Err(expected()) }
+    let version = variant.and_then(|variant| variant.strip_prefix('v')).unwrap_or_default();
+    if version.is_empty() || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(expected());
+    }
+    Ok((arch, Some(format!("linux/{}/v{version}", arch.as_str()))))
 }

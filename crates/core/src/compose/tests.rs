@@ -1,3 +1,4 @@
+mod cases;
 mod extends;
 mod include;
 mod merge;
@@ -95,7 +96,6 @@ services:
       dockerfile: docker/Dockerfile
       args: { GO: , NOWHERE: , KIND: worker, N: 1.10 }
       x-bake: { platforms: [linux/amd64, linux/arm64] }
-  db: { image: postgres }
   app:
     image: reg.test/app
     platform: linux/amd64
