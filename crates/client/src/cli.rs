@@ -53,8 +53,8 @@ pub struct BuildOptions {
     #[arg(
         long,
         value_name = "FILE",
-        help = "Build config [default without --compose: the Compose files of COMPOSE_FILE, else config.yaml in the \
-                working directory, else a Compose file there or in a parent folder, with its override file]"
+        help = "Build config [default without --compose: config.yaml in the working directory, else the Compose files of \
+                COMPOSE_FILE, else a Compose file there or in a parent folder, with its override file]"
     )]
     pub config: Option<PathBuf>,
     /// Compose file; may be given several times: later files are merged over earlier ones. With --config as well, the
@@ -84,6 +84,14 @@ pub struct BuildOptions {
     /// Build without pushing images; Kaniko's cache is still written if it is on
     #[arg(long)]
     pub no_push: bool,
+    /// Files with variables for Compose files.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "File with variables for Compose files, in place of the .env in the folder of the first one; may be given \
+                several times: later files win [default: those of COMPOSE_ENV_FILES]"
+    )]
+    pub env_file: Vec<PathBuf>,
     /// Let the Compose file take this variable into the build although it is a secret of the environment; may be given
     /// several times
     #[arg(long, value_name = "NAME")]
@@ -145,6 +153,7 @@ impl BuildOptions {
             registry: self.registry.or(lower.registry),
             image_tag: self.image_tag.or(lower.image_tag),
             no_push: self.no_push || lower.no_push,
+            env_file: [lower.env_file, self.env_file].concat(),
             allow_env: [lower.allow_env, self.allow_env].concat(),
         }
     }

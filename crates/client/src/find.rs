@@ -9,7 +9,7 @@ use bakery_core::vars::Vars as _;
 use bakery_core::{compose, config};
 
 use crate::cli::BuildOptions;
-use crate::dotenv_file::{DotenvFile, env_file, is_in_checkout};
+use crate::dotenv_file::{DotenvFile, is_in_checkout, project_env};
 use crate::exit::Failure;
 use crate::shared_folder;
 
@@ -28,8 +28,8 @@ pub(crate) struct InputFiles {
 }
 
 impl InputFiles {
-    /// The files that the options name; without options those of `COMPOSE_FILE`, else config.yaml in the working
-    /// directory, else a Compose file by Compose's own search.
+    /// The files that the options name; without options config.yaml in the working directory, else those of
+    /// `COMPOSE_FILE`, else a Compose file by Compose's own search.
     pub(crate) fn find(
         options: &BuildOptions,
         environment: &BTreeMap<String, String>,
@@ -38,32 +38,43 @@ impl InputFiles {
             let (config, compose) = (options.config.clone(), options.compose.clone());
             return Ok(Self { config, compose, unused: None });
         }
-        let named = of_variable(environment)?;
         // A config.yaml that cannot be read is a mistake, not a reason to build something else.
-        let has_config = Path::new(config::FILE).symlink_metadata().is_ok();
-        if !named.is_empty() {
-            let unused = has_config.then(|| {
-                let message = Message::new(format!("{} is not read", config::FILE));
-                let hint = "unset COMPOSE_FILE, or name the files with --config and --compose";
-                Notice::new(Location::setting(COMPOSE_FILE), message.with_hint(hint))
-            });
-            return Ok(Self { config: None, compose: named, unused });
-        }
-        if has_config {
-            let unused = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| {
-                let message = Message::new(format!("{name} in the same folder is not read"));
-                Notice::new(Location::file(config::FILE), message.with_hint(unused_compose_hint(name)))
-            });
+        if Path::new(config::FILE).symlink_metadata().is_ok() {
+            let unused = unused_compose(options, environment);
             return Ok(Self { config: Some(config::FILE.into()), compose: Vec::new(), unused });
+        }
+        let compose = of_variable(options, environment)?;
+        if !compose.is_empty() {
+            return Ok(Self { config: None, compose, unused: None });
         }
         search(&std::env::current_dir().unwrap_or_default())
     }
 }
 
+/// What would be read without a config.yaml.
+fn unused_compose(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Option<Notice> {
+    // What is wrong with it does not matter here.
+    let named = of_variable(options, environment).unwrap_or_default();
+    let (what, first) = if let Some(first) = named.first() {
+        (format!("{COMPOSE_FILE} is"), first.display().to_string())
+    } else {
+        let name = compose::FILES.iter().find(|name| Path::new(name).is_file())?;
+        (format!("{name} in the same folder is"), (*name).to_owned())
+    };
+    let message = Message::new(format!("{what} not read")).with_hint(format!(
+        "--compose {first} builds its services; with --config {} as well, that file's `global` is their base",
+        config::FILE
+    ));
+    Some(Notice::new(Location::file(config::FILE), message))
+}
+
 /// The files of `COMPOSE_FILE`, in the environment or in `.env`. A checkout may hold the `.env`: that one can only name
 /// files of the checkout.
-fn of_variable(environment: &BTreeMap<String, String>) -> Result<Vec<PathBuf>, Failure> {
-    let DotenvFile { values: project, .. } = env_file(Path::new(".env"), environment)?;
+fn of_variable(
+    options: &BuildOptions,
+    environment: &BTreeMap<String, String>,
+) -> Result<Vec<PathBuf>, Failure> {
+    let DotenvFile { values: project, .. } = project_env(&options.env_file, environment, Path::new("."))?;
     let by_environment = environment.setting(COMPOSE_FILE);
     let trusted = by_environment.is_some();
     let Some(files) = by_environment.or_else(|| project.setting(COMPOSE_FILE)) else { return Ok(Vec::new()) };
@@ -97,13 +108,6 @@ fn search(here: &Path) -> Result<InputFiles, Failure> {
         return Ok(InputFiles { config: None, compose, unused: None });
     }
     Err(nothing_found(None))
-}
-
-fn unused_compose_hint(compose: &str) -> String {
-    format!(
-        "--compose {compose} builds its services; with --config {} as well, that file's `global` is their base",
-        config::FILE
-    )
 }
 
 fn nothing_found(passed_over: Option<&Path>) -> Failure {

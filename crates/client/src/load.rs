@@ -18,7 +18,7 @@ use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
 
 use crate::cli::BuildOptions;
-use crate::dotenv_file::{DotenvFile, env_file, folder_of};
+use crate::dotenv_file::{DotenvFile, folder_of, project_env};
 use crate::exit::Failure;
 use crate::find::InputFiles;
 use crate::naming;
@@ -85,6 +85,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 order,
                 allowed: &options.allow_env,
                 naming: &naming,
+                env_files: &options.env_file,
                 read: &read_files,
             };
             match request.resolve(&compose, config.as_ref(), &recorder) {
@@ -199,6 +200,8 @@ struct ComposeInput<'a> {
     /// The names of `--allow-env`.
     allowed: &'a [String],
     naming: &'a Naming,
+    /// The files of `--env-file`.
+    env_files: &'a [PathBuf],
     /// The names of all files that are read.
     read: &'a RefCell<Vec<String>>,
 }
@@ -211,9 +214,7 @@ impl ComposeInput<'_> {
         environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
         let folder = folder_of(self.path);
-        // In the working directory this is also the file with the client's settings; both use the same name for it.
-        let dotenv = if folder == Path::new(".") { PathBuf::from(".env") } else { folder.join(".env") };
-        let DotenvFile { text: dotenv, values: project } = env_file(&dotenv, environment)?;
+        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folder)?;
         let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
         // A value in the file may contain another one.
         for (name, value) in &project {

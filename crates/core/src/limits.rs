@@ -91,7 +91,7 @@ bounds! {
     /// Bytes of all texts of one Compose file, and of one `.env`, after their variables are replaced: a file of some
     /// kilobytes can name a long variable any number of times.
     INTERPOLATED_BYTES: usize = 4 << 20;
-    /// Files that the `extends` of Compose files name.
+    /// Files that Compose files name (`extends`, `include`).
     COMPOSE_FILES: usize = 64;
     /// Nesting depth of one YAML file.
     YAML_DEPTH: usize = 64;

@@ -60,16 +60,48 @@ fn compose_file_of_the_environment_or_dotenv_names_the_files() {
         .unwrap();
     insta::assert_snapshot!(plan(place, &[], &[]), @"r.test/c:latest kaniko/bakery/ctx/web compose.yaml, c.yaml.");
     insta::assert_snapshot!(plan(place, &[], &[("COMPOSE_FILE", "compose.yaml,b.yaml")]), @"r.test/b:latest kaniko/bakery/ctx/web compose.yaml, b.yaml.");
-    std::fs::write(place.join("config.yaml"), "global: {").unwrap();
-    insta::assert_snapshot!(client(place, &["plan"]).2, @r"
-    notice: COMPOSE_FILE: config.yaml is not read
-      hint: unset COMPOSE_FILE, or name the files with --config and --compose
-    ");
     // A checkout cannot name files elsewhere.
     std::fs::write(place.join(".env"), "COMPOSE_FILE=/etc/passwd\n").unwrap();
     insta::assert_snapshot!(client(place, &["plan"]).2, @r"
     error: .env: COMPOSE_FILE names /etc/passwd, which is not in this checkout
       hint: name the files with --compose, or set COMPOSE_FILE in the environment
+    ");
+    // A config.yaml is what is read, also if a `.env` has this variable for other tools.
+    let config = "bake: [{ arch: amd64, kaniko: { destination: r.test/config, context-path: web } }]";
+    std::fs::write(place.join("config.yaml"), config).unwrap();
+    insta::assert_snapshot!(client(place, &["plan"]).2, @r"
+    notice: config.yaml: compose.yaml in the same folder is not read
+      hint: --compose compose.yaml builds its services; with --config config.yaml as well, that file's `global` is their base
+    ");
+    std::fs::write(place.join(".env"), "COMPOSE_FILE=c.yaml\n").unwrap();
+    insta::assert_snapshot!(client(place, &["plan"]).2, @r"
+    notice: config.yaml: COMPOSE_FILE is not read
+      hint: --compose c.yaml builds its services; with --config config.yaml as well, that file's `global` is their base
+    ");
+}
+
+#[test]
+fn files_with_variables_are_named_by_options_or_a_variable() {
+    let place = folder(&[
+        ("compose.yaml", "services: { web: { image: '${A}${B:-}/x', build: web } }"),
+        (".env", "A=of-dotenv\n"),
+        ("a.env", "A=of-a\nB=.test\n"),
+        ("b.env", "A=${A}-b\n"),
+        ("web/Dockerfile", "FROM scratch\n"),
+    ]);
+    let place = place.path();
+    insta::assert_snapshot!(plan(place, &[], &[]), @"docker.io/of-dotenv/x:latest kaniko/bakery/ctx/web -");
+    insta::assert_snapshot!(plan(place, &["--env-file", "a.env"], &[]), @"of-a.test/x:latest kaniko/bakery/ctx/web -");
+    insta::assert_snapshot!(plan(place, &["--env-file", "a.env", "--env-file", "b.env"], &[]), @"of-a-b.test/x:latest kaniko/bakery/ctx/web -");
+    insta::assert_snapshot!(plan(place, &[], &[("COMPOSE_ENV_FILES", "a.env,b.env")]), @"of-a-b.test/x:latest kaniko/bakery/ctx/web -");
+    insta::assert_snapshot!(plan(place, &[], &[("COMPOSE_DISABLE_ENV_FILE", "1"), ("A", "of-environment")]), @"docker.io/of-environment/x:latest kaniko/bakery/ctx/web -");
+    insta::assert_snapshot!(client(place, &["--env-file", "none.env", "plan"]).2, @r"
+    error: none.env cannot be read: No such file or directory (os error 2)
+      hint: --env-file and COMPOSE_ENV_FILES name text files that exist
+    ");
+    insta::assert_snapshot!(client(place, &["--env-file", "/dev/zero", "plan"]).2, @r"
+    error: /dev/zero is a device, not a regular file
+      hint: --env-file and COMPOSE_ENV_FILES name text files that exist
     ");
 }
 
@@ -144,4 +176,36 @@ fn extended_files_are_read_within_the_checkout() {
       hint: set --repo to the folder that holds both
     ");
     insta::assert_snapshot!(plan(&far, &["--compose", "up.yaml", "--repo", ".."], &[]), @"r.test/app:latest kaniko/bakery/ctx/far/app up.yaml, ../file.yaml, ../far/common.yaml.");
+}
+
+#[test]
+fn an_included_project_takes_no_secret_and_no_file_from_elsewhere() {
+    let place = folder(&[
+        ("compose.yaml", "include: [sub/compose.yaml]\n"),
+        ("outside.yaml", "include: [/etc/passwd, { path: sub/compose.yaml, env_file: /etc/hostname }]\n"),
+        (
+            "sub/compose.yaml",
+            "services: { web: { image: r.test/x, build: { args: { A: '$A', B: '$B', C: '$C' } } } }",
+        ),
+        ("sub/.env", "A=1${GITHUB_TOKEN}\nB=${A:-x}\nC=own\n"),
+        ("sub/Dockerfile", "FROM scratch\n"),
+        (".git/HEAD", ""),
+    ]);
+    let place = place.path();
+    let (code, out, err) = client_with(place, &["plan"], &[("GITHUB_TOKEN", "hunter2")]);
+    assert!(!out.contains("hunter2") && !err.contains("hunter2"), "{out}{err}");
+    insta::assert_snapshot!(format!("{code} {err}"), @r"
+    2 error: 2 mistakes
+    sub/compose.yaml:1:57: services.web.build.args.A: the variable A has the value of GITHUB_TOKEN, a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    sub/compose.yaml:1:66: services.web.build.args.B: the variable B has the value of GITHUB_TOKEN, a secret of the environment: a build does not get it
+      hint: if the build needs it, allow it with --allow-env GITHUB_TOKEN
+    ");
+    insta::assert_snapshot!(client(place, &["--compose", "outside.yaml", "plan"]).2, @r"
+    error: 2 mistakes
+    outside.yaml:1:11: include[0]: `/etc/passwd` is neither in this checkout nor below --repo
+      hint: set --repo to the folder that holds both
+    outside.yaml:1:24: include[1]: `/etc/hostname` is neither in this checkout nor below --repo
+      hint: set --repo to the folder that holds both
+    ");
 }

@@ -25,7 +25,7 @@ impl NamedFile {
     pub(super) fn new(folder: &Folder, text: &Substituted) -> Self {
         let beside = |folder: &str, text: &str| path::beside(&format!("{folder}/-"), text);
         let name = if folder.shown.is_empty() {
-            path::tidy(text.written())
+            path::beside("-", text.written())
         } else {
             beside(&folder.shown, text.written())
         };

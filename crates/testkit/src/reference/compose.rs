@@ -16,7 +16,10 @@ const SEVERAL: &str = "
 - `args`, `labels` and `additional_contexts` are merged by name, in both forms; a name without a value replaces the earlier one.
 - `platforms`, `tags` and `profiles` hold each value once. `depends_on` is merged by service, in both forms.
 - `!reset` removes an earlier value, `!override` replaces one without merging.
-- `extends` is resolved in each file before it is merged: a service can extend those of its own file, or of the file that it names.
+- `extends` is resolved in each file before it is merged: a service can extend those of its own file and of those that it includes, or of the file that it names.
+- `include` takes the services of another project: `path` is a file or a list of files that are merged, `project_directory` the folder that their paths are relative to (default: that of
+  the first file), `env_file` a file or a list of files with variables (default: `.env` in that folder; the variables of the whole project win). The file that includes is merged over what
+  it includes.
 
 A message about a value names the line of the file that the value is from. `plan` lists the files that were read.
 ";
@@ -25,13 +28,14 @@ pub(super) fn text() -> String {
     let files = FILES.map(code).join(", ");
     let overrides = OVERRIDES.map(code).join(", ");
     let about = format!(
-        "What `bakery-client --compose FILE` makes of a service. Without `--compose` and `--config`, the files of `COMPOSE_FILE` are used \
+        "What `bakery-client --compose FILE` makes of a service. Without `--compose`, `--config` and a config.yaml in the working directory, the files of `COMPOSE_FILE` are used \
          (from the environment or from `.env` in the working directory, separated by `COMPOSE_PATH_SEPARATOR`, default `:`; `.env` can only name files of the checkout). \
-         Without it, and where there is no config.yaml, the first of {files} is used, in the working directory or in a folder above \
+         Without it the first of {files} is used, in the working directory or in a folder above \
          (up to one that everybody can write to), and the first of {overrides} beside it is merged over it. *Taken* has an effect; *refused* is a mistake, exit code 2, \
          because the attribute changes the result and is not supported; *ignored* has no effect and is reported as a notice. \
          `x-` keys of other tools are skipped. `${{NAME}}`, `${{NAME:-default}}` and the rest of Compose's interpolation work \
-         everywhere; `include` does not. A refused attribute is accepted if it is switched off \
+         everywhere; the variables are those of the environment, then those of `.env` in the folder of the first file, or of the files of `--env-file` or \
+         `COMPOSE_ENV_FILES` in its place. A key that Compose does not know is a mistake in a service with a `build`. A refused attribute is accepted if it is switched off \
          (`false`, `''`, `[]`, `{{}}`)."
     );
     let mut text = head("Compose files", &about);
