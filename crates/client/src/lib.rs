@@ -15,6 +15,7 @@ pub mod labels;
 pub mod list;
 pub mod load;
 mod naming;
+pub mod one_dash;
 pub mod plan_view;
 mod referenced;
 pub mod render;
