@@ -99,3 +99,13 @@ impl Layout {
         Paths::below(&self.home.to_string_lossy())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logins_are_where_scripts_of_version_1_read_them() {
+        assert_eq!(Layout::image().docker.join("config.json"), Path::new("/kaniko/.docker/config.json"));
+    }
+}

@@ -165,6 +165,9 @@ pub enum SnapshotMode {
 }
 
 impl SnapshotMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Redo, Self::Time];
+
     /// The value of Kaniko's flag.
     pub const fn as_str(self) -> &'static str {
         match self {

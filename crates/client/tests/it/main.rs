@@ -12,3 +12,4 @@ mod previous_version;
 mod readme;
 mod secret_files;
 mod untrusted_checkout;
+mod version_1;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::config::ConfigFile;
-use crate::config::keys::{self, names};
+use crate::config::forms::Form;
+use crate::config::keys::{self, has, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::naming::ImagePrefix;
 use crate::config::values::{
@@ -23,7 +24,7 @@ use crate::yaml::Value;
 
 const TOP: [&str; 2] = names(&keys::TOP);
 const TASK: [&str; 10] = names(&keys::TASK);
-const KANIKO: [&str; 13] = names(&keys::KANIKO);
+const KANIKO: [&str; 16] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
 pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
@@ -40,7 +41,7 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
         global = unknown(&root.location);
     } else {
         let elsewhere = |key: &str| {
-            (TASK.contains(&key) || KANIKO.contains(&key))
+            (has(&keys::TASK, key) || has(&keys::KANIKO, key))
                 .then(|| "it belongs below `global`, or in an entry of `bake`".to_owned())
         };
         for (key, field) in section(root, &TOP, elsewhere, findings).unwrap_or_default() {
@@ -73,7 +74,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
     let mut layer = TaskLayer::default();
     let elsewhere = |key: &str| {
         let cache = CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned());
-        KANIKO.contains(&key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
+        has(&keys::KANIKO, key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
     };
     let Some(fields) = section(field, &TASK, elsewhere, findings) else {
         return unknown(&field.location);
@@ -87,12 +88,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             "arch" => layer.arch = one_of(&field, &Arch::ALL.map(|arch| (arch.as_str(), arch)), findings),
             "cpu" => layer.cpu_millis = single(&field, findings, cpu),
             "memory" => layer.memory_mib = single(&field, findings, memory),
-            "env" => {
-                let map = texts(&field, rules::env_name, findings);
-                let secret = |(name, (text, location))| (name, (Secret::new(text), location));
-                layer.env =
-                    MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() };
-            }
+            "env" => layer.env = variables(&field, findings),
             "pre-script" => layer.pre_script = verbatim(&field, findings),
             "post-script" => layer.post_script = verbatim(&field, findings),
             "kaniko-credentials" => layer.credentials = credentials(&field, findings),
@@ -126,8 +122,8 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "build-args" => layer.build_args = texts(&field, rules::arg_name, findings),
             "cache" => layer.cache = cache(&field, findings),
             "snapshot-mode" => {
-                let modes = [SnapshotMode::Full, SnapshotMode::Redo, SnapshotMode::Time];
-                layer.snapshot_mode = one_of(&field, &modes.map(|mode| (mode.as_str(), mode)), findings);
+                let modes = SnapshotMode::ALL.map(|mode| (mode.as_str(), mode));
+                layer.snapshot_mode = one_of(&field, &modes, findings);
             }
             "use-new-run" => layer.use_new_run = single(&field, findings, boolean),
             "cleanup" => layer.cleanup = single(&field, findings, boolean),
@@ -135,16 +131,31 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "custom-platform" => layer.custom_platform = single(&field, findings, custom_platform),
             "dir" => layer.dir = single(&field, findings, kaniko_dir),
             "ignore-path" => layer.ignore_path = ignore_path(&field, findings),
-            _ => layer.extra_flags = extra_flags(&field, findings),
+            "extra-flags" => layer.extra_flags = extra_flags(&field, findings),
+            "env" => layer.env = variables(&field, findings),
+            _ => {
+                unused(key, &field, findings);
+                layer.holds_unused_login |=
+                    field.get("secret").is_some_and(|logins| !logins.items().is_empty());
+            }
         }
     }
     layer
 }
 
+/// Reports a key of version 1.0 that has no effect.
+fn unused(key: &str, field: &Field<'_>, findings: &mut Findings) {
+    if let Some(Form::Unused { why, hint }) = keys::KANIKO.iter().find(|it| it.name == key).map(|it| it.form)
+    {
+        let message = Message::new(format!("no effect: {why}")).with_hint(hint);
+        findings.notice(field.location.clone(), message);
+    }
+}
+
 fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
     let mut layer = CacheLayer::default();
     let elsewhere =
-        |key: &str| KANIKO.contains(&key).then(|| "it belongs beside `cache`, one level up".to_owned());
+        |key: &str| has(&keys::KANIKO, key).then(|| "it belongs beside `cache`, one level up".to_owned());
     for (key, field) in section(field, &CACHE, elsewhere, findings).unwrap_or_default() {
         match key {
             "enable" => layer.enable = single(&field, findings, boolean),
@@ -204,6 +215,13 @@ fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: &mut Findin
             Message::new(format!("`{}` is not a valid value", shown(text))).with_hint(hint)
         })
     })
+}
+
+/// Variables: their values may be secrets.
+fn variables(field: &Field<'_>, findings: &mut Findings) -> MapLayer<Secret> {
+    let map = texts(field, rules::env_name, findings);
+    let secret = |(name, (text, location))| (name, (Secret::new(text), location));
+    MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() }
 }
 
 /// A map of texts; a name for which `refuse` returns a reason is a mistake.
@@ -311,6 +329,13 @@ fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
             let before = findings.mistakes.len();
             let mut paths = Vec::new();
             for item in field.items() {
+                if item.node.is_null()
+                    || matches!(&item.node.value, Value::Scalar { text, .. } if text.is_empty())
+                {
+                    // A job that writes the value of a variable here, which is empty, means no path.
+                    findings.notice(item.location, "is empty, ignored");
+                    continue;
+                }
                 let Some(path) = read_text(&item, findings) else { continue };
                 if !path.starts_with('/') {
                     let message = "not an absolute path: it matches nothing";

@@ -1,21 +1,16 @@
-//! Every key of a config file, declared once: the decoder accepts exactly these, and the reference page is generated
-//! from them.
+//! Every key of a config file, declared once: the decoder accepts exactly these, and the reference page and the JSON
+//! Schema are generated from them.
 
-/// One key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyDoc {
-    /// Its name in its section.
-    pub name: &'static str,
-    /// The values that it accepts.
-    pub form: &'static str,
-    /// The value if it is not set.
-    pub default: &'static str,
-    /// What it does, in whole sentences.
-    pub meaning: &'static str,
-}
+use crate::config::forms::{ARG_NAMES, ENV_NAMES};
+use crate::config::forms::{
+    CACHE_REPO, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, FLAGS, Form, IGNORED_PATH,
+    IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LOGIN_HOST, MEMORY, NOT_EMPTY, SCRIPT, TTL,
+};
+use crate::names::{Arch, Platform};
+use crate::spec::SnapshotMode;
 
-const fn key(name: &'static str, form: &'static str, default: &'static str, meaning: &'static str) -> KeyDoc {
-    KeyDoc { name, form, default, meaning }
+const fn key(name: &'static str, form: Form, default: &'static str, meaning: &'static str) -> KeyDoc {
+    KeyDoc { name, form, default, meaning, global_only: false }
 }
 
 /// The names of a section's keys.
@@ -29,17 +24,28 @@ pub(super) const fn names<const N: usize>(keys: &[KeyDoc; N]) -> [&'static str; 
     names
 }
 
+/// Whether one of these keys has this name, and an effect.
+pub(super) fn has(keys: &[KeyDoc], name: &str) -> bool {
+    keys.iter().any(|key| key.name == name && key.is_used())
+}
+
+const PLATFORMS: [&str; 3] =
+    [Platform::ALL[0].as_str(), Platform::ALL[1].as_str(), Platform::ALL[2].as_str()];
+const ARCHITECTURES: [&str; 2] = [Arch::ALL[0].as_str(), Arch::ALL[1].as_str()];
+const SNAPSHOT_MODES: [&str; 3] =
+    [SnapshotMode::ALL[0].as_str(), SnapshotMode::ALL[1].as_str(), SnapshotMode::ALL[2].as_str()];
+
 /// The top of the file.
 pub const TOP: [KeyDoc; 2] = [
     key(
         "global",
-        "mapping",
+        Form::Section(&TASK),
         "empty",
         "Settings for every entry of `bake`, and for every service of a Compose file.",
     ),
     key(
         "bake",
-        "list of mappings",
+        Form::Entries(&TASK),
         "one entry that inherits everything from `global`",
         "One task per entry: one image for one architecture. Not used with a Compose file.",
     ),
@@ -49,117 +55,159 @@ pub const TOP: [KeyDoc; 2] = [
 pub const TASK: [KeyDoc; 10] = [
     key(
         "platform",
-        "`ecs`, `k8s` or `docker`",
+        Form::Word(&PLATFORMS),
         "the server's choice: ECS if it is configured, else Kubernetes, else Docker",
         "Where the task runs.",
     ),
     key(
         "arch",
-        "`amd64` or `arm64`",
+        Form::Word(&ARCHITECTURES),
         "none (required)",
         "The architecture. It is built natively, on a machine of that architecture.",
     ),
     key(
         "cpu",
-        "`0.5`, `500m`, `2`",
+        Form::Text(CPU),
         "`DEFAULT_BUILD_CPU` of the server",
         "CPU of the task, in cores; at most 1024.",
     ),
     key(
         "memory",
-        "`2G`, `2Gi`, `512`",
+        Form::Text(MEMORY),
         "`DEFAULT_BUILD_MEMORY` of the server",
         "Memory of the task, at least 32 MiB. `G` and `Gi` are both 1024 MiB; a number without a unit is MiB.",
     ),
     key(
         "env",
-        "mapping of strings",
+        Form::Map(ENV_NAMES),
         "empty",
         "Environment variables of both scripts and of Kaniko itself (proxies, `KANIKO_*`, cloud credentials). `RUN` steps do not see them. Reserved: `KANIKO_DIR`, `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `BUILDER_OUTPUT`, `PATH`, `LD_*`.",
     ),
     key(
         "pre-script",
-        "string",
+        Form::Text(SCRIPT),
         "none",
         "Shell script (`sh -e`) that runs in the source root, before Kaniko. If it fails, the task fails. A line `::add-mask::TEXT` in its output is not shown and hides TEXT, of at least 4 characters, in the log from then on; in a `RUN` step it does nothing, and is shown.",
     ),
     key(
         "post-script",
-        "string",
+        Form::Text(SCRIPT),
         "none",
         "Shell script that runs in the same way, after Kaniko has succeeded. If it fails, the task fails; what was pushed stays pushed.",
     ),
     key(
         "kaniko-credentials",
-        "list of `{registry, username, password}`",
+        Form::Records(&CREDENTIAL),
         "empty",
         "Logins for base images, the push, the cache and the multi-arch index. One per registry.",
     ),
-    key(
-        "registry",
-        "`HOST`, `HOST/PATH`",
-        "none",
-        "In `global` only: services of a Compose file that have no `image` are pushed as `REGISTRY/<project>-<service>`. `--registry` and `BAKERY_REGISTRY` win.",
-    ),
-    key("kaniko", "section", "", "Settings of Kaniko."),
+    KeyDoc {
+        global_only: true,
+        ..key(
+            "registry",
+            Form::Text(IMAGE_PREFIX),
+            "none",
+            "In `global` only: services of a Compose file that have no `image` are pushed as `REGISTRY/<project>-<service>`. `--registry` and `BAKERY_REGISTRY` win.",
+        )
+    },
+    key("kaniko", Form::Section(&KANIKO), "", "Settings of Kaniko."),
 ];
 
 /// An entry of `kaniko-credentials`.
 pub const CREDENTIAL: [KeyDoc; 3] = [
-    key("registry", "`HOST` or `HOST:PORT`", "none (required)", "The registry that the login is for."),
-    key("username", "string", "none (required)", "The user name."),
-    key("password", "string", "none (required)", "The password or token."),
+    key("registry", Form::Text(LOGIN_HOST), "none (required)", "The registry that the login is for."),
+    key("username", Form::Text(NOT_EMPTY), "none (required)", "The user name."),
+    key("password", Form::Text(NOT_EMPTY), "none (required)", "The password or token."),
 ];
 
 /// The section `kaniko`.
-pub const KANIKO: [KeyDoc; 13] = [
-    key("context-path", "path", "`.`", "The build context, relative to the source root (`--repo`)."),
-    key("dockerfile", "path", "`Dockerfile`", "The Dockerfile, relative to the context."),
+pub const KANIKO: [KeyDoc; 16] = [
+    key(
+        "context-path",
+        Form::Text(CONTEXT_PATH),
+        "`.`",
+        "The build context, relative to the source root (`--repo`). `/workspace` stands for the source root, as in version 1.0.",
+    ),
+    key(
+        "dockerfile",
+        Form::Text(DOCKERFILE),
+        "`Dockerfile`",
+        "The Dockerfile, relative to the context; or below `/workspace`, the source root.",
+    ),
     key(
         "destination",
-        "image reference without digest",
+        Form::Text(DESTINATION),
         "none (required unless `no-push`)",
         "The image to push. The default tag is `latest`. Entries with the same destination become one multi-arch image.",
     ),
     key(
         "build-args",
-        "mapping of strings",
+        Form::Map(ARG_NAMES),
         "empty",
         "Values for `ARG` in the Dockerfile. Anyone who can pull the image can read them: do not pass secrets.",
     ),
-    key("cache", "section", "", "The layer cache."),
+    key("cache", Form::Section(&CACHE), "", "The layer cache."),
     key(
         "snapshot-mode",
-        "`full`, `redo` or `time`",
+        Form::Word(&SNAPSHOT_MODES),
         "Kaniko's default (`full`)",
         "How Kaniko detects which files a step has changed.",
     ),
     key(
         "use-new-run",
-        "boolean",
+        Form::Switch,
         "`false`",
         "Kaniko's experimental way to detect which files a `RUN` step has changed.",
     ),
-    key("cleanup", "boolean", "`false`", "Kaniko deletes the container's files after the build."),
-    key("no-push", "boolean", "`false`", "Build without pushing."),
+    key("cleanup", Form::Switch, "`false`", "Kaniko deletes the container's files after the build."),
+    key("no-push", Form::Switch, "`false`", "Build without pushing."),
     key(
         "custom-platform",
-        "`linux/ARCH` or `linux/ARCH/VARIANT`",
+        Form::Text(CUSTOM_PLATFORM),
         "`linux/<arch>`",
         "The platform that Kaniko builds for.",
     ),
     key(
         "dir",
-        "absolute path that does not exist in the image",
+        Form::Text(KANIKO_DIR),
         "`/kaniko`",
         "The folder of Kaniko and the agent during the build. Kaniko skips files that a Dockerfile copies into this folder: for an image with files below `/kaniko`, set another one, such as `/kaniko2`.",
     ),
-    key("ignore-path", "list of absolute paths", "empty", "Paths that Kaniko excludes from its snapshots."),
+    key(
+        "ignore-path",
+        Form::Texts(IGNORED_PATH),
+        "empty",
+        "Paths that Kaniko excludes from its snapshots. Empty entries are ignored.",
+    ),
     key(
         "extra-flags",
-        "string, quoted as in a shell",
+        Form::Text(FLAGS),
         "empty",
         "Kaniko flags that have no key here. They are passed last. Flags that Bakery sets itself are refused.",
+    ),
+    key(
+        "env",
+        Form::Map(ENV_NAMES),
+        "empty",
+        "As `env` beside `kaniko`, and takes precedence over it. A key of version 1.0.",
+    ),
+    key(
+        "container-name",
+        Form::Unused {
+            why: "the container of a task is named after its build",
+            hint: "remove it; the container's labels have the build and the task",
+        },
+        "",
+        "No effect: a key of version 1.0. The container of a task is named after its build.",
+    ),
+    key(
+        "image",
+        Form::Unused {
+            why: "the agent's image is pulled with the server's login",
+            hint: "remove it; the server's operator sets AGENT_IMAGE_SECRET_ARN (ECS) or `imagePullSecrets` (Kubernetes), and `kaniko-credentials` has the logins of the build",
+        },
+        "",
+        "No effect: a key of version 1.0. The agent's image is pulled with the login that the server's operator sets (`AGENT_IMAGE_SECRET_ARN`, `imagePullSecrets`).",
     ),
 ];
 
@@ -167,18 +215,18 @@ pub const KANIKO: [KeyDoc; 13] = [
 pub const CACHE: [KeyDoc; 6] = [
     key(
         "enable",
-        "boolean",
+        Form::Switch,
         "`false`",
         "Store layers of `RUN` (and `COPY`) in a repository, and reuse them.",
     ),
     key(
         "repo",
-        "repository",
+        Form::Text(CACHE_REPO),
         "inferred by Kaniko from the destination",
         "The repository of the layers. A host alone is completed to `HOST/<path of the destination>/cache`.",
     ),
-    key("ttl", "duration: `24h`, `90m`", "Kaniko's default (two weeks)", "How long a layer stays valid."),
-    key("copy-layers", "boolean", "Kaniko's default", "Store layers of `COPY` as well."),
-    key("run-layers", "boolean", "Kaniko's default", "Store layers of `RUN`."),
-    key("compressed", "boolean", "Kaniko's default", "`false` needs less memory for large layers."),
+    key("ttl", Form::Text(TTL), "Kaniko's default (two weeks)", "How long a layer stays valid."),
+    key("copy-layers", Form::Switch, "Kaniko's default", "Store layers of `COPY` as well."),
+    key("run-layers", Form::Switch, "Kaniko's default", "Store layers of `RUN`."),
+    key("compressed", Form::Switch, "Kaniko's default", "`false` needs less memory for large layers."),
 ];

@@ -115,7 +115,7 @@ pub struct TaskLayer {
 pub struct KanikoLayer {
     /// `kaniko.context-path`
     pub context_path: Key<String>,
-    /// `kaniko.dockerfile`
+    /// `kaniko.dockerfile`: relative to the context; with a slash first, to the source root
     pub dockerfile: Key<String>,
     /// `kaniko.destination`
     pub destination: Key<ImageRef>,
@@ -139,6 +139,10 @@ pub struct KanikoLayer {
     pub ignore_path: Key<Vec<String>>,
     /// `kaniko.extra-flags`, split
     pub extra_flags: Key<Vec<String>>,
+    /// `kaniko.env`, which takes precedence over `env`
+    pub env: MapLayer<Secret>,
+    /// True if a key that has no effect holds logins: they make the file secret all the same
+    pub holds_unused_login: bool,
 }
 
 /// The section `kaniko.cache`.

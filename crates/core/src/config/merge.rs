@@ -38,6 +38,8 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         dir: lower.dir.under(upper.dir),
         ignore_path: lower.ignore_path.under(upper.ignore_path),
         extra_flags: lower.extra_flags.under(upper.extra_flags),
+        env: merge(lower.env, upper.env),
+        holds_unused_login: lower.holds_unused_login || upper.holds_unused_login,
     }
 }
 
@@ -91,6 +93,7 @@ mod tests {
             arch in key(prop_oneof![Just(Arch::Amd64), Just(Arch::Arm64)]),
             cpu_millis in key(1_u32..4),
             env in map(),
+            kaniko_env in map(),
             build_args in map(),
             pre_script in key("[xy]"),
             ignore_path in key(prop::collection::vec("[xy]", 0..3)),
@@ -98,15 +101,17 @@ mod tests {
             ttl_seconds in key(0_u64..3),
         ) -> TaskLayer {
             let secret = |(name, (text, location))| (name, (Secret::new(text), location));
+            let secrets = |map: MapLayer<String>| MapLayer {
+                cleared: map.cleared,
+                entries: map.entries.into_iter().map(secret).collect(),
+            };
             TaskLayer {
                 arch,
                 cpu_millis,
                 pre_script,
-                env: MapLayer {
-                    cleared: env.cleared,
-                    entries: env.entries.into_iter().map(secret).collect(),
-                },
+                env: secrets(env),
                 kaniko: KanikoLayer {
+                    env: secrets(kaniko_env),
                     build_args,
                     ignore_path,
                     cache: CacheLayer { enable, ttl_seconds, ..CacheLayer::default() },

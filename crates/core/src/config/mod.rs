@@ -3,6 +3,7 @@
 //! `read` one text, then `resolve` it; or take its `global` layer as the base of a Compose file
 //! ([`crate::compose::ComposeFile::resolve`]). Mistakes in the file are kept until then, so that one report lists all.
 
+pub mod forms;
 pub mod keys;
 pub mod layer;
 
@@ -92,7 +93,8 @@ impl ConfigFile {
             let secret = |(name, (value, _)): (&String, &(Secret, Location))| {
                 name_suggests_secret(name) && !value.expose().is_empty()
             };
-            logins || layer.env.entries.iter().any(secret)
+            let mut variables = layer.env.entries.iter().chain(&layer.kaniko.env.entries);
+            logins || layer.kaniko.holds_unused_login || variables.any(secret)
         })
     }
 

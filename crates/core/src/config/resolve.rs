@@ -8,6 +8,7 @@ use crate::config::{ConfigFile, Naming, Resolved};
 use crate::mask::name_suggests_secret;
 use crate::message::Message;
 use crate::names::{Arch, ServiceName};
+use crate::path;
 use crate::plan::{self, PlanProblem};
 use crate::report::{Findings, Location, Report};
 use crate::rules;
@@ -114,18 +115,26 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
         }
     };
     let kaniko = &layer.kaniko;
+    let context_path = kaniko.context_path.value().cloned().unwrap_or_else(|| ".".to_owned());
+    let mut env = entries(&layer.env);
+    env.extend(entries(&kaniko.env));
     let spec = TaskSpec {
         platform: layer.platform.value().copied(),
         arch,
         cpu_millis: layer.cpu_millis.value().copied(),
         memory_mib: layer.memory_mib.value().copied(),
-        env: entries(&layer.env),
+        env,
         pre_script: layer.pre_script.value().cloned(),
         post_script: layer.post_script.value().cloned(),
         credentials: layer.credentials.or_default(),
         kaniko: KanikoSpec {
-            context_path: kaniko.context_path.value().cloned().unwrap_or_else(|| ".".to_owned()),
-            dockerfile: kaniko.dockerfile.value().cloned().unwrap_or_else(|| "Dockerfile".to_owned()),
+            dockerfile: match kaniko.dockerfile.value().map(String::as_str) {
+                None => "Dockerfile".to_owned(),
+                Some(text) => text
+                    .strip_prefix('/')
+                    .map_or_else(|| text.to_owned(), |inner| path::from_folder(&context_path, inner)),
+            },
+            context_path,
             destination: kaniko.destination.value().map(|image| origin.naming.tagged(image)),
             build_args: entries(&kaniko.build_args),
             cache: cache(layer, findings),

@@ -46,12 +46,28 @@ pub(super) fn cache_repo(text: &str) -> Result<String, Message> {
     wrong.map_or_else(|| Ok(text.to_owned()), Err)
 }
 
+/// What stands for the source root in paths, as in version 1.0, which unpacked it there.
+const SOURCE_ROOT: &str = "/workspace";
+
 pub(super) fn inner_path(text: &str) -> Result<String, Message> {
+    if let Some(inner) = in_source(text) {
+        return Ok(inner);
+    }
     rules::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
 }
 
+/// A path relative to the context; with a slash first, to the source root.
 pub(super) fn dockerfile(text: &str) -> Result<String, Message> {
+    if let Some(inner) = in_source(text) {
+        return Ok(format!("/{inner}"));
+    }
     rules::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
+}
+
+/// An absolute path in the source root of version 1.0, relative to the source root.
+fn in_source(text: &str) -> Option<String> {
+    let plain = text.starts_with('/') && !text.contains(['\0', '\n']);
+    path::below(SOURCE_ROOT, text).filter(|_| plain)
 }
 
 /// An image reference to push to; the error's hint names the reason.

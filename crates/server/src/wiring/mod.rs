@@ -33,7 +33,7 @@ use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::platform::ecs::EcsError;
 use crate::platform::k8s::K8sError;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::{Registry, RegistrySettings, docker_config};
 
@@ -116,6 +116,9 @@ impl Server {
     pub async fn start(settings: &Settings, vars: &dyn Vars) -> Result<Self, StartError> {
         let listener = listen(settings.listen).await?;
         if let Some(warning) = settings.warning() {
+            warn(&warning);
+        }
+        for warning in settings::vars::replaced(vars) {
             warn(&warning);
         }
         let files = environment::raise_open_files();

@@ -1,6 +1,7 @@
 //! Every key of a config file.
 
-use bakery_core::config::keys::{CACHE, CREDENTIAL, KANIKO, KeyDoc, TASK, TOP};
+use bakery_core::config::forms::KeyDoc;
+use bakery_core::config::keys::{CACHE, CREDENTIAL, KANIKO, TASK, TOP};
 
 use super::{code, head, table};
 
@@ -19,7 +20,7 @@ pub(super) fn text() -> String {
     ] {
         let row = |key: &KeyDoc| {
             let name = code(&format!("{prefix}{}", key.name));
-            [name, key.form.to_owned(), key.default.to_owned(), key.meaning.to_owned()]
+            [name, key.form.to_string(), key.default.to_owned(), key.meaning.to_owned()]
         };
         let rows: Vec<_> = keys.iter().map(row).collect();
         table(&mut text, title, ["Key", "Value", "Default", "Meaning"], &rows);
