@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bakery_core::names::{BadName, BuildId, ServiceName};
 use clap::{Args, Parser, Subcommand};
 
+use crate::schema::SchemaOf;
+
 /// Shown below `--help`.
 const AFTER: &str = "\
 Variables (also read from .env in the working directory; the environment takes precedence, and an
@@ -17,6 +19,8 @@ empty variable counts as unset):
                   send the source through this bucket instead of the server
 
 The log is written to standard output, everything else to standard error.
+
+-config, -compose, -services, -async and -repo are read with one dash too, as in version 1.0.
 
 Exit codes: 0 success, 1 the build failed, 2 mistakes in files, options or settings, 3 the server
 cannot be reached or the outcome is unknown, 4 the server or its platform failed, 130 interrupted.
@@ -127,6 +131,12 @@ pub enum Command {
         /// ID of the build, as the client printed it
         id: BuildId,
     },
+    /// Print a JSON Schema, with which an editor completes and checks a file
+    Schema {
+        /// The file
+        #[arg(value_name = "FILE")]
+        of: SchemaOf,
+    },
 }
 
 impl Command {
@@ -137,6 +147,7 @@ impl Command {
             Self::Logs { .. } => "logs",
             Self::Ps { .. } => "ps",
             Self::Cancel { .. } => "cancel",
+            Self::Schema { .. } => "schema",
         }
     }
 }

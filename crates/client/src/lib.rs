@@ -19,6 +19,7 @@ pub mod one_dash;
 pub mod plan_view;
 mod referenced;
 pub mod render;
+pub mod schema;
 pub mod secret_files;
 pub mod settings;
 mod shared_folder;
@@ -53,6 +54,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
             format!("`{}` does not accept the options of a build", command.name()),
             "--config, --compose, --services, --async, --repo and --allow-env are options of a build and of `plan`",
         )),
+        Some(Command::Schema { of }) => stdout::print(&schema::text(of)),
         Some(Command::Logs { id }) => build::logs(id, settings()?).await,
         Some(Command::Ps { json }) => {
             let builds = settings()?.server.list().await?.builds;

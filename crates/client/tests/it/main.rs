@@ -10,6 +10,7 @@ mod follow;
 mod image_names;
 mod previous_version;
 mod readme;
+mod schema;
 mod secret_files;
 mod untrusted_checkout;
 mod version_1;

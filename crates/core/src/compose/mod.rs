@@ -4,6 +4,8 @@
 //! then [`ComposeFile::resolve`] it, with a config.yaml as the base or without. Nothing here accesses files or the
 //! environment: the caller passes what is needed in [`Request`].
 
+pub mod schema;
+
 mod attributes;
 mod build;
 mod depends;

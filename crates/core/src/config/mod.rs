@@ -6,6 +6,7 @@
 pub mod forms;
 pub mod keys;
 pub mod layer;
+pub mod schema;
 
 mod decode;
 mod merge;
