@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::ConfigFile;
-use crate::config::forms::Form;
+use crate::config::forms::ValueForm;
 use crate::config::keys::{self, has, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::naming::ImagePrefix;
@@ -145,7 +145,8 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
 
 /// Reports a key of version 1.0 that has no effect.
 fn unused(key: &str, field: &Field<'_>, findings: &mut Findings) {
-    if let Some(Form::Unused { why, hint }) = keys::KANIKO.iter().find(|it| it.name == key).map(|it| it.form)
+    if let Some(ValueForm::Unused { why, hint }) =
+        keys::KANIKO.iter().find(|it| it.name == key).map(|it| it.form)
     {
         let message = Message::new(format!("no effect: {why}")).with_hint(hint);
         findings.notice(field.location.clone(), message);

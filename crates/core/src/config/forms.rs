@@ -11,7 +11,7 @@ pub struct KeyDoc {
     /// Its name in its section.
     pub name: &'static str,
     /// The values that it accepts.
-    pub form: Form,
+    pub form: ValueForm,
     /// The value if it is not set.
     pub default: &'static str,
     /// What it does, in whole sentences.
@@ -23,13 +23,13 @@ pub struct KeyDoc {
 impl KeyDoc {
     /// True if it has an effect; others are keys of version 1.0.
     pub const fn is_used(&self) -> bool {
-        !matches!(self.form, Form::Unused { .. })
+        !matches!(self.form, ValueForm::Unused { .. })
     }
 }
 
 /// The values that a key accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueForm {
     /// A mapping with these keys.
     Section(&'static [KeyDoc]),
     /// A list of mappings with these keys.
@@ -141,7 +141,7 @@ pub(super) const ENV_NAMES: Pattern = Pattern {
 };
 pub(super) const ARG_NAMES: Pattern = Pattern { must: Some(r"^[^=:\s]+$"), not: None };
 
-impl fmt::Display for Form {
+impl fmt::Display for ValueForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Section(_) => f.write_str("section"),

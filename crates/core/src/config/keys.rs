@@ -3,13 +3,13 @@
 
 use crate::config::forms::{ARG_NAMES, ENV_NAMES};
 use crate::config::forms::{
-    CACHE_REPO, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, FLAGS, Form, IGNORED_PATH,
-    IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LOGIN_HOST, MEMORY, NOT_EMPTY, SCRIPT, TTL,
+    CACHE_REPO, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, FLAGS, IGNORED_PATH,
+    IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LOGIN_HOST, MEMORY, NOT_EMPTY, SCRIPT, TTL, ValueForm,
 };
 use crate::names::{Arch, Platform};
 use crate::spec::SnapshotMode;
 
-const fn key(name: &'static str, form: Form, default: &'static str, meaning: &'static str) -> KeyDoc {
+const fn key(name: &'static str, form: ValueForm, default: &'static str, meaning: &'static str) -> KeyDoc {
     KeyDoc { name, form, default, meaning, global_only: false }
 }
 
@@ -39,13 +39,13 @@ const SNAPSHOT_MODES: [&str; 3] =
 pub const TOP: [KeyDoc; 2] = [
     key(
         "global",
-        Form::Section(&TASK),
+        ValueForm::Section(&TASK),
         "empty",
         "Settings for every entry of `bake`, and for every service of a Compose file.",
     ),
     key(
         "bake",
-        Form::Entries(&TASK),
+        ValueForm::Entries(&TASK),
         "one entry that inherits everything from `global`",
         "One task per entry: one image for one architecture. Not used with a Compose file.",
     ),
@@ -55,49 +55,49 @@ pub const TOP: [KeyDoc; 2] = [
 pub const TASK: [KeyDoc; 10] = [
     key(
         "platform",
-        Form::Word(&PLATFORMS),
+        ValueForm::Word(&PLATFORMS),
         "the server's choice: ECS if it is configured, else Kubernetes, else Docker",
         "Where the task runs.",
     ),
     key(
         "arch",
-        Form::Word(&ARCHITECTURES),
+        ValueForm::Word(&ARCHITECTURES),
         "none (required)",
         "The architecture. It is built natively, on a machine of that architecture.",
     ),
     key(
         "cpu",
-        Form::Text(CPU),
+        ValueForm::Text(CPU),
         "`DEFAULT_BUILD_CPU` of the server",
         "CPU of the task, in cores; at most 1024.",
     ),
     key(
         "memory",
-        Form::Text(MEMORY),
+        ValueForm::Text(MEMORY),
         "`DEFAULT_BUILD_MEMORY` of the server",
         "Memory of the task, at least 32 MiB. `G` and `Gi` are both 1024 MiB; a number without a unit is MiB.",
     ),
     key(
         "env",
-        Form::Map(ENV_NAMES),
+        ValueForm::Map(ENV_NAMES),
         "empty",
         "Environment variables of both scripts and of Kaniko itself (proxies, `KANIKO_*`, cloud credentials). `RUN` steps do not see them. Reserved: `KANIKO_DIR`, `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`, `BUILDER_OUTPUT`, `PATH`, `LD_*`.",
     ),
     key(
         "pre-script",
-        Form::Text(SCRIPT),
+        ValueForm::Text(SCRIPT),
         "none",
         "Shell script (`sh -e`) that runs in the source root, before Kaniko. If it fails, the task fails. A line `::add-mask::TEXT` in its output is not shown and hides TEXT, of at least 4 characters, in the log from then on; in a `RUN` step it does nothing, and is shown.",
     ),
     key(
         "post-script",
-        Form::Text(SCRIPT),
+        ValueForm::Text(SCRIPT),
         "none",
         "Shell script that runs in the same way, after Kaniko has succeeded. If it fails, the task fails; what was pushed stays pushed.",
     ),
     key(
         "kaniko-credentials",
-        Form::Records(&CREDENTIAL),
+        ValueForm::Records(&CREDENTIAL),
         "empty",
         "Logins for base images, the push, the cache and the multi-arch index. One per registry.",
     ),
@@ -105,95 +105,95 @@ pub const TASK: [KeyDoc; 10] = [
         global_only: true,
         ..key(
             "registry",
-            Form::Text(IMAGE_PREFIX),
+            ValueForm::Text(IMAGE_PREFIX),
             "none",
             "In `global` only: services of a Compose file that have no `image` are pushed as `REGISTRY/<project>-<service>`. `--registry` and `BAKERY_REGISTRY` win.",
         )
     },
-    key("kaniko", Form::Section(&KANIKO), "", "Settings of Kaniko."),
+    key("kaniko", ValueForm::Section(&KANIKO), "", "Settings of Kaniko."),
 ];
 
 /// An entry of `kaniko-credentials`.
 pub const CREDENTIAL: [KeyDoc; 3] = [
-    key("registry", Form::Text(LOGIN_HOST), "none (required)", "The registry that the login is for."),
-    key("username", Form::Text(NOT_EMPTY), "none (required)", "The user name."),
-    key("password", Form::Text(NOT_EMPTY), "none (required)", "The password or token."),
+    key("registry", ValueForm::Text(LOGIN_HOST), "none (required)", "The registry that the login is for."),
+    key("username", ValueForm::Text(NOT_EMPTY), "none (required)", "The user name."),
+    key("password", ValueForm::Text(NOT_EMPTY), "none (required)", "The password or token."),
 ];
 
 /// The section `kaniko`.
 pub const KANIKO: [KeyDoc; 16] = [
     key(
         "context-path",
-        Form::Text(CONTEXT_PATH),
+        ValueForm::Text(CONTEXT_PATH),
         "`.`",
         "The build context, relative to the source root (`--repo`). `/workspace` stands for the source root, as in version 1.0.",
     ),
     key(
         "dockerfile",
-        Form::Text(DOCKERFILE),
+        ValueForm::Text(DOCKERFILE),
         "`Dockerfile`",
         "The Dockerfile, relative to the context; or below `/workspace`, the source root.",
     ),
     key(
         "destination",
-        Form::Text(DESTINATION),
+        ValueForm::Text(DESTINATION),
         "none (required unless `no-push`)",
         "The image to push. The default tag is `latest`. Entries with the same destination become one multi-arch image.",
     ),
     key(
         "build-args",
-        Form::Map(ARG_NAMES),
+        ValueForm::Map(ARG_NAMES),
         "empty",
         "Values for `ARG` in the Dockerfile. Anyone who can pull the image can read them: do not pass secrets.",
     ),
-    key("cache", Form::Section(&CACHE), "", "The layer cache."),
+    key("cache", ValueForm::Section(&CACHE), "", "The layer cache."),
     key(
         "snapshot-mode",
-        Form::Word(&SNAPSHOT_MODES),
+        ValueForm::Word(&SNAPSHOT_MODES),
         "Kaniko's default (`full`)",
         "How Kaniko detects which files a step has changed.",
     ),
     key(
         "use-new-run",
-        Form::Switch,
+        ValueForm::Switch,
         "`false`",
         "Kaniko's experimental way to detect which files a `RUN` step has changed.",
     ),
-    key("cleanup", Form::Switch, "`false`", "Kaniko deletes the container's files after the build."),
-    key("no-push", Form::Switch, "`false`", "Build without pushing."),
+    key("cleanup", ValueForm::Switch, "`false`", "Kaniko deletes the container's files after the build."),
+    key("no-push", ValueForm::Switch, "`false`", "Build without pushing."),
     key(
         "custom-platform",
-        Form::Text(CUSTOM_PLATFORM),
+        ValueForm::Text(CUSTOM_PLATFORM),
         "`linux/<arch>`",
         "The platform that Kaniko builds for.",
     ),
     key(
         "dir",
-        Form::Text(KANIKO_DIR),
+        ValueForm::Text(KANIKO_DIR),
         "`/kaniko`",
         "The folder of Kaniko and the agent during the build. Kaniko skips files that a Dockerfile copies into this folder: for an image with files below `/kaniko`, set another one, such as `/kaniko2`.",
     ),
     key(
         "ignore-path",
-        Form::Texts(IGNORED_PATH),
+        ValueForm::Texts(IGNORED_PATH),
         "empty",
         "Paths that Kaniko excludes from its snapshots. Empty entries are ignored.",
     ),
     key(
         "extra-flags",
-        Form::Text(FLAGS),
+        ValueForm::Text(FLAGS),
         "empty",
         "Kaniko flags that have no key here. They are passed last. Flags that Bakery sets itself are refused.",
     ),
     key(
         "env",
-        Form::Map(ENV_NAMES),
+        ValueForm::Map(ENV_NAMES),
         "empty",
         "As `env` beside `kaniko`, and takes precedence over it. A key of version 1.0.",
     ),
     key(
         "container-name",
-        Form::Unused {
+        ValueForm::Unused {
             why: "the container of a task is named after its build",
             hint: "remove it; the container's labels have the build and the task",
         },
@@ -202,7 +202,7 @@ pub const KANIKO: [KeyDoc; 16] = [
     ),
     key(
         "image",
-        Form::Unused {
+        ValueForm::Unused {
             why: "the agent's image is pulled with the server's login",
             hint: "remove it; the server's operator sets AGENT_IMAGE_SECRET_ARN (ECS) or `imagePullSecrets` (Kubernetes), and `kaniko-credentials` has the logins of the build",
         },
@@ -215,18 +215,18 @@ pub const KANIKO: [KeyDoc; 16] = [
 pub const CACHE: [KeyDoc; 6] = [
     key(
         "enable",
-        Form::Switch,
+        ValueForm::Switch,
         "`false`",
         "Store layers of `RUN` (and `COPY`) in a repository, and reuse them.",
     ),
     key(
         "repo",
-        Form::Text(CACHE_REPO),
+        ValueForm::Text(CACHE_REPO),
         "inferred by Kaniko from the destination",
         "The repository of the layers. A host alone is completed to `HOST/<path of the destination>/cache`.",
     ),
-    key("ttl", Form::Text(TTL), "Kaniko's default (two weeks)", "How long a layer stays valid."),
-    key("copy-layers", Form::Switch, "Kaniko's default", "Store layers of `COPY` as well."),
-    key("run-layers", Form::Switch, "Kaniko's default", "Store layers of `RUN`."),
-    key("compressed", Form::Switch, "Kaniko's default", "`false` needs less memory for large layers."),
+    key("ttl", ValueForm::Text(TTL), "Kaniko's default (two weeks)", "How long a layer stays valid."),
+    key("copy-layers", ValueForm::Switch, "Kaniko's default", "Store layers of `COPY` as well."),
+    key("run-layers", ValueForm::Switch, "Kaniko's default", "Store layers of `RUN`."),
+    key("compressed", ValueForm::Switch, "Kaniko's default", "`false` needs less memory for large layers."),
 ];

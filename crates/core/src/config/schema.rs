@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::forms::{Form, KeyDoc, Pattern, Scalar, Text};
+use crate::config::forms::{KeyDoc, Pattern, Scalar, Text, ValueForm};
 use crate::config::keys::TOP;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
@@ -37,27 +37,27 @@ fn section(keys: &[KeyDoc], entry: bool) -> Value {
 fn property(key: &KeyDoc, entry: bool) -> Value {
     let mut schema = match key.form {
         // A section cannot be cleared, only be without a value.
-        Form::Section(keys) => {
+        ValueForm::Section(keys) => {
             let mut schema = section(keys, entry);
             schema["type"] = json!(["object", "null"]);
             schema
         }
-        Form::Entries(keys) => or_empty(&json!({ "type": "array", "items": section(keys, true) })),
-        Form::Records(keys) => or_empty(&json!({ "type": "array", "items": record(keys) })),
-        Form::Word(words) => or_empty(&json!({ "enum": words })),
-        Form::Switch => or_empty(&json!({
+        ValueForm::Entries(keys) => or_empty(&json!({ "type": "array", "items": section(keys, true) })),
+        ValueForm::Records(keys) => or_empty(&json!({ "type": "array", "items": record(keys) })),
+        ValueForm::Word(words) => or_empty(&json!({ "enum": words })),
+        ValueForm::Switch => or_empty(&json!({
             "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": "^(true|True|TRUE|false|False|FALSE)$" }],
         })),
-        Form::Text(text) => or_empty(&single(&text)),
-        Form::Texts(text) => {
+        ValueForm::Text(text) => or_empty(&single(&text)),
+        ValueForm::Texts(text) => {
             or_empty(&json!({ "type": "array", "items": { "anyOf": [single(&text), { "type": "null" }] } }))
         }
-        Form::Map(names) => or_empty(&json!({
+        ValueForm::Map(names) => or_empty(&json!({
             "type": "object",
             "propertyNames": matching(names),
             "additionalProperties": { "type": ["string", "number", "boolean"] },
         })),
-        Form::Unused { .. } => json!({ "deprecated": true }),
+        ValueForm::Unused { .. } => json!({ "deprecated": true }),
     };
     schema["description"] = description(key).into();
     schema
@@ -68,7 +68,7 @@ fn record(keys: &[KeyDoc]) -> Value {
     let required: Vec<_> = keys.iter().map(|key| key.name).collect();
     let property = |key: &KeyDoc| {
         let mut schema = match key.form {
-            Form::Text(text) => single(&text),
+            ValueForm::Text(text) => single(&text),
             _ => json!({}),
         };
         schema["description"] = key.meaning.into();
