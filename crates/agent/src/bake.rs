@@ -169,7 +169,7 @@ fn starts_push(line: &str, image: &ImageRef) -> bool {
         .is_some_and(|it| it.name() == image.name() && it.tag_or_latest() == image.tag_or_latest())
 }
 
-/// Fails if the build context or the Dockerfile of the config does not exist: this message is clearer than Kaniko's.
+/// Fails if a file or a folder of the config does not exist: this message is clearer than Kaniko's.
 fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
     let kaniko = &order.kaniko;
     let missing = |text: String| {
@@ -182,6 +182,12 @@ fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
             "the build context `{}` is not a folder in the source",
             kaniko.context_path
         )));
+    }
+    for (registry, path) in &kaniko.certificates {
+        // An absolute path is joined as it is.
+        if !source.join(path).is_file() {
+            return Err(missing(format!("the certificate `{path}` of {registry} does not exist")));
+        }
     }
     if !context.join(&kaniko.dockerfile).is_file() {
         let (file, context) = (&kaniko.dockerfile, &kaniko.context_path);

@@ -8,6 +8,10 @@ use crate::report::forgotten_blank;
 use crate::spec::TaskSpec;
 use crate::{image, kaniko, path};
 
+mod keys;
+
+pub use keys::{certificate, label_name, mirror, push_retry, target};
+
 /// A rule that a task breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -33,6 +37,7 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
             report("kaniko.build-args", wrong);
         }
     }
+    keys::check(&task.kaniko, &mut report);
     paths(task, &mut report);
     for flag in &task.kaniko.extra_flags {
         if let Some(wrong) = kaniko::refuse_extra_flag(flag) {
@@ -47,6 +52,9 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
     }
     registries(task, &mut report);
     output(task, &mut report);
+    for (key, wrong) in kaniko::set_twice(&task.kaniko) {
+        report(key, wrong);
+    }
     broken
 }
 
@@ -136,11 +144,15 @@ fn texts(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
         scripts.into_iter().chain(cache_repo).filter_map(|(key, text)| Some((key, text.as_deref()?)));
     let env = task.env.values().map(|value| ("env", value.expose()));
     let args = kaniko.build_args.values().map(|value| ("kaniko.build-args", value.as_str()));
+    let labels = kaniko.labels.values().map(|value| ("kaniko.labels", value.as_str()));
+    let annotations = kaniko.annotations.values().map(|value| ("kaniko.annotations", value.as_str()));
     let ignored = kaniko.ignore_path.iter().map(|path| ("kaniko.ignore-path", path.as_str()));
     let flags = kaniko.extra_flags.iter().map(|flag| ("kaniko.extra-flags", flag.as_str()));
     let nul: BTreeSet<&'static str> = single
         .chain(env)
         .chain(args)
+        .chain(labels)
+        .chain(annotations)
         .chain(ignored)
         .chain(flags)
         .filter(|(_, text)| text.contains('\0'))

@@ -11,4 +11,5 @@ mod image_names;
 mod previous_version;
 mod readme;
 mod secret_files;
+mod server_keys;
 mod untrusted_checkout;

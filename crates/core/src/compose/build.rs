@@ -20,8 +20,6 @@ pub(super) struct Service {
     pub(super) layer: TaskLayer,
     /// Its platforms, each once, with a variant's full name; empty = that of the base or of the client.
     pub(super) platforms: Vec<(Arch, Option<String>, Location)>,
-    /// Kaniko flags for attributes that have no config key.
-    pub(super) flags: Vec<String>,
     /// Paths that hold values of variables, each with the text that the file has for it.
     pub(super) written: Vec<(String, String)>,
 }
@@ -107,16 +105,8 @@ impl ServiceReader<'_, '_> {
                 "context" => self.context(&field),
                 "dockerfile" => self.dockerfile(&field),
                 "args" => self.args(&field),
-                "target" => {
-                    if let Some(target) = self.scalars.text(&field, self.findings).filter(|t| !t.is_empty()) {
-                        self.service.flags.push(format!("--target={target}"));
-                    }
-                }
-                "labels" => {
-                    for (name, value, _) in self.scalars.pairs(&field, self.findings) {
-                        self.service.flags.push(format!("--label={name}={}", value.unwrap_or_default()));
-                    }
-                }
+                "target" => self.target(&field),
+                "labels" => self.labels(&field),
                 "no_cache" => {
                     if self.scalars.boolean(&field, self.findings) == Some(true) {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
@@ -301,6 +291,32 @@ impl ServiceReader<'_, '_> {
             }
         }
         self.service.layer.kaniko.build_args = map;
+    }
+
+    fn target(&mut self, field: &Field<'_>) {
+        let value = match self.scalars.text(field, self.findings).as_deref() {
+            None => Held::Bad,
+            Some("") => return,
+            Some(text) => match rules::target(text) {
+                Some(message) => {
+                    self.findings.mistake(field.location.clone(), message);
+                    Held::Bad
+                }
+                None => Held::Set(text.to_owned()),
+            },
+        };
+        self.service.layer.kaniko.target = Key::new(value, field.location.clone());
+    }
+
+    fn labels(&mut self, field: &Field<'_>) {
+        for (name, value, at) in self.scalars.pairs(field, self.findings) {
+            if let Some(message) = rules::label_name(&name) {
+                self.findings.mistake(at.location, message);
+            } else {
+                let label = (value.unwrap_or_default(), at.location);
+                self.service.layer.kaniko.labels.entries.insert(name, label);
+            }
+        }
     }
 
     fn image(&mut self, field: &Field<'_>) {

@@ -148,6 +148,7 @@ fn tasks(
             "kaniko.destination" => ".image".to_owned(),
             "kaniko.dockerfile" => ".build.dockerfile".to_owned(),
             "kaniko.context-path" => ".build.context".to_owned(),
+            "kaniko.target" => ".build.target".to_owned(),
             _ => String::new(),
         },
         naming: request.naming,
@@ -155,11 +156,7 @@ fn tasks(
     let mut tasks = Vec::new();
     let mut locations = Vec::new();
     for layer in layers {
-        let mut spec = task(&layer, &origin, findings);
-        if let Some(spec) = &mut spec {
-            spec.kaniko.extra_flags.splice(0..0, service.flags.iter().cloned());
-        }
-        tasks.extend(spec);
+        tasks.extend(task(&layer, &origin, findings));
         locations.push(Located::new(&layer, location.clone()));
     }
     (tasks, locations)

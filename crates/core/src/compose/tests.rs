@@ -13,7 +13,13 @@ use super::*;
 use crate::config;
 use crate::plan;
 use crate::report::{Notice, Report};
-use crate::spec::{BuildSpec, TaskSpec};
+use crate::spec::{BuildSpec, KanikoSpec, TaskSpec};
+
+/// Target and labels as flags of Kaniko.
+fn flags(kaniko: &KanikoSpec) -> Vec<String> {
+    let target = kaniko.target.iter().map(|target| format!("--target={target}"));
+    target.chain(kaniko.labels.iter().map(|(name, value)| format!("--label={name}={value}"))).collect()
+}
 
 fn env() -> BTreeMap<String, String> {
     [
@@ -123,8 +129,8 @@ services:
         (vec!["amd64"], vec!["EQ=a=b".to_owned(), "GO=1.25".to_owned()])
     );
     assert_eq!(
-        (app[0].kaniko.context_path.as_str(), &app[0].kaniko.extra_flags),
-        ("deploy", &vec!["--target=prod".to_owned()])
+        (app[0].kaniko.context_path.as_str(), flags(&app[0].kaniko)),
+        ("deploy", vec!["--target=prod".to_owned()])
     );
     // Nothing names an architecture: the client's own.
     assert_eq!((archs(&short), short[0].kaniko.context_path.as_str()), (vec!["arm64"], "."));

@@ -29,6 +29,14 @@ pub(super) const fn names<const N: usize>(keys: &[KeyDoc; N]) -> [&'static str; 
     names
 }
 
+/// Every key of a task, as it is named in messages: `arch`, `kaniko.target`.
+pub fn paths() -> Vec<String> {
+    let below = |section: &'static str, keys: &'static [KeyDoc]| {
+        keys.iter().map(move |key| format!("{section}{}", key.name))
+    };
+    below("", &TASK).chain(below("kaniko.", &KANIKO)).chain(below("kaniko.cache.", &CACHE)).collect()
+}
+
 /// The top of the file.
 pub const TOP: [KeyDoc; 2] = [
     key(
@@ -112,7 +120,7 @@ pub const CREDENTIAL: [KeyDoc; 3] = [
 ];
 
 /// The section `kaniko`.
-pub const KANIKO: [KeyDoc; 13] = [
+pub const KANIKO: [KeyDoc; 23] = [
     key("context-path", "path", "`.`", "The build context, relative to the source root (`--repo`)."),
     key("dockerfile", "path", "`Dockerfile`", "The Dockerfile, relative to the context."),
     key(
@@ -127,7 +135,67 @@ pub const KANIKO: [KeyDoc; 13] = [
         "empty",
         "Values for `ARG` in the Dockerfile. Anyone who can pull the image can read them: do not pass secrets.",
     ),
+    key(
+        "target",
+        "name or number of a stage",
+        "the last stage",
+        "The stage of the Dockerfile to build and push.",
+    ),
+    key(
+        "labels",
+        "mapping of strings",
+        "empty",
+        "Labels of the image. Anyone who can pull the image can read them: do not pass secrets.",
+    ),
+    key(
+        "annotations",
+        "mapping of strings",
+        "empty",
+        "Annotations of the manifest of each image; an index has none of them. As public as labels.",
+    ),
     key("cache", "section", "", "The layer cache."),
+    key(
+        "registry-mirrors",
+        "list of `HOST`, `HOST/PATH`",
+        "empty",
+        "Registries from which Kaniko pulls base images in place of Docker Hub, in this order; Docker Hub comes last.",
+    ),
+    key(
+        "registry-map",
+        "mapping of `HOST: MIRROR`",
+        "empty",
+        "Registries from which Kaniko pulls base images in place of another one; several, separated by commas, are tried in this order. Kaniko uses it for pulls only.",
+    ),
+    key(
+        "certificates",
+        "mapping of `HOST: PATH`",
+        "empty",
+        "A CA certificate (PEM) with which Kaniko checks a registry: a file in the source root, which an ignore file must not exclude, or an absolute path in the agent's container. Kaniko uses it for pulls and its own pushes; the server, which pushes an index, does not.",
+    ),
+    key(
+        "compression",
+        "`gzip` or `zstd`",
+        "Kaniko's default (`gzip`)",
+        "How Kaniko compresses the layers that it makes. Not every registry and engine reads `zstd`.",
+    ),
+    key(
+        "reproducible",
+        "boolean",
+        "`false`",
+        "Kaniko strips timestamps from the image: the same files give the same digest. It needs memory for whole layers.",
+    ),
+    key(
+        "single-snapshot",
+        "boolean",
+        "`false`",
+        "Kaniko takes one snapshot at the end of each stage, not one after each step: the stage becomes one layer, and nothing of it is cached.",
+    ),
+    key(
+        "push-retry",
+        "number from 0 to 20",
+        "5",
+        "How often Kaniko tries a failed push again, after 1 s, 2 s, 4 s and so on.",
+    ),
     key(
         "snapshot-mode",
         "`full`, `redo` or `time`",
@@ -159,7 +227,7 @@ pub const KANIKO: [KeyDoc; 13] = [
         "extra-flags",
         "string, quoted as in a shell",
         "empty",
-        "Kaniko flags that have no key here. They are passed last. Flags that Bakery sets itself are refused.",
+        "Kaniko flags that have no key here. They are passed last: one that also has a key wins over it, with a notice (`--target`: a mistake), or adds to it if Kaniko takes it several times. Flags that Bakery sets itself are refused.",
     ),
 ];
 

@@ -7,7 +7,7 @@ use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
 use crate::report::Location;
 use crate::secret::Secret;
-use crate::spec::{Credential, SnapshotMode};
+use crate::spec::{Compression, Credential, SnapshotMode};
 
 /// A key of a layer with its location; empty if the key is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,26 @@ pub struct KanikoLayer {
     pub dir: Key<String>,
     /// `kaniko.ignore-path`
     pub ignore_path: Key<Vec<String>>,
+    /// `kaniko.target`
+    pub target: Key<String>,
+    /// `kaniko.labels`
+    pub labels: MapLayer<String>,
+    /// `kaniko.annotations`
+    pub annotations: MapLayer<String>,
+    /// `kaniko.registry-mirrors`
+    pub registry_mirrors: Key<Vec<String>>,
+    /// `kaniko.registry-map`
+    pub registry_map: MapLayer<Vec<String>>,
+    /// `kaniko.certificates`
+    pub certificates: MapLayer<String>,
+    /// `kaniko.compression`
+    pub compression: Key<Compression>,
+    /// `kaniko.reproducible`
+    pub reproducible: Key<bool>,
+    /// `kaniko.single-snapshot`
+    pub single_snapshot: Key<bool>,
+    /// `kaniko.push-retry`
+    pub push_retry: Key<u32>,
     /// `kaniko.extra-flags`, split
     pub extra_flags: Key<Vec<String>>,
 }

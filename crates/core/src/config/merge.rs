@@ -37,6 +37,16 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         custom_platform: lower.custom_platform.under(upper.custom_platform),
         dir: lower.dir.under(upper.dir),
         ignore_path: lower.ignore_path.under(upper.ignore_path),
+        target: lower.target.under(upper.target),
+        labels: merge(lower.labels, upper.labels),
+        annotations: merge(lower.annotations, upper.annotations),
+        registry_mirrors: lower.registry_mirrors.under(upper.registry_mirrors),
+        registry_map: merge(lower.registry_map, upper.registry_map),
+        certificates: merge(lower.certificates, upper.certificates),
+        compression: lower.compression.under(upper.compression),
+        reproducible: lower.reproducible.under(upper.reproducible),
+        single_snapshot: lower.single_snapshot.under(upper.single_snapshot),
+        push_retry: lower.push_retry.under(upper.push_retry),
         extra_flags: lower.extra_flags.under(upper.extra_flags),
     }
 }

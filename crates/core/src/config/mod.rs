@@ -9,6 +9,7 @@ pub mod layer;
 mod decode;
 mod merge;
 mod naming;
+mod readers;
 mod resolve;
 mod shell_words;
 mod values;
@@ -26,7 +27,7 @@ use crate::yaml;
 
 pub use naming::{ImagePrefix, ImageTag, Naming};
 
-pub(crate) use decode::read_text;
+pub(crate) use readers::read_text;
 pub(crate) use resolve::{Located, Origin, build, task};
 pub(crate) use values::destination;
 

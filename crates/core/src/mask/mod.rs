@@ -92,8 +92,8 @@ impl Mask {
             for script in [&task.pre_script, &task.post_script].into_iter().flatten() {
                 found_here.extend(found(script, Form::Script));
             }
-            let flags = &task.kaniko.extra_flags;
-            for (flag, span) in flags.iter().zip(argument_spans(flags)) {
+            let flags = [kaniko::free_arguments(&task.kaniko), task.kaniko.extra_flags.clone()].concat();
+            for (flag, span) in flags.iter().zip(argument_spans(&flags)) {
                 found_here.extend(span.into_iter().map(|span| &flag[span]));
             }
             all.extend(found_here.into_iter().flat_map(pieces));

@@ -40,7 +40,7 @@ pub(super) fn built(files: &[(&str, &str)]) -> String {
         let kaniko = &tasks[0].kaniko;
         let args = kaniko.build_args.iter().map(|(name, value)| format!("{name}={value}"));
         let all = [kaniko.destination.as_ref().unwrap().to_string(), kaniko.context_path.clone()];
-        let all: Vec<_> = all.into_iter().chain(args).chain(kaniko.extra_flags.iter().cloned()).collect();
+        let all: Vec<_> = all.into_iter().chain(args).chain(flags(kaniko)).collect();
         format!("{name}: {}", all.join(" "))
     };
     named(spec).into_iter().map(line).collect::<Vec<_>>().join("\n")

@@ -1,7 +1,6 @@
 //! Several files: what the later ones change.
 
 use super::*;
-use crate::spec::KanikoSpec;
 
 fn merged(files: &[&str]) -> Result<Resolved, Report> {
     let read = |(nth, text): (usize, &&str)| read(["a.yaml", "b.yaml", "c.yaml"][nth], text);
@@ -60,7 +59,7 @@ services:
     assert_eq!((web.as_str(), worker.as_str()), ("web", "worker"));
     let kaniko = &of_web[0].kaniko;
     assert_eq!((kaniko.context_path.as_str(), kaniko.dockerfile.as_str()), ("web", "prod.Dockerfile"));
-    assert_eq!(kaniko.extra_flags, ["--target=prod"]);
+    assert_eq!(flags(kaniko), ["--target=prod"]);
     // The short form in the later file, and three files.
     let c = "services: { web: { image: reg.test/other, build: ../c } }";
     let kaniko = merged(&[a, b, c]).unwrap().spec.services.remove(0).tasks.remove(0).kaniko;
@@ -84,7 +83,7 @@ fn arguments_and_labels_are_merged_by_name_in_both_forms() {
         assert_eq!(args(&only(&[&web(a), &web(b)])), expected, "{a} {b}");
     }
     let kaniko = only(&[&web("labels: [a=1, b=2]"), &web("labels: { b: 3 }")]);
-    assert_eq!(kaniko.extra_flags, ["--label=a=1", "--label=b=3"]);
+    assert_eq!(flags(&kaniko), ["--label=a=1", "--label=b=3"]);
 }
 
 #[test]
@@ -121,16 +120,12 @@ fn tags_remove_and_replace() {
         ("context: !reset", "deploy --target=dev --label=a=1 A=1 B=2"),
     ] {
         let kaniko = only(&[&a, &web(b)]);
-        let all =
-            [vec![kaniko.context_path.clone()], kaniko.extra_flags.clone(), vec![args(&kaniko)]].concat();
+        let all = [vec![kaniko.context_path.clone()], flags(&kaniko), vec![args(&kaniko)]].concat();
         assert_eq!(all.join(" "), expected, "{b}");
     }
     let whole = "services: { web: { build: !override { context: ../x } } }";
     let kaniko = only(&[&a, whole]);
-    assert_eq!(
-        (kaniko.context_path.as_str(), kaniko.extra_flags.len(), args(&kaniko)),
-        ("x", 0, String::new())
-    );
+    assert_eq!((kaniko.context_path.as_str(), flags(&kaniko).len(), args(&kaniko)), ("x", 0, String::new()));
     let short = "services: { web: { image: reg.test/web, build: ../web } }";
     assert_eq!(only(&[short, "services: { web: { build: { context: !reset } } }"]).context_path, "deploy");
     let other = "services: { web: !reset null, other: { image: reg.test/other, build: . } }";
