@@ -18,6 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::build_secrets::SecretFiles;
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
 use crate::failure::{Failure, Stop, Tail};
@@ -107,6 +108,9 @@ pub async fn run(
     if tini_works(layout, &env, processes.tree()).await {
         env.entry("FF_KANIKO_RUN_VIA_TINI".to_owned()).or_insert_with(|| "true".to_owned());
     }
+    let folder = layout.secrets();
+    let secrets =
+        SecretFiles::write(layout, &order.kaniko.secrets).map_err(|error| Failure::io(&folder, &error))?;
     let memory = OomCounter::start(&layout.cgroups);
     let tail = Arc::new(Mutex::new(Tail::default()));
     let (lines, stage) = (Arc::clone(&tail), Arc::clone(stages));
@@ -135,6 +139,7 @@ pub async fn run(
             let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
             Failure::new(Reason::Internal, text).with_hint("the agent image must contain /kaniko/executor")
         })?;
+    drop(secrets);
     let kills = memory.kills();
     match outcome {
         Outcome::Terminated(cause) => Err(Stop::Terminated(cause)),

@@ -19,6 +19,7 @@ pub mod plan_view;
 mod referenced;
 pub mod render;
 pub mod secret_files;
+mod secret_sources;
 mod server_keys;
 pub mod settings;
 mod shared_folder;

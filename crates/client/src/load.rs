@@ -24,6 +24,7 @@ use crate::find::InputFiles;
 use crate::naming;
 use crate::referenced::ReferencedFiles;
 use crate::secret_files;
+use crate::secret_sources::ClientSecrets;
 
 /// A build, read from its files.
 #[derive(Debug)]
@@ -68,6 +69,17 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         read.unwrap_or_else(ConfigFile::unreadable)
     });
     let compose = read_compose(&files.compose, &mut mistakes);
+    let files_of_secrets = RefCell::default();
+    let withheld = Withheld::of(environment, &options.allow_env, "");
+    let config = config.map(|config| {
+        let root = root.as_deref().unwrap_or(Path::new("."));
+        config.with_secrets(&ClientSecrets {
+            environment,
+            withheld: &withheld,
+            root,
+            files: &files_of_secrets,
+        })
+    });
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
     let named = files.config.iter().chain(&files.compose);
     let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
@@ -87,6 +99,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 naming: &naming,
                 env_files: &options.env_file,
                 read: &read_files,
+                files_of_secrets: &files_of_secrets,
             };
             match request.resolve(&compose, config.as_ref(), &recorder) {
                 Ok(resolved) => resolved,
@@ -115,7 +128,8 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let Resolved { spec, plan, mut notices, written } = resolved;
     notices.extend(files.unused);
     let secret_config = files.config.as_deref().filter(|_| secret);
-    let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
+    let secret_files =
+        secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());
     let missing = missing(&spec, &root, &written);
     let secrets = recorder.secrets.into_inner();
     Ok(LoadedBuild {
@@ -204,6 +218,8 @@ struct ComposeInput<'a> {
     env_files: &'a [PathBuf],
     /// The names of all files that are read.
     read: &'a RefCell<Vec<String>>,
+    /// The files of build secrets that are read.
+    files_of_secrets: &'a RefCell<Vec<PathBuf>>,
 }
 
 impl ComposeInput<'_> {
@@ -227,7 +243,12 @@ impl ComposeInput<'_> {
             )
         })?;
         let naming = naming::with_project(self.naming, &project)?;
-        let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
+        let files = ReferencedFiles {
+            folder: &folder,
+            root: self.root,
+            names: RefCell::default(),
+            secrets: self.files_of_secrets,
+        };
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
             withheld: &withheld,

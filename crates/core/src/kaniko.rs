@@ -117,6 +117,8 @@ const LEVELS: [&str; 3] = ["info", "debug", "trace"];
 pub struct Paths {
     /// The unpacked source root.
     pub source: String,
+    /// The folder of the build secrets.
+    pub secrets: String,
     /// The digest of the image; its content counts only after exit code 0.
     pub digest: String,
     /// The image as an OCI layout, where the agent pushes and nothing is cached.
@@ -136,6 +138,7 @@ impl Paths {
     pub fn below(home: &str) -> Self {
         Self {
             source: format!("{home}/ctx"),
+            secrets: format!("{home}/secrets"),
             digest: format!("{home}/digest"),
             oci_layout: format!("{home}/oci"),
             tar: format!("{home}/image.tar"),

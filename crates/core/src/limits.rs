@@ -25,6 +25,8 @@ macro_rules! bounds {
 bounds! {
     /// Bytes of a submitted build spec, and of every other JSON or YAML request body.
     SPEC_BYTES: usize = 1 << 20;
+    /// Bytes of one build secret. Its value is part of the build spec.
+    SECRET_BYTES: usize = 128 << 10;
     /// Tasks of one build.
     TASKS: usize = 64;
     /// Attempts at one task.

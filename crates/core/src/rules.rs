@@ -10,7 +10,7 @@ use crate::{image, kaniko, path};
 
 mod keys;
 
-pub use keys::{certificate, label_name, mirror, push_retry, target};
+pub use keys::{certificate, label_name, mirror, push_retry, secret_id, target};
 
 /// A rule that a task breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -155,6 +155,9 @@ pub struct KanikoSpec {
     /// `--single-snapshot`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub single_snapshot: bool,
+    /// Build secrets by their ids: files for `RUN --mount=type=secret`, never part of a command line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "secret::map_on_wire")]
+    pub secrets: BTreeMap<String, Secret>,
     /// `--push-retry`; `None` = Bakery's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_retry: Option<u32>,
@@ -186,6 +189,7 @@ impl Default for KanikoSpec {
             compression: None,
             reproducible: false,
             single_snapshot: false,
+            secrets: BTreeMap::new(),
             push_retry: None,
             extra_flags: Vec::new(),
         }

@@ -181,11 +181,14 @@ pub(super) const BUILD: [Attribute; 26] = [
     taken("platforms", "the architectures, if `x-bake.platforms` is not set"),
     taken("no_cache", "`true` sets `kaniko.cache.enable: false`"),
     taken("pull", "always on, whatever the value: Kaniko pulls every base image"),
+    taken(
+        "secrets",
+        "`kaniko.secrets`: secrets of the project with `file` (text, in the checkout or below `--repo`) or `environment`; `uid`, `gid` and `mode` belong to `RUN --mount` and have no effect",
+    ),
     taken("x-bake", "the section below"),
     refused("dockerfile_inline", NOT_YET, "write it to a file, and set `dockerfile` to its path"),
     refused("additional_contexts", NOT_YET, CHANGES_RESULT),
     refused("extra_hosts", NOT_YET, CHANGES_RESULT),
-    refused("secrets", NOT_YET, CHANGES_RESULT),
     refused("provenance", NOT_YET, CHANGES_RESULT),
     refused("sbom", NOT_YET, CHANGES_RESULT),
     refused("ssh", "not supported by Kaniko", "Kaniko has no SSH mounts: fetch in the `pre-script`"),
@@ -213,9 +216,12 @@ pub const NO_NETWORK: (&str, Fate) = (
 /// The section `build.x-bake`.
 pub(super) const X_BAKE: [Attribute; 11] = [
     taken("platforms", "one task per platform: `linux/amd64`, `linux/arm64`"),
+    taken(
+        "secret",
+        "`kaniko.secrets`, as buildx writes them: `id=ID,src=FILE` or `id=ID,env=NAME`; they win over `build.secrets`",
+    ),
     refused("output", NOT_YET, CHANGES_RESULT),
     refused("ssh", NOT_YET, CHANGES_RESULT),
-    refused("secret", NOT_YET, CHANGES_RESULT),
     refused("contexts", NOT_YET, CHANGES_RESULT),
     ignored("tags"),
     ignored("cache-from"),

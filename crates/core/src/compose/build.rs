@@ -32,9 +32,10 @@ impl Service {
     }
 }
 
-/// Reads a service. `None` if it has no `build`.
+/// Reads a service; `declared` are the secrets of the project. `None` if it has no `build`.
 pub(super) fn service(
     field: &Field<'_>,
+    declared: Option<Field<'_>>,
     request: &Request<'_>,
     scalars: &Scalars<'_>,
     findings: &mut Findings,
@@ -46,7 +47,7 @@ pub(super) fn service(
             Message::new(format!("the tag `{}` is not supported", shown(tag))).with_hint(hint),
         );
     }
-    let mut reader = ServiceReader { request, scalars, findings, service: Service::default() };
+    let mut reader = ServiceReader { request, scalars, findings, declared, service: Service::default() };
     for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
         match fate(&SERVICE, key) {
             Some(Fate::Refused { message, hint }) => {
@@ -82,6 +83,7 @@ pub(super) fn service(
     }
     reader.default_context(&build);
     reader.platforms(field, &build);
+    reader.secrets(&build);
     if let Some(image) = field.get("image").filter(|image| !image.node.is_null()) {
         reader.image(&image);
     }
@@ -92,6 +94,8 @@ pub(super) struct ServiceReader<'a, 'f> {
     pub(super) request: &'a Request<'a>,
     pub(super) scalars: &'a Scalars<'a>,
     pub(super) findings: &'f mut Findings,
+    /// The secrets of the project.
+    pub(super) declared: Option<Field<'a>>,
     pub(super) service: Service,
 }
 
@@ -113,7 +117,7 @@ impl ServiceReader<'_, '_> {
                     }
                 }
                 // `platforms` is read together with the service's own platform; `pull` is what Kaniko always does.
-                "platforms" | "pull" => {}
+                "platforms" | "pull" | "secrets" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
                 _ => self.other(key, &field),

@@ -19,6 +19,7 @@ mod platforms;
 mod project;
 mod resolve;
 mod scalar;
+mod secrets;
 mod select;
 mod tags;
 mod withheld;
@@ -27,6 +28,7 @@ use crate::config::{ConfigFile, Naming, Resolved};
 use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, Mistake, Report};
+use crate::secret::Secret;
 use crate::spec::Order;
 use crate::vars::Vars;
 use crate::yaml::{self, Node};
@@ -85,6 +87,11 @@ pub trait OtherFiles {
 
     /// The text of a file whose name in messages is `name`.
     fn read(&self, name: &str, path: &str) -> Result<String, Message>;
+
+    /// The value of a build secret, which is the text of a file whose name in messages is `name`.
+    fn secret(&self, _name: &str, _path: &str) -> Result<Secret, Message> {
+        Err("no file can be read".into())
+    }
 }
 
 /// No file.

@@ -50,11 +50,14 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     else {
         return Err(findings.into_report());
     };
+    let declared = merged.as_ref().and_then(|tree| Field::root(tree).get("secrets"));
     let of_build = scalars.for_build(request.withheld);
     let (mut built, mut written) = (Vec::new(), BTreeMap::new());
     let mut names = ServiceImages::new(request, project.as_deref());
     for (name, field) in select(&services, request, &scalars, &mut findings) {
-        let Some(mut service) = service(&field, request, &of_build, &mut findings) else { continue };
+        let Some(mut service) = service(&field, declared.clone(), request, &of_build, &mut findings) else {
+            continue;
+        };
         written.extend(service.written.drain(..));
         names.complete(&name, &mut service.layer, &field, &mut findings);
         let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);

@@ -4,6 +4,7 @@ mod include;
 mod merge;
 mod mistakes;
 mod names;
+mod secrets;
 
 use std::collections::BTreeMap;
 

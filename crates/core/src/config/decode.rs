@@ -7,6 +7,7 @@ use crate::config::keys::{self, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::naming::ImagePrefix;
 use crate::config::readers::{by_registry, list, one_of, read_text, single, texts, verbatim};
+use crate::config::secrets;
 use crate::config::values::{
     boolean, cache_repo, certificate, cpu, custom_platform, destination, dockerfile, flags, inner_path,
     kaniko_dir, memory, mirror, mirrors, retries, target, ttl,
@@ -24,7 +25,7 @@ use crate::yaml::Value;
 
 const TOP: [&str; 2] = names(&keys::TOP);
 const TASK: [&str; 10] = names(&keys::TASK);
-const KANIKO: [&str; 23] = names(&keys::KANIKO);
+const KANIKO: [&str; 24] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
 pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
@@ -139,6 +140,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             }
             "reproducible" => layer.reproducible = single(&field, findings, boolean),
             "single-snapshot" => layer.single_snapshot = single(&field, findings, boolean),
+            "secrets" => layer.secrets = secrets::list(&field, findings),
             "push-retry" => layer.push_retry = single(&field, findings, retries),
             "cache" => layer.cache = cache(&field, findings),
             "snapshot-mode" => {

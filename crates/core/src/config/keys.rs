@@ -119,8 +119,20 @@ pub const CREDENTIAL: [KeyDoc; 3] = [
     key("password", "string", "none (required)", "The password or token."),
 ];
 
+/// An entry of `kaniko.secrets`.
+pub const SECRET: [KeyDoc; 3] = [
+    key("id", "letters, digits, `.`, `_`, `-`", "none (required)", "The id that a mount names."),
+    key(
+        "env",
+        "name of a variable",
+        "none",
+        "The variable of the client's environment with the value. A secret of the environment such as `GITHUB_TOKEN` needs `--allow-env`.",
+    ),
+    key("file", "path", "none", "The file with the value."),
+];
+
 /// The section `kaniko`.
-pub const KANIKO: [KeyDoc; 23] = [
+pub const KANIKO: [KeyDoc; 24] = [
     key("context-path", "path", "`.`", "The build context, relative to the source root (`--repo`)."),
     key("dockerfile", "path", "`Dockerfile`", "The Dockerfile, relative to the context."),
     key(
@@ -189,6 +201,12 @@ pub const KANIKO: [KeyDoc; 23] = [
         "boolean",
         "`false`",
         "Kaniko takes one snapshot at the end of each stage, not one after each step: the stage becomes one layer, and nothing of it is cached.",
+    ),
+    key(
+        "secrets",
+        "list of `{id, env}` or `{id, file}`",
+        "empty",
+        "Build secrets for `RUN --mount=type=secret,id=ID`. The client reads the variable of its environment, or the file (text, relative to `--repo`, in the checkout or below `--repo`), and sends the value with the build; it is neither in the image nor in a command line, and is masked in the log. While Kaniko runs, every `RUN` step of the build can read it. `uid`, `gid` and `mode` belong to the mount.",
     ),
     key(
         "push-retry",

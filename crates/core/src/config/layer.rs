@@ -54,6 +54,11 @@ impl<T> Key<T> {
         matches!(self.0, Some((Held::Bad, _)))
     }
 
+    /// The value with its location.
+    pub(super) fn into_parts(self) -> Option<(Held<T>, Location)> {
+        self.0
+    }
+
     /// `upper` if it is written, else this.
     pub(super) fn under(self, upper: Self) -> Self {
         Self(upper.0.or(self.0))
@@ -155,10 +160,34 @@ pub struct KanikoLayer {
     pub reproducible: Key<bool>,
     /// `kaniko.single-snapshot`
     pub single_snapshot: Key<bool>,
+    /// `kaniko.secrets`
+    pub secrets: Key<Vec<SecretLayer>>,
     /// `kaniko.push-retry`
     pub push_retry: Key<u32>,
     /// `kaniko.extra-flags`, split
     pub extra_flags: Key<Vec<String>>,
+}
+
+/// An entry of `kaniko.secrets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretLayer {
+    /// The name that `RUN --mount=type=secret,id=...` has for it.
+    pub id: String,
+    /// Where its value comes from.
+    pub source: SecretSource,
+    /// Where it was written.
+    pub location: Location,
+}
+
+/// Where the value of a build secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A variable of the client's environment.
+    Env(String),
+    /// A file of the client's machine.
+    File(String),
+    /// The value, which the client has read.
+    Value(Secret),
 }
 
 /// The section `kaniko.cache`.

@@ -46,6 +46,7 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         compression: lower.compression.under(upper.compression),
         reproducible: lower.reproducible.under(upper.reproducible),
         single_snapshot: lower.single_snapshot.under(upper.single_snapshot),
+        secrets: lower.secrets.under(upper.secrets),
         push_retry: lower.push_retry.under(upper.push_retry),
         extra_flags: lower.extra_flags.under(upper.extra_flags),
     }

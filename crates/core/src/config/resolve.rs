@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::layer::{MapLayer, TaskLayer};
-use crate::config::{ConfigFile, Naming, Resolved};
+use crate::config::{ConfigFile, Naming, Resolved, secrets};
 use crate::kaniko;
 use crate::mask::name_suggests_secret;
 use crate::message::Message;
@@ -146,6 +146,7 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
             compression: kaniko.compression.value().copied(),
             reproducible: kaniko.reproducible.or_default(),
             single_snapshot: kaniko.single_snapshot.or_default(),
+            secrets: secrets::values(&kaniko.secrets, findings),
             push_retry: kaniko.push_retry.value().copied(),
             extra_flags: kaniko.extra_flags.or_default(),
         },
@@ -250,6 +251,7 @@ fn location_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Location> {
         "kaniko.dir" => kaniko.dir.location(),
         "kaniko.ignore-path" => kaniko.ignore_path.location(),
         "kaniko.extra-flags" => kaniko.extra_flags.location(),
+        "kaniko.secrets" => kaniko.secrets.location(),
         "kaniko.target" => kaniko.target.location(),
         "kaniko.compression" => kaniko.compression.location(),
         "kaniko.reproducible" => kaniko.reproducible.location(),

@@ -67,7 +67,7 @@ const fn optional(
     FlagOfKey { key, flag, twice, is_needed: false, values }
 }
 
-const KEYS: [FlagOfKey; 15] = [
+const KEYS: [FlagOfKey; 16] = [
     needed("kaniko.build-args", "build-arg", Twice::Adds, |it, _| Values::pairs(&it.build_args)),
     needed("kaniko.target", "target", Twice::Wrong, |it, _| Values::one(it.target.as_deref())),
     needed("kaniko.labels", "label", Twice::Adds, |it, _| Values::pairs(&it.labels)),
@@ -100,6 +100,10 @@ const KEYS: [FlagOfKey; 15] = [
         };
         let pair = |(host, path): (&String, &String)| format!("{}={}", kanikos_name(host), file(path));
         Values::Texts(it.certificates.iter().map(pair).collect())
+    }),
+    needed("kaniko.secrets", "secret", Twice::Adds, |it, paths| {
+        let file = |id| format!("id={id},type=file,src={}/{id}", paths.secrets);
+        Values::Texts(it.secrets.keys().map(file).collect())
     }),
     optional("kaniko.push-retry", "push-retry", Twice::LastWins, |it, _| {
         Values::one(it.push_retry.map(|times| times.to_string()))

@@ -79,6 +79,7 @@ impl Mask {
             let handed = kaniko::secret_variables(&task.kaniko.extra_flags);
             let mut found_here: Vec<&str> =
                 task.credentials.iter().map(|login| login.password.expose()).collect();
+            found_here.extend(task.kaniko.secrets.values().map(Secret::expose));
             let env = task.env.iter().map(|(name, value)| (name, value.expose()));
             let args = task.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
             let is_handed = |name: &str| handed.contains(name);

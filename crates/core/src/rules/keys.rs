@@ -2,6 +2,7 @@
 
 use super::{inner_path, message};
 use crate::image;
+use crate::limits;
 use crate::message::Message;
 use crate::report::forgotten_blank;
 use crate::spec::KanikoSpec;
@@ -29,6 +30,13 @@ pub(super) fn check(kaniko: &KanikoSpec, report: &mut impl FnMut(&'static str, M
     }
     for wrong in kaniko.certificates.values().filter_map(|text| certificate(text)) {
         report("kaniko.certificates", wrong);
+    }
+    for (id, value) in &kaniko.secrets {
+        let too_long = value.expose().len() > limits::SECRET_BYTES;
+        let wrong = || too_long.then(|| message(format!("`{id}` is too long"), "at most 128 KiB"));
+        if let Some(wrong) = secret_id(id).or_else(wrong) {
+            report("kaniko.secrets", wrong);
+        }
     }
     let hosts = kaniko.registry_map.keys().map(|host| ("kaniko.registry-map", host));
     for (key, host) in hosts.chain(kaniko.certificates.keys().map(|host| ("kaniko.certificates", host))) {
@@ -67,6 +75,18 @@ pub fn certificate(text: &str) -> Option<Message> {
         return Some(message("not a path of a file", hint));
     }
     if text.starts_with('/') { None } else { inner_path(text) }
+}
+
+/// Why a build secret cannot have this id, which becomes the name of a file.
+pub fn secret_id(id: &str) -> Option<Message> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let legal = id.chars().all(plain) && !id.starts_with('.') && (1..=64).contains(&id.len());
+    (!legal).then(|| {
+        message(
+            "not a valid id of a secret",
+            "use letters, digits, `.`, `_` and `-`, with no dot first; at most 64",
+        )
+    })
 }
 
 /// Why a push is not tried again this often.

@@ -11,7 +11,7 @@ use crate::spec::{BuildSpec, TaskSpec};
 type AddedKey = (&'static str, fn(&TaskSpec) -> bool);
 
 /// The keys that were added after the first version of the spec. `kaniko.dir` is older than the list that servers return.
-const ADDED: [AddedKey; 10] = [
+const ADDED: [AddedKey; 11] = [
     ("kaniko.target", |task| task.kaniko.target.is_some()),
     ("kaniko.labels", |task| !task.kaniko.labels.is_empty()),
     ("kaniko.annotations", |task| !task.kaniko.annotations.is_empty()),
@@ -21,6 +21,7 @@ const ADDED: [AddedKey; 10] = [
     ("kaniko.compression", |task| task.kaniko.compression.is_some()),
     ("kaniko.reproducible", |task| task.kaniko.reproducible),
     ("kaniko.single-snapshot", |task| task.kaniko.single_snapshot),
+    ("kaniko.secrets", |task| !task.kaniko.secrets.is_empty()),
     ("kaniko.push-retry", |task| task.kaniko.push_retry.is_some()),
 ];
 
@@ -63,6 +64,7 @@ mod tests {
             compression: Some(crate::spec::Compression::Zstd),
             reproducible: true,
             single_snapshot: true,
+            secrets: BTreeMap::from([("a".to_owned(), "b".into())]),
             push_retry: Some(0),
             ..KanikoSpec::default()
         };

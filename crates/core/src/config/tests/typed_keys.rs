@@ -1,6 +1,7 @@
 //! Keys that become flags of Kaniko as they are.
 
 use super::*;
+use crate::secret::Secret;
 
 const GLOBAL: &str = r#"
 global:
@@ -121,6 +122,54 @@ bake:
       hint: write `NAME: value`, one per line
     config.yaml:18:3: bake[2].target: unknown key
       hint: it belongs below `kaniko`
+    ");
+}
+
+struct OneVariable;
+
+impl SecretSources for OneVariable {
+    fn env(&self, name: &str) -> Result<Secret, crate::message::Message> {
+        if name == "NPM" { Ok(Secret::new("sesame-open")) } else { Err("is not set".into()) }
+    }
+
+    fn file(&self, _: &str) -> Result<Secret, crate::message::Message> {
+        Err("cannot be read".into())
+    }
+}
+
+#[test]
+fn secrets_get_their_values_from_the_client_alone() {
+    let text = baked("secrets: [{ id: npm, env: NPM }]");
+    let file = || read("config.yaml", &text).unwrap();
+    let resolved = file().with_secrets(&OneVariable).resolve(Order::Sequential, &Naming::default()).unwrap();
+    let secrets = &resolved.spec.services[0].tasks[0].kaniko.secrets;
+    assert_eq!(secrets["npm"].expose(), "sesame-open");
+    insta::assert_snapshot!(report(&text), @"
+    config.yaml:5:15: global.kaniko.secrets[0]: only bakery-client reads variables and files for secrets
+      hint: submit the build with bakery-client
+    ");
+}
+
+#[test]
+fn mistakes_in_secrets_are_reported_at_once() {
+    let lines = "secrets: [{ id: a b, env: NPM }, { env: NPM }, { id: c }, { id: d, env: NPM, file: x }, { id: e, env: NPM }, { id: e, env: NPM }]";
+    insta::assert_snapshot!(report(&baked(lines)), @"
+    config.yaml:5:21: global.kaniko.secrets[0].id: not a valid id of a secret
+      hint: use letters, digits, `.`, `_` and `-`, with no dot first; at most 64
+    config.yaml:5:38: global.kaniko.secrets[1]: `id` is missing
+    config.yaml:5:52: global.kaniko.secrets[2]: has no value
+      hint: set `env` or `file`
+    config.yaml:5:63: global.kaniko.secrets[3]: has both `env` and `file`
+      hint: keep one of them
+    config.yaml:5:114: global.kaniko.secrets[5]: a second secret with this id
+      hint: keep one
+    ");
+    let text = baked("secrets: [{ id: a, env: LOST }, { id: b, file: lost }]");
+    let file = read("config.yaml", &text).unwrap().with_secrets(&OneVariable);
+    let report = file.resolve(Order::Sequential, &Naming::default()).unwrap_err().to_string();
+    insta::assert_snapshot!(report, @"
+    config.yaml:5:15: global.kaniko.secrets[0]: is not set
+    config.yaml:5:37: global.kaniko.secrets[1]: cannot be read
     ");
 }
 
