@@ -43,7 +43,7 @@ fn rows(vars: &[VarDoc]) -> Vec<[String; 4]> {
             default => code(default),
         };
         let required = if var.required.is_empty() { "-" } else { var.required };
-        [code(var.name), default, required.to_owned(), var.meaning.replace('<', "\\<")]
+        [code(var.name), default, required.to_owned(), var.meaning.to_owned()]
     };
     vars.iter().map(row).collect()
 }
