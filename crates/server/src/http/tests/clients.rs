@@ -62,15 +62,15 @@ async fn probe_20_a_full_disk_is_answered_with_507_before_it_hurts_open_builds()
         len: 1,
         location: ContextLocation::Store,
     };
-    let offered = refused(server.call("POST", route::CONTEXTS).json(&offer), 507, "disk-full").await;
+    let offered = refused(server.call("POST", route::CONTEXTS).json(&offer), 507, "server-disk-full").await;
     assert!(offered.hint.unwrap().contains("operator"));
     let path = format!("{}?sha256={}&len=1", route::context(offer.id.hex()), offer.sha256.hex());
-    refused(server.call("PUT", &path).body("b"), 507, "disk-full").await;
+    refused(server.call("PUT", &path).body("b"), 507, "server-disk-full").await;
     let yaml = "bake:\n  - arch: amd64\n    kaniko:\n      destination: registry.test/app:2\n";
     let context = format!("{} {} 6", Digest::of(b"identity"), Digest::of(b"a blob"));
     let build = server.call("POST", route::BUILDS).header("content-type", "application/yaml").body(yaml);
     let build = build.header(CONTEXT_HEADER, context).header(IDEMPOTENCY_HEADER, "key of a refused build");
-    refused(build, 507, "disk-full").await;
+    refused(build, 507, "server-disk-full").await;
 
     let ready = refused(server.call("GET", route::READYZ), 503, "unavailable").await;
     assert_eq!(ready.detail, "the disk of the data folder is full");
@@ -78,7 +78,7 @@ async fn probe_20_a_full_disk_is_answered_with_507_before_it_hurts_open_builds()
     assert_eq!(agent.send(agent.block(1, 2, "x")).await.next, 3);
     // The rest is the ledger's: the agent keeps its lines, is heard, and sends them again.
     server.free.store(limits::LEDGER_RESERVE_BYTES, Ordering::Relaxed);
-    let refused_lines = refused(agent.segment(agent.block(3, 2, "y")), 507, "disk-full").await;
+    let refused_lines = refused(agent.segment(agent.block(3, 2, "y")), 507, "server-disk-full").await;
     assert!(refused_lines.hint.is_some(), "{refused_lines:?}");
     assert_eq!(agent.send(Vec::new()).await.next, 3, "nothing was acknowledged");
     server.free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
