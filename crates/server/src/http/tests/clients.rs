@@ -75,6 +75,13 @@ async fn probe_20_a_full_disk_is_answered_with_507_before_it_hurts_open_builds()
     let ready = refused(server.call("GET", route::READYZ), 503, "unavailable").await;
     assert_eq!(ready.detail, "the disk of the data folder is full");
     good(server.call("GET", route::LIVEZ)).await;
+    let accepting = async || {
+        let text = good(server.call("GET", route::METRICS)).await.text().await.unwrap();
+        text.lines().find_map(|line| line.strip_prefix("bakery_accepting_builds ").map(str::to_owned))
+    };
+    server.platform.unavailable("the engine does not answer");
+    assert_eq!(accepting().await.as_deref(), Some("0"), "also while a platform is unavailable");
+    server.platform.available();
     assert_eq!(agent.send(agent.block(1, 2, "x")).await.next, 3);
     // The rest is the ledger's: the agent keeps its lines, is heard, and sends them again.
     server.free.store(limits::LEDGER_RESERVE_BYTES, Ordering::Relaxed);
@@ -224,6 +231,7 @@ async fn metrics_need_the_token() {
     );
     server.platform.unavailable("the engine does not answer");
     let text = good(server.call("GET", route::METRICS)).await.text().await.unwrap();
+    assert!(text.contains("bakery_accepting_builds 1\n"), "builds wait for the platform");
     assert!(
         text.contains("bakery_ready 0\n") && text.contains("bakery_platform_up{platform=\"docker\"} 0\n"),
         "{text}"
