@@ -111,6 +111,8 @@ pub enum LogFormat {
 pub struct RegistryRules {
     /// `INSECURE_REGISTRIES`: `host[:port]` that are reached over plain HTTP.
     pub insecure: Vec<String>,
+    /// `REGISTRY_TRUSTED_HOSTS`: `host[:port]` to which registries may lead the server.
+    pub trusted: Vec<String>,
     /// `PUBLISH_ALLOW`: prefixes that the server's own docker config may push to.
     pub publish_allow: Vec<String>,
     /// The server listens on loopback only: then registries on loopback are the user's own.

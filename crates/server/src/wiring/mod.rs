@@ -224,6 +224,7 @@ pub(crate) fn registry(settings: &Settings, vars: &dyn Vars) -> Registry {
         user_agent: concat!("bakery-server/", env!("CARGO_PKG_VERSION")).to_owned(),
         insecure: settings.registries.insecure.clone(),
         loopback_http: settings.registries.loopback,
+        trusted: settings.registries.trusted.clone(),
         publish_allow: settings.registries.publish_allow.clone(),
         docker_config: docker_config(vars),
         ..RegistrySettings::default()
