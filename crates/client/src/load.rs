@@ -203,7 +203,7 @@ impl ComposeInput<'_> {
                 "the folder must be readable",
             )
         })?;
-        let naming = naming::with_project(self.naming, &project)?;
+        let naming = naming::with_project(self.naming, &project, &withheld)?;
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
             withheld: &withheld,

@@ -6,6 +6,7 @@ mod build;
 mod fake_server;
 mod files;
 mod follow;
+mod help;
 mod image_names;
 mod previous_version;
 mod readme;

@@ -1,5 +1,6 @@
 //! The name of a Compose project: `COMPOSE_PROJECT_NAME`, else `name:`, else that of its folder.
 
+use crate::compose::Request;
 use crate::compose::scalar::Scalars;
 use crate::decode::Field;
 use crate::message::Message;
@@ -10,15 +11,20 @@ use crate::vars::Vars;
 pub(super) const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
 
 /// The name of the project; `None` after a mistake. It is empty for a folder without a letter or a digit in its name.
+///
+/// It becomes a part of image names and a variable of every build: `scalars` refuse what a build does not get.
 pub(super) fn name(
     root: &Field<'_>,
-    folder: &str,
+    request: &Request<'_>,
     scalars: &Scalars<'_>,
-    vars: &dyn Vars,
     findings: &mut Findings,
 ) -> Option<String> {
     let hint = "lower-case letters, digits, `-` and `_`, with a letter or a digit first";
-    if let Some(name) = vars.setting(VARIABLE) {
+    if let Some(message) = request.withheld.refuses(VARIABLE) {
+        findings.mistake(Location::setting(VARIABLE), message);
+        return None;
+    }
+    if let Some(name) = request.vars.setting(VARIABLE) {
         if is_name(&name) {
             return Some(name);
         }
@@ -27,11 +33,11 @@ pub(super) fn name(
         return None;
     }
     let Some(field) = root.get("name").filter(|field| !field.node.is_null()) else {
-        return Some(of_folder(folder));
+        return Some(of_folder(request.folder));
     };
     match scalars.text(&field, findings) {
         None => None,
-        Some(name) if name.is_empty() => Some(of_folder(folder)),
+        Some(name) if name.is_empty() => Some(of_folder(request.folder)),
         Some(name) if is_name(&name) => Some(name),
         Some(_) => {
             findings.mistake(field.location, Message::new("not a name of a project").with_hint(hint));

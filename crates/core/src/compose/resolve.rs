@@ -45,8 +45,8 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
         return Err(findings.into_report());
     };
     let left = Cell::new(limits::INTERPOLATED_BYTES);
-    let project =
-        project::name(root, request.folder, &Scalars::new(request.vars, &left), request.vars, &mut findings);
+    let of_project = Scalars::new(request.vars, &left).for_build(request.withheld);
+    let project = project::name(root, request, &of_project, &mut findings);
     let vars = WithProject { vars: request.vars, project: project.as_deref() };
     let scalars = Scalars::new(&vars, &left);
     let of_build = scalars.for_build(request.withheld);

@@ -1,7 +1,9 @@
 //! Names of images and of the project.
 
 use super::*;
+use crate::compose::dotenv as dotenv_of;
 use crate::config::{ImagePrefix, ImageTag};
+use crate::vars::Layered;
 
 fn registry() -> Naming {
     Naming { registry: Some(ImagePrefix::parse("reg.test/team").unwrap()), ..Naming::default() }
@@ -98,6 +100,37 @@ fn case_01_the_projects_name_is_always_a_variable() {
     };
     assert_eq!(of(&[]), ("reg.test/reports/bread-shop:1".to_owned(), "bread-shop".to_owned()));
     assert_eq!(of(&[("COMPOSE_PROJECT_NAME", "other")]).1, "other");
+}
+
+#[test]
+fn probe_23_4_no_secret_of_the_environment_is_the_projects_name() {
+    let environment = BTreeMap::from([("CI_JOB_TOKEN".to_owned(), "hunter2".to_owned())]);
+    let services = "services: { web: { build: { context: ., args: { P: $COMPOSE_PROJECT_NAME } } } }";
+    let resolve = |text: &str, dotenv: &str| {
+        let project = dotenv_of(".env", dotenv, &environment).unwrap();
+        let report = read("compose.yaml", text)
+            .unwrap()
+            .resolve(&Request {
+                vars: &Layered { upper: &environment, lower: project },
+                withheld: &Withheld::of(&environment, &[], dotenv),
+                naming: &registry(),
+                config: None,
+                services: &[],
+                root: "/src",
+                folder: "/src",
+                arch: Arch::Amd64,
+                order: Order::Sequential,
+                overrides: &[],
+            })
+            .unwrap_err()
+            .to_string();
+        assert!(report.contains("secret of the environment") && !report.contains("hunter2"), "{report}");
+        report
+    };
+    let of_file = resolve(&format!("name: x-${{CI_JOB_TOKEN}}\n{services}"), "");
+    assert!(of_file.starts_with("compose.yaml:1:7: name: "), "{of_file}");
+    let of_dotenv = resolve(services, "COMPOSE_PROJECT_NAME=$CI_JOB_TOKEN\n");
+    assert!(of_dotenv.starts_with("COMPOSE_PROJECT_NAME: "), "{of_dotenv}");
 }
 
 #[test]
