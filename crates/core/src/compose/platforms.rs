@@ -5,7 +5,7 @@ use crate::compose::scalar::platform;
 use crate::decode::Field;
 use crate::message::Message;
 use crate::names::Arch;
-use crate::report::{Location, shown};
+use crate::report::Location;
 
 /// The variable with the platform of services that name none.
 const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
@@ -62,12 +62,12 @@ impl ServiceReader<'_, '_> {
                 return Some((arch, variant, field.location));
             }
         }
-        let text = self.request.vars.setting(DEFAULT_PLATFORM)?;
+        let text = self.scalars.setting(DEFAULT_PLATFORM, self.findings)?;
         let at = Location::setting(DEFAULT_PLATFORM);
         match platform(&text) {
             Ok((arch, variant)) => Some((arch, variant, at)),
             Err(expected) => {
-                self.findings.mistake(at, format!("`{}` is not {expected}", shown(&text)));
+                self.findings.mistake(at, format!("not {expected}"));
                 None
             }
         }

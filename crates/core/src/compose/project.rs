@@ -15,16 +15,19 @@ pub(super) fn name(
     files: &[Node],
     folder: &str,
     scalars: &Scalars<'_>,
-    vars: &dyn Vars,
     findings: &mut Findings,
 ) -> Option<String> {
     let hint = "lower-case letters, digits, `-` and `_`, with a letter or a digit first";
-    if let Some(name) = vars.setting(VARIABLE) {
+    let known = findings.mistakes.len();
+    if let Some(name) = scalars.setting(VARIABLE, findings) {
         if is_name(&name) {
             return Some(name);
         }
         let message = Message::new("not a name of a project").with_hint(hint);
         findings.mistake(Location::setting(VARIABLE), message);
+        return None;
+    }
+    if findings.mistakes.len() > known {
         return None;
     }
     let mut names = files.iter().rev().filter_map(|file| Field::root(file).get("name"));

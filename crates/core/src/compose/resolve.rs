@@ -35,13 +35,9 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
         );
     }
     let shared = Shared::default();
-    let project = project::name(
-        files,
-        request.folder,
-        &Scalars::new(request.vars, &shared),
-        request.vars,
-        &mut findings,
-    );
+    // The name reaches a build by its image and as a variable.
+    let of_name = Scalars::new(request.vars, &shared).for_build(request.withheld);
+    let project = project::name(files, request.folder, &of_name, &mut findings);
     let vars = WithProject { vars: request.vars, project: project.as_deref() };
     let scalars = Scalars::new(&vars, &shared);
     let first = files.first().map(|file| file.file.name.clone()).unwrap_or_default();

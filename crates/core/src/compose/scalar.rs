@@ -13,7 +13,7 @@ use crate::decode::Field;
 use crate::limits;
 use crate::message::Message;
 use crate::names::Arch;
-use crate::report::{Findings, shown};
+use crate::report::{Findings, Location, shown};
 use crate::vars::Vars;
 use crate::yaml::{Folder, Value};
 
@@ -129,6 +129,15 @@ impl<'a> Scalars<'a> {
     pub(super) fn variable(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> Option<String> {
         let vars = self.vars_of(at.node.file.project);
         self.allows(name, at, findings).then(|| vars.get(name)).flatten()
+    }
+
+    /// A variable that says how files are read, and whose value reaches the build; empty counts as unset.
+    pub(super) fn setting(&self, name: &str, findings: &mut Findings) -> Option<String> {
+        let value = self.vars.setting(name)?;
+        let refusal = self.withheld.and_then(|withheld| withheld.refuses(name));
+        let Some(message) = refusal else { return Some(value) };
+        findings.mistake(Location::setting(name), message);
+        None
     }
 
     /// Reports a variable that the value of `at` may not hold.

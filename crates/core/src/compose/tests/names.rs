@@ -112,3 +112,38 @@ fn case_03_one_build_of_one_image_is_done_once() {
         resolve(text, &Naming::default(), &[], None).unwrap_err().to_string().contains("is also pushed by")
     );
 }
+
+#[test]
+fn the_name_of_a_project_is_no_way_for_a_secret() {
+    let vars = [("GITHUB_TOKEN", "hunter2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let dotenv = "COMPOSE_PROJECT_NAME=$GITHUB_TOKEN\nDOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n";
+    let text = |top| format!("{top}\nservices: {{ a: {{ build: . }} }}");
+    for (file, vars, dotenv) in [
+        (text("name: $GITHUB_TOKEN"), vars.clone().to_vec(), ""),
+        (text(""), [vars.to_vec(), dotenv_values()].concat(), dotenv),
+    ] {
+        let vars: BTreeMap<_, _> = vars.into_iter().collect();
+        let environment = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "hunter2".to_owned())]);
+        let request = Request {
+            vars: &vars,
+            withheld: &Withheld::of(&environment, &[], dotenv),
+            naming: &registry(),
+            config: None,
+            services: &[],
+            root: "/src",
+            folder: "/src",
+            arch: Arch::Amd64,
+            order: Order::Sequential,
+            files: &(),
+        };
+        let report =
+            read("compose.yaml", &file).unwrap().resolve(&request).map(|_| ()).unwrap_err().to_string();
+        assert!(report.contains("a build does not get it") && !report.contains("hunter2"), "{report}");
+    }
+}
+
+fn dotenv_values() -> Vec<(String, String)> {
+    ["COMPOSE_PROJECT_NAME", "DOCKER_DEFAULT_PLATFORM"]
+        .map(|name| (name.to_owned(), "hunter2".to_owned()))
+        .into()
+}
