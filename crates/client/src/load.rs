@@ -226,7 +226,7 @@ impl ComposeInput<'_> {
                 "the folder must be readable",
             )
         })?;
-        let naming = naming::with_project(self.naming, &project)?;
+        let naming = naming::with_project(self.naming, &project, &withheld)?;
         let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },

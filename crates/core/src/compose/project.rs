@@ -10,7 +10,10 @@ use crate::yaml::Node;
 /// The variable that names the project. Every Compose file can use it.
 pub(super) const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
 
-/// The name of the project, of the last of its files that has one; `None` after a mistake. It is empty for a folder without a letter or a digit in its name.
+/// The name of the project, of the last of its files that has one; `None` after a mistake. It is empty for a folder without a
+/// letter or a digit in its name.
+///
+/// It becomes a part of image names and a variable of every build: `scalars` refuse what a build does not get.
 pub(super) fn name(
     files: &[Node],
     folder: &str,

@@ -1,7 +1,9 @@
 //! Names of images and of the project.
 
 use super::*;
+use crate::compose::dotenv as dotenv_of;
 use crate::config::{ImagePrefix, ImageTag};
+use crate::vars::Layered;
 
 fn registry() -> Naming {
     Naming { registry: Some(ImagePrefix::parse("reg.test/team").unwrap()), ..Naming::default() }
@@ -101,6 +103,37 @@ fn case_01_the_projects_name_is_always_a_variable() {
 }
 
 #[test]
+fn probe_23_4_no_secret_of_the_environment_is_the_projects_name() {
+    let environment = BTreeMap::from([("CI_JOB_TOKEN".to_owned(), "hunter2".to_owned())]);
+    let services = "services: { web: { build: { context: ., args: { P: $COMPOSE_PROJECT_NAME } } } }";
+    let resolve = |text: &str, dotenv: &str| {
+        let project = dotenv_of(".env", dotenv, &environment).unwrap();
+        let report = read("compose.yaml", text)
+            .unwrap()
+            .resolve(&Request {
+                vars: &Layered { upper: &environment, lower: project },
+                withheld: &Withheld::of(&environment, &[], dotenv),
+                naming: &registry(),
+                config: None,
+                services: &[],
+                root: "/src",
+                folder: "/src",
+                arch: Arch::Amd64,
+                order: Order::Sequential,
+                files: &(),
+            })
+            .unwrap_err()
+            .to_string();
+        assert!(report.contains("secret of the environment") && !report.contains("hunter2"), "{report}");
+        report
+    };
+    let of_file = resolve(&format!("name: x-${{CI_JOB_TOKEN}}\n{services}"), "");
+    assert!(of_file.starts_with("compose.yaml:1:7: name: "), "{of_file}");
+    let of_dotenv = resolve(services, "COMPOSE_PROJECT_NAME=$CI_JOB_TOKEN\n");
+    assert!(of_dotenv.starts_with("COMPOSE_PROJECT_NAME: "), "{of_dotenv}");
+}
+
+#[test]
 fn case_03_one_build_of_one_image_is_done_once() {
     let text = "x-app: &app { image: reg.test/app, build: . }\nservices: { web: *app, worker: *app }";
     let resolved = resolve(text, &Naming::default(), &[], None).unwrap();
@@ -114,18 +147,13 @@ fn case_03_one_build_of_one_image_is_done_once() {
 }
 
 #[test]
-fn the_name_of_a_project_is_no_way_for_a_secret() {
-    let vars = [("GITHUB_TOKEN", "hunter2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let dotenv = "COMPOSE_PROJECT_NAME=$GITHUB_TOKEN\nDOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n";
-    let text = |top| format!("{top}\nservices: {{ a: {{ build: . }} }}");
-    for (file, vars, dotenv) in [
-        (text("name: $GITHUB_TOKEN"), vars.clone().to_vec(), ""),
-        (text(""), [vars.to_vec(), dotenv_values()].concat(), dotenv),
-    ] {
-        let vars: BTreeMap<_, _> = vars.into_iter().collect();
-        let environment = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "hunter2".to_owned())]);
-        let request = Request {
-            vars: &vars,
+fn no_secret_of_the_environment_is_the_default_platform() {
+    let environment = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "hunter2".to_owned())]);
+    let dotenv = "DOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n";
+    let report = read("compose.yaml", "services: { a: { build: . } }")
+        .unwrap()
+        .resolve(&Request {
+            vars: &Layered { upper: &environment, lower: dotenv_of(".env", dotenv, &environment).unwrap() },
             withheld: &Withheld::of(&environment, &[], dotenv),
             naming: &registry(),
             config: None,
@@ -135,15 +163,8 @@ fn the_name_of_a_project_is_no_way_for_a_secret() {
             arch: Arch::Amd64,
             order: Order::Sequential,
             files: &(),
-        };
-        let report =
-            read("compose.yaml", &file).unwrap().resolve(&request).map(|_| ()).unwrap_err().to_string();
-        assert!(report.contains("a build does not get it") && !report.contains("hunter2"), "{report}");
-    }
-}
-
-fn dotenv_values() -> Vec<(String, String)> {
-    ["COMPOSE_PROJECT_NAME", "DOCKER_DEFAULT_PLATFORM"]
-        .map(|name| (name.to_owned(), "hunter2".to_owned()))
-        .into()
+        })
+        .unwrap_err()
+        .to_string();
+    assert!(report.starts_with("DOCKER_DEFAULT_PLATFORM: ") && !report.contains("hunter2"), "{report}");
 }
