@@ -86,6 +86,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 allowed: &options.allow_env,
                 naming: &naming,
                 env_files: &options.env_file,
+                is_found: options.compose.is_empty(),
                 read: &read_files,
             };
             match request.resolve(&compose, config.as_ref(), &recorder) {
@@ -202,11 +203,30 @@ struct ComposeInput<'a> {
     naming: &'a Naming,
     /// The files of `--env-file`.
     env_files: &'a [PathBuf],
+    /// Whether no option names the Compose files.
+    is_found: bool,
     /// The names of all files that are read.
     read: &'a RefCell<Vec<String>>,
 }
 
 impl ComposeInput<'_> {
+    /// The variables of the project besides the environment. As in Compose, those of `.env` in the working directory come
+    /// before those of `.env` in the project's folder if no option names the files.
+    fn variables(&self, environment: &SecretRecorder<'_>, folder: &Path) -> Result<DotenvFile, Failure> {
+        let here = Path::new(".");
+        if !self.is_found || folder == here {
+            return project_env(self.env_files, environment, folder);
+        }
+        let first = project_env(self.env_files, environment, here)?;
+        let vars = Layered { upper: environment, lower: &first.values };
+        let mut all = project_env(self.env_files, &vars, folder)?;
+        all.values.extend(first.values);
+        // The later text wins.
+        all.text.push('\n');
+        all.text.push_str(&first.text);
+        Ok(all)
+    }
+
     fn resolve(
         &self,
         compose: &ComposeFile,
@@ -214,7 +234,7 @@ impl ComposeInput<'_> {
         environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
         let folder = folder_of(self.path);
-        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folder)?;
+        let DotenvFile { text: dotenv, values: project } = self.variables(environment, folder)?;
         let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
         // A value in the file may contain another one.
         for (name, value) in &project {

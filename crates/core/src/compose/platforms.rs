@@ -11,7 +11,7 @@ use crate::report::Location;
 const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 
 /// An architecture, a variant's full name, and what names both.
-type Platform = (Arch, Option<String>, Location);
+type BuildPlatform = (Arch, Option<String>, Location);
 
 impl ServiceReader<'_, '_> {
     /// `x-bake.platforms`, else `build.platforms`, else the service's `platform`, else `DOCKER_DEFAULT_PLATFORM`.
@@ -54,7 +54,7 @@ impl ServiceReader<'_, '_> {
     }
 
     /// The platform of the service; an empty one is none.
-    fn own_platform(&mut self, service: &Field<'_>) -> Option<Platform> {
+    fn own_platform(&mut self, service: &Field<'_>) -> Option<BuildPlatform> {
         if let Some(field) = service.get("platform").filter(|field| !field.node.is_null()) {
             let text = self.scalars.text(&field, self.findings)?;
             if !text.is_empty() {

@@ -41,9 +41,15 @@ pub(super) fn name(
         None => None,
         Some(name) if name.is_empty() => Some(of_folder(folder)),
         Some(name) if is_name(&name) => Some(name),
-        Some(_) => {
-            findings.mistake(field.location, Message::new("not a name of a project").with_hint(hint));
-            None
+        Some(name) => {
+            let name = normalized(&name);
+            if name.is_empty() {
+                findings.mistake(field.location, Message::new("not a name of a project").with_hint(hint));
+                return None;
+            }
+            let message = Message::new("what is not allowed in a project's name is left out, as in Compose");
+            findings.notice(field.location, message.with_hint(hint));
+            Some(name)
         }
     }
 }
@@ -52,10 +58,13 @@ fn is_name(text: &str) -> bool {
     text.chars().all(is_allowed) && !text.is_empty() && !text.starts_with(NOT_FIRST)
 }
 
-/// As Compose makes it of a folder's name: what is not allowed is left out.
 fn of_folder(folder: &str) -> String {
-    let name = folder.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let name: String = name.chars().filter(|c| is_allowed(*c)).collect();
+    normalized(folder.rsplit('/').next().unwrap_or_default())
+}
+
+/// A name as Compose makes it of a text: what is not allowed is left out.
+fn normalized(text: &str) -> String {
+    let name: String = text.to_lowercase().chars().filter(|c| is_allowed(*c)).collect();
     name.trim_start_matches(NOT_FIRST).to_owned()
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use crate::compose::dotenv::gather_dotenv;
 use crate::compose::files::NamedFile;
+use crate::compose::loader::Loader;
 use crate::compose::merge;
-use crate::compose::model::Loader;
 use crate::compose::scalar::{IncludedProject, Substituted};
 use crate::compose::tags::Removals;
+use crate::compose::top_level::check_top_level;
 use crate::decode::{Field, section};
 use crate::message::Message;
 use crate::report::{shown, shown_within};
@@ -138,7 +139,7 @@ impl Loader<'_, '_> {
         self.including.pop();
         let merged = merged?;
         let root = Field::root(&merged);
-        super::resolve::check_top_level(&root, self.findings);
+        check_top_level(&root, self.findings);
         match root.get("services") {
             None => Some(merged),
             Some(services) if matches!(services.node.value, Value::Map(_)) => Some(merged),
