@@ -50,13 +50,18 @@ pub struct Cli {
 /// The options of a build and of `plan`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BuildOptions {
-    /// Build config [default without --compose: config.yaml in the working directory, else a Compose file there or in a
-    /// parent folder]
-    #[arg(long, value_name = "FILE")]
+    /// Build config.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Build config [default without --compose: config.yaml in the working directory, else the Compose files of \
+                COMPOSE_FILE, else a Compose file there or in a parent folder, with its override file]"
+    )]
     pub config: Option<PathBuf>,
-    /// Compose file; with --config as well, the config's `global` is the base of every service
+    /// Compose file; may be given several times: later files are merged over earlier ones. With --config as well, the
+    /// config's `global` is the base of every service
     #[arg(long, value_name = "FILE")]
-    pub compose: Option<PathBuf>,
+    pub compose: Vec<PathBuf>,
     /// Services to build, separated by commas [default: all]
     #[arg(long, value_name = "NAMES")]
     pub services: Option<String>,
@@ -80,6 +85,14 @@ pub struct BuildOptions {
     /// Build without pushing images; Kaniko's cache is still written if it is on
     #[arg(long)]
     pub no_push: bool,
+    /// Files with variables for Compose files.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "File with variables for Compose files, in place of the .env in the folder of the first one; may be given \
+                several times: later files win [default: those of COMPOSE_ENV_FILES]"
+    )]
+    pub env_file: Vec<PathBuf>,
     /// Let the Compose file take this variable into the build although it is a secret of the environment; may be given
     /// several times
     #[arg(long, value_name = "NAME")]
@@ -134,13 +147,14 @@ impl BuildOptions {
     pub fn or(self, lower: Self) -> Self {
         Self {
             config: self.config.or(lower.config),
-            compose: self.compose.or(lower.compose),
+            compose: [lower.compose, self.compose].concat(),
             services: self.services.or(lower.services),
             parallel: self.parallel || lower.parallel,
             repo: self.repo.or(lower.repo),
             registry: self.registry.or(lower.registry),
             image_tag: self.image_tag.or(lower.image_tag),
             no_push: self.no_push || lower.no_push,
+            env_file: [lower.env_file, self.env_file].concat(),
             allow_env: [lower.allow_env, self.allow_env].concat(),
         }
     }

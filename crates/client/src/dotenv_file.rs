@@ -1,10 +1,10 @@
 //! Reads `.env` files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bakery_context::read_user_text;
-use bakery_core::vars::Vars;
+use bakery_core::vars::{Layered, Vars};
 use bakery_core::{compose, limits};
 
 use crate::exit::Failure;
@@ -35,16 +35,61 @@ pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<DotenvFile, Failu
     }
 }
 
+/// The variable with files to read in place of a project's `.env`, and the one that has none read.
+const COMPOSE_ENV_FILES: &str = "COMPOSE_ENV_FILES";
+const COMPOSE_DISABLE_ENV_FILE: &str = "COMPOSE_DISABLE_ENV_FILE";
+
+/// The variables of a Compose project besides the environment: of the files of `--env-file`, else of `COMPOSE_ENV_FILES`, else
+/// of the `.env` in its folder. A later file wins over an earlier one.
+pub(crate) fn project_env(
+    named: &[PathBuf],
+    environment: &dyn Vars,
+    folder: &Path,
+) -> Result<DotenvFile, Failure> {
+    let by_variable = environment.setting(COMPOSE_ENV_FILES).unwrap_or_default();
+    let by_variable = by_variable.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let files = if named.is_empty() { by_variable.map(PathBuf::from).collect() } else { named.to_vec() };
+    if files.is_empty() {
+        let is_disabled = environment.setting(COMPOSE_DISABLE_ENV_FILE);
+        if is_disabled.is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "t" | "true")) {
+            return Ok(DotenvFile::default());
+        }
+        // In the working directory this is also the file with the client's settings; both use the same name for it.
+        let here = folder == Path::new(".");
+        return env_file(&if here { PathBuf::from(".env") } else { folder.join(".env") }, environment);
+    }
+    let mut all = DotenvFile::default();
+    for file in files {
+        let name = file.display().to_string();
+        let text = read_user_text(&file, limits::SPEC_BYTES as u64).map_err(|error| {
+            Failure::input(
+                format!("{name} {error}"),
+                "--env-file and COMPOSE_ENV_FILES name text files that exist",
+            )
+        })?;
+        let vars = Layered { upper: environment, lower: &all.values };
+        let values = compose::dotenv(&name, &text, &vars)?;
+        all.values.extend(values);
+        all.text.push_str(&text);
+        all.text.push('\n');
+    }
+    Ok(all)
+}
+
 /// Checks that a file is in the checkout that its folder belongs to.
 fn check_place(path: &Path, name: &str) -> Result<(), Failure> {
-    let (Ok(target), Ok(folder)) = (path.canonicalize(), folder_of(path).canonicalize()) else {
-        return Ok(());
-    };
-    if target.starts_with(checkout_of(&folder)) {
+    if is_in_checkout(path, folder_of(path)) {
         return Ok(());
     }
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let text = format!("{name} is a link to {}, which is not in this checkout", target.display());
     Err(Failure::input(text, "put the file itself there, or set its variables in the environment"))
+}
+
+/// Whether a file is in the checkout that `folder` belongs to, links resolved; true for a file that does not exist.
+pub(crate) fn is_in_checkout(file: &Path, folder: &Path) -> bool {
+    let (Ok(target), Ok(folder)) = (file.canonicalize(), folder.canonicalize()) else { return true };
+    target.starts_with(checkout_of(&folder))
 }
 
 /// The folder of the repository that `folder` belongs to; without one, the folder itself.

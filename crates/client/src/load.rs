@@ -18,16 +18,18 @@ use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
 
 use crate::cli::BuildOptions;
-use crate::dotenv_file::{DotenvFile, env_file, folder_of};
+use crate::dotenv_file::{DotenvFile, folder_of, project_env};
 use crate::exit::Failure;
+use crate::find::InputFiles;
 use crate::naming;
+use crate::referenced::ReferencedFiles;
 use crate::secret_files;
-
-use crate::shared_folder;
 
 /// A build, read from its files.
 #[derive(Debug)]
 pub struct LoadedBuild {
+    /// The files that were read, in their order.
+    pub files: Vec<String>,
     /// The spec to submit.
     pub spec: BuildSpec,
     /// What the server will do.
@@ -44,16 +46,6 @@ pub struct LoadedBuild {
     pub secrets: Vec<Secret>,
 }
 
-/// The files to read.
-struct InputFiles {
-    config: Option<PathBuf>,
-    compose: Option<PathBuf>,
-    /// Override files next to a Compose file that was found by the search.
-    overrides: Vec<String>,
-    /// Notice about a Compose file next to a config.yaml that was found by the search.
-    unused_compose: Option<Notice>,
-}
-
 /// Reads everything that the options name. All mistakes in options and files are reported at once.
 pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Result<LoadedBuild, Failure> {
     let mut mistakes = Vec::new();
@@ -64,24 +56,23 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         mistakes.push(Mistake::of_setting("--services", message));
     });
     let naming = naming::of(options, environment, &mut mistakes);
-    let files = match find(options, &std::env::current_dir().unwrap_or_default()) {
+    let files = match InputFiles::find(options, environment) {
         Ok(files) => files,
         Err(failure) => return Err(after(mistakes, failure)),
     };
-    if files.compose.is_none() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
+    if files.compose.is_empty() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
         mistakes.push(no_services(&files));
     }
     let config = files.config.as_deref().map(|path| {
         let read = read(path, "--config").and_then(|(name, text)| config::read(&name, &text));
         read.unwrap_or_else(ConfigFile::unreadable)
     });
-    let compose = files.compose.as_deref().and_then(|path| {
-        let read = read(path, "--compose").and_then(|(name, text)| compose::read(&name, &text));
-        read.map_err(|report| mistakes.extend(report.mistakes)).ok()
-    });
+    let compose = read_compose(&files.compose, &mut mistakes);
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
+    let named = files.config.iter().chain(&files.compose);
+    let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
     let recorder = SecretRecorder { vars: environment, secrets: RefCell::default() };
-    let resolved = match (config, compose, &files.compose) {
+    let resolved = match (config, compose, files.compose.first()) {
         (config, Some(compose), Some(path)) => {
             let services = services.unwrap_or_default();
             let services: Vec<_> = services.iter().map(ToString::to_string).collect();
@@ -92,9 +83,11 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 root,
                 services: &services,
                 order,
-                overrides: &files.overrides,
                 allowed: &options.allow_env,
                 naming: &naming,
+                env_files: &options.env_file,
+                is_found: options.compose.is_empty(),
+                read: &read_files,
             };
             match request.resolve(&compose, config.as_ref(), &recorder) {
                 Ok(resolved) => resolved,
@@ -116,17 +109,26 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
             // Options come first, then files.
             mistakes.extend(found);
             let mut failure = Failure::from(Report { mistakes });
-            failure.messages.extend(files.unused_compose.map(|notice| notice.message()));
+            failure.messages.extend(files.unused.map(|notice| notice.message()));
             return Err(failure);
         }
     };
     let Resolved { spec, plan, mut notices, written } = resolved;
-    notices.extend(files.unused_compose);
+    notices.extend(files.unused);
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
     let missing = missing(&spec, &root, &written);
     let secrets = recorder.secrets.into_inner();
-    Ok(LoadedBuild { spec, plan, notices, root, secret_files, missing, secrets })
+    Ok(LoadedBuild {
+        files: read_files.into_inner(),
+        spec,
+        plan,
+        notices,
+        root,
+        secret_files,
+        missing,
+        secrets,
+    })
 }
 
 /// The build contexts of a spec, each once.
@@ -169,19 +171,62 @@ impl Vars for SecretRecorder<'_> {
     }
 }
 
-/// A Compose file and what its resolution needs.
+/// The Compose files as one; `None` without any, or if one cannot be read.
+fn read_compose(paths: &[PathBuf], mistakes: &mut Vec<Mistake>) -> Option<ComposeFile> {
+    let (mut all, mut failed) = (Vec::new(), false);
+    for path in paths {
+        match read(path, "--compose").and_then(|(name, text)| compose::read(&name, &text)) {
+            Ok(file) => all.push(file),
+            Err(report) => {
+                failed = true;
+                mistakes.extend(report.mistakes);
+            }
+        }
+    }
+    let all = all.into_iter().reduce(ComposeFile::with)?;
+    if failed {
+        mistakes.extend(all.mistakes());
+        return None;
+    }
+    Some(all)
+}
+
+/// What the resolution of Compose files needs.
 struct ComposeInput<'a> {
+    /// The first of the files.
     path: &'a Path,
     root: &'a Path,
     services: &'a [String],
     order: Order,
-    overrides: &'a [String],
     /// The names of `--allow-env`.
     allowed: &'a [String],
     naming: &'a Naming,
+    /// The files of `--env-file`.
+    env_files: &'a [PathBuf],
+    /// Whether no option names the Compose files.
+    is_found: bool,
+    /// The names of all files that are read.
+    read: &'a RefCell<Vec<String>>,
 }
 
 impl ComposeInput<'_> {
+    /// The variables of the project besides the environment. As in Compose, those of `.env` in the working directory come
+    /// before those of `.env` in the project's folder if no option names the files.
+    fn variables(&self, environment: &SecretRecorder<'_>, folder: &Path) -> Result<DotenvFile, Failure> {
+        let here = Path::new(".");
+        if !self.is_found || folder == here {
+            return project_env(self.env_files, environment, folder);
+        }
+        let first = project_env(self.env_files, environment, here)?;
+        let vars = Layered { upper: environment, lower: &first.values };
+        let mut all = project_env(self.env_files, &vars, folder)?;
+        all.values.extend(first.values);
+        // The later text wins.
+        all.text.push('\n');
+        all.text.push_str(&first.text);
+        Ok(all)
+    }
+
     fn resolve(
         &self,
         compose: &ComposeFile,
@@ -189,9 +234,7 @@ impl ComposeInput<'_> {
         environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
         let folder = folder_of(self.path);
-        // In the working directory this is also the file with the client's settings; both use the same name for it.
-        let dotenv = if folder == Path::new(".") { PathBuf::from(".env") } else { folder.join(".env") };
-        let DotenvFile { text: dotenv, values: project } = env_file(&dotenv, environment)?;
+        let DotenvFile { text: dotenv, values: project } = self.variables(environment, folder)?;
         let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
         // A value in the file may contain another one.
         for (name, value) in &project {
@@ -204,6 +247,7 @@ impl ComposeInput<'_> {
             )
         })?;
         let naming = naming::with_project(self.naming, &project, &withheld)?;
+        let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
             withheld: &withheld,
@@ -214,9 +258,11 @@ impl ComposeInput<'_> {
             folder: text(&folder)?,
             arch: own_arch(),
             order: self.order,
-            overrides: self.overrides,
+            files: &files,
         };
-        Ok(compose.resolve(&request))
+        let resolved = compose.resolve(&request);
+        self.read.borrow_mut().append(&mut files.names.borrow_mut());
+        Ok(resolved)
     }
 }
 
@@ -235,71 +281,11 @@ fn root(options: &BuildOptions) -> Result<PathBuf, Mistake> {
     if root.is_dir() { Ok(root) } else { Err(wrong("is not a folder".to_owned())) }
 }
 
-/// The files that the options name; without options config.yaml in `here`, else a Compose file by Compose's own search.
-fn find(options: &BuildOptions, here: &Path) -> Result<InputFiles, Failure> {
-    if options.config.is_some() || options.compose.is_some() {
-        let (config, compose) = (options.config.clone(), options.compose.clone());
-        return Ok(InputFiles { config, compose, overrides: Vec::new(), unused_compose: None });
-    }
-    // A config.yaml that cannot be read is a mistake, not a reason to build something else.
-    if Path::new(config::FILE).symlink_metadata().is_ok() {
-        let unused_compose = compose::FILES.iter().find(|name| Path::new(name).is_file()).map(|name| {
-            let message = Message::new(format!("{name} in the same folder is not read"));
-            Notice::new(Location::file(config::FILE), message.with_hint(unused_compose_hint(name)))
-        });
-        return Ok(InputFiles {
-            config: Some(config::FILE.into()),
-            compose: None,
-            overrides: Vec::new(),
-            unused_compose,
-        });
-    }
-    let mut trusted = true;
-    for folder in here.ancestors() {
-        trusted &= folder == here || !shared_folder::is_shared(folder);
-        let Some(found) = compose::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
-        else {
-            continue;
-        };
-        if !trusted || folder != here && shared_folder::may_be_planted(&found) {
-            return Err(nothing_found(Some(&found)));
-        }
-        let overrides = compose::OVERRIDES.iter().filter(|name| folder.join(name).is_file());
-        let overrides = overrides.map(|&name| name.to_owned()).collect();
-        let shown = found.strip_prefix(here).map(Path::to_owned).unwrap_or(found);
-        return Ok(InputFiles { config: None, compose: Some(shown), overrides, unused_compose: None });
-    }
-    Err(nothing_found(None))
-}
-
-fn unused_compose_hint(compose: &str) -> String {
-    format!(
-        "--compose {compose} builds its services; with --config {} as well, that file's `global` is their base",
-        config::FILE
-    )
-}
-
 fn no_services(files: &InputFiles) -> Mistake {
     let config = files.config.as_deref().unwrap_or(Path::new(config::FILE));
     let text = format!("selects services of a Compose file, but only {} is read", config.display());
     let hint = "name the Compose file with --compose; the entries of a config.yaml have no names";
     Mistake::of_setting("--services", Message::new(text).with_hint(hint))
-}
-
-fn nothing_found(passed_over: Option<&Path>) -> Failure {
-    let names = compose::FILES.join(", ");
-    let passed_over = passed_over.map(|file| {
-        format!(
-            "; {} was passed over: it is in or above a folder that everybody can write to",
-            file.display()
-        )
-    });
-    let text = format!(
-        "no {} in this folder, and no Compose file ({names}) in this or a parent folder{}",
-        config::FILE,
-        passed_over.unwrap_or_default()
-    );
-    Failure::input(text, "name one with --config or --compose")
 }
 
 /// Name and content of the file that `option` names.

@@ -28,6 +28,8 @@ struct PlanDocument {
     /// Kaniko's version, whose arguments are shown.
     executor: &'static str,
     order: Order,
+    /// The files that were read.
+    files: Vec<String>,
     targets: Vec<TargetPlan>,
 }
 
@@ -72,7 +74,8 @@ struct LoginPlan {
 
 /// The output of `plan`. Prints notices, and warnings about missing files and secrets, to standard error.
 pub fn render(loaded: &LoadedBuild, json: bool) -> String {
-    let (document, notices) = document(&loaded.plan, loaded.spec.order, &loaded.secrets);
+    let (mut document, notices) = document(&loaded.plan, loaded.spec.order, &loaded.secrets);
+    document.files.clone_from(&loaded.files);
     loaded.notices.iter().map(Finding::message).chain(notices).for_each(|notice| stderr::notice(&notice));
     let missing = loaded.missing.iter().map(|text| Message::new(text.as_str()));
     let warnings = loaded.secret_files.iter().map(Finding::message).chain(missing);
@@ -109,7 +112,8 @@ fn document(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (PlanDocument
             })
             .collect(),
     });
-    (PlanDocument { executor: kaniko::PINNED_VERSION, order, targets: targets.collect() }, notices)
+    let (executor, files) = (kaniko::PINNED_VERSION, Vec::new());
+    (PlanDocument { executor, order, files, targets: targets.collect() }, notices)
 }
 
 fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Message>) -> TaskPlan {
@@ -171,6 +175,9 @@ impl fmt::Display for PlanDocument {
             for task in &target.tasks {
                 write!(f, "{task}")?;
             }
+        }
+        if self.files.len() > 1 {
+            writeln!(f, "\nRead from {}.", self.files.join(", "))?;
         }
         writeln!(f, "\nKaniko's arguments are those for {}.", self.executor)
     }
@@ -346,7 +353,7 @@ bake:
         let keys = |value: &serde_json::Value| {
             value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
         };
-        insta::assert_snapshot!(keys(&value), @"executor order targets");
+        insta::assert_snapshot!(keys(&value), @"executor files order targets");
         insta::assert_snapshot!(keys(&value["targets"][0]), @"after destination index name service tasks");
         insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials env index memory_mib name platform post_script pre_script program push_to");
         assert!(value["targets"][0]["tasks"][1]["platform"].is_null());

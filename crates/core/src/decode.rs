@@ -15,8 +15,8 @@ pub struct Field<'n> {
 
 impl<'n> Field<'n> {
     /// The root of a file.
-    pub fn root(file: &str, node: &'n Node) -> Self {
-        Self { node, location: Location { line: node.line, col: node.col, ..Location::file(file) } }
+    pub fn root(node: &'n Node) -> Self {
+        Self { node, location: location_of(node, (node.line, node.col), String::new()) }
     }
 
     /// The items of a list; empty if this is not a list.
@@ -24,7 +24,7 @@ impl<'n> Field<'n> {
         let Value::List(items) = &self.node.value else { return Vec::new() };
         let field = |(nth, node): (usize, &'n Node)| Self {
             node,
-            location: self.location_of(node.line, node.col, format!("{}[{nth}]", self.location.path)),
+            location: location_of(node, (node.line, node.col), format!("{}[{nth}]", self.location.path)),
         };
         items.iter().enumerate().map(field).collect()
     }
@@ -47,17 +47,16 @@ impl<'n> Field<'n> {
             Value::Scalar { text, .. } if text.is_empty() => (entry.line, entry.col),
             _ => (entry.value.line, entry.value.col),
         };
-        Self { node: &entry.value, location: self.location_of(line, col, self.path_of(&entry.key)) }
+        Self {
+            node: &entry.value,
+            location: location_of(&entry.value, (line, col), self.path_of(&entry.key)),
+        }
     }
 
     /// The path of a key below this.
     pub fn path_of(&self, key: &str) -> String {
         let key = shown(key);
         if self.location.path.is_empty() { key } else { format!("{}.{key}", self.location.path) }
-    }
-
-    fn location_of(&self, line: usize, col: usize, path: String) -> Location {
-        Location { source: self.location.source.clone(), line, col, path }
     }
 
     /// The text of a single value; otherwise a mistake.
@@ -82,6 +81,11 @@ impl<'n> Field<'n> {
             Value::Map(_) => false,
         }
     }
+}
+
+/// A node's location: several files can be merged into one tree.
+fn location_of(node: &Node, (line, col): (usize, usize), path: String) -> Location {
+    Location { source: node.file.name.clone(), line, col, path }
 }
 
 /// The known keys of a section with their values. Unknown keys are mistakes; a key without a value is ignored with a

@@ -27,7 +27,7 @@
 //!     folder: "/work/shop", // of the Compose file, absolute
 //!     arch: Arch::Amd64,
 //!     order: Order::Parallel,
-//!     overrides: &[],
+//!     files: &(), // no other files: what `extends` and `include` name
 //! })?;
 //! assert_eq!(services.plan.targets[0].name, "web");
 //! // The spec is what is sent; the receiver does not trust it and plans it again.

@@ -25,8 +25,9 @@ macro_rules! bounds {
 bounds! {
     /// Bytes of a submitted build spec, and of every other JSON or YAML request body.
     SPEC_BYTES: usize = 1 << 20;
-    /// Tasks of one build.
-    TASKS: usize = 64;
+    /// Tasks of one build: eight times what the largest real Compose files have (some 60 services), and few enough that the
+    /// outcome of all of them fits one frame of the log.
+    TASKS: usize = 512;
     /// Attempts at one task.
     ATTEMPTS: u8 = 2;
     /// Bytes of one log message; a longer line is split and its parts are flagged.
@@ -34,7 +35,7 @@ bounds! {
     /// Bytes of the payload of one log block.
     BLOCK_BYTES: usize = 256 << 10;
     /// Bytes of the header of one log frame, its newline included; enough for the outcome of the largest build.
-    HEADER_BYTES: usize = 256 << 10;
+    HEADER_BYTES: usize = 512 << 10;
     /// Bytes of one text or hint that an agent or a platform reports; a longer one is cut.
     TEXT_BYTES: usize = 4 << 10;
     /// Bytes of one log segment (one POST request), after which the agent begins the next.
@@ -91,6 +92,8 @@ bounds! {
     /// Bytes of all texts of one Compose file, and of one `.env`, after their variables are replaced: a file of some
     /// kilobytes can name a long variable any number of times.
     INTERPOLATED_BYTES: usize = 4 << 20;
+    /// Files that Compose files name (`extends`, `include`).
+    COMPOSE_FILES: usize = 64;
     /// Nesting depth of one YAML file.
     YAML_DEPTH: usize = 64;
     /// Mistakes that one report lists, and likewise its notices.

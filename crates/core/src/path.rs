@@ -30,6 +30,24 @@ pub fn tidy(path: &str) -> String {
     if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
 }
 
+/// `path`, which is relative to the folder of `file`, in its shortest spelling. Absolute paths stay absolute.
+pub fn beside(file: &str, path: &str) -> String {
+    let full = match file.rsplit_once('/') {
+        Some((folder, _)) if !path.starts_with('/') => format!("{folder}/{path}"),
+        _ => path.to_owned(),
+    };
+    let tidy = tidy(&full);
+    if !full.starts_with('/') {
+        return tidy;
+    }
+    // There is nothing above `/`.
+    let mut below = tidy.as_str();
+    while let Some(rest) = below.strip_prefix("../") {
+        below = rest;
+    }
+    format!("/{}", if matches!(below, "." | "..") { "" } else { below })
+}
+
 /// The path of `inner` relative to `root` (both absolute and free of links); `None` if it is outside.
 pub fn below(root: &str, inner: &str) -> Option<String> {
     let (root, inner) = (join("", root)?, join("", inner)?);

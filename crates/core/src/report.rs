@@ -144,6 +144,8 @@ pub struct Findings {
     pub mistakes: Vec<Mistake>,
     /// What is worth mentioning.
     pub notices: Vec<Notice>,
+    /// The sources whose order in a report is known, see [`Self::source`].
+    sources: Vec<Arc<str>>,
 }
 
 impl Findings {
@@ -165,10 +167,17 @@ impl Findings {
         }
     }
 
+    /// Lists what is found in `source` after what is found in the sources named before, and in those that are not named.
+    pub fn source(&mut self, source: &Arc<str>) {
+        if !self.sources.contains(source) {
+            self.sources.push(source.clone());
+        }
+    }
+
     /// `value` and the notices if there is no mistake, else the report.
     pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<Notice>), Report> {
         if self.mistakes.is_empty() {
-            in_order(&mut self.notices);
+            in_order(&mut self.notices, self.sources);
             Ok((value, self.notices))
         } else {
             Err(self.into_report())
@@ -178,7 +187,7 @@ impl Findings {
     /// The report: each file's mistakes from top to bottom, and each mistake once (one in `global` is found for every
     /// entry).
     pub fn into_report(mut self) -> Report {
-        in_order(&mut self.mistakes);
+        in_order(&mut self.mistakes, self.sources);
         let mut mistakes = Vec::new();
         for mistake in self.mistakes {
             if !mistakes.contains(&mistake) {
@@ -189,14 +198,21 @@ impl Findings {
     }
 }
 
-/// Sources in the order in which they were read, each from top to bottom.
-fn in_order(found: &mut [Finding]) {
+impl From<Report> for Findings {
+    fn from(report: Report) -> Self {
+        Self { mistakes: report.mistakes, ..Self::default() }
+    }
+}
+
+/// Sources in the order in which they were read, each from top to bottom; those whose order is `known` are the last.
+fn in_order(found: &mut [Finding], known: Vec<Arc<str>>) {
     let mut sources: Vec<Arc<str>> = Vec::new();
     for Finding { location, .. } in found.iter() {
-        if !sources.contains(&location.source) {
+        if !sources.contains(&location.source) && !known.contains(&location.source) {
             sources.push(location.source.clone());
         }
     }
+    sources.extend(known);
     found.sort_by_key(|Finding { location, .. }| {
         (sources.iter().position(|source| *source == location.source), location.line, location.col)
     });

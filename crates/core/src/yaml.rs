@@ -13,11 +13,33 @@ use crate::limits;
 use crate::message::Message;
 use crate::report::{Findings, Location};
 
+/// The file of a node, and how its values are read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceFile {
+    /// Its name in messages.
+    pub name: Arc<str>,
+    /// The folder that its paths are relative to, if that is not the one of the whole project.
+    pub folder: Option<Arc<Folder>>,
+    /// The included project that it belongs to, whose variables its values get; 0 is the whole one.
+    pub project: usize,
+}
+
+/// A folder that paths are relative to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Folder {
+    /// Its path: absolute, links resolved.
+    pub path: String,
+    /// How messages name it; empty for the working directory.
+    pub shown: String,
+}
+
 /// One node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// What it holds.
     pub value: Value,
+    /// Its file.
+    pub file: Arc<SourceFile>,
     /// Line from 1.
     pub line: usize,
     /// Column (characters) from 1.
@@ -62,6 +84,35 @@ impl Node {
             if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// An empty mapping at the place of this node.
+    pub fn emptied(&self) -> Self {
+        Self {
+            value: Value::Map(Vec::new()),
+            file: self.file.clone(),
+            line: self.line,
+            col: self.col,
+            tag: None,
+        }
+    }
+
+    /// Whether both hold the same, wherever they are. Keys may have another order.
+    pub fn is_same(&self, other: &Self) -> bool {
+        if self.tag != other.tag {
+            return false;
+        }
+        match (&self.value, &other.value) {
+            (Value::List(own), Value::List(others)) => {
+                own.len() == others.len() && own.iter().zip(others).all(|(own, other)| own.is_same(other))
+            }
+            (Value::Map(own), Value::Map(others)) => {
+                let same =
+                    |entry: &Entry| other.get(&entry.key).is_some_and(|other| entry.value.is_same(other));
+                own.len() == others.len() && own.iter().all(same)
+            }
+            (own, other) => own == other,
+        }
+    }
+
     /// The value of `key`, if this is a mapping that has it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
@@ -84,10 +135,15 @@ impl Node {
 /// Parses one document. `None` if the text is not valid YAML or exceeds a limit. Mistakes that leave a tree (such as
 /// repeated keys) are in `findings` as well.
 pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
-    let file: Arc<str> = file.into();
+    parse_source(SourceFile { name: file.into(), ..SourceFile::default() }, text, findings)
+}
+
+/// The same for a file that has paths of its own.
+pub fn parse_source(file: SourceFile, text: &str, findings: &mut Findings) -> Option<Node> {
+    let file = Arc::new(file);
     if text.len() > limits::SPEC_BYTES {
         let message = format!("the file has {} bytes; the limit is {}", text.len(), limits::SPEC_BYTES);
-        findings.mistake(Location { source: file, ..Location::default() }, message);
+        findings.mistake(Location { source: file.name.clone(), ..Location::default() }, message);
         return None;
     }
     let mut builder = Builder {
@@ -112,8 +168,14 @@ pub fn parse(file: &str, text: &str, findings: &mut Findings) -> Option<Node> {
         };
         step?;
     }
-    let empty = Node { value: scalar(String::new(), true), line: 1, col: 1, tag: None };
-    Some(builder.root.unwrap_or(empty))
+    let Builder { root, file, .. } = builder;
+    Some(root.unwrap_or_else(|| Node {
+        value: scalar(String::new(), true),
+        file,
+        line: 1,
+        col: 1,
+        tag: None,
+    }))
 }
 
 type At = (usize, usize);
@@ -178,7 +240,7 @@ struct Anchored {
 }
 
 struct Builder<'a> {
-    file: Arc<str>,
+    file: Arc<SourceFile>,
     findings: &'a mut Findings,
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
@@ -189,7 +251,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn mistake(&mut self, (line, col): At, message: impl Into<Message>) {
-        let location = Location { source: self.file.clone(), line, col, path: String::new() };
+        let location = Location { source: self.file.name.clone(), line, col, path: String::new() };
         self.findings.mistake(location, message);
     }
 
@@ -210,6 +272,7 @@ impl Builder<'_> {
                 let size = Size { nodes: 1, bytes: text.len() };
                 let node = Node {
                     value: scalar(text.into_owned(), plain),
+                    file: self.file.clone(),
                     line: at.0,
                     col: at.1,
                     tag: local_tag(tag.as_deref()),
@@ -260,7 +323,8 @@ impl Builder<'_> {
                 Value::Map(entries.list)
             }
         };
-        let node = Node { value, line: open.at.0, col: open.at.1, tag: open.tag };
+        let file = self.file.clone();
+        let node = Node { value, file, line: open.at.0, col: open.at.1, tag: open.tag };
         let size =
             Size { nodes: self.size.nodes - open.before.nodes, bytes: self.size.bytes - open.before.bytes };
         self.done(node, open.anchor, size, open.height + 1)

@@ -25,11 +25,13 @@ fn help_is_complete() {
 
     Options:
           --config <FILE>
-              Build config [default without --compose: config.yaml in the working directory, else a
-              Compose file there or in a parent folder]
+              Build config [default without --compose: config.yaml in the working directory, else the
+              Compose files of COMPOSE_FILE, else a Compose file there or in a parent folder, with its
+              override file]
 
           --compose <FILE>
-              Compose file; with --config as well, the config's `global` is the base of every service
+              Compose file; may be given several times: later files are merged over earlier ones. With
+              --config as well, the config's `global` is the base of every service
 
           --services <NAMES>
               Services to build, separated by commas [default: all]
@@ -49,6 +51,10 @@ fn help_is_complete() {
 
           --no-push
               Build without pushing images; Kaniko's cache is still written if it is on
+
+          --env-file <FILE>
+              File with variables for Compose files, in place of the .env in the folder of the first
+              one; may be given several times: later files win [default: those of COMPOSE_ENV_FILES]
 
           --allow-env <NAME>
               Let the Compose file take this variable into the build although it is a secret of the

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod build;
+mod compose_files;
 mod fake_server;
 mod files;
 mod follow;

@@ -1,8 +1,8 @@
 //! The `build` section of one service.
 
 use crate::compose::Request;
-use crate::compose::attributes::{BUILD, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
-use crate::compose::scalar::{Scalars, Substituted, platform};
+use crate::compose::attributes::{BUILD, FOR_RUNNING, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
+use crate::compose::scalar::{Scalars, Substituted};
 use crate::config::destination;
 use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
 use crate::decode::{Field, refuse_tags, unknown_key};
@@ -41,7 +41,7 @@ pub(super) fn service(
     scalars: &Scalars<'_>,
     findings: &mut Findings,
 ) -> Option<Service> {
-    let hint = "tags that change a merge are not supported yet: write the value itself";
+    let hint = "a Compose file has the tags `!reset` and `!override`";
     if let Some(tag) = &field.node.tag {
         findings.mistake(
             field.location.clone(),
@@ -59,7 +59,16 @@ pub(super) fn service(
                 let text = "not read here".to_owned();
                 reader.findings.notice(value.location, Message { text, hint });
             }
-            Some(Fate::Taken(_)) | None => {}
+            Some(Fate::Taken(_)) => {}
+            None if FOR_RUNNING.contains(&key) || key.starts_with("x-") => {}
+            None => {
+                let known: Vec<_> = names(&SERVICE).into_iter().chain(FOR_RUNNING).collect();
+                let hint = match nearest(key, &known) {
+                    Some(_) => did_you_mean(key, &known),
+                    None => "Compose has no such attribute of a service".to_owned(),
+                };
+                reader.findings.mistake(value.location, unknown_key(key, hint));
+            }
         }
     }
     for key in ["build", "image", "platform"] {
@@ -81,11 +90,11 @@ pub(super) fn service(
     Some(reader.service)
 }
 
-struct ServiceReader<'a, 'f> {
-    request: &'a Request<'a>,
-    scalars: &'a Scalars<'a>,
-    findings: &'f mut Findings,
-    service: Service,
+pub(super) struct ServiceReader<'a, 'f> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) scalars: &'a Scalars<'a>,
+    pub(super) findings: &'f mut Findings,
+    pub(super) service: Service,
 }
 
 impl ServiceReader<'_, '_> {
@@ -185,6 +194,9 @@ impl ServiceReader<'_, '_> {
             return;
         };
         let text = &substituted.value;
+        let home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let home = home.and_then(|rest| Some((self.scalars.setting("HOME", self.findings)?, rest)));
+        let text = &home.map_or_else(|| text.clone(), |(home, rest)| home + rest);
         let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
         let value = if remote {
             let hint = "check the repository out and name the folder";
@@ -193,7 +205,9 @@ impl ServiceReader<'_, '_> {
                 Message::new("a remote context is not supported yet").with_hint(hint),
             );
             Held::Bad
-        } else if let Some(inner) = self.inside(text) {
+        } else if let Some(inner) = self
+            .inside(text, field.node.file.folder.as_ref().map_or(self.request.folder, |folder| &folder.path))
+        {
             self.service.remember(&inner, &substituted);
             if text.starts_with('/') {
                 let hint = "write it relative to the Compose file";
@@ -214,10 +228,9 @@ impl ServiceReader<'_, '_> {
         self.service.layer.kaniko.context_path = Key::new(value, location);
     }
 
-    /// `text`, relative to the Compose file, as a path below the source root; `None` if it is outside.
-    fn inside(&self, text: &str) -> Option<String> {
-        let full =
-            if text.starts_with('/') { text.to_owned() } else { format!("{}/{text}", self.request.folder) };
+    /// `text`, relative to `folder`, as a path below the source root; `None` if it is outside.
+    fn inside(&self, text: &str, folder: &str) -> Option<String> {
+        let full = if text.starts_with('/') { text.to_owned() } else { format!("{folder}/{text}") };
         path::below(self.request.root, &full)
     }
 
@@ -230,7 +243,9 @@ impl ServiceReader<'_, '_> {
         if self.service.layer.kaniko.context_path.location().is_some() || by_config {
             return;
         }
-        let value = self.inside(".").map_or_else(
+        let project = self.scalars.project(build.node.file.project);
+        let folder = project.as_ref().map_or(self.request.folder, |project| project.folder.path.as_str());
+        let value = self.inside(".", folder).map_or_else(
             || {
                 let message =
                     "the folder of the Compose file, which is the default context, is outside the source root";
@@ -286,50 +301,6 @@ impl ServiceReader<'_, '_> {
         self.service.layer.kaniko.build_args = map;
     }
 
-    /// `x-bake.platforms`, else `build.platforms`, else the service's `platform`.
-    fn platforms(&mut self, service: &Field<'_>, build: &Field<'_>) {
-        let given = |field: Option<Field<'_>>| field.is_some_and(|field| !field.node.is_null());
-        let of_bake = build.get("x-bake").and_then(|bake| bake.get("platforms"));
-        let of_build = build.get("platforms");
-        let of_service = service.get("platform").filter(|field| !field.node.is_null());
-        let own = of_service.as_ref().and_then(|field| self.platform(field));
-        let listed = if given(of_bake.clone()) { of_bake } else { of_build.clone() };
-        let listed = listed.filter(|field| !field.node.is_null());
-        let Some(listed) = listed else {
-            self.service.platforms.extend(own);
-            return;
-        };
-        for (text, at) in self.scalars.list(&listed, self.findings) {
-            let Ok((arch, variant)) = platform(&text.value) else {
-                let message = format!("`{}` is not a supported platform", text.shown());
-                self.findings
-                    .mistake(at.location, Message::new(message).with_hint("linux/amd64 or linux/arm64"));
-                continue;
-            };
-            if self.service.platforms.iter().any(|(known, other, _)| (*known, other) == (arch, &variant)) {
-                self.findings.notice(at.location, "listed twice, used once");
-            } else {
-                self.service.platforms.push((arch, variant, at.location));
-            }
-        }
-        // Required by the Compose specification.
-        let same = given(of_build) && build.get("x-bake").is_none();
-        if let (true, Some((arch, ..)), Some(field)) = (same, own, of_service)
-            && !self.service.platforms.iter().any(|(listed, ..)| *listed == arch)
-        {
-            let message = format!("linux/{arch} is not among `build.platforms`");
-            self.findings.mistake(
-                field.location,
-                Message::new(message).with_hint("add it there, or remove `platform`"),
-            );
-        }
-    }
-
-    fn platform(&mut self, field: &Field<'_>) -> Option<(Arch, Option<String>, Location)> {
-        let (arch, variant) = self.scalars.parse(field, self.findings, platform)?;
-        Some((arch, variant, field.location.clone()))
-    }
-
     fn image(&mut self, field: &Field<'_>) {
         let location = field.location.clone();
         let value = match self.scalars.text(field, self.findings) {
@@ -339,7 +310,7 @@ impl ServiceReader<'_, '_> {
                 Ok(image) => Held::Set(image),
                 Err(Message { hint, .. }) => {
                     let raw = field.text(self.findings).unwrap_or_default();
-                    let hint = self.scalars.unset(raw).or(hint);
+                    let hint = self.scalars.unset(field, raw).or(hint);
                     let text = format!("`{}` is not an image reference", shown(raw));
                     self.findings.mistake(location.clone(), Message { text, hint });
                     Held::Bad

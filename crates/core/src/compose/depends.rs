@@ -26,8 +26,8 @@ impl<'n> Active<'n> {
         findings: &mut Findings,
     ) -> Self {
         let asked = request.vars.get("COMPOSE_PROFILES").unwrap_or_default();
-        let asked: BTreeSet<String> =
-            asked.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        // As in Compose, the profile without a name is active if none is asked for.
+        let asked: BTreeSet<String> = asked.split(',').map(|name| name.trim().to_owned()).collect();
         let profiles: Vec<(&str, Vec<Substituted>)> =
             services.iter().map(|(name, field)| (*name, profiles(field, scalars, findings))).collect();
         let named = |name: &str| request.services.iter().any(|wanted| wanted == name);

@@ -36,16 +36,16 @@ pub fn gather_dotenv(
 /// takes the file's value.
 pub(super) fn taken_from<'s>(
     text: &str,
-    environment: &BTreeMap<String, String>,
-    secrets: &BTreeSet<&'s str>,
+    environment: &dyn Vars,
+    secrets: &BTreeMap<String, &'s str>,
 ) -> BTreeMap<String, &'s str> {
+    let is_set = |name: &str| environment.get(name).is_some();
     let mut taken: BTreeMap<String, &'s str> = BTreeMap::new();
     read("", text, environment, &mut Findings::default(), |name, used| {
         let source = used.iter().find_map(|used| {
-            let of_environment = environment.contains_key(used);
-            if of_environment { secrets.get(used.as_str()).copied() } else { taken.get(used).copied() }
+            if is_set(used) { secrets.get(used).copied() } else { taken.get(used).copied() }
         });
-        match source.filter(|_| environment.get(name).is_none_or(String::is_empty)) {
+        match source.filter(|_| environment.get(name).is_none_or(|value| value.is_empty())) {
             Some(secret) => taken.insert(name.to_owned(), secret),
             None => taken.remove(name),
         };

@@ -8,20 +8,27 @@ mod attributes;
 mod build;
 mod depends;
 mod dotenv;
+mod files;
 mod image;
 mod interpolate;
+mod loader;
+mod merge;
+mod platforms;
 mod project;
 mod resolve;
 mod scalar;
+mod select;
+mod tags;
+mod top_level;
 mod withheld;
 
 use crate::config::{ConfigFile, Naming, Resolved};
-use crate::decode::Field;
+use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, Mistake, Report};
 use crate::spec::Order;
 use crate::vars::Vars;
-use crate::yaml::{self, Node, Value};
+use crate::yaml::{self, Node};
 
 pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
@@ -31,19 +38,18 @@ pub use withheld::{WITHHELD, Withheld};
 /// The file names that Compose looks for, in its order, in a folder and then in those above.
 pub const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
-/// The file names that Compose merges into a file that it found by itself, in its order.
+/// The file names of which Compose merges the first that exists into a file that it found by itself.
 pub const OVERRIDES: [&str; 4] = [
-    "compose.override.yaml",
     "compose.override.yml",
+    "compose.override.yaml",
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 ];
 
-/// A Compose file that is valid YAML; [`Self::resolve`] checks its contents.
+/// A Compose file that is valid YAML, or several that are merged; [`Self::resolve`] checks their contents.
 #[derive(Debug, Clone)]
 pub struct ComposeFile {
-    file: String,
-    tree: Node,
+    files: Vec<Node>,
     findings: Findings,
 }
 
@@ -59,7 +65,7 @@ pub struct Request<'a> {
     pub services: &'a [String],
     /// The source root (`--repo`): absolute, links resolved.
     pub root: &'a str,
-    /// The folder of the Compose file: absolute, links resolved.
+    /// The folder of the first Compose file: absolute, links resolved.
     pub folder: &'a str,
     /// What options and settings say about the names of images.
     pub naming: &'a Naming,
@@ -67,8 +73,28 @@ pub struct Request<'a> {
     pub arch: Arch,
     /// Whether services are built one after the other.
     pub order: Order,
-    /// Override files in the same folder (see [`OVERRIDES`]): they are not read, and each is reported as a notice.
-    pub overrides: &'a [String],
+    /// The files that a Compose file names.
+    pub files: &'a dyn OtherFiles,
+}
+
+/// The files that a Compose file names (`extends`, `include`), by their absolute paths.
+pub trait OtherFiles {
+    /// Whether a file exists.
+    fn exists(&self, path: &str) -> bool;
+
+    /// The text of a file whose name in messages is `name`.
+    fn read(&self, name: &str, path: &str) -> Result<String, Message>;
+}
+
+/// No file.
+impl OtherFiles for () {
+    fn exists(&self, _path: &str) -> bool {
+        false
+    }
+
+    fn read(&self, _name: &str, _path: &str) -> Result<String, Message> {
+        Err("no other file can be read".into())
+    }
 }
 
 /// Parses the text of a Compose file. `file` is its name in messages. The report holds what prevents parsing;
@@ -76,18 +102,20 @@ pub struct Request<'a> {
 pub fn read(file: &str, text: &str) -> Result<ComposeFile, Report> {
     let mut findings = Findings::default();
     match yaml::parse(file, text, &mut findings) {
-        Some(tree) => Ok(ComposeFile { file: file.to_owned(), tree, findings }),
+        Some(tree) => Ok(ComposeFile { files: vec![tree], findings }),
         None => Err(findings.into_report()),
     }
 }
 
 impl ComposeFile {
-    /// The names of all services, in the order of the file.
-    pub fn services(&self) -> Vec<&str> {
-        match self.tree.get("services").map(|services| &services.value) {
-            Some(Value::Map(entries)) => entries.iter().map(|entry| entry.key.as_str()).collect(),
-            _ => Vec::new(),
+    /// This file with `later` merged over it. Paths stay relative to the folder of the first file.
+    #[must_use]
+    pub fn with(mut self, later: Self) -> Self {
+        self.files.extend(later.files);
+        for Mistake { location, text, hint } in later.findings.mistakes {
+            self.findings.mistake(location, Message { text, hint });
         }
+        self
     }
 
     /// The mistakes found while parsing, for a caller that cannot resolve the file.
@@ -98,7 +126,7 @@ impl ComposeFile {
     /// The build of the requested services; or every mistake in them and in the config file that is their base, each at
     /// its location.
     pub fn resolve(&self, request: &Request<'_>) -> Result<Resolved, Report> {
-        resolve::file(&Field::root(&self.file, &self.tree), &self.findings, request)
+        resolve::files(&self.files, &self.findings, request)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The services to build, and the tasks of each.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::compose::Request;
@@ -8,23 +7,22 @@ use crate::compose::build::{Service, service};
 use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Located, Origin, Resolved, build, task};
-use crate::decode::{Field, unknown_key};
-use crate::limits;
+use crate::decode::Field;
 use crate::message::Message;
-use crate::names::ServiceName;
-use crate::report::{Findings, Location, Report, did_you_mean, shown};
+use crate::report::{Findings, Location, Report};
 use crate::spec::ServiceSpec;
-use crate::yaml::Value;
+use crate::yaml::Node;
 
+use super::files::FileReader;
 use super::image::ServiceImages;
+use super::loader::Loader;
 use super::project::{self, WithProject};
-use super::scalar::Scalars;
+use super::scalar::{Scalars, Shared};
+use super::select::select;
+use super::top_level::services_of;
 
-const TOP: &[&str] =
-    &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
-
-/// Resolves a file; `read` holds the findings of parsing it.
-pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
+/// Resolves files that are merged; `read` holds the findings of parsing them.
+pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
     let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
     findings.mistakes.extend_from_slice(&read.mistakes);
     if let Some(location) = request.config.and_then(|config| config.first_entry()) {
@@ -34,21 +32,18 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
             Message::new("the entries of `bake` are not used with a Compose file").with_hint(hint),
         );
     }
-    for name in request.overrides {
-        let message = format!("{name} is not read: override files are not supported yet");
-        findings.notice(
-            Location::file(&root.location.source),
-            Message::new(message).with_hint("put what the build needs into one file"),
-        );
-    }
-    let Some(services) = top_level(root, &mut findings) else {
+    let shared = Shared::default();
+    // The name reaches a build by its image and as a variable.
+    let of_name = Scalars::new(request.vars, &shared).for_build(request.withheld);
+    let project = project::name(files, request.folder, &of_name, &mut findings);
+    let vars = WithProject { vars: request.vars, project: project.as_deref() };
+    let scalars = Scalars::new(&vars, &shared);
+    let first = files.first().map(|file| file.file.name.clone()).unwrap_or_default();
+    let merged = Loader::new(FileReader::new(request, &first), &scalars, &mut findings).merged(files);
+    let Some(services) = merged.as_ref().and_then(|tree| services_of(&Field::root(tree), &mut findings))
+    else {
         return Err(findings.into_report());
     };
-    let left = Cell::new(limits::INTERPOLATED_BYTES);
-    let of_project = Scalars::new(request.vars, &left).for_build(request.withheld);
-    let project = project::name(root, request, &of_project, &mut findings);
-    let vars = WithProject { vars: request.vars, project: project.as_deref() };
-    let scalars = Scalars::new(&vars, &left);
     let of_build = scalars.for_build(request.withheld);
     let (mut built, mut written) = (Vec::new(), BTreeMap::new());
     let mut names = ServiceImages::new(request, project.as_deref());
@@ -76,108 +71,6 @@ pub(super) fn file(root: &Field<'_>, read: &Findings, request: &Request<'_>) -> 
     }
     let resolved = build(built, request.order, &services.location, findings)?;
     Ok(Resolved { written, ..resolved })
-}
-
-fn top_level<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
-    let Value::Map(_) = root.node.value else {
-        root.expected("a Compose file: a mapping with `services`", findings);
-        return None;
-    };
-    let mut services = None;
-    for (key, field) in root.entries() {
-        match key {
-            "services" if matches!(field.node.value, Value::Map(_)) => services = Some(field),
-            "services" => field.expected("a mapping of services", findings),
-            "include" if !field.node.is_null() && !field.clears() => {
-                let hint = "name the included file with --compose, or put its services here";
-                findings.mistake(field.location, Message::new("not supported yet").with_hint(hint));
-            }
-            "version" => {
-                findings.notice(field.location, Message::new("obsolete, ignored").with_hint("leave it out"));
-            }
-            _ if TOP.contains(&key) || key.starts_with("x-") => {}
-            _ => findings.mistake(field.location, unknown_key(key, did_you_mean(key, TOP))),
-        }
-    }
-    if services.is_none() && root.get("services").is_none() {
-        findings.mistake(
-            root.location.clone(),
-            Message::new("`services` is missing").with_hint("a Compose file lists its services there"),
-        );
-    }
-    services
-}
-
-/// The services to build, in the order of the file: those that were named, else all whose profiles are active.
-fn select<'n>(
-    services: &Field<'n>,
-    request: &Request<'_>,
-    scalars: &Scalars<'_>,
-    findings: &mut Findings,
-) -> Vec<(ServiceName, Field<'n>)> {
-    let all = services.entries();
-    let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-    for name in request.services.iter().filter(|name| !known.contains(&name.as_str())) {
-        let message = format!("there is no service `{}`", shown(name));
-        let nearest =
-            crate::report::nearest(name, &known).map(|service| format!("did you mean `{service}`? "));
-        let hint = format!("{}known services: {}", nearest.unwrap_or_default(), known.join(", "));
-        findings.mistake(services.location.clone(), Message::new(message).with_hint(hint));
-    }
-    let mut mappings = Vec::new();
-    for (name, field) in all {
-        if let Value::Map(_) = field.node.value {
-            mappings.push((name, field));
-        } else {
-            let message = format!("expected a mapping, found {}", field.node.kind());
-            findings.mistake(
-                field.location,
-                Message::new(message).with_hint("a service is written as `NAME: { image: .., build: .. }`"),
-            );
-        }
-    }
-    let active = depends::Active::of(&mappings, request, scalars, findings);
-    depends::check(&mappings, &known, &active, scalars, findings);
-    let mut selected = Vec::new();
-    for (name, field) in mappings {
-        let named = request.services.iter().any(|wanted| wanted == name);
-        if !named && !request.services.is_empty() {
-            continue;
-        }
-        if !named && !active.is_alone(name) {
-            continue;
-        }
-        if field.get("build").is_none_or(|build| build.node.is_null()) {
-            if named {
-                let hint = "give it a `build`, or remove it from --services";
-                findings.mistake(
-                    field.location,
-                    Message::new(format!("the service `{name}` has no `build`")).with_hint(hint),
-                );
-            } else {
-                report_misspelt_build(&field, findings);
-            }
-            continue;
-        }
-        match name.parse() {
-            Ok(name) => selected.push((name, field)),
-            Err(_) => findings.mistake(
-                field.location,
-                Message::new("not a valid service name")
-                    .with_hint("use letters, digits, `.`, `_`, `-`, with a letter or a digit first"),
-            ),
-        }
-    }
-    selected
-}
-
-/// Reports a misspelt `build`: without this, the service would be skipped without a notice.
-fn report_misspelt_build(field: &Field<'_>, findings: &mut Findings) {
-    for (key, value) in field.entries() {
-        if crate::report::nearest(key, &["build"]) == Some("build") && key != "build" {
-            findings.mistake(value.location, unknown_key(key, "did you mean `build`?".to_owned()));
-        }
-    }
 }
 
 /// Whether an earlier service is the same build of the same image, which is then done once.

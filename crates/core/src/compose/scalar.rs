@@ -1,26 +1,71 @@
 //! Values of a Compose file, with their variables replaced. Messages show the text of the file, never the value of a
 //! variable.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::compose::Withheld;
 use crate::compose::interpolate::{interpolate, interpolate_within};
 use crate::config::read_text;
 use crate::decode::Field;
+use crate::limits;
 use crate::message::Message;
 use crate::names::Arch;
-use crate::report::{Findings, shown};
+use crate::report::{Findings, Location, shown};
 use crate::vars::Vars;
-use crate::yaml::Value;
+use crate::yaml::{Folder, Value};
 
-/// Reads the values of one file.
+/// Reads the values of the files of a project.
 #[derive(Clone, Copy)]
 pub(super) struct Scalars<'a> {
     vars: &'a dyn Vars,
     /// What the values may not hold.
     withheld: Option<&'a Withheld>,
-    /// How many bytes the values with variables may still have, see [`crate::limits::INTERPOLATED_BYTES`].
-    left: &'a Cell<usize>,
+    shared: &'a Shared,
+}
+
+/// What all readers of one project share.
+pub(super) struct Shared {
+    /// How many bytes the values with variables may still have, see [`limits::INTERPOLATED_BYTES`].
+    left: Cell<usize>,
+    /// The projects that are included, from number 1.
+    projects: RefCell<Vec<Rc<IncludedProject>>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { left: Cell::new(limits::INTERPOLATED_BYTES), projects: RefCell::default() }
+    }
+}
+
+/// A project that is included.
+#[derive(Debug, Clone)]
+pub(super) struct IncludedProject {
+    /// The folder that its paths are relative to.
+    pub(super) folder: Arc<Folder>,
+    /// What its `.env` sets, and those of the projects that include it. The variables of the whole project win.
+    pub(super) values: BTreeMap<String, String>,
+    /// What its values may not hold.
+    pub(super) withheld: Withheld,
+}
+
+/// Variables over those of an included project.
+pub(super) struct VarsOf<'a> {
+    upper: &'a dyn Vars,
+    project: Option<Rc<IncludedProject>>,
+}
+
+impl Vars for VarsOf<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let of_project = || self.project.as_ref().and_then(|project| project.values.get(name).cloned());
+        self.upper.get(name).or_else(of_project)
+    }
+
+    fn defaulted(&self, name: &str, text: &str) {
+        self.upper.defaulted(name, text);
+    }
 }
 
 /// A value with its variables replaced. Messages show it as it is written in the file.
@@ -41,6 +86,11 @@ impl Substituted {
         self.value != self.written
     }
 
+    /// The text of the file.
+    pub(super) fn written(&self) -> &str {
+        &self.written
+    }
+
     /// The value as it may appear in a message.
     pub(super) fn shown(&self) -> String {
         shown(&self.written)
@@ -49,8 +99,8 @@ impl Substituted {
 
 impl<'a> Scalars<'a> {
     /// Reads values that do not reach a build.
-    pub(super) fn new(vars: &'a dyn Vars, left: &'a Cell<usize>) -> Self {
-        Self { vars, withheld: None, left }
+    pub(super) fn new(vars: &'a dyn Vars, shared: &'a Shared) -> Self {
+        Self { vars, withheld: None, shared }
     }
 
     /// The same for values that reach a build.
@@ -58,14 +108,48 @@ impl<'a> Scalars<'a> {
         Self { withheld: Some(withheld), ..self }
     }
 
-    /// The value of a variable; `None` if it is not set, or after a mistake.
+    /// Adds a project that is included, and returns its number.
+    pub(super) fn add_project(&self, project: IncludedProject) -> usize {
+        let mut projects = self.shared.projects.borrow_mut();
+        projects.push(Rc::new(project));
+        projects.len()
+    }
+
+    /// A project that is included; `None` for the whole one.
+    pub(super) fn project(&self, number: usize) -> Option<Rc<IncludedProject>> {
+        self.shared.projects.borrow().get(number.checked_sub(1)?).cloned()
+    }
+
+    /// The variables that the values of a project get.
+    pub(super) fn vars_of(&self, project: usize) -> VarsOf<'a> {
+        VarsOf { upper: self.vars, project: self.project(project) }
+    }
+
+    /// The value of a variable that is named without a `$`; `None` if it is not set, or after a mistake. As in Compose, it is
+    /// that of the whole project, also in one that is included.
     pub(super) fn variable(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> Option<String> {
-        self.allows(name, at, findings).then(|| self.vars.get(name)).flatten()
+        self.of_whole(name, self.vars.get(name)?, at.location.clone(), findings)
+    }
+
+    /// A variable that says how files are read, and whose value reaches the build; empty counts as unset.
+    pub(super) fn setting(&self, name: &str, findings: &mut Findings) -> Option<String> {
+        self.of_whole(name, self.vars.setting(name)?, Location::setting(name), findings)
+    }
+
+    /// The value of a variable of the whole project, unless it is withheld.
+    fn of_whole(&self, name: &str, value: String, at: Location, findings: &mut Findings) -> Option<String> {
+        let refusal = self.withheld.and_then(|withheld| withheld.refuses(name));
+        let Some(message) = refusal else { return Some(value) };
+        findings.mistake(at, message);
+        None
     }
 
     /// Reports a variable that the value of `at` may not hold.
     fn allows(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> bool {
-        let refusal = self.withheld.and_then(|withheld| withheld.refuses(name));
+        let refusal = self.withheld.and_then(|whole| match self.project(at.node.file.project) {
+            Some(project) => project.withheld.refuses(name),
+            None => whole.refuses(name),
+        });
         let allowed = refusal.is_none();
         if let Some(message) = refusal {
             findings.mistake(at.location.clone(), message);
@@ -79,9 +163,10 @@ impl<'a> Scalars<'a> {
         if !raw.contains('$') {
             return Some(raw.to_owned());
         }
-        match interpolate_within(self.left.get(), raw, self.vars) {
+        let left = &self.shared.left;
+        match interpolate_within(left.get(), raw, &self.vars_of(field.node.file.project)) {
             Ok(filled) => {
-                self.left.set(self.left.get() - filled.text.len());
+                left.set(left.get() - filled.text.len());
                 // All of them are reported.
                 let refused = filled.used.iter().filter(|name| !self.allows(name, field, findings)).count();
                 if refused > 0 {
@@ -106,8 +191,8 @@ impl<'a> Scalars<'a> {
     }
 
     /// The hint for a value that is wrong because a variable in it is not set.
-    pub(super) fn unset(&self, raw: &str) -> Option<String> {
-        let name = interpolate(raw, self.vars).ok()?.unset.into_iter().next()?;
+    pub(super) fn unset(&self, field: &Field<'_>, raw: &str) -> Option<String> {
+        let name = interpolate(raw, &self.vars_of(field.node.file.project)).ok()?.unset.into_iter().next()?;
         Some(format!("the variable {name} is not set: {}", how_to_set(&name)))
     }
 
@@ -224,21 +309,30 @@ fn how_to_set(name: &str) -> String {
     format!("set it, or write ${{{name}:-default}}")
 }
 
-/// `linux/arm64`, also with a variant: the architecture, and the variant's full name if there is one.
+/// `linux/arm64`, also with a variant, or the architecture alone: the architecture, and the variant's full name if there is
+/// one.
 pub(super) fn platform(text: &str) -> Result<(Arch, Option<String>), String> {
     let expected = || "a supported platform (linux/amd64, linux/arm64)".to_owned();
-    let mut parts = text.split('/');
-    let (os, arch, variant) = (parts.next(), parts.next(), parts.next());
-    let arch = match (os, arch, variant, parts.next()) {
-        (Some("linux"), Some("amd64" | "x86_64"), None, None) => return Ok((Arch::Amd64, None)),
-        (Some("linux"), Some("arm64" | "aarch64"), None | Some("v8"), None) => {
-            return Ok((Arch::Arm64, None));
-        }
-        (Some("linux"), Some("amd64"), Some(_), None) => Arch::Amd64,
-        (Some("linux"), Some("arm64"), Some(_), None) => Arch::Arm64,
+    let text = text.to_ascii_lowercase();
+    let with_os = text.strip_prefix("linux/");
+    let mut parts = with_os.unwrap_or(&text).split('/');
+    let (arch, variant) = (parts.next(), parts.next());
+    // Of two parts, the first is the operating system.
+    if with_os.is_none() && variant.is_some() {
+        return Err(expected());
+    }
+    let arch = match (arch, parts.next()) {
+        (Some("amd64" | "x86_64"), None) => Arch::Amd64,
+        (Some("arm64" | "aarch64"), None) => Arch::Arm64,
         _ => return Err(expected()),
     };
-    let legal =
-        variant.is_some_and(|v| v.starts_with('v') && v[1..].bytes().all(|b| b.is_ascii_alphanumeric()));
-    if legal { Ok((arch, Some(text.to_owned()))) } else { Err(expected()) }
+    // These are what the architecture is without a variant.
+    if matches!((arch, variant), (_, None) | (Arch::Amd64, Some("v1")) | (Arch::Arm64, Some("v8"))) {
+        return Ok((arch, None));
+    }
+    let version = variant.and_then(|variant| variant.strip_prefix('v')).unwrap_or_default();
+    if version.is_empty() || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(expected());
+    }
+    Ok((arch, Some(format!("linux/{}/v{version}", arch.as_str()))))
 }

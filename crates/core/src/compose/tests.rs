@@ -1,3 +1,7 @@
+mod cases;
+mod extends;
+mod include;
+mod merge;
 mod mistakes;
 mod names;
 
@@ -47,7 +51,7 @@ fn ask_with(
         folder: "/work/shop/deploy",
         arch: Arch::Arm64,
         order: Order::Sequential,
-        overrides: &[],
+        files: &(),
     })
 }
 
@@ -92,7 +96,6 @@ services:
       dockerfile: docker/Dockerfile
       args: { GO: , NOWHERE: , KIND: worker, N: 1.10 }
       x-bake: { platforms: [linux/amd64, linux/arm64] }
-  db: { image: postgres }
   app:
     image: reg.test/app
     platform: linux/amd64
@@ -229,29 +232,6 @@ fn contexts_stay_below_the_source_root() {
             .map(|resolved| resolved.spec.services[0].tasks[0].kaniko.context_path.clone());
         assert_eq!(path.as_deref(), inner, "{context}");
     }
-}
-
-#[test]
-fn override_files_are_reported() {
-    let file = read("compose.yaml", "services: { a: { build: ., image: x } }").unwrap();
-    let overrides = ["compose.override.yaml".to_owned()];
-    let vars = env();
-    let request = Request {
-        vars: &vars,
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
-        config: None,
-        services: &[],
-        root: "/",
-        folder: "/",
-        arch: Arch::Amd64,
-        order: Order::Parallel,
-        overrides: &overrides,
-    };
-    let Resolved { spec, notices, .. } = file.resolve(&request).unwrap();
-    assert_eq!(spec.order, Order::Parallel);
-    assert!(notices[0].text.starts_with("compose.override.yaml is not read"));
-    assert_eq!(file.services(), ["a"]);
 }
 
 proptest! {

@@ -3,10 +3,11 @@
 //! Whoever writes a Compose file also writes the Dockerfile, and a `RUN` step sees every build argument: without this,
 //! a checkout could read the tokens of the machine that builds it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::compose::dotenv::taken_from;
 use crate::message::Message;
+use crate::vars::Vars;
 
 /// Variables that hold a secret of Bakery, of a CI system, of a cloud or of a code host. Names of ordinary settings
 /// (`AWS_REGION`, `AWS_ACCOUNT_ID`, `IMAGE_NAME`) are not in it, and neither are names that projects choose themselves
@@ -70,10 +71,15 @@ impl Withheld {
     pub fn of(environment: &BTreeMap<String, String>, allowed: &[String], dotenv: &str) -> Self {
         let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
         let is_allowed = |name: &str| allowed.iter().any(|allowed| allowed == name);
-        let secrets: BTreeSet<_> =
-            WITHHELD.into_iter().filter(|name| is_set(name) && !is_allowed(name)).collect();
-        let mut names = taken_from(dotenv, environment, &secrets);
-        names.extend(secrets.into_iter().map(|secret| (secret.to_owned(), secret)));
+        let secrets = WITHHELD.into_iter().filter(|name| is_set(name) && !is_allowed(name));
+        Self(secrets.map(|secret| (secret.to_owned(), secret)).collect()).with_dotenv(dotenv, environment)
+    }
+
+    /// The same with a further `.env`, whose values may come from what `vars` holds.
+    #[must_use]
+    pub(super) fn with_dotenv(&self, dotenv: &str, vars: &dyn Vars) -> Self {
+        let mut names = taken_from(dotenv, vars, &self.0);
+        names.extend(self.0.clone());
         Self(names)
     }
 

@@ -60,7 +60,7 @@ pub struct Resolved {
 pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
     let mut findings = Findings::default();
     match yaml::parse(file, text, &mut findings) {
-        Some(tree) => Ok(decode::file(&Field::root(file, &tree), findings)),
+        Some(tree) => Ok(decode::file(&Field::root(&tree), findings)),
         None => Err(findings.into_report()),
     }
 }
@@ -70,7 +70,7 @@ impl ConfigFile {
     /// then in the same report.
     pub fn unreadable(report: Report) -> Self {
         let location = report.mistakes.first().map(|mistake| mistake.location.clone()).unwrap_or_default();
-        let findings = Findings { mistakes: report.mistakes, notices: Vec::new() };
+        let findings = Findings::from(report);
         Self { global: decode::unknown(&location), global_location: location, entries: Vec::new(), findings }
     }
 

@@ -65,7 +65,7 @@ impl PodSettings {
         let mut findings = Findings::default();
         let mut settings = Self::default();
         if let Some(node) = yaml::parse(file, text, &mut findings) {
-            let root = Field::root(file, &node);
+            let root = Field::root(&node);
             refuse_tags(&root, "leave it out", &mut findings);
             // An empty file is allowed: every field is optional.
             let fields =

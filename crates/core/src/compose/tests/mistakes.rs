@@ -134,9 +134,12 @@ fn an_invalid_compose_file_is_reported() {
         ("services: {}", "there is no service to build"),
         ("services: { a: { image: b } }", "there is no service to build"),
         ("services: { a: { image: b, biuld: . } }", "did you mean `build`?"),
-        ("include: [a.yaml]\nservices: {}", "compose.yaml:1:10: include: not supported yet"),
-        ("services: { a: { build: ., extends: b } }", "services.a.extends: not supported yet"),
-        ("services: { a: { build: !reset ., image: b } }", "the tag `!reset` is not supported"),
+        ("include: [a.yaml]\nservices: {}", "compose.yaml:1:11: include[0]: no other file can be read"),
+        (
+            "services: { a: { build: ., extends: b } }",
+            "services.a.extends: there is no service `b` in deploy/compose.yaml",
+        ),
+        ("services: { a: { build: !fancy ., image: b } }", "the tag `!fancy` is not supported"),
         ("services: { a: { build: [x], image: b } }", "expected a folder or a mapping, found a list"),
         (
             "services: { a: { build: ., image: b }, 'a b': { build: ., image: c } }",
@@ -236,7 +239,7 @@ fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
         folder: "/work",
         arch: Arch::Amd64,
         order: Order::Sequential,
-        overrides: &[],
+        files: &(),
     };
     let report =
         read("compose.yaml", "services: { a: { build: . } }").unwrap().resolve(&request).unwrap_err();

@@ -28,7 +28,7 @@ fn resolve(
         folder: "/src/Bread Shop",
         arch: Arch::Amd64,
         order: Order::Sequential,
-        overrides: &[],
+        files: &(),
     })
 }
 
@@ -70,7 +70,7 @@ fn services_without_a_name_are_one_mistake_that_says_what_names_them() {
     compose.yaml:1:11: services: services without an `image` have no name to push to: `a`, `b`
       hint: --registry HOST/PATH (or BAKERY_REGISTRY, or `global.registry`) pushes them as HOST/PATH/<project>-<service>; --no-push only builds them
     ");
-    let report = resolve("name: A B\nservices: { a: { build: . } }", &registry(), &[], None).unwrap_err();
+    let report = resolve("name: '...'\nservices: { a: { build: . } }", &registry(), &[], None).unwrap_err();
     insta::assert_snapshot!(report.to_string(), @r"
     compose.yaml:1:7: name: not a name of a project
       hint: lower-case letters, digits, `-` and `_`, with a letter or a digit first
@@ -80,6 +80,18 @@ fn services_without_a_name_are_one_mistake_that_says_what_names_them() {
     compose.yaml:1:18: services.Web: its image cannot be named after `Web`
       hint: names of images are lower-case: set `image`
     ");
+}
+
+#[test]
+fn a_name_in_the_file_is_brought_to_composes_form_with_a_notice() {
+    let text = "name: Bread Shop.1\nservices: { a: { build: { context: ., args: [COMPOSE_PROJECT_NAME] } } }";
+    let resolved = resolve(text, &registry(), &[], None).unwrap();
+    assert_eq!(
+        resolved.notices[0].text,
+        "what is not allowed in a project's name is left out, as in Compose"
+    );
+    assert_eq!(resolved.spec.services[0].tasks[0].kaniko.build_args["COMPOSE_PROJECT_NAME"], "breadshop1");
+    assert_eq!(images(Ok(resolved)), ["reg.test/team/breadshop1-a"]);
 }
 
 #[test]
@@ -120,7 +132,7 @@ fn probe_23_4_no_secret_of_the_environment_is_the_projects_name() {
                 folder: "/src",
                 arch: Arch::Amd64,
                 order: Order::Sequential,
-                overrides: &[],
+                files: &(),
             })
             .unwrap_err()
             .to_string();
@@ -144,4 +156,27 @@ fn case_03_one_build_of_one_image_is_done_once() {
     assert!(
         resolve(text, &Naming::default(), &[], None).unwrap_err().to_string().contains("is also pushed by")
     );
+}
+
+#[test]
+fn no_secret_of_the_environment_is_the_default_platform() {
+    let environment = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "hunter2".to_owned())]);
+    let dotenv = "DOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n";
+    let report = read("compose.yaml", "services: { a: { build: . } }")
+        .unwrap()
+        .resolve(&Request {
+            vars: &Layered { upper: &environment, lower: dotenv_of(".env", dotenv, &environment).unwrap() },
+            withheld: &Withheld::of(&environment, &[], dotenv),
+            naming: &registry(),
+            config: None,
+            services: &[],
+            root: "/src",
+            folder: "/src",
+            arch: Arch::Amd64,
+            order: Order::Sequential,
+            files: &(),
+        })
+        .unwrap_err()
+        .to_string();
+    assert!(report.starts_with("DOCKER_DEFAULT_PLATFORM: ") && !report.contains("hunter2"), "{report}");
 }
