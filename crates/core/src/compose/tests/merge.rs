@@ -7,18 +7,7 @@ fn merged(files: &[&str]) -> Result<Resolved, Report> {
     let read = |(nth, text): (usize, &&str)| read(["a.yaml", "b.yaml", "c.yaml"][nth], text);
     let files: Vec<_> = files.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let file = files.into_iter().reduce(ComposeFile::with).unwrap();
-    file.resolve(&Request {
-        vars: &env(),
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
-        config: None,
-        services: &[],
-        root: "/work/shop",
-        folder: "/work/shop/deploy",
-        arch: Arch::Arm64,
-        order: Order::Sequential,
-        files: &(),
-    })
+    file.resolve(&request(&env(), &Withheld::default(), &Naming::default()))
 }
 
 /// The settings of the only task.
@@ -200,19 +189,8 @@ fn the_values_of_variables_are_bounded_over_all_files() {
         read(name, &text).unwrap()
     };
     let report = |file: ComposeFile| {
-        let request = Request {
-            vars: &big,
-            withheld: &Withheld::default(),
-            naming: &Naming::default(),
-            config: None,
-            services: &[],
-            root: "/",
-            folder: "/",
-            arch: Arch::Amd64,
-            order: Order::Sequential,
-            files: &(),
-        };
-        file.resolve(&request).map(|_| ()).map_err(|report| report.to_string())
+        let resolved = file.resolve(&request(&big, &Withheld::default(), &Naming::default()));
+        resolved.map(|_| ()).map_err(|report| report.to_string())
     };
     let text = report(file("a.yaml", "a").with(file("b.yaml", "b"))).unwrap_err();
     assert!(text.contains("b.yaml:1:") && text.contains("with its variables replaced"), "{text}");

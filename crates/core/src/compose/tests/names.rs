@@ -19,17 +19,22 @@ fn resolve(
         vars.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     let config = config.map(|text| config::read("config.yaml", text).unwrap());
     read("compose.yaml", text)?.resolve(&Request {
-        vars: &vars,
-        withheld: &Withheld::default(),
-        naming,
         config: config.as_ref(),
-        services: &[],
         root: "/src/Bread Shop",
         folder: "/src/Bread Shop",
-        arch: Arch::Amd64,
-        order: Order::Sequential,
-        files: &(),
+        ..request(&vars, &Withheld::default(), naming)
     })
+}
+
+/// The mistakes of a file in an environment with `GITHUB_TOKEN`, which none of them shows.
+fn refusal(text: &str, dotenv: &str) -> String {
+    let environment = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "hunter2".to_owned())]);
+    let vars = Layered { upper: &environment, lower: dotenv_of(".env", dotenv, &environment).unwrap() };
+    let withheld = Withheld::of(&environment, &[], dotenv);
+    let resolved = read("compose.yaml", text).unwrap().resolve(&request(&vars, &withheld, &registry()));
+    let report = resolved.unwrap_err().to_string();
+    assert!(report.contains("secret of the environment") && !report.contains("hunter2"), "{report}");
+    report
 }
 
 fn images(resolved: Result<Resolved, Report>) -> Vec<String> {
@@ -116,32 +121,10 @@ fn case_01_the_projects_name_is_always_a_variable() {
 
 #[test]
 fn probe_23_4_no_secret_of_the_environment_is_the_projects_name() {
-    let environment = BTreeMap::from([("CI_JOB_TOKEN".to_owned(), "hunter2".to_owned())]);
     let services = "services: { web: { build: { context: ., args: { P: $COMPOSE_PROJECT_NAME } } } }";
-    let resolve = |text: &str, dotenv: &str| {
-        let project = dotenv_of(".env", dotenv, &environment).unwrap();
-        let report = read("compose.yaml", text)
-            .unwrap()
-            .resolve(&Request {
-                vars: &Layered { upper: &environment, lower: project },
-                withheld: &Withheld::of(&environment, &[], dotenv),
-                naming: &registry(),
-                config: None,
-                services: &[],
-                root: "/src",
-                folder: "/src",
-                arch: Arch::Amd64,
-                order: Order::Sequential,
-                files: &(),
-            })
-            .unwrap_err()
-            .to_string();
-        assert!(report.contains("secret of the environment") && !report.contains("hunter2"), "{report}");
-        report
-    };
-    let of_file = resolve(&format!("name: x-${{CI_JOB_TOKEN}}\n{services}"), "");
+    let of_file = refusal(&format!("name: x-${{GITHUB_TOKEN}}\n{services}"), "");
     assert!(of_file.starts_with("compose.yaml:1:7: name: "), "{of_file}");
-    let of_dotenv = resolve(services, "COMPOSE_PROJECT_NAME=$CI_JOB_TOKEN\n");
+    let of_dotenv = refusal(services, "COMPOSE_PROJECT_NAME=$GITHUB_TOKEN\n");
     assert!(of_dotenv.starts_with("COMPOSE_PROJECT_NAME: "), "{of_dotenv}");
 }
 
@@ -160,23 +143,6 @@ fn case_03_one_build_of_one_image_is_done_once() {
 
 #[test]
 fn no_secret_of_the_environment_is_the_default_platform() {
-    let environment = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "hunter2".to_owned())]);
-    let dotenv = "DOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n";
-    let report = read("compose.yaml", "services: { a: { build: . } }")
-        .unwrap()
-        .resolve(&Request {
-            vars: &Layered { upper: &environment, lower: dotenv_of(".env", dotenv, &environment).unwrap() },
-            withheld: &Withheld::of(&environment, &[], dotenv),
-            naming: &registry(),
-            config: None,
-            services: &[],
-            root: "/src",
-            folder: "/src",
-            arch: Arch::Amd64,
-            order: Order::Sequential,
-            files: &(),
-        })
-        .unwrap_err()
-        .to_string();
-    assert!(report.starts_with("DOCKER_DEFAULT_PLATFORM: ") && !report.contains("hunter2"), "{report}");
+    let report = refusal("services: { a: { build: . } }", "DOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n");
+    assert!(report.starts_with("DOCKER_DEFAULT_PLATFORM: "), "{report}");
 }
