@@ -41,9 +41,10 @@ impl<'a, 'f> Loader<'a, 'f> {
         for file in files {
             self.findings.source(&file.file.name);
         }
+        let is_empty = files.iter().all(Node::is_null);
         for file in files {
             // An empty file changes nothing.
-            if file.is_null() && files.len() > 1 {
+            if file.is_null() && !is_empty {
                 continue;
             }
             let Value::Map(_) = file.value else {

@@ -58,6 +58,16 @@ services:
 }
 
 #[test]
+fn an_empty_file_changes_nothing_unless_all_are_empty() {
+    assert_eq!(args(&only(&["", &web("args: [A=1]"), "# nothing"])), "A=1");
+    for files in [&[""][..], &["", "---"], &["~", "", "# nothing"]] {
+        let Err(report) = merged(files) else { panic!("{files:?} was taken") };
+        let text = report.to_string();
+        assert!(text.contains("a.yaml:1:") && text.contains("a mapping with `services`"), "{files:?}: {text}");
+    }
+}
+
+#[test]
 fn arguments_and_labels_are_merged_by_name_in_both_forms() {
     for (a, b, expected) in [
         ("args: { A: 1, B: 2 }", "args: { B: 3, C: 4 }", "A=1 B=3 C=4"),
@@ -158,7 +168,10 @@ fn a_mistake_names_the_line_of_its_own_file() {
       hint: a service is written as `NAME: { image: .., build: .. }`
     b.yaml:1:1: expected a Compose file: a mapping with `services`, found a list
     ");
-    insta::assert_snapshot!(merged(&["", ""]).unwrap_err(), @"");
+    insta::assert_snapshot!(merged(&["", ""]).unwrap_err(), @r"
+    a.yaml:1:1: expected a Compose file: a mapping with `services`, found nothing
+    b.yaml:1:1: expected a Compose file: a mapping with `services`, found nothing
+    ");
 }
 
 #[test]
