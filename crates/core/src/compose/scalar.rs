@@ -14,7 +14,7 @@ use crate::limits;
 use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, Location, shown};
-use crate::vars::Vars;
+use crate::vars::{Layered, Vars};
 use crate::yaml::{Folder, Value};
 
 /// Reads the values of the files of a project.
@@ -51,20 +51,10 @@ pub(super) struct IncludedProject {
     pub(super) withheld: Withheld,
 }
 
-/// Variables over those of an included project.
-pub(super) struct VarsOf<'a> {
-    upper: &'a dyn Vars,
-    project: Option<Rc<IncludedProject>>,
-}
-
-impl Vars for VarsOf<'_> {
+/// What an included project adds to the variables of the whole one, which adds nothing itself.
+impl Vars for Option<Rc<IncludedProject>> {
     fn get(&self, name: &str) -> Option<String> {
-        let of_project = || self.project.as_ref().and_then(|project| project.values.get(name).cloned());
-        self.upper.get(name).or_else(of_project)
-    }
-
-    fn defaulted(&self, name: &str, text: &str) {
-        self.upper.defaulted(name, text);
+        self.as_ref()?.values.get(name).cloned()
     }
 }
 
@@ -121,8 +111,8 @@ impl<'a> Scalars<'a> {
     }
 
     /// The variables that the values of a project get.
-    pub(super) fn vars_of(&self, project: usize) -> VarsOf<'a> {
-        VarsOf { upper: self.vars, project: self.project(project) }
+    pub(super) fn vars_of(&self, project: usize) -> Layered<&'a dyn Vars, Option<Rc<IncludedProject>>> {
+        Layered { upper: self.vars, lower: self.project(project) }
     }
 
     /// The value of a variable that is named without a `$`; `None` if it is not set, or after a mistake. As in Compose, it is
