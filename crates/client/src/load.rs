@@ -210,23 +210,6 @@ struct ComposeInput<'a> {
 }
 
 impl ComposeInput<'_> {
-    /// The variables of the project besides the environment. As in Compose, those of `.env` in the working directory come
-    /// before those of `.env` in the project's folder if no option names the files.
-    fn variables(&self, environment: &SecretRecorder<'_>, folder: &Path) -> Result<DotenvFile, Failure> {
-        let here = Path::new(".");
-        if !self.is_found || folder == here {
-            return project_env(self.env_files, environment, folder);
-        }
-        let first = project_env(self.env_files, environment, here)?;
-        let vars = Layered { upper: environment, lower: &first.values };
-        let mut all = project_env(self.env_files, &vars, folder)?;
-        all.values.extend(first.values);
-        // The later text wins.
-        all.text.push('\n');
-        all.text.push_str(&first.text);
-        Ok(all)
-    }
-
     fn resolve(
         &self,
         compose: &ComposeFile,
@@ -234,7 +217,10 @@ impl ComposeInput<'_> {
         environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
         let folder = folder_of(self.path);
-        let DotenvFile { text: dotenv, values: project } = self.variables(environment, folder)?;
+        // As in Compose, `.env` in the working directory comes first if no option names the files.
+        let here = Path::new(".");
+        let folders = if self.is_found && folder != here { &[here, folder][..] } else { &[folder] };
+        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folders)?;
         let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
         // A value in the file may contain another one.
         for (name, value) in &project {
