@@ -98,6 +98,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 allowed: &options.allow_env,
                 naming: &naming,
                 env_files: &options.env_file,
+                is_found: options.compose.is_empty(),
                 read: &read_files,
                 files_of_secrets: &files_of_secrets,
             };
@@ -216,6 +217,8 @@ struct ComposeInput<'a> {
     naming: &'a Naming,
     /// The files of `--env-file`.
     env_files: &'a [PathBuf],
+    /// Whether no option names the Compose files.
+    is_found: bool,
     /// The names of all files that are read.
     read: &'a RefCell<Vec<String>>,
     /// The files of build secrets that are read.
@@ -230,7 +233,10 @@ impl ComposeInput<'_> {
         environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
         let folder = folder_of(self.path);
-        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folder)?;
+        // As in Compose, `.env` in the working directory comes first if no option names the files.
+        let here = Path::new(".");
+        let folders = if self.is_found && folder != here { &[here, folder][..] } else { &[folder] };
+        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folders)?;
         let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
         // A value in the file may contain another one.
         for (name, value) in &project {
@@ -242,7 +248,7 @@ impl ComposeInput<'_> {
                 "the folder must be readable",
             )
         })?;
-        let naming = naming::with_project(self.naming, &project)?;
+        let naming = naming::with_project(self.naming, &project, &withheld)?;
         let files = ReferencedFiles {
             folder: &folder,
             root: self.root,

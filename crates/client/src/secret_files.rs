@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bakery_context::{ContextFolder, UserFileError, find_in_context, read_user_file};
+use bakery_context::{ContextFolder, RegularFileError, find_in_context, read_user_file};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Message;
@@ -57,7 +57,7 @@ fn holds_secrets(path: &Path) -> bool {
     let bytes = match read_user_file(path, limits::SPEC_BYTES as u64) {
         Ok(bytes) => bytes,
         // It is not read, so the user is warned in any case.
-        Err(error) => return matches!(error, UserFileError::Large(_)),
+        Err(error) => return matches!(error, RegularFileError::Large(_)),
     };
     String::from_utf8_lossy(&bytes).lines().any(|line| {
         let line = line.trim_start();

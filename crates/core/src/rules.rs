@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::message::Message;
 use crate::report::forgotten_blank;
 use crate::spec::TaskSpec;
-use crate::{image, kaniko, path};
+use crate::{image, kaniko, path, system_folders};
 
 mod keys;
 
@@ -119,7 +119,7 @@ pub fn kaniko_dir(text: &str) -> Option<Message> {
     let legal = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
     let inside = text.strip_prefix(kaniko::DIR).is_some_and(|rest| rest.starts_with('/'));
     // The agent empties this folder when it ends, and Kaniko keeps it out of the image.
-    let systems = path::is_system_folder(text) || path::is_in_kernel_folder(text);
+    let systems = system_folders::is_system_folder(text) || system_folders::is_in_kernel_folder(text);
     (!legal || inside || systems).then(|| {
         let hint = "an absolute path that does not exist in the image, not below /kaniko, such as `/kaniko2`";
         let text = if legal && systems { "a folder of the system" } else { "not a valid folder for Kaniko" };

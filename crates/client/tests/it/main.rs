@@ -8,6 +8,7 @@ mod compose_files;
 mod fake_server;
 mod files;
 mod follow;
+mod help;
 mod image_names;
 mod previous_version;
 mod readme;

@@ -189,10 +189,8 @@ impl ServiceReader<'_, '_> {
         };
         let text = &substituted.value;
         let home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        let text = &match home.and_then(|rest| Some((self.request.vars.setting("HOME")?, rest))) {
-            Some((home, rest)) => format!("{home}{rest}"),
-            None => text.clone(),
-        };
+        let home = home.and_then(|rest| Some((self.scalars.setting("HOME", self.findings)?, rest)));
+        let text = &home.map_or_else(|| text.clone(), |(home, rest)| home + rest);
         let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
         let value = if remote {
             let hint = "check the repository out and name the folder";

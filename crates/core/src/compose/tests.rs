@@ -40,6 +40,22 @@ fn ask(text: &str, services: &[&str], config: Option<&str>) -> Result<Resolved, 
     ask_with(text, services, config, &env())
 }
 
+/// A request for all services of a file in `/work/shop/deploy`.
+fn request<'a>(vars: &'a dyn Vars, withheld: &'a Withheld, naming: &'a Naming) -> Request<'a> {
+    Request {
+        vars,
+        withheld,
+        naming,
+        config: None,
+        services: &[],
+        root: "/work/shop",
+        folder: "/work/shop/deploy",
+        arch: Arch::Arm64,
+        order: Order::Sequential,
+        files: &(),
+    }
+}
+
 fn ask_with(
     text: &str,
     services: &[&str],
@@ -49,16 +65,9 @@ fn ask_with(
     let services: Vec<String> = services.iter().map(|&name| name.to_owned()).collect();
     let config = config.map(|text| config::read("config.yaml", text).unwrap());
     read("deploy/compose.yaml", text)?.resolve(&Request {
-        vars,
-        withheld: &Withheld::of(&env(), &[], ""),
-        naming: &Naming::default(),
         config: config.as_ref(),
         services: &services,
-        root: "/work/shop",
-        folder: "/work/shop/deploy",
-        arch: Arch::Arm64,
-        order: Order::Sequential,
-        files: &(),
+        ..request(vars, &Withheld::of(&env(), &[], ""), &Naming::default())
     })
 }
 

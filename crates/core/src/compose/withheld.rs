@@ -146,5 +146,10 @@ mod tests {
             ["B", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD"]
         );
         assert_eq!(Withheld::of(&env(&["PATH"]), &[], dotenv), Withheld::default());
+        // What the environment has is not the file's, but for an empty value.
+        let mut both = env(&["GITHUB_TOKEN", "A"]);
+        assert!(Withheld::of(&both, &[], "A=$GITHUB_TOKEN").refuses("A").is_none());
+        both.insert("A".to_owned(), String::new());
+        assert!(Withheld::of(&both, &[], "A=$GITHUB_TOKEN").refuses("A").is_some());
     }
 }

@@ -315,7 +315,7 @@ impl Builds {
     }
 
     /// Whether builds can be accepted and started now. They are accepted also while a platform is unavailable, and wait
-    /// for it.
+    /// for it: that is an error only if there is no other.
     pub async fn ready(&self) -> Result<(), NotReady> {
         let status = &self.services.status;
         if !status.accepting.load(Ordering::Acquire) {

@@ -19,16 +19,9 @@ impl OtherFiles for Files<'_> {
 /// Resolves the first file; the others are read as they are named.
 pub(super) fn extended(files: &[(&str, &str)]) -> Result<Resolved, Report> {
     read(files[0].0, files[0].1)?.resolve(&Request {
-        vars: &env(),
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
-        config: None,
-        services: &[],
-        root: "/work/shop",
         folder: files[0].0.rsplit_once('/').map_or("/work/shop", |_| "/work/shop/deploy"),
-        arch: Arch::Arm64,
-        order: Order::Sequential,
         files: &Files(files),
+        ..request(&env(), &Withheld::default(), &Naming::default())
     })
 }
 

@@ -6,18 +6,7 @@ fn merged(files: &[&str]) -> Result<Resolved, Report> {
     let read = |(nth, text): (usize, &&str)| read(["a.yaml", "b.yaml", "c.yaml"][nth], text);
     let files: Vec<_> = files.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let file = files.into_iter().reduce(ComposeFile::with).unwrap();
-    file.resolve(&Request {
-        vars: &env(),
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
-        config: None,
-        services: &[],
-        root: "/work/shop",
-        folder: "/work/shop/deploy",
-        arch: Arch::Arm64,
-        order: Order::Sequential,
-        files: &(),
-    })
+    file.resolve(&request(&env(), &Withheld::default(), &Naming::default()))
 }
 
 /// The settings of the only task.
@@ -65,6 +54,16 @@ services:
     let kaniko = merged(&[a, b, c]).unwrap().spec.services.remove(0).tasks.remove(0).kaniko;
     assert_eq!((kaniko.context_path.as_str(), kaniko.dockerfile.as_str()), ("c", "prod.Dockerfile"));
     assert_eq!(kaniko.destination.unwrap().to_string(), "reg.test/other");
+}
+
+#[test]
+fn an_empty_file_changes_nothing_unless_all_are_empty() {
+    assert_eq!(args(&only(&["", &web("args: [A=1]"), "# nothing"])), "A=1");
+    for files in [&[""][..], &["", "---"], &["~", "", "# nothing"]] {
+        let Err(report) = merged(files) else { panic!("{files:?} was taken") };
+        let text = report.to_string();
+        assert!(text.contains("a.yaml:1:") && text.contains("a mapping with `services`"), "{files:?}: {text}");
+    }
 }
 
 #[test]
@@ -164,7 +163,10 @@ fn a_mistake_names_the_line_of_its_own_file() {
       hint: a service is written as `NAME: { image: .., build: .. }`
     b.yaml:1:1: expected a Compose file: a mapping with `services`, found a list
     ");
-    insta::assert_snapshot!(merged(&["", ""]).unwrap_err(), @"");
+    insta::assert_snapshot!(merged(&["", ""]).unwrap_err(), @r"
+    a.yaml:1:1: expected a Compose file: a mapping with `services`, found nothing
+    b.yaml:1:1: expected a Compose file: a mapping with `services`, found nothing
+    ");
 }
 
 #[test]
@@ -195,19 +197,8 @@ fn the_values_of_variables_are_bounded_over_all_files() {
         read(name, &text).unwrap()
     };
     let report = |file: ComposeFile| {
-        let request = Request {
-            vars: &big,
-            withheld: &Withheld::default(),
-            naming: &Naming::default(),
-            config: None,
-            services: &[],
-            root: "/",
-            folder: "/",
-            arch: Arch::Amd64,
-            order: Order::Sequential,
-            files: &(),
-        };
-        file.resolve(&request).map(|_| ()).map_err(|report| report.to_string())
+        let resolved = file.resolve(&request(&big, &Withheld::default(), &Naming::default()));
+        resolved.map(|_| ()).map_err(|report| report.to_string())
     };
     let text = report(file("a.yaml", "a").with(file("b.yaml", "b"))).unwrap_err();
     assert!(text.contains("b.yaml:1:") && text.contains("with its variables replaced"), "{text}");

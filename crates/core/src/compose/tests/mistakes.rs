@@ -229,17 +229,11 @@ fn a_profile_that_hides_every_build_is_named() {
 fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
     let config = ConfigFile::unreadable(config::read("config.yaml", "global: [").unwrap_err());
     let vars = env();
+    let (withheld, naming) = (Withheld::default(), Naming::default());
     let request = Request {
-        vars: &vars,
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
         config: Some(&config),
         services: &["a".to_owned(), "wbe".to_owned()],
-        root: "/work",
-        folder: "/work",
-        arch: Arch::Amd64,
-        order: Order::Sequential,
-        files: &(),
+        ..request(&vars, &withheld, &naming)
     };
     let report =
         read("compose.yaml", "services: { a: { build: . } }").unwrap().resolve(&request).unwrap_err();
