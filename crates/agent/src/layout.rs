@@ -74,6 +74,16 @@ impl Layout {
         self.home.join("ctx")
     }
 
+    /// The folder of the build secrets, while Kaniko runs.
+    pub fn secrets(&self) -> PathBuf {
+        self.home.join("secrets")
+    }
+
+    /// The folder to which Kaniko copies them.
+    pub fn kanikos_secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
     /// The spool file of the log.
     pub fn spool(&self) -> PathBuf {
         self.home.join("spool")

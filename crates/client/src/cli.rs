@@ -37,12 +37,13 @@ pub struct Cli {
     /// What to build.
     #[command(flatten)]
     pub options: BuildOptions,
-    /// Trust `.env` with a token of the environment.
+    /// Trust the client's settings in `.env` as those of the environment.
     #[arg(
         long,
         global = true,
-        help = "Send a token of the environment also to a CONTROLLER_URL of .env, over plain HTTP if .env says so: \
-                everything in this folder is trusted"
+        help = "Trust .env in the working directory: a token and S3 credentials of the environment also go to its \
+                CONTROLLER_URL and S3_ENDPOINT, over plain HTTP if its BAKERY_INSECURE or S3_SSL says so, and its \
+                settings may use variables of the environment"
     )]
     pub trust_dotenv: bool,
     /// What to do; `None` to build.

@@ -21,6 +21,8 @@ mod referenced;
 pub mod render;
 pub mod schema;
 pub mod secret_files;
+mod secret_sources;
+mod server_keys;
 pub mod settings;
 mod shared_folder;
 pub mod signals;

@@ -24,6 +24,7 @@ use crate::find::InputFiles;
 use crate::naming;
 use crate::referenced::ReferencedFiles;
 use crate::secret_files;
+use crate::secret_sources::ClientSecrets;
 
 /// A build, read from its files.
 #[derive(Debug)]
@@ -68,6 +69,17 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         read.unwrap_or_else(ConfigFile::unreadable)
     });
     let compose = read_compose(&files.compose, &mut mistakes);
+    let files_of_secrets = RefCell::default();
+    let withheld = Withheld::of(environment, &options.allow_env, "");
+    let config = config.map(|config| {
+        let root = root.as_deref().unwrap_or(Path::new("."));
+        config.with_secrets(&ClientSecrets {
+            environment,
+            withheld: &withheld,
+            root,
+            files: &files_of_secrets,
+        })
+    });
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
     let named = files.config.iter().chain(&files.compose);
     let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
@@ -86,7 +98,9 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 allowed: &options.allow_env,
                 naming: &naming,
                 env_files: &options.env_file,
+                is_found: options.compose.is_empty(),
                 read: &read_files,
+                files_of_secrets: &files_of_secrets,
             };
             match request.resolve(&compose, config.as_ref(), &recorder) {
                 Ok(resolved) => resolved,
@@ -115,7 +129,8 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let Resolved { spec, plan, mut notices, written } = resolved;
     notices.extend(files.unused);
     let secret_config = files.config.as_deref().filter(|_| secret);
-    let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
+    let secret_files =
+        secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());
     let missing = missing(&spec, &root, &written);
     let secrets = recorder.secrets.into_inner();
     Ok(LoadedBuild {
@@ -202,8 +217,12 @@ struct ComposeInput<'a> {
     naming: &'a Naming,
     /// The files of `--env-file`.
     env_files: &'a [PathBuf],
+    /// Whether no option names the Compose files.
+    is_found: bool,
     /// The names of all files that are read.
     read: &'a RefCell<Vec<String>>,
+    /// The files of build secrets that are read.
+    files_of_secrets: &'a RefCell<Vec<PathBuf>>,
 }
 
 impl ComposeInput<'_> {
@@ -214,7 +233,10 @@ impl ComposeInput<'_> {
         environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
         let folder = folder_of(self.path);
-        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folder)?;
+        // As in Compose, `.env` in the working directory comes first if no option names the files.
+        let here = Path::new(".");
+        let folders = if self.is_found && folder != here { &[here, folder][..] } else { &[folder] };
+        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folders)?;
         let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
         // A value in the file may contain another one.
         for (name, value) in &project {
@@ -226,8 +248,13 @@ impl ComposeInput<'_> {
                 "the folder must be readable",
             )
         })?;
-        let naming = naming::with_project(self.naming, &project)?;
-        let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
+        let naming = naming::with_project(self.naming, &project, &withheld)?;
+        let files = ReferencedFiles {
+            folder: &folder,
+            root: self.root,
+            names: RefCell::default(),
+            secrets: self.files_of_secrets,
+        };
         let request = compose::Request {
             vars: &Layered { upper: environment, lower: project },
             withheld: &withheld,

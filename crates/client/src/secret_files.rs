@@ -3,9 +3,9 @@
 //! They are not excluded automatically, because a Dockerfile may need a file of that name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use bakery_context::{ContextFolder, UserFileError, find_in_context, read_user_file};
+use bakery_context::{ContextFolder, RegularFileError, find_in_context, read_user_file};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Message;
@@ -15,8 +15,13 @@ use bakery_core::report::{Location, Notice};
 const ENV: &str = ".env";
 
 /// Warnings about the `config` file (`None` if it contains no secrets) and about each `.env` with secrets in `root`
-/// (absolute, links resolved) or in a context: one for each context that contains the file and does not exclude it.
-pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -> Vec<Notice> {
+/// (absolute, links resolved) or in a context, and each file of a build secret: one for each context that contains the file and does not exclude it.
+pub fn warnings(
+    root: &Path,
+    folders: &[ContextFolder],
+    config: Option<&Path>,
+    secrets: &[PathBuf],
+) -> Vec<Notice> {
     let mut files = BTreeMap::new();
     let contexts = folders.iter().map(|folder| root.join(&folder.path));
     for path in contexts.chain([root.to_owned()]).map(|folder| folder.join(ENV)) {
@@ -24,6 +29,7 @@ pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -
             files.extend(below(root, &path).map(|path| (path, "contains secrets")));
         }
     }
+    files.extend(secrets.iter().filter_map(|path| below(root, path)).map(|path| (path, "is a build secret")));
     files.extend(config.and_then(|path| below(root, path)).map(|path| (path, "contains credentials")));
     let mut found = BTreeSet::new();
     for (file, what) in files {
@@ -51,7 +57,7 @@ fn holds_secrets(path: &Path) -> bool {
     let bytes = match read_user_file(path, limits::SPEC_BYTES as u64) {
         Ok(bytes) => bytes,
         // It is not read, so the user is warned in any case.
-        Err(error) => return matches!(error, UserFileError::Large(_)),
+        Err(error) => return matches!(error, RegularFileError::Large(_)),
     };
     String::from_utf8_lossy(&bytes).lines().any(|line| {
         let line = line.trim_start();

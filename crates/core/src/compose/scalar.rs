@@ -13,8 +13,8 @@ use crate::decode::Field;
 use crate::limits;
 use crate::message::Message;
 use crate::names::Arch;
-use crate::report::{Findings, shown};
-use crate::vars::Vars;
+use crate::report::{Findings, Location, shown};
+use crate::vars::{Layered, Vars};
 use crate::yaml::{Folder, Value};
 
 /// Reads the values of the files of a project.
@@ -51,20 +51,10 @@ pub(super) struct IncludedProject {
     pub(super) withheld: Withheld,
 }
 
-/// Variables over those of an included project.
-pub(super) struct VarsOf<'a> {
-    upper: &'a dyn Vars,
-    project: Option<Rc<IncludedProject>>,
-}
-
-impl Vars for VarsOf<'_> {
+/// What an included project adds to the variables of the whole one, which adds nothing itself.
+impl Vars for Option<Rc<IncludedProject>> {
     fn get(&self, name: &str) -> Option<String> {
-        let of_project = || self.project.as_ref().and_then(|project| project.values.get(name).cloned());
-        self.upper.get(name).or_else(of_project)
-    }
-
-    fn defaulted(&self, name: &str, text: &str) {
-        self.upper.defaulted(name, text);
+        self.as_ref()?.values.get(name).cloned()
     }
 }
 
@@ -121,14 +111,27 @@ impl<'a> Scalars<'a> {
     }
 
     /// The variables that the values of a project get.
-    pub(super) fn vars_of(&self, project: usize) -> VarsOf<'a> {
-        VarsOf { upper: self.vars, project: self.project(project) }
+    pub(super) fn vars_of(&self, project: usize) -> Layered<&'a dyn Vars, Option<Rc<IncludedProject>>> {
+        Layered { upper: self.vars, lower: self.project(project) }
     }
 
-    /// The value of a variable; `None` if it is not set, or after a mistake.
+    /// The value of a variable that is named without a `$`; `None` if it is not set, or after a mistake. As in Compose, it is
+    /// that of the whole project, also in one that is included.
     pub(super) fn variable(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> Option<String> {
-        let vars = self.vars_of(at.node.file.project);
-        self.allows(name, at, findings).then(|| vars.get(name)).flatten()
+        self.of_whole(name, self.vars.get(name)?, at.location.clone(), findings)
+    }
+
+    /// A variable that says how files are read, and whose value reaches the build; empty counts as unset.
+    pub(super) fn setting(&self, name: &str, findings: &mut Findings) -> Option<String> {
+        self.of_whole(name, self.vars.setting(name)?, Location::setting(name), findings)
+    }
+
+    /// The value of a variable of the whole project, unless it is withheld.
+    fn of_whole(&self, name: &str, value: String, at: Location, findings: &mut Findings) -> Option<String> {
+        let refusal = self.withheld.and_then(|withheld| withheld.refuses(name));
+        let Some(message) = refusal else { return Some(value) };
+        findings.mistake(at, message);
+        None
     }
 
     /// Reports a variable that the value of `at` may not hold.
@@ -300,15 +303,23 @@ fn how_to_set(name: &str) -> String {
 /// one.
 pub(super) fn platform(text: &str) -> Result<(Arch, Option<String>), String> {
     let expected = || "a supported platform (linux/amd64, linux/arm64)".to_owned();
-    let mut parts = text.strip_prefix("linux/").unwrap_or(text).split('/');
+    let text = text.to_ascii_lowercase();
+    let with_os = text.strip_prefix("linux/");
+    let mut parts = with_os.unwrap_or(&text).split('/');
     let (arch, variant) = (parts.next(), parts.next());
-    let arch = match (arch, variant, parts.next()) {
-        (Some("amd64" | "x86_64"), None, None) => return Ok((Arch::Amd64, None)),
-        (Some("arm64" | "aarch64"), None | Some("v8"), None) => return Ok((Arch::Arm64, None)),
-        (Some("amd64"), Some(_), None) => Arch::Amd64,
-        (Some("arm64"), Some(_), None) => Arch::Arm64,
+    // Of two parts, the first is the operating system.
+    if with_os.is_none() && variant.is_some() {
+        return Err(expected());
+    }
+    let arch = match (arch, parts.next()) {
+        (Some("amd64" | "x86_64"), None) => Arch::Amd64,
+        (Some("arm64" | "aarch64"), None) => Arch::Arm64,
         _ => return Err(expected()),
     };
+    // These are what the architecture is without a variant.
+    if matches!((arch, variant), (_, None) | (Arch::Amd64, Some("v1")) | (Arch::Arm64, Some("v8"))) {
+        return Ok((arch, None));
+    }
     let version = variant.and_then(|variant| variant.strip_prefix('v')).unwrap_or_default();
     if version.is_empty() || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(expected());

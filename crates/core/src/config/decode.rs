@@ -7,24 +7,26 @@ use crate::config::forms::ValueForm;
 use crate::config::keys::{self, has, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::naming::ImagePrefix;
+use crate::config::readers::{by_registry, list, one_of, read_text, single, texts, verbatim};
+use crate::config::secrets;
 use crate::config::values::{
-    boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
-    memory, ttl,
+    boolean, cache_repo, certificate, cpu, custom_platform, destination, dockerfile, flags, inner_path,
+    kaniko_dir, memory, mirror, mirrors, retries, target, ttl,
 };
 use crate::decode::{Field, refuse_tags, section};
 use crate::image;
 use crate::kaniko;
 use crate::message::Message;
 use crate::names::{Arch, Platform};
-use crate::report::{Findings, Location, did_you_mean, shown};
+use crate::report::{Findings, Location, shown};
 use crate::rules;
 use crate::secret::Secret;
-use crate::spec::{Credential, SnapshotMode};
+use crate::spec::{Compression, Credential, SnapshotMode};
 use crate::yaml::Value;
 
 const TOP: [&str; 2] = names(&keys::TOP);
 const TASK: [&str; 10] = names(&keys::TASK);
-const KANIKO: [&str; 16] = names(&keys::KANIKO);
+const KANIKO: [&str; 27] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
 pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
@@ -120,6 +122,22 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
             "destination" => layer.destination = single(&field, findings, destination),
             "build-args" => layer.build_args = texts(&field, rules::arg_name, findings),
+            "target" => layer.target = single(&field, findings, target),
+            "labels" => layer.labels = texts(&field, rules::label_name, findings),
+            "annotations" => layer.annotations = texts(&field, rules::label_name, findings),
+            "registry-mirrors" => {
+                layer.registry_mirrors = list(&field, findings, |text, _, _| mirror(text));
+            }
+            "registry-map" => layer.registry_map = by_registry(&field, findings, mirrors),
+            "certificates" => layer.certificates = by_registry(&field, findings, certificate),
+            "compression" => {
+                let all = Compression::ALL.map(|it| (it.as_str(), it));
+                layer.compression = one_of(&field, &all, findings);
+            }
+            "reproducible" => layer.reproducible = single(&field, findings, boolean),
+            "single-snapshot" => layer.single_snapshot = single(&field, findings, boolean),
+            "secrets" => layer.secrets = secrets::list(&field, findings),
+            "push-retry" => layer.push_retry = single(&field, findings, retries),
             "cache" => layer.cache = cache(&field, findings),
             "snapshot-mode" => {
                 let modes = SnapshotMode::ALL.map(|mode| (mode.as_str(), mode));
@@ -130,7 +148,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "no-push" => layer.no_push = single(&field, findings, boolean),
             "custom-platform" => layer.custom_platform = single(&field, findings, custom_platform),
             "dir" => layer.dir = single(&field, findings, kaniko_dir),
-            "ignore-path" => layer.ignore_path = ignore_path(&field, findings),
+            "ignore-path" => layer.ignore_path = list(&field, findings, ignored_path),
             "extra-flags" => layer.extra_flags = extra_flags(&field, findings),
             "env" => layer.env = variables(&field, findings),
             _ => {
@@ -170,99 +188,11 @@ fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
     layer
 }
 
-/// A single value, or an empty one that clears it.
-fn single<T>(
-    field: &Field<'_>,
-    findings: &mut Findings,
-    read: impl Fn(&str) -> Result<T, Message>,
-) -> Key<T> {
-    let value = if field.clears() {
-        Held::Cleared
-    } else {
-        match read_text(field, findings).map(read) {
-            Some(Ok(value)) => Held::Set(value),
-            Some(Err(message)) => {
-                findings.mistake(field.location.clone(), message);
-                Held::Bad
-            }
-            None => Held::Bad,
-        }
-    };
-    Key::new(value, field.location.clone())
-}
-
-/// A single value without NUL bytes, which no process accepts.
-pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
-    let text = field.text(findings)?;
-    if text.contains('\0') {
-        findings.mistake(field.location.clone(), Message::new("holds a NUL byte").with_hint("remove it"));
-        return None;
-    }
-    Some(text)
-}
-
-fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: &mut Findings) -> Key<T> {
-    let accepted: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    single(field, findings, |text| {
-        known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-            // Other names of the same architectures.
-            let hint = match text {
-                "x86_64" | "x86-64" | "x64" if accepted.contains(&"amd64") => {
-                    "did you mean `amd64`?".to_owned()
-                }
-                "aarch64" if accepted.contains(&"arm64") => "did you mean `arm64`?".to_owned(),
-                _ => did_you_mean(text, &accepted),
-            };
-            Message::new(format!("`{}` is not a valid value", shown(text))).with_hint(hint)
-        })
-    })
-}
-
 /// Variables: their values may be secrets.
 fn variables(field: &Field<'_>, findings: &mut Findings) -> MapLayer<Secret> {
     let map = texts(field, rules::env_name, findings);
     let secret = |(name, (text, location))| (name, (Secret::new(text), location));
     MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() }
-}
-
-/// A map of texts; a name for which `refuse` returns a reason is a mistake.
-fn texts(
-    field: &Field<'_>,
-    refuse: impl Fn(&str) -> Option<Message>,
-    findings: &mut Findings,
-) -> MapLayer<String> {
-    let mut map = MapLayer { cleared: field.clears(), ..MapLayer::default() };
-    match &field.node.value {
-        Value::Map(entries) if entries.is_empty() => {
-            let hint = "write '' to clear the inherited entries";
-            findings.notice(
-                field.location.clone(),
-                Message::new("`{}` adds nothing: inherited entries are kept").with_hint(hint),
-            );
-        }
-        Value::Map(_) => {}
-        _ if map.cleared => {}
-        _ => {
-            findings.mistake(
-                field.location.clone(),
-                Message::new(format!("expected a mapping, found {}", field.node.kind()))
-                    .with_hint("write `NAME: value`, one per line"),
-            );
-        }
-    }
-    for (name, value) in field.entries() {
-        if let Some(message) = refuse(name) {
-            findings.mistake(value.location, message);
-        } else if value.node.is_null() {
-            findings.mistake(
-                value.location,
-                Message::new("has no value").with_hint("write '' for an empty string"),
-            );
-        } else if let Some(text) = read_text(&value, findings) {
-            map.entries.insert(name.to_owned(), (text.to_owned(), value.location));
-        }
-    }
-    map
 }
 
 fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential>> {
@@ -322,43 +252,14 @@ fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> 
     Some(Credential { registry, username: username.to_owned(), password: Secret::new(password) })
 }
 
-fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
-    let location = field.location.clone();
-    let value = match &field.node.value {
-        _ if field.clears() => Held::Cleared,
-        Value::List(_) => {
-            let before = findings.mistakes.len();
-            let mut paths = Vec::new();
-            for item in field.items() {
-                if item.node.is_null()
-                    || matches!(&item.node.value, Value::Scalar { text, .. } if text.is_empty())
-                {
-                    // A job that writes the value of a variable here, which is empty, means no path.
-                    findings.notice(item.location, "is empty, ignored");
-                    continue;
-                }
-                let Some(path) = read_text(&item, findings) else { continue };
-                if !path.starts_with('/') {
-                    let message = "not an absolute path: it matches nothing";
-                    findings.notice(
-                        item.location,
-                        Message::new(message).with_hint("write the path in the image, such as /var/cache"),
-                    );
-                }
-                paths.push(path.to_owned());
-            }
-            if findings.mistakes.len() > before { Held::Bad } else { Held::Set(paths) }
-        }
-        _ => {
-            field.expected("a list", findings);
-            Held::Bad
-        }
-    };
-    Key::new(value, location)
-}
-
-fn verbatim(field: &Field<'_>, findings: &mut Findings) -> Key<String> {
-    single(field, findings, |text| Ok(text.to_owned()))
+#[expect(clippy::unnecessary_wraps, reason = "the form that `list` takes")]
+fn ignored_path(text: &str, location: &Location, findings: &mut Findings) -> Result<String, Message> {
+    if !text.starts_with('/') {
+        let message = Message::new("not an absolute path: it matches nothing");
+        findings
+            .notice(location.clone(), message.with_hint("write the path in the image, such as /var/cache"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Splits the flags; each one that is reserved is a mistake of its own.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::rules;
+
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyDoc {
@@ -25,6 +27,11 @@ impl KeyDoc {
     pub const fn is_used(&self) -> bool {
         !matches!(self.form, ValueForm::Unused { .. })
     }
+
+    /// True if a record must have it.
+    pub(super) fn is_required(&self) -> bool {
+        self.default == REQUIRED
+    }
 }
 
 /// The values that a key accepts.
@@ -34,7 +41,7 @@ pub enum ValueForm {
     Section(&'static [KeyDoc]),
     /// A list of mappings with these keys.
     Entries(&'static [KeyDoc]),
-    /// A list of mappings, each with all of these keys.
+    /// A list of mappings, each with those of these keys that are required, and one of the others.
     Records(&'static [KeyDoc]),
     /// One of these words.
     Word(&'static [&'static str]),
@@ -45,7 +52,7 @@ pub enum ValueForm {
     /// A list of single values.
     Texts(Text),
     /// A mapping of texts, with names of this kind.
-    Map(Pattern),
+    Map(Names),
     /// Anything: the key has no effect, and a notice says why and what to do.
     Unused {
         /// Why it has no effect.
@@ -66,6 +73,15 @@ pub struct Text {
     pub scalar: Scalar,
 }
 
+/// The names in a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Names {
+    /// What the mapping looks like, for people.
+    pub written: &'static str,
+    /// What each name must match.
+    pub pattern: Pattern,
+}
+
 /// Regular expressions over a text, in the common part of the dialects: no look-around, no classes of Unicode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pattern {
@@ -80,11 +96,16 @@ pub struct Pattern {
 pub enum Scalar {
     /// None of them is valid.
     None,
-    /// Numbers in this range.
+    /// Numbers in this range, 0 not among them.
     Number(u32, u32),
+    /// Whole numbers from 0 to this one.
+    Count(u32),
     /// Numbers, `true` and `false`.
     Any,
 }
+
+/// The default of a key of a [record](ValueForm::Records) that each must have.
+pub(super) const REQUIRED: &str = "none (required)";
 
 const ANY: Pattern = Pattern { must: None, not: None };
 
@@ -135,11 +156,36 @@ pub(super) const KANIKO_DIR: Text = Text {
 pub(super) const IGNORED_PATH: Text = Text { written: "absolute paths", pattern: ANY, scalar: Scalar::Any };
 pub(super) const FLAGS: Text = text("string, quoted as in a shell", r#"^\s*(["']?-|$)"#);
 
-pub(super) const ENV_NAMES: Pattern = Pattern {
-    must: Some("^[A-Za-z_][A-Za-z0-9_]*$"),
-    not: Some("^(KANIKO_DIR|DOCKER_CONFIG|DOCKER_AUTH_CONFIG|BUILDER_OUTPUT|PATH|LD_.*)$"),
+pub(super) const STAGE: Text =
+    Text { scalar: Scalar::Any, ..text("name or number of a stage", "^[A-Za-z0-9][A-Za-z0-9._-]*$") };
+pub(super) const MIRROR: Text =
+    text("`HOST`, `HOST/PATH`", r"^\s*[A-Za-z0-9.\[\]:-]+\s*(/[A-Za-z0-9._/-]+)?$");
+pub(super) const RETRIES: Text = Text {
+    scalar: Scalar::Count(rules::PUSH_RETRIES),
+    ..text("number from 0 to 20", "^[0-9]+$")
 };
-pub(super) const ARG_NAMES: Pattern = Pattern { must: Some(r"^[^=:\s]+$"), not: None };
+pub(super) const SECRET_ID: Text = Text {
+    scalar: Scalar::Any,
+    ..text("letters, digits, `.`, `_`, `-`", "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
+};
+pub(super) const VARIABLE: Text = text("name of a variable", "^[A-Za-z_][A-Za-z0-9_]*$");
+pub(super) const SECRET_FILE: Text = text("path", "^[^/]");
+
+const fn strings(must: &'static str) -> Names {
+    Names { written: "mapping of strings", pattern: Pattern { must: Some(must), not: None } }
+}
+
+pub(super) const ENV_NAMES: Names = Names {
+    pattern: Pattern {
+        must: Some("^[A-Za-z_][A-Za-z0-9_]*$"),
+        not: Some("^(KANIKO_DIR|DOCKER_CONFIG|DOCKER_AUTH_CONFIG|BUILDER_OUTPUT|PATH|LD_.*)$"),
+    },
+    ..strings("")
+};
+pub(super) const ARG_NAMES: Names = strings(r"^[^=:\s]+$");
+pub(super) const LABEL_NAMES: Names = strings("^[^=]+$");
+pub(super) const MIRRORED: Names = Names { written: "mapping of `HOST: MIRROR`", pattern: LOGIN_HOST.pattern };
+pub(super) const CERTIFIED: Names = Names { written: "mapping of `HOST: PATH`", pattern: LOGIN_HOST.pattern };
 
 impl fmt::Display for ValueForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,8 +193,13 @@ impl fmt::Display for ValueForm {
             Self::Section(_) => f.write_str("section"),
             Self::Entries(_) => f.write_str("list of mappings"),
             Self::Records(keys) => {
-                let names: Vec<_> = keys.iter().map(|key| key.name).collect();
-                write!(f, "list of `{{{}}}`", names.join(", "))
+                let (required, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.is_required());
+                let required = required.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
+                let all: Vec<_> = match others[..] {
+                    [] => vec![format!("`{{{required}}}`")],
+                    _ => others.iter().map(|other| format!("`{{{required}, {}}}`", other.name)).collect(),
+                };
+                write!(f, "list of {}", all.join(" or "))
             }
             Self::Word(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
@@ -162,7 +213,7 @@ impl fmt::Display for ValueForm {
             Self::Switch => f.write_str("boolean"),
             Self::Text(text) => f.write_str(text.written),
             Self::Texts(text) => write!(f, "list of {}", text.written),
-            Self::Map(_) => f.write_str("mapping of strings"),
+            Self::Map(names) => f.write_str(names.written),
             Self::Unused { .. } => f.write_str("anything"),
         }
     }

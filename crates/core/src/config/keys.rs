@@ -1,13 +1,13 @@
 //! Every key of a config file, declared once: the decoder accepts exactly these, and the reference page and the JSON
 //! Schema are generated from them.
 
-use crate::config::forms::{ARG_NAMES, ENV_NAMES};
 use crate::config::forms::{
-    CACHE_REPO, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, FLAGS, IGNORED_PATH,
-    IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LOGIN_HOST, MEMORY, NOT_EMPTY, SCRIPT, TTL, ValueForm,
+    ARG_NAMES, CACHE_REPO, CERTIFIED, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, ENV_NAMES,
+    FLAGS, IGNORED_PATH, IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LABEL_NAMES, LOGIN_HOST, MEMORY, MIRROR, MIRRORED,
+    NOT_EMPTY, REQUIRED, RETRIES, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TTL, VARIABLE, ValueForm,
 };
 use crate::names::{Arch, Platform};
-use crate::spec::SnapshotMode;
+use crate::spec::{Compression, SnapshotMode};
 
 const fn key(name: &'static str, form: ValueForm, default: &'static str, meaning: &'static str) -> KeyDoc {
     KeyDoc { name, form, default, meaning, global_only: false }
@@ -34,6 +34,15 @@ const PLATFORMS: [&str; 3] =
 const ARCHITECTURES: [&str; 2] = [Arch::ALL[0].as_str(), Arch::ALL[1].as_str()];
 const SNAPSHOT_MODES: [&str; 3] =
     [SnapshotMode::ALL[0].as_str(), SnapshotMode::ALL[1].as_str(), SnapshotMode::ALL[2].as_str()];
+const COMPRESSIONS: [&str; 2] = [Compression::ALL[0].as_str(), Compression::ALL[1].as_str()];
+
+/// Every key of a task, as it is named in messages: `arch`, `kaniko.target`.
+pub fn paths() -> Vec<String> {
+    let below = |section: &'static str, keys: &'static [KeyDoc]| {
+        keys.iter().filter(|key| key.is_used()).map(move |key| format!("{section}{}", key.name))
+    };
+    below("", &TASK).chain(below("kaniko.", &KANIKO)).chain(below("kaniko.cache.", &CACHE)).collect()
+}
 
 /// The top of the file.
 pub const TOP: [KeyDoc; 2] = [
@@ -62,7 +71,7 @@ pub const TASK: [KeyDoc; 10] = [
     key(
         "arch",
         ValueForm::Word(&ARCHITECTURES),
-        "none (required)",
+        REQUIRED,
         "The architecture. It is built natively, on a machine of that architecture.",
     ),
     key(
@@ -115,13 +124,25 @@ pub const TASK: [KeyDoc; 10] = [
 
 /// An entry of `kaniko-credentials`.
 pub const CREDENTIAL: [KeyDoc; 3] = [
-    key("registry", ValueForm::Text(LOGIN_HOST), "none (required)", "The registry that the login is for."),
-    key("username", ValueForm::Text(NOT_EMPTY), "none (required)", "The user name."),
-    key("password", ValueForm::Text(NOT_EMPTY), "none (required)", "The password or token."),
+    key("registry", ValueForm::Text(LOGIN_HOST), REQUIRED, "The registry that the login is for."),
+    key("username", ValueForm::Text(NOT_EMPTY), REQUIRED, "The user name."),
+    key("password", ValueForm::Text(NOT_EMPTY), REQUIRED, "The password or token."),
+];
+
+/// An entry of `kaniko.secrets`.
+pub const SECRET: [KeyDoc; 3] = [
+    key("id", ValueForm::Text(SECRET_ID), REQUIRED, "The id that a mount names."),
+    key(
+        "env",
+        ValueForm::Text(VARIABLE),
+        "none",
+        "The variable of the client's environment with the value. A secret of the environment such as `GITHUB_TOKEN` needs `--allow-env`.",
+    ),
+    key("file", ValueForm::Text(SECRET_FILE), "none", "The file with the value."),
 ];
 
 /// The section `kaniko`.
-pub const KANIKO: [KeyDoc; 16] = [
+pub const KANIKO: [KeyDoc; 27] = [
     key(
         "context-path",
         ValueForm::Text(CONTEXT_PATH),
@@ -146,7 +167,73 @@ pub const KANIKO: [KeyDoc; 16] = [
         "empty",
         "Values for `ARG` in the Dockerfile. Anyone who can pull the image can read them: do not pass secrets.",
     ),
+    key(
+        "target",
+        ValueForm::Text(STAGE),
+        "the last stage",
+        "The stage of the Dockerfile to build and push.",
+    ),
+    key(
+        "labels",
+        ValueForm::Map(LABEL_NAMES),
+        "empty",
+        "Labels of the image. Anyone who can pull the image can read them: do not pass secrets.",
+    ),
+    key(
+        "annotations",
+        ValueForm::Map(LABEL_NAMES),
+        "empty",
+        "Annotations of the manifest of each image; an index has none of them. As public as labels.",
+    ),
     key("cache", ValueForm::Section(&CACHE), "", "The layer cache."),
+    key(
+        "registry-mirrors",
+        ValueForm::Texts(MIRROR),
+        "empty",
+        "Registries from which Kaniko pulls base images in place of Docker Hub, in this order; Docker Hub comes last.",
+    ),
+    key(
+        "registry-map",
+        ValueForm::Map(MIRRORED),
+        "empty",
+        "Registries from which Kaniko pulls base images in place of another one; several, separated by commas, are tried in this order. Kaniko uses it for pulls only.",
+    ),
+    key(
+        "certificates",
+        ValueForm::Map(CERTIFIED),
+        "empty",
+        "A CA certificate (PEM) with which Kaniko checks a registry: a file in the source root, which an ignore file must not exclude, or an absolute path in the agent's container. Kaniko uses it for pulls and its own pushes; the server, which pushes an index, does not.",
+    ),
+    key(
+        "compression",
+        ValueForm::Word(&COMPRESSIONS),
+        "Kaniko's default (`gzip`)",
+        "How Kaniko compresses the layers that it makes. Not every registry and engine reads `zstd`.",
+    ),
+    key(
+        "reproducible",
+        ValueForm::Switch,
+        "`false`",
+        "Kaniko strips timestamps from the image: the same files give the same digest. It needs memory for whole layers.",
+    ),
+    key(
+        "single-snapshot",
+        ValueForm::Switch,
+        "`false`",
+        "Kaniko takes one snapshot at the end of each stage, not one after each step: the stage becomes one layer, and nothing of it is cached.",
+    ),
+    key(
+        "secrets",
+        ValueForm::Records(&SECRET),
+        "empty",
+        "Build secrets for `RUN --mount=type=secret,id=ID`. The client reads the variable of its environment, or the file (text, relative to `--repo`, in the checkout or below `--repo`), and sends the value with the build; it is neither in the image nor in a command line, and is masked in the log. While Kaniko runs, every `RUN` step of the build can read it. `uid`, `gid` and `mode` belong to the mount.",
+    ),
+    key(
+        "push-retry",
+        ValueForm::Text(RETRIES),
+        "5",
+        "How often Kaniko tries a failed push again, after 1 s, 2 s, 4 s and so on.",
+    ),
     key(
         "snapshot-mode",
         ValueForm::Word(&SNAPSHOT_MODES),
@@ -183,7 +270,7 @@ pub const KANIKO: [KeyDoc; 16] = [
         "extra-flags",
         ValueForm::Text(FLAGS),
         "empty",
-        "Kaniko flags that have no key here. They are passed last. Flags that Bakery sets itself are refused.",
+        "Kaniko flags that have no key here. They are passed last: one that also has a key wins over it, with a notice (`--target`: a mistake), or adds to it if Kaniko takes it several times. Flags that Bakery sets itself are refused.",
     ),
     key(
         "env",

@@ -7,7 +7,7 @@ use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
 use crate::report::Location;
 use crate::secret::Secret;
-use crate::spec::{Credential, SnapshotMode};
+use crate::spec::{Compression, Credential, SnapshotMode};
 
 /// A key of a layer with its location; empty if the key is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl<T> Key<T> {
     /// True if the value is a mistake.
     pub fn is_bad(&self) -> bool {
         matches!(self.0, Some((Held::Bad, _)))
+    }
+
+    /// The value with its location.
+    pub(super) fn into_parts(self) -> Option<(Held<T>, Location)> {
+        self.0
     }
 
     /// `upper` if it is written, else this.
@@ -137,12 +142,56 @@ pub struct KanikoLayer {
     pub dir: Key<String>,
     /// `kaniko.ignore-path`
     pub ignore_path: Key<Vec<String>>,
+    /// `kaniko.target`
+    pub target: Key<String>,
+    /// `kaniko.labels`
+    pub labels: MapLayer<String>,
+    /// `kaniko.annotations`
+    pub annotations: MapLayer<String>,
+    /// `kaniko.registry-mirrors`
+    pub registry_mirrors: Key<Vec<String>>,
+    /// `kaniko.registry-map`
+    pub registry_map: MapLayer<Vec<String>>,
+    /// `kaniko.certificates`
+    pub certificates: MapLayer<String>,
+    /// `kaniko.compression`
+    pub compression: Key<Compression>,
+    /// `kaniko.reproducible`
+    pub reproducible: Key<bool>,
+    /// `kaniko.single-snapshot`
+    pub single_snapshot: Key<bool>,
+    /// `kaniko.secrets`
+    pub secrets: Key<Vec<SecretLayer>>,
+    /// `kaniko.push-retry`
+    pub push_retry: Key<u32>,
     /// `kaniko.extra-flags`, split
     pub extra_flags: Key<Vec<String>>,
     /// `kaniko.env`, which takes precedence over `env`
     pub env: MapLayer<Secret>,
     /// True if a key that has no effect holds logins: they make the file secret all the same
     pub holds_unused_login: bool,
+}
+
+/// An entry of `kaniko.secrets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretLayer {
+    /// The name that `RUN --mount=type=secret,id=...` has for it.
+    pub id: String,
+    /// Where its value comes from.
+    pub source: SecretSource,
+    /// Where it was written.
+    pub location: Location,
+}
+
+/// Where the value of a build secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A variable of the client's environment.
+    Env(String),
+    /// A file of the client's machine.
+    File(String),
+    /// The value, which the client has read.
+    Value(Secret),
 }
 
 /// The section `kaniko.cache`.

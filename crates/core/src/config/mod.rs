@@ -11,7 +11,9 @@ pub mod schema;
 mod decode;
 mod merge;
 mod naming;
+mod readers;
 mod resolve;
+mod secrets;
 mod shell_words;
 mod values;
 
@@ -27,9 +29,11 @@ use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
 pub use naming::{ImagePrefix, ImageTag, Naming};
+pub use secrets::SecretSources;
 
-pub(crate) use decode::read_text;
+pub(crate) use readers::read_text;
 pub(crate) use resolve::{Located, Origin, build, task};
+pub(crate) use secrets::add as add_secret;
 pub(crate) use values::destination;
 
 /// The name of the config file that is looked for in the working directory.
@@ -79,6 +83,16 @@ impl ConfigFile {
     /// The mistakes found while reading, for a caller that cannot resolve the file.
     pub fn mistakes(self) -> Vec<Mistake> {
         self.findings.mistakes
+    }
+
+    /// The file with the values of its build secrets. Only a client has them: without this, each is a mistake.
+    #[must_use]
+    pub fn with_secrets(mut self, sources: &dyn SecretSources) -> Self {
+        let entries = self.entries.iter_mut().map(|(layer, _)| layer);
+        for layer in std::iter::once(&mut self.global).chain(entries) {
+            secrets::fill(&mut layer.kaniko.secrets, sources, &mut self.findings);
+        }
+        self
     }
 
     /// The build that the file describes, or every mistake in it at its location.

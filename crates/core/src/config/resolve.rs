@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::layer::{MapLayer, TaskLayer};
-use crate::config::{ConfigFile, Naming, Resolved};
+use crate::config::{ConfigFile, Naming, Resolved, secrets};
+use crate::kaniko;
 use crate::mask::name_suggests_secret;
 use crate::message::Message;
 use crate::names::{Arch, ServiceName};
@@ -145,6 +146,17 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
             custom_platform: kaniko.custom_platform.value().cloned(),
             dir: kaniko.dir.value().cloned(),
             ignore_path: kaniko.ignore_path.or_default(),
+            target: kaniko.target.value().cloned(),
+            labels: entries(&kaniko.labels),
+            annotations: entries(&kaniko.annotations),
+            registry_mirrors: kaniko.registry_mirrors.or_default(),
+            registry_map: entries(&kaniko.registry_map),
+            certificates: entries(&kaniko.certificates),
+            compression: kaniko.compression.value().copied(),
+            reproducible: kaniko.reproducible.or_default(),
+            single_snapshot: kaniko.single_snapshot.or_default(),
+            secrets: secrets::values(&kaniko.secrets, findings),
+            push_retry: kaniko.push_retry.value().copied(),
             extra_flags: kaniko.extra_flags.or_default(),
         },
     };
@@ -197,6 +209,11 @@ fn cache_repo(layer: &TaskLayer, findings: &mut Findings) -> Option<String> {
 }
 
 fn notices(layer: &TaskLayer, spec: &TaskSpec, findings: &mut Findings) {
+    for (key, message) in kaniko::overridden(&spec.kaniko) {
+        if let Some(location) = location_of(layer, key) {
+            findings.notice(location.clone(), message);
+        }
+    }
     for (name, (_, location)) in &layer.kaniko.build_args.entries {
         if name_suggests_secret(name) {
             let message = "a build argument can be read in the image's history";
@@ -243,6 +260,15 @@ fn location_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Location> {
         "kaniko.dir" => kaniko.dir.location(),
         "kaniko.ignore-path" => kaniko.ignore_path.location(),
         "kaniko.extra-flags" => kaniko.extra_flags.location(),
+        "kaniko.secrets" => kaniko.secrets.location(),
+        "kaniko.target" => kaniko.target.location(),
+        "kaniko.compression" => kaniko.compression.location(),
+        "kaniko.reproducible" => kaniko.reproducible.location(),
+        "kaniko.single-snapshot" => kaniko.single_snapshot.location(),
+        "kaniko.push-retry" => kaniko.push_retry.location(),
+        "kaniko.snapshot-mode" => kaniko.snapshot_mode.location(),
+        "kaniko.use-new-run" => kaniko.use_new_run.location(),
+        "kaniko.cleanup" => kaniko.cleanup.location(),
         _ => None,
     }
 }

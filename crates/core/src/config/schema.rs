@@ -54,7 +54,7 @@ fn property(key: &KeyDoc, entry: bool) -> Value {
         }
         ValueForm::Map(names) => or_empty(&json!({
             "type": "object",
-            "propertyNames": matching(names),
+            "propertyNames": matching(names.pattern),
             "additionalProperties": { "type": ["string", "number", "boolean"] },
         })),
         ValueForm::Unused { .. } => json!({ "deprecated": true }),
@@ -63,9 +63,10 @@ fn property(key: &KeyDoc, entry: bool) -> Value {
     schema
 }
 
-/// A mapping with all of these keys.
+/// A mapping with the required ones of these keys, and one of the others.
 fn record(keys: &[KeyDoc]) -> Value {
-    let required: Vec<_> = keys.iter().map(|key| key.name).collect();
+    let (required, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.is_required());
+    let required: Vec<_> = required.iter().map(|key| key.name).collect();
     let property = |key: &KeyDoc| {
         let mut schema = match key.form {
             ValueForm::Text(text) => single(&text),
@@ -75,7 +76,12 @@ fn record(keys: &[KeyDoc]) -> Value {
         (key.name.to_owned(), schema)
     };
     let properties: Map<_, _> = keys.iter().map(property).collect();
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    let mut schema =
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+    if !others.is_empty() {
+        schema["oneOf"] = others.iter().map(|key| json!({ "required": [key.name] })).collect();
+    }
+    schema
 }
 
 /// The value, or what clears it.
@@ -93,6 +99,11 @@ fn single(text: &Text) -> Value {
             schema["type"] = json!(["string", "number"]);
             let lower = if least == 0 { "exclusiveMinimum" } else { "minimum" };
             schema[lower] = least.into();
+            schema["maximum"] = most.into();
+        }
+        Scalar::Count(most) => {
+            schema["type"] = json!(["string", "integer"]);
+            schema["minimum"] = 0.into();
             schema["maximum"] = most.into();
         }
     }

@@ -1,4 +1,5 @@
 mod mistakes;
+mod typed_keys;
 
 use proptest::prelude::*;
 
@@ -261,10 +262,9 @@ fn the_example_file_resolves_to_its_tasks() {
     assert_eq!((amd.cpu_millis, amd.memory_mib), (Some(500), Some(2048)));
     assert_eq!((arm.cpu_millis, arm.memory_mib), (Some(1000), Some(4096)));
     assert_eq!(arm.kaniko.build_args.len(), 2);
-    assert_eq!(
-        amd.kaniko.extra_flags,
-        ["--label", "org.opencontainers.image.title=Shop cart", "--single-snapshot"]
-    );
+    assert_eq!(amd.kaniko.extra_flags, ["--image-fs-extract-retry=5"]);
+    assert_eq!(amd.kaniko.labels["org.opencontainers.image.title"], "Shop cart");
+    assert!(amd.kaniko.single_snapshot);
     let Resolved { plan, .. } = resolve(text).unwrap();
     assert!(matches!(plan.targets[..], [plan::Target { publish: Some(plan::Publish::Index { .. }), .. }]));
     for (_, task) in plan.tasks() {
@@ -298,6 +298,9 @@ fn the_example_shows_every_key_that_has_an_effect() {
             let shown = |line: &str| starts.iter().chain([&item]).any(|start| line.starts_with(start));
             assert!(text.lines().any(shown), "{indent}{}", key.name);
         }
+    }
+    for key in keys::SECRET {
+        assert!(text.contains(&format!(" {}: ", key.name)), "{}", key.name);
     }
 }
 

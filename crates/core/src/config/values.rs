@@ -98,6 +98,31 @@ pub(super) fn kaniko_dir(text: &str) -> Result<String, Message> {
     rules::kaniko_dir(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
+pub(super) fn target(text: &str) -> Result<String, Message> {
+    rules::target(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+pub(super) fn mirror(text: &str) -> Result<String, Message> {
+    let text = text.trim();
+    rules::mirror(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+/// One mirror, or several that are separated by commas.
+pub(super) fn mirrors(text: &str) -> Result<Vec<String>, Message> {
+    text.split(',').map(mirror).collect()
+}
+
+pub(super) fn certificate(text: &str) -> Result<String, Message> {
+    let tidy = |text: &str| if text.starts_with('/') { text.to_owned() } else { path::tidy(text) };
+    rules::certificate(text).map_or_else(|| Ok(tidy(text)), Err)
+}
+
+pub(super) fn retries(text: &str) -> Result<u32, Message> {
+    let wrong = || Message::new(format!("`{}` is not a number", shown(text))).with_hint("for example `5`");
+    let number = text.parse().map_err(|_| wrong())?;
+    rules::push_retry(number).map_or(Ok(number), Err)
+}
+
 pub(super) fn flags(text: &str) -> Result<Vec<String>, Message> {
     let flags =
         shell_words::split(text).map_err(|open| Message::new(open).with_hint("close it, or escape it"))?;

@@ -124,13 +124,19 @@ pub const SERVER: &[VarDoc] = &[
         "INSECURE_REGISTRIES",
         "none",
         "",
-        "Registries (host[:port], separated by commas) that may be reached over plain HTTP. A host named here may also have a private address, or issue the tokens of a registry on another site.",
+        "Registries (host[:port], separated by commas) that may be reached over plain HTTP. What REGISTRY_TRUSTED_HOSTS allows a host is allowed to these too.",
+    ),
+    var(
+        "REGISTRY_TRUSTED_HOSTS",
+        "none",
+        "",
+        "Hosts (host[:port], separated by commas) to which registries may lead the server by HTTPS: a token service on another site, or the target of a redirect to a private address. A registry with a loopback or link-local address needs it too.",
     ),
     var(
         "PUBLISH_ALLOW",
         "none",
         "",
-        "Prefixes below which images may be published. If it is set, a build with any other destination is refused, also with its own credentials. The server's own docker config is used below these prefixes only, and not at all if none is set. A host named here may also be a token service of another registry, or the target of a redirect.",
+        "Prefixes below which images may be published. If it is set, a build with any other destination is refused, also with its own credentials. The server's own docker config is used below these prefixes only, and not at all if none is set. What REGISTRY_TRUSTED_HOSTS allows a host is allowed to these too.",
     ),
     var(
         "REFUSED_KANIKO_FLAGS",

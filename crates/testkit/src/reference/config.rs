@@ -1,13 +1,13 @@
 //! Every key of a config file.
 
 use bakery_core::config::forms::KeyDoc;
-use bakery_core::config::keys::{CACHE, CREDENTIAL, KANIKO, TASK, TOP};
+use bakery_core::config::keys::{CACHE, CREDENTIAL, KANIKO, SECRET, TASK, TOP};
 
 use super::{code, head, table};
 
 pub(super) fn text() -> String {
     let about = "What `bakery-client --config FILE` reads; without `--config`, `config.yaml` in the working directory. An entry of `bake` \
-                 starts from `global`, and its own values take precedence: the mappings `env` and `build-args` are merged key by key, \
+                 starts from `global`, and its own values take precedence: mappings such as `env`, `build-args` and `labels` are merged key by key, \
                  `kaniko` and `kaniko.cache` are sections whose other keys are kept, all other values and all lists are replaced. `''` or `[]` clears what is \
                  inherited. Unknown keys are mistakes. [client-config.yaml.example](../../client-config.yaml.example) is a complete file.";
     let mut text = head("config.yaml", about);
@@ -16,6 +16,7 @@ pub(super) fn text() -> String {
         ("`global`, and each entry of `bake`", "", &TASK),
         ("Each of `kaniko-credentials`", "", &CREDENTIAL),
         ("`kaniko`", "kaniko.", &KANIKO),
+        ("Each of `kaniko.secrets`", "", &SECRET),
         ("`kaniko.cache`", "kaniko.cache.", &CACHE),
     ] {
         let row = |key: &KeyDoc| {
