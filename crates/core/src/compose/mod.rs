@@ -18,6 +18,7 @@ mod merge;
 mod platforms;
 mod project;
 mod resolve;
+mod rewritten;
 mod scalar;
 mod secrets;
 mod select;

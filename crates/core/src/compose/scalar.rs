@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::compose::Withheld;
 use crate::compose::interpolate::{interpolate, interpolate_within};
+use crate::compose::rewritten::rewritten;
 use crate::config::read_text;
 use crate::decode::Field;
 use crate::limits;
@@ -273,7 +274,7 @@ impl<'a> Scalars<'a> {
                         return Some((name.to_owned(), None, value));
                     }
                     let text = self.text(&value, findings)?;
-                    Some((name.to_owned(), Some(text), value))
+                    Some((name.to_owned(), Some(as_compose_writes(text, &value, findings)), value))
                 };
                 field.entries().into_iter().filter_map(pair).collect()
             }
@@ -293,6 +294,15 @@ impl<'a> Scalars<'a> {
             }
         }
     }
+}
+
+/// A value of arguments or labels: Compose writes numbers, booleans and dates in its own way.
+fn as_compose_writes(text: String, field: &Field<'_>, findings: &mut Findings) -> String {
+    let Some(new) = rewritten(&field.node.value) else { return text };
+    let message = format!("`{}` without quotes is `{}` to Compose", shown(&text), shown(&new));
+    let hint = "it is passed on as Compose does; quote it to keep what is written";
+    findings.notice(field.location.clone(), Message::new(message).with_hint(hint));
+    new
 }
 
 fn how_to_set(name: &str) -> String {

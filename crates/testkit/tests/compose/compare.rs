@@ -21,6 +21,8 @@ struct BakeryBuild {
     labels: BTreeMap<String, String>,
     platforms: BTreeSet<String>,
     target: String,
+    /// The ids of the build secrets.
+    secrets: BTreeSet<String>,
     /// Whether Kaniko's cache is used.
     cache: bool,
 }
@@ -80,6 +82,7 @@ fn fields(name: &str, build: &ComposeBuild, planned: &BakeryBuild, cache: bool, 
         labels: build.labels.clone().unwrap_or_default(),
         platforms: if platforms.is_empty() { own } else { platforms },
         target: build.target.clone(),
+        secrets: secret_ids(build),
         cache: cache && !build.no_cache,
     };
     let mut compare = |field: &str, ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
@@ -95,7 +98,22 @@ fn fields(name: &str, build: &ComposeBuild, planned: &BakeryBuild, cache: bool, 
     compare("labels", &planned.labels, &wanted.labels);
     compare("platforms", &planned.platforms, &wanted.platforms);
     compare("target", &planned.target, &wanted.target);
+    compare("secrets", &planned.secrets, &wanted.secrets);
     compare("cache", &planned.cache, &wanted.cache);
+}
+
+/// What a `RUN --mount=type=secret` can name.
+fn secret_ids(build: &ComposeBuild) -> BTreeSet<String> {
+    let of_compose = build.build.get("secrets").and_then(Value::as_array).into_iter().flatten();
+    let id = |secret: &Value| secret.get("target").or_else(|| secret.get("source")).cloned();
+    let of_bake = build.x_bake.get("secret").and_then(Value::as_array).into_iter().flatten();
+    let of_bake = of_bake.filter_map(Value::as_str).filter_map(id_of);
+    of_compose.filter_map(id).filter_map(|id| id.as_str().map(str::to_owned)).chain(of_bake).collect()
+}
+
+/// The id of `id=ID,src=FILE`.
+fn id_of(text: &str) -> Option<String> {
+    text.split(',').find_map(|part| part.strip_prefix("id=")).map(str::to_owned)
 }
 
 /// The platform of this machine.
@@ -179,6 +197,7 @@ fn task_build(task: &Value, image: &str) -> Result<BakeryBuild> {
         labels: pairs("label"),
         platforms: all("custom-platform").into_iter().collect(),
         target: one("target"),
+        secrets: all("secret").iter().filter_map(|text| id_of(text)).collect(),
         cache: one("cache") == "true",
     })
 }
