@@ -177,8 +177,10 @@ impl Intake {
                     // Rounded up.
                     keep_seconds: keep.as_secs() + u64::from(keep.subsec_nanos() > 0),
                 };
-                match launcher.fit(resources.cpu_millis, resources.memory_mib) {
-                    Ok(notice) => notices.extend(notice.map(|text| Message::new(format!("{label}: {text}")))),
+                match launcher.fit(resources.cpu_millis, resources.memory_mib, None) {
+                    Ok(texts) => {
+                        notices.extend(texts.iter().map(|text| Message::new(format!("{label}: {text}"))));
+                    }
                     Err(Message { text, hint }) => {
                         oversized.push(Message { text: format!("{label}: {text}"), hint });
                     }
