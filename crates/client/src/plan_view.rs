@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, Paths};
 use bakery_core::mask::{Form, MASK, Mask};
@@ -11,6 +12,7 @@ use bakery_core::plan::{BuildPlan, PlannedTask, Publish, Target};
 use bakery_core::report::Finding;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Order;
+use bakery_core::units::{format_duration, format_mib};
 use bakery_core::wire::run::Push;
 use serde::Serialize;
 
@@ -51,10 +53,12 @@ struct TaskPlan {
     index: u16,
     name: String,
     arch: Arch,
-    /// Null if the server decides, as for `cpu_millis` and `memory_mib`.
+    /// Null if the server decides, as for the sizes and the time.
     platform: Option<Platform>,
     cpu_millis: Option<u32>,
     memory_mib: Option<u32>,
+    disk_mib: Option<u32>,
+    timeout_seconds: Option<u64>,
     env: BTreeMap<String, String>,
     pre_script: Option<String>,
     post_script: Option<String>,
@@ -143,6 +147,8 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
         platform: spec.platform,
         cpu_millis: spec.cpu_millis,
         memory_mib: spec.memory_mib,
+        disk_mib: spec.disk_mib,
+        timeout_seconds: spec.timeout_seconds,
         env: spec.env.iter().map(|(name, value)| (name.clone(), mask.value(name, value.expose()))).collect(),
         pre_script: spec.pre_script.as_deref().map(|text| mask.text(text, Form::Script)),
         post_script: spec.post_script.as_deref().map(|text| mask.text(text, Form::Script)),
@@ -197,6 +203,9 @@ impl fmt::Display for TaskPlan {
         writeln!(f, "    arch         {}", self.arch)?;
         writeln!(f, "    cpu          {}", or_unset(self.cpu_millis.map(cores)))?;
         writeln!(f, "    memory       {}", or_unset(self.memory_mib.map(|mib| format!("{mib} MiB"))))?;
+        writeln!(f, "    disk         {}", or_unset(self.disk_mib.map(format_mib)))?;
+        let timeout = self.timeout_seconds.map(|seconds| format_duration(Duration::from_secs(seconds)));
+        writeln!(f, "    timeout      {}", or_unset(timeout))?;
         writeln!(f, "    pushes       {}", self.push_to.as_deref().unwrap_or("nothing"))?;
         for login in &self.credentials {
             writeln!(
@@ -246,7 +255,7 @@ global:
     extra-flags: --build-arg API_KEY=extra-secret --label=by=correct-horse
 bake:
 - { cpu: 0.5, memory: 2G, platform: k8s }
-- { arch: arm64, env: { TIER: arm }, pre-script: "" }
+- { arch: arm64, disk: 40G, timeout: 90m, env: { TIER: arm }, pre-script: "" }
 "#;
 
     fn planned() -> (PlanDocument, Vec<Message>) {
@@ -264,6 +273,8 @@ bake:
             arch         amd64
             cpu          0.5
             memory       2048 MiB
+            disk         server default
+            timeout      server default
             pushes       reg.test/shop/cart:7_amd64
             login        reg.test as baker, password ***
             env          HTTP_PROXY=http://me:***@proxy:3128
@@ -292,6 +303,8 @@ bake:
             arch         arm64
             cpu          server default
             memory       server default
+            disk         40 GiB
+            timeout      1h30m
             pushes       reg.test/shop/cart:7_arm64
             login        reg.test as baker, password ***
             env          HTTP_PROXY=http://me:***@proxy:3128
@@ -359,7 +372,7 @@ bake:
         };
         insta::assert_snapshot!(keys(&value), @"executor files order targets");
         insta::assert_snapshot!(keys(&value["targets"][0]), @"after destination index name service tasks");
-        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials env index memory_mib name platform post_script pre_script program push_to");
+        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials disk_mib env index memory_mib name platform post_script pre_script program push_to timeout_seconds");
         assert!(value["targets"][0]["tasks"][1]["platform"].is_null());
     }
 }

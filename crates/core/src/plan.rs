@@ -236,6 +236,8 @@ mod tests {
             arch,
             cpu_millis: None,
             memory_mib: None,
+            disk_mib: None,
+            timeout_seconds: None,
             env: BTreeMap::new(),
             pre_script: None,
             post_script: None,

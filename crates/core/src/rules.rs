@@ -8,8 +8,10 @@ use crate::report::forgotten_blank;
 use crate::spec::TaskSpec;
 use crate::{image, kaniko, path, system_folders};
 
+mod bounds;
 mod keys;
 
+pub use bounds::TaskBounds;
 pub(crate) use keys::PUSH_RETRIES;
 pub use keys::{certificate, label_name, mirror, push_retry, secret_id, target};
 
@@ -129,7 +131,9 @@ pub fn kaniko_dir(text: &str) -> Option<Message> {
 }
 
 fn sizes(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
-    for (key, value) in [("cpu", task.cpu_millis), ("memory", task.memory_mib)] {
+    let sizes = [("cpu", task.cpu_millis), ("memory", task.memory_mib), ("disk", task.disk_mib)];
+    let sizes = sizes.map(|(key, value)| (key, value.map(u64::from)));
+    for (key, value) in sizes.into_iter().chain([("timeout", task.timeout_seconds)]) {
         if value == Some(0) {
             report(key, message("must be greater than 0", "remove it to use the server's default"));
         }

@@ -54,6 +54,12 @@ pub struct TaskSpec {
     pub cpu_millis: Option<u32>,
     /// Size: MiB; `None` = `DEFAULT_BUILD_MEMORY` of the server.
     pub memory_mib: Option<u32>,
+    /// Size: MiB of disk; `None` = the platform's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_mib: Option<u32>,
+    /// Seconds from launch to the end of one attempt; `None` = `BUILD_TASK_TIMEOUT` of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
     /// Variables of the agent's container: seen by both scripts and by Kaniko, not by `RUN`.
     #[serde(with = "secret::map_on_wire")]
     pub env: BTreeMap<String, Secret>,
@@ -75,6 +81,8 @@ impl TaskSpec {
             arch,
             cpu_millis: None,
             memory_mib: None,
+            disk_mib: None,
+            timeout_seconds: None,
             env: BTreeMap::new(),
             pre_script: None,
             post_script: None,

@@ -176,6 +176,7 @@ fn the_configs_global_is_the_base() {
 global:
   arch: amd64
   cpu: 2
+  disk: 40G
   pre-script: make
   kaniko:
     context-path: base
@@ -192,6 +193,7 @@ bake: [{ arch: arm64 }, { arch: amd64 }]
         (archs(&a), a[0].cpu_millis, a[0].pre_script.as_deref()),
         (vec!["amd64"], Some(2000), Some("make"))
     );
+    assert_eq!((a[0].disk_mib, b[0].disk_mib), (Some(40 << 10), Some(40 << 10)));
     assert_eq!((a[0].kaniko.build_args["A"].as_str(), a[0].kaniko.build_args["B"].as_str()), ("own", "base"));
     assert_eq!((a[0].kaniko.context_path.as_str(), b[0].kaniko.context_path.as_str()), ("base", "deploy"));
     assert_eq!(b[0].kaniko.destination.as_ref().unwrap().to_string(), "reg.test/base");

@@ -10,8 +10,8 @@ use crate::config::naming::ImagePrefix;
 use crate::config::readers::{by_registry, list, one_of, read_text, single, texts, verbatim};
 use crate::config::secrets;
 use crate::config::values::{
-    boolean, cache_repo, certificate, cpu, custom_platform, destination, dockerfile, flags, inner_path,
-    kaniko_dir, memory, mirror, mirrors, retries, target, ttl,
+    boolean, cache_repo, certificate, cpu, custom_platform, destination, disk, dockerfile, flags, inner_path,
+    kaniko_dir, memory, mirror, mirrors, retries, target, timeout, ttl,
 };
 use crate::decode::{Field, refuse_tags, section};
 use crate::image;
@@ -25,7 +25,7 @@ use crate::spec::{Compression, Credential, SnapshotMode};
 use crate::yaml::Value;
 
 const TOP: [&str; 2] = names(&keys::TOP);
-const TASK: [&str; 10] = names(&keys::TASK);
+const TASK: [&str; 12] = names(&keys::TASK);
 const KANIKO: [&str; 27] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
@@ -90,6 +90,8 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             "arch" => layer.arch = one_of(&field, &Arch::ALL.map(|arch| (arch.as_str(), arch)), findings),
             "cpu" => layer.cpu_millis = single(&field, findings, cpu),
             "memory" => layer.memory_mib = single(&field, findings, memory),
+            "disk" => layer.disk_mib = single(&field, findings, disk),
+            "timeout" => layer.timeout_seconds = single(&field, findings, timeout),
             "env" => layer.env = variables(&field, findings),
             "pre-script" => layer.pre_script = verbatim(&field, findings),
             "post-script" => layer.post_script = verbatim(&field, findings),

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::rules;
+use crate::units;
 
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +120,13 @@ pub(super) const MEMORY: Text = Text {
     scalar: Scalar::Number(32, 16 << 20),
     ..text("`2G`, `2Gi`, `512`", r"^[0-9]+(\.[0-9]+)? *([kKmMgGtT][iI]?[bB]?)?$")
 };
+pub(super) const DISK: Text = Text {
+    written: "`40G`, `40Gi`, `40960`",
+    scalar: Scalar::Number(units::LEAST_DISK_MIB, 16 << 20),
+    ..MEMORY
+};
 pub(super) const TTL: Text = text("duration: `24h`, `90m`", r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$");
+pub(super) const TIMEOUT: Text = Text { written: "duration: `30m`, `1h30m`", ..TTL };
 pub(super) const SCRIPT: Text = Text { written: "string", pattern: ANY, scalar: Scalar::Any };
 pub(super) const NOT_EMPTY: Text = Text { scalar: Scalar::Any, ..text("string", r"[\s\S]") };
 pub(super) const LOGIN_HOST: Text =

@@ -2,9 +2,10 @@
 //! Schema are generated from them.
 
 use crate::config::forms::{
-    ARG_NAMES, CACHE_REPO, CERTIFIED, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, ENV_NAMES,
-    FLAGS, IGNORED_PATH, IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LABEL_NAMES, LOGIN_HOST, MEMORY, MIRROR, MIRRORED,
-    NOT_EMPTY, REQUIRED, RETRIES, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TTL, VARIABLE, ValueForm,
+    ARG_NAMES, CACHE_REPO, CERTIFIED, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DISK, DOCKERFILE,
+    ENV_NAMES, FLAGS, IGNORED_PATH, IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LABEL_NAMES, LOGIN_HOST, MEMORY,
+    MIRROR, MIRRORED, NOT_EMPTY, REQUIRED, RETRIES, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TIMEOUT, TTL,
+    VARIABLE, ValueForm,
 };
 use crate::names::{Arch, Platform};
 use crate::spec::{Compression, SnapshotMode};
@@ -61,7 +62,7 @@ pub const TOP: [KeyDoc; 2] = [
 ];
 
 /// `global`, and each entry of `bake`.
-pub const TASK: [KeyDoc; 10] = [
+pub const TASK: [KeyDoc; 12] = [
     key(
         "platform",
         ValueForm::Word(&PLATFORMS),
@@ -85,6 +86,18 @@ pub const TASK: [KeyDoc; 10] = [
         ValueForm::Text(MEMORY),
         "`DEFAULT_BUILD_MEMORY` of the server",
         "Memory of the task, at least 32 MiB. `G` and `Gi` are both 1024 MiB; a number without a unit is MiB.",
+    ),
+    key(
+        "disk",
+        ValueForm::Text(DISK),
+        "the platform's: `ECS_EPHEMERAL_STORAGE` of the server, `ephemeralStorage` of its settings file for pods",
+        "Disk of the task, at least 1 GiB, at most `MAX_TASK_DISK` of the server. ECS: rounded up to whole GiB, from 20 to 200. Kubernetes: request and limit of ephemeral storage. Docker: no effect. A number without a unit is MiB.",
+    ),
+    key(
+        "timeout",
+        ValueForm::Text(TIMEOUT),
+        "`BUILD_TASK_TIMEOUT` of the server",
+        "Time from launch to the end of one attempt at the task, at most `MAX_TASK_TIMEOUT` of the server.",
     ),
     key(
         "env",
@@ -167,12 +180,7 @@ pub const KANIKO: [KeyDoc; 27] = [
         "empty",
         "Values for `ARG` in the Dockerfile. Anyone who can pull the image can read them: do not pass secrets.",
     ),
-    key(
-        "target",
-        ValueForm::Text(STAGE),
-        "the last stage",
-        "The stage of the Dockerfile to build and push.",
-    ),
+    key("target", ValueForm::Text(STAGE), "the last stage", "The stage of the Dockerfile to build and push."),
     key(
         "labels",
         ValueForm::Map(LABEL_NAMES),

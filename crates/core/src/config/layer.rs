@@ -101,6 +101,10 @@ pub struct TaskLayer {
     pub cpu_millis: Key<u32>,
     /// `memory`, in MiB
     pub memory_mib: Key<u32>,
+    /// `disk`, in MiB
+    pub disk_mib: Key<u32>,
+    /// `timeout`, in seconds
+    pub timeout_seconds: Key<u64>,
     /// `env`
     pub env: MapLayer<Secret>,
     /// `pre-script`

@@ -13,6 +13,8 @@ impl TaskLayer {
             arch: self.arch.under(upper.arch),
             cpu_millis: self.cpu_millis.under(upper.cpu_millis),
             memory_mib: self.memory_mib.under(upper.memory_mib),
+            disk_mib: self.disk_mib.under(upper.disk_mib),
+            timeout_seconds: self.timeout_seconds.under(upper.timeout_seconds),
             env: merge(self.env, upper.env),
             pre_script: self.pre_script.under(upper.pre_script),
             post_script: self.post_script.under(upper.post_script),

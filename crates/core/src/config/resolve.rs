@@ -124,6 +124,8 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
         arch,
         cpu_millis: layer.cpu_millis.value().copied(),
         memory_mib: layer.memory_mib.value().copied(),
+        disk_mib: layer.disk_mib.value().copied(),
+        timeout_seconds: layer.timeout_seconds.value().copied(),
         env,
         pre_script: layer.pre_script.value().cloned(),
         post_script: layer.post_script.value().cloned(),
@@ -249,6 +251,8 @@ fn location_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Location> {
     match key {
         "cpu" => layer.cpu_millis.location(),
         "memory" => layer.memory_mib.location(),
+        "disk" => layer.disk_mib.location(),
+        "timeout" => layer.timeout_seconds.location(),
         "pre-script" => layer.pre_script.location(),
         "post-script" => layer.post_script.location(),
         "kaniko-credentials" => layer.credentials.location(),

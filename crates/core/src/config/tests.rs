@@ -1,4 +1,5 @@
 mod mistakes;
+mod sizes;
 mod typed_keys;
 
 use proptest::prelude::*;
@@ -311,13 +312,13 @@ proptest! {
     }
 
     #[test]
-    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..16) {
-        let keys = ["cpu", "memory", "platform", "pre-script", "context-path", "dockerfile", "destination", "ttl",
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..18) {
+        let keys = ["cpu", "memory", "disk", "timeout", "platform", "pre-script", "context-path", "dockerfile", "destination", "ttl",
             "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password"];
         let quoted = serde_json::to_string(&value).unwrap();
         let key = keys[key];
         let line = match key {
-            "cpu" | "memory" | "platform" | "pre-script" => with(&format!("{key}: {quoted}")),
+            "cpu" | "memory" | "disk" | "timeout" | "platform" | "pre-script" => with(&format!("{key}: {quoted}")),
             "ttl" | "repo" => baked(&format!("cache: {{ enable: true, {key}: {quoted} }}")),
             "A" => with(&format!("env: {{ A: {quoted} }}")),
             "registry" => with(&format!("kaniko-credentials: [{{ registry: {quoted}, username: u, password: p }}]")),

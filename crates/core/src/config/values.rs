@@ -33,9 +33,23 @@ pub(super) fn memory(text: &str) -> Result<u32, Message> {
     })
 }
 
+pub(super) fn disk(text: &str) -> Result<u32, Message> {
+    let hint = "for example `40G` or `40Gi`; at least 1 GiB, at most 16T";
+    units::disk(text).ok_or_else(|| {
+        Message::new(format!("`{}` is not a valid amount of disk", shown(text))).with_hint(hint)
+    })
+}
+
+pub(super) fn timeout(text: &str) -> Result<u64, Message> {
+    seconds(text, "for example `30m`, `90s` or `1h30m`")
+}
+
 pub(super) fn ttl(text: &str) -> Result<u64, Message> {
-    let hint = "for example `24h`, `90m` or `1h30m`; a day is 24h";
-    let read = units::duration(text).map(|ttl| ttl.as_secs());
+    seconds(text, "for example `24h`, `90m` or `1h30m`; a day is 24h")
+}
+
+fn seconds(text: &str, hint: &str) -> Result<u64, Message> {
+    let read = units::duration(text).map(|duration| duration.as_secs());
     read.ok_or_else(|| Message::new(format!("`{}` is not a valid duration", shown(text))).with_hint(hint))
 }
 

@@ -154,6 +154,8 @@ fn task() -> TaskSpec {
         arch: Arch::Amd64,
         cpu_millis: None,
         memory_mib: None,
+        disk_mib: None,
+        timeout_seconds: None,
         env: map("SENTRY_DSN", "sesame-open"),
         pre_script: Some("echo sesame-open; tool --password hunter2\necho hunter2 true".to_owned()),
         post_script: None,

@@ -11,7 +11,9 @@ use crate::spec::{BuildSpec, TaskSpec};
 type AddedKey = (&'static str, fn(&TaskSpec) -> bool);
 
 /// The keys that were added after the first version of the spec. `kaniko.dir` is older than the list that servers return.
-const ADDED: [AddedKey; 11] = [
+const ADDED: [AddedKey; 13] = [
+    ("disk", |task| task.disk_mib.is_some()),
+    ("timeout", |task| task.timeout_seconds.is_some()),
     ("kaniko.target", |task| task.kaniko.target.is_some()),
     ("kaniko.labels", |task| !task.kaniko.labels.is_empty()),
     ("kaniko.annotations", |task| !task.kaniko.annotations.is_empty()),
@@ -68,13 +70,21 @@ mod tests {
             push_retry: Some(0),
             ..KanikoSpec::default()
         };
-        TaskSpec::new(Arch::Amd64, kaniko)
+        TaskSpec { disk_mib: Some(1024), timeout_seconds: Some(60), ..TaskSpec::new(Arch::Amd64, kaniko) }
+    }
+
+    /// The key of a field, whose name may have a unit.
+    fn key_of(field: &str) -> String {
+        let name = ["_mib", "_seconds"].iter().find_map(|unit| field.strip_suffix(unit));
+        name.unwrap_or(field).replace('_', "-")
     }
 
     #[test]
     fn a_spec_without_the_added_keys_has_the_fields_of_the_first_version() {
         let task = TaskSpec::new(Arch::Amd64, KanikoSpec::default());
-        let fields = fields(&serde_json::to_value(task).unwrap());
+        let text = serde_json::to_value(&task).unwrap();
+        let fields = fields(&text);
+        assert_eq!(serde_json::from_value::<TaskSpec>(text).unwrap(), task);
         let names: BTreeSet<_> = fields.iter().map(|field| field.trim_start_matches("kaniko.")).collect();
         let first: BTreeSet<_> = FIRST.split_whitespace().filter(|name| *name != "dir").collect();
         assert_eq!(names, first);
@@ -89,7 +99,7 @@ mod tests {
             !FIRST.split_whitespace().any(|name| name == field.trim_start_matches("kaniko."))
         };
         let fields: BTreeSet<_> =
-            fields(&text).into_iter().filter(is_added).map(|field| field.replace('_', "-")).collect();
+            fields(&text).into_iter().filter(is_added).map(|field| key_of(&field)).collect();
         let spec = BuildSpec {
             order: crate::spec::Order::Sequential,
             services: vec![crate::spec::ServiceSpec { name: None, tasks: vec![task] }],

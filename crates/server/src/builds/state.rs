@@ -50,6 +50,12 @@ pub(super) struct TaskPlan {
     pub(super) platform: Platform,
     pub(super) cpu_millis: u32,
     pub(super) memory_mib: u32,
+    /// What the task requests; a build of the version before has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) disk_mib: Option<u32>,
+    /// The task's own time limit, instead of `BUILD_TASK_TIMEOUT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) timeout_seconds: Option<u64>,
     pub(super) push_to: Option<ImageRef>,
     /// How long the platform may keep the container; fixed here, because a relaunch must not differ.
     pub(super) keep_seconds: u64,
@@ -61,6 +67,8 @@ pub(super) struct TaskResources {
     pub(super) platform: Platform,
     pub(super) cpu_millis: u32,
     pub(super) memory_mib: u32,
+    pub(super) disk_mib: Option<u32>,
+    pub(super) timeout_seconds: Option<u64>,
     pub(super) keep_seconds: u64,
 }
 
@@ -88,6 +96,8 @@ impl ResolvedPlan {
                 platform: resources.platform,
                 cpu_millis: resources.cpu_millis,
                 memory_mib: resources.memory_mib,
+                disk_mib: resources.disk_mib,
+                timeout_seconds: resources.timeout_seconds,
                 push_to: task.push_to.clone(),
                 keep_seconds: resources.keep_seconds,
             })
@@ -313,4 +323,20 @@ pub(super) fn verdict_of_task(reason: Reason) -> Verdict {
 /// is not the user's fault.
 pub(super) fn verdict_of_publish(reason: Reason) -> Verdict {
     if reason == Reason::RegistryUnreachable { Verdict::Lost } else { verdict_of_task(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_of_the_version_before_is_read_and_written_as_before() {
+        let before = r#"{"target":0,"arch":"amd64","platform":"ecs","cpu_millis":500,"memory_mib":2048,"push_to":null,"keep_seconds":1500}"#;
+        let task: TaskPlan = serde_json::from_str(before).unwrap();
+        assert_eq!((task.disk_mib, task.timeout_seconds, task.keep_seconds), (None, None, 1500));
+        assert_eq!(serde_json::to_string(&task).unwrap(), before);
+        let requesting = TaskPlan { disk_mib: Some(1024), timeout_seconds: Some(60), ..task };
+        let stored = serde_json::to_string(&requesting).unwrap();
+        assert_eq!(serde_json::from_str::<TaskPlan>(&stored).unwrap(), requesting);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bakery_core::limits;
 use bakery_core::message::Message;
@@ -84,7 +85,10 @@ impl Intake {
             SubmitError::BadSpec(problems.into_iter().map(|it| Mistake::from(it).message()).collect())
         };
         let plan = made.map_or_else(|| plan(&request.spec).map_err(mistakes), Ok)?;
-        let refused = broken(&request.spec, |task| rules::refused_flags(&self.settings.refused_flags, task));
+        let refused = broken(&request.spec, |task| {
+            let flags = rules::refused_flags(&self.settings.refused_flags, task);
+            [flags, self.settings.bounds.exceeded_by(task)].concat()
+        });
         if !refused.is_empty() {
             return Err(mistakes(refused));
         }
@@ -169,15 +173,21 @@ impl Intake {
                     return Err(SubmitError::NoSuchArch { task: label, platform, arch, message });
                 }
                 let settings = &self.settings;
-                let keep = settings.provision_timeout + settings.task_timeout + settings.result_timeout;
+                // A longer one is refused, but a repeated request comes here without that check.
+                let timeout =
+                    task.spec.timeout_seconds.map(|it| Duration::from_secs(it).min(settings.bounds.timeout));
+                let timeout = timeout.unwrap_or(settings.task_timeout);
+                let keep = settings.provision_timeout + timeout + settings.result_timeout;
                 let resources = TaskResources {
                     platform,
                     cpu_millis: task.spec.cpu_millis.unwrap_or(settings.default_cpu_millis),
                     memory_mib: task.spec.memory_mib.unwrap_or(settings.default_memory_mib),
+                    disk_mib: task.spec.disk_mib,
+                    timeout_seconds: task.spec.timeout_seconds,
                     // Rounded up.
                     keep_seconds: keep.as_secs() + u64::from(keep.subsec_nanos() > 0),
                 };
-                match launcher.fit(resources.cpu_millis, resources.memory_mib, None) {
+                match launcher.fit(resources.cpu_millis, resources.memory_mib, resources.disk_mib) {
                     Ok(texts) => {
                         notices.extend(texts.iter().map(|text| Message::new(format!("{label}: {text}"))));
                     }

@@ -105,7 +105,24 @@ pub const SERVER: &[VarDoc] = &[
         "",
         "Time from launch to the agent's first request. Time in the queue does not count.",
     ),
-    var("BUILD_TASK_TIMEOUT", "10m", "", "Time from launch to the end of one attempt at a task."),
+    var(
+        "BUILD_TASK_TIMEOUT",
+        "10m",
+        "",
+        "Time from launch to the end of one attempt at a task that has no `timeout`.",
+    ),
+    var(
+        "MAX_TASK_TIMEOUT",
+        "BUILD_TASK_TIMEOUT",
+        "",
+        "The longest `timeout` that a task may have, at least BUILD_TASK_TIMEOUT. A build with a longer one is refused.",
+    ),
+    var(
+        "MAX_TASK_DISK",
+        "what the platform has",
+        "",
+        "The largest `disk` that a task may have, for example 100G. A build with a larger one is refused.",
+    ),
     var(
         "BUILD_RESULT_TIMEOUT",
         "10m",
@@ -196,7 +213,7 @@ pub const SERVER: &[VarDoc] = &[
     var("ECS_LOG_GROUP", "none = off", "", "CloudWatch log group for the agents' own logs."),
     var("ECS_CAPACITY", "fargate", "", "fargate, spot or spot-then-fargate."),
     var("ECS_PUBLIC_IP", "true", "", "true = tasks get a public IP, for subnets without NAT."),
-    var("ECS_EPHEMERAL_STORAGE", "Fargate's 20", "", "Disk of a task in GiB, 21 to 200."),
+    var("ECS_EPHEMERAL_STORAGE", "Fargate's 20", "", "Disk in GiB, 21 to 200, of a task that has no `disk`."),
     var("CLEANUP_ECS_TASK_DEFINITIONS", "false", "", "true = old task definitions are removed at start."),
     var("AGENT_TASK_FAMILY", "bakery-agent", "", "Prefix of the task definition families."),
     var(

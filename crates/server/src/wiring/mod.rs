@@ -270,6 +270,7 @@ fn builds_settings(settings: &Settings, platforms: BTreeMap<Platform, PlatformSe
         default_memory_mib: limits.memory_mib,
         provision_timeout: limits.provision,
         task_timeout: limits.task,
+        bounds: limits.bounds,
         result_timeout: limits.result,
         insecure_registries: settings.registries.insecure.clone(),
         refused_flags: settings.refused_flags.clone(),

@@ -22,6 +22,8 @@ fn state(sequential: bool) -> BuildState {
         platform: Platform::Docker,
         cpu_millis: 500,
         memory_mib: 512,
+        disk_mib: None,
+        timeout_seconds: None,
         push_to: Some(image("part")),
         keep_seconds: 60,
     };
