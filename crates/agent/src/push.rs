@@ -37,23 +37,37 @@ pub fn check(order: &TaskOrder) -> Result<(), Failure> {
 /// The digest of this task's image, after Kaniko exited with 0 and every process of the build was ended: one of them could
 /// change what is read here. What it may have written before that is for the server to find out, from the registry.
 ///
-/// With a destination, the digest is taken from Kaniko's list of pushed images: the digest file is written before the
-/// push, and for cache layers too. Without a push there is only the digest file; after exit code 0 it is the image's.
+/// With a destination, the digest is taken from Kaniko's list of pushed images, which must have it under every name: the
+/// digest file is written before the push, and for cache layers too. Without a push there is only the digest file; after exit code 0 it is the image's.
 pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
     let no_digest = |text: String| Failure::new(Reason::NoDigest, text);
-    match &order.push_to {
-        Some(destination) if !order.kaniko.no_push => {
+    let mut names = order.pushed_names();
+    match names.next() {
+        Some(destination) => {
             let file = layout.output().join("images");
             let list = read_regular_file(&file, LIST_BYTES).map_err(|error| {
                 no_digest(format!("Kaniko exited with 0, but its list of pushed images {error}"))
             })?;
-            last_pushed(&String::from_utf8_lossy(&list), destination).ok_or_else(|| {
-                no_digest(format!(
-                    "Kaniko exited with 0, but its list of pushed images does not contain {destination}"
-                ))
-            })
+            let list = String::from_utf8_lossy(&list);
+            let pushed = |name: &ImageRef| {
+                last_pushed(&list, name).ok_or_else(|| {
+                    no_digest(format!(
+                        "Kaniko exited with 0, but its list of pushed images does not contain {name}"
+                    ))
+                })
+            };
+            let digest = pushed(destination)?;
+            for name in names {
+                let other = pushed(name)?;
+                if other != digest {
+                    return Err(no_digest(format!(
+                        "Kaniko pushed {digest} as {destination}, but {other} as {name}"
+                    )));
+                }
+            }
+            Ok(digest)
         }
-        _ => {
+        None => {
             let digest = read_regular_file(&layout.digest(), DIGEST_BYTES)
                 .map_err(|error| no_digest(format!("Kaniko exited with 0, but its digest file {error}")))?;
             String::from_utf8_lossy(&digest)

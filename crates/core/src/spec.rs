@@ -128,6 +128,9 @@ pub struct KanikoSpec {
     pub dir: Option<String>,
     /// `--ignore-path`, each.
     pub ignore_path: Vec<String>,
+    /// More names of the image, in any registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<ImageRef>,
     /// `--target`: the stage to build; `None` = the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -180,6 +183,7 @@ impl Default for KanikoSpec {
             custom_platform: None,
             dir: None,
             ignore_path: Vec::new(),
+            tags: Vec::new(),
             target: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),

@@ -317,7 +317,9 @@ fn publish_message(publish: &PublishView) -> Option<(Level, Message)> {
     match &publish.state {
         PublishState::Pending | PublishState::Unknown => None,
         PublishState::Done { digest } => {
-            Some((Level::Info, format!("published {destination}@{digest}").into()))
+            let also = publish.tags.iter().map(|name| format!(", {name}")).collect::<String>();
+            let also = if also.is_empty() { also } else { format!(", also as {}", &also[2..]) };
+            Some((Level::Info, format!("published {destination}@{digest}{also}").into()))
         }
         PublishState::Failed { reason, text, hint } => {
             let cause = exit::reason_and_text(Some(reason.text()), Some(text));
