@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::ImageRef;
 use crate::names::{Arch, Platform, ServiceName};
 use crate::secret::{self, Secret};
 
@@ -108,7 +109,7 @@ pub struct KanikoSpec {
     /// The Dockerfile, relative to the context.
     pub dockerfile: String,
     /// What is pushed, as the user wrote it after checks; `None` only with `no_push`.
-    pub destination: Option<crate::image::ImageRef>,
+    pub destination: Option<ImageRef>,
     /// `--build-arg`; values may be seen in the image's history.
     pub build_args: BTreeMap<String, String>,
     /// The layer cache.

@@ -317,9 +317,12 @@ fn publish_message(publish: &PublishView) -> Option<(Level, Message)> {
     match &publish.state {
         PublishState::Pending | PublishState::Unknown => None,
         PublishState::Done { digest } => {
-            let also = publish.tags.iter().map(|name| format!(", {name}")).collect::<String>();
-            let also = if also.is_empty() { also } else { format!(", also as {}", &also[2..]) };
-            Some((Level::Info, format!("published {destination}@{digest}{also}").into()))
+            let tags: Vec<_> = publish.tags.iter().map(ToString::to_string).collect();
+            let mut text = format!("published {destination}@{digest}");
+            if !tags.is_empty() {
+                text = format!("{text}, also as {}", tags.join(", "));
+            }
+            Some((Level::Info, text.into()))
         }
         PublishState::Failed { reason, text, hint } => {
             let cause = exit::reason_and_text(Some(reason.text()), Some(text));

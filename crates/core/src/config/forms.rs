@@ -194,7 +194,8 @@ impl fmt::Display for ValueForm {
             Self::Section(_) => f.write_str("section"),
             Self::Entries(_) => f.write_str("list of mappings"),
             Self::Records(keys) => {
-                let (required, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.is_required());
+                let (required, others): (Vec<&KeyDoc>, Vec<&KeyDoc>) =
+                    keys.iter().partition(|key| key.is_required());
                 let required = required.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
                 let all: Vec<_> = match others[..] {
                     [] => vec![format!("`{{{required}}}`")],

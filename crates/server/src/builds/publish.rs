@@ -61,16 +61,16 @@ impl PublishJob {
     ) -> (Result<Digest, Cause>, Vec<Message>) {
         let mut messages = Vec::new();
         // The same members make the same index under each name.
-        let mut published = Err(Cause::new(Reason::Internal, "the target has no image"));
+        let mut done = Err(Cause::new(Reason::Internal, "the target has no image"));
         for name in &self.names {
             let (result, message) = self.publish(name, publisher, cancel).await;
             messages.extend(message);
-            published = result;
-            if published.is_err() {
+            done = result;
+            if done.is_err() {
                 break;
             }
         }
-        (published, messages)
+        (done, messages)
     }
 
     async fn publish(

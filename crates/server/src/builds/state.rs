@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bakery_core::image::ImageRef;
 use bakery_core::lifecycle::{Cause, Ending, Task, TaskState};
 use bakery_core::names::{Arch, BuildId, Platform, RunName, TaskId};
-use bakery_core::plan::{BuildPlan, Publish};
+use bakery_core::plan::BuildPlan;
 use bakery_core::reason::{Fault, Reason};
 use bakery_core::wire::build::{
     BuildOutcome, BuildPhase, BuildView, PublishState, PublishView, PublishedImage, TargetView, TaskView,

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bakery_core::image::ImageRef;
 use bakery_core::lifecycle::{TaskEvent, TaskState};
 use bakery_core::message::Message;
 use bakery_core::names::RunName;
