@@ -119,7 +119,7 @@ mod tests {
         let list = |lines: &[String]| of_list(&names, &lines.concat());
         let one = line("reg.test/a:1", &digest(1));
         assert_eq!(list(&[one.clone(), line("o.test/b:2", &digest(1))]).unwrap(), digest(1));
-        assert!(list(&[one.clone()]).is_err());
+        assert!(list(std::slice::from_ref(&one)).is_err());
         assert!(list(&[one, line("o.test/b:2", &digest(2))]).is_err());
     }
 }

@@ -32,6 +32,7 @@ fn state(sequential: bool) -> BuildState {
         index: tasks.len() > 1,
         tasks,
         destination: Some(image(name)),
+        tags: Vec::new(),
     };
     let after = if sequential { vec![0] } else { Vec::new() };
     let plan = ResolvedPlan {
