@@ -186,7 +186,8 @@ services:
     let Resolved { spec, notices, plan, .. } = resolve(text, &registry(), &[], None).unwrap();
     let names: Vec<_> = spec.services.iter().map(|service| service.name.as_ref().unwrap().as_str()).collect();
     assert_eq!(names, ["a", "d", "e"]);
-    let published: Vec<_> = plan.targets[0].publish.as_ref().unwrap().names().map(ToString::to_string).collect();
+    let published: Vec<_> =
+        plan.targets[0].publish.as_ref().unwrap().names().map(ToString::to_string).collect();
     assert_eq!(published, ["reg.test/a:latest", "reg.test/b:latest", "reg.test/team/breadshop-f:latest"]);
     let notices: Vec<_> = notices.iter().map(Notice::rendered).collect();
     insta::assert_snapshot!(notices.join("\n"), @r"
