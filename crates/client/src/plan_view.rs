@@ -58,6 +58,8 @@ struct TaskPlan {
     env: BTreeMap<String, String>,
     pre_script: Option<String>,
     post_script: Option<String>,
+    /// The text of the Dockerfile, if it is not a file.
+    dockerfile_inline: Option<String>,
     credentials: Vec<LoginPlan>,
     /// The reference that this task pushes.
     push_to: Option<String>,
@@ -136,6 +138,7 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
             notices.push(notice);
         }
     }
+    let script = |text: &Option<String>| text.as_deref().map(|text| mask.text(text, Form::Script));
     TaskPlan {
         index: task.index,
         name,
@@ -144,8 +147,9 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
         cpu_millis: spec.cpu_millis,
         memory_mib: spec.memory_mib,
         env: spec.env.iter().map(|(name, value)| (name.clone(), mask.value(name, value.expose()))).collect(),
-        pre_script: spec.pre_script.as_deref().map(|text| mask.text(text, Form::Script)),
-        post_script: spec.post_script.as_deref().map(|text| mask.text(text, Form::Script)),
+        pre_script: script(&spec.pre_script),
+        post_script: script(&spec.post_script),
+        dockerfile_inline: script(&spec.kaniko.dockerfile_inline),
         credentials: spec
             .credentials
             .iter()
@@ -209,8 +213,12 @@ impl fmt::Display for TaskPlan {
         for (name, value) in &self.env {
             writeln!(f, "    env          {name}={}", escaped(value))?;
         }
-        for (what, script) in [("pre-script ", &self.pre_script), ("post-script", &self.post_script)] {
-            for line in script.iter().flat_map(|script| script.lines()) {
+        for (what, text) in [
+            ("pre-script ", &self.pre_script),
+            ("post-script", &self.post_script),
+            ("dockerfile ", &self.dockerfile_inline),
+        ] {
+            for line in text.iter().flat_map(|text| text.lines()) {
                 writeln!(f, "    {what}  {}", escaped(line))?;
             }
         }
@@ -319,6 +327,29 @@ bake:
     }
 
     #[test]
+    fn a_dockerfile_that_is_not_a_file_is_shown_without_its_secrets() {
+        let config = r"
+bake:
+- arch: amd64
+  kaniko:
+    destination: reg.test/a
+    dockerfile-inline: |
+      FROM alpine
+      ENV DB_PASSWORD hunter2
+      RUN curl -u me:hunter2 https://x.test
+";
+        let resolved = config::read("config.yaml", config)
+            .unwrap()
+            .resolve(Order::Sequential, &config::Naming::default())
+            .unwrap();
+        let text = document(&resolved.plan, resolved.spec.order, &[], &[]).0.to_string();
+        let shown = "    dockerfile   FROM alpine\n    dockerfile   ENV DB_PASSWORD ***\n    \
+                     dockerfile   RUN curl -u me:*** https://x.test\n    /kaniko/executor\n";
+        assert!(text.contains(shown), "{text}");
+        assert!(text.contains("\n      --dockerfile=/kaniko/bakery/Dockerfile.inline\n"), "{text}");
+    }
+
+    #[test]
     fn a_plan_writes_control_characters_as_escape_sequences() {
         let config = r#"
 bake:
@@ -359,7 +390,7 @@ bake:
         };
         insta::assert_snapshot!(keys(&value), @"executor files order targets");
         insta::assert_snapshot!(keys(&value["targets"][0]), @"after destination index name service tasks");
-        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials env index memory_mib name platform post_script pre_script program push_to");
+        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials dockerfile_inline env index memory_mib name platform post_script pre_script program push_to");
         assert!(value["targets"][0]["tasks"][1]["platform"].is_null());
     }
 }

@@ -1,3 +1,4 @@
+mod dockerfile;
 mod mistakes;
 mod typed_keys;
 
@@ -311,9 +312,10 @@ proptest! {
     }
 
     #[test]
-    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..16) {
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..17) {
         let keys = ["cpu", "memory", "platform", "pre-script", "context-path", "dockerfile", "destination", "ttl",
-            "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password"];
+            "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password",
+            "dockerfile-inline"];
         let quoted = serde_json::to_string(&value).unwrap();
         let key = keys[key];
         let line = match key {

@@ -11,7 +11,8 @@ use crate::spec::{BuildSpec, TaskSpec};
 type AddedKey = (&'static str, fn(&TaskSpec) -> bool);
 
 /// The keys that were added after the first version of the spec. `kaniko.dir` is older than the list that servers return.
-const ADDED: [AddedKey; 11] = [
+const ADDED: [AddedKey; 12] = [
+    ("kaniko.dockerfile-inline", |task| task.kaniko.dockerfile_inline.is_some()),
     ("kaniko.target", |task| task.kaniko.target.is_some()),
     ("kaniko.labels", |task| !task.kaniko.labels.is_empty()),
     ("kaniko.annotations", |task| !task.kaniko.annotations.is_empty()),
@@ -54,6 +55,7 @@ mod tests {
     fn full() -> TaskSpec {
         let map = || BTreeMap::from([("a".to_owned(), "b".to_owned())]);
         let kaniko = KanikoSpec {
+            dockerfile_inline: Some("FROM scratch\n".to_owned()),
             dir: Some("/kaniko2".to_owned()),
             target: Some("prod".to_owned()),
             labels: map(),
