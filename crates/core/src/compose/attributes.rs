@@ -174,6 +174,10 @@ pub(super) const FOR_RUNNING: [&str; 88] = [
 /// The section `build` of the current Compose specification.
 pub(super) const BUILD: [Attribute; 26] = [
     taken("context", "`kaniko.context-path`: relative to the Compose file, inside `--repo`"),
+    taken(
+        "dockerfile_inline",
+        "`kaniko.dockerfile-inline`: a Dockerfile that is not a file. `$$` is a dollar sign for the Dockerfile; the ignore file is `.dockerignore` of the context",
+    ),
     taken("dockerfile", "`kaniko.dockerfile`"),
     taken("args", "`kaniko.build-args`; a name without a value takes that of the variable, if it is set"),
     taken("target", "`kaniko.target`"),
@@ -186,7 +190,6 @@ pub(super) const BUILD: [Attribute; 26] = [
         "`kaniko.secrets`: secrets of the project with `file` (text, in the checkout or below `--repo`) or `environment`; `uid`, `gid` and `mode` belong to `RUN --mount` and have no effect",
     ),
     taken("x-bake", "the section below"),
-    refused("dockerfile_inline", NOT_YET, "write it to a file, and set `dockerfile` to its path"),
     refused("additional_contexts", NOT_YET, CHANGES_RESULT),
     refused("extra_hosts", NOT_YET, CHANGES_RESULT),
     refused("provenance", NOT_YET, CHANGES_RESULT),

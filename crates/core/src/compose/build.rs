@@ -25,7 +25,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    fn remember(&mut self, path: &str, text: &Substituted) {
+    pub(super) fn remember(&mut self, path: &str, text: &Substituted) {
         if text.is_substituted() {
             self.written.push((path.to_owned(), text.shown()));
         }
@@ -109,6 +109,7 @@ impl ServiceReader<'_, '_> {
                 "context" => self.context(&field),
                 "dockerfile" => self.dockerfile(&field),
                 "args" => self.args(&field),
+                "dockerfile_inline" => self.dockerfile_inline(&field),
                 "target" => self.target(&field),
                 "labels" => self.labels(&field),
                 "no_cache" => {
@@ -125,6 +126,7 @@ impl ServiceReader<'_, '_> {
         }
     }
 
+        self.one_dockerfile();
     /// Reports an attribute that is not used: a mistake if it would change the result, else a notice.
     fn other(&mut self, key: &str, field: &Field<'_>) {
         let off = field.clears()
@@ -252,35 +254,6 @@ impl ServiceReader<'_, '_> {
             Held::Set,
         );
         self.service.layer.kaniko.context_path = Key::new(value, build.location.clone());
-    }
-
-    fn dockerfile(&mut self, field: &Field<'_>) {
-        let location = field.location.clone();
-        let substituted = self.scalars.substituted(field, self.findings);
-        let value = match substituted.as_ref().map(|text| text.value.as_str()) {
-            None => Held::Bad,
-            Some("") => Held::Cleared,
-            Some(text) if text.contains("://") => {
-                self.findings.mistake(
-                    location.clone(),
-                    Message::new("a remote Dockerfile is not supported").with_hint("name a file"),
-                );
-                Held::Bad
-            }
-            Some(text) => {
-                if let Some(message) = rules::path_text(text) {
-                    self.findings.mistake(location.clone(), message);
-                    Held::Bad
-                } else {
-                    let tidy = path::tidy(text);
-                    if let Some(substituted) = &substituted {
-                        self.service.remember(&tidy, substituted);
-                    }
-                    Held::Set(tidy)
-                }
-            }
-        };
-        self.service.layer.kaniko.dockerfile = Key::new(value, location);
     }
 
     fn args(&mut self, field: &Field<'_>) {

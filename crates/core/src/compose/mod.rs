@@ -10,6 +10,7 @@ mod attributes;
 mod build;
 mod depends;
 mod dotenv;
+mod dockerfile;
 mod files;
 mod image;
 mod interpolate;

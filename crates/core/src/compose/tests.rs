@@ -1,5 +1,6 @@
 mod cases;
 mod extends;
+mod dockerfile;
 mod include;
 mod merge;
 mod mistakes;
@@ -257,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..10) {
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..13) {
         let quoted = serde_json::to_string(&value).unwrap();
         let line = match key {
             0 => format!("context: {quoted}"),

@@ -21,7 +21,9 @@ struct BakeryBuild {
     labels: BTreeMap<String, String>,
     platforms: BTreeSet<String>,
     target: String,
+    /// Empty if it is not a file.
     /// The ids of the build secrets.
+    dockerfile_inline: String,
     secrets: BTreeSet<String>,
     /// Whether Kaniko's cache is used.
     cache: bool,
@@ -192,7 +194,8 @@ fn task_build(task: &Value, image: &str) -> Result<BakeryBuild> {
     Ok(BakeryBuild {
         image: image.to_owned(),
         context: inside(&one("context").replacen("dir://", "", 1)),
-        dockerfile: inside(&one("dockerfile")),
+        dockerfile: if is_inline { String::new() } else { inside(&one("dockerfile")) },
+        dockerfile_inline: text_of(task.get("dockerfile_inline")),
         args: pairs("build-arg"),
         labels: pairs("label"),
         platforms: all("custom-platform").into_iter().collect(),
@@ -210,3 +213,4 @@ fn inside(path: &str) -> String {
         None => path.to_owned(),
     }
 }
+    let is_inline = one("dockerfile") == INLINE;

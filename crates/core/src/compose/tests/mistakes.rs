@@ -39,7 +39,7 @@ fn a_repeated_key_hides_no_other_mistake() {
 fn attributes_that_change_the_result_are_mistakes_and_others_are_notices() {
     let keys = "
 contxt: x
-dockerfile_inline: FROM scratch
+x-own: x
 secrets: [npm]
 ssh: [default]
 additional_contexts: { a: b }
@@ -54,8 +54,6 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
     insta::assert_snapshot!(report(&build(keys.trim())), @r"
     deploy/compose.yaml:6:15: services.web.build.contxt: unknown key
       hint: did you mean `context`?
-    deploy/compose.yaml:7:26: services.web.build.dockerfile_inline: not supported yet
-      hint: write it to a file, and set `dockerfile` to its path
     deploy/compose.yaml:8:17: services.web.build.secrets[0]: there is no secret `npm`
       hint: declare it in `secrets` at the top of the file
     deploy/compose.yaml:9:12: services.web.build.ssh: not supported by Kaniko
