@@ -236,6 +236,7 @@ fn the_schema_of_compose_files_adds_x_bake_and_what_is_not_supported() {
         "x-bake: { tags: [a], other: { tool: 1 } }",
         "x-bake:",
         "args: [A=b], ssh: [], privileged: false, labels: { a: b }",
+        "dockerfile_inline: FROM scratch, cache_to: ['type=registry,ref=reg.test/c']",
     ] {
         assert_eq!(validator.accepts(&file(build)), Ok(()), "{build}");
     }

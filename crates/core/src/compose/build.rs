@@ -84,6 +84,7 @@ pub(super) fn service(
     reader.default_context(&build);
     reader.platforms(field, &build);
     reader.secrets(&build);
+    reader.cache(&build);
     if let Some(image) = field.get("image").filter(|image| !image.node.is_null()) {
         reader.image(&image);
     }
@@ -108,8 +109,8 @@ impl ServiceReader<'_, '_> {
             match key {
                 "context" => self.context(&field),
                 "dockerfile" => self.dockerfile(&field),
-                "args" => self.args(&field),
                 "dockerfile_inline" => self.dockerfile_inline(&field),
+                "args" => self.args(&field),
                 "target" => self.target(&field),
                 "labels" => self.labels(&field),
                 "no_cache" => {
@@ -117,16 +118,17 @@ impl ServiceReader<'_, '_> {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
-                // `platforms` is read together with the service's own platform; `pull` is what Kaniko always does.
-                "platforms" | "pull" | "secrets" => {}
+                // `platforms` is read together with the service's own platform, the next with `x-bake`; `pull` is what
+                // Kaniko always does.
+                "platforms" | "secrets" | "cache_from" | "cache_to" | "pull" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
                 _ => self.other(key, &field),
             }
         }
+        self.one_dockerfile();
     }
 
-        self.one_dockerfile();
     /// Reports an attribute that is not used: a mistake if it would change the result, else a notice.
     fn other(&mut self, key: &str, field: &Field<'_>) {
         let off = field.clears()
@@ -174,7 +176,7 @@ impl ServiceReader<'_, '_> {
                     if nearest(key, &known).is_some() {
                         self.findings.mistake(value.location, unknown_key(key, did_you_mean(key, &known)));
                     } else {
-                        let hint = "only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)";
+                        let hint = "`platforms`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)";
                         let message = Message::new("unknown key: not read").with_hint(hint);
                         self.findings.notice(value.location, message);
                     }

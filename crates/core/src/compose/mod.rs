@@ -8,9 +8,10 @@ pub mod schema;
 
 mod attributes;
 mod build;
+mod cache;
 mod depends;
-mod dotenv;
 mod dockerfile;
+mod dotenv;
 mod files;
 mod image;
 mod interpolate;

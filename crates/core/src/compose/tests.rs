@@ -1,6 +1,7 @@
+mod cache;
 mod cases;
-mod extends;
 mod dockerfile;
+mod extends;
 mod include;
 mod merge;
 mod mistakes;
@@ -270,6 +271,9 @@ proptest! {
             6 => format!("labels: [{quoted}]"),
             7 => format!("no_cache: {quoted}"),
             8 => format!("x-bake: {{ platforms: {quoted} }}"),
+            9 => format!("dockerfile_inline: {quoted}"),
+            10 => format!("cache_to: [{quoted}]"),
+            11 => format!("x-bake: {{ cache-from: {quoted} }}"),
             _ => format!("network: {quoted}"),
         };
         let text = format!("services:\n  web:\n    image: reg.test/web\n    build:\n      {line}\n");

@@ -100,11 +100,11 @@ ulimits: { nofile: 1 }
 args: { NPM_TOKEN: '${SECRET}', A: $UNSET }
 x-bake: { no-cache: true, zzzz: 1 }
 ";
-    insta::assert_snapshot!(notices(&build(ignored.trim())), @r"
+    insta::assert_snapshot!(notices(&build(ignored.trim())), @r#"
     deploy/compose.yaml:6:13: services.web.build.tags: has no effect here
       hint: only `image` is pushed
-    deploy/compose.yaml:7:19: services.web.build.cache_from: has no effect here
-      hint: set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache
+    deploy/compose.yaml:7:20: services.web.build.cache_from[0]: has no effect here
+      hint: Kaniko keeps its layers in a repository: cache_to: ["type=registry,ref=REGISTRY/REPOSITORY"]
     deploy/compose.yaml:8:17: services.web.build.no_cache: read as true
       hint: write true or false
     deploy/compose.yaml:9:24: services.web.build.no_cache_filter: has no effect here
@@ -117,8 +117,8 @@ x-bake: { no-cache: true, zzzz: 1 }
       hint: set it, or write ${UNSET:-default}
     deploy/compose.yaml:14:27: services.web.build.x-bake.no-cache: has no effect here
     deploy/compose.yaml:14:39: services.web.build.x-bake.zzzz: unknown key: not read
-      hint: only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)
-    ");
+      hint: `platforms`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)
+    "#);
 }
 
 #[test]
