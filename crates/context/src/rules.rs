@@ -22,7 +22,7 @@ const IGNORE_FILE_BYTES: u64 = 1 << 20;
 pub struct ContextFolder {
     /// Relative to the source folder; `.` is the source folder itself.
     pub path: String,
-    /// The Dockerfile, relative to the context; `None` if it is not a file of the source. Then, as in BuildKit, only
+    /// The Dockerfile, relative to the context; `None` if it is not a file of the source. Then, as in Docker, only
     /// `.dockerignore` counts.
     pub dockerfile: Option<String>,
 }

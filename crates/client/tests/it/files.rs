@@ -320,6 +320,7 @@ global:
         }
         assert!(out.contains("https://m.test/***") && out.contains("Bearer ***"), "{out}");
         assert!(out.contains("ENV API_KEY ***") && out.contains("RUN fetch *** ***"), "{out}");
+        assert!(out.contains("--dockerfile=/kaniko/bakery/Dockerfile.inline"), "{out}");
         // A Dockerfile that is not a file is not missing.
         assert!(!err.contains("no such file"), "{err}");
     }

@@ -3,7 +3,6 @@
 use crate::compose::Request;
 use crate::compose::attributes::{BUILD, FOR_RUNNING, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
 use crate::compose::scalar::{Scalars, Substituted};
-use crate::config::destination;
 use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
 use crate::decode::{Field, refuse_tags, unknown_key};
 use crate::message::Message;
@@ -85,9 +84,7 @@ pub(super) fn service(
     reader.platforms(field, &build);
     reader.secrets(&build);
     reader.cache(&build);
-    if let Some(image) = field.get("image").filter(|image| !image.node.is_null()) {
-        reader.image(&image);
-    }
+    reader.image_names(field, &build);
     Some(reader.service)
 }
 
@@ -118,9 +115,9 @@ impl ServiceReader<'_, '_> {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
-                // `platforms` is read together with the service's own platform, the next with `x-bake`; `pull` is what
-                // Kaniko always does.
-                "platforms" | "secrets" | "cache_from" | "cache_to" | "pull" => {}
+                // The others are read together with attributes of the service or with `x-bake`; `pull` is what Kaniko always
+                // does.
+                "platforms" | "secrets" | "tags" | "cache_from" | "cache_to" | "pull" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
                 _ => self.other(key, &field),
@@ -176,7 +173,7 @@ impl ServiceReader<'_, '_> {
                     if nearest(key, &known).is_some() {
                         self.findings.mistake(value.location, unknown_key(key, did_you_mean(key, &known)));
                     } else {
-                        let hint = "`platforms`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)";
+                        let hint = "`platforms`, `tags`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)";
                         let message = Message::new("unknown key: not read").with_hint(hint);
                         self.findings.notice(value.location, message);
                     }
@@ -294,24 +291,5 @@ impl ServiceReader<'_, '_> {
                 self.service.layer.kaniko.labels.entries.insert(name, label);
             }
         }
-    }
-
-    fn image(&mut self, field: &Field<'_>) {
-        let location = field.location.clone();
-        let value = match self.scalars.text(field, self.findings) {
-            None => Held::Bad,
-            Some(text) if text.is_empty() => Held::Cleared,
-            Some(text) => match destination(&text) {
-                Ok(image) => Held::Set(image),
-                Err(Message { hint, .. }) => {
-                    let raw = field.text(self.findings).unwrap_or_default();
-                    let hint = self.scalars.unset(field, raw).or(hint);
-                    let text = format!("`{}` is not an image reference", shown(raw));
-                    self.findings.mistake(location.clone(), Message { text, hint });
-                    Held::Bad
-                }
-            },
-        };
-        self.service.layer.kaniko.destination = Key::new(value, location);
     }
 }

@@ -26,7 +26,7 @@ use crate::yaml::Value;
 
 const TOP: [&str; 2] = names(&keys::TOP);
 const TASK: [&str; 10] = names(&keys::TASK);
-const KANIKO: [&str; 28] = names(&keys::KANIKO);
+const KANIKO: [&str; 29] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
 pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
@@ -122,6 +122,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
             "dockerfile-inline" => layer.dockerfile_inline = verbatim(&field, findings),
             "destination" => layer.destination = single(&field, findings, destination),
+            "tags" => layer.tags = list(&field, findings, |text, _, _| destination(text)),
             "build-args" => layer.build_args = texts(&field, rules::arg_name, findings),
             "target" => layer.target = single(&field, findings, target),
             "labels" => layer.labels = texts(&field, rules::label_name, findings),

@@ -138,6 +138,7 @@ pub(super) const DESTINATION: Text = text(
     "image reference without digest",
     r"^([A-Za-z0-9.-]+(:[0-9]+)?/|\[[0-9A-Fa-f:]+\](:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
 );
+pub(super) const TAG: Text = Text { written: "image references without digest", ..DESTINATION };
 pub(super) const CACHE_REPO: Text = text(
     "repository",
     r"^(oci:.*|localhost/?|[A-Za-z0-9-]*[.:\[][A-Za-z0-9.:\[\]-]*/?|[A-Za-z0-9.:\[\]-]+/[a-z0-9._/-]+)$",
@@ -193,7 +194,8 @@ impl fmt::Display for ValueForm {
             Self::Section(_) => f.write_str("section"),
             Self::Entries(_) => f.write_str("list of mappings"),
             Self::Records(keys) => {
-                let (required, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.is_required());
+                let (required, others): (Vec<&KeyDoc>, Vec<&KeyDoc>) =
+                    keys.iter().partition(|key| key.is_required());
                 let required = required.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
                 let all: Vec<_> = match others[..] {
                     [] => vec![format!("`{{{required}}}`")],

@@ -4,7 +4,7 @@
 use crate::config::forms::{
     ARG_NAMES, CACHE_REPO, CERTIFIED, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, ENV_NAMES,
     FLAGS, IGNORED_PATH, IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LABEL_NAMES, LOGIN_HOST, MEMORY, MIRROR, MIRRORED,
-    NOT_EMPTY, REQUIRED, RETRIES, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TTL, VARIABLE, ValueForm,
+    NOT_EMPTY, REQUIRED, RETRIES, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TAG, TTL, VARIABLE, ValueForm,
 };
 use crate::names::{Arch, Platform};
 use crate::spec::{Compression, SnapshotMode};
@@ -142,7 +142,7 @@ pub const SECRET: [KeyDoc; 3] = [
 ];
 
 /// The section `kaniko`.
-pub const KANIKO: [KeyDoc; 28] = [
+pub const KANIKO: [KeyDoc; 29] = [
     key(
         "context-path",
         ValueForm::Text(CONTEXT_PATH),
@@ -166,6 +166,12 @@ pub const KANIKO: [KeyDoc; 28] = [
         ValueForm::Text(DESTINATION),
         "none (required unless `no-push`)",
         "The image to push. The default tag is `latest`. Entries with the same destination become one multi-arch image.",
+    ),
+    key(
+        "tags",
+        ValueForm::Texts(TAG),
+        "empty",
+        "More names of the same image, in any registry. Each is pushed like `destination`, and needs its login in `kaniko-credentials`.",
     ),
     key(
         "build-args",

@@ -134,6 +134,8 @@ pub struct KanikoLayer {
     pub dockerfile_inline: Key<String>,
     /// `kaniko.destination`
     pub destination: Key<ImageRef>,
+    /// `kaniko.tags`
+    pub tags: Key<Vec<ImageRef>>,
     /// `kaniko.build-args`
     pub build_args: MapLayer<String>,
     /// `kaniko.cache`

@@ -65,7 +65,7 @@ fn property(key: &KeyDoc, entry: bool) -> Value {
 
 /// A mapping with the required ones of these keys, and one of the others.
 fn record(keys: &[KeyDoc]) -> Value {
-    let (required, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.is_required());
+    let (required, others): (Vec<&KeyDoc>, Vec<&KeyDoc>) = keys.iter().partition(|key| key.is_required());
     let required: Vec<_> = required.iter().map(|key| key.name).collect();
     let property = |key: &KeyDoc| {
         let mut schema = match key.form {

@@ -117,7 +117,7 @@ x-bake: { no-cache: true, zzzz: 1 }
       hint: set it, or write ${UNSET:-default}
     deploy/compose.yaml:14:27: services.web.build.x-bake.no-cache: has no effect here
     deploy/compose.yaml:14:39: services.web.build.x-bake.zzzz: unknown key: not read
-      hint: `platforms`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)
+      hint: `platforms`, `tags`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)
     "#);
 }
 
