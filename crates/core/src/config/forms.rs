@@ -161,10 +161,8 @@ pub(super) const STAGE: Text =
     Text { scalar: Scalar::Any, ..text("name or number of a stage", "^[A-Za-z0-9][A-Za-z0-9._-]*$") };
 pub(super) const MIRROR: Text =
     text("`HOST`, `HOST/PATH`", r"^\s*[A-Za-z0-9.\[\]:-]+\s*(/[A-Za-z0-9._/-]+)?$");
-pub(super) const RETRIES: Text = Text {
-    scalar: Scalar::Count(rules::PUSH_RETRIES),
-    ..text("number from 0 to 20", "^[0-9]+$")
-};
+pub(super) const RETRIES: Text =
+    Text { scalar: Scalar::Count(rules::PUSH_RETRIES), ..text("number from 0 to 20", "^[0-9]+$") };
 pub(super) const SECRET_ID: Text = Text {
     scalar: Scalar::Any,
     ..text("letters, digits, `.`, `_`, `-`", "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
@@ -185,7 +183,8 @@ pub(super) const ENV_NAMES: Names = Names {
 };
 pub(super) const ARG_NAMES: Names = strings(r"^[^=:\s]+$");
 pub(super) const LABEL_NAMES: Names = strings("^[^=]+$");
-pub(super) const MIRRORED: Names = Names { written: "mapping of `HOST: MIRROR`", pattern: LOGIN_HOST.pattern };
+pub(super) const MIRRORED: Names =
+    Names { written: "mapping of `HOST: MIRROR`", pattern: LOGIN_HOST.pattern };
 pub(super) const CERTIFIED: Names = Names { written: "mapping of `HOST: PATH`", pattern: LOGIN_HOST.pattern };
 
 impl fmt::Display for ValueForm {

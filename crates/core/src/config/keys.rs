@@ -179,12 +179,7 @@ pub const KANIKO: [KeyDoc; 29] = [
         "empty",
         "Values for `ARG` in the Dockerfile. Anyone who can pull the image can read them: do not pass secrets.",
     ),
-    key(
-        "target",
-        ValueForm::Text(STAGE),
-        "the last stage",
-        "The stage of the Dockerfile to build and push.",
-    ),
+    key("target", ValueForm::Text(STAGE), "the last stage", "The stage of the Dockerfile to build and push."),
     key(
         "labels",
         ValueForm::Map(LABEL_NAMES),

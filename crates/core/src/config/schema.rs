@@ -76,8 +76,7 @@ fn record(keys: &[KeyDoc]) -> Value {
         (key.name.to_owned(), schema)
     };
     let properties: Map<_, _> = keys.iter().map(property).collect();
-    let mut schema =
-        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+    let mut schema = json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
     if !others.is_empty() {
         schema["oneOf"] = others.iter().map(|key| json!({ "required": [key.name] })).collect();
     }

@@ -287,7 +287,13 @@ fn task_build(task: &Value, target: &Value) -> Result<BakeryBuild> {
     let is_inline = one("dockerfile") == INLINE;
     Ok(BakeryBuild {
         image: target["destination"].as_str().unwrap_or_default().to_owned(),
-        tags: target["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+        tags: target["tags"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         context: inside(&one("context").replacen("dir://", "", 1)),
         dockerfile: if is_inline { String::new() } else { inside(&one("dockerfile")) },
         dockerfile_inline: text_of(task.get("dockerfile_inline")),
