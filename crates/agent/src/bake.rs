@@ -22,6 +22,7 @@ use crate::build_secrets::SecretFiles;
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
 use crate::failure::{Failure, Stop, Tail};
+use crate::fresh;
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::process::{Exit, Job, Outcome, Processes};
@@ -109,6 +110,11 @@ pub async fn run(
     if tini_works(layout, &env, processes.tree()).await {
         env.entry("FF_KANIKO_RUN_VIA_TINI".to_owned()).or_insert_with(|| "true".to_owned());
     }
+    if let Some(text) = &order.kaniko.dockerfile_inline {
+        let path = layout.dockerfile_inline();
+        let written = fresh::remove(&path).and_then(|()| fresh::write(&path, 0o600, text));
+        written.map_err(|error| Failure::io(&path, &error))?;
+    }
     let folder = layout.secrets();
     let secrets =
         SecretFiles::write(layout, &order.kaniko.secrets).map_err(|error| Failure::io(&folder, &error))?;
@@ -195,8 +201,8 @@ fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
             return Err(missing(format!("the certificate `{path}` of {registry} does not exist")));
         }
     }
-    if !context.join(&kaniko.dockerfile).is_file() {
-        let (file, context) = (&kaniko.dockerfile, &kaniko.context_path);
+    if let Some(file) = kaniko.dockerfile_in_source().filter(|file| !context.join(file).is_file()) {
+        let context = &kaniko.context_path;
         return Err(missing(format!(
             "the Dockerfile `{file}` does not exist in the build context `{context}`"
         )));

@@ -1,12 +1,13 @@
 //! Build secrets on disk: files that only Kaniko needs, and only while it runs.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 
 use bakery_core::secret::Secret;
 
+use crate::fresh::{self, remove};
 use crate::layout::Layout;
 
 /// The files of a task's secrets. They are removed when this is dropped, with Kaniko's copies; without secrets nothing is.
@@ -16,8 +17,7 @@ pub(crate) struct SecretFiles<'a> {
 }
 
 impl<'a> SecretFiles<'a> {
-    /// Writes each secret to a file of its own (mode 0400) in a folder with mode 0700. The pre-script may have made files
-    /// there: none of them is written to.
+    /// Writes each secret to a file of its own (mode 0400) in a fresh folder with mode 0700.
     pub(crate) fn write(layout: &'a Layout, secrets: &BTreeMap<String, Secret>) -> io::Result<Self> {
         if secrets.is_empty() {
             return Ok(Self { written: None });
@@ -27,8 +27,7 @@ impl<'a> SecretFiles<'a> {
         remove(&folder)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         for (id, value) in secrets {
-            let mut file = File::options().write(true).create_new(true).mode(0o400).open(folder.join(id))?;
-            file.write_all(value.expose().as_bytes())?;
+            fresh::write(&folder.join(id), 0o400, value.expose())?;
         }
         Ok(files)
     }
@@ -43,18 +42,9 @@ impl Drop for SecretFiles<'_> {
     }
 }
 
-/// Removes a folder or a file; a link is not followed.
-fn remove(path: &std::path::Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

@@ -74,6 +74,11 @@ impl Layout {
         self.home.join("ctx")
     }
 
+    /// The Dockerfile whose text the order has.
+    pub fn dockerfile_inline(&self) -> PathBuf {
+        self.home.join("Dockerfile.inline")
+    }
+
     /// The folder of the build secrets, while Kaniko runs.
     pub fn secrets(&self) -> PathBuf {
         self.home.join("secrets")

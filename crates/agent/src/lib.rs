@@ -12,6 +12,7 @@ pub mod clock;
 pub mod diagnose;
 pub mod environment;
 pub mod failure;
+mod fresh;
 pub mod layout;
 pub mod lines;
 pub mod log;

@@ -151,7 +151,7 @@ pub fn folders(spec: &BuildSpec) -> Vec<ContextFolder> {
     let all: BTreeSet<_> = tasks
         .map(|task| ContextFolder {
             path: task.kaniko.context_path.clone(),
-            dockerfile: task.kaniko.dockerfile.clone(),
+            dockerfile: task.kaniko.dockerfile_in_source().map(str::to_owned),
         })
         .collect();
     all.into_iter().collect()
@@ -363,12 +363,11 @@ fn missing(spec: &BuildSpec, root: &Path, written: &BTreeMap<String, String>) ->
                 shown(&task.kaniko.context_path),
                 root.display()
             ));
-        } else if task.pre_script.is_none() && !context.join(&task.kaniko.dockerfile).is_file() {
-            all.insert(format!(
-                "dockerfile `{}`: no such file in {}",
-                shown(&task.kaniko.dockerfile),
-                context_shown
-            ));
+        } else if let Some(dockerfile) = task.kaniko.dockerfile_in_source()
+            && task.pre_script.is_none()
+            && !context.join(dockerfile).is_file()
+        {
+            all.insert(format!("dockerfile `{}`: no such file in {context_shown}", shown(dockerfile)));
         }
     }
     all.into_iter().collect()

@@ -66,6 +66,8 @@ struct TaskPlan {
     env: BTreeMap<String, String>,
     pre_script: Option<String>,
     post_script: Option<String>,
+    /// The text of the Dockerfile, if it is not a file.
+    dockerfile_inline: Option<String>,
     credentials: Vec<LoginPlan>,
     /// The reference that this task pushes.
     push_to: Option<String>,
@@ -150,6 +152,7 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
             notices.push(notice);
         }
     }
+    let script = |text: &Option<String>| text.as_deref().map(|text| mask.text(text, Form::Script));
     TaskPlan {
         index: task.index,
         name,
@@ -160,8 +163,9 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
         disk_mib: spec.disk_mib,
         timeout_seconds: spec.timeout_seconds,
         env: spec.env.iter().map(|(name, value)| (name.clone(), mask.value(name, value.expose()))).collect(),
-        pre_script: spec.pre_script.as_deref().map(|text| mask.text(text, Form::Script)),
-        post_script: spec.post_script.as_deref().map(|text| mask.text(text, Form::Script)),
+        pre_script: script(&spec.pre_script),
+        post_script: script(&spec.post_script),
+        dockerfile_inline: script(&spec.kaniko.dockerfile_inline),
         credentials: spec
             .credentials
             .iter()
@@ -235,8 +239,12 @@ impl fmt::Display for TaskPlan {
         for (name, value) in &self.env {
             writeln!(f, "    env          {name}={}", escaped(value))?;
         }
-        for (what, script) in [("pre-script ", &self.pre_script), ("post-script", &self.post_script)] {
-            for line in script.iter().flat_map(|script| script.lines()) {
+        for (what, text) in [
+            ("pre-script ", &self.pre_script),
+            ("post-script", &self.post_script),
+            ("dockerfile ", &self.dockerfile_inline),
+        ] {
+            for line in text.iter().flat_map(|text| text.lines()) {
                 writeln!(f, "    {what}  {}", escaped(line))?;
             }
         }
@@ -389,7 +397,7 @@ bake:
         };
         insta::assert_snapshot!(keys(&value), @"executor files order targets");
         insta::assert_snapshot!(keys(&value["targets"][0]), @"after destination index name service tasks");
-        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials disk_mib env index memory_mib name platform post_script pre_script program push_to timeout_seconds");
+        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials disk_mib dockerfile_inline env index memory_mib name platform post_script pre_script program push_to timeout_seconds");
         assert!(value["targets"][0]["tasks"][1]["platform"].is_null());
     }
 }

@@ -117,6 +117,8 @@ const LEVELS: [&str; 3] = ["info", "debug", "trace"];
 pub struct Paths {
     /// The unpacked source root.
     pub source: String,
+    /// The Dockerfile that is not a file of the source.
+    pub dockerfile_inline: String,
     /// The folder of the build secrets.
     pub secrets: String,
     /// The digest of the image; its content counts only after exit code 0.
@@ -138,6 +140,7 @@ impl Paths {
     pub fn below(home: &str) -> Self {
         Self {
             source: format!("{home}/ctx"),
+            dockerfile_inline: format!("{home}/Dockerfile.inline"),
             secrets: format!("{home}/secrets"),
             digest: format!("{home}/digest"),
             oci_layout: format!("{home}/oci"),
@@ -231,7 +234,10 @@ pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -
         if path == "." { input.paths.source.clone() } else { format!("{}/{path}", input.paths.source) }
     };
     line.always("context", &format!("dir://{}", below(".", &kaniko.context_path)));
-    line.always("dockerfile", &below(&kaniko.context_path, &kaniko.dockerfile));
+    match kaniko.dockerfile_in_source() {
+        Some(path) => line.always("dockerfile", &below(&kaniko.context_path, path)),
+        None => line.always("dockerfile", &input.paths.dockerfile_inline),
+    }
     match &kaniko.custom_platform {
         Some(platform) => line.value("custom-platform", platform),
         None => line.value("custom-platform", &format!("linux/{}", input.arch)),

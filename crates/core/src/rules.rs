@@ -140,13 +140,13 @@ fn sizes(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     }
 }
 
-/// No process accepts a NUL byte in its arguments or its environment.
+/// No process accepts a NUL byte in its arguments or its environment, and no text of a user needs one.
 fn texts(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     let kaniko = &task.kaniko;
     let scripts = [("pre-script", &task.pre_script), ("post-script", &task.post_script)];
-    let cache_repo = [("kaniko.cache.repo", &kaniko.cache.repo)];
-    let single =
-        scripts.into_iter().chain(cache_repo).filter_map(|(key, text)| Some((key, text.as_deref()?)));
+    let others =
+        [("kaniko.cache.repo", &kaniko.cache.repo), ("kaniko.dockerfile-inline", &kaniko.dockerfile_inline)];
+    let single = scripts.into_iter().chain(others).filter_map(|(key, text)| Some((key, text.as_deref()?)));
     let env = task.env.values().map(|value| ("env", value.expose()));
     let args = kaniko.build_args.values().map(|value| ("kaniko.build-args", value.as_str()));
     let labels = kaniko.labels.values().map(|value| ("kaniko.labels", value.as_str()));

@@ -116,6 +116,9 @@ pub struct KanikoSpec {
     pub context_path: String,
     /// The Dockerfile, relative to the context.
     pub dockerfile: String,
+    /// The text of a Dockerfile that is not a file of the source; it takes the place of `dockerfile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile_inline: Option<String>,
     /// What is pushed, as the user wrote it after checks; `None` only with `no_push`.
     pub destination: Option<ImageRef>,
     /// `--build-arg`; values may be seen in the image's history.
@@ -177,11 +180,19 @@ pub struct KanikoSpec {
     pub extra_flags: Vec<String>,
 }
 
+impl KanikoSpec {
+    /// The Dockerfile, relative to the context; `None` if it is not a file of the source.
+    pub fn dockerfile_in_source(&self) -> Option<&str> {
+        self.dockerfile_inline.is_none().then_some(self.dockerfile.as_str())
+    }
+}
+
 impl Default for KanikoSpec {
     fn default() -> Self {
         Self {
             context_path: ".".to_owned(),
             dockerfile: "Dockerfile".to_owned(),
+            dockerfile_inline: None,
             destination: None,
             build_args: BTreeMap::new(),
             cache: CacheSpec::default(),

@@ -100,7 +100,7 @@ impl FakeServer {
             std::fs::write(path, text).unwrap();
         }
         let mut blob = Vec::new();
-        let root = ContextFolder { path: ".".to_owned(), dockerfile: "Dockerfile".to_owned() };
+        let root = ContextFolder { path: ".".to_owned(), dockerfile: Some("Dockerfile".to_owned()) };
         let packed = pack(&source, &[root], &mut blob, 1).unwrap();
         let order = TaskOrder {
             run: run_name(),

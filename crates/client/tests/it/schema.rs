@@ -94,6 +94,7 @@ fn what_is_planned_is_valid() {
         "kaniko.context-path: /workspace/src",
         "kaniko.dockerfile: docker/../Dockerfile",
         "kaniko.dockerfile: /workspace/docker/Dockerfile",
+        "kaniko.dockerfile-inline: FROM scratch",
         "kaniko.destination: reg.test:5000/shop/cart__x/y-z",
         "kaniko.destination: shop",
         "kaniko.destination: 'localhost:5000/a:V1.0_rc-1'",
@@ -171,6 +172,7 @@ fn a_planted_mistake_is_found_by_schema_and_program() {
         "kaniko.context-path: /src",
         "kaniko.context-path: /workspaces",
         "kaniko.dockerfile: /etc/passwd",
+        "kaniko.dockerfile-inline: [FROM scratch]",
         "kaniko.destination: https://reg.test/a",
         "kaniko.destination: reg.test/A",
         "kaniko.destination: 'reg.test/a b:1'",
@@ -243,6 +245,7 @@ fn the_schema_of_compose_files_adds_x_bake_and_what_is_not_supported() {
         "x-bake: { tags: [a], other: { tool: 1 } }",
         "x-bake:",
         "args: [A=b], ssh: [], privileged: false, labels: { a: b }",
+        "dockerfile_inline: FROM scratch, cache_to: ['type=registry,ref=reg.test/c']",
     ] {
         assert_eq!(validator.accepts(&file(build)), Ok(()), "{build}");
     }
@@ -253,7 +256,6 @@ fn the_schema_of_compose_files_adds_x_bake_and_what_is_not_supported() {
         "x-bake: [linux/amd64]",
         "ssh: [default]",
         "privileged: true",
-        "dockerfile_inline: FROM scratch",
     ] {
         assert!(validator.accepts(&file(build)).is_err(), "{build}");
         let files = folder(&[("compose.yaml", file(build).as_str()), ("Dockerfile", "FROM scratch\n")]);

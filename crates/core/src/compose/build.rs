@@ -24,7 +24,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    fn remember(&mut self, path: &str, text: &Substituted) {
+    pub(super) fn remember(&mut self, path: &str, text: &Substituted) {
         if text.is_substituted() {
             self.written.push((path.to_owned(), text.shown()));
         }
@@ -83,6 +83,7 @@ pub(super) fn service(
     reader.default_context(&build);
     reader.platforms(field, &build);
     reader.secrets(&build);
+    reader.cache(&build);
     reader.image_names(field, &build);
     Some(reader.service)
 }
@@ -105,6 +106,7 @@ impl ServiceReader<'_, '_> {
             match key {
                 "context" => self.context(&field),
                 "dockerfile" => self.dockerfile(&field),
+                "dockerfile_inline" => self.dockerfile_inline(&field),
                 "args" => self.args(&field),
                 "target" => self.target(&field),
                 "labels" => self.labels(&field),
@@ -113,13 +115,15 @@ impl ServiceReader<'_, '_> {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
-                // The others are read together with attributes of the service; `pull` is what Kaniko always does.
-                "platforms" | "pull" | "secrets" | "tags" => {}
+                // The others are read together with attributes of the service or with `x-bake`; `pull` is what Kaniko always
+                // does.
+                "platforms" | "secrets" | "tags" | "cache_from" | "cache_to" | "pull" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
                 _ => self.other(key, &field),
             }
         }
+        self.one_dockerfile();
     }
 
     /// Reports an attribute that is not used: a mistake if it would change the result, else a notice.
@@ -169,7 +173,7 @@ impl ServiceReader<'_, '_> {
                     if nearest(key, &known).is_some() {
                         self.findings.mistake(value.location, unknown_key(key, did_you_mean(key, &known)));
                     } else {
-                        let hint = "only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)";
+                        let hint = "`platforms`, `tags`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)";
                         let message = Message::new("unknown key: not read").with_hint(hint);
                         self.findings.notice(value.location, message);
                     }
@@ -249,35 +253,6 @@ impl ServiceReader<'_, '_> {
             Held::Set,
         );
         self.service.layer.kaniko.context_path = Key::new(value, build.location.clone());
-    }
-
-    fn dockerfile(&mut self, field: &Field<'_>) {
-        let location = field.location.clone();
-        let substituted = self.scalars.substituted(field, self.findings);
-        let value = match substituted.as_ref().map(|text| text.value.as_str()) {
-            None => Held::Bad,
-            Some("") => Held::Cleared,
-            Some(text) if text.contains("://") => {
-                self.findings.mistake(
-                    location.clone(),
-                    Message::new("a remote Dockerfile is not supported").with_hint("name a file"),
-                );
-                Held::Bad
-            }
-            Some(text) => {
-                if let Some(message) = rules::path_text(text) {
-                    self.findings.mistake(location.clone(), message);
-                    Held::Bad
-                } else {
-                    let tidy = path::tidy(text);
-                    if let Some(substituted) = &substituted {
-                        self.service.remember(&tidy, substituted);
-                    }
-                    Held::Set(tidy)
-                }
-            }
-        };
-        self.service.layer.kaniko.dockerfile = Key::new(value, location);
     }
 
     fn args(&mut self, field: &Field<'_>) {

@@ -8,7 +8,9 @@ pub mod schema;
 
 mod attributes;
 mod build;
+mod cache;
 mod depends;
+mod dockerfile;
 mod dotenv;
 mod files;
 mod image;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::compose::Withheld;
-use crate::compose::interpolate::{interpolate, interpolate_within};
+use crate::compose::interpolate::{Filled, interpolate, interpolate_within};
 use crate::compose::rewritten::rewritten;
 use crate::config::read_text;
 use crate::decode::Field;
@@ -150,9 +150,19 @@ impl<'a> Scalars<'a> {
 
     /// A single value; `None` after a mistake.
     pub(super) fn text(&self, field: &Field<'_>, findings: &mut Findings) -> Option<String> {
+        Some(self.filled(field, findings, how_to_set)?.text)
+    }
+
+    /// A single value with what went into it; `unset` is the hint for a variable that is not set.
+    pub(super) fn filled(
+        &self,
+        field: &Field<'_>,
+        findings: &mut Findings,
+        unset: impl Fn(&str) -> String,
+    ) -> Option<Filled> {
         let raw = read_text(field, findings)?;
         if !raw.contains('$') {
-            return Some(raw.to_owned());
+            return Some(Filled { text: raw.to_owned(), ..Filled::default() });
         }
         let left = &self.shared.left;
         match interpolate_within(left.get(), raw, &self.vars_of(field.node.file.project)) {
@@ -163,16 +173,15 @@ impl<'a> Scalars<'a> {
                 if refused > 0 {
                     return None;
                 }
-                for name in filled.unset {
+                for name in &filled.unset {
                     let message = format!("the variable {name} is not set: it counts as empty");
-                    findings
-                        .notice(field.location.clone(), Message::new(message).with_hint(how_to_set(&name)));
+                    findings.notice(field.location.clone(), Message::new(message).with_hint(unset(name)));
                 }
                 if filled.text.contains('\0') {
                     findings.mistake(field.location.clone(), "a variable's value holds a NUL byte");
                     return None;
                 }
-                Some(filled.text)
+                Some(filled)
             }
             Err(error) => {
                 findings.mistake(field.location.clone(), Message::of(&error));

@@ -21,7 +21,7 @@ pub fn schema() -> Value {
         "pattern": PLATFORM,
         "items": { "type": "string", "pattern": PLATFORM, "examples": ["linux/amd64", "linux/arm64"] },
     });
-    x_bake["description"] = "What only a build tool reads; Bakery reads `platforms`.".into();
+    x_bake["description"] = "What only a build tool reads; Bakery takes `platforms`, `tags`, `secret`, `cache-to` and `cache-from`.".into();
     let mut build = properties(&BUILD);
     build.insert("x-bake".to_owned(), x_bake);
     json!({

@@ -1,4 +1,6 @@
+mod cache;
 mod cases;
+mod dockerfile;
 mod extends;
 mod include;
 mod merge;
@@ -259,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..10) {
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..13) {
         let quoted = serde_json::to_string(&value).unwrap();
         let line = match key {
             0 => format!("context: {quoted}"),
@@ -271,6 +273,9 @@ proptest! {
             6 => format!("labels: [{quoted}]"),
             7 => format!("no_cache: {quoted}"),
             8 => format!("x-bake: {{ platforms: {quoted} }}"),
+            9 => format!("dockerfile_inline: {quoted}"),
+            10 => format!("cache_to: [{quoted}]"),
+            11 => format!("x-bake: {{ cache-from: {quoted} }}"),
             _ => format!("network: {quoted}"),
         };
         let text = format!("services:\n  web:\n    image: reg.test/web\n    build:\n      {line}\n");

@@ -26,7 +26,7 @@ use crate::yaml::Value;
 
 const TOP: [&str; 2] = names(&keys::TOP);
 const TASK: [&str; 12] = names(&keys::TASK);
-const KANIKO: [&str; 28] = names(&keys::KANIKO);
+const KANIKO: [&str; 29] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
 pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
@@ -122,6 +122,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
         match key {
             "context-path" => layer.context_path = single(&field, findings, inner_path),
             "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
+            "dockerfile-inline" => layer.dockerfile_inline = verbatim(&field, findings),
             "destination" => layer.destination = single(&field, findings, destination),
             "tags" => layer.tags = list(&field, findings, |text, _, _| destination(text)),
             "build-args" => layer.build_args = texts(&field, rules::arg_name, findings),
@@ -160,6 +161,9 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
                     field.get("secret").is_some_and(|logins| !logins.items().is_empty());
             }
         }
+    }
+    if let Some(at) = layer.settle_dockerfile() {
+        findings.mistake(at, Message::new("`dockerfile` is set too").with_hint("keep one of them"));
     }
     layer
 }

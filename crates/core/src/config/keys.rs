@@ -155,7 +155,7 @@ pub const SECRET: [KeyDoc; 3] = [
 ];
 
 /// The section `kaniko`.
-pub const KANIKO: [KeyDoc; 28] = [
+pub const KANIKO: [KeyDoc; 29] = [
     key(
         "context-path",
         ValueForm::Text(CONTEXT_PATH),
@@ -167,6 +167,12 @@ pub const KANIKO: [KeyDoc; 28] = [
         ValueForm::Text(DOCKERFILE),
         "`Dockerfile`",
         "The Dockerfile, relative to the context; or below `/workspace`, the source root.",
+    ),
+    key(
+        "dockerfile-inline",
+        ValueForm::Text(SCRIPT),
+        "none",
+        "The text of a Dockerfile that is not a file, at most 128 KiB. Either this or `dockerfile` is set; in an entry, each replaces the other of `global` too. The ignore file is `.dockerignore` of the context.",
     ),
     key(
         "destination",

@@ -49,6 +49,14 @@ impl<T> Key<T> {
         self.0.as_ref().map(|(_, location)| location)
     }
 
+    /// Where it was written, if it is not empty.
+    fn written(&self) -> Option<&Location> {
+        match &self.0 {
+            Some((Held::Set(_) | Held::Bad, location)) => Some(location),
+            _ => None,
+        }
+    }
+
     /// True if the value is a mistake.
     pub fn is_bad(&self) -> bool {
         matches!(self.0, Some((Held::Bad, _)))
@@ -126,6 +134,8 @@ pub struct KanikoLayer {
     pub context_path: Key<String>,
     /// `kaniko.dockerfile`: relative to the context; with a slash first, to the source root
     pub dockerfile: Key<String>,
+    /// `kaniko.dockerfile-inline`
+    pub dockerfile_inline: Key<String>,
     /// `kaniko.destination`
     pub destination: Key<ImageRef>,
     /// `kaniko.tags`
@@ -176,6 +186,24 @@ pub struct KanikoLayer {
     pub env: MapLayer<Secret>,
     /// True if a key that has no effect holds logins: they make the file secret all the same
     pub holds_unused_login: bool,
+}
+
+impl KanikoLayer {
+    /// Lets the Dockerfile that this layer has, a file or a text, replace what a layer below has of the other kind. A layer
+    /// with both is a mistake, at the location that is returned.
+    pub(crate) fn settle_dockerfile(&mut self) -> Option<Location> {
+        match (self.dockerfile.written(), self.dockerfile_inline.written()) {
+            (Some(at), None) => self.dockerfile_inline = Key::new(Held::Cleared, at.clone()),
+            (None, Some(at)) => self.dockerfile = Key::new(Held::Cleared, at.clone()),
+            (Some(_), Some(at)) => {
+                let at = at.clone();
+                self.dockerfile_inline = Key::new(Held::Bad, at.clone());
+                return Some(at);
+            }
+            (None, None) => {}
+        }
+        None
+    }
 }
 
 /// An entry of `kaniko.secrets`.

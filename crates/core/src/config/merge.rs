@@ -29,6 +29,7 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
     KanikoLayer {
         context_path: lower.context_path.under(upper.context_path),
         dockerfile: lower.dockerfile.under(upper.dockerfile),
+        dockerfile_inline: lower.dockerfile_inline.under(upper.dockerfile_inline),
         destination: lower.destination.under(upper.destination),
         tags: lower.tags.under(upper.tags),
         build_args: merge(lower.build_args, upper.build_args),

@@ -137,6 +137,7 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
                     .strip_prefix('/')
                     .map_or_else(|| text.to_owned(), |inner| path::from_folder(&context_path, inner)),
             },
+            dockerfile_inline: kaniko.dockerfile_inline.value().cloned(),
             context_path,
             destination: kaniko.destination.value().map(|image| origin.naming.tagged(image)),
             tags: kaniko.tags.or_default().iter().map(|image| origin.naming.tagged(image)).collect(),
@@ -259,6 +260,7 @@ fn location_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Location> {
         "kaniko-credentials" => layer.credentials.location(),
         "kaniko.context-path" => kaniko.context_path.location(),
         "kaniko.dockerfile" => kaniko.dockerfile.location().or(kaniko.context_path.location()),
+        "kaniko.dockerfile-inline" => kaniko.dockerfile_inline.location(),
         "kaniko.destination" => kaniko.destination.location(),
         "kaniko.tags" => kaniko.tags.location(),
         "kaniko.cache.repo" => kaniko.cache.repo.location().or(kaniko.cache.enable.location()),

@@ -1,3 +1,4 @@
+mod dockerfile;
 mod mistakes;
 mod sizes;
 mod typed_keys;
@@ -313,9 +314,10 @@ proptest! {
     }
 
     #[test]
-    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..18) {
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..19) {
         let keys = ["cpu", "memory", "disk", "timeout", "platform", "pre-script", "context-path", "dockerfile", "destination", "ttl",
-            "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password"];
+            "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password",
+            "dockerfile-inline"];
         let quoted = serde_json::to_string(&value).unwrap();
         let key = keys[key];
         let line = match key {

@@ -38,7 +38,7 @@ const LEAST_IN_REFERENCE: usize = 8;
 /// How a text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// By a shell: `$NAME` names a secret and is not one itself.
+    /// By a shell, or as a Dockerfile: `$NAME` names a secret and is not one itself.
     Script,
     /// As it stands.
     Plain,
@@ -90,7 +90,8 @@ impl Mask {
                 }
                 found_here.extend(found(value, Form::Plain));
             }
-            for script in [&task.pre_script, &task.post_script].into_iter().flatten() {
+            let scripts = [&task.pre_script, &task.post_script, &task.kaniko.dockerfile_inline];
+            for script in scripts.into_iter().flatten() {
                 found_here.extend(found(script, Form::Script));
             }
             let flags = [kaniko::free_arguments(&task.kaniko), task.kaniko.extra_flags.clone()].concat();

@@ -16,6 +16,10 @@ pub(super) fn check(kaniko: &KanikoSpec, report: &mut impl FnMut(&'static str, M
     for (key, map) in names {
         map.keys().filter_map(|name| label_name(name)).for_each(|wrong| report(key, wrong));
     }
+    if kaniko.dockerfile_inline.as_ref().is_some_and(|text| text.len() > limits::DOCKERFILE_BYTES) {
+        let hint = "at most 128 KiB: write it to a file, and name that in `dockerfile`";
+        report("kaniko.dockerfile-inline", message("too long", hint));
+    }
     if let Some(wrong) = kaniko.target.as_deref().and_then(target) {
         report("kaniko.target", wrong);
     }

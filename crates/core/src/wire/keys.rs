@@ -11,9 +11,10 @@ use crate::spec::{BuildSpec, TaskSpec};
 type AddedKey = (&'static str, fn(&TaskSpec) -> bool);
 
 /// The keys that were added after the first version of the spec. `kaniko.dir` is older than the list that servers return.
-const ADDED: [AddedKey; 14] = [
+const ADDED: [AddedKey; 15] = [
     ("disk", |task| task.disk_mib.is_some()),
     ("timeout", |task| task.timeout_seconds.is_some()),
+    ("kaniko.dockerfile-inline", |task| task.kaniko.dockerfile_inline.is_some()),
     ("kaniko.tags", |task| !task.kaniko.tags.is_empty()),
     ("kaniko.target", |task| task.kaniko.target.is_some()),
     ("kaniko.labels", |task| !task.kaniko.labels.is_empty()),
@@ -57,6 +58,7 @@ mod tests {
     fn full() -> TaskSpec {
         let map = || BTreeMap::from([("a".to_owned(), "b".to_owned())]);
         let kaniko = KanikoSpec {
+            dockerfile_inline: Some("FROM scratch\n".to_owned()),
             dir: Some("/kaniko2".to_owned()),
             tags: vec!["reg.test/other".parse().unwrap()],
             target: Some("prod".to_owned()),

@@ -11,6 +11,10 @@ use crate::programs::{ComposeBuild, Plan, REGISTRY};
 
 /// Where Kaniko finds the source.
 const SOURCE: &str = "/kaniko/bakery/ctx";
+/// Where it finds a Dockerfile that is not a file of the source.
+const INLINE: &str = "/kaniko/bakery/Dockerfile.inline";
+/// The repository of the cache in the config files of the corpus.
+const CACHE_OF_CONFIG: &str = "r.test/cache";
 
 /// A target of the plan, as Compose has it.
 #[derive(Debug, Default, PartialEq)]
@@ -19,15 +23,17 @@ struct BakeryBuild {
     /// More names of it.
     tags: BTreeSet<String>,
     context: String,
+    /// Empty if it is not a file.
     dockerfile: String,
+    dockerfile_inline: String,
     args: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     platforms: BTreeSet<String>,
     target: String,
     /// The ids of the build secrets.
     secrets: BTreeSet<String>,
-    /// Whether Kaniko's cache is used.
-    cache: bool,
+    /// The repository of Kaniko's cache, if it is used.
+    cache: Option<String>,
 }
 
 /// Every difference, one line each. `cache` is whether the config file turns the cache on.
@@ -127,12 +133,13 @@ fn fields(
         tags: names,
         context: build.context.clone(),
         dockerfile: build.dockerfile.clone(),
+        dockerfile_inline: text_of(build.build.get("dockerfile_inline")),
         args: build.args.clone(),
         labels: build.labels.clone().unwrap_or_default(),
         platforms: if platforms.is_empty() { own } else { platforms },
         target: build.target.clone(),
         secrets: secret_ids(build),
-        cache: cache && !build.no_cache,
+        cache: cache_repository(build, cache).filter(|_| !build.no_cache),
     };
     let mut compare = |field: &str, ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
         let (ours, theirs) = (format!("{ours:?}"), format!("{theirs:?}"));
@@ -144,12 +151,47 @@ fn fields(
     compare("tags", &planned.tags, &wanted.tags);
     compare("context", &planned.context, &wanted.context);
     compare("dockerfile", &planned.dockerfile, &wanted.dockerfile);
+    compare("dockerfile_inline", &planned.dockerfile_inline, &wanted.dockerfile_inline);
     compare("args", &planned.args, &wanted.args);
     compare("labels", &planned.labels, &wanted.labels);
     compare("platforms", &planned.platforms, &wanted.platforms);
     compare("target", &planned.target, &wanted.target);
     compare("secrets", &planned.secrets, &wanted.secrets);
     compare("cache", &planned.cache, &wanted.cache);
+}
+
+/// The caches of a build with their places, those that are written first.
+fn caches(build: &ComposeBuild) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (of_build, of_bake) in [("cache_to", "cache-to"), ("cache_from", "cache-from")] {
+        let places = [
+            (format!("build.{of_build}"), build.build.get(of_build)),
+            (format!("build.x-bake.{of_bake}"), build.x_bake.get(of_bake)),
+        ];
+        for (place, list) in places {
+            let texts = list.and_then(Value::as_array).into_iter().flatten().map(|text| text_of(Some(text)));
+            all.extend(texts.enumerate().map(|(nth, text)| (format!("{place}[{nth}]"), text)));
+        }
+    }
+    all
+}
+
+/// The repository of `type=registry,ref=REPOSITORY:TAG`.
+fn registry_cache(text: &str) -> Option<String> {
+    let image: ImageRef = text.strip_prefix("type=registry,ref=")?.split(',').next()?.parse().ok()?;
+    Some(image.name())
+}
+
+/// The repository of Kaniko's cache; `of_config` is whether the config file has one.
+fn cache_repository(build: &ComposeBuild, of_config: bool) -> Option<String> {
+    if of_config {
+        return Some(CACHE_OF_CONFIG.to_owned());
+    }
+    caches(build).iter().find_map(|(_, text)| registry_cache(text))
+}
+
+fn text_of(value: Option<&Value>) -> String {
+    value.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// What a `RUN --mount=type=secret` can name.
@@ -185,6 +227,11 @@ fn notices(name: &str, build: &ComposeBuild, messages: &str, found: &mut Vec<Str
                 }
             }
             Some(Fate::Taken(_)) => {}
+        }
+    }
+    for (place, text) in caches(build).into_iter().filter(|(_, text)| registry_cache(text).is_none()) {
+        if !messages.contains(&format!("services.{name}.{place}: has no effect here")) {
+            found.push(format!("{name}: {place}: {text} was ignored without a notice"));
         }
     }
     for (key, value) in build.x_bake.as_object().into_iter().flatten() {
@@ -238,6 +285,7 @@ fn task_build(task: &Value, target: &Value) -> Result<BakeryBuild> {
         all(flag).iter().filter_map(pair).collect::<BTreeMap<_, _>>()
     };
     let one = |flag: &str| all(flag).pop().unwrap_or_default();
+    let is_inline = one("dockerfile") == INLINE;
     Ok(BakeryBuild {
         image: target["destination"].as_str().unwrap_or_default().to_owned(),
         tags: target["tags"]
@@ -248,13 +296,14 @@ fn task_build(task: &Value, target: &Value) -> Result<BakeryBuild> {
             .map(str::to_owned)
             .collect(),
         context: inside(&one("context").replacen("dir://", "", 1)),
-        dockerfile: inside(&one("dockerfile")),
+        dockerfile: if is_inline { String::new() } else { inside(&one("dockerfile")) },
+        dockerfile_inline: text_of(task.get("dockerfile_inline")),
         args: pairs("build-arg"),
         labels: pairs("label"),
         platforms: all("custom-platform").into_iter().collect(),
         target: one("target"),
         secrets: all("secret").iter().filter_map(|text| id_of(text)).collect(),
-        cache: one("cache") == "true",
+        cache: (one("cache") == "true").then(|| one("cache-repo")),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn merged(files: &[&str]) -> Result<Resolved, Report> {
+pub(super) fn merged(files: &[&str]) -> Result<Resolved, Report> {
     let read = |(nth, text): (usize, &&str)| read(["a.yaml", "b.yaml", "c.yaml"][nth], text);
     let files: Vec<_> = files.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let file = files.into_iter().reduce(ComposeFile::with).unwrap();
@@ -24,7 +24,7 @@ fn args(kaniko: &KanikoSpec) -> String {
 }
 
 /// One service with these lines below `build`.
-fn web(lines: &str) -> String {
+pub(super) fn web(lines: &str) -> String {
     let head = "services:\n  web:\n    image: reg.test/web\n    build:\n".to_owned();
     lines.lines().fold(head, |text, line| text + "      " + line + "\n")
 }
