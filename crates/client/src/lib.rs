@@ -7,6 +7,8 @@
 pub mod build;
 pub mod cli;
 pub mod clock;
+mod credential_helper;
+mod docker_logins;
 pub mod dotenv_file;
 pub mod exit;
 mod find;
@@ -15,6 +17,7 @@ pub mod labels;
 pub mod list;
 pub mod load;
 mod naming;
+mod password_files;
 pub mod plan_view;
 mod referenced;
 pub mod render;
@@ -50,7 +53,7 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
         }
         Some(command) if outer != BuildOptions::default() => Err(Failure::input(
             format!("`{}` does not accept the options of a build", command.name()),
-            "--config, --compose, --services, --async, --repo and --allow-env are options of a build and of `plan`",
+            "--config, --compose, --services, --async, --repo, --allow-env and --credentials are options of a build and of `plan`",
         )),
         Some(Command::Logs { id }) => build::logs(id, settings()?).await,
         Some(Command::Ps { json }) => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::{ContextFolder, read_user_text};
 use bakery_core::compose::{self, ComposeFile, Withheld};
-use bakery_core::config::{self, ConfigFile, Naming, Resolved};
+use bakery_core::config::{self, ConfigFile, Naming, Resolved, Surroundings, Variables};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::{Hint as _, Message};
@@ -18,10 +18,12 @@ use bakery_core::spec::{BuildSpec, Order};
 use bakery_core::vars::{Layered, Vars};
 
 use crate::cli::BuildOptions;
+use crate::docker_logins::UserDockerLogins;
 use crate::dotenv_file::{DotenvFile, folder_of, project_env};
 use crate::exit::Failure;
 use crate::find::InputFiles;
 use crate::naming;
+use crate::password_files::NamedPasswordFiles;
 use crate::referenced::ReferencedFiles;
 use crate::secret_files;
 
@@ -63,15 +65,45 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     if files.compose.is_empty() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
         mistakes.push(no_services(&files));
     }
-    let config = files.config.as_deref().map(|path| {
-        let read = read(path, "--config").and_then(|(name, text)| config::read(&name, &text));
+    let recorder = SecretRecorder { vars: environment, secrets: RefCell::default() };
+    let config_text = files.config.as_deref().map(|path| (path, read(path, "--config")));
+    let compose = read_compose(&files.compose, &mut mistakes);
+    let has_variables =
+        |text: &Result<(String, String), _>| text.as_ref().is_ok_and(|(_, text)| text.contains("${"));
+    let is_needed =
+        !files.compose.is_empty() || config_text.as_ref().is_some_and(|(_, text)| has_variables(text));
+    let project = if is_needed {
+        let folder = files.compose.first().map_or(Path::new("."), |path| folder_of(path));
+        project_env(&options.env_file, &recorder, folder)
+    } else {
+        Ok(DotenvFile::default())
+    };
+    let dotenv = project.as_ref().map(|project| project.text.as_str()).unwrap_or_default();
+    let withheld = Withheld::of(environment, &options.allow_env, dotenv);
+    let values = project.as_ref().map(|project| project.values.clone()).unwrap_or_default();
+    // A value in the file may contain another one.
+    values.iter().for_each(|(name, value)| recorder.record(name, value));
+    let vars = Layered { upper: &recorder, lower: &values };
+    let password_files =
+        NamedPasswordFiles::new(files.config.as_deref().unwrap_or(Path::new("")), environment);
+    let config = config_text.map(|(_, text)| {
+        let variables = if project.is_ok() {
+            Variables::Of { vars: &vars, withheld: &withheld }
+        } else {
+            Variables::Unknown
+        };
+        let surroundings = Surroundings { variables, files: &password_files };
+        let read = text.and_then(|(name, text)| config::read_with(&name, &text, &surroundings));
         read.unwrap_or_else(ConfigFile::unreadable)
     });
-    let compose = read_compose(&files.compose, &mut mistakes);
+    if let Err(failure) = project {
+        mistakes.extend(config.map(ConfigFile::mistakes).unwrap_or_default());
+        mistakes.extend(compose.map(ComposeFile::mistakes).unwrap_or_default());
+        return Err(after(mistakes, failure));
+    }
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
     let named = files.config.iter().chain(&files.compose);
     let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
-    let recorder = SecretRecorder { vars: environment, secrets: RefCell::default() };
     let resolved = match (config, compose, files.compose.first()) {
         (config, Some(compose), Some(path)) => {
             let services = services.unwrap_or_default();
@@ -83,12 +115,13 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
                 root,
                 services: &services,
                 order,
-                allowed: &options.allow_env,
+                vars: &vars,
+                withheld: &withheld,
+                project: &values,
                 naming: &naming,
-                env_files: &options.env_file,
                 read: &read_files,
             };
-            match request.resolve(&compose, config.as_ref(), &recorder) {
+            match request.resolve(&compose, config.as_ref()) {
                 Ok(resolved) => resolved,
                 Err(failure) => {
                     mistakes.extend(config.map(ConfigFile::mistakes).unwrap_or_default());
@@ -101,6 +134,14 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         // The config's services are in the Compose file, which cannot be read.
         (config, ..) => Err(Report { mistakes: config.map(ConfigFile::mistakes).unwrap_or_default() }),
     };
+    let docker = UserDockerLogins::new(environment);
+    let resolved = match resolved {
+        // No helper runs for a build that cannot be sent.
+        Ok(resolved) if root.is_ok() && mistakes.is_empty() => {
+            resolved.with_docker_logins(options.credentials.is_some(), &docker)
+        }
+        resolved => resolved,
+    };
     let (root, resolved) = match (root, resolved) {
         (Ok(root), Ok(resolved)) if mistakes.is_empty() => (root, resolved),
         (_, resolved) => {
@@ -112,10 +153,11 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
             return Err(failure);
         }
     };
-    let Resolved { spec, plan, mut notices, written } = resolved;
+    let Resolved { spec, plan, mut notices, written, .. } = resolved;
     notices.extend(files.unused);
     let secret_config = files.config.as_deref().filter(|_| secret);
-    let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
+    let secret_files =
+        secret_files::warnings(&root, &folders(&spec), secret_config, &password_files.into_paths());
     let missing = missing(&spec, &root, &written);
     let secrets = recorder.secrets.into_inner();
     Ok(LoadedBuild {
@@ -197,11 +239,11 @@ struct ComposeInput<'a> {
     root: &'a Path,
     services: &'a [String],
     order: Order,
-    /// The names of `--allow-env`.
-    allowed: &'a [String],
+    vars: &'a dyn Vars,
+    withheld: &'a Withheld,
+    /// The project's variables besides the environment.
+    project: &'a BTreeMap<String, String>,
     naming: &'a Naming,
-    /// The files of `--env-file`.
-    env_files: &'a [PathBuf],
     /// The names of all files that are read.
     read: &'a RefCell<Vec<String>>,
 }
@@ -211,26 +253,19 @@ impl ComposeInput<'_> {
         &self,
         compose: &ComposeFile,
         config: Option<&ConfigFile>,
-        environment: &SecretRecorder<'_>,
     ) -> Result<Result<Resolved, Report>, Failure> {
         let folder = folder_of(self.path);
-        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folder)?;
-        let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
-        // A value in the file may contain another one.
-        for (name, value) in &project {
-            environment.record(name, value);
-        }
         let folder = folder.canonicalize().map_err(|error| {
             Failure::input(
                 format!("`{}` cannot be read: {error}", folder.display()),
                 "the folder must be readable",
             )
         })?;
-        let naming = naming::with_project(self.naming, &project)?;
+        let naming = naming::with_project(self.naming, self.project)?;
         let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
         let request = compose::Request {
-            vars: &Layered { upper: environment, lower: project },
-            withheld: &withheld,
+            vars: self.vars,
+            withheld: self.withheld,
             config,
             services: self.services,
             naming: &naming,

@@ -46,6 +46,20 @@ pub struct Node {
     pub col: usize,
     /// A tag other than YAML's own, as it is written: `!reset`.
     pub tag: Option<String>,
+    /// What became of the variables in its text.
+    pub replacement: Replacement,
+}
+
+/// What became of the variables in a text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Replacement {
+    /// The text is that of the file.
+    #[default]
+    None,
+    /// They were replaced; this is the text of the file, which messages show.
+    Of(String),
+    /// They could not be replaced: the mistake has been reported, and the text means nothing.
+    Failed,
 }
 
 /// What a node holds.
@@ -92,6 +106,7 @@ impl Node {
             line: self.line,
             col: self.col,
             tag: None,
+            replacement: Replacement::None,
         }
     }
 
@@ -175,6 +190,7 @@ pub fn parse_source(file: SourceFile, text: &str, findings: &mut Findings) -> Op
         line: 1,
         col: 1,
         tag: None,
+        replacement: Replacement::None,
     }))
 }
 
@@ -276,6 +292,7 @@ impl Builder<'_> {
                     line: at.0,
                     col: at.1,
                     tag: local_tag(tag.as_deref()),
+                    replacement: Replacement::None,
                 };
                 self.count(at, size)?;
                 self.done(node, anchor, size, 0)?;
@@ -324,7 +341,8 @@ impl Builder<'_> {
             }
         };
         let file = self.file.clone();
-        let node = Node { value, file, line: open.at.0, col: open.at.1, tag: open.tag };
+        let (line, col) = open.at;
+        let node = Node { value, file, line, col, tag: open.tag, replacement: Replacement::None };
         let size =
             Size { nodes: self.size.nodes - open.before.nodes, bytes: self.size.bytes - open.before.bytes };
         self.done(node, open.anchor, size, open.height + 1)

@@ -4,6 +4,7 @@
 
 mod build;
 mod compose_files;
+mod config_variables;
 mod fake_server;
 mod files;
 mod follow;

@@ -12,7 +12,6 @@ mod extends;
 mod files;
 mod image;
 mod include;
-mod interpolate;
 mod merge;
 mod model;
 mod platforms;
@@ -33,7 +32,6 @@ use crate::yaml::{self, Node};
 
 pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
-pub use interpolate::{Filled, InterpolationError, interpolate};
 pub use withheld::{WITHHELD, Withheld};
 
 /// The file names that Compose looks for, in its order, in a folder and then in those above.

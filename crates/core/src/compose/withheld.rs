@@ -84,7 +84,7 @@ impl Withheld {
     }
 
     /// Why the value of `name` cannot be used; `None` if it can.
-    pub(super) fn refuses(&self, name: &str) -> Option<Message> {
+    pub(crate) fn refuses(&self, name: &str) -> Option<Message> {
         let secret = *self.0.get(name)?;
         let text = if secret == name {
             format!("the variable {name} is a secret of the environment: a build does not get it")

@@ -1,32 +1,33 @@
 //! Decodes the tree of a config file into layers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::config::ConfigFile;
 use crate::config::keys::{self, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
+use crate::config::logins::{self, PasswordFiles};
 use crate::config::naming::ImagePrefix;
 use crate::config::values::{
     boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
     memory, ttl,
 };
+use crate::config::{held_secrets, variables};
 use crate::decode::{Field, refuse_tags, section};
-use crate::image;
 use crate::kaniko;
 use crate::message::Message;
 use crate::names::{Arch, Platform};
 use crate::report::{Findings, Location, did_you_mean, shown};
 use crate::rules;
 use crate::secret::Secret;
-use crate::spec::{Credential, SnapshotMode};
-use crate::yaml::Value;
+use crate::spec::SnapshotMode;
+use crate::yaml::{Replacement, Value};
 
-const TOP: [&str; 2] = names(&keys::TOP);
+const TOP: [&str; 3] = names(&keys::TOP);
 const TASK: [&str; 10] = names(&keys::TASK);
 const KANIKO: [&str; 13] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
-pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
+pub(super) fn file(root: &Field<'_>, files: &dyn PasswordFiles, mut findings: Findings) -> ConfigFile {
     let findings = &mut findings;
     refuse_tags(root, "leave it out", findings);
     let mut global = TaskLayer::default();
@@ -46,10 +47,13 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
         for (key, field) in section(root, &TOP, elsewhere, findings).unwrap_or_default() {
             if key == "global" {
                 global_location = field.location.clone();
-                global = task(&field, findings);
+                global = task(&field, files, findings);
+            } else if key == variables::KEY {
+                // It has had its effect already.
+                let _ = single(&field, findings, boolean);
             } else if let Value::List(_) = field.node.value {
                 for entry in field.items() {
-                    let layer = task(&entry, findings);
+                    let layer = task(&entry, files, findings);
                     if let Some(location) = layer.registry.location() {
                         let message = Message::new("belongs in `global`: it is for all services");
                         findings.mistake(location.clone(), message.with_hint("move it there"));
@@ -61,10 +65,17 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
             }
         }
     }
-    ConfigFile { global, global_location, entries, findings: std::mem::take(findings) }
+    ConfigFile {
+        global,
+        global_location,
+        entries,
+        findings: std::mem::take(findings),
+        holds_secrets: held_secrets::are_in_file(root),
+        written: BTreeMap::new(),
+    }
 }
 
-fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
+fn task(field: &Field<'_>, files: &dyn PasswordFiles, findings: &mut Findings) -> TaskLayer {
     if field.node.is_null() {
         let hint = "remove it, or write `{}` for a task that inherits everything from `global`";
         findings.mistake(field.location.clone(), Message::new("the entry is empty").with_hint(hint));
@@ -95,7 +106,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             }
             "pre-script" => layer.pre_script = verbatim(&field, findings),
             "post-script" => layer.post_script = verbatim(&field, findings),
-            "kaniko-credentials" => layer.credentials = credentials(&field, findings),
+            "kaniko-credentials" => layer.credentials = logins::decode(&field, files, findings),
             "registry" => layer.registry = single(&field, findings, ImagePrefix::parse),
             _ => layer.kaniko = kaniko_section(&field, findings),
         }
@@ -170,6 +181,7 @@ fn single<T>(
         match read_text(field, findings).map(read) {
             Some(Ok(value)) => Held::Set(value),
             Some(Err(message)) => {
+                let message = field.written().map_or(message, |written| with_variables(field, written));
                 findings.mistake(field.location.clone(), message);
                 Held::Bad
             }
@@ -179,9 +191,22 @@ fn single<T>(
     Key::new(value, field.location.clone())
 }
 
-/// A single value without NUL bytes, which no process accepts.
+/// What is wrong with a value whose variables are replaced, without the values of these.
+fn with_variables(field: &Field<'_>, written: &str) -> Message {
+    let message = format!("`{}`, with its variables replaced, is not a valid value", shown(written));
+    let key = field.location.path.rsplit('.').next().unwrap_or_default();
+    match keys::form_of(key) {
+        Some(form) => Message::new(message).with_hint(format!("it must be: {form}")),
+        None => message.into(),
+    }
+}
+
+/// A single value without NUL bytes, which no process accepts. `None` after a mistake, also in one of its variables.
 pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
     let text = field.text(findings)?;
+    if field.node.replacement == Replacement::Failed {
+        return None;
+    }
     if text.contains('\0') {
         findings.mistake(field.location.clone(), Message::new("holds a NUL byte").with_hint("remove it"));
         return None;
@@ -244,63 +269,6 @@ fn texts(
         }
     }
     map
-}
-
-fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential>> {
-    let location = field.location.clone();
-    if field.clears() {
-        return Key::new(Held::Cleared, location);
-    }
-    let Value::List(_) = field.node.value else {
-        field.expected("a list of { registry, username, password }", findings);
-        return Key::new(Held::Bad, location);
-    };
-    let mut logins = Vec::new();
-    let mut seen = BTreeSet::new();
-    let before = findings.mistakes.len();
-    for item in field.items() {
-        let Some(login) = credential(&item, findings) else { continue };
-        if !seen.insert(login.registry.clone()) {
-            let hint = "one login per registry: keep one";
-            findings.mistake(
-                item.location,
-                Message::new(format!("a second login for {}", login.registry)).with_hint(hint),
-            );
-        }
-        logins.push(login);
-    }
-    let bad = findings.mistakes.len() > before;
-    Key::new(if bad { Held::Bad } else { Held::Set(logins) }, location)
-}
-
-fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> {
-    let known = names(&keys::CREDENTIAL);
-    let fields = section(field, &known, |_| None, findings)?;
-    let [registry, username, password] = known.map(|key| {
-        let Some((_, value)) = fields.iter().find(|(name, _)| *name == key) else {
-            findings.mistake(field.location.clone(), format!("`{key}` is missing"));
-            return None;
-        };
-        let text = read_text(value, findings)?;
-        if text.is_empty() {
-            let hint =
-                "if it comes from a variable, check that the variable was set when this file was generated";
-            findings.mistake(value.location.clone(), Message::new("is empty").with_hint(hint));
-            return None;
-        }
-        Some((text, value.location.clone()))
-    });
-    let (registry, location) = registry?;
-    let Some(registry) = image::registry_host(registry) else {
-        findings.mistake(
-            location,
-            Message::new(format!("`{}` is not a registry", shown(registry))).with_hint("HOST or HOST:PORT"),
-        );
-        return None;
-    };
-    let (username, _) = username?;
-    let (password, _) = password?;
-    Some(Credential { registry, username: username.to_owned(), password: Secret::new(password) })
 }
 
 fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {

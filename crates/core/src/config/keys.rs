@@ -29,8 +29,14 @@ pub(super) const fn names<const N: usize>(keys: &[KeyDoc; N]) -> [&'static str; 
     names
 }
 
+/// The values that a key of a task accepts.
+pub(super) fn form_of(name: &str) -> Option<&'static str> {
+    let mut all = TASK.iter().chain(&KANIKO).chain(&CACHE);
+    all.find(|key| key.name == name).map(|key| key.form)
+}
+
 /// The top of the file.
-pub const TOP: [KeyDoc; 2] = [
+pub const TOP: [KeyDoc; 3] = [
     key(
         "global",
         "mapping",
@@ -42,6 +48,12 @@ pub const TOP: [KeyDoc; 2] = [
         "list of mappings",
         "one entry that inherits everything from `global`",
         "One task per entry: one image for one architecture. Not used with a Compose file.",
+    ),
+    key(
+        "variables",
+        "boolean",
+        "`true`, with a notice if the file holds `${`",
+        "Whether `${NAME}` is replaced in the values of this file. `true` silences the notice; `false` keeps every text as it is.",
     ),
 ];
 
@@ -91,9 +103,9 @@ pub const TASK: [KeyDoc; 10] = [
     ),
     key(
         "kaniko-credentials",
-        "list of `{registry, username, password}`",
+        "list of logins, or `docker`",
         "empty",
-        "Logins for base images, the push, the cache and the multi-arch index. One per registry.",
+        "Logins for base images, the push, the cache and the multi-arch index. One per registry. The entry `docker`, or `docker` in place of the list, takes those of `docker login` for the registries of `destination` and `cache.repo` that have no other login.",
     ),
     key(
         "registry",
@@ -105,10 +117,27 @@ pub const TASK: [KeyDoc; 10] = [
 ];
 
 /// An entry of `kaniko-credentials`.
-pub const CREDENTIAL: [KeyDoc; 3] = [
+pub const CREDENTIAL: [KeyDoc; 5] = [
     key("registry", "`HOST` or `HOST:PORT`", "none (required)", "The registry that the login is for."),
-    key("username", "string", "none (required)", "The user name."),
-    key("password", "string", "none (required)", "The password or token."),
+    key("username", "string without `:`", "none (required without `credentials`)", "The user name."),
+    key(
+        "password",
+        "string",
+        "none (one of `password`, `password-file` and `credentials` is required)",
+        "The password or token. One newline at its end is cut, with a notice, unless it is a JSON document.",
+    ),
+    key(
+        "password-file",
+        "path",
+        "none",
+        "A file with the password, relative to the folder of this file, in the same checkout. A file elsewhere is named by one variable of the environment: `${REGISTRY_PASSWORD_FILE}`.",
+    ),
+    key(
+        "credentials",
+        "`docker`",
+        "none",
+        "User name and password are those of `docker login` on the client's machine, also for a registry of base images. Credential helpers of the user's docker config are run.",
+    ),
 ];
 
 /// The section `kaniko`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::logins::WantedLogin;
 use crate::config::naming::ImagePrefix;
 use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
@@ -103,11 +104,20 @@ pub struct TaskLayer {
     /// `post-script`
     pub post_script: Key<String>,
     /// `kaniko-credentials`
-    pub credentials: Key<Vec<Credential>>,
+    pub credentials: Key<Vec<Login>>,
     /// `registry`, of `global` only
     pub registry: Key<ImagePrefix>,
     /// `kaniko`
     pub kaniko: KanikoLayer,
+}
+
+/// An entry of `kaniko-credentials`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// User name and password are known.
+    Written(Credential),
+    /// They are those of `docker login`.
+    OfDocker(WantedLogin),
 }
 
 /// The section `kaniko`.

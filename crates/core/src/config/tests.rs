@@ -1,4 +1,6 @@
+mod logins;
 mod mistakes;
+mod variables;
 
 use proptest::prelude::*;
 
@@ -257,7 +259,13 @@ fn a_bare_cache_host_is_completed_with_a_notice() {
 #[test]
 fn the_example_file_resolves_to_its_tasks() {
     let text = include_str!("../../../../client-config.yaml.example");
-    let [amd, arm] = tasks(text).try_into().unwrap();
+    let (vars, withheld) = (BTreeMap::new(), crate::compose::Withheld::default());
+    let variables = Variables::Of { vars: &vars, withheld: &withheld };
+    let file = read_with("config.yaml", text, &Surroundings { variables, files: &() }).unwrap();
+    let Resolved { mut spec, plan, notices, .. } =
+        file.resolve(Order::Sequential, &Naming::default()).unwrap();
+    assert!(notices.is_empty(), "{notices:?}");
+    let [amd, arm] = spec.services.remove(0).tasks.try_into().unwrap();
     assert_eq!((amd.cpu_millis, amd.memory_mib), (Some(500), Some(2048)));
     assert_eq!((arm.cpu_millis, arm.memory_mib), (Some(1000), Some(4096)));
     assert_eq!(arm.kaniko.build_args.len(), 2);
@@ -265,7 +273,6 @@ fn the_example_file_resolves_to_its_tasks() {
         amd.kaniko.extra_flags,
         ["--label", "org.opencontainers.image.title=Shop cart", "--single-snapshot"]
     );
-    let Resolved { plan, .. } = resolve(text).unwrap();
     assert!(matches!(plan.targets[..], [plan::Target { publish: Some(plan::Publish::Index { .. }), .. }]));
     for (_, task) in plan.tasks() {
         let input = kaniko::ArgvInput {

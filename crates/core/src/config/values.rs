@@ -60,7 +60,7 @@ pub(crate) fn destination(text: &str) -> Result<ImageRef, Message> {
         let hint = if text.contains("://") {
             "leave out the scheme: REGISTRY/REPOSITORY:TAG"
         } else if text.contains('$') {
-            "config.yaml does not support variables: replace them first (`envsubst`)"
+            "a variable in config.yaml is written in braces, `${NAME}`, and replaced by bakery-client"
         } else if text.contains(char::is_whitespace) {
             "remove the blanks: REGISTRY/REPOSITORY:TAG"
         } else if text.contains("//") || text.contains(":@") || text.ends_with(':') || text.contains("/:") {
