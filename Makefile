@@ -1,4 +1,4 @@
-.PHONY: help demo test test-k8s test-ecs test-multi-platform bench check reference bake dist
+.PHONY: help demo test test-k8s test-ecs test-multi-platform bench fuzz check reference bake dist
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test-multi-platform: ## runs the rung multi-platform: one server with ECS and Ku
 
 bench: ## compares Bakery with named peers, 20 interleaved pairs each, and counts the requests of a thousand tasks to Kubernetes and AWS
 	@scripts/bench
+
+fuzz: ## feeds generated input to what reads files of users, 10 minutes for each target of fuzz/targets
+	@scripts/fuzz
 
 check: ## runs the rungs format, lints and examples
 	@scripts/test format lints examples

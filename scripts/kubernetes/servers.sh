@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154,SC2054 # `cluster` sources it and sets these names
 # The servers of the node and their arguments, which are the same for `cluster up` and every `cluster start`.
 
-servers=(etcd containerd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy)
+servers=(etcd containerd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kube-router)
 
 command_of() { # command_of SERVER: sets the array command
   local conf=$state/conf pki=$state/pki
@@ -44,6 +44,11 @@ command_of() { # command_of SERVER: sets the array command
       --hostname-override="$node" --node-ip="$address")
     ;;
   kube-proxy) command=("$programs" kube-proxy --config="$conf/kube-proxy.yaml") ;;
+  kube-router)
+    # Only what enforces NetworkPolicies: kube-proxy serves Services, the network plugin of the pods is the bridge.
+    command=("$("$here/build" kube-router 2>/dev/null)" --kubeconfig="$conf/admin" --hostname-override="$node" --enable-cni=false
+      --run-firewall=true --run-router=false --run-service-proxy=false --service-cluster-ip-range="$services.0/16")
+    ;;
   # If no node at all is ready, the manager suspects its own network and evicts nothing. Beside this node a lost node counts as lost.
   spare) command=("$here/spare" "https://$address:6443" "$pki") ;;
   *) die "$1 is not a server of the node" "one of ${servers[*]} spare" ;;
@@ -58,6 +63,8 @@ answers() { # answers SERVER: is it ready?
   kube-scheduler) inside curl -skf https://127.0.0.1:10259/healthz ;;
   kubelet) inside curl -sf http://127.0.0.1:10248/healthz ;;
   kube-proxy) inside curl -sf http://127.0.0.1:10256/healthz ;;
+  # It answers before it has done anything. This chain it fills last: pods are protected.
+  kube-router) inside curl -sf http://127.0.0.1:20244/healthz && inside iptables -S KUBE-ROUTER-FORWARD | grep -q ' -j ACCEPT$' ;;
   spare) kubectl wait --for=condition=Ready --timeout=5s node/spare ;;
   esac
 }
@@ -139,6 +146,7 @@ EOF
   # Each request is logged once, when it is answered: tests count requests with it.
   printf '%s\n' 'apiVersion: audit.k8s.io/v1' 'kind: Policy' 'omitStages: [RequestReceived]' \
     'rules: [{level: Metadata}]' >"$conf/audit.yaml"
+  # As docs/kubernetes.md advises: without podPidsLimit a RUN step can start as many processes as the machine allows.
   # A lease of 16 s is renewed every 4 s: a busy machine may miss some renewals within the manager's grace period of 16 s.
   cat >"$conf/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -162,18 +170,21 @@ resolvConf: $state/resolv.conf
 podLogsDir: $data/pod-logs
 volumePluginDir: $data/volume-plugins
 serializeImagePulls: false
+podPidsLimit: 4096
 nodeStatusUpdateFrequency: 4s
 nodeStatusReportFrequency: 1m
 nodeLeaseDurationSeconds: 16
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
 EOF
+  # kube-router writes the whole table `filter`: what kube-proxy writes there at the same time can be lost until its next sync.
   cat >"$conf/kube-proxy.yaml" <<EOF
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: $conf/kube-proxy}
 hostnameOverride: $node
 mode: iptables
+iptables: {syncPeriod: 2s}
 clusterCIDR: $pods.0/24
 healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249

@@ -18,6 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::build_secrets::SecretFiles;
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
 use crate::failure::{Failure, Stop, Tail};
@@ -107,6 +108,9 @@ pub async fn run(
     if tini_works(layout, &env, processes.tree()).await {
         env.entry("FF_KANIKO_RUN_VIA_TINI".to_owned()).or_insert_with(|| "true".to_owned());
     }
+    let folder = layout.secrets();
+    let secrets =
+        SecretFiles::write(layout, &order.kaniko.secrets).map_err(|error| Failure::io(&folder, &error))?;
     let memory = OomCounter::start(&layout.cgroups);
     let tail = Arc::new(Mutex::new(Tail::default()));
     let (lines, stage) = (Arc::clone(&tail), Arc::clone(stages));
@@ -135,6 +139,7 @@ pub async fn run(
             let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
             Failure::new(Reason::Internal, text).with_hint("the agent image must contain /kaniko/executor")
         })?;
+    drop(secrets);
     let kills = memory.kills();
     match outcome {
         Outcome::Terminated(cause) => Err(Stop::Terminated(cause)),
@@ -169,7 +174,7 @@ fn starts_push(line: &str, image: &ImageRef) -> bool {
         .is_some_and(|it| it.name() == image.name() && it.tag_or_latest() == image.tag_or_latest())
 }
 
-/// Fails if the build context or the Dockerfile of the config does not exist: this message is clearer than Kaniko's.
+/// Fails if a file or a folder of the config does not exist: this message is clearer than Kaniko's.
 fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
     let kaniko = &order.kaniko;
     let missing = |text: String| {
@@ -182,6 +187,12 @@ fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
             "the build context `{}` is not a folder in the source",
             kaniko.context_path
         )));
+    }
+    for (registry, path) in &kaniko.certificates {
+        // An absolute path is joined as it is.
+        if !source.join(path).is_file() {
+            return Err(missing(format!("the certificate `{path}` of {registry} does not exist")));
+        }
     }
     if !context.join(&kaniko.dockerfile).is_file() {
         let (file, context) = (&kaniko.dockerfile, &kaniko.context_path);

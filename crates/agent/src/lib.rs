@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod bake;
+mod build_secrets;
 pub mod cgroup;
 pub mod clock;
 pub mod diagnose;

@@ -1,6 +1,6 @@
 //! The digest of the pushed image, read from Kaniko's output files.
 
-use bakery_context::read_user_file_itself;
+use bakery_context::read_regular_file;
 use bakery_core::image::{Digest, ImageRef};
 use bakery_core::reason::Reason;
 use bakery_core::wire::run::{Push, TaskOrder};
@@ -44,7 +44,7 @@ pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
     match &order.push_to {
         Some(destination) if !order.kaniko.no_push => {
             let file = layout.output().join("images");
-            let list = read_user_file_itself(&file, LIST_BYTES).map_err(|error| {
+            let list = read_regular_file(&file, LIST_BYTES).map_err(|error| {
                 no_digest(format!("Kaniko exited with 0, but its list of pushed images {error}"))
             })?;
             last_pushed(&String::from_utf8_lossy(&list), destination).ok_or_else(|| {
@@ -54,7 +54,7 @@ pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
             })
         }
         _ => {
-            let digest = read_user_file_itself(&layout.digest(), DIGEST_BYTES)
+            let digest = read_regular_file(&layout.digest(), DIGEST_BYTES)
                 .map_err(|error| no_digest(format!("Kaniko exited with 0, but its digest file {error}")))?;
             String::from_utf8_lossy(&digest)
                 .trim()

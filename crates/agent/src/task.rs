@@ -252,11 +252,13 @@ impl Task {
             }
         }
         stages.enter(Stage::Bake);
-        let tools = Tools::read(layout).map_err(|error| Failure::io(&layout.root, &error))?;
+        // Only a post-script runs them again: they are some megabytes to read.
+        let tools = order.post_script.as_ref().map(|_| Tools::read(layout)).transpose();
+        let tools = tools.map_err(|error| Failure::io(&layout.root, &error))?;
         bake::run(order, layout, env, &facts, stages, processes, log).await?;
         self.end_build().await?;
         let digest = push::digest(order, layout)?;
-        if let Some(text) = &order.post_script {
+        if let (Some(text), Some(tools)) = (&order.post_script, tools) {
             stages.enter(Stage::PostScript);
             if let Some(path) = tools.changed() {
                 let text = format!("the post-script was not run: the build changed `{}`", path.display());

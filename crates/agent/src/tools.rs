@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bakery_context::{UserFileError, read_user_file_itself};
+use bakery_context::{RegularFileError, read_regular_file};
 use bakery_core::image::Digest;
 
 use crate::layout::Layout;
@@ -64,13 +64,13 @@ impl Program {
         if !kind.is_file() {
             return Ok(Self::Other);
         }
-        Ok(Self::File { bytes, digest: Digest::of(&read_user_file_itself(path, bytes).map_err(to_io)?) })
+        Ok(Self::File { bytes, digest: Digest::of(&read_regular_file(path, bytes).map_err(to_io)?) })
     }
 }
 
-fn to_io(error: UserFileError) -> io::Error {
+fn to_io(error: RegularFileError) -> io::Error {
     match error {
-        UserFileError::Io(error) => error,
+        RegularFileError::Io(error) => error,
         error => io::Error::other(error),
     }
 }

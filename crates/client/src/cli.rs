@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bakery_core::names::{BadName, BuildId, ServiceName};
 use clap::{Args, Parser, Subcommand};
 
+use crate::schema::SchemaOf;
+
 /// Shown below `--help`.
 const AFTER: &str = "\
 Variables (also read from .env in the working directory; the environment takes precedence, and an
@@ -17,6 +19,8 @@ empty variable counts as unset):
                   send the source through this bucket instead of the server
 
 The log is written to standard output, everything else to standard error.
+
+-config, -compose, -services, -async and -repo are read with one dash too, as in version 1.0.
 
 Exit codes: 0 success, 1 the build failed, 2 mistakes in files, options or settings, 3 the server
 cannot be reached or the outcome is unknown, 4 the server or its platform failed, 130 interrupted.
@@ -33,12 +37,13 @@ pub struct Cli {
     /// What to build.
     #[command(flatten)]
     pub options: BuildOptions,
-    /// Trust `.env` with a token of the environment.
+    /// Trust the client's settings in `.env` as those of the environment.
     #[arg(
         long,
         global = true,
-        help = "Send a token of the environment also to a CONTROLLER_URL of .env, over plain HTTP if .env says so: \
-                everything in this folder is trusted"
+        help = "Trust .env in the working directory: a token and S3 credentials of the environment also go to its \
+                CONTROLLER_URL and S3_ENDPOINT, over plain HTTP if its BAKERY_INSECURE or S3_SSL says so, and its \
+                settings may use variables of the environment"
     )]
     pub trust_dotenv: bool,
     /// What to do; `None` to build.
@@ -102,7 +107,9 @@ pub struct BuildOptions {
         long,
         value_name = "SOURCE",
         value_parser = ["docker"],
-        help = "Take the logins of `docker login` for the registries that the build pushes to, where the config has none"
+        hide_possible_values = true,
+        help = "`docker`: take the logins of `docker login` for the registries that the build pushes to, where the config \
+                has none"
     )]
     pub credentials: Option<String>,
 }
@@ -114,7 +121,7 @@ pub enum Command {
     Plan {
         /// What to plan.
         #[command(flatten)]
-        options: BuildOptions,
+        options: Box<BuildOptions>,
         /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
@@ -136,6 +143,12 @@ pub enum Command {
         /// ID of the build, as the client printed it
         id: BuildId,
     },
+    /// Print a JSON Schema, with which an editor completes and checks a file
+    Schema {
+        /// The file
+        #[arg(value_name = "FILE")]
+        of: SchemaOf,
+    },
 }
 
 impl Command {
@@ -146,6 +159,7 @@ impl Command {
             Self::Logs { .. } => "logs",
             Self::Ps { .. } => "ps",
             Self::Cancel { .. } => "cancel",
+            Self::Schema { .. } => "schema",
         }
     }
 }

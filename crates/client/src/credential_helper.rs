@@ -128,7 +128,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("docker-credential-test");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let environment = BTreeMap::from([("PATH".to_owned(), folder.path().to_str().unwrap().to_owned())]);
         let mut helper = CredentialHelper::find("test", &environment).unwrap();
         if script.contains("sleep") {

@@ -54,14 +54,13 @@ impl<'a> UserDockerLogins<'a> {
             }
         }
         let entries = config.auths.iter().flatten();
-        let mut of_registry =
-            entries.filter(|(key, _)| is_for(key, registry)).filter_map(|(_, entry)| entry.login());
-        let Some(login) = of_registry.next() else { return Ok(None) };
-        let (username, password) = login.ok_or_else(|| {
+        let mut of_registry = entries.filter(|(key, _)| is_for(key, registry));
+        let login = of_registry.find_map(|(_, entry)| entry.login().transpose()).transpose();
+        let login = login.map_err(|InvalidLogin| {
             let text = format!("{}: the login for {registry} is not valid", file.display());
             Message::new(text).with_hint(format!("`docker login {registry}` writes it anew"))
         })?;
-        Ok(Some(Credential { registry: registry.to_owned(), username, password }))
+        Ok(login.map(|(username, password)| Credential { registry: registry.to_owned(), username, password }))
     }
 }
 
@@ -110,18 +109,21 @@ impl DockerConfig {
     }
 }
 
+/// User name and password are there, and cannot be read.
+struct InvalidLogin;
+
 impl AuthEntry {
-    /// User name and password; `None` if it has none, `Some(None)` if they are not valid.
-    fn login(&self) -> Option<Option<(String, Secret)>> {
+    /// User name and password, if it has them.
+    fn login(&self) -> Result<Option<(String, Secret)>, InvalidLogin> {
         let filled = |text: &&Secret| !text.expose().is_empty();
         if let Some(token) = self.identitytoken.as_ref().filter(filled) {
-            return Some(Some((IDENTITY_USER.to_owned(), token.clone())));
+            return Ok(Some((IDENTITY_USER.to_owned(), token.clone())));
         }
         if let Some(auth) = self.auth.as_ref().filter(filled) {
-            return Some(decoded(auth));
+            return decoded(auth).map(Some).ok_or(InvalidLogin);
         }
-        let username = self.username.clone().filter(|name| !name.is_empty())?;
-        Some(Some((username, self.password.clone().filter(|text| filled(&text))?)))
+        let username = self.username.clone().filter(|name| !name.is_empty());
+        Ok(username.zip(self.password.clone().filter(|text| filled(&text))))
     }
 }
 

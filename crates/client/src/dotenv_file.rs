@@ -39,26 +39,36 @@ pub fn env_file(path: &Path, environment: &dyn Vars) -> Result<DotenvFile, Failu
 const COMPOSE_ENV_FILES: &str = "COMPOSE_ENV_FILES";
 const COMPOSE_DISABLE_ENV_FILE: &str = "COMPOSE_DISABLE_ENV_FILE";
 
-/// The variables of a Compose project besides the environment: of the files of `--env-file`, else of `COMPOSE_ENV_FILES`, else
-/// of the `.env` in its folder. A later file wins over an earlier one.
+/// The variables of a Compose project besides the environment: of the files of `--env-file`, else of `COMPOSE_ENV_FILES`, of
+/// which a later one wins; else of `.env` in `folders`, of which an earlier one wins.
 pub(crate) fn project_env(
     named: &[PathBuf],
     environment: &dyn Vars,
-    folder: &Path,
+    folders: &[&Path],
 ) -> Result<DotenvFile, Failure> {
+    let mut all = DotenvFile::default();
     let by_variable = environment.setting(COMPOSE_ENV_FILES).unwrap_or_default();
     let by_variable = by_variable.split(',').map(str::trim).filter(|name| !name.is_empty());
     let files = if named.is_empty() { by_variable.map(PathBuf::from).collect() } else { named.to_vec() };
     if files.is_empty() {
         let is_disabled = environment.setting(COMPOSE_DISABLE_ENV_FILE);
         if is_disabled.is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "t" | "true")) {
-            return Ok(DotenvFile::default());
+            return Ok(all);
         }
-        // In the working directory this is also the file with the client's settings; both use the same name for it.
-        let here = folder == Path::new(".");
-        return env_file(&if here { PathBuf::from(".env") } else { folder.join(".env") }, environment);
+        for folder in folders {
+            // In the working directory this is also the file with the client's settings; both use the same name for it.
+            let here = *folder == Path::new(".");
+            let path = if here { PathBuf::from(".env") } else { folder.join(".env") };
+            let vars = Layered { upper: environment, lower: &all.values };
+            let DotenvFile { text, values } = env_file(&path, &vars)?;
+            for (name, value) in values {
+                all.values.entry(name).or_insert(value);
+            }
+            // The later text wins.
+            all.text = format!("{text}\n{}", all.text);
+        }
+        return Ok(all);
     }
-    let mut all = DotenvFile::default();
     for file in files {
         let name = file.display().to_string();
         let text = read_user_text(&file, limits::SPEC_BYTES as u64).map_err(|error| {

@@ -74,7 +74,7 @@ fn of_variable(
     options: &BuildOptions,
     environment: &BTreeMap<String, String>,
 ) -> Result<Vec<PathBuf>, Failure> {
-    let DotenvFile { values: project, .. } = project_env(&options.env_file, environment, Path::new("."))?;
+    let DotenvFile { values: project, .. } = project_env(&options.env_file, environment, &[Path::new(".")])?;
     let by_environment = environment.setting(COMPOSE_FILE);
     let trusted = by_environment.is_some();
     let Some(files) = by_environment.or_else(|| project.setting(COMPOSE_FILE)) else { return Ok(Vec::new()) };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bakery_core::compose::Withheld;
 use bakery_core::config::{ImagePrefix, ImageTag, Naming};
 use bakery_core::message::Message;
 use bakery_core::report::{Mistake, Report};
@@ -38,12 +39,21 @@ pub(crate) fn of(
     }
 }
 
-/// The same with the registry of the project's `.env`, if options and environment name none.
-pub(crate) fn with_project(naming: &Naming, project: &BTreeMap<String, String>) -> Result<Naming, Failure> {
-    let registry = match &naming.registry {
-        Some(registry) => Some(registry.clone()),
-        None => registry_in(project).map_err(|mistake| Report { mistakes: vec![mistake] })?,
+/// The same with the registry of the project's `.env`, if options and environment name none. Whoever wrote the file can
+/// read what is pushed there, so nothing `withheld` may be a part of the name.
+pub(crate) fn with_project(
+    naming: &Naming,
+    project: &BTreeMap<String, String>,
+    withheld: &Withheld,
+) -> Result<Naming, Failure> {
+    if naming.registry.is_some() {
+        return Ok(naming.clone());
+    }
+    let registry = match withheld.refuses(REGISTRY) {
+        Some(message) => Err(Mistake::of_setting(REGISTRY, message)),
+        None => registry_in(project),
     };
+    let registry = registry.map_err(|mistake| Report { mistakes: vec![mistake] })?;
     Ok(Naming { registry, ..naming.clone() })
 }
 

@@ -74,8 +74,7 @@ struct LoginPlan {
 
 /// The output of `plan`. Prints notices, and warnings about missing files and secrets, to standard error.
 pub fn render(loaded: &LoadedBuild, json: bool) -> String {
-    let (mut document, notices) = document(&loaded.plan, loaded.spec.order, &loaded.secrets);
-    document.files.clone_from(&loaded.files);
+    let (document, notices) = document(&loaded.plan, loaded.spec.order, &loaded.files, &loaded.secrets);
     loaded.notices.iter().map(Finding::message).chain(notices).for_each(|notice| stderr::notice(&notice));
     let missing = loaded.missing.iter().map(|text| Message::new(text.as_str()));
     let warnings = loaded.secret_files.iter().map(Finding::message).chain(missing);
@@ -88,7 +87,12 @@ pub fn render(loaded: &LoadedBuild, json: bool) -> String {
     document.to_string().split_inclusive('\n').map(defuse).collect()
 }
 
-fn document(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (PlanDocument, Vec<Message>) {
+fn document(
+    plan: &BuildPlan,
+    order: Order,
+    files: &[String],
+    secrets: &[Secret],
+) -> (PlanDocument, Vec<Message>) {
     let labels = labels::of_plan(plan);
     let mask = Mask::of(plan.tasks().map(|(_, task)| &task.spec), secrets);
     // A target's name is the destination of its first task.
@@ -112,7 +116,7 @@ fn document(plan: &BuildPlan, order: Order, secrets: &[Secret]) -> (PlanDocument
             })
             .collect(),
     });
-    let (executor, files) = (kaniko::PINNED_VERSION, Vec::new());
+    let (executor, files) = (kaniko::PINNED_VERSION, files.to_vec());
     (PlanDocument { executor, order, files, targets: targets.collect() }, notices)
 }
 
@@ -248,7 +252,7 @@ bake:
     fn planned() -> (PlanDocument, Vec<Message>) {
         let file = config::read("config.yaml", CONFIG).unwrap();
         let resolved = file.resolve(Order::Sequential, &config::Naming::default()).unwrap();
-        document(&resolved.plan, resolved.spec.order, &[])
+        document(&resolved.plan, resolved.spec.order, &[], &[])
     }
 
     #[test]
@@ -327,7 +331,7 @@ bake:
             .unwrap()
             .resolve(Order::Sequential, &config::Naming::default())
             .unwrap();
-        let text = document(&resolved.plan, resolved.spec.order, &[]).0.to_string();
+        let text = document(&resolved.plan, resolved.spec.order, &[], &[]).0.to_string();
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
         assert!(!text.lines().any(|line| line.starts_with("FORGED")), "{text}");
         for shown in

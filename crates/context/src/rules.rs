@@ -12,7 +12,7 @@ use bakery_core::message::Hint;
 
 use crate::byte_path::{display, join};
 use crate::ignore::{BadLine, IgnoreFile, Trail};
-use crate::user_file::{UserFileError, read_user_file_itself};
+use crate::regular_file::{RegularFileError, read_regular_file};
 
 /// Maximum size of an ignore file in bytes.
 const IGNORE_FILE_BYTES: u64 = 1 << 20;
@@ -47,7 +47,7 @@ pub enum RulesError {
         /// The file.
         file: String,
         /// Why not.
-        cause: UserFileError,
+        cause: RegularFileError,
     },
     /// Lines that are not valid rules.
     #[error("{}", join_lines(file, lines))]
@@ -262,9 +262,9 @@ fn normalise(path: &str) -> Option<Vec<u8>> {
 fn read_ignore_file(root: &Path, path: &[u8], shown: &str) -> Result<Option<IgnoreFile>, RulesError> {
     let full = root.join(OsStr::from_bytes(path));
     let file = || shown.to_owned();
-    let bytes = match read_user_file_itself(&full, IGNORE_FILE_BYTES) {
+    let bytes = match read_regular_file(&full, IGNORE_FILE_BYTES) {
         Ok(bytes) => bytes,
-        Err(UserFileError::Io(gone))
+        Err(RegularFileError::Io(gone))
             if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
             return Ok(None);

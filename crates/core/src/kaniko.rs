@@ -11,8 +11,10 @@ use crate::spec::{CacheSpec, KanikoSpec};
 use crate::units::format_duration;
 use crate::wire::run::Push;
 
+mod keys;
 mod refused;
 
+pub use keys::{free_arguments, overridden, set_twice};
 pub use refused::RefusedFlags;
 
 /// Where the agent's image has Kaniko and the agent.
@@ -115,6 +117,8 @@ const LEVELS: [&str; 3] = ["info", "debug", "trace"];
 pub struct Paths {
     /// The unpacked source root.
     pub source: String,
+    /// The folder of the build secrets.
+    pub secrets: String,
     /// The digest of the image; its content counts only after exit code 0.
     pub digest: String,
     /// The image as an OCI layout, where the agent pushes and nothing is cached.
@@ -134,6 +138,7 @@ impl Paths {
     pub fn below(home: &str) -> Self {
         Self {
             source: format!("{home}/ctx"),
+            secrets: format!("{home}/secrets"),
             digest: format!("{home}/digest"),
             oci_layout: format!("{home}/oci"),
             tar: format!("{home}/image.tar"),
@@ -229,25 +234,17 @@ pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -
         Some(platform) => line.value("custom-platform", platform),
         None => line.value("custom-platform", &format!("linux/{}", input.arch)),
     }
-    for (name, value) in &kaniko.build_args {
-        line.always("build-arg", &format!("{name}={value}"));
-    }
+    keys::arguments(&mut line, kaniko, input.paths);
     output(&mut line, kaniko, input);
     if kaniko.cache.enable {
         cache(&mut line, &kaniko.cache, input);
     }
-    if let Some(mode) = kaniko.snapshot_mode {
-        line.value("snapshot-mode", mode.as_str());
-    }
-    line.switch("use-new-run", kaniko.use_new_run);
-    line.switch("cleanup", kaniko.cleanup);
-    for path in &kaniko.ignore_path {
-        line.value("ignore-path", path);
-    }
     for host in input.insecure_registries {
         line.value("insecure-registry", host);
     }
-    line.value("push-retry", "5");
+    if kaniko.push_retry.is_none() {
+        line.value("push-retry", "5");
+    }
     line.value("image-download-retry", "3");
     line.value("image-fs-extract-retry", "3");
     line.value("log-format", "color");

@@ -60,6 +60,7 @@ pub mod report;
 pub mod rules;
 pub mod secret;
 pub mod spec;
+pub mod system_folders;
 pub mod terminal;
 pub mod units;
 pub mod vars;

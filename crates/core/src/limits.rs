@@ -25,8 +25,11 @@ macro_rules! bounds {
 bounds! {
     /// Bytes of a submitted build spec, and of every other JSON or YAML request body.
     SPEC_BYTES: usize = 1 << 20;
-    /// Tasks of one build.
-    TASKS: usize = 64;
+    /// Bytes of one build secret. Its value is part of the build spec.
+    SECRET_BYTES: usize = 128 << 10;
+    /// Tasks of one build: eight times what the largest real Compose files have (some 60 services), and few enough that the
+    /// outcome of all of them fits one frame of the log.
+    TASKS: usize = 512;
     /// Attempts at one task.
     ATTEMPTS: u8 = 2;
     /// Bytes of one log message; a longer line is split and its parts are flagged.
@@ -34,7 +37,7 @@ bounds! {
     /// Bytes of the payload of one log block.
     BLOCK_BYTES: usize = 256 << 10;
     /// Bytes of the header of one log frame, its newline included; enough for the outcome of the largest build.
-    HEADER_BYTES: usize = 256 << 10;
+    HEADER_BYTES: usize = 512 << 10;
     /// Bytes of one text or hint that an agent or a platform reports; a longer one is cut.
     TEXT_BYTES: usize = 4 << 10;
     /// Bytes of one log segment (one POST request), after which the agent begins the next.

@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_run_name_survives_its_text_and_fits_every_platform() {
         let run = RunName {
-            task: TaskId { build: BuildId::new(1_763_800_000_000, u128::MAX), index: 63 },
+            task: TaskId { build: BuildId::new(1_763_800_000_000, u128::MAX), index: 511 },
             attempt: 2,
         };
         let text = run.to_string();

@@ -58,54 +58,13 @@ pub fn below(root: &str, inner: &str) -> Option<String> {
     }
 }
 
-/// Folders that every system has, and that others use too.
-const SYSTEM_FOLDERS: [&str; 36] = [
-    "/",
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/home",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/lost+found",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/sbin",
-    "/srv",
-    "/sys",
-    "/tmp",
-    "/usr",
-    "/usr/bin",
-    "/usr/lib",
-    "/usr/local",
-    "/usr/local/bin",
-    "/usr/local/lib",
-    "/usr/sbin",
-    "/usr/share",
-    "/var",
-    "/var/cache",
-    "/var/lib",
-    "/var/log",
-    "/var/run",
-    "/var/spool",
-    "/var/tmp",
-];
-
-/// Whether an absolute path is a folder of the system itself, such as `/usr`; folders below it are not.
-pub fn is_system_folder(path: &str) -> bool {
-    SYSTEM_FOLDERS.contains(&path)
-}
-
-/// Whether an absolute path is in a folder whose content the kernel makes.
-pub fn is_in_kernel_folder(path: &str) -> bool {
-    ["/proc", "/sys", "/dev"].iter().any(|folder| below(folder, path).is_some())
+/// The path to `inner` from the folder `from`, both relative to one root and as [`join`] returns them.
+pub fn from_folder(from: &str, inner: &str) -> String {
+    let from: Vec<_> = from.split('/').filter(|part| *part != ".").collect();
+    let inner: Vec<_> = inner.split('/').collect();
+    let common = from.iter().zip(&inner).take_while(|(a, b)| a == b).count();
+    let up = vec![".."; from.len() - common];
+    [&up[..], &inner[common..]].concat().join("/")
 }
 
 #[cfg(test)]
@@ -132,6 +91,16 @@ mod tests {
             [("./a/../b", "b"), ("../a", "../a"), ("a/../../b", "../b"), ("", "."), ("../../x/.", "../../x")]
         {
             assert_eq!(tidy(path), tidied, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_from_a_folder_leads_back_to_the_same_place() {
+        for (from, inner, path) in
+            [(".", "a/D", "a/D"), ("a", "a/D", "D"), ("a/b", "a/c/D", "../c/D"), ("a/b", "D", "../../D")]
+        {
+            assert_eq!(from_folder(from, inner), path, "{from} {inner}");
+            assert_eq!(join(from, &from_folder(from, inner)).as_deref(), Some(inner));
         }
     }
 

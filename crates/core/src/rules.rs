@@ -6,7 +6,12 @@ use std::collections::BTreeSet;
 use crate::message::Message;
 use crate::report::forgotten_blank;
 use crate::spec::TaskSpec;
-use crate::{image, kaniko, path};
+use crate::{image, kaniko, path, system_folders};
+
+mod keys;
+
+pub(crate) use keys::PUSH_RETRIES;
+pub use keys::{certificate, label_name, mirror, push_retry, secret_id, target};
 
 /// A rule that a task breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,7 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
             report("kaniko.build-args", wrong);
         }
     }
+    keys::check(&task.kaniko, &mut report);
     paths(task, &mut report);
     for flag in &task.kaniko.extra_flags {
         if let Some(wrong) = kaniko::refuse_extra_flag(flag) {
@@ -47,6 +53,9 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
     }
     registries(task, &mut report);
     output(task, &mut report);
+    for (key, wrong) in kaniko::set_twice(&task.kaniko) {
+        report(key, wrong);
+    }
     broken
 }
 
@@ -111,7 +120,7 @@ pub fn kaniko_dir(text: &str) -> Option<Message> {
     let legal = text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain));
     let inside = text.strip_prefix(kaniko::DIR).is_some_and(|rest| rest.starts_with('/'));
     // The agent empties this folder when it ends, and Kaniko keeps it out of the image.
-    let systems = path::is_system_folder(text) || path::is_in_kernel_folder(text);
+    let systems = system_folders::is_system_folder(text) || system_folders::is_in_kernel_folder(text);
     (!legal || inside || systems).then(|| {
         let hint = "an absolute path that does not exist in the image, not below /kaniko, such as `/kaniko2`";
         let text = if legal && systems { "a folder of the system" } else { "not a valid folder for Kaniko" };
@@ -136,11 +145,15 @@ fn texts(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
         scripts.into_iter().chain(cache_repo).filter_map(|(key, text)| Some((key, text.as_deref()?)));
     let env = task.env.values().map(|value| ("env", value.expose()));
     let args = kaniko.build_args.values().map(|value| ("kaniko.build-args", value.as_str()));
+    let labels = kaniko.labels.values().map(|value| ("kaniko.labels", value.as_str()));
+    let annotations = kaniko.annotations.values().map(|value| ("kaniko.annotations", value.as_str()));
     let ignored = kaniko.ignore_path.iter().map(|path| ("kaniko.ignore-path", path.as_str()));
     let flags = kaniko.extra_flags.iter().map(|flag| ("kaniko.extra-flags", flag.as_str()));
     let nul: BTreeSet<&'static str> = single
         .chain(env)
         .chain(args)
+        .chain(labels)
+        .chain(annotations)
         .chain(ignored)
         .chain(flags)
         .filter(|(_, text)| text.contains('\0'))

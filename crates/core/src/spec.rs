@@ -67,6 +67,23 @@ pub struct TaskSpec {
     pub kaniko: KanikoSpec,
 }
 
+impl TaskSpec {
+    /// A task with the defaults of everything else.
+    pub fn new(arch: Arch, kaniko: KanikoSpec) -> Self {
+        Self {
+            platform: None,
+            arch,
+            cpu_millis: None,
+            memory_mib: None,
+            env: BTreeMap::new(),
+            pre_script: None,
+            post_script: None,
+            credentials: Vec::new(),
+            kaniko,
+        }
+    }
+}
+
 /// A login for one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,9 +97,11 @@ pub struct Credential {
     pub password: Secret,
 }
 
-/// The `kaniko` section, resolved. Paths are relative, with `/` between their parts, and never leave their root.
+/// The `kaniko` section, resolved. What a version before did not have is serialised only if it is set, because that version
+/// refuses an unknown field: see [`crate::wire::keys`]. Paths are relative, with `/` between their parts, and never leave their root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of Kaniko's own")]
 pub struct KanikoSpec {
     /// The build context below the source root; `.` = the root itself.
     pub context_path: String,
@@ -104,12 +123,44 @@ pub struct KanikoSpec {
     pub no_push: bool,
     /// `--custom-platform`; `None` = from `arch`.
     pub custom_platform: Option<String>,
-    /// The folder of Kaniko and the agent during the build; `None` = the one in the agent's image. Serialised only if it
-    /// is set: older versions refuse an unknown field.
+    /// The folder of Kaniko and the agent during the build; `None` = the one in the agent's image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// `--ignore-path`, each.
     pub ignore_path: Vec<String>,
+    /// `--target`: the stage to build; `None` = the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// `--label`, each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// `--annotation`, each: of the manifest, not of the index.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// `--registry-mirror`, each: asked in place of Docker Hub.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registry_mirrors: Vec<String>,
+    /// `--registry-map`: what is asked in place of a registry, in this order. Docker Hub is `docker.io`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registry_map: BTreeMap<String, Vec<String>>,
+    /// `--registry-certificate`: a file in the source root, or an absolute path in the agent's container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, String>,
+    /// `--compression`; `None` = Kaniko's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// `--reproducible`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reproducible: bool,
+    /// `--single-snapshot`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_snapshot: bool,
+    /// Build secrets by their ids: files for `RUN --mount=type=secret`, never part of a command line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "secret::map_on_wire")]
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--push-retry`; `None` = Bakery's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_retry: Option<u32>,
     /// Extra flags, already split; they go last.
     pub extra_flags: Vec<String>,
 }
@@ -129,6 +180,17 @@ impl Default for KanikoSpec {
             custom_platform: None,
             dir: None,
             ignore_path: Vec::new(),
+            target: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            registry_mirrors: Vec::new(),
+            registry_map: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            compression: None,
+            reproducible: false,
+            single_snapshot: false,
+            secrets: BTreeMap::new(),
+            push_retry: None,
             extra_flags: Vec::new(),
         }
     }
@@ -165,12 +227,38 @@ pub enum SnapshotMode {
 }
 
 impl SnapshotMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Redo, Self::Time];
+
     /// The value of Kaniko's flag.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Redo => "redo",
             Self::Time => "time",
+        }
+    }
+}
+
+/// `--compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// What every registry and engine reads.
+    Gzip,
+    /// Smaller and faster to read, for engines that support it.
+    Zstd,
+}
+
+impl Compression {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
+    /// The value of Kaniko's flag.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
         }
     }
 }

@@ -68,22 +68,40 @@ mod tests {
     async fn probe_05_later_changes_of_the_configuration_are_not_seen() {
         let folder = tempfile::tempdir().unwrap();
         let (hosts, servers) = (folder.path().join("hosts"), folder.path().join("resolv.conf"));
-        fs::write(&hosts, "192.0.2.1 bakery.test bakery\n").unwrap();
+        fs::write(&hosts, "192.0.2.1 bakery.test bakery\n192.0.2.2 agents.bakery.test\n").unwrap();
         fs::write(
             &servers,
             "nameserver 127.0.0.1\nsearch bakery.test\noptions ndots:5 timeout:1 attempts:1\n",
         )
         .unwrap();
         let resolver = InitialResolver::read(&hosts, &servers).unwrap();
-        let resolve = async |name: &str| -> Vec<String> {
+        let resolve = async |resolver: &InitialResolver, name: &str| -> Vec<String> {
             let found = resolver.resolve(name.parse().unwrap()).await.unwrap();
             found.map(|address| address.ip().to_string()).collect()
         };
-        assert_eq!(resolve("bakery.test").await, ["192.0.2.1"]);
-        fs::write(&hosts, "127.0.0.1 bakery.test bakery\n").unwrap();
-        fs::write(&servers, "nameserver 127.0.0.66\n").unwrap();
-        assert_eq!(resolve("bakery.test").await, ["192.0.2.1"]);
-        assert_eq!(resolve("bakery").await, ["192.0.2.1"]);
+        let names = ["bakery.test", "bakery", "agents"];
+        // The last one is found by the domain to search, which is in the other file.
+        let addresses = ["192.0.2.1", "192.0.2.1", "192.0.2.2"];
+        for (name, address) in names.into_iter().zip(addresses) {
+            assert_eq!(resolve(&resolver, name).await, [address]);
+        }
+        fs::write(
+            &hosts,
+            "127.0.0.1 bakery.test bakery\n127.0.0.2 agents.evil.test\n192.0.2.2 agents.bakery.test\n",
+        )
+        .unwrap();
+        fs::write(
+            &servers,
+            "nameserver 127.0.0.66\nsearch evil.test\noptions ndots:5 timeout:1 attempts:1\n",
+        )
+        .unwrap();
+        for (name, address) in names.into_iter().zip(addresses) {
+            assert_eq!(resolve(&resolver, name).await, [address]);
+        }
+        // Whoever reads the files now sees both changes.
+        let later = InitialResolver::read(&hosts, &servers).unwrap();
+        assert_eq!(resolve(&later, "bakery.test").await, ["127.0.0.1"]);
+        assert_eq!(resolve(&later, "agents").await, ["127.0.0.2"]);
     }
 
     #[tokio::test]

@@ -89,7 +89,9 @@ impl ServerApi {
     pub fn may_carry(&self, spec: &BuildSpec) -> Result<(), LinkError> {
         let mut tasks = spec.services.iter().flat_map(|service| &service.tasks);
         let secret = tasks.any(|task| {
-            !task.credentials.is_empty() || task.env.keys().any(|name| name_suggests_secret(name))
+            !task.credentials.is_empty()
+                || !task.kaniko.secrets.is_empty()
+                || task.env.keys().any(|name| name_suggests_secret(name))
         });
         if secret { self.require_encryption("the build's credentials") } else { Ok(()) }
     }

@@ -38,8 +38,8 @@ pub(crate) enum Reach {
 }
 
 /// The hint for what only the operator can allow.
-const NAMED_HINT: &str =
-    "ask the operator to add the host and its port to INSECURE_REGISTRIES or PUBLISH_ALLOW";
+const NAMED_HINT: &str = "ask the operator to add the host and its port to REGISTRY_TRUSTED_HOSTS, or to \
+                          INSECURE_REGISTRIES if it uses plain HTTP";
 
 /// Decides by the operator's settings.
 #[derive(Debug)]
@@ -87,12 +87,12 @@ fn is_loopback_name(host: &str) -> bool {
 impl Guard {
     pub(crate) fn new(settings: &RegistrySettings) -> Self {
         let insecure: BTreeSet<String> = settings.insecure.iter().map(|name| canonical(name)).collect();
-        let allowed = settings.publish_allow.iter().map(|prefix| canonical(prefix));
+        let others = settings.trusted.iter().chain(&settings.publish_allow).map(|name| canonical(name));
         let named = |registry: String| {
             let (host, port) = parts(&registry);
             (host.to_owned(), port)
         };
-        let named = insecure.iter().cloned().chain(allowed).map(named).collect();
+        let named = insecure.iter().cloned().chain(others).map(named).collect();
         Self { insecure, named, loopback_http: settings.loopback_http }
     }
 
@@ -282,6 +282,16 @@ mod tests {
             [beyond("10.0.0.5:443"), beyond("127.0.0.1:443"), Reach::beyond(None)],
             [Reach::Registry; 3]
         );
+    }
+
+    #[test]
+    fn a_trusted_host_may_have_a_private_address_and_needs_https() {
+        let settings =
+            RegistrySettings { trusted: vec!["10.0.0.9:8443".into()], ..RegistrySettings::default() };
+        let guard = Guard::new(&settings);
+        let leads = |url: &str| guard.check(&Url::parse(url).unwrap(), Reach::Public);
+        assert!(leads("https://10.0.0.9:8443/").is_ok() && !guard.plain_http("10.0.0.9:8443"));
+        assert!(leads("https://10.0.0.9/").unwrap_err().hint.contains("REGISTRY_TRUSTED_HOSTS"));
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub struct RegistrySettings {
     pub user_agent: String,
     /// `INSECURE_REGISTRIES`: hosts (with their port) to which plain HTTP is allowed.
     pub insecure: Vec<String>,
+    /// `REGISTRY_TRUSTED_HOSTS`: hosts (with their port) to which a registry may lead: its token service on another site, or
+    /// a redirect to a private address.
+    pub trusted: Vec<String>,
     /// True in the single-machine default: registries on loopback are allowed, over plain HTTP too. Otherwise a
     /// loopback address is refused unless the operator named it.
     pub loopback_http: bool,
@@ -30,6 +33,7 @@ impl Default for RegistrySettings {
         Self {
             user_agent: concat!("bakery/", env!("CARGO_PKG_VERSION")).to_owned(),
             insecure: Vec::new(),
+            trusted: Vec::new(),
             loopback_http: false,
             publish_allow: Vec::new(),
             docker_config: None,

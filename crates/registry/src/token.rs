@@ -143,8 +143,7 @@ fn check_realm(rules: RealmRules<'_>, realm: &str, registry: &str) -> Result<Url
     if !rules.guard.may_name(registry, &url) {
         let text = format!("the registry names a token service on another site, {host}: it was not asked");
         let hint = format!(
-            "if {host} issues the tokens of this registry, ask the operator to add it to INSECURE_REGISTRIES, or to \
-             PUBLISH_ALLOW if that is set"
+            "if {host} issues the tokens of this registry, ask the operator to add it to REGISTRY_TRUSTED_HOSTS"
         );
         return Err(AuthError::Realm(Message::new(text).with_hint(hint)));
     }

@@ -10,12 +10,12 @@ use bakery_core::names::Arch;
 use bakery_core::vars::Vars;
 
 use crate::builds::ledger::{Ledger, LedgerError};
-use crate::environment;
 use crate::health;
 use crate::http::open_files_warning;
 use crate::platform::docker::{DockerError, Engine, own_copies};
 use crate::platform::ecs::{self, Finding};
 use crate::platform::k8s::K8sPlatform;
+use crate::process;
 use crate::settings::{EcsSettings, Settings, vars};
 use crate::spawn::Tasks;
 use crate::wiring::{StartError, agent_image, check_addresses, ecs_options, k8s, registry, remote_runs};
@@ -66,6 +66,9 @@ fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
 /// Tries everything that can be tried without changing anything. What a start can do without is a warning.
 pub async fn check(settings: &Settings, vars: &dyn Vars) -> CheckReport {
     let mut found = CheckReport { text: String::new(), good: true };
+    for warning in vars::replaced(vars) {
+        found.warn(warning);
+    }
     if let Some(ecs) = &settings.ecs {
         found.aws(ecs, settings).await;
     }
@@ -103,7 +106,7 @@ pub async fn check(settings: &Settings, vars: &dyn Vars) -> CheckReport {
         Ok(()) if settings.data_dir.exists() => found.good(&format!("data folder {data}")),
         Ok(()) => found.good(&format!("data folder {data}: created by the first start")),
     }
-    let files = environment::raise_open_files();
+    let files = process::raise_open_files();
     match open_files_warning(files, remote_runs(settings)) {
         Some(warning) => found.warn(warning),
         None => found.good(&format!("up to {files} open files")),

@@ -10,7 +10,7 @@ use bakery_server::cli::{Cli, Command};
 use bakery_server::health::HealthQuery;
 use bakery_server::settings::{LogFormat, Settings};
 use bakery_server::wiring::StartError;
-use bakery_server::{check, environment, health, wiring};
+use bakery_server::{check, environment, health, process, server_log, wiring};
 use clap::Parser as _;
 
 /// Exit code for mistakes in the settings or on the command line.
@@ -19,21 +19,21 @@ const SETTINGS: u8 = 2;
 const ENVIRONMENT: u8 = 4;
 
 fn main() -> anyhow::Result<ExitCode> {
-    environment::protect()?;
+    process::protect()?;
     let cli = Cli::parse();
     let (vars, unread) = environment::read();
     if let Some(Command::Health { live }) = cli.command {
         let query = if live { HealthQuery::Live } else { HealthQuery::Ready };
         return health(&vars, query);
     }
-    let settings = match (wiring::settle(&vars, environment::is_root()), unread) {
+    let settings = match (wiring::settle(&vars, process::is_root()), unread) {
         (Ok(settings), None) => settings,
         (settled, unread) => {
             let reports = [unread.map(|report| report.to_string()), settled.err().map(|bad| bad.to_string())];
             return Ok(mistakes(&reports));
         }
     };
-    environment::trace(&vars, &settings.log)?;
+    server_log::trace(&vars, &settings.log)?;
     let runtime = tokio::runtime::Runtime::new()?;
     if let Some(Command::Check) = cli.command {
         let found = runtime.block_on(check::check(&settings, &vars));
@@ -80,7 +80,7 @@ fn mistakes(reports: &[Option<String>]) -> ExitCode {
 fn failed(error: &StartError, format: LogFormat) -> ExitCode {
     let hint = error.hint();
     match format {
-        LogFormat::Json => environment::log_failure(error, hint.as_deref()),
+        LogFormat::Json => server_log::log_failure(error, hint.as_deref()),
         LogFormat::Text => {
             eprintln!("error: {}", rendered(&error.to_string(), hint.as_deref()));
             for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {

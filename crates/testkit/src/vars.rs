@@ -36,6 +36,8 @@ impl Variable {
 
 /// The rungs with real parts.
 const REAL: &[&str] = &["e2e", "docs", "images", "k8s", "ecs", "multi-platform", "bench"];
+/// The rungs that run our programs.
+const PROGRAMS: &[&str] = &["compose", "e2e", "docs", "images", "k8s", "ecs", "multi-platform", "bench"];
 const K8S: &[&str] = &["k8s", "multi-platform", "bench"];
 const AWS: &[&str] = &["ecs", "multi-platform", "bench"];
 
@@ -52,7 +54,7 @@ macro_rules! variables {
 }
 
 variables! {
-    BIN_DIR = "BAKERY_TEST_BIN_DIR", REAL, "the folder of `bakery-client` and `bakery-server`";
+    BIN_DIR = "BAKERY_TEST_BIN_DIR", PROGRAMS, "the folder of `bakery-client` and `bakery-server`";
     DOCKER_HOST = "BAKERY_TEST_DOCKER_HOST", REAL, "the Docker engine, `unix://...`";
     GATEWAY = "BAKERY_TEST_GATEWAY", REAL, "the address at which containers on the default bridge reach this machine";
     REGISTRY_BIN = "BAKERY_TEST_REGISTRY_BIN", REAL, "the program docker-registry; each test starts its own";
@@ -65,6 +67,7 @@ variables! {
         "the agent image for arm64 in the engine's store: executor and shell are arm64, the agent is the host's";
     AGENT_INDEX = "BAKERY_TEST_AGENT_INDEX", REAL,
         "the index of both agent images in the ladder's registry, `127.0.0.1:PORT/...`";
+    COMPOSE = "BAKERY_TEST_COMPOSE", &["compose"], "a program that loads projects with Compose's own library (scripts/compose)";
     PROMETHEUS = "BAKERY_TEST_PROMETHEUS", &["e2e"], "the program Prometheus, with promtool beside it";
 
     IMAGES = "BAKERY_TEST_IMAGES", &["images"],

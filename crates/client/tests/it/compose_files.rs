@@ -106,6 +106,23 @@ fn files_with_variables_are_named_by_options_or_a_variable() {
 }
 
 #[test]
+fn dotenv_of_the_working_directory_comes_first_if_no_option_names_the_files() {
+    let place = folder(&[
+        ("compose.yaml", "services: { web: { image: 'r.test/$A-$B-$C', build: ./web } }\n"),
+        (".env", "A=top\nB=top$A\n"),
+        ("web/Dockerfile", "FROM scratch\n"),
+        ("deep/.env", "A=deep\nC=${A}c\n"),
+    ]);
+    let deep = place.path().join("deep");
+    let found = plan(&deep, &["--repo", ".."], &[]);
+    assert!(found.starts_with("r.test/deep-topdeep-deepc:latest "), "{found}");
+    let by_variable = plan(&deep, &["--repo", ".."], &[("COMPOSE_FILE", "../compose.yaml"), ("C", "env")]);
+    assert!(by_variable.starts_with("r.test/deep-topdeep-env:latest "), "{by_variable}");
+    let named = plan(&deep, &["--repo", "..", "--compose", "../compose.yaml"], &[("C", "env")]);
+    assert!(named.starts_with("r.test/top-toptop-env:latest "), "{named}");
+}
+
+#[test]
 fn a_mistake_in_one_of_several_files_is_located_there() {
     let place = folder(&[
         ("compose.yaml", BASE),

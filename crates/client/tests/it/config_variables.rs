@@ -37,7 +37,7 @@ fn variables_are_those_of_the_environment_and_of_dotenv() {
         (vec!["plan", "--config", "config.yaml", "--compose", "sub/compose.yaml"], vec![], "r.test/b"),
     ] {
         let (code, out, err) = client_with(files.path(), &args, &vars);
-        assert!(code == 0 && out.contains(&format!("target {tag}")), "{args:?} {out}{err}");
+        assert!(code == 0 && out.contains(&format!("pushes       {tag}")), "{args:?} {out}{err}");
         assert!(out.contains("r.test as ci, password ***"), "{out}");
     }
     std::fs::remove_file(files.path().join(".env")).unwrap();
@@ -115,7 +115,7 @@ fn probe_23_8_a_password_file_is_in_the_checkout_or_named_by_the_environment() {
     let outside = machine.path().join("id_rsa").to_str().unwrap().to_owned();
     let files = folder(&[
         ("ci/token", "own-token"),
-        ("ci/config.yaml", &with_login("password-file: token")),
+        ("ci/config.yaml", &with_login("password-file: ci/token")),
         ("literal.yaml", &with_login(&format!("password-file: {outside}"))),
         ("link.yaml", &with_login("password-file: link")),
         ("env.yaml", &with_login("password-file: '${TOKEN_FILE}'")),
@@ -131,7 +131,7 @@ fn probe_23_8_a_password_file_is_in_the_checkout_or_named_by_the_environment() {
         |config: &str, vars: &[(&str, &str)]| client_with(files.path(), &["plan", "--config", config], vars);
     let (code, out, err) = plan("ci/config.yaml", &[]);
     assert!(code == 0 && out.contains("r.test as ci, password ***"), "{out}{err}");
-    assert!(err.contains("warning: ci/token: contains a password and is part of the build context"), "{err}");
+    assert!(err.contains("warning: ci/token: contains a secret and is part of the build context"), "{err}");
     let (code, _, err) = plan("env.yaml", &vars);
     assert!(
         code == 0 && err.contains("ends with a newline, which is cut") && !err.contains("hunter2"),
@@ -139,7 +139,7 @@ fn probe_23_8_a_password_file_is_in_the_checkout_or_named_by_the_environment() {
     );
     for config in ["literal.yaml", "link.yaml", "part.yaml"] {
         let (code, _, err) = plan(config, &vars);
-        assert!(code == 2 && err.contains("is not in the checkout of this file"), "{config}: {err}");
+        assert!(code == 2 && err.contains("is neither in this checkout nor below --repo"), "{config}: {err}");
     }
     // A `.env` of the checkout is none of the environment.
     std::fs::write(files.path().join(".env"), format!("TOKEN_FILE={outside}\n")).unwrap();
@@ -154,7 +154,7 @@ fn helper(folder: &Path, name: &str) {
     let program = folder.join(format!("docker-credential-{name}"));
     let script = "#!/bin/sh\nread -r host; echo \"$host\" >> \"$ASKED\"\necho '{\"Username\":\"helped\",\"Secret\":\"hunter2secret\"}'\n";
     std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

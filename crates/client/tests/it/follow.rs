@@ -107,6 +107,16 @@ async fn a_server_that_does_not_come_back_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_refused_after_a_restart_ends_the_client_at_once_and_not_the_build() {
+    let refused = LogAnswer::Status(StatusCode::UNAUTHORIZED);
+    let fake = FakeServer::start(vec![LogAnswer::Frames(0, lines(0, 1, 2)), refused]).await;
+    let (ended, text) = follow(&fake, true, RetryPolicy::default()).await;
+    let failure = ended.unwrap_err();
+    assert_eq!((failure.exit, text), (Exit::Unknown, numbered(1..=2)));
+    assert_eq!(fake.requests(|requests| (requests.cursors.len(), requests.cancelled)), (2, 0));
+}
+
+#[tokio::test]
 async fn a_busy_server_is_waited_for_only_after_it_accepted_the_build() {
     let busy = || LogAnswer::Status(StatusCode::SERVICE_UNAVAILABLE);
     let fake =

@@ -97,6 +97,28 @@ fn probe_23_4_a_build_gets_no_secret_of_the_environment_unless_it_is_allowed() {
 }
 
 #[test]
+fn probe_23_4_no_secret_of_the_environment_is_a_part_of_an_images_name() {
+    let compose = "services: { a: { build: . } }\n";
+    let files = folder(&[
+        ("compose.yaml", compose),
+        ("Dockerfile", "FROM scratch\n"),
+        (".env", "BAKERY_REGISTRY=evil.test/${BAKERY_TOKEN}\n"),
+    ]);
+    let vars = [("BAKERY_TOKEN", "hunter2secret"), ("CONTROLLER_URL", "http://127.0.0.1:1")];
+    for args in [vec!["plan"], vec![]] {
+        let (code, out, err) = client_with(files.path(), &args, &vars);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(
+            err.contains("BAKERY_REGISTRY: the variable BAKERY_REGISTRY has the value of BAKERY_TOKEN"),
+            "{err}"
+        );
+        assert!(!err.contains("hunter2"), "{err}");
+    }
+    let named = ["plan", "--registry", "r.test"];
+    assert_eq!(client_with(files.path(), &named, &vars).0, 0, "the file's registry is not used");
+}
+
+#[test]
 fn probe_23_5_a_compose_file_in_a_shared_parent_folder_is_passed_over() {
     let compose = "services: { a: { image: r.test/a, build: . } }\n";
     let files = folder(&[("shared/compose.yaml", compose), ("shared/x/y/z", ""), ("shared/Dockerfile", "")]);

@@ -63,7 +63,7 @@ pub(super) fn is_aws(host: &str) -> bool {
 /// Whether `S3_ENDPOINT` names an address of AWS that everybody reaches, by HTTPS.
 pub fn is_endpoint_of_aws(endpoint: &str) -> bool {
     let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
-    is_aws(host.strip_suffix('/').unwrap_or(host)) && !host.contains(".vpce.")
+    is_aws(host.strip_suffix('/').unwrap_or(host)) && !host.contains("://") && !host.contains(".vpce.")
 }
 
 fn endpoint(vars: &dyn Vars, region: &str, mistakes: &mut Vec<Mistake>) -> Option<String> {
@@ -195,6 +195,21 @@ mod tests {
                 [("S3_BUCKET", "builds"), ("S3_ENDPOINT", host), ("S3_SSL", ssl), ("S3_REGION", "eu-west-1")];
             let settings = read(&vars).unwrap().unwrap();
             assert_eq!(settings.endpoint.as_deref(), url, "{host} {ssl}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_that_of_aws_by_https_only() {
+        for endpoint in ["s3.amazonaws.com", "https://s3.eu-west-1.amazonaws.com/", "s3.amazonaws.com.cn"] {
+            assert!(is_endpoint_of_aws(endpoint), "{endpoint}");
+        }
+        for endpoint in [
+            "http://s3.amazonaws.com",
+            "notamazonaws.com",
+            "https://amazonaws.com.evil.test",
+            "b.vpce-1.s3.eu-west-1.vpce.amazonaws.com",
+        ] {
+            assert!(!is_endpoint_of_aws(endpoint), "{endpoint}");
         }
     }
 

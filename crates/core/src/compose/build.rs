@@ -20,8 +20,6 @@ pub(super) struct Service {
     pub(super) layer: TaskLayer,
     /// Its platforms, each once, with a variant's full name; empty = that of the base or of the client.
     pub(super) platforms: Vec<(Arch, Option<String>, Location)>,
-    /// Kaniko flags for attributes that have no config key.
-    pub(super) flags: Vec<String>,
     /// Paths that hold values of variables, each with the text that the file has for it.
     pub(super) written: Vec<(String, String)>,
 }
@@ -34,9 +32,10 @@ impl Service {
     }
 }
 
-/// Reads a service. `None` if it has no `build`.
+/// Reads a service; `declared` are the secrets of the project. `None` if it has no `build`.
 pub(super) fn service(
     field: &Field<'_>,
+    declared: Option<Field<'_>>,
     request: &Request<'_>,
     scalars: &Scalars<'_>,
     findings: &mut Findings,
@@ -48,7 +47,7 @@ pub(super) fn service(
             Message::new(format!("the tag `{}` is not supported", shown(tag))).with_hint(hint),
         );
     }
-    let mut reader = ServiceReader { request, scalars, findings, service: Service::default() };
+    let mut reader = ServiceReader { request, scalars, findings, declared, service: Service::default() };
     for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
         match fate(&SERVICE, key) {
             Some(Fate::Refused { message, hint }) => {
@@ -84,6 +83,7 @@ pub(super) fn service(
     }
     reader.default_context(&build);
     reader.platforms(field, &build);
+    reader.secrets(&build);
     if let Some(image) = field.get("image").filter(|image| !image.node.is_null()) {
         reader.image(&image);
     }
@@ -94,6 +94,8 @@ pub(super) struct ServiceReader<'a, 'f> {
     pub(super) request: &'a Request<'a>,
     pub(super) scalars: &'a Scalars<'a>,
     pub(super) findings: &'f mut Findings,
+    /// The secrets of the project.
+    pub(super) declared: Option<Field<'a>>,
     pub(super) service: Service,
 }
 
@@ -107,23 +109,15 @@ impl ServiceReader<'_, '_> {
                 "context" => self.context(&field),
                 "dockerfile" => self.dockerfile(&field),
                 "args" => self.args(&field),
-                "target" => {
-                    if let Some(target) = self.scalars.text(&field, self.findings).filter(|t| !t.is_empty()) {
-                        self.service.flags.push(format!("--target={target}"));
-                    }
-                }
-                "labels" => {
-                    for (name, value, _) in self.scalars.pairs(&field, self.findings) {
-                        self.service.flags.push(format!("--label={name}={}", value.unwrap_or_default()));
-                    }
-                }
+                "target" => self.target(&field),
+                "labels" => self.labels(&field),
                 "no_cache" => {
                     if self.scalars.boolean(&field, self.findings) == Some(true) {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
                 // `platforms` is read together with the service's own platform; `pull` is what Kaniko always does.
-                "platforms" | "pull" => {}
+                "platforms" | "pull" | "secrets" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
                 _ => self.other(key, &field),
@@ -195,10 +189,8 @@ impl ServiceReader<'_, '_> {
         };
         let text = &substituted.value;
         let home = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        let text = &match home.and_then(|rest| Some((self.request.vars.setting("HOME")?, rest))) {
-            Some((home, rest)) => format!("{home}{rest}"),
-            None => text.clone(),
-        };
+        let home = home.and_then(|rest| Some((self.scalars.setting("HOME", self.findings)?, rest)));
+        let text = &home.map_or_else(|| text.clone(), |(home, rest)| home + rest);
         let remote = text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/");
         let value = if remote {
             let hint = "check the repository out and name the folder";
@@ -301,6 +293,32 @@ impl ServiceReader<'_, '_> {
             }
         }
         self.service.layer.kaniko.build_args = map;
+    }
+
+    fn target(&mut self, field: &Field<'_>) {
+        let value = match self.scalars.text(field, self.findings).as_deref() {
+            None => Held::Bad,
+            Some("") => return,
+            Some(text) => match rules::target(text) {
+                Some(message) => {
+                    self.findings.mistake(field.location.clone(), message);
+                    Held::Bad
+                }
+                None => Held::Set(text.to_owned()),
+            },
+        };
+        self.service.layer.kaniko.target = Key::new(value, field.location.clone());
+    }
+
+    fn labels(&mut self, field: &Field<'_>) {
+        for (name, value, at) in self.scalars.pairs(field, self.findings) {
+            if let Some(message) = rules::label_name(&name) {
+                self.findings.mistake(at.location, message);
+            } else {
+                let label = (value.unwrap_or_default(), at.location);
+                self.service.layer.kaniko.labels.entries.insert(name, label);
+            }
+        }
     }
 
     fn image(&mut self, field: &Field<'_>) {

@@ -32,7 +32,8 @@ pub fn gather_dotenv(
 }
 
 /// The names in a `.env` whose values hold that of one of `secrets`, directly or by way of another name, each with the
-/// first of them. A name that the environment has itself is none of the file's.
+/// first of them. A name that the environment has itself is none of the file's; if it is empty there, a setting still
+/// takes the file's value.
 pub(super) fn taken_from<'s>(
     text: &str,
     environment: &dyn Vars,
@@ -44,7 +45,7 @@ pub(super) fn taken_from<'s>(
         let source = used.iter().find_map(|used| {
             if is_set(used) { secrets.get(used).copied() } else { taken.get(used).copied() }
         });
-        match source.filter(|_| !is_set(name)) {
+        match source.filter(|_| environment.get(name).is_none_or(|value| value.is_empty())) {
             Some(secret) => taken.insert(name.to_owned(), secret),
             None => taken.remove(name),
         };

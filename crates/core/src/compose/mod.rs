@@ -4,28 +4,32 @@
 //! then [`ComposeFile::resolve`] it, with a config.yaml as the base or without. Nothing here accesses files or the
 //! environment: the caller passes what is needed in [`Request`].
 
+pub mod schema;
+
 mod attributes;
 mod build;
 mod depends;
 mod dotenv;
-mod extends;
 mod files;
 mod image;
-mod include;
+mod loader;
 mod merge;
-mod model;
 mod platforms;
 mod project;
 mod resolve;
+mod rewritten;
 mod scalar;
+mod secrets;
 mod select;
 mod tags;
+mod top_level;
 mod withheld;
 
 use crate::config::{ConfigFile, Naming, Resolved};
 use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, Mistake, Report};
+use crate::secret::Secret;
 use crate::spec::Order;
 use crate::vars::Vars;
 use crate::yaml::{self, Node};
@@ -83,6 +87,11 @@ pub trait OtherFiles {
 
     /// The text of a file whose name in messages is `name`.
     fn read(&self, name: &str, path: &str) -> Result<String, Message>;
+
+    /// The value of a build secret, which is the text of a file whose name in messages is `name`.
+    fn secret(&self, _name: &str, _path: &str) -> Result<Secret, Message> {
+        Err("no file can be read".into())
+    }
 }
 
 /// No file.

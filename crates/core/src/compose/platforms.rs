@@ -5,13 +5,13 @@ use crate::compose::scalar::platform;
 use crate::decode::Field;
 use crate::message::Message;
 use crate::names::Arch;
-use crate::report::{Location, shown};
+use crate::report::Location;
 
 /// The variable with the platform of services that name none.
 const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 
 /// An architecture, a variant's full name, and what names both.
-type Platform = (Arch, Option<String>, Location);
+type BuildPlatform = (Arch, Option<String>, Location);
 
 impl ServiceReader<'_, '_> {
     /// `x-bake.platforms`, else `build.platforms`, else the service's `platform`, else `DOCKER_DEFAULT_PLATFORM`.
@@ -54,7 +54,7 @@ impl ServiceReader<'_, '_> {
     }
 
     /// The platform of the service; an empty one is none.
-    fn own_platform(&mut self, service: &Field<'_>) -> Option<Platform> {
+    fn own_platform(&mut self, service: &Field<'_>) -> Option<BuildPlatform> {
         if let Some(field) = service.get("platform").filter(|field| !field.node.is_null()) {
             let text = self.scalars.text(&field, self.findings)?;
             if !text.is_empty() {
@@ -62,12 +62,12 @@ impl ServiceReader<'_, '_> {
                 return Some((arch, variant, field.location));
             }
         }
-        let text = self.request.vars.setting(DEFAULT_PLATFORM)?;
+        let text = self.scalars.setting(DEFAULT_PLATFORM, self.findings)?;
         let at = Location::setting(DEFAULT_PLATFORM);
         match platform(&text) {
             Ok((arch, variant)) => Some((arch, variant, at)),
             Err(expected) => {
-                self.findings.mistake(at, format!("`{}` is not {expected}", shown(&text)));
+                self.findings.mistake(at, format!("not {expected}"));
                 None
             }
         }

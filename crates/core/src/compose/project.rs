@@ -10,21 +10,27 @@ use crate::yaml::Node;
 /// The variable that names the project. Every Compose file can use it.
 pub(super) const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
 
-/// The name of the project, of the last of its files that has one; `None` after a mistake. It is empty for a folder without a letter or a digit in its name.
+/// The name of the project, of the last of its files that has one; `None` after a mistake. It is empty for a folder without a
+/// letter or a digit in its name.
+///
+/// It becomes a part of image names and a variable of every build: `scalars` refuse what a build does not get.
 pub(super) fn name(
     files: &[Node],
     folder: &str,
     scalars: &Scalars<'_>,
-    vars: &dyn Vars,
     findings: &mut Findings,
 ) -> Option<String> {
     let hint = "lower-case letters, digits, `-` and `_`, with a letter or a digit first";
-    if let Some(name) = vars.setting(VARIABLE) {
+    let known = findings.mistakes.len();
+    if let Some(name) = scalars.setting(VARIABLE, findings) {
         if is_name(&name) {
             return Some(name);
         }
         let message = Message::new("not a name of a project").with_hint(hint);
         findings.mistake(Location::setting(VARIABLE), message);
+        return None;
+    }
+    if findings.mistakes.len() > known {
         return None;
     }
     let mut names = files.iter().rev().filter_map(|file| Field::root(file).get("name"));
@@ -35,9 +41,15 @@ pub(super) fn name(
         None => None,
         Some(name) if name.is_empty() => Some(of_folder(folder)),
         Some(name) if is_name(&name) => Some(name),
-        Some(_) => {
-            findings.mistake(field.location, Message::new("not a name of a project").with_hint(hint));
-            None
+        Some(name) => {
+            let name = normalized(&name);
+            if name.is_empty() {
+                findings.mistake(field.location, Message::new("not a name of a project").with_hint(hint));
+                return None;
+            }
+            let message = Message::new("what is not allowed in a project's name is left out, as in Compose");
+            findings.notice(field.location, message.with_hint(hint));
+            Some(name)
         }
     }
 }
@@ -46,10 +58,13 @@ fn is_name(text: &str) -> bool {
     text.chars().all(is_allowed) && !text.is_empty() && !text.starts_with(NOT_FIRST)
 }
 
-/// As Compose makes it of a folder's name: what is not allowed is left out.
 fn of_folder(folder: &str) -> String {
-    let name = folder.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let name: String = name.chars().filter(|c| is_allowed(*c)).collect();
+    normalized(folder.rsplit('/').next().unwrap_or_default())
+}
+
+/// A name as Compose makes it of a text: what is not allowed is left out.
+fn normalized(text: &str) -> String {
+    let name: String = text.to_lowercase().chars().filter(|c| is_allowed(*c)).collect();
     name.trim_start_matches(NOT_FIRST).to_owned()
 }
 

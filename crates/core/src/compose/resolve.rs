@@ -7,21 +7,19 @@ use crate::compose::build::{Service, service};
 use crate::compose::depends;
 use crate::config::layer::{Held, Key, TaskLayer};
 use crate::config::{Located, Origin, Resolved, build, task};
-use crate::decode::{Field, unknown_key};
+use crate::decode::Field;
 use crate::message::Message;
-use crate::report::{Findings, Location, Report, did_you_mean};
+use crate::report::{Findings, Location, Report};
 use crate::spec::ServiceSpec;
-use crate::yaml::{Node, Value};
+use crate::yaml::Node;
 
 use super::files::FileReader;
 use super::image::ServiceImages;
-use super::model::Loader;
+use super::loader::Loader;
 use super::project::{self, WithProject};
 use super::scalar::{Scalars, Shared};
 use super::select::select;
-
-const TOP: &[&str] =
-    &["version", "name", "services", "networks", "volumes", "configs", "secrets", "include", "models"];
+use super::top_level::services_of;
 
 /// Resolves files that are merged; `read` holds the findings of parsing them.
 pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
@@ -35,13 +33,9 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
         );
     }
     let shared = Shared::default();
-    let project = project::name(
-        files,
-        request.folder,
-        &Scalars::new(request.vars, &shared),
-        request.vars,
-        &mut findings,
-    );
+    // The name reaches a build by its image and as a variable.
+    let of_name = Scalars::new(request.vars, &shared).for_build(request.withheld);
+    let project = project::name(files, request.folder, &of_name, &mut findings);
     let vars = WithProject { vars: request.vars, project: project.as_deref() };
     let scalars = Scalars::new(&vars, &shared);
     let first = files.first().map(|file| file.file.name.clone()).unwrap_or_default();
@@ -50,12 +44,15 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     else {
         return Err(findings.into_report());
     };
+    let declared = merged.as_ref().and_then(|tree| Field::root(tree).get("secrets"));
     let of_build = scalars.for_build(request.withheld);
     let mut built = Vec::new();
     let mut written = request.config.map(|config| config.written().clone()).unwrap_or_default();
     let mut names = ServiceImages::new(request, project.as_deref());
     for (name, field) in select(&services, request, &scalars, &mut findings) {
-        let Some(mut service) = service(&field, request, &of_build, &mut findings) else { continue };
+        let Some(mut service) = service(&field, declared.clone(), request, &of_build, &mut findings) else {
+            continue;
+        };
         written.extend(service.written.drain(..));
         names.complete(&name, &mut service.layer, &field, &mut findings);
         let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);
@@ -78,34 +75,6 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     }
     let resolved = build(built, request.order, &services.location, findings)?;
     Ok(Resolved { written, ..resolved })
-}
-
-/// Checks the keys of a file, or of files that are merged.
-pub(super) fn check_top_level(root: &Field<'_>, findings: &mut Findings) {
-    for (key, field) in root.entries() {
-        match key {
-            "version" => {
-                findings.notice(field.location, Message::new("obsolete, ignored").with_hint("leave it out"));
-            }
-            _ if TOP.contains(&key) || key.starts_with("x-") => {}
-            _ => findings.mistake(field.location, unknown_key(key, did_you_mean(key, TOP))),
-        }
-    }
-}
-
-/// The services of the whole project; `None` after a mistake.
-fn services_of<'n>(root: &Field<'n>, findings: &mut Findings) -> Option<Field<'n>> {
-    check_top_level(root, findings);
-    match root.get("services") {
-        Some(services) if matches!(services.node.value, Value::Map(_)) => return Some(services),
-        Some(services) => services.expected("a mapping of services", findings),
-        None => {
-            let message = Message::new("`services` is missing");
-            findings
-                .mistake(root.location.clone(), message.with_hint("a Compose file lists its services there"));
-        }
-    }
-    None
 }
 
 /// Whether an earlier service is the same build of the same image, which is then done once.
@@ -150,6 +119,7 @@ fn tasks(
             "kaniko.destination" => ".image".to_owned(),
             "kaniko.dockerfile" => ".build.dockerfile".to_owned(),
             "kaniko.context-path" => ".build.context".to_owned(),
+            "kaniko.target" => ".build.target".to_owned(),
             _ => String::new(),
         },
         naming: request.naming,
@@ -158,11 +128,7 @@ fn tasks(
     let mut tasks = Vec::new();
     let mut locations = Vec::new();
     for layer in layers {
-        let mut spec = task(&layer, &origin, findings);
-        if let Some(spec) = &mut spec {
-            spec.kaniko.extra_flags.splice(0..0, service.flags.iter().cloned());
-        }
-        tasks.extend(spec);
+        tasks.extend(task(&layer, &origin, findings));
         locations.push(Located::new(&layer, location.clone()));
     }
     (tasks, locations)

@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::compose::Withheld;
+use crate::compose::rewritten::rewritten;
 use crate::config::read_text;
 use crate::decode::Field;
 use crate::interpolate::{Budget, Syntax, interpolate};
 use crate::message::Message;
 use crate::names::Arch;
-use crate::report::{Findings, shown};
-use crate::vars::Vars;
+use crate::report::{Findings, Location, shown};
+use crate::vars::{Layered, Vars};
 use crate::yaml::{Folder, Value};
 
 /// Reads the values of the files of a project.
@@ -45,20 +46,10 @@ pub(super) struct IncludedProject {
     pub(super) withheld: Withheld,
 }
 
-/// Variables over those of an included project.
-pub(super) struct VarsOf<'a> {
-    upper: &'a dyn Vars,
-    project: Option<Rc<IncludedProject>>,
-}
-
-impl Vars for VarsOf<'_> {
+/// What an included project adds to the variables of the whole one, which adds nothing itself.
+impl Vars for Option<Rc<IncludedProject>> {
     fn get(&self, name: &str) -> Option<String> {
-        let of_project = || self.project.as_ref().and_then(|project| project.values.get(name).cloned());
-        self.upper.get(name).or_else(of_project)
-    }
-
-    fn defaulted(&self, name: &str, text: &str) {
-        self.upper.defaulted(name, text);
+        self.as_ref()?.values.get(name).cloned()
     }
 }
 
@@ -115,14 +106,27 @@ impl<'a> Scalars<'a> {
     }
 
     /// The variables that the values of a project get.
-    pub(super) fn vars_of(&self, project: usize) -> VarsOf<'a> {
-        VarsOf { upper: self.vars, project: self.project(project) }
+    pub(super) fn vars_of(&self, project: usize) -> Layered<&'a dyn Vars, Option<Rc<IncludedProject>>> {
+        Layered { upper: self.vars, lower: self.project(project) }
     }
 
-    /// The value of a variable; `None` if it is not set, or after a mistake.
+    /// The value of a variable that is named without a `$`; `None` if it is not set, or after a mistake. As in Compose, it is
+    /// that of the whole project, also in one that is included.
     pub(super) fn variable(&self, name: &str, at: &Field<'_>, findings: &mut Findings) -> Option<String> {
-        let vars = self.vars_of(at.node.file.project);
-        self.allows(name, at, findings).then(|| vars.get(name)).flatten()
+        self.of_whole(name, self.vars.get(name)?, at.location.clone(), findings)
+    }
+
+    /// A variable that says how files are read, and whose value reaches the build; empty counts as unset.
+    pub(super) fn setting(&self, name: &str, findings: &mut Findings) -> Option<String> {
+        self.of_whole(name, self.vars.setting(name)?, Location::setting(name), findings)
+    }
+
+    /// The value of a variable of the whole project, unless it is withheld.
+    fn of_whole(&self, name: &str, value: String, at: Location, findings: &mut Findings) -> Option<String> {
+        let refusal = self.withheld.and_then(|withheld| withheld.refuses(name));
+        let Some(message) = refusal else { return Some(value) };
+        findings.mistake(at, message);
+        None
     }
 
     /// Reports a variable that the value of `at` may not hold.
@@ -263,7 +267,7 @@ impl<'a> Scalars<'a> {
                         return Some((name.to_owned(), None, value));
                     }
                     let text = self.text(&value, findings)?;
-                    Some((name.to_owned(), Some(text), value))
+                    Some((name.to_owned(), Some(as_compose_writes(text, &value, findings)), value))
                 };
                 field.entries().into_iter().filter_map(pair).collect()
             }
@@ -285,6 +289,15 @@ impl<'a> Scalars<'a> {
     }
 }
 
+/// A value of arguments or labels: Compose writes numbers, booleans and dates in its own way.
+fn as_compose_writes(text: String, field: &Field<'_>, findings: &mut Findings) -> String {
+    let Some(new) = rewritten(&field.node.value) else { return text };
+    let message = format!("`{}` without quotes is `{}` to Compose", shown(&text), shown(&new));
+    let hint = "it is passed on as Compose does; quote it to keep what is written";
+    findings.notice(field.location.clone(), Message::new(message).with_hint(hint));
+    new
+}
+
 fn how_to_set(name: &str) -> String {
     format!("set it, or write ${{{name}:-default}}")
 }
@@ -293,15 +306,23 @@ fn how_to_set(name: &str) -> String {
 /// one.
 pub(super) fn platform(text: &str) -> Result<(Arch, Option<String>), String> {
     let expected = || "a supported platform (linux/amd64, linux/arm64)".to_owned();
-    let mut parts = text.strip_prefix("linux/").unwrap_or(text).split('/');
+    let text = text.to_ascii_lowercase();
+    let with_os = text.strip_prefix("linux/");
+    let mut parts = with_os.unwrap_or(&text).split('/');
     let (arch, variant) = (parts.next(), parts.next());
-    let arch = match (arch, variant, parts.next()) {
-        (Some("amd64" | "x86_64"), None, None) => return Ok((Arch::Amd64, None)),
-        (Some("arm64" | "aarch64"), None | Some("v8"), None) => return Ok((Arch::Arm64, None)),
-        (Some("amd64"), Some(_), None) => Arch::Amd64,
-        (Some("arm64"), Some(_), None) => Arch::Arm64,
+    // Of two parts, the first is the operating system.
+    if with_os.is_none() && variant.is_some() {
+        return Err(expected());
+    }
+    let arch = match (arch, parts.next()) {
+        (Some("amd64" | "x86_64"), None) => Arch::Amd64,
+        (Some("arm64" | "aarch64"), None) => Arch::Arm64,
         _ => return Err(expected()),
     };
+    // These are what the architecture is without a variant.
+    if matches!((arch, variant), (_, None) | (Arch::Amd64, Some("v1")) | (Arch::Arm64, Some("v8"))) {
+        return Ok((arch, None));
+    }
     let version = variant.and_then(|variant| variant.strip_prefix('v')).unwrap_or_default();
     if version.is_empty() || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(expected());

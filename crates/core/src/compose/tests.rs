@@ -4,6 +4,7 @@ mod include;
 mod merge;
 mod mistakes;
 mod names;
+mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,13 @@ use super::*;
 use crate::config;
 use crate::plan;
 use crate::report::{Notice, Report};
-use crate::spec::{BuildSpec, TaskSpec};
+use crate::spec::{BuildSpec, KanikoSpec, TaskSpec};
+
+/// Target and labels as flags of Kaniko.
+fn flags(kaniko: &KanikoSpec) -> Vec<String> {
+    let target = kaniko.target.iter().map(|target| format!("--target={target}"));
+    target.chain(kaniko.labels.iter().map(|(name, value)| format!("--label={name}={value}"))).collect()
+}
 
 fn env() -> BTreeMap<String, String> {
     [
@@ -33,6 +40,22 @@ fn ask(text: &str, services: &[&str], config: Option<&str>) -> Result<Resolved, 
     ask_with(text, services, config, &env())
 }
 
+/// A request for all services of a file in `/work/shop/deploy`.
+fn request<'a>(vars: &'a dyn Vars, withheld: &'a Withheld, naming: &'a Naming) -> Request<'a> {
+    Request {
+        vars,
+        withheld,
+        naming,
+        config: None,
+        services: &[],
+        root: "/work/shop",
+        folder: "/work/shop/deploy",
+        arch: Arch::Arm64,
+        order: Order::Sequential,
+        files: &(),
+    }
+}
+
 fn ask_with(
     text: &str,
     services: &[&str],
@@ -42,16 +65,9 @@ fn ask_with(
     let services: Vec<String> = services.iter().map(|&name| name.to_owned()).collect();
     let config = config.map(|text| config::read("config.yaml", text).unwrap());
     read("deploy/compose.yaml", text)?.resolve(&Request {
-        vars,
-        withheld: &Withheld::of(&env(), &[], ""),
-        naming: &Naming::default(),
         config: config.as_ref(),
         services: &services,
-        root: "/work/shop",
-        folder: "/work/shop/deploy",
-        arch: Arch::Arm64,
-        order: Order::Sequential,
-        files: &(),
+        ..request(vars, &Withheld::of(&env(), &[], ""), &Naming::default())
     })
 }
 
@@ -123,8 +139,8 @@ services:
         (vec!["amd64"], vec!["EQ=a=b".to_owned(), "GO=1.25".to_owned()])
     );
     assert_eq!(
-        (app[0].kaniko.context_path.as_str(), &app[0].kaniko.extra_flags),
-        ("deploy", &vec!["--target=prod".to_owned()])
+        (app[0].kaniko.context_path.as_str(), flags(&app[0].kaniko)),
+        ("deploy", vec!["--target=prod".to_owned()])
     );
     // Nothing names an architecture: the client's own.
     assert_eq!((archs(&short), short[0].kaniko.context_path.as_str()), (vec!["arm64"], "."));

@@ -84,7 +84,7 @@ impl Withheld {
     }
 
     /// Why the value of `name` cannot be used; `None` if it can.
-    pub(crate) fn refuses(&self, name: &str) -> Option<Message> {
+    pub fn refuses(&self, name: &str) -> Option<Message> {
         let secret = *self.0.get(name)?;
         let text = if secret == name {
             format!("the variable {name} is a secret of the environment: a build does not get it")
@@ -146,5 +146,10 @@ mod tests {
             ["B", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD"]
         );
         assert_eq!(Withheld::of(&env(&["PATH"]), &[], dotenv), Withheld::default());
+        // What the environment has is not the file's, but for an empty value.
+        let mut both = env(&["GITHUB_TOKEN", "A"]);
+        assert!(Withheld::of(&both, &[], "A=$GITHUB_TOKEN").refuses("A").is_none());
+        both.insert("A".to_owned(), String::new());
+        assert!(Withheld::of(&both, &[], "A=$GITHUB_TOKEN").refuses("A").is_some());
     }
 }

@@ -8,7 +8,7 @@ use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
 use crate::report::Location;
 use crate::secret::Secret;
-use crate::spec::{Credential, SnapshotMode};
+use crate::spec::{Compression, Credential, SnapshotMode};
 
 /// A key of a layer with its location; empty if the key is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub enum Login {
 pub struct KanikoLayer {
     /// `kaniko.context-path`
     pub context_path: Key<String>,
-    /// `kaniko.dockerfile`
+    /// `kaniko.dockerfile`: relative to the context; with a slash first, to the source root
     pub dockerfile: Key<String>,
     /// `kaniko.destination`
     pub destination: Key<ImageRef>,
@@ -147,8 +147,43 @@ pub struct KanikoLayer {
     pub dir: Key<String>,
     /// `kaniko.ignore-path`
     pub ignore_path: Key<Vec<String>>,
+    /// `kaniko.target`
+    pub target: Key<String>,
+    /// `kaniko.labels`
+    pub labels: MapLayer<String>,
+    /// `kaniko.annotations`
+    pub annotations: MapLayer<String>,
+    /// `kaniko.registry-mirrors`
+    pub registry_mirrors: Key<Vec<String>>,
+    /// `kaniko.registry-map`
+    pub registry_map: MapLayer<Vec<String>>,
+    /// `kaniko.certificates`
+    pub certificates: MapLayer<String>,
+    /// `kaniko.compression`
+    pub compression: Key<Compression>,
+    /// `kaniko.reproducible`
+    pub reproducible: Key<bool>,
+    /// `kaniko.single-snapshot`
+    pub single_snapshot: Key<bool>,
+    /// `kaniko.secrets`
+    pub secrets: Key<Vec<SecretLayer>>,
+    /// `kaniko.push-retry`
+    pub push_retry: Key<u32>,
     /// `kaniko.extra-flags`, split
     pub extra_flags: Key<Vec<String>>,
+    /// `kaniko.env`, which takes precedence over `env`
+    pub env: MapLayer<Secret>,
+}
+
+/// An entry of `kaniko.secrets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretLayer {
+    /// The name that `RUN --mount=type=secret,id=...` has for it.
+    pub id: String,
+    /// Its value, which the client has read.
+    pub value: Secret,
+    /// Where it was written.
+    pub location: Location,
 }
 
 /// The section `kaniko.cache`.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::config::Resolved;
-use crate::config::keys::{self, names};
+use crate::config::keys::{self, DOCKER, names};
 use crate::config::layer::{Held, Key, Login};
-use crate::config::read_text;
+use crate::config::readers::{self, read_text, refuse};
+use crate::config::secrets::{SecretPurpose, SecretSources};
 use crate::decode::{Field, section};
 use crate::image::{self, ImageRef};
 use crate::message::Message;
@@ -15,23 +16,6 @@ use crate::rules;
 use crate::secret::Secret;
 use crate::spec::{Credential, TaskSpec};
 use crate::yaml::Value;
-
-/// The value that stands for the logins of `docker login`.
-const DOCKER: &str = "docker";
-
-/// The files with passwords that a config file names.
-pub trait PasswordFiles {
-    /// The text of the file at `path`. `written` is how the config file names it.
-    fn read(&self, path: &str, written: &str) -> Result<Secret, Message>;
-}
-
-/// No file.
-impl PasswordFiles for () {
-    fn read(&self, _path: &str, _written: &str) -> Result<Secret, Message> {
-        let message = Message::new("only bakery-client reads files");
-        Err(message.with_hint("write the password itself"))
-    }
-}
 
 /// The logins of `docker login`.
 pub trait DockerLogins {
@@ -51,7 +35,7 @@ pub struct WantedLogin {
 /// Decodes `kaniko-credentials`.
 pub(super) fn decode(
     field: &Field<'_>,
-    files: &dyn PasswordFiles,
+    sources: &dyn SecretSources,
     findings: &mut Findings,
 ) -> Key<Vec<Login>> {
     let location = field.location.clone();
@@ -70,14 +54,14 @@ pub(super) fn decode(
     let mut seen = BTreeSet::new();
     let before = findings.mistakes.len();
     for item in field.items() {
-        let Some(login) = login(&item, files, findings) else { continue };
+        let Some(login) = login(&item, sources, findings) else { continue };
         let registry = match &login {
             Login::Written(credential) => Some(credential.registry.as_str()),
             Login::OfDocker(wanted) => wanted.registry.as_deref(),
         };
         if !seen.insert(registry.map(str::to_owned)) {
             let at = item.get("registry");
-            let shown = at.as_ref().and_then(|at| at.written()).map(shown);
+            let shown = at.as_ref().and_then(Field::written).map(shown);
             let whose = shown.or(registry.map(str::to_owned)).map(|registry| format!(" for {registry}"));
             findings.mistake(
                 item.location,
@@ -95,7 +79,7 @@ fn is_docker(field: &Field<'_>) -> bool {
     matches!(&field.node.value, Value::Scalar { text, .. } if text == DOCKER)
 }
 
-fn login(field: &Field<'_>, files: &dyn PasswordFiles, findings: &mut Findings) -> Option<Login> {
+fn login(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut Findings) -> Option<Login> {
     if is_docker(field) {
         return Some(Login::OfDocker(WantedLogin { registry: None, location: field.location.clone() }));
     }
@@ -103,9 +87,9 @@ fn login(field: &Field<'_>, files: &dyn PasswordFiles, findings: &mut Findings) 
     let fields = section(field, &known, |_| None, findings)?;
     let get = |name: &str| fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
     let mut missing = |name: &str| findings.mistake(field.location.clone(), format!("`{name}` is missing"));
-    let sources =
+    let passwords =
         ["password", "password-file", "credentials"].map(|name| get(name).map(|value| (name, value)));
-    let sources: Vec<_> = sources.into_iter().flatten().collect();
+    let passwords: Vec<_> = passwords.into_iter().flatten().collect();
     if get("registry").is_none() {
         missing("registry");
     }
@@ -113,11 +97,11 @@ fn login(field: &Field<'_>, files: &dyn PasswordFiles, findings: &mut Findings) 
     if get("username").is_none() && !of_docker {
         missing("username");
     }
-    if sources.is_empty() {
+    if passwords.is_empty() {
         missing("password");
     }
-    for (name, second) in sources.iter().skip(1) {
-        let text = format!("a second source of the password beside `{}`", sources[0].0);
+    for (name, second) in passwords.iter().skip(1) {
+        let text = format!("a second source of the password beside `{}`", passwords[0].0);
         findings.mistake(
             second.location.clone(),
             Message::new(text).with_hint(format!("remove `{name}` or the other")),
@@ -129,13 +113,12 @@ fn login(field: &Field<'_>, files: &dyn PasswordFiles, findings: &mut Findings) 
     }
     let registry = get("registry").and_then(|field| registry(field, findings));
     let username = get("username").and_then(|field| username(field, findings));
-    let (name, source) = *sources.first()?;
+    let (name, source) = *passwords.first()?;
     if name == "credentials" {
         let text = read_text(source, findings)?;
         if text != DOCKER {
-            let message =
-                Message::new(format!("`{}` is not a valid value", shown(source.written().unwrap_or(text))));
-            findings.mistake(source.location.clone(), message.with_hint("`docker` is the only one"));
+            let message = Message::new(format!("`{}` is not a valid value", shown(text)));
+            refuse(source, message.with_hint("`docker` is the only one"), findings);
             return None;
         }
         return Some(Login::OfDocker(WantedLogin {
@@ -147,7 +130,7 @@ fn login(field: &Field<'_>, files: &dyn PasswordFiles, findings: &mut Findings) 
     let password = if name == "password" {
         Secret::new(text)
     } else {
-        match files.read(text, source.written().unwrap_or(text)) {
+        match sources.file(text, source.written().unwrap_or(text), SecretPurpose::Login) {
             Ok(text) if text.expose().trim().is_empty() => {
                 findings.mistake(source.location.clone(), "the file is empty");
                 return None;
@@ -175,12 +158,7 @@ fn not_empty<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> 
 
 fn registry(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
     let text = not_empty(field, findings)?;
-    let host = image::registry_host(text);
-    if host.is_none() {
-        let message = Message::new(format!("`{}` is not a registry", shown(field.written().unwrap_or(text))));
-        findings.mistake(field.location.clone(), message.with_hint("HOST or HOST:PORT"));
-    }
-    host
+    readers::registry(text).map_err(|message| refuse(field, message, findings)).ok()
 }
 
 fn username(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
@@ -227,7 +205,9 @@ impl Resolved {
             }
             // What the file says about one registry comes before what it says about all.
             wanted.sort_by_key(|wanted| wanted.registry.is_none());
-            wanted.iter().for_each(|wanted| add(wanted, task, docker, &mut findings));
+            for wanted in &wanted {
+                add(wanted, task, docker, &mut findings);
+            }
         }
         if findings.mistakes.is_empty() {
             self.plan = plan::of_checked(&self.spec)

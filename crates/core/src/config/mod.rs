@@ -3,15 +3,19 @@
 //! `read` one text, then `resolve` it; or take its `global` layer as the base of a Compose file
 //! ([`crate::compose::ComposeFile::resolve`]). Mistakes in the file are kept until then, so that one report lists all.
 
+pub mod forms;
 pub mod keys;
 pub mod layer;
+pub mod schema;
 
 mod decode;
 mod held_secrets;
 mod logins;
 mod merge;
 mod naming;
+mod readers;
 mod resolve;
+mod secrets;
 mod shell_words;
 mod values;
 mod variables;
@@ -25,12 +29,14 @@ use crate::report::{Findings, Location, Mistake, Notice, Report};
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
-pub use logins::{DockerLogins, PasswordFiles, WantedLogin};
+pub use logins::{DockerLogins, WantedLogin};
 pub use naming::{ImagePrefix, ImageTag, Naming};
+pub use secrets::{SecretPurpose, SecretSources};
 pub use variables::Variables;
 
-pub(crate) use decode::read_text;
+pub(crate) use readers::read_text;
 pub(crate) use resolve::{Located, Origin, build, task};
+pub(crate) use secrets::add as add_secret;
 pub(crate) use values::destination;
 
 use variables::ReplacedTree;
@@ -55,8 +61,8 @@ pub struct ConfigFile {
 pub struct Surroundings<'a> {
     /// What `${NAME}` stands for.
     pub variables: Variables<'a>,
-    /// The files that it names.
-    pub files: &'a dyn PasswordFiles,
+    /// Where it finds the secrets that it names.
+    pub secrets: &'a dyn SecretSources,
 }
 
 /// The build that a file describes.
@@ -74,19 +80,19 @@ pub struct Resolved {
     pub wanted_logins: Vec<Vec<WantedLogin>>,
 }
 
-/// Parses the text of a config file, without anything else: variables stay text, and files that it names are not read.
+/// Parses the text of a config file, without anything else: variables stay text, and secrets that it names are mistakes.
 /// `file` is its name in messages. The report holds what prevents parsing; [`ConfigFile::resolve`] reports every other
 /// mistake.
 pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
-    read_with(file, text, &Surroundings { variables: Variables::None, files: &() })
+    read_with(file, text, &Surroundings { variables: Variables::None, secrets: &() })
 }
 
-/// The same with its surroundings.
+/// Parses the text of a config file with its surroundings.
 pub fn read_with(file: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<ConfigFile, Report> {
     let mut findings = Findings::default();
     let Some(tree) = yaml::parse(file, text, &mut findings) else { return Err(findings.into_report()) };
     let ReplacedTree { tree, written } = variables::replace(&tree, surroundings.variables, &mut findings);
-    let file = decode::file(&Field::root(&tree), surroundings.files, findings);
+    let file = decode::file(&Field::root(&tree), surroundings.secrets, findings);
     Ok(ConfigFile { written, ..file })
 }
 

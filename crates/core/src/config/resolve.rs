@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use crate::config::layer::{Login, MapLayer, TaskLayer};
 use crate::config::logins::WantedLogin;
-use crate::config::{ConfigFile, Naming, Resolved};
+use crate::config::{ConfigFile, Naming, Resolved, secrets};
+use crate::kaniko;
 use crate::mask::name_suggests_secret;
 use crate::message::Message;
 use crate::names::{Arch, ServiceName};
+use crate::path;
 use crate::plan::{self, PlanProblem};
 use crate::report::{Findings, Location, Report, shown};
 use crate::rules;
@@ -132,18 +134,26 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
         }
     };
     let kaniko = &layer.kaniko;
+    let context_path = kaniko.context_path.value().cloned().unwrap_or_else(|| ".".to_owned());
+    let mut env = entries(&layer.env);
+    env.extend(entries(&kaniko.env));
     let spec = TaskSpec {
         platform: layer.platform.value().copied(),
         arch,
         cpu_millis: layer.cpu_millis.value().copied(),
         memory_mib: layer.memory_mib.value().copied(),
-        env: entries(&layer.env),
+        env,
         pre_script: layer.pre_script.value().cloned(),
         post_script: layer.post_script.value().cloned(),
         credentials: written_logins(layer),
         kaniko: KanikoSpec {
-            context_path: kaniko.context_path.value().cloned().unwrap_or_else(|| ".".to_owned()),
-            dockerfile: kaniko.dockerfile.value().cloned().unwrap_or_else(|| "Dockerfile".to_owned()),
+            dockerfile: match kaniko.dockerfile.value().map(String::as_str) {
+                None => "Dockerfile".to_owned(),
+                Some(text) => text
+                    .strip_prefix('/')
+                    .map_or_else(|| text.to_owned(), |inner| path::from_folder(&context_path, inner)),
+            },
+            context_path,
             destination: kaniko.destination.value().map(|image| origin.naming.tagged(image)),
             build_args: entries(&kaniko.build_args),
             cache: cache(layer, origin, findings),
@@ -154,6 +164,17 @@ pub(crate) fn task(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findin
             custom_platform: kaniko.custom_platform.value().cloned(),
             dir: kaniko.dir.value().cloned(),
             ignore_path: kaniko.ignore_path.or_default(),
+            target: kaniko.target.value().cloned(),
+            labels: entries(&kaniko.labels),
+            annotations: entries(&kaniko.annotations),
+            registry_mirrors: kaniko.registry_mirrors.or_default(),
+            registry_map: entries(&kaniko.registry_map),
+            certificates: entries(&kaniko.certificates),
+            compression: kaniko.compression.value().copied(),
+            reproducible: kaniko.reproducible.or_default(),
+            single_snapshot: kaniko.single_snapshot.or_default(),
+            secrets: secrets::values(&kaniko.secrets),
+            push_retry: kaniko.push_retry.value().copied(),
             extra_flags: kaniko.extra_flags.or_default(),
         },
     };
@@ -217,6 +238,11 @@ fn cache_repo(layer: &TaskLayer, origin: &Origin<'_>, findings: &mut Findings) -
 }
 
 fn notices(layer: &TaskLayer, spec: &TaskSpec, origin: &Origin<'_>, findings: &mut Findings) {
+    for (key, message) in kaniko::overridden(&spec.kaniko) {
+        if let Some(location) = location_of(layer, key) {
+            findings.notice(location.clone(), message);
+        }
+    }
     for (name, (_, location)) in &layer.kaniko.build_args.entries {
         if name_suggests_secret(name) {
             let message = "a build argument can be read in the image's history";
@@ -265,6 +291,15 @@ fn location_of<'a>(layer: &'a TaskLayer, key: &str) -> Option<&'a Location> {
         "kaniko.dir" => kaniko.dir.location(),
         "kaniko.ignore-path" => kaniko.ignore_path.location(),
         "kaniko.extra-flags" => kaniko.extra_flags.location(),
+        "kaniko.secrets" => kaniko.secrets.location(),
+        "kaniko.target" => kaniko.target.location(),
+        "kaniko.compression" => kaniko.compression.location(),
+        "kaniko.reproducible" => kaniko.reproducible.location(),
+        "kaniko.single-snapshot" => kaniko.single_snapshot.location(),
+        "kaniko.push-retry" => kaniko.push_retry.location(),
+        "kaniko.snapshot-mode" => kaniko.snapshot_mode.location(),
+        "kaniko.use-new-run" => kaniko.use_new_run.location(),
+        "kaniko.cleanup" => kaniko.cleanup.location(),
         _ => None,
     }
 }

@@ -46,12 +46,28 @@ pub(super) fn cache_repo(text: &str) -> Result<String, Message> {
     wrong.map_or_else(|| Ok(text.to_owned()), Err)
 }
 
+/// What stands for the source root in paths, as in version 1.0, which unpacked it there.
+const SOURCE_ROOT: &str = "/workspace";
+
 pub(super) fn inner_path(text: &str) -> Result<String, Message> {
+    if let Some(inner) = in_source(text) {
+        return Ok(inner);
+    }
     rules::inner_path(text).map_or_else(|| Ok(path::tidy(text)), Err)
 }
 
+/// A path relative to the context; with a slash first, to the source root.
 pub(super) fn dockerfile(text: &str) -> Result<String, Message> {
+    if let Some(inner) = in_source(text) {
+        return Ok(format!("/{inner}"));
+    }
     rules::path_text(text).map_or_else(|| Ok(path::tidy(text)), Err)
+}
+
+/// An absolute path in the source root of version 1.0, relative to the source root.
+pub(super) fn in_source(text: &str) -> Option<String> {
+    let plain = text.starts_with('/') && !text.contains(['\0', '\n']);
+    path::below(SOURCE_ROOT, text).filter(|_| plain)
 }
 
 /// An image reference to push to; the error's hint names the reason.
@@ -80,6 +96,31 @@ pub(super) fn custom_platform(text: &str) -> Result<String, Message> {
 
 pub(super) fn kaniko_dir(text: &str) -> Result<String, Message> {
     rules::kaniko_dir(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+pub(super) fn target(text: &str) -> Result<String, Message> {
+    rules::target(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+pub(super) fn mirror(text: &str) -> Result<String, Message> {
+    let text = text.trim();
+    rules::mirror(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
+/// One mirror, or several that are separated by commas.
+pub(super) fn mirrors(text: &str) -> Result<Vec<String>, Message> {
+    text.split(',').map(mirror).collect()
+}
+
+pub(super) fn certificate(text: &str) -> Result<String, Message> {
+    let tidy = |text: &str| if text.starts_with('/') { text.to_owned() } else { path::tidy(text) };
+    rules::certificate(text).map_or_else(|| Ok(tidy(text)), Err)
+}
+
+pub(super) fn retries(text: &str) -> Result<u32, Message> {
+    let wrong = || Message::new(format!("`{}` is not a number", shown(text))).with_hint("for example `5`");
+    let number = text.parse().map_err(|_| wrong())?;
+    rules::push_retry(number).map_or(Ok(number), Err)
 }
 
 pub(super) fn flags(text: &str) -> Result<Vec<String>, Message> {

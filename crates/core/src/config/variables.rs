@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::compose::Withheld;
-use crate::config::values::boolean;
+use crate::config::values::{boolean, in_source};
 use crate::decode::Field;
 use crate::interpolate::{Budget, Filled, InterpolationError, Syntax};
 use crate::mask::name_suggests_secret;
@@ -196,7 +196,9 @@ impl Replacer<'_> {
                 refused
                     .filter_map(|name| withheld.refuses(name))
                     .for_each(|refusal| wrong(for_logins(refusal)));
-                unset.iter().for_each(|name| wrong(if is_literal { spoilt_secret() } else { not_set(name) }));
+                for name in &unset {
+                    wrong(if is_literal { spoilt_secret() } else { not_set(name) });
+                }
                 if text.contains('\0') {
                     wrong("a variable's value holds a NUL byte".into());
                 }
@@ -215,8 +217,9 @@ impl Replacer<'_> {
     fn remember(&mut self, field: &Field<'_>, value: &str, written: &str) {
         let is_shown = SHOWN.iter().any(|key| field.location.path.ends_with(&format!(".{key}")));
         if is_shown && !value.is_empty() && value.len() <= PATH_BYTES {
-            self.written.insert(value.to_owned(), written.to_owned());
-            self.written.insert(path::tidy(value), written.to_owned());
+            // As it is, and as its reader makes it.
+            let forms = [Some(value.to_owned()), Some(path::tidy(value)), in_source(value)];
+            self.written.extend(forms.into_iter().flatten().map(|form| (form, written.to_owned())));
         }
     }
 }

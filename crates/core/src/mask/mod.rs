@@ -79,6 +79,7 @@ impl Mask {
             let handed = kaniko::secret_variables(&task.kaniko.extra_flags);
             let mut found_here: Vec<&str> =
                 task.credentials.iter().map(|login| login.password.expose()).collect();
+            found_here.extend(task.kaniko.secrets.values().map(Secret::expose));
             let env = task.env.iter().map(|(name, value)| (name, value.expose()));
             let args = task.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
             let is_handed = |name: &str| handed.contains(name);
@@ -92,8 +93,8 @@ impl Mask {
             for script in [&task.pre_script, &task.post_script].into_iter().flatten() {
                 found_here.extend(found(script, Form::Script));
             }
-            let flags = &task.kaniko.extra_flags;
-            for (flag, span) in flags.iter().zip(argument_spans(flags)) {
+            let flags = [kaniko::free_arguments(&task.kaniko), task.kaniko.extra_flags.clone()].concat();
+            for (flag, span) in flags.iter().zip(argument_spans(&flags)) {
                 found_here.extend(span.into_iter().map(|span| &flag[span]));
             }
             all.extend(found_here.into_iter().flat_map(pieces));

@@ -288,7 +288,7 @@ async fn a_realm_or_redirect_cannot_lead_inside() {
     let other = Registry::new(RegistrySettings::default());
     let error = other.digest_of(&"127.0.0.1:1/a:1".parse().unwrap(), &[]).await.unwrap_err();
     assert!(
-        error.hint.unwrap().contains("INSECURE_REGISTRIES"),
+        error.hint.unwrap().contains("REGISTRY_TRUSTED_HOSTS"),
         "a server for others keeps off its own loopback"
     );
     let insecure = vec!["localhost:5000".to_owned()];

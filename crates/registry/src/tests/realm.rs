@@ -22,7 +22,7 @@ async fn probe_21_a_token_service_on_another_site_gets_no_request() {
     assert_eq!((error.reason, service.seen().len()), (Reason::CredentialsRefused, 0));
     let host = format!("localhost:{}", service.addr.port());
     assert!(error.text.contains(&format!("on another site, {host}: it was not asked")), "{error}");
-    assert!(error.hint.unwrap().contains("ask the operator"));
+    assert!(error.hint.unwrap().contains("ask the operator to add it to REGISTRY_TRUSTED_HOSTS"));
     assert!(registry.seen().iter().all(|seen| seen.authorization.is_none()), "nothing was passed on");
 }
 
@@ -34,6 +34,7 @@ async fn probe_22_a_login_goes_to_another_site_only_if_the_operator_names_it() {
     assert_eq!(service.seen().len(), 0);
     let named = vec![format!("localhost:{}", service.addr.port())];
     for settings in [
+        RegistrySettings { trusted: named.clone(), ..RegistrySettings::default() },
         RegistrySettings { insecure: named.clone(), ..RegistrySettings::default() },
         RegistrySettings { publish_allow: named.clone(), ..RegistrySettings::default() },
     ] {

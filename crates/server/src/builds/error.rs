@@ -113,6 +113,13 @@ pub enum NotReady {
     Unavailable(Platform),
 }
 
+impl NotReady {
+    /// Whether builds are accepted all the same. They wait for an unavailable platform.
+    pub fn accepts_builds(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
 /// Why a build was not shown or cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {

@@ -1,6 +1,5 @@
 //! One loop that removes what nobody needs: old builds and their logs, old contexts, and leftovers on platforms.
 
-use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,11 +96,13 @@ impl Sweeper {
         let mut sizes = sizes.ok().and_then(Result::ok).unwrap_or_default();
         let now = self.clock.now();
         let mut total: u64 = sizes.values().sum();
-        for (build, ended) in self.store.ledger.ended_builds().await? {
+        // All in one answer: a build that ends between two would be in neither, and its log an orphan.
+        for (build, ended) in self.store.ledger.all_builds().await? {
+            let size = sizes.remove(&build).unwrap_or_default();
+            let Some(ended) = ended else { continue };
             let age = Duration::from_millis(
                 u64::try_from(now.as_millisecond() - ended.as_millisecond()).unwrap_or_default(),
             );
-            let size = sizes.remove(&build).unwrap_or_default();
             if age > self.retention.builds || (total > self.retention.log_bytes && age > FRESH) {
                 self.store.ledger.remove(build).await?;
                 self.store.logs.remove(build).await?;
@@ -109,9 +110,7 @@ impl Sweeper {
                 tracing::info!(%build, "removed an old build and its log");
             }
         }
-        let mut open: HashSet<BuildId> = self.store.ledger.open_builds().await?.into_iter().collect();
-        open.extend(self.store.ledger.unfinished_logs().await?);
-        for build in sizes.into_keys().filter(|build| !open.contains(build)) {
+        for build in sizes.into_keys() {
             if self.is_older(build) {
                 self.store.logs.remove(build).await?;
             }

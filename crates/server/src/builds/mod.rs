@@ -310,11 +310,12 @@ impl Builds {
             protocols: PROTOCOLS.to_vec(),
             platforms: platforms.map(|(name, launcher)| (name.to_string(), archs(launcher))).collect(),
             bucket: status.bucket.clone(),
+            keys: bakery_core::config::keys::paths(),
         }
     }
 
     /// Whether builds can be accepted and started now. They are accepted also while a platform is unavailable, and wait
-    /// for it.
+    /// for it: that is an error only if there is no other.
     pub async fn ready(&self) -> Result<(), NotReady> {
         let status = &self.services.status;
         if !status.accepting.load(Ordering::Acquire) {

@@ -146,7 +146,7 @@ impl BuildState {
     /// The name of a task's current attempt.
     pub(super) fn run(&self, index: usize) -> RunName {
         let attempt = self.tasks[index].task.attempt;
-        // A plan has at most 64 tasks.
+        // A plan has at most `limits::TASKS` tasks.
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         RunName { task: TaskId { build: self.id, index }, attempt }
     }

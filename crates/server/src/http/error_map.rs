@@ -20,7 +20,7 @@ impl From<SubmitError> for ProblemResponse {
             | SubmitError::NoPlatform
             | SubmitError::NoSuchArch { .. } => ProblemKind::BadSpec,
             SubmitError::Context(_) => ProblemKind::BadContext,
-            SubmitError::DiskFull => ProblemKind::DiskFull,
+            SubmitError::DiskFull => ProblemKind::ServerDiskFull,
             SubmitError::Internal(inner) => return inner.into(),
         };
         let problem = Self::new(kind, error.to_string()).mistakes(error.mistakes().to_vec());
@@ -72,7 +72,9 @@ impl From<LogError> for ProblemResponse {
     fn from(error: LogError) -> Self {
         match &error {
             LogError::Missing(_) => no_such_build(&error.to_string()),
-            LogError::DiskFull(_) => Self::new(ProblemKind::DiskFull, error.to_string()).hint(DISK_FULL_HINT),
+            LogError::DiskFull(_) => {
+                Self::new(ProblemKind::ServerDiskFull, error.to_string()).hint(DISK_FULL_HINT)
+            }
             LogError::BadBlock { .. } => Self::new(ProblemKind::BadBlock, error.to_string()),
             LogError::Io { .. } => Self::internal(&error),
         }
@@ -98,7 +100,7 @@ impl From<ContextError> for ProblemResponse {
                 Err(other) => Self::internal(&*other),
             },
             ContextError::DiskFull => {
-                Self::new(ProblemKind::DiskFull, error.to_string()).hint(DISK_FULL_HINT)
+                Self::new(ProblemKind::ServerDiskFull, error.to_string()).hint(DISK_FULL_HINT)
             }
             ContextError::Io { .. } => Self::internal(&error),
         }

@@ -76,8 +76,8 @@ kinds! {
     TooLarge = PAYLOAD_TOO_LARGE, "too-large", "Request body too large";
     /// A body of a media type that the route does not support.
     UnsupportedType = UNSUPPORTED_MEDIA_TYPE, "unsupported-type", "Unsupported media type";
-    /// The disk of the data folder is full.
-    DiskFull = INSUFFICIENT_STORAGE, "disk-full", "Disk of the server is full";
+    /// The disk of the data folder is full. The reason `disk-full` is a task's own disk.
+    ServerDiskFull = INSUFFICIENT_STORAGE, "server-disk-full", "Disk of the server is full";
     /// A failure of the server. The cause is in its log.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal server error";
     /// The server cannot do this at the moment.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::BufRead as _;
 
 use bakery_core::wire::log::Source;
-use memchr::memchr_iter;
+use memchr::memchr3;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
@@ -25,24 +25,47 @@ pub(super) struct BlockLines {
 
 /// Reads a block once. Its lines are decoded only where they are not spelled as agents spell them.
 pub(super) fn read(block: &[u8]) -> BlockLines {
-    let mut found = BlockLines::default();
-    let mut rest = block;
+    let (mut found, mut rest, mut frame) = (BlockLines::default(), block, &b""[..]);
     while !rest.is_empty() {
+        found.count += 1;
+        if let Some(length) = plain_line(rest, &mut frame) {
+            rest = &rest[length..];
+            continue;
+        }
         let line = rest;
         // Reading from memory cannot fail.
         let length = rest.skip_until(b'\n').unwrap_or(line.len());
-        found.count += 1;
-        found.forged |= !is_agents(&line[..length]);
+        found.forged |= !is_agents_json(&line[..length]);
     }
     found
 }
 
-/// Whether a line has exactly one source, which is not the server.
-fn is_agents(line: &[u8]) -> bool {
-    match plain_source(line) {
-        Some(source) => source != Source::Server.as_str().as_bytes(),
-        None => is_agents_json(line),
-    }
+/// The length of the line at the beginning of `block`, if it is spelled as every agent spells one without a hint (time,
+/// source, level and message, in this order and each once) and its source is not the server.
+///
+/// `frame` is what stands between time and message. Most lines have that of the line before, so it is compared before it is
+/// read.
+fn plain_line<'b>(block: &'b [u8], frame: &mut &'b [u8]) -> Option<usize> {
+    let (_, rest) = plain_text(block.strip_prefix(b"{\"ts\":\"")?, TIME)?;
+    let message = match rest.strip_prefix(*frame) {
+        Some(message) if !frame.is_empty() => message,
+        _ => {
+            let message = after_frame(rest)?;
+            *frame = &rest[..rest.len() - message.len()];
+            message
+        }
+    };
+    let rest = &message[end_of_text(message)? + 1..];
+    let rest = rest.strip_prefix(b",\"more\":true").unwrap_or(rest).strip_prefix(b"}\n")?;
+    Some(block.len() - rest.len())
+}
+
+/// What follows the source, which is not the server, and the level: the message.
+fn after_frame(rest: &[u8]) -> Option<&[u8]> {
+    let (source, rest) = plain_text(rest.strip_prefix(b",\"src\":\"")?, NAME)?;
+    let (_, rest) = plain_text(rest.strip_prefix(b",\"lvl\":\"")?, NAME)?;
+    let message = rest.strip_prefix(b",\"msg\":\"")?;
+    (source != Source::Server.as_str().as_bytes()).then_some(message)
 }
 
 /// The same for a line that is spelled in any way.
@@ -80,27 +103,23 @@ impl<'de> Deserialize<'de> for SourceCount {
     }
 }
 
-/// The source of a line that is spelled as every agent spells one without a hint: time, source, level and message, in this
-/// order and each once.
-fn plain_source(line: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = plain_text(line.strip_prefix(b"{\"ts\":\"")?, TIME)?;
-    let (source, rest) = plain_text(rest.strip_prefix(b",\"src\":\"")?, NAME)?;
-    let (_, rest) = plain_text(rest.strip_prefix(b",\"lvl\":\"")?, NAME)?;
-    let rest = rest.strip_prefix(b",\"msg\":\"")?.strip_suffix(b"}\n")?;
-    let message = rest.strip_suffix(b",\"more\":true").unwrap_or(rest).strip_suffix(b"\"")?;
-    is_one_text(message).then_some(source)
-}
-
 /// A JSON text up to its closing quote, and what follows it; `None` if it has escapes or is longer than `limit`.
 fn plain_text(bytes: &[u8], limit: usize) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().take(limit).position(|b| matches!(b, b'"' | b'\\'))?;
+    let end = memchr3(b'"', b'\\', b'\n', &bytes[..limit.min(bytes.len())])?;
     (bytes[end] == b'"').then(|| (&bytes[..end], &bytes[end + 1..]))
 }
 
-/// Whether the quotes of a JSON text are around these bytes: each one inside is escaped, and the one after them is not.
-fn is_one_text(inside: &[u8]) -> bool {
-    let is_escaped = |at: usize| inside[..at].iter().rev().take_while(|&&b| b == b'\\').count() % 2 == 1;
-    memchr_iter(b'"', inside).all(is_escaped) && !is_escaped(inside.len())
+/// Where a JSON text on one line ends: at its first quote that is not escaped.
+fn end_of_text(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr3(b'"', b'\\', b'\n', bytes.get(from..)?)?;
+        match bytes[at] {
+            b'"' => return Some(at),
+            b'\\' if bytes.get(at + 1) != Some(&b'\n') => from = at + 2,
+            _ => return None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,12 +146,17 @@ mod tests {
             format!("{{{ts},\"src\":\"kaniko\",\"lvl\":\"info\",\"msg\":\"\"}}{{\"src\":\"server\"}}"),
             format!("{{{ts},\"src\":\"server\",\"msg\":\"pushed\"}}{{}}"),
             format!("{{{ts},\"msg\":\"pushed\"}}"),
+            format!("{{{ts},\"src\":\"kaniko\",\"lvl\":\"info\",\"msg\":\"unterminated"),
+            format!("{{{ts},\"src\":\"kaniko\",\"lvl\":\"info\",\"msg\":\"unterminated\\"),
+            "{\"ts\":\"".to_owned(),
             "not JSON".to_owned(),
             String::new(),
         ] {
-            let honest = format!("{{{ts},\"src\":\"kaniko\",\"msg\":\"src server\"}}\n");
-            let block = format!("{honest}{line}\n{honest}");
-            assert_eq!(read(block.as_bytes()), BlockLines { count: 3, forged: true }, "{line}");
+            for honest in ["\"lvl\":\"info\",", ""] {
+                let honest = format!("{{{ts},\"src\":\"kaniko\",{honest}\"msg\":\"src server\"}}\n");
+                let block = format!("{honest}{line}\n{honest}");
+                assert_eq!(read(block.as_bytes()), BlockLines { count: 3, forged: true }, "{line}");
+            }
         }
         for line in [
             format!("{{{ts},\"src\":\"kaniko\",\"msg\":\"\\\"src\\\":\\\"server\\\"\"}}"),

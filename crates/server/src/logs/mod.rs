@@ -26,6 +26,8 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+mod bounds_tests;
 mod claims;
 mod file;
 mod follow;

@@ -203,6 +203,7 @@ impl<'a> VarReader<'a> {
     pub(super) fn registry_rules(&mut self, loopback: bool) -> RegistryRules {
         RegistryRules {
             insecure: self.registries("INSECURE_REGISTRIES", false),
+            trusted: self.registries("REGISTRY_TRUSTED_HOSTS", false),
             publish_allow: self.registries("PUBLISH_ALLOW", true),
             loopback,
         }

@@ -27,13 +27,13 @@ use crate::builds::{Builds, BuildsParts, BuildsSettings, InternalError, Platform
 use crate::clock::Clock;
 use crate::contexts::{Bucket, Contexts};
 use crate::disk::DataDisk;
-use crate::environment;
 use crate::http::{ConnectionLimits, OwnNames, Routers, Services, open_files_warning, serve};
 use crate::logs::Logs;
 use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::platform::ecs::EcsError;
 use crate::platform::k8s::K8sError;
-use crate::settings::Settings;
+use crate::process;
+use crate::settings::{self, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::{Registry, RegistrySettings, docker_config};
 
@@ -118,7 +118,10 @@ impl Server {
         if let Some(warning) = settings.warning() {
             warn(&warning);
         }
-        let files = environment::raise_open_files();
+        for warning in settings::vars::replaced(vars) {
+            warn(&warning);
+        }
+        let files = process::raise_open_files();
         if let Some(warning) = open_files_warning(files, remote_runs(settings)) {
             warn(&warning);
         }
@@ -224,6 +227,7 @@ pub(crate) fn registry(settings: &Settings, vars: &dyn Vars) -> Registry {
         user_agent: concat!("bakery-server/", env!("CARGO_PKG_VERSION")).to_owned(),
         insecure: settings.registries.insecure.clone(),
         loopback_http: settings.registries.loopback,
+        trusted: settings.registries.trusted.clone(),
         publish_allow: settings.registries.publish_allow.clone(),
         docker_config: docker_config(vars),
         ..RegistrySettings::default()

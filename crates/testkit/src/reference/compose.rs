@@ -24,6 +24,36 @@ const SEVERAL: &str = "
 A message about a value names the line of the file that the value is from. `plan` lists the files that were read.
 ";
 
+/// The corpus in `tests/compose` has a case for each.
+const REFUSED: &str = "
+## Compared with Compose
+
+A corpus of Compose files is planned by Bakery and loaded by Compose's own library in each test run. Bakery builds what Compose builds, except for these.
+
+Plain numbers, `True`, `FALSE` and dates in `args` and `labels` reach the build as they are written; Compose rewrites them (`1.10` becomes `1.1`, `010` becomes `8`). In quotes they are the same for both.
+
+Bakery accepts mistakes that Compose refuses in what it does not read: services that are not built, attributes for running a service or without effect, conditions of dependencies. A key without a
+value changes nothing, a number is read as a text, and a text as a list of one.
+
+These are refused although Compose accepts them:
+
+| What | Why |
+|---|---|
+| A remote context (`https://`, `git@`, `docker-image://`, ..) | only folders of the checkout are packed |
+| A `dockerfile` with an absolute path | it is not in the packed source |
+| A file with several documents | one file is one document |
+| Two builds with one image | one would overwrite the other; equal builds of one image are done once |
+| An `image` with a digest | nothing can be pushed under a digest |
+| A service whose name begins with `.`, `_` or `-` | such a name is not a valid target |
+| A platform without an architecture (`linux`) | the architecture decides where a task runs |
+| `jobs` at the top of a file | their images are not built |
+| Nothing to build: no service with a `build` is active, or one without is named | it is a mistake more often than not |
+| A misspelt key of `x-bake`, and an unknown key of `extends` or `include` | it would change the result without a message |
+| A value of another kind than the one it is merged over, or than Compose's schema has | it would be ignored |
+| A tag besides `!reset`, `!override` and YAML's own | it has no meaning in Compose |
+| A `.env` or a file whose values become too large once their variables are replaced | nothing is read without a limit |
+";
+
 pub(super) fn text() -> String {
     let files = FILES.map(code).join(", ");
     let overrides = OVERRIDES.map(code).join(", ");
@@ -34,8 +64,8 @@ pub(super) fn text() -> String {
          (up to one that everybody can write to), and the first of {overrides} beside it is merged over it. *Taken* has an effect; *refused* is a mistake, exit code 2, \
          because the attribute changes the result and is not supported; *ignored* has no effect and is reported as a notice. \
          `x-` keys of other tools are skipped. `${{NAME}}`, `${{NAME:-default}}` and the rest of Compose's interpolation work \
-         everywhere; the variables are those of the environment, then those of `.env` in the folder of the first file, or of the files of `--env-file` or \
-         `COMPOSE_ENV_FILES` in its place. A key that Compose does not know is a mistake in a service with a `build`. A refused attribute is accepted if it is switched off \
+         everywhere; the variables are those of the environment, then those of `.env` in the working directory if no option names the files, then those of \
+         `.env` in the folder of the first file; the files of `--env-file` or `COMPOSE_ENV_FILES` take the place of both. A key that Compose does not know is a mistake in a service with a `build`. A refused attribute is accepted if it is switched off \
          (`false`, `''`, `[]`, `{{}}`)."
     );
     let mut text = head("Compose files", &about);
@@ -48,6 +78,7 @@ pub(super) fn text() -> String {
         }
         table(&mut text, &title, ["Attribute", "", "Effect"], &rows);
     }
+    text.push_str(REFUSED);
     let names = WITHHELD.map(code).join(", ");
     let _ = write!(
         text,

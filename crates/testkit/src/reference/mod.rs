@@ -30,7 +30,9 @@ pub fn pages() -> Vec<Page> {
         page(".env.example", dotenv::text()),
         page("docs/reference/variables.md", variables::text()),
         page("docs/reference/config.md", config::text()),
+        page("docs/reference/config.schema.json", format!("{:#}\n", bakery_core::config::schema::schema())),
         page("docs/reference/compose.md", compose::text()),
+        page("docs/reference/compose.schema.json", format!("{:#}\n", bakery_core::compose::schema::schema())),
         page("docs/reference/cli.md", cli::text()),
         page("docs/reference/reasons.md", reasons::text()),
         page("docs/reference/limits.md", limits::text()),
@@ -50,8 +52,8 @@ fn table<const N: usize>(text: &mut String, title: &str, columns: [&str; N], row
     }
     let _ = write!(text, "\n| {} |\n|{}\n", columns.join(" | "), "---|".repeat(N));
     for row in rows {
-        // A `|` would end the cell.
-        let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        // A `|` would end the cell, also in code.
+        let cells: Vec<String> = row.iter().map(|cell| escaped(cell).replace('|', "\\|")).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
 }
@@ -59,4 +61,40 @@ fn table<const N: usize>(text: &mut String, title: &str, columns: [&str; N], row
 /// As code.
 fn code(text: &str) -> String {
     format!("`{text}`")
+}
+
+/// A text whose `<` begin no HTML. In code they begin none, and a backslash there would be shown.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('`') {
+        let (before, code) = rest.split_at(start);
+        let fence = &code[..code.len() - code.trim_start_matches('`').len()];
+        // Without its other end it is no code.
+        let end = code[fence.len()..].find(fence).map_or(fence.len(), |end| end + 2 * fence.len());
+        escaped += &before.replace('<', "\\<");
+        escaped += &code[..end];
+        rest = &code[end..];
+    }
+    escaped + &rest.replace('<', "\\<")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_is_escaped_outside_of_code_only() {
+        for (text, expected) in [
+            ("<A>-server", r"\<A>-server"),
+            ("`<A>`, <B> and `K_<C>`.", r"`<A>`, \<B> and `K_<C>`."),
+            ("``a`<b``<c", r"``a`<b``\<c"),
+            ("a ` <b", r"a ` \<b"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+        let mut text = String::new();
+        table(&mut text, "", ["A"], &[["`<a|b>` <c|d>".to_owned()]]);
+        assert!(text.ends_with("| `<a\\|b>` \\<c\\|d> |\n"), "{text}");
+    }
 }

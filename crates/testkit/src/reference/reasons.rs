@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bakery_core::reason::{Fault, Reason};
 use bakery_core::wire::json_name;
 
-use super::{code, head};
+use super::{code, escaped, head};
 
 pub(super) fn text() -> String {
     let about = "Why a build or a task failed, by the code that `bakery-client ps --json` shows as `reason`. The client's last lines have \
@@ -29,9 +29,9 @@ pub(super) fn text() -> String {
             text,
             "\n## {}\n\n{}\n\n- Text: {}.\n- Fault: {whose}. Exit code: {exit}. Tried again: {again}.\n- To do: {}.\n",
             json_name(reason),
-            reason.meaning(),
+            escaped(reason.meaning()),
             code(reason.text()),
-            reason.hint(),
+            escaped(reason.hint()),
         );
     }
     text

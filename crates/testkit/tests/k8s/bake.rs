@@ -1,9 +1,12 @@
 //! Builds that succeed.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bakery_testkit::client::Log;
+use bakery_testkit::cluster::example;
 use bakery_testkit::engine::Engine;
 use bakery_testkit::hostile;
 use bakery_testkit::parts::Parts;
@@ -37,11 +40,55 @@ async fn the_demo_is_built_in_pods() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_03_and_28_a_run_step_has_eight_capabilities_and_cannot_end_the_agent() -> Result<()> {
     let env = K8sEnv::start("hostile", &[]).await?;
-    let project = Project::new(&env.parts, hostile::STEPS, &single(&env.image("hostile/app:1")))?;
+    // The kubelet limits the pod, the container's own group shows no limit: start processes until it refuses one.
+    let limit = "RUN cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null; \
+        (trap 'echo processes:$n; kill -9 $all' EXIT; n=0; \
+         while [ $n -lt 5000 ]; do sleep 120 & all=\"$all $!\"; n=$((n+1)); done) 2>&1; true";
+    let steps = format!("{}\n{limit}", hostile::STEPS);
+    let project = Project::new(&env.parts, &steps, &single(&env.image("hostile/app:1")))?;
     let ended = env.client(&project).run(&[]).await?;
     ensure!(ended.code == Some(0), "{}", env.details(&ended));
-    hostile::check(&ended.lines()?)?;
+    let lines = ended.lines()?;
+    hostile::check(&lines)?;
+    let number =
+        |text: &str| text.trim().strip_prefix("processes:").and_then(|number| number.parse::<u32>().ok());
+    let started = lines.iter().find_map(|line| number(&line.message)).context("no number of processes")?;
+    // The threads of agent and Kaniko count too.
+    ensure!((3900..4096).contains(&started), "{started}: {}", env.details(&ended));
     env.gone(Duration::from_secs(20)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_04_a_run_step_does_not_reach_its_neighbour() -> Result<()> {
+    let env = K8sEnv::start("neighbour", &[]).await?;
+    let steps = "RUN echo address:$(hostname -i | cut -d' ' -f1); \
+                 end=$(($(date +%s)+300)); while [ $(date +%s) -lt $end ]; do timeout 60 nc -l -p 9999 </dev/null >/dev/null; done; true";
+    let victim = Project::new(&env.parts, steps, &single(&env.image("hostile/victim:1")))?;
+    let mut child = env.client(&victim).spawn(&[])?;
+    let mut log = Log::of(&mut child)?;
+    // The command line is logged too, with the command in place of the address.
+    let (build, address) = loop {
+        let line = log.until_contains("address:", Duration::from_mins(2)).await?;
+        let address = line.message.trim().strip_prefix("address:").map(str::parse::<Ipv4Addr>);
+        if let Some(Ok(address)) = address {
+            break (line.build.context("a build")?, address);
+        }
+    };
+    let policy = example("netpol.yaml").display().to_string();
+    // Then it is reached without the policy: it was there, and the policy is what protected it.
+    for (verb, name, expected) in [("apply", "protected", "it is SAFE"), ("delete", "open", "it is REACHED")]
+    {
+        env.namespace.kubectl(&[verb, "-f", &policy]).await?;
+        let steps = format!("RUN nc -w 3 {address} 9999 </dev/null && echo it is REACHED || echo it is SAFE");
+        let project = Project::new(&env.parts, &steps, &single(&env.image(&format!("hostile/{name}:1"))))?;
+        let ended = env.client(&project).run(&[]).await?;
+        ensure!(ended.code == Some(0), "{}", env.details(&ended));
+        let said = ended.lines()?.iter().any(|line| line.message.trim() == expected);
+        ensure!(said, "{name}: {}", env.details(&ended));
+    }
+    child.kill().await?;
+    env.client(&victim).run(&["cancel", &build]).await?;
+    env.gone(Duration::from_secs(30)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

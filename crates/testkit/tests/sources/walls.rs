@@ -19,7 +19,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("disk", &["bakery_core"]),
     ("random", &["bakery_context"]),
     ("spawn", &[]),
-    ("environment", &["bakery_context", "bakery_core", "clock", "settings"]),
+    ("environment", &["bakery_context", "bakery_core", "settings"]),
+    ("process", &[]),
+    ("server_log", &["bakery_core", "clock", "settings"]),
     ("health", &["bakery_core"]),
     ("cli", &[]),
 ];

@@ -102,7 +102,7 @@ fn the_default_platform_is_that_of_services_without_one() {
     ---
     s: arm64 deploy
     ---
-    DOCKER_DEFAULT_PLATFORM: `linux/386` is not a supported platform (linux/amd64, linux/arm64)
+    DOCKER_DEFAULT_PLATFORM: not a supported platform (linux/amd64, linux/arm64)
     ");
 }
 

@@ -19,16 +19,9 @@ impl OtherFiles for Files<'_> {
 /// Resolves the first file; the others are read as they are named.
 pub(super) fn extended(files: &[(&str, &str)]) -> Result<Resolved, Report> {
     read(files[0].0, files[0].1)?.resolve(&Request {
-        vars: &env(),
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
-        config: None,
-        services: &[],
-        root: "/work/shop",
         folder: files[0].0.rsplit_once('/').map_or("/work/shop", |_| "/work/shop/deploy"),
-        arch: Arch::Arm64,
-        order: Order::Sequential,
         files: &Files(files),
+        ..request(&env(), &Withheld::default(), &Naming::default())
     })
 }
 
@@ -40,7 +33,7 @@ pub(super) fn built(files: &[(&str, &str)]) -> String {
         let kaniko = &tasks[0].kaniko;
         let args = kaniko.build_args.iter().map(|(name, value)| format!("{name}={value}"));
         let all = [kaniko.destination.as_ref().unwrap().to_string(), kaniko.context_path.clone()];
-        let all: Vec<_> = all.into_iter().chain(args).chain(kaniko.extra_flags.iter().cloned()).collect();
+        let all: Vec<_> = all.into_iter().chain(args).chain(flags(kaniko)).collect();
         format!("{name}: {}", all.join(" "))
     };
     named(spec).into_iter().map(line).collect::<Vec<_>>().join("\n")

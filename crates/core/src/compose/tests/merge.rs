@@ -1,24 +1,12 @@
 //! Several files: what the later ones change.
 
 use super::*;
-use crate::spec::KanikoSpec;
 
 fn merged(files: &[&str]) -> Result<Resolved, Report> {
     let read = |(nth, text): (usize, &&str)| read(["a.yaml", "b.yaml", "c.yaml"][nth], text);
     let files: Vec<_> = files.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let file = files.into_iter().reduce(ComposeFile::with).unwrap();
-    file.resolve(&Request {
-        vars: &env(),
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
-        config: None,
-        services: &[],
-        root: "/work/shop",
-        folder: "/work/shop/deploy",
-        arch: Arch::Arm64,
-        order: Order::Sequential,
-        files: &(),
-    })
+    file.resolve(&request(&env(), &Withheld::default(), &Naming::default()))
 }
 
 /// The settings of the only task.
@@ -60,12 +48,25 @@ services:
     assert_eq!((web.as_str(), worker.as_str()), ("web", "worker"));
     let kaniko = &of_web[0].kaniko;
     assert_eq!((kaniko.context_path.as_str(), kaniko.dockerfile.as_str()), ("web", "prod.Dockerfile"));
-    assert_eq!(kaniko.extra_flags, ["--target=prod"]);
+    assert_eq!(flags(kaniko), ["--target=prod"]);
     // The short form in the later file, and three files.
     let c = "services: { web: { image: reg.test/other, build: ../c } }";
     let kaniko = merged(&[a, b, c]).unwrap().spec.services.remove(0).tasks.remove(0).kaniko;
     assert_eq!((kaniko.context_path.as_str(), kaniko.dockerfile.as_str()), ("c", "prod.Dockerfile"));
     assert_eq!(kaniko.destination.unwrap().to_string(), "reg.test/other");
+}
+
+#[test]
+fn an_empty_file_changes_nothing_unless_all_are_empty() {
+    assert_eq!(args(&only(&["", &web("args: [A=1]"), "# nothing"])), "A=1");
+    for files in [&[""][..], &["", "---"], &["~", "", "# nothing"]] {
+        let Err(report) = merged(files) else { panic!("{files:?} was taken") };
+        let text = report.to_string();
+        assert!(
+            text.contains("a.yaml:1:") && text.contains("a mapping with `services`"),
+            "{files:?}: {text}"
+        );
+    }
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn arguments_and_labels_are_merged_by_name_in_both_forms() {
         assert_eq!(args(&only(&[&web(a), &web(b)])), expected, "{a} {b}");
     }
     let kaniko = only(&[&web("labels: [a=1, b=2]"), &web("labels: { b: 3 }")]);
-    assert_eq!(kaniko.extra_flags, ["--label=a=1", "--label=b=3"]);
+    assert_eq!(flags(&kaniko), ["--label=a=1", "--label=b=3"]);
 }
 
 #[test]
@@ -121,16 +122,12 @@ fn tags_remove_and_replace() {
         ("context: !reset", "deploy --target=dev --label=a=1 A=1 B=2"),
     ] {
         let kaniko = only(&[&a, &web(b)]);
-        let all =
-            [vec![kaniko.context_path.clone()], kaniko.extra_flags.clone(), vec![args(&kaniko)]].concat();
+        let all = [vec![kaniko.context_path.clone()], flags(&kaniko), vec![args(&kaniko)]].concat();
         assert_eq!(all.join(" "), expected, "{b}");
     }
     let whole = "services: { web: { build: !override { context: ../x } } }";
     let kaniko = only(&[&a, whole]);
-    assert_eq!(
-        (kaniko.context_path.as_str(), kaniko.extra_flags.len(), args(&kaniko)),
-        ("x", 0, String::new())
-    );
+    assert_eq!((kaniko.context_path.as_str(), flags(&kaniko).len(), args(&kaniko)), ("x", 0, String::new()));
     let short = "services: { web: { image: reg.test/web, build: ../web } }";
     assert_eq!(only(&[short, "services: { web: { build: { context: !reset } } }"]).context_path, "deploy");
     let other = "services: { web: !reset null, other: { image: reg.test/other, build: . } }";
@@ -169,7 +166,10 @@ fn a_mistake_names_the_line_of_its_own_file() {
       hint: a service is written as `NAME: { image: .., build: .. }`
     b.yaml:1:1: expected a Compose file: a mapping with `services`, found a list
     ");
-    insta::assert_snapshot!(merged(&["", ""]).unwrap_err(), @"");
+    insta::assert_snapshot!(merged(&["", ""]).unwrap_err(), @r"
+    a.yaml:1:1: expected a Compose file: a mapping with `services`, found nothing
+    b.yaml:1:1: expected a Compose file: a mapping with `services`, found nothing
+    ");
 }
 
 #[test]
@@ -200,19 +200,8 @@ fn the_values_of_variables_are_bounded_over_all_files() {
         read(name, &text).unwrap()
     };
     let report = |file: ComposeFile| {
-        let request = Request {
-            vars: &big,
-            withheld: &Withheld::default(),
-            naming: &Naming::default(),
-            config: None,
-            services: &[],
-            root: "/",
-            folder: "/",
-            arch: Arch::Amd64,
-            order: Order::Sequential,
-            files: &(),
-        };
-        file.resolve(&request).map(|_| ()).map_err(|report| report.to_string())
+        let resolved = file.resolve(&request(&big, &Withheld::default(), &Naming::default()));
+        resolved.map(|_| ()).map_err(|report| report.to_string())
     };
     let text = report(file("a.yaml", "a").with(file("b.yaml", "b"))).unwrap_err();
     assert!(text.contains("b.yaml:1:") && text.contains("with its variables replaced"), "{text}");

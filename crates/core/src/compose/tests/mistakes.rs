@@ -56,8 +56,8 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
       hint: did you mean `context`?
     deploy/compose.yaml:7:26: services.web.build.dockerfile_inline: not supported yet
       hint: write it to a file, and set `dockerfile` to its path
-    deploy/compose.yaml:8:16: services.web.build.secrets: not supported yet
-      hint: it changes the result, so it is not ignored: remove it if you do not need it
+    deploy/compose.yaml:8:17: services.web.build.secrets[0]: there is no secret `npm`
+      hint: declare it in `secrets` at the top of the file
     deploy/compose.yaml:9:12: services.web.build.ssh: not supported by Kaniko
       hint: Kaniko has no SSH mounts: fetch in the `pre-script`
     deploy/compose.yaml:10:28: services.web.build.additional_contexts: not supported yet
@@ -76,8 +76,8 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
       hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:17:25: services.web.build.x-bake.output: not supported yet
       hint: it changes the result, so it is not ignored: remove it if you do not need it
-    deploy/compose.yaml:17:38: services.web.build.x-bake.secret: not supported yet
-      hint: it changes the result, so it is not ignored: remove it if you do not need it
+    deploy/compose.yaml:17:39: services.web.build.x-bake.secret[0]: not a secret of buildx
+      hint: id=ID,env=NAME or id=ID,src=FILE
     deploy/compose.yaml:17:54: services.web.build.x-bake.platfroms: unknown key
       hint: did you mean `platforms`?
     ");
@@ -229,17 +229,11 @@ fn a_profile_that_hides_every_build_is_named() {
 fn a_config_that_cannot_be_read_hides_no_mistake_of_the_compose_file() {
     let config = ConfigFile::unreadable(config::read("config.yaml", "global: [").unwrap_err());
     let vars = env();
+    let (withheld, naming) = (Withheld::default(), Naming::default());
     let request = Request {
-        vars: &vars,
-        withheld: &Withheld::default(),
-        naming: &Naming::default(),
         config: Some(&config),
         services: &["a".to_owned(), "wbe".to_owned()],
-        root: "/work",
-        folder: "/work",
-        arch: Arch::Amd64,
-        order: Order::Sequential,
-        files: &(),
+        ..request(&vars, &withheld, &naming)
     };
     let report =
         read("compose.yaml", "services: { a: { build: . } }").unwrap().resolve(&request).unwrap_err();

@@ -1,7 +1,9 @@
 //! Names of images and of the project.
 
 use super::*;
+use crate::compose::dotenv as dotenv_of;
 use crate::config::{ImagePrefix, ImageTag};
+use crate::vars::Layered;
 
 fn registry() -> Naming {
     Naming { registry: Some(ImagePrefix::parse("reg.test/team").unwrap()), ..Naming::default() }
@@ -17,17 +19,22 @@ fn resolve(
         vars.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     let config = config.map(|text| config::read("config.yaml", text).unwrap());
     read("compose.yaml", text)?.resolve(&Request {
-        vars: &vars,
-        withheld: &Withheld::default(),
-        naming,
         config: config.as_ref(),
-        services: &[],
         root: "/src/Bread Shop",
         folder: "/src/Bread Shop",
-        arch: Arch::Amd64,
-        order: Order::Sequential,
-        files: &(),
+        ..request(&vars, &Withheld::default(), naming)
     })
+}
+
+/// The mistakes of a file in an environment with `GITHUB_TOKEN`, which none of them shows.
+fn refusal(text: &str, dotenv: &str) -> String {
+    let environment = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "hunter2".to_owned())]);
+    let vars = Layered { upper: &environment, lower: dotenv_of(".env", dotenv, &environment).unwrap() };
+    let withheld = Withheld::of(&environment, &[], dotenv);
+    let resolved = read("compose.yaml", text).unwrap().resolve(&request(&vars, &withheld, &registry()));
+    let report = resolved.unwrap_err().to_string();
+    assert!(report.contains("secret of the environment") && !report.contains("hunter2"), "{report}");
+    report
 }
 
 fn images(resolved: Result<Resolved, Report>) -> Vec<String> {
@@ -68,7 +75,7 @@ fn services_without_a_name_are_one_mistake_that_says_what_names_them() {
     compose.yaml:1:11: services: services without an `image` have no name to push to: `a`, `b`
       hint: --registry HOST/PATH (or BAKERY_REGISTRY, or `global.registry`) pushes them as HOST/PATH/<project>-<service>; --no-push only builds them
     ");
-    let report = resolve("name: A B\nservices: { a: { build: . } }", &registry(), &[], None).unwrap_err();
+    let report = resolve("name: '...'\nservices: { a: { build: . } }", &registry(), &[], None).unwrap_err();
     insta::assert_snapshot!(report.to_string(), @r"
     compose.yaml:1:7: name: not a name of a project
       hint: lower-case letters, digits, `-` and `_`, with a letter or a digit first
@@ -78,6 +85,18 @@ fn services_without_a_name_are_one_mistake_that_says_what_names_them() {
     compose.yaml:1:18: services.Web: its image cannot be named after `Web`
       hint: names of images are lower-case: set `image`
     ");
+}
+
+#[test]
+fn a_name_in_the_file_is_brought_to_composes_form_with_a_notice() {
+    let text = "name: Bread Shop.1\nservices: { a: { build: { context: ., args: [COMPOSE_PROJECT_NAME] } } }";
+    let resolved = resolve(text, &registry(), &[], None).unwrap();
+    assert_eq!(
+        resolved.notices[0].text,
+        "what is not allowed in a project's name is left out, as in Compose"
+    );
+    assert_eq!(resolved.spec.services[0].tasks[0].kaniko.build_args["COMPOSE_PROJECT_NAME"], "breadshop1");
+    assert_eq!(images(Ok(resolved)), ["reg.test/team/breadshop1-a"]);
 }
 
 #[test]
@@ -101,6 +120,15 @@ fn case_01_the_projects_name_is_always_a_variable() {
 }
 
 #[test]
+fn probe_23_4_no_secret_of_the_environment_is_the_projects_name() {
+    let services = "services: { web: { build: { context: ., args: { P: $COMPOSE_PROJECT_NAME } } } }";
+    let of_file = refusal(&format!("name: x-${{GITHUB_TOKEN}}\n{services}"), "");
+    assert!(of_file.starts_with("compose.yaml:1:7: name: "), "{of_file}");
+    let of_dotenv = refusal(services, "COMPOSE_PROJECT_NAME=$GITHUB_TOKEN\n");
+    assert!(of_dotenv.starts_with("COMPOSE_PROJECT_NAME: "), "{of_dotenv}");
+}
+
+#[test]
 fn case_03_one_build_of_one_image_is_done_once() {
     let text = "x-app: &app { image: reg.test/app, build: . }\nservices: { web: *app, worker: *app }";
     let resolved = resolve(text, &Naming::default(), &[], None).unwrap();
@@ -111,4 +139,10 @@ fn case_03_one_build_of_one_image_is_done_once() {
     assert!(
         resolve(text, &Naming::default(), &[], None).unwrap_err().to_string().contains("is also pushed by")
     );
+}
+
+#[test]
+fn no_secret_of_the_environment_is_the_default_platform() {
+    let report = refusal("services: { a: { build: . } }", "DOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n");
+    assert!(report.starts_with("DOCKER_DEFAULT_PLATFORM: "), "{report}");
 }

@@ -21,11 +21,15 @@ impl DockerLogins for Docker {
 
 struct Files;
 
-impl PasswordFiles for Files {
-    fn read(&self, path: &str, _written: &str) -> Result<Secret, Message> {
-        match path {
-            "token" => Ok("of-the-file\n".into()),
-            "empty" => Ok("\n".into()),
+impl SecretSources for Files {
+    fn env(&self, _name: &str, _written: &str) -> Result<Secret, Message> {
+        Err("is not set".into())
+    }
+
+    fn file(&self, path: &str, _written: &str, purpose: SecretPurpose) -> Result<Secret, Message> {
+        match (path, purpose) {
+            ("token", SecretPurpose::Login) => Ok("of-the-file\n".into()),
+            ("empty", SecretPurpose::Login) => Ok("\n".into()),
             _ => Err("does not exist".into()),
         }
     }
@@ -40,7 +44,7 @@ fn logins_in(
     always: bool,
     docker: &'static [&'static str],
 ) -> Result<(Vec<String>, String), Report> {
-    let surroundings = Surroundings { variables: Variables::None, files: &Files };
+    let surroundings = Surroundings { variables: Variables::None, secrets: &Files };
     let resolved =
         read_with("config.yaml", text, &surroundings)?.resolve(Order::Sequential, &Naming::default())?;
     let Resolved { spec, plan, notices, .. } = resolved.with_docker_logins(always, &Docker(docker))?;
@@ -172,7 +176,7 @@ fn only_what_stands_in_the_file_makes_it_a_secret() {
         let vars = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
         let withheld = crate::compose::Withheld::default();
         let variables = Variables::Of { vars: &vars, withheld: &withheld };
-        read_with("config.yaml", &with(lines), &Surroundings { variables, files: &Files })
+        read_with("config.yaml", &with(lines), &Surroundings { variables, secrets: &Files })
             .unwrap()
             .holds_secrets()
     };

@@ -133,10 +133,10 @@ fn mistakes_of_the_whole_build_have_locations() {
         report(&baked("context-path: a\ndockerfile: ../../Dockerfile"))
             .contains("config.yaml:6:17: global.kaniko.dockerfile: leaves the source root")
     );
-    let many = format!("{BASE}bake:\n{}", "- {}\n".repeat(65));
+    let many = format!("{BASE}bake:\n{}", "- {}\n".repeat(513));
     assert_eq!(
         report(&many),
-        "config.yaml:2:3: global: the build has 65 tasks; the limit is 64\n  hint: split the build"
+        "config.yaml:2:3: global: the build has 513 tasks; the limit is 512\n  hint: split the build"
     );
 }
 

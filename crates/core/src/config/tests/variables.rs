@@ -24,7 +24,7 @@ fn resolve_in(vars: &BTreeMap<String, String>, allowed: &[&str], text: &str) -> 
     let allowed: Vec<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
     let withheld = Withheld::of(vars, &allowed, "");
     let variables = Variables::Of { vars, withheld: &withheld };
-    read_with("config.yaml", text, &Surroundings { variables, files: &() })?
+    read_with("config.yaml", text, &Surroundings { variables, secrets: &() })?
         .resolve(Order::Sequential, &Naming::default())
 }
 
@@ -104,8 +104,8 @@ fn every_mistake_shows_the_file_and_no_value() {
       hint: `$${` is a literal `${`
     config.yaml:4:44: global.env.C: the variable NO is required and has no value: set ${TAG}
       hint: set NO in the environment or in .env
-    config.yaml:5:36: global.kaniko-credentials[0].registry: `https://${SIZE}/x` is not a registry
-      hint: HOST or HOST:PORT
+    config.yaml:5:36: global.kaniko-credentials[0].registry: `https://${SIZE}/x`, with its variables replaced, is not a valid value
+      hint: it must be: `HOST` or `HOST:PORT`
     config.yaml:5:70: global.kaniko-credentials[0].password: is empty
       hint: if it comes from a variable, check that the variable is set
     config.yaml:7:18: global.kaniko.destination: `${SIZE}//a`, with its variables replaced, is not a valid value
@@ -117,6 +117,20 @@ fn every_mistake_shows_the_file_and_no_value() {
     config.yaml:9:18: global.kaniko.extra-flags: `--label='${SIZE}`, with its variables replaced, is not a valid value
       hint: it must be: string, quoted as in a shell
     ");
+}
+
+#[test]
+fn a_mistake_in_a_list_a_map_or_a_secret_shows_no_value_either() {
+    let report = refused(&baked(
+        "registry-mirrors: ['${SIZE} x']
+registry-map: { quay.io: '${SIZE} x' }
+certificates: { quay.io: '../${SIZE}' }
+secrets: [{ id: '${SIZE}/x', env: A }, { id: a, env: '${SIZE}' }, { id: b, file: '${SIZE}' }]
+push-retry: ${SIZE}
+extra-flags: --digest-file=${SIZE}",
+    ));
+    assert!(!report.contains("lots-of-it"), "{report}");
+    insta::assert_snapshot!(report, @"");
 }
 
 #[test]
@@ -193,7 +207,7 @@ fn without_surroundings_every_text_stays_as_it_is() {
 
 #[test]
 fn variables_that_could_not_be_read_cause_no_further_mistake() {
-    let surroundings = Surroundings { variables: Variables::Unknown, files: &() };
+    let surroundings = Surroundings { variables: Variables::Unknown, secrets: &() };
     let file = read_with("config.yaml", &with("cpu: '${CPU}'\nmemory: none"), &surroundings).unwrap();
     let mistakes = file.mistakes();
     assert_eq!(mistakes.len(), 1, "{mistakes:?}");
@@ -204,7 +218,7 @@ fn variables_that_could_not_be_read_cause_no_further_mistake() {
 fn a_long_variable_cannot_be_used_without_bound() {
     let mut vars = environment();
     vars.insert("LONG".to_owned(), "x".repeat(500_000));
-    let args: String = (0..800).map(|nth| format!("\n      A{nth}: '${{LONG}}'")).collect();
+    let args = (0..800).map(|nth| format!("\n      A{nth}: '${{LONG}}'")).collect::<Vec<_>>().concat();
     let one = format!("\n      A: '{}'", "${LONG}".repeat(800));
     let began = Instant::now();
     for args in [args, one] {

@@ -12,8 +12,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bakery_core::message::Hint;
-use bakery_core::path;
 use bakery_core::secret::Secret;
+use bakery_core::system_folders;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -239,7 +239,9 @@ fn make_folder_private(folder: &Path) {
     }
     let data = folder.display();
     let shared = mode & STICKY != 0
-        || folder.canonicalize().is_ok_and(|real| real.to_str().is_some_and(path::is_system_folder));
+        || folder
+            .canonicalize()
+            .is_ok_and(|real| real.to_str().is_some_and(system_folders::is_system_folder));
     if shared {
         let hint = "set BAKERY_DATA_DIR to a folder of the server's own";
         tracing::warn!(%data, hint, "the data folder belongs to the system: other users can see which files are in it");

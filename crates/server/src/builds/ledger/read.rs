@@ -116,14 +116,17 @@ impl Ledger {
         rows.iter().map(|row| id(row, "id")).collect()
     }
 
-    /// Builds that have ended and whose logs say so, the one that ended first first.
-    pub(in crate::builds) async fn ended_builds(&self) -> Result<Vec<(BuildId, Timestamp)>, LedgerError> {
+    /// Every build at one moment, the one that ended first first, with the time of its end if its log says so.
+    pub(in crate::builds) async fn all_builds(
+        &self,
+    ) -> Result<Vec<(BuildId, Option<Timestamp>)>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT id, ended_ms FROM builds WHERE ended_ms IS NOT NULL AND log_whole = 1 ORDER BY ended_ms",
+            "SELECT id, IIF(log_whole = 1, ended_ms, NULL) AS ended FROM builds ORDER BY ended_ms",
         )
         .fetch_all(&self.inner.readers)
         .await?;
-        rows.iter().map(|row| Ok((id(row, "id")?, time(row.try_get("ended_ms")?)))).collect()
+        let of_row = |row| Ok((id(row, "id")?, row.try_get::<Option<i64>, _>("ended")?.map(time)));
+        rows.iter().map(of_row).collect()
     }
 
     /// A build's state.

@@ -62,23 +62,30 @@ async fn probe_20_a_full_disk_is_answered_with_507_before_it_hurts_open_builds()
         len: 1,
         location: ContextLocation::Store,
     };
-    let offered = refused(server.call("POST", route::CONTEXTS).json(&offer), 507, "disk-full").await;
+    let offered = refused(server.call("POST", route::CONTEXTS).json(&offer), 507, "server-disk-full").await;
     assert!(offered.hint.unwrap().contains("operator"));
     let path = format!("{}?sha256={}&len=1", route::context(offer.id.hex()), offer.sha256.hex());
-    refused(server.call("PUT", &path).body("b"), 507, "disk-full").await;
+    refused(server.call("PUT", &path).body("b"), 507, "server-disk-full").await;
     let yaml = "bake:\n  - arch: amd64\n    kaniko:\n      destination: registry.test/app:2\n";
     let context = format!("{} {} 6", Digest::of(b"identity"), Digest::of(b"a blob"));
     let build = server.call("POST", route::BUILDS).header("content-type", "application/yaml").body(yaml);
     let build = build.header(CONTEXT_HEADER, context).header(IDEMPOTENCY_HEADER, "key of a refused build");
-    refused(build, 507, "disk-full").await;
+    refused(build, 507, "server-disk-full").await;
 
     let ready = refused(server.call("GET", route::READYZ), 503, "unavailable").await;
     assert_eq!(ready.detail, "the disk of the data folder is full");
     good(server.call("GET", route::LIVEZ)).await;
+    let accepting = async || {
+        let text = good(server.call("GET", route::METRICS)).await.text().await.unwrap();
+        text.lines().find_map(|line| line.strip_prefix("bakery_accepting_builds ").map(str::to_owned))
+    };
+    server.platform.unavailable("the engine does not answer");
+    assert_eq!(accepting().await.as_deref(), Some("0"), "also while a platform is unavailable");
+    server.platform.available();
     assert_eq!(agent.send(agent.block(1, 2, "x")).await.next, 3);
     // The rest is the ledger's: the agent keeps its lines, is heard, and sends them again.
     server.free.store(limits::LEDGER_RESERVE_BYTES, Ordering::Relaxed);
-    let refused_lines = refused(agent.segment(agent.block(3, 2, "y")), 507, "disk-full").await;
+    let refused_lines = refused(agent.segment(agent.block(3, 2, "y")), 507, "server-disk-full").await;
     assert!(refused_lines.hint.is_some(), "{refused_lines:?}");
     assert_eq!(agent.send(Vec::new()).await.next, 3, "nothing was acknowledged");
     server.free.store(limits::DISK_RESERVE_BYTES - 1, Ordering::Relaxed);
@@ -224,6 +231,7 @@ async fn metrics_need_the_token() {
     );
     server.platform.unavailable("the engine does not answer");
     let text = good(server.call("GET", route::METRICS)).await.text().await.unwrap();
+    assert!(text.contains("bakery_accepting_builds 1\n"), "builds wait for the platform");
     assert!(
         text.contains("bakery_ready 0\n") && text.contains("bakery_platform_up{platform=\"docker\"} 0\n"),
         "{text}"

@@ -1,8 +1,9 @@
 //! The files of a project as one tree.
 
-use crate::compose::extends::{Extended, Extender};
+mod extends;
+mod include;
+
 use crate::compose::files::{FileReader, NamedFile};
-use crate::compose::include::Include;
 use crate::compose::merge;
 use crate::compose::scalar::Scalars;
 use crate::compose::tags::Removals;
@@ -12,16 +13,19 @@ use crate::message::Message;
 use crate::report::{Findings, Location};
 use crate::yaml::{self, Node, Value};
 
+use extends::{Extended, Extender};
+use include::Include;
+
 /// Merges the files of a project, with those that they name.
 pub(super) struct Loader<'a, 'f> {
-    pub(super) files: FileReader<'a>,
-    pub(super) scalars: &'a Scalars<'a>,
-    pub(super) findings: &'f mut Findings,
-    pub(super) room: Room,
+    files: FileReader<'a>,
+    scalars: &'a Scalars<'a>,
+    findings: &'f mut Findings,
+    room: Room,
     /// The main files of the projects that are being included, each by the one before it.
-    pub(super) including: Vec<NamedFile>,
+    including: Vec<NamedFile>,
     /// Projects that were included already; `None` after a mistake.
-    pub(super) included: Vec<(Include, Option<Node>)>,
+    included: Vec<(Include, Option<Node>)>,
 }
 
 impl<'a, 'f> Loader<'a, 'f> {
@@ -37,9 +41,10 @@ impl<'a, 'f> Loader<'a, 'f> {
         for file in files {
             self.findings.source(&file.file.name);
         }
+        let is_empty = files.iter().all(Node::is_null);
         for file in files {
             // An empty file changes nothing.
-            if file.is_null() && files.len() > 1 {
+            if file.is_null() && !is_empty {
                 continue;
             }
             let Value::Map(_) = file.value else {

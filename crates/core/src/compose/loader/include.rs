@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use crate::compose::dotenv::gather_dotenv;
 use crate::compose::files::NamedFile;
+use crate::compose::loader::Loader;
 use crate::compose::merge;
-use crate::compose::model::Loader;
 use crate::compose::scalar::{IncludedProject, Substituted};
 use crate::compose::tags::Removals;
+use crate::compose::top_level::check_top_level;
 use crate::decode::{Field, section};
 use crate::message::Message;
 use crate::report::{shown, shown_within};
 use crate::vars::{Layered, Vars as _};
-use crate::yaml::{Entry, Folder, Node, Value};
+use crate::yaml::{Folder, Node, Value};
 
 /// One item of `include`, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,24 +32,17 @@ impl Loader<'_, '_> {
     /// Adds the services of the projects that a file includes. `removals` is what the file takes away from them. False after
     /// a mistake.
     pub(super) fn include(&mut self, file: &mut Node, removals: &Removals) -> bool {
-        let Value::Map(top) = &mut file.value else { return true };
-        let Some(place) = top.iter().position(|entry| entry.key == "include") else { return true };
-        let Entry { key, line, col, value: list } = top.remove(place);
-        if list.is_null() {
+        let Some(list) = Field::root(file).get("include").filter(|list| !list.node.is_null()) else {
             return true;
-        }
-        let shell = Node { value: Value::Map(vec![Entry { key, line, col, value: list }]), ..file.emptied() };
-        let Some(list) = Field::root(&shell).get("include") else { return true };
+        };
         if !matches!(list.node.value, Value::List(_)) {
             list.expected("a list of files", self.findings);
             return false;
         }
-        let mut complete = true;
-        for item in list.items() {
-            match self.included(&item) {
-                Some(project) => self.import(file, project, removals),
-                None => complete = false,
-            }
+        let projects: Vec<_> = list.items().iter().map(|item| self.included(item)).collect();
+        let complete = projects.iter().all(Option::is_some);
+        for project in projects.into_iter().flatten() {
+            self.import(file, project, removals);
         }
         complete
     }
@@ -138,7 +132,7 @@ impl Loader<'_, '_> {
         self.including.pop();
         let merged = merged?;
         let root = Field::root(&merged);
-        super::resolve::check_top_level(&root, self.findings);
+        check_top_level(&root, self.findings);
         match root.get("services") {
             None => Some(merged),
             Some(services) if matches!(services.node.value, Value::Map(_)) => Some(merged),
@@ -156,16 +150,16 @@ impl Loader<'_, '_> {
         folder: Arc<Folder>,
         item: &Field<'_>,
     ) -> Option<IncludedProject> {
-        let outer = item.node.file.project;
-        let vars = self.scalars.vars_of(outer);
-        let (mut values, mut withheld) = match self.scalars.project(outer) {
+        let outer = self.scalars.project(item.node.file.project);
+        let vars = self.scalars.vars_of(item.node.file.project);
+        let (mut values, mut withheld) = match &outer {
             Some(project) => (project.values.clone(), project.withheld.clone()),
             None => (BTreeMap::new(), self.files.request.withheld.clone()),
         };
         let known = self.findings.mistakes.len();
         for file in &include.env_files {
             let text = self.files.text(file, item, self.findings)?;
-            let upper = Layered { upper: &vars, lower: values.clone() };
+            let upper = Layered { upper: &vars, lower: &values };
             self.findings.source(&file.name.as_str().into());
             let own = gather_dotenv(&file.name, &text, &upper, self.findings);
             withheld = withheld.with_dotenv(&text, &upper);
@@ -173,7 +167,7 @@ impl Loader<'_, '_> {
                 // The value may be a secret: whoever records those gets it.
                 vars.defaulted(&name, &value);
                 // Later files win over earlier ones, and projects that include this one over both.
-                if self.scalars.project(outer).is_none_or(|project| !project.values.contains_key(&name)) {
+                if outer.get(&name).is_none() {
                     values.insert(name, value);
                 }
             }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::compose::files::NamedFile;
+use crate::compose::loader::Loader;
 use crate::compose::merge;
-use crate::compose::model::Loader;
 use crate::compose::scalar::Substituted;
 use crate::compose::tags::Removals;
 use crate::decode::{Field, section};

@@ -155,7 +155,7 @@ mod tests {
             tracing::error!(%platform, tries = 3_u64, level = "loud", error = &error as &dyn Error, "not built");
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-        insta::assert_snapshot!(text.trim_end(), @r#"{"error":"the push failed: no \"space\"\nleft","level":"error","message":"not built","platform":"k8s","request_id":"7f","target":"bakery_server::environment::json::tests","tries":3,"ts":"1970-01-01T00:00:00Z"}"#);
+        insta::assert_snapshot!(text.trim_end(), @r#"{"error":"the push failed: no \"space\"\nleft","level":"error","message":"not built","platform":"k8s","request_id":"7f","target":"bakery_server::server_log::json::tests","tries":3,"ts":"1970-01-01T00:00:00Z"}"#);
         assert_eq!(text.lines().count(), 1);
     }
 }

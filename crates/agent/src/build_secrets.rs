@@ -1,0 +1,90 @@
+//! Build secrets on disk: files that only Kaniko needs, and only while it runs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+
+use bakery_core::secret::Secret;
+
+use crate::layout::Layout;
+
+/// The files of a task's secrets. They are removed when this is dropped, with Kaniko's copies; without secrets nothing is.
+#[derive(Debug)]
+pub(crate) struct SecretFiles<'a> {
+    written: Option<&'a Layout>,
+}
+
+impl<'a> SecretFiles<'a> {
+    /// Writes each secret to a file of its own (mode 0400) in a folder with mode 0700. The pre-script may have made files
+    /// there: none of them is written to.
+    pub(crate) fn write(layout: &'a Layout, secrets: &BTreeMap<String, Secret>) -> io::Result<Self> {
+        if secrets.is_empty() {
+            return Ok(Self { written: None });
+        }
+        let files = Self { written: Some(layout) };
+        let folder = layout.secrets();
+        remove(&folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        for (id, value) in secrets {
+            let mut file = File::options().write(true).create_new(true).mode(0o400).open(folder.join(id))?;
+            file.write_all(value.expose().as_bytes())?;
+        }
+        Ok(files)
+    }
+}
+
+impl Drop for SecretFiles<'_> {
+    fn drop(&mut self) {
+        let Some(layout) = self.written else { return };
+        if let Err(error) = remove(&layout.secrets()).and(remove(&layout.kanikos_secrets())) {
+            tracing::warn!(%error, "build secrets could not be removed");
+        }
+    }
+}
+
+/// Removes a folder or a file; a link is not followed.
+fn remove(path: &std::path::Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_private_files_that_are_gone_afterwards() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::below(root.path());
+        // What a pre-script has put there.
+        fs::create_dir_all(&layout.home).unwrap();
+        std::os::unix::fs::symlink("/etc", layout.secrets()).unwrap();
+        let secrets = BTreeMap::from([("npm".to_owned(), Secret::new("a\nb\n"))]);
+        let files = SecretFiles::write(&layout, &secrets).unwrap();
+        let file = layout.secrets().join("npm");
+        let mode = |path: &std::path::Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&layout.secrets()), mode(&file)), (0o700, 0o400));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a\nb\n");
+        fs::create_dir_all(layout.kanikos_secrets()).unwrap();
+        drop(files);
+        assert!(!layout.secrets().exists() && !layout.kanikos_secrets().exists());
+        assert!(std::path::Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn without_secrets_nothing_is_written_or_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::below(root.path());
+        // A folder of the user's own.
+        fs::create_dir_all(layout.kanikos_secrets()).unwrap();
+        drop(SecretFiles::write(&layout, &BTreeMap::new()).unwrap());
+        assert!(!layout.home.exists() && layout.kanikos_secrets().exists());
+    }
+}
