@@ -89,6 +89,7 @@ pub async fn run(
     let input = ArgvInput {
         arch: order.arch,
         push_to: order.push_to.as_ref(),
+        also_push_to: &order.also_push_to,
         push: order.push,
         insecure_registries: &order.insecure_registries,
         paths: &paths,
@@ -121,12 +122,12 @@ pub async fn run(
         env: env.into_iter().collect(),
         source: Source::Kaniko,
     };
-    let image = order.push_to.clone().filter(|_| !order.kaniko.no_push);
+    let pushed: Vec<ImageRef> = order.pushed_names().cloned().collect();
     let skipped = Arc::new(AtomicBool::new(false));
     let skip_seen = Arc::clone(&skipped);
     let outcome = processes
         .run(job, move |line| {
-            if image.as_ref().is_some_and(|image| starts_push(line, image)) {
+            if pushed.iter().any(|image| starts_push(line, image)) {
                 stage.enter(Stage::Push);
             }
             if line.contains(SKIP_MESSAGE) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use bakery_core::image::ImageRef;
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, Paths};
 use bakery_core::mask::{Form, MASK, Mask};
 use bakery_core::message::Message;
 use bakery_core::names::{Arch, Platform};
-use bakery_core::plan::{BuildPlan, PlannedTask, Publish, Target};
+use bakery_core::plan::{BuildPlan, PlannedTask, Target};
 use bakery_core::report::Finding;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Order;
@@ -39,6 +40,9 @@ struct TargetPlan {
     service: Option<String>,
     /// The reference that is published; null with `no-push`.
     destination: Option<String>,
+    /// More names for the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
     /// Whether the destination is an index of several images.
     index: bool,
     /// Names of the targets that must succeed before this one starts.
@@ -61,6 +65,9 @@ struct TaskPlan {
     credentials: Vec<LoginPlan>,
     /// The reference that this task pushes.
     push_to: Option<String>,
+    /// The same image under more names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_push_to: Vec<String>,
     /// Kaniko's program and arguments.
     program: String,
     argv: Vec<String>,
@@ -101,11 +108,9 @@ fn document(
     let targets = plan.targets.iter().map(|target| TargetPlan {
         name: name(target),
         service: target.service.as_ref().map(ToString::to_string),
-        destination: target
-            .publish
-            .as_ref()
-            .map(|publish| mask.reference(&publish.destination().to_string())),
-        index: matches!(target.publish, Some(Publish::Index { .. })),
+        destination: target.publish.as_ref().map(|publish| mask.reference(&publish.destination.to_string())),
+        tags: shown(target.publish.iter().flat_map(|publish| &publish.tags), &mask),
+        index: target.publish.as_ref().is_some_and(|publish| publish.is_index),
         after: target.after.iter().map(|&index| name(&plan.targets[index])).collect(),
         tasks: target
             .tasks
@@ -120,11 +125,16 @@ fn document(
     (PlanDocument { executor, order, files, targets: targets.collect() }, notices)
 }
 
+fn shown<'a>(names: impl IntoIterator<Item = &'a ImageRef>, mask: &Mask) -> Vec<String> {
+    names.into_iter().map(|name| mask.reference(&name.to_string())).collect()
+}
+
 fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Message>) -> TaskPlan {
     let spec = &task.spec;
     let input = ArgvInput {
         arch: spec.arch,
         push_to: task.push_to.as_ref(),
+        also_push_to: &task.also_push_to,
         push: Push::ByKaniko,
         insecure_registries: &[],
         paths: &Paths::of(spec.kaniko.dir.as_deref()),
@@ -155,6 +165,7 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
             })
             .collect(),
         push_to: task.push_to.as_ref().map(|image| mask.reference(&image.to_string())),
+        also_push_to: shown(&task.also_push_to, mask),
         program: format!("{}/executor", spec.kaniko.dir.as_deref().unwrap_or(kaniko::DIR)),
         argv: mask.arguments(&argv),
     }
@@ -173,6 +184,9 @@ impl fmt::Display for PlanDocument {
                 Some(destination) => write!(f, " -> {destination}")?,
             }
             writeln!(f, "{}", if target.index { " (index)" } else { "" })?;
+            if !target.tags.is_empty() {
+                writeln!(f, "  also as {}", target.tags.join(", "))?;
+            }
             if !target.after.is_empty() {
                 writeln!(f, "  after {}", target.after.join(", "))?;
             }
@@ -198,6 +212,9 @@ impl fmt::Display for TaskPlan {
         writeln!(f, "    cpu          {}", or_unset(self.cpu_millis.map(cores)))?;
         writeln!(f, "    memory       {}", or_unset(self.memory_mib.map(|mib| format!("{mib} MiB"))))?;
         writeln!(f, "    pushes       {}", self.push_to.as_deref().unwrap_or("nothing"))?;
+        for name in &self.also_push_to {
+            writeln!(f, "                 {name}")?;
+        }
         for login in &self.credentials {
             writeln!(
                 f,

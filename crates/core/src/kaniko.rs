@@ -210,6 +210,8 @@ pub struct ArgvInput<'a> {
     pub arch: Arch,
     /// Where this task's image goes: the destination, or its `tag_<arch>`; `None` with `no-push`.
     pub push_to: Option<&'a ImageRef>,
+    /// Where it goes besides.
+    pub also_push_to: &'a [ImageRef],
     /// Who pushes.
     pub push: Push,
     /// Registries (host and port) that are reached over plain HTTP.
@@ -220,8 +222,8 @@ pub struct ArgvInput<'a> {
 
 /// The executor's arguments (without the program itself), and notices about what had to be left out.
 ///
-/// The task's own image name (`push_to`) is the only destination; `kaniko.destination` is the user's wish for the
-/// whole target. Extra flags go last, so that they override Bakery's.
+/// The task's own names (`push_to`, `also_push_to`) are the only destinations; `kaniko.destination` and `kaniko.tags` are
+/// the user's wish for the whole target. Extra flags go last, so that they override Bakery's.
 pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -> (Vec<String>, Vec<String>) {
     let mut line = Line { facts, args: Vec::new(), notices: Vec::new() };
     let below = |inner: &str, path: &str| {
@@ -328,6 +330,9 @@ fn output(line: &mut Line<'_>, kaniko: &KanikoSpec, input: &ArgvInput<'_>) {
         Some(image) if !kaniko.no_push => {
             // Kaniko writes a tar only under a name, so the name is passed even where the agent pushes.
             line.always("destination", &image.to_string());
+            for image in input.also_push_to {
+                line.always("destination", &image.to_string());
+            }
             if by_agent {
                 line.args.push("--no-push".to_owned());
                 if kaniko.cache.enable {

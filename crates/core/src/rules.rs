@@ -268,6 +268,12 @@ fn output(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
         ),
         _ => {}
     }
+    if kaniko.tags.iter().any(|image| image.digest.is_some()) {
+        report("kaniko.tags", message("a tag cannot have a digest", "REGISTRY/REPOSITORY:TAG"));
+    }
+    if kaniko.destination.is_none() && !kaniko.no_push && !kaniko.tags.is_empty() {
+        report("kaniko.tags", message("needs a `destination`", "make the first of them the `destination`"));
+    }
     let cache_pushed =
         kaniko.cache.enable && !kaniko.extra_flags.iter().any(|flag| flag == "--no-push-cache");
     if kaniko.no_push && cache_pushed && kaniko.cache.repo.is_none() {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::ImageRef;
 use crate::names::{Arch, Platform, ServiceName};
 use crate::secret::{self, Secret};
 
@@ -108,7 +109,7 @@ pub struct KanikoSpec {
     /// The Dockerfile, relative to the context.
     pub dockerfile: String,
     /// What is pushed, as the user wrote it after checks; `None` only with `no_push`.
-    pub destination: Option<crate::image::ImageRef>,
+    pub destination: Option<ImageRef>,
     /// `--build-arg`; values may be seen in the image's history.
     pub build_args: BTreeMap<String, String>,
     /// The layer cache.
@@ -128,6 +129,9 @@ pub struct KanikoSpec {
     pub dir: Option<String>,
     /// `--ignore-path`, each.
     pub ignore_path: Vec<String>,
+    /// More names of the image, in any registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<ImageRef>,
     /// `--target`: the stage to build; `None` = the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -180,6 +184,7 @@ impl Default for KanikoSpec {
             custom_platform: None,
             dir: None,
             ignore_path: Vec::new(),
+            tags: Vec::new(),
             target: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),

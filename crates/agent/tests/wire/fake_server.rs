@@ -117,6 +117,7 @@ impl FakeServer {
             post_script: None,
             kaniko: KanikoSpec::default(),
             push_to: Some("reg.test/shop/cart:7_amd64".parse().unwrap()),
+            also_push_to: Vec::new(),
             push: Push::ByKaniko,
             pull_credentials: Vec::new(),
             push_credentials: Vec::new(),

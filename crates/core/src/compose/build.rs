@@ -3,7 +3,6 @@
 use crate::compose::Request;
 use crate::compose::attributes::{BUILD, FOR_RUNNING, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
 use crate::compose::scalar::{Scalars, Substituted};
-use crate::config::destination;
 use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
 use crate::decode::{Field, refuse_tags, unknown_key};
 use crate::message::Message;
@@ -84,9 +83,7 @@ pub(super) fn service(
     reader.default_context(&build);
     reader.platforms(field, &build);
     reader.secrets(&build);
-    if let Some(image) = field.get("image").filter(|image| !image.node.is_null()) {
-        reader.image(&image);
-    }
+    reader.image_names(field, &build);
     Some(reader.service)
 }
 
@@ -116,8 +113,8 @@ impl ServiceReader<'_, '_> {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
-                // `platforms` is read together with the service's own platform; `pull` is what Kaniko always does.
-                "platforms" | "pull" | "secrets" => {}
+                // The others are read together with attributes of the service; `pull` is what Kaniko always does.
+                "platforms" | "pull" | "secrets" | "tags" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
                 _ => self.other(key, &field),
@@ -319,24 +316,5 @@ impl ServiceReader<'_, '_> {
                 self.service.layer.kaniko.labels.entries.insert(name, label);
             }
         }
-    }
-
-    fn image(&mut self, field: &Field<'_>) {
-        let location = field.location.clone();
-        let value = match self.scalars.text(field, self.findings) {
-            None => Held::Bad,
-            Some(text) if text.is_empty() => Held::Cleared,
-            Some(text) => match destination(&text) {
-                Ok(image) => Held::Set(image),
-                Err(Message { hint, .. }) => {
-                    let raw = field.text(self.findings).unwrap_or_default();
-                    let hint = self.scalars.unset(field, raw).or(hint);
-                    let text = format!("`{}` is not an image reference", shown(raw));
-                    self.findings.mistake(location.clone(), Message { text, hint });
-                    Held::Bad
-                }
-            },
-        };
-        self.service.layer.kaniko.destination = Key::new(value, location);
     }
 }

@@ -17,6 +17,7 @@ use super::files::FileReader;
 use super::image::ServiceImages;
 use super::loader::Loader;
 use super::project::{self, WithProject};
+use super::repeated::joined;
 use super::scalar::{Scalars, Shared};
 use super::select::select;
 use super::top_level::services_of;
@@ -57,7 +58,7 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
         names.complete(&name, &mut service.layer, &field, &mut findings);
         let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);
         let spec = ServiceSpec { name: Some(name), tasks };
-        if !is_repeated(&spec, &field, &built, &mut findings) {
+        if let Some(spec) = joined(spec, &field.location, &mut built, &mut findings) {
             built.push((spec, locations));
         }
     }
@@ -75,21 +76,6 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     }
     let resolved = build(built, request.order, &services.location, findings)?;
     Ok(Resolved { written, ..resolved })
-}
-
-/// Whether an earlier service is the same build of the same image, which is then done once.
-fn is_repeated(
-    spec: &ServiceSpec,
-    field: &Field<'_>,
-    built: &[(ServiceSpec, Vec<Located>)],
-    findings: &mut Findings,
-) -> bool {
-    let mut earlier = built.iter().map(|(earlier, _)| earlier);
-    let same = earlier.find(|earlier| !spec.tasks.is_empty() && earlier.tasks == spec.tasks);
-    let Some(earlier) = same.and_then(|earlier| earlier.name.as_ref()) else { return false };
-    let message = format!("the same image and build as `{earlier}`: it is built once");
-    findings.notice(field.location.clone(), message);
-    true
 }
 
 fn tasks(

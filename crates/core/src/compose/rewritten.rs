@@ -88,13 +88,11 @@ fn float(value: f64) -> Option<String> {
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e')?;
     let exponent: i32 = exponent.parse().ok()?;
-    Some(match exponent {
-        -4..=5 => format!("{value}"),
-        _ => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{digits}e{sign}{:02}", exponent.abs())
-        }
-    })
+    if (-4..=5).contains(&exponent) {
+        return Some(value.to_string());
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    Some(format!("{digits}e{sign}{:02}", exponent.abs()))
 }
 
 /// `2024-1-2`, or with a time: as Go prints it, in the same time zone.

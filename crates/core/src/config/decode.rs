@@ -25,7 +25,7 @@ use crate::yaml::Value;
 
 const TOP: [&str; 3] = names(&keys::TOP);
 const TASK: [&str; 10] = names(&keys::TASK);
-const KANIKO: [&str; 27] = names(&keys::KANIKO);
+const KANIKO: [&str; 28] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
 pub(super) fn file(root: &Field<'_>, sources: &dyn SecretSources, mut findings: Findings) -> ConfigFile {
@@ -130,6 +130,7 @@ fn kaniko_section(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut
             "context-path" => layer.context_path = single(&field, findings, inner_path),
             "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
             "destination" => layer.destination = single(&field, findings, destination),
+            "tags" => layer.tags = list(&field, findings, |text, _, _| destination(text)),
             "build-args" => layer.build_args = texts(&field, rules::arg_name, findings),
             "target" => layer.target = single(&field, findings, target),
             "labels" => layer.labels = texts(&field, rules::label_name, findings),

@@ -161,6 +161,7 @@ pub(super) const DESTINATION: Text = text(
     "image reference without digest",
     r"^([A-Za-z0-9.-]+(:[0-9]+)?/|\[[0-9A-Fa-f:]+\](:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
 );
+pub(super) const TAG: Text = Text { written: "image references without digest", ..DESTINATION };
 pub(super) const CACHE_REPO: Text = text(
     "repository",
     r"^(oci:.*|localhost/?|[A-Za-z0-9-]*[.:\[][A-Za-z0-9.:\[\]-]*/?|[A-Za-z0-9.:\[\]-]+/[a-z0-9._/-]+)$",

@@ -4,8 +4,8 @@
 use crate::config::forms::{
     ARG_NAMES, CACHE_REPO, CERTIFIED, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DOCKERFILE, ENV_NAMES,
     FLAGS, IGNORED_PATH, IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LABEL_NAMES, LOGIN_HOST, MEMORY, MIRROR, MIRRORED,
-    NOT_EMPTY, REQUIRED, RETRIES, Records, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TTL, USERNAME, VARIABLE,
-    ValueForm,
+    NOT_EMPTY, REQUIRED, RETRIES, Records, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TAG, TTL, USERNAME,
+    VARIABLE, ValueForm,
 };
 use crate::names::{Arch, Platform};
 use crate::spec::{Compression, SnapshotMode};
@@ -136,7 +136,7 @@ pub const TASK: [KeyDoc; 10] = [
             word: Some(DOCKER),
         }),
         "empty",
-        "Logins for base images, the push, the cache and the multi-arch index. One per registry. The entry `docker`, or `docker` in place of the list, takes those of `docker login` for the registries of `destination` and `cache.repo` that have no other login.",
+        "Logins for base images, the push, the cache and the multi-arch index. One per registry. The entry `docker`, or `docker` in place of the list, takes those of `docker login` for the registries that the task pushes to (`destination`, `tags`, `cache.repo`) and that have no other login.",
     ),
     KeyDoc {
         global_only: true,
@@ -190,7 +190,7 @@ pub const SECRET: [KeyDoc; 3] = [
 ];
 
 /// The section `kaniko`.
-pub const KANIKO: [KeyDoc; 27] = [
+pub const KANIKO: [KeyDoc; 28] = [
     key(
         "context-path",
         ValueForm::Text(CONTEXT_PATH),
@@ -208,6 +208,12 @@ pub const KANIKO: [KeyDoc; 27] = [
         ValueForm::Text(DESTINATION),
         "none (required unless `no-push`)",
         "The image to push. The default tag is `latest`. Entries with the same destination become one multi-arch image.",
+    ),
+    key(
+        "tags",
+        ValueForm::Texts(TAG),
+        "empty",
+        "More names of the same image, in any registry. Each is pushed like `destination`, and needs its login in `kaniko-credentials`.",
     ),
     key(
         "build-args",

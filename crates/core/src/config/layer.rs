@@ -129,6 +129,8 @@ pub struct KanikoLayer {
     pub dockerfile: Key<String>,
     /// `kaniko.destination`
     pub destination: Key<ImageRef>,
+    /// `kaniko.tags`
+    pub tags: Key<Vec<ImageRef>>,
     /// `kaniko.build-args`
     pub build_args: MapLayer<String>,
     /// `kaniko.cache`

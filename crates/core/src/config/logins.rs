@@ -258,6 +258,6 @@ fn registries(task: &TaskSpec) -> BTreeSet<String> {
     let kaniko = &task.kaniko;
     let cache = kaniko.cache.repo.as_deref().filter(|_| kaniko.cache.enable);
     let cache = cache.and_then(|repo| repo.parse::<ImageRef>().ok());
-    let images = kaniko.destination.iter().chain(&cache);
-    images.filter_map(|image| image::registry_host(&image.registry)).collect()
+    let pushed = kaniko.destination.iter().chain(&kaniko.tags).filter(|_| !kaniko.no_push);
+    pushed.chain(&cache).filter_map(|image| image::registry_host(&image.registry)).collect()
 }

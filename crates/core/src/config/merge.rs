@@ -28,6 +28,7 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         context_path: lower.context_path.under(upper.context_path),
         dockerfile: lower.dockerfile.under(upper.dockerfile),
         destination: lower.destination.under(upper.destination),
+        tags: lower.tags.under(upper.tags),
         build_args: merge(lower.build_args, upper.build_args),
         cache: cache(lower.cache, upper.cache),
         snapshot_mode: lower.snapshot_mode.under(upper.snapshot_mode),

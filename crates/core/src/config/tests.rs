@@ -273,11 +273,12 @@ fn the_example_file_resolves_to_its_tasks() {
     assert_eq!(amd.kaniko.extra_flags, ["--image-fs-extract-retry=5"]);
     assert_eq!(amd.kaniko.labels["org.opencontainers.image.title"], "Shop cart");
     assert!(amd.kaniko.single_snapshot);
-    assert!(matches!(plan.targets[..], [plan::Target { publish: Some(plan::Publish::Index { .. }), .. }]));
+    assert!(matches!(&plan.targets[..], [plan::Target { publish: Some(it), .. }] if it.is_index));
     for (_, task) in plan.tasks() {
         let input = kaniko::ArgvInput {
             arch: task.spec.arch,
             push_to: task.push_to.as_ref(),
+            also_push_to: &task.also_push_to,
             push: crate::wire::run::Push::ByKaniko,
             insecure_registries: &[],
             paths: &kaniko::Paths::of(None),

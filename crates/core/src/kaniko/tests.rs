@@ -9,6 +9,7 @@ fn run(kaniko: &KanikoSpec, push: Push, facts: &ExecutorFacts) -> (String, Vec<S
     let input = ArgvInput {
         arch: Arch::Arm64,
         push_to: (!kaniko.no_push).then_some(&image),
+        also_push_to: &[],
         push,
         insecure_registries: &insecure,
         paths: &Paths::of(None),

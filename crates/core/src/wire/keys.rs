@@ -11,7 +11,8 @@ use crate::spec::{BuildSpec, TaskSpec};
 type AddedKey = (&'static str, fn(&TaskSpec) -> bool);
 
 /// The keys that were added after the first version of the spec. `kaniko.dir` is older than the list that servers return.
-const ADDED: [AddedKey; 11] = [
+const ADDED: [AddedKey; 12] = [
+    ("kaniko.tags", |task| !task.kaniko.tags.is_empty()),
     ("kaniko.target", |task| task.kaniko.target.is_some()),
     ("kaniko.labels", |task| !task.kaniko.labels.is_empty()),
     ("kaniko.annotations", |task| !task.kaniko.annotations.is_empty()),
@@ -55,6 +56,7 @@ mod tests {
         let map = || BTreeMap::from([("a".to_owned(), "b".to_owned())]);
         let kaniko = KanikoSpec {
             dir: Some("/kaniko2".to_owned()),
+            tags: vec!["reg.test/other".parse().unwrap()],
             target: Some("prod".to_owned()),
             labels: map(),
             annotations: map(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bakery_core::limits;
 use bakery_core::message::Message;
 use bakery_core::names::{BuildId, Platform};
-use bakery_core::plan::{BuildPlan, PlannedTask, broken, plan};
+use bakery_core::plan::{BuildPlan, PlannedTask, Publish, broken, plan};
 use bakery_core::report::Mistake;
 use bakery_core::rules;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
@@ -136,10 +136,10 @@ impl Intake {
 
     /// Refuses destinations that the operator does not allow, before anything is baked.
     fn may_publish(&self, plan: &BuildPlan) -> Result<(), SubmitError> {
-        let destinations =
-            plan.targets.iter().filter_map(|target| Some(target.publish.as_ref()?.destination()));
-        let refused: Vec<Message> = destinations
-            .filter_map(|destination| self.publisher.may_publish(destination).err())
+        let publishes = plan.targets.iter().filter_map(|target| target.publish.as_ref());
+        let refused: Vec<Message> = publishes
+            .flat_map(Publish::names)
+            .filter_map(|name| self.publisher.may_publish(name).err())
             .map(|error| Message { text: error.text, hint: error.hint })
             .collect();
         if refused.is_empty() { Ok(()) } else { Err(SubmitError::BadSpec(refused)) }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use bakery_core::compose::{Fate, SECTIONS};
+use bakery_core::image::ImageRef;
 use serde_json::Value;
 
 use crate::programs::{ComposeBuild, Plan, REGISTRY};
@@ -15,6 +16,8 @@ const SOURCE: &str = "/kaniko/bakery/ctx";
 #[derive(Debug, Default, PartialEq)]
 struct BakeryBuild {
     image: String,
+    /// More names of it.
+    tags: BTreeSet<String>,
     context: String,
     dockerfile: String,
     args: BTreeMap<String, String>,
@@ -45,8 +48,11 @@ pub(crate) fn differences(
     }
     for (name, build) in compose {
         notices(name, build, &plan.messages, &mut found);
-        if let Some(planned) = planned.get(name) {
-            fields(name, build, planned, cache, &mut found);
+        if let Some(own) = planned.get(name) {
+            let joined = compose.iter().filter(|(name, _)| !planned.contains_key(*name));
+            let joined = joined.filter(|(_, other)| is_same_build(build, other)).map(|(_, other)| other);
+            let names = joined.chain([build]).flat_map(names_of).collect();
+            fields(name, build, names, own, cache, &mut found);
         } else if !is_built_once(build, compose, &planned) {
             found.push(format!("{name}: only Compose builds it"));
         }
@@ -54,20 +60,61 @@ pub(crate) fn differences(
     Ok(found)
 }
 
-/// Whether Bakery builds another service that is the same.
+/// Whether Bakery builds another service that is the same, and pushes it under the image's name.
 fn is_built_once(
     build: &ComposeBuild,
     compose: &BTreeMap<String, ComposeBuild>,
     planned: &BTreeMap<String, BakeryBuild>,
 ) -> bool {
-    planned.keys().filter_map(|name| compose.get(name)).any(|other| other == build)
+    let image = image_of(build);
+    planned.iter().any(|(name, planned)| {
+        compose.get(name).is_some_and(|other| is_same_build(build, other))
+            && (planned.image == image || planned.tags.contains(&image))
+    })
 }
 
-fn fields(name: &str, build: &ComposeBuild, planned: &BakeryBuild, cache: bool, found: &mut Vec<String>) {
-    let image = match build.image.strip_prefix("docker.io/library/") {
+/// Whether two services are the same build, whatever its names are.
+fn is_same_build(one: &ComposeBuild, other: &ComposeBuild) -> bool {
+    let unnamed = |build: &ComposeBuild| {
+        let mut build = ComposeBuild { image: String::new(), named: false, ..build.clone() };
+        build.build.remove("tags");
+        if let Some(bake) = build.x_bake.as_object_mut() {
+            bake.remove("tags");
+        }
+        build
+    };
+    unnamed(one) == unnamed(other)
+}
+
+/// Every name of a build, with its registry and tag.
+fn names_of(build: &ComposeBuild) -> BTreeSet<String> {
+    let of_build = build.build.get("tags").and_then(Value::as_array).into_iter().flatten();
+    let of_bake = build.x_bake.get("tags").and_then(Value::as_array).into_iter().flatten();
+    let tags = of_build.chain(of_bake).filter_map(Value::as_str).filter_map(|text| {
+        let image: ImageRef = text.parse().ok()?;
+        Some(image.with_tag(image.tag_or_latest()).to_string())
+    });
+    tags.chain([image_of(build)]).collect()
+}
+
+/// The name under which Bakery pushes the image.
+fn image_of(build: &ComposeBuild) -> String {
+    match build.image.strip_prefix("docker.io/library/") {
         Some(image) if !build.named => format!("{REGISTRY}/{image}"),
         _ => build.image.clone(),
-    };
+    }
+}
+
+fn fields(
+    name: &str,
+    build: &ComposeBuild,
+    mut names: BTreeSet<String>,
+    planned: &BakeryBuild,
+    cache: bool,
+    found: &mut Vec<String>,
+) {
+    let image = image_of(build);
+    names.remove(&image);
     // Bakery's documented order: `x-bake.platforms` comes first.
     let of_bake = build.x_bake.get("platforms").and_then(Value::as_array);
     let of_bake = of_bake.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
@@ -76,6 +123,7 @@ fn fields(name: &str, build: &ComposeBuild, planned: &BakeryBuild, cache: bool, 
     let own = BTreeSet::from([own_platform()]);
     let wanted = BakeryBuild {
         image,
+        tags: names,
         context: build.context.clone(),
         dockerfile: build.dockerfile.clone(),
         args: build.args.clone(),
@@ -92,6 +140,7 @@ fn fields(name: &str, build: &ComposeBuild, planned: &BakeryBuild, cache: bool, 
         }
     };
     compare("image", &planned.image, &wanted.image);
+    compare("tags", &planned.tags, &wanted.tags);
     compare("context", &planned.context, &wanted.context);
     compare("dockerfile", &planned.dockerfile, &wanted.dockerfile);
     compare("args", &planned.args, &wanted.args);
@@ -163,10 +212,9 @@ fn is_off(value: &Value) -> bool {
 
 /// A target, whose tasks may only differ in their platforms.
 fn planned_build(target: &Value) -> Result<BakeryBuild> {
-    let image = target["destination"].as_str().unwrap_or_default();
     let mut all: Option<BakeryBuild> = None;
     for task in target["tasks"].as_array().context("tasks")? {
-        let mut build = task_build(task, image)?;
+        let mut build = task_build(task, target)?;
         if let Some(earlier) = all.take() {
             build.platforms.extend(earlier.platforms.iter().cloned());
             let same = BakeryBuild { platforms: build.platforms.clone(), ..earlier };
@@ -177,7 +225,7 @@ fn planned_build(target: &Value) -> Result<BakeryBuild> {
     all.context("a target has tasks")
 }
 
-fn task_build(task: &Value, image: &str) -> Result<BakeryBuild> {
+fn task_build(task: &Value, target: &Value) -> Result<BakeryBuild> {
     let argv: Vec<&str> = task["argv"].as_array().context("argv")?.iter().filter_map(Value::as_str).collect();
     let all = |flag: &str| {
         let start = format!("--{flag}=");
@@ -190,7 +238,8 @@ fn task_build(task: &Value, image: &str) -> Result<BakeryBuild> {
     };
     let one = |flag: &str| all(flag).pop().unwrap_or_default();
     Ok(BakeryBuild {
-        image: image.to_owned(),
+        image: target["destination"].as_str().unwrap_or_default().to_owned(),
+        tags: target["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
         context: inside(&one("context").replacen("dir://", "", 1)),
         dockerfile: inside(&one("dockerfile")),
         args: pairs("build-arg"),

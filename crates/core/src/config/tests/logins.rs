@@ -125,6 +125,10 @@ fn the_logins_of_docker_are_those_of_the_registries_that_are_named() {
     let (found, _) =
         logins("kaniko-credentials: [docker, { registry: https://base.test/v2/, credentials: docker }]");
     assert_eq!(found, ["base.test docker hunter2", "reg.test docker hunter2"]);
+    let unpushed = BASE.to_owned() + "    no-push: true\n";
+    assert_eq!(logins_in(&unpushed, true, &["reg.test"]).unwrap().0, [""; 0]);
+    let tagged = BASE.to_owned() + "    tags: [base.test/a]\n";
+    assert_eq!(logins_in(&tagged, true, &["reg.test", "base.test"]).unwrap().0.len(), 2);
     let cached = BASE.to_owned() + "    cache: { enable: true, repo: base.test/cache }\n";
     assert_eq!(logins_in(&cached, true, &["reg.test", "base.test"]).unwrap().0.len(), 2);
 }
