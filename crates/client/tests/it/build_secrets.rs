@@ -67,4 +67,14 @@ fn a_checkout_names_no_secret_of_the_machine() {
         let (code, out) = plan(&[(name, &text)], &[], &[]);
         assert!(code == Some(2) && out.contains("neither in this checkout nor below --repo"), "{out}");
     }
+    // Nor by a variable: the Dockerfile that reads the secret belongs to the checkout too.
+    let named = [("FILE", "../secret.txt"), ("GITHUB_TOKEN", "sesame-open"), ("NAME", "sesame")];
+    for (secret, said) in [
+        ("file: '${FILE}'", "`${FILE}` is neither in this checkout nor below --repo"),
+        ("env: '${GITHUB_TOKEN}'", "is a secret of the environment"),
+        ("env: '${NAME}'", "the variable ${NAME} is not set"),
+    ] {
+        let (code, out) = plan(&[("config.yaml", &config(secret))], &named, &[]);
+        assert!(code == Some(2) && out.contains(said) && !out.contains("sesame"), "{out}");
+    }
 }

@@ -44,7 +44,8 @@ fn variables_are_those_of_the_environment_and_of_dotenv() {
     let (code, _, err) = client(files.path(), &["plan"]);
     assert_eq!(code, 2);
     insta::assert_snapshot!(err, @r"
-    error: config.yaml:4:67: global.kaniko-credentials[0].password: the variable CI_REGISTRY_PASSWORD is not set
+    error: one mistake
+    config.yaml:4:68: global.kaniko-credentials[0].password: the variable CI_REGISTRY_PASSWORD is not set
       hint: set it, or write ${CI_REGISTRY_PASSWORD:-} for an empty text, or $${CI_REGISTRY_PASSWORD} for the text itself
     ");
 }
@@ -166,9 +167,17 @@ fn logins_of_docker_are_taken_for_the_registries_that_are_named() {
     let asked = user.path().join("asked");
     let vars =
         [("HOME", home), ("PATH", &format!("{home}:/bin:/usr/bin")), ("ASKED", asked.to_str().unwrap())];
-    let compose = "services: { a: { build: ., image: a.test/x }, b: { build: ., image: b.test/y }, c: { build: ., image: b.test/z } }\n";
+    let service = |name: &str, image: &str| {
+        format!("  {name}: {{ build: {{ context: ., args: {{ NAME: {name} }} }}, image: {image} }}\n")
+    };
+    let compose = format!(
+        "services:\n{}{}{}",
+        service("a", "a.test/x"),
+        service("b", "b.test/y"),
+        service("c", "b.test/z")
+    );
     let config = "global: { arch: amd64, kaniko-credentials: docker, kaniko: { destination: a.test/x } }\n";
-    let files = folder(&[("compose.yaml", compose), ("docker.yaml", config), ("Dockerfile", "")]);
+    let files = folder(&[("compose.yaml", compose.as_str()), ("docker.yaml", config), ("Dockerfile", "")]);
     let (code, out, err) = client_with(files.path(), &["plan", "--credentials", "docker"], &vars);
     assert!(code == 0 && err.is_empty(), "{err}");
     assert!(out.contains("login        a.test as me, password ***"), "{out}");

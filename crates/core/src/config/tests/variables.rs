@@ -130,7 +130,22 @@ push-retry: ${SIZE}
 extra-flags: --digest-file=${SIZE}",
     ));
     assert!(!report.contains("lots-of-it"), "{report}");
-    insta::assert_snapshot!(report, @"");
+    insta::assert_snapshot!(report, @"
+    config.yaml:5:24: global.kaniko.registry-mirrors[0]: `${SIZE} x`, with its variables replaced, is not a valid value
+      hint: it must be: `HOST`, `HOST/PATH`
+    config.yaml:6:30: global.kaniko.registry-map.quay.io: `${SIZE} x`, with its variables replaced, is not a valid value
+    config.yaml:7:30: global.kaniko.certificates.quay.io: `../${SIZE}`, with its variables replaced, is not a valid value
+    config.yaml:8:21: global.kaniko.secrets[0].id: `${SIZE}/x`, with its variables replaced, is not a valid value
+      hint: it must be: letters, digits, `.`, `_`, `-`
+    config.yaml:8:44: global.kaniko.secrets[1]: only bakery-client reads variables and files for secrets
+      hint: submit the build with bakery-client
+    config.yaml:8:71: global.kaniko.secrets[2]: only bakery-client reads variables and files for secrets
+      hint: submit the build with bakery-client
+    config.yaml:9:17: global.kaniko.push-retry: `${SIZE}`, with its variables replaced, is not a valid value
+      hint: it must be: number from 0 to 20
+    config.yaml:10:18: global.kaniko.extra-flags: `--digest-file=${SIZE}`, with its variables replaced, is not a valid value
+      hint: it must be: string, quoted as in a shell
+    ");
 }
 
 #[test]
