@@ -108,10 +108,7 @@ fn document(
     let targets = plan.targets.iter().map(|target| TargetPlan {
         name: name(target),
         service: target.service.as_ref().map(ToString::to_string),
-        destination: target
-            .publish
-            .as_ref()
-            .map(|publish| mask.reference(&publish.destination.to_string())),
+        destination: target.publish.as_ref().map(|publish| mask.reference(&publish.destination.to_string())),
         tags: shown(target.publish.iter().flat_map(|publish| &publish.tags), &mask),
         index: target.publish.as_ref().is_some_and(|publish| publish.is_index),
         after: target.after.iter().map(|&index| name(&plan.targets[index])).collect(),

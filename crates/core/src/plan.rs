@@ -155,7 +155,8 @@ fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
 
 /// The outcome lists every name.
 fn check_names(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
-    let count = plan.targets.iter().filter_map(|target| target.publish.as_ref()).flat_map(Publish::names).count();
+    let count =
+        plan.targets.iter().filter_map(|target| target.publish.as_ref()).flat_map(Publish::names).count();
     if count > limits::TASKS {
         let text = format!("the build pushes {count} names; the limit is {}", limits::TASKS);
         let message = Message::new(text).with_hint("remove tags, or split the build");

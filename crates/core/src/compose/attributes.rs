@@ -178,7 +178,10 @@ pub(super) const BUILD: [Attribute; 26] = [
     taken("args", "`kaniko.build-args`; a name without a value takes that of the variable, if it is set"),
     taken("target", "`kaniko.target`"),
     taken("labels", "`kaniko.labels`"),
-    taken("tags", "`kaniko.tags`: the image is pushed under each; without `image` the first is the destination"),
+    taken(
+        "tags",
+        "`kaniko.tags`: the image is pushed under each; without `image` the first is the destination",
+    ),
     taken("platforms", "the architectures, if `x-bake.platforms` is not set"),
     taken("no_cache", "`true` sets `kaniko.cache.enable: false`"),
     taken("pull", "always on, whatever the value: Kaniko pulls every base image"),

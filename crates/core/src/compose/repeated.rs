@@ -21,7 +21,9 @@ pub(super) fn joined(
     for (task, other) in earlier.tasks.iter_mut().zip(spec.tasks) {
         let all = other.kaniko.destination.into_iter().chain(other.kaniko.tags);
         for image in all {
-            let known = task.kaniko.destination.iter().chain(&task.kaniko.tags).any(|known| *known == image);
+            let mut names_of_task = task.kaniko.destination.iter().chain(&task.kaniko.tags);
+            let known = names_of_task
+                .any(|known| known.name() == image.name() && known.tag_or_latest() == image.tag_or_latest());
             if !known && !task.kaniko.no_push {
                 if !names.contains(&image) {
                     names.push(image.clone());

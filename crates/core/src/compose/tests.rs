@@ -110,7 +110,7 @@ services:
     build:
       context: ../worker
       dockerfile: docker/Dockerfile
-      args: { GO: , NOWHERE: , KIND: worker, N: 1.10 }
+      args: { GO: , NOWHERE: , KIND: worker, N: '1.10' }
       x-bake: { platforms: [linux/amd64, linux/arm64] }
   app:
     image: reg.test/app
@@ -203,7 +203,7 @@ fn services_are_selected_as_compose_does() {
     let text = "
 services:
   web: { image: reg.test/web, build: . }
-  tools: { image: reg.test/tools, build: ., profiles: [dev, '${TAG}'] }
+  tools: { image: reg.test/tools, build: tools, profiles: [dev, '${TAG}'] }
   db: { image: postgres }
   broken: { image: reg.test/broken, build: { context: 'git@github.com:a/b' }, profiles: [never] }
 ";

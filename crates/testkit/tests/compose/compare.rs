@@ -239,7 +239,13 @@ fn task_build(task: &Value, target: &Value) -> Result<BakeryBuild> {
     let one = |flag: &str| all(flag).pop().unwrap_or_default();
     Ok(BakeryBuild {
         image: target["destination"].as_str().unwrap_or_default().to_owned(),
-        tags: target["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+        tags: target["tags"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         context: inside(&one("context").replacen("dir://", "", 1)),
         dockerfile: inside(&one("dockerfile")),
         args: pairs("build-arg"),

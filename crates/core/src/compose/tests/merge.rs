@@ -62,7 +62,10 @@ fn an_empty_file_changes_nothing_unless_all_are_empty() {
     for files in [&[""][..], &["", "---"], &["~", "", "# nothing"]] {
         let Err(report) = merged(files) else { panic!("{files:?} was taken") };
         let text = report.to_string();
-        assert!(text.contains("a.yaml:1:") && text.contains("a mapping with `services`"), "{files:?}: {text}");
+        assert!(
+            text.contains("a.yaml:1:") && text.contains("a mapping with `services`"),
+            "{files:?}: {text}"
+        );
     }
 }
 

@@ -103,8 +103,6 @@ args: { NPM_TOKEN: '${SECRET}', A: $UNSET }
 x-bake: { no-cache: true, zzzz: 1 }
 ";
     insta::assert_snapshot!(notices(&build(ignored.trim())), @r"
-    deploy/compose.yaml:6:13: services.web.build.tags: has no effect here
-      hint: only `image` is pushed
     deploy/compose.yaml:7:19: services.web.build.cache_from: has no effect here
       hint: set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache
     deploy/compose.yaml:8:17: services.web.build.no_cache: read as true
@@ -157,7 +155,7 @@ fn an_invalid_compose_file_is_reported() {
             "required and has no value: set NO\n  hint: set NO in the environment or in .env",
         ),
         (
-            "services: { a: { build: ., image: x }, b: { build: ., image: 'x:latest' } }",
+            "services: { a: { build: ., image: x }, b: { build: b, image: 'x:latest' } }",
             "docker.io/library/x:latest is also pushed by a",
         ),
         ("services: { a: { build: { dockerfile: ../../../x }, image: x } }", "leaves the source root"),
