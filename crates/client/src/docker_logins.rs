@@ -9,22 +9,17 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::read_user_text;
 use bakery_core::config::DockerLogins;
-use bakery_core::image::{self, DOCKER_HUB};
+use bakery_core::image::{self, DOCKER_HUB, DOCKER_HUB_LOGIN};
 use bakery_core::limits;
 use bakery_core::message::{Hint as _, Message};
 use bakery_core::secret::Secret;
-use bakery_core::spec::Credential;
+use bakery_core::spec::{Credential, IDENTITY_USER};
 use bakery_core::vars::Vars as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::credential_helper::CredentialHelper;
-
-/// The user name that stands for an identity token.
-const IDENTITY_USER: &str = "<token>";
-/// The key of Docker Hub, for historical reasons the URL of its first API.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// The logins of the user who runs the client.
 pub(crate) struct UserDockerLogins<'a> {
@@ -102,7 +97,7 @@ impl DockerConfig {
         let Some(helper) = own.map(|(_, helper)| helper.as_str()).or(store) else { return Vec::new() };
         // Under the name that it was stored with, and the one that docker uses.
         let stored = self.auths.iter().flatten().map(|(key, _)| key).find(|key| is_for(key, registry));
-        let usual = if registry == DOCKER_HUB { HUB_KEY } else { registry };
+        let usual = if registry == DOCKER_HUB { DOCKER_HUB_LOGIN } else { registry };
         let mut names = vec![usual.to_owned()];
         names.extend(stored.filter(|name| *name != usual).cloned());
         names.into_iter().map(|name| (helper, name)).collect()
