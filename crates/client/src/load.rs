@@ -71,7 +71,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let files_of_secrets = RefCell::default();
     let config = config.map(|text| {
         let (vars, withheld) = (project.vars(), &project.withheld);
-        let of_project = Variables::Of { vars: &vars, withheld };
+        let of_project = Variables::Of { vars: &vars, withheld: &|name| withheld.refuses(name) };
         let root = root.as_deref().unwrap_or(Path::new("."));
         let surroundings = Surroundings {
             variables: if is_project_read.is_ok() { of_project } else { Variables::Unknown },

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::logins::WantedLogin;
 use crate::config::naming::ImagePrefix;
 use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
@@ -118,6 +117,15 @@ pub enum Login {
     Written(Credential),
     /// They are those of `docker login`.
     OfDocker(WantedLogin),
+}
+
+/// A login of `docker login` that a task asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedLogin {
+    /// The registry; `None` for each one that the task pushes to and has no other login for.
+    pub registry: Option<String>,
+    /// Where the file asks for it.
+    pub location: Location,
 }
 
 /// The section `kaniko`.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::Resolved;
 use crate::config::keys::{self, DOCKER, names};
-use crate::config::layer::{Held, Key, Login};
+use crate::config::layer::{Held, Key, Login, WantedLogin};
 use crate::config::readers::{self, read_text, refuse};
 use crate::config::secrets::{SecretPurpose, SecretSources};
 use crate::decode::{Field, section};
@@ -21,15 +21,6 @@ use crate::yaml::Value;
 pub trait DockerLogins {
     /// The login for a registry, if there is one.
     fn find(&self, registry: &str) -> Result<Option<Credential>, Message>;
-}
-
-/// A login of `docker login` that a task asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedLogin {
-    /// The registry; `None` for each one that the task pushes to and has no other login for.
-    pub registry: Option<String>,
-    /// Where the file asks for it.
-    pub location: Location,
 }
 
 /// Decodes `kaniko-credentials`.

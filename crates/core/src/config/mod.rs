@@ -22,14 +22,14 @@ mod variables;
 
 use std::collections::BTreeMap;
 
-use crate::config::layer::TaskLayer;
+use crate::config::layer::{TaskLayer, WantedLogin};
 use crate::decode::Field;
 use crate::plan::BuildPlan;
 use crate::report::{Findings, Location, Mistake, Notice, Report};
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
-pub use logins::{DockerLogins, WantedLogin};
+pub use logins::DockerLogins;
 pub use naming::{ImagePrefix, ImageTag, Naming};
 pub use secrets::{SecretPurpose, SecretSources};
 pub use variables::Variables;

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::layer::{Login, MapLayer, TaskLayer};
-use crate::config::logins::WantedLogin;
+use crate::config::layer::{Login, MapLayer, TaskLayer, WantedLogin};
 use crate::config::{ConfigFile, Naming, Resolved, secrets};
 use crate::kaniko;
 use crate::mask::name_suggests_secret;

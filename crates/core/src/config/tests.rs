@@ -260,8 +260,8 @@ fn a_bare_cache_host_is_completed_with_a_notice() {
 #[test]
 fn the_example_file_resolves_to_its_tasks() {
     let text = include_str!("../../../../client-config.yaml.example");
-    let (vars, withheld) = (BTreeMap::new(), crate::compose::Withheld::default());
-    let variables = Variables::Of { vars: &vars, withheld: &withheld };
+    let vars = BTreeMap::new();
+    let variables = Variables::Of { vars: &vars, withheld: &|_| None };
     let file = read_with("config.yaml", text, &Surroundings { variables, secrets: &() }).unwrap();
     let Resolved { mut spec, plan, notices, .. } =
         file.resolve(Order::Sequential, &Naming::default()).unwrap();

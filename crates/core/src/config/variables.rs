@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::compose::Withheld;
 use crate::config::values::{boolean, in_source};
 use crate::decode::Field;
 use crate::interpolate::{Budget, Filled, InterpolationError, Syntax};
@@ -35,8 +34,8 @@ pub enum Variables<'a> {
     Of {
         /// The variables.
         vars: &'a dyn Vars,
-        /// Those that are for logins only.
-        withheld: &'a Withheld,
+        /// Why the value of a variable is for logins only; `None` if it is not.
+        withheld: &'a dyn Fn(&str) -> Option<Message>,
     },
 }
 
@@ -194,7 +193,7 @@ impl Replacer<'_> {
                 // All of them are reported.
                 let refused = used.iter().filter(|_| place != Place::Secret);
                 refused
-                    .filter_map(|name| withheld.refuses(name))
+                    .filter_map(|name| withheld(name))
                     .for_each(|refusal| wrong(for_logins(refusal)));
                 for name in &unset {
                     wrong(if is_literal { spoilt_secret() } else { not_set(name) });
@@ -236,7 +235,7 @@ fn spoilt_secret() -> Message {
         .with_hint("`$${` is a literal `${`; `variables: false` at the top keeps every text")
 }
 
-/// A refusal of [`Withheld`], with what its variable is for.
+/// Why a build does not get a variable, with what the variable is for.
 fn for_logins(refusal: Message) -> Message {
     let allow = refusal.hint.unwrap_or_default();
     Message::new(refusal.text)

@@ -19,9 +19,10 @@ impl DockerLogins for Docker {
     }
 }
 
-struct Files;
+/// A checkout with `token` and `empty`.
+struct TokenFiles;
 
-impl SecretSources for Files {
+impl SecretSources for TokenFiles {
     fn env(&self, _name: &str, _written: &str) -> Result<Secret, Message> {
         Err("is not set".into())
     }
@@ -44,7 +45,7 @@ fn logins_in(
     always: bool,
     docker: &'static [&'static str],
 ) -> Result<(Vec<String>, String), Report> {
-    let surroundings = Surroundings { variables: Variables::None, secrets: &Files };
+    let surroundings = Surroundings { variables: Variables::None, secrets: &TokenFiles };
     let resolved =
         read_with("config.yaml", text, &surroundings)?.resolve(Order::Sequential, &Naming::default())?;
     let Resolved { spec, plan, notices, .. } = resolved.with_docker_logins(always, &Docker(docker))?;
@@ -178,9 +179,8 @@ fn a_login_has_one_source() {
 fn only_what_stands_in_the_file_makes_it_a_secret() {
     let holds = |lines: &str| {
         let vars = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
-        let withheld = crate::compose::Withheld::default();
-        let variables = Variables::Of { vars: &vars, withheld: &withheld };
-        read_with("config.yaml", &with(lines), &Surroundings { variables, secrets: &Files })
+        let variables = Variables::Of { vars: &vars, withheld: &|_| None };
+        read_with("config.yaml", &with(lines), &Surroundings { variables, secrets: &TokenFiles })
             .unwrap()
             .holds_secrets()
     };

@@ -23,7 +23,7 @@ fn environment() -> BTreeMap<String, String> {
 fn resolve_in(vars: &BTreeMap<String, String>, allowed: &[&str], text: &str) -> Result<Resolved, Report> {
     let allowed: Vec<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
     let withheld = Withheld::of(vars, &allowed, "");
-    let variables = Variables::Of { vars, withheld: &withheld };
+    let variables = Variables::Of { vars, withheld: &|name| withheld.refuses(name) };
     read_with("config.yaml", text, &Surroundings { variables, secrets: &() })?
         .resolve(Order::Sequential, &Naming::default())
 }
