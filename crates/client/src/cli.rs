@@ -93,14 +93,25 @@ pub struct BuildOptions {
     #[arg(
         long,
         value_name = "FILE",
-        help = "File with variables for Compose files, in place of the .env in the folder of the first one; may be given \
-                several times: later files win [default: those of COMPOSE_ENV_FILES]"
+        help = "File with variables for Compose files and config, in place of the .env in the folder of the first Compose \
+                file, or without one in the working directory; may be given several times: later files win [default: \
+                those of COMPOSE_ENV_FILES]"
     )]
     pub env_file: Vec<PathBuf>,
-    /// Let the Compose file take this variable into the build although it is a secret of the environment; may be given
+    /// Let Compose file and config take this variable into the build although it is a secret of the environment; may be given
     /// several times
     #[arg(long, value_name = "NAME")]
     pub allow_env: Vec<String>,
+    /// Where logins come from besides the config.
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        value_parser = ["docker"],
+        hide_possible_values = true,
+        help = "`docker`: take the logins of `docker login` for the registries that the build pushes to, where the config \
+                has none"
+    )]
+    pub credentials: Option<String>,
 }
 
 /// The other commands.
@@ -110,7 +121,7 @@ pub enum Command {
     Plan {
         /// What to plan.
         #[command(flatten)]
-        options: BuildOptions,
+        options: Box<BuildOptions>,
         /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
@@ -167,6 +178,7 @@ impl BuildOptions {
             no_push: self.no_push || lower.no_push,
             env_file: [lower.env_file, self.env_file].concat(),
             allow_env: [lower.allow_env, self.allow_env].concat(),
+            credentials: self.credentials.or(lower.credentials),
         }
     }
 

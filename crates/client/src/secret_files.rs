@@ -14,8 +14,9 @@ use bakery_core::report::{Location, Notice};
 /// The file with settings in a source folder.
 const ENV: &str = ".env";
 
-/// Warnings about the `config` file (`None` if it contains no secrets) and about each `.env` with secrets in `root`
-/// (absolute, links resolved) or in a context, and each file of a build secret: one for each context that contains the file and does not exclude it.
+/// Warnings about the `config` file (`None` if it contains no secrets), about each `.env` with secrets in `root` (absolute,
+/// links resolved) or in a context, and about the files whose texts are `secrets`: one for each context that contains the
+/// file and does not exclude it.
 pub fn warnings(
     root: &Path,
     folders: &[ContextFolder],
@@ -29,7 +30,7 @@ pub fn warnings(
             files.extend(below(root, &path).map(|path| (path, "contains secrets")));
         }
     }
-    files.extend(secrets.iter().filter_map(|path| below(root, path)).map(|path| (path, "is a build secret")));
+    files.extend(secrets.iter().filter_map(|path| below(root, path)).map(|path| (path, "contains a secret")));
     files.extend(config.and_then(|path| below(root, path)).map(|path| (path, "contains credentials")));
     let mut found = BTreeSet::new();
     for (file, what) in files {

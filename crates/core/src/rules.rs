@@ -213,10 +213,25 @@ fn registries(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
             let text = format!("a second login for {}", login.registry);
             report("kaniko-credentials", message(text, "one login per registry: keep one"));
         }
+        if let Some(wrong) = username(&login.username) {
+            report("kaniko-credentials", wrong);
+        }
     }
     if let Some(wrong) = task.kaniko.cache.repo.as_deref().and_then(cache_repo) {
         report("kaniko.cache.repo", wrong);
     }
+}
+
+/// Why a registry cannot get this user name: a colon ends it in basic authentication.
+pub fn username(text: &str) -> Option<Message> {
+    if text.contains(':') {
+        return Some(message(
+            "a user name cannot hold `:`",
+            "what follows the colon belongs to the password",
+        ));
+    }
+    let hint = "remove it: the name may have been copied with a line break";
+    text.chars().any(char::is_control).then(|| message("a user name cannot hold control characters", hint))
 }
 
 /// True for a registry without a repository, which Kaniko would read as a repository of Docker Hub.

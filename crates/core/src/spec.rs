@@ -93,6 +93,9 @@ impl TaskSpec {
     }
 }
 
+/// The user name under which docker's tools keep identity tokens: these are not sent as a password.
+pub const IDENTITY_USER: &str = "<token>";
+
 /// A login for one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

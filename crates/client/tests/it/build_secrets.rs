@@ -49,7 +49,7 @@ fn a_file_of_a_secret_that_is_part_of_a_context_is_a_warning() {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let (code, out) = plan(&files, &[], &[]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("warning: npm.txt: is a build secret and is part of the build context\n"), "{out}");
+    assert!(out.contains("warning: npm.txt: contains a secret and is part of the build context\n"), "{out}");
     assert!(!out.contains("sesame"), "{out}");
 }
 
@@ -66,5 +66,15 @@ fn a_checkout_names_no_secret_of_the_machine() {
     {
         let (code, out) = plan(&[(name, &text)], &[], &[]);
         assert!(code == Some(2) && out.contains("neither in this checkout nor below --repo"), "{out}");
+    }
+    // Nor by a variable: the Dockerfile that reads the secret belongs to the checkout too.
+    let named = [("FILE", "../secret.txt"), ("GITHUB_TOKEN", "sesame-open"), ("NAME", "sesame")];
+    for (secret, said) in [
+        ("file: '${FILE}'", "`${FILE}` is neither in this checkout nor below --repo"),
+        ("env: '${GITHUB_TOKEN}'", "is a secret of the environment"),
+        ("env: '${NAME}'", "the variable ${NAME} is not set"),
+    ] {
+        let (code, out) = plan(&[("config.yaml", &config(secret))], &named, &[]);
+        assert!(code == Some(2) && out.contains(said) && !out.contains("sesame"), "{out}");
     }
 }

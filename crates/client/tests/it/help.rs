@@ -54,12 +54,17 @@ fn help_is_complete() {
               Build without pushing images; Kaniko's cache is still written if it is on
 
           --env-file <FILE>
-              File with variables for Compose files, in place of the .env in the folder of the first
-              one; may be given several times: later files win [default: those of COMPOSE_ENV_FILES]
+              File with variables for Compose files and config, in place of the .env in the folder of
+              the first Compose file, or without one in the working directory; may be given several
+              times: later files win [default: those of COMPOSE_ENV_FILES]
 
           --allow-env <NAME>
-              Let the Compose file take this variable into the build although it is a secret of the
-              environment; may be given several times
+              Let Compose file and config take this variable into the build although it is a secret of
+              the environment; may be given several times
+
+          --credentials <SOURCE>
+              `docker`: take the logins of `docker login` for the registries that the build pushes to,
+              where the config has none
 
           --trust-dotenv
               Trust .env in the working directory: a token and S3 credentials of the environment also go

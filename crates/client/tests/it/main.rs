@@ -5,6 +5,7 @@
 mod build;
 mod build_secrets;
 mod compose_files;
+mod config_variables;
 mod fake_server;
 mod files;
 mod follow;

@@ -7,6 +7,7 @@ use crate::files::{client, folder};
 use crate::version_1;
 
 const EXAMPLE: &str = include_str!("../../../../client-config.yaml.example");
+const OF_CI: &str = include_str!("../../../../examples/client/bakery.yaml");
 
 /// The schema that the program prints.
 fn printed(of: &str) -> Value {
@@ -39,7 +40,7 @@ impl Validator {
 
 /// Whether the program plans it.
 fn plans(yaml: &str) -> (bool, String) {
-    let files = folder(&[("config.yaml", yaml), ("Dockerfile", "FROM scratch\n")]);
+    let files = folder(&[("config.yaml", yaml), ("Dockerfile", "FROM scratch\n"), ("token.txt", "crumbs")]);
     let (code, _, err) = client(files.path(), &["plan"]);
     (code == 0, err)
 }
@@ -88,6 +89,8 @@ fn what_is_planned_is_valid() {
         "kaniko-credentials: []",
         "kaniko-credentials: [{ registry: 'https://index.docker.io/v1/', username: me, password: 0123 }]",
         "kaniko-credentials: [{ registry: 'reg.test:5000', username: me, password: true }]",
+        "kaniko-credentials: docker",
+        "kaniko-credentials: [docker, { registry: a.test, username: me, password-file: token.txt }]",
         "registry: localhost/team",
         "registry: 'reg.test:5000/a/b_c/'",
         "kaniko.context-path: ./a/../b",
@@ -109,6 +112,12 @@ fn what_is_planned_is_valid() {
         "kaniko.extra-flags: --label 'a b=c d'",
         "kaniko.extra-flags: ''",
         "kaniko.env: { A: a }",
+        "kaniko.secrets: [{ id: a, file: token.txt }]",
+        "kaniko.target: '${NO:-prod}'",
+        "kaniko.reproducible: ${NO:-true}",
+        "kaniko.snapshot-mode: ${NO:-redo}",
+        "kaniko.registry-mirrors: ['${NO:-mirror.test}']",
+        "kaniko.push-retry: ${NO:-3}",
         "kaniko.container-name: x",
         "kaniko.image: { secret: [] }",
         "kaniko.cache:",
@@ -133,6 +142,8 @@ fn what_is_planned_is_valid() {
         assert!(planned, "{text}\n{err}");
         assert_eq!(validator.accepts(&text), Ok(()), "{text}");
     }
+    // Its variables are those of a CI job.
+    assert_eq!(validator.accepts(OF_CI), Ok(()));
 }
 
 #[test]
@@ -165,6 +176,14 @@ fn a_planted_mistake_is_found_by_schema_and_program() {
         "kaniko-credentials: [{ registry: ghcr.io/me, username: me, password: x }]",
         "kaniko-credentials: [{ registry: ghcr.io, username: '', password: x }]",
         "kaniko-credentials: [{ registry: ghcr.io, username: me }]",
+        "kaniko-credentials: [{ registry: ghcr.io, username: 'a:b', password: x }]",
+        "kaniko-credentials: [{ registry: ghcr.io, username: me, password: x, password-file: token.txt }]",
+        "kaniko-credentials: [{ registry: ghcr.io, username: me, credentials: docker }]",
+        "kaniko-credentials: [{ registry: ghcr.io, credentials: podman }]",
+        "kaniko-credentials: podman",
+        "kaniko-credentials: [podman]",
+        "kaniko.secrets: [{ id: a, env: PATH, file: token.txt }]",
+        "kaniko.secrets: [{ id: a }]",
         "kaniko-credentials: [{ registry: ghcr.io, username: me, password: x, pasword: y }]",
         "registry: team",
         "registry: https://reg.test",

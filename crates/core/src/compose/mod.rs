@@ -15,7 +15,6 @@ mod dotenv;
 mod files;
 mod image;
 mod image_names;
-mod interpolate;
 mod loader;
 mod merge;
 mod platforms;
@@ -41,7 +40,6 @@ use crate::yaml::{self, Node};
 
 pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
-pub use interpolate::{Filled, InterpolationError, interpolate};
 pub use withheld::{WITHHELD, Withheld};
 
 /// The file names that Compose looks for, in its order, in a folder and then in those above.

@@ -47,7 +47,8 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     };
     let declared = merged.as_ref().and_then(|tree| Field::root(tree).get("secrets"));
     let of_build = scalars.for_build(request.withheld);
-    let (mut built, mut written) = (Vec::new(), BTreeMap::new());
+    let mut built = Vec::new();
+    let mut written = request.config.map(|config| config.written().clone()).unwrap_or_default();
     let mut names = ServiceImages::new(request, project.as_deref());
     for (name, field) in select(&services, request, &scalars, &mut findings) {
         let Some(mut service) = service(&field, declared.clone(), request, &of_build, &mut findings) else {
@@ -96,6 +97,7 @@ fn tasks(
         }
         layers.push(base().under(upper));
     }
+    let nothing = BTreeMap::new();
     let origin = Origin {
         location,
         arch: Ok(request.arch),
@@ -107,6 +109,7 @@ fn tasks(
             _ => String::new(),
         },
         naming: request.naming,
+        written: request.config.map_or(&nothing, |config| config.written()),
     };
     let mut tasks = Vec::new();
     let mut locations = Vec::new();

@@ -1,17 +1,16 @@
 //! Values of a Compose file, with their variables replaced. Messages show the text of the file, never the value of a
 //! variable.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::compose::Withheld;
-use crate::compose::interpolate::{Filled, interpolate, interpolate_within};
 use crate::compose::rewritten::rewritten;
 use crate::config::read_text;
 use crate::decode::Field;
-use crate::limits;
+use crate::interpolate::{Budget, Filled, Syntax, interpolate};
 use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, Location, shown};
@@ -28,17 +27,12 @@ pub(super) struct Scalars<'a> {
 }
 
 /// What all readers of one project share.
+#[derive(Default)]
 pub(super) struct Shared {
-    /// How many bytes the values with variables may still have, see [`limits::INTERPOLATED_BYTES`].
-    left: Cell<usize>,
+    /// How many bytes the values with variables may still have.
+    budget: Budget,
     /// The projects that are included, from number 1.
     projects: RefCell<Vec<Rc<IncludedProject>>>,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self { left: Cell::new(limits::INTERPOLATED_BYTES), projects: RefCell::default() }
-    }
 }
 
 /// A project that is included.
@@ -164,10 +158,9 @@ impl<'a> Scalars<'a> {
         if !raw.contains('$') {
             return Some(Filled { text: raw.to_owned(), ..Filled::default() });
         }
-        let left = &self.shared.left;
-        match interpolate_within(left.get(), raw, &self.vars_of(field.node.file.project)) {
+        let vars = self.vars_of(field.node.file.project);
+        match self.shared.budget.interpolate(Syntax::Compose, raw, &vars) {
             Ok(filled) => {
-                left.set(left.get() - filled.text.len());
                 // All of them are reported.
                 let refused = filled.used.iter().filter(|name| !self.allows(name, field, findings)).count();
                 if refused > 0 {

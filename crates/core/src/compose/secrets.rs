@@ -4,7 +4,7 @@ use crate::compose::build::ServiceReader;
 use crate::compose::files::NamedFile;
 use crate::compose::scalar::Substituted;
 use crate::config::add_secret;
-use crate::config::layer::{Held, Key, SecretLayer, SecretSource};
+use crate::config::layer::{Held, Key, SecretLayer};
 use crate::decode::{Field, unknown_key};
 use crate::message::Message;
 use crate::report::{did_you_mean, shown};
@@ -184,8 +184,7 @@ impl ServiceReader<'_, '_> {
             self.findings.mistake(at.location.clone(), wrong);
             return None;
         }
-        let source = SecretSource::Value(value);
-        Some(SecretLayer { id: id.to_owned(), source, location: at.location.clone() })
+        Some(SecretLayer { id: id.to_owned(), value, location: at.location.clone() })
     }
 
     fn of_variable(&mut self, name: &str, shown: &str, at: &Field<'_>) -> Option<Secret> {

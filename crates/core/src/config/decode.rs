@@ -1,35 +1,34 @@
 //! Decodes the tree of a config file into layers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use crate::config::ConfigFile;
 use crate::config::forms::ValueForm;
 use crate::config::keys::{self, has, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::naming::ImagePrefix;
-use crate::config::readers::{by_registry, list, one_of, read_text, single, texts, verbatim};
-use crate::config::secrets;
+use crate::config::readers::{by_registry, list, one_of, refuse, single, texts, verbatim};
+use crate::config::secrets::SecretSources;
 use crate::config::values::{
     boolean, cache_repo, certificate, cpu, custom_platform, destination, disk, dockerfile, flags, inner_path,
     kaniko_dir, memory, mirror, mirrors, retries, target, timeout, ttl,
 };
+use crate::config::{ConfigFile, held_secrets, logins, secrets, variables};
 use crate::decode::{Field, refuse_tags, section};
-use crate::image;
 use crate::kaniko;
 use crate::message::Message;
 use crate::names::{Arch, Platform};
-use crate::report::{Findings, Location, shown};
+use crate::report::{Findings, Location};
 use crate::rules;
 use crate::secret::Secret;
-use crate::spec::{Compression, Credential, SnapshotMode};
+use crate::spec::{Compression, SnapshotMode};
 use crate::yaml::Value;
 
-const TOP: [&str; 2] = names(&keys::TOP);
+const TOP: [&str; 3] = names(&keys::TOP);
 const TASK: [&str; 12] = names(&keys::TASK);
 const KANIKO: [&str; 29] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
-pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
+pub(super) fn file(root: &Field<'_>, sources: &dyn SecretSources, mut findings: Findings) -> ConfigFile {
     let findings = &mut findings;
     refuse_tags(root, "leave it out", findings);
     let mut global = TaskLayer::default();
@@ -49,10 +48,13 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
         for (key, field) in section(root, &TOP, elsewhere, findings).unwrap_or_default() {
             if key == "global" {
                 global_location = field.location.clone();
-                global = task(&field, findings);
+                global = task(&field, sources, findings);
+            } else if key == variables::KEY {
+                // It has had its effect already.
+                let _ = single(&field, findings, boolean);
             } else if let Value::List(_) = field.node.value {
                 for entry in field.items() {
-                    let layer = task(&entry, findings);
+                    let layer = task(&entry, sources, findings);
                     if let Some(location) = layer.registry.location() {
                         let message = Message::new("belongs in `global`: it is for all services");
                         findings.mistake(location.clone(), message.with_hint("move it there"));
@@ -64,10 +66,17 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
             }
         }
     }
-    ConfigFile { global, global_location, entries, findings: std::mem::take(findings) }
+    ConfigFile {
+        global,
+        global_location,
+        entries,
+        findings: std::mem::take(findings),
+        holds_secrets: held_secrets::are_in_file(root),
+        written: BTreeMap::new(),
+    }
 }
 
-fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
+fn task(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut Findings) -> TaskLayer {
     if field.node.is_null() {
         let hint = "remove it, or write `{}` for a task that inherits everything from `global`";
         findings.mistake(field.location.clone(), Message::new("the entry is empty").with_hint(hint));
@@ -92,12 +101,12 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             "memory" => layer.memory_mib = single(&field, findings, memory),
             "disk" => layer.disk_mib = single(&field, findings, disk),
             "timeout" => layer.timeout_seconds = single(&field, findings, timeout),
-            "env" => layer.env = variables(&field, findings),
+            "env" => layer.env = environment(&field, findings),
             "pre-script" => layer.pre_script = verbatim(&field, findings),
             "post-script" => layer.post_script = verbatim(&field, findings),
-            "kaniko-credentials" => layer.credentials = credentials(&field, findings),
+            "kaniko-credentials" => layer.credentials = logins::decode(&field, sources, findings),
             "registry" => layer.registry = single(&field, findings, ImagePrefix::parse),
-            _ => layer.kaniko = kaniko_section(&field, findings),
+            _ => layer.kaniko = kaniko_section(&field, sources, findings),
         }
     }
     layer
@@ -112,7 +121,7 @@ pub(super) fn unknown(location: &Location) -> TaskLayer {
     layer
 }
 
-fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
+fn kaniko_section(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut Findings) -> KanikoLayer {
     let mut layer = KanikoLayer::default();
     let elsewhere = |key: &str| {
         let up = TASK.contains(&key).then(|| "it belongs beside `kaniko`, one level up".to_owned());
@@ -140,7 +149,7 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             }
             "reproducible" => layer.reproducible = single(&field, findings, boolean),
             "single-snapshot" => layer.single_snapshot = single(&field, findings, boolean),
-            "secrets" => layer.secrets = secrets::list(&field, findings),
+            "secrets" => layer.secrets = secrets::list(&field, sources, findings),
             "push-retry" => layer.push_retry = single(&field, findings, retries),
             "cache" => layer.cache = cache(&field, findings),
             "snapshot-mode" => {
@@ -154,12 +163,8 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
             "dir" => layer.dir = single(&field, findings, kaniko_dir),
             "ignore-path" => layer.ignore_path = list(&field, findings, ignored_path),
             "extra-flags" => layer.extra_flags = extra_flags(&field, findings),
-            "env" => layer.env = variables(&field, findings),
-            _ => {
-                unused(key, &field, findings);
-                layer.holds_unused_login |=
-                    field.get("secret").is_some_and(|logins| !logins.items().is_empty());
-            }
+            "env" => layer.env = environment(&field, findings),
+            _ => unused(key, &field, findings),
         }
     }
     if let Some(at) = layer.settle_dockerfile() {
@@ -196,67 +201,10 @@ fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
 }
 
 /// Variables: their values may be secrets.
-fn variables(field: &Field<'_>, findings: &mut Findings) -> MapLayer<Secret> {
+fn environment(field: &Field<'_>, findings: &mut Findings) -> MapLayer<Secret> {
     let map = texts(field, rules::env_name, findings);
     let secret = |(name, (text, location))| (name, (Secret::new(text), location));
     MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() }
-}
-
-fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential>> {
-    let location = field.location.clone();
-    if field.clears() {
-        return Key::new(Held::Cleared, location);
-    }
-    let Value::List(_) = field.node.value else {
-        field.expected("a list of { registry, username, password }", findings);
-        return Key::new(Held::Bad, location);
-    };
-    let mut logins = Vec::new();
-    let mut seen = BTreeSet::new();
-    let before = findings.mistakes.len();
-    for item in field.items() {
-        let Some(login) = credential(&item, findings) else { continue };
-        if !seen.insert(login.registry.clone()) {
-            let hint = "one login per registry: keep one";
-            findings.mistake(
-                item.location,
-                Message::new(format!("a second login for {}", login.registry)).with_hint(hint),
-            );
-        }
-        logins.push(login);
-    }
-    let bad = findings.mistakes.len() > before;
-    Key::new(if bad { Held::Bad } else { Held::Set(logins) }, location)
-}
-
-fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> {
-    let known = names(&keys::CREDENTIAL);
-    let fields = section(field, &known, |_| None, findings)?;
-    let [registry, username, password] = known.map(|key| {
-        let Some((_, value)) = fields.iter().find(|(name, _)| *name == key) else {
-            findings.mistake(field.location.clone(), format!("`{key}` is missing"));
-            return None;
-        };
-        let text = read_text(value, findings)?;
-        if text.is_empty() {
-            let hint =
-                "if it comes from a variable, check that the variable was set when this file was generated";
-            findings.mistake(value.location.clone(), Message::new("is empty").with_hint(hint));
-            return None;
-        }
-        Some((text, value.location.clone()))
-    });
-    let (registry, location) = registry?;
-    let Some(registry) = image::registry_host(registry) else {
-        findings.mistake(
-            location,
-            Message::new(format!("`{}` is not a registry", shown(registry))).with_hint("HOST or HOST:PORT"),
-        );
-        return None;
-    };
-    let (username, _) = username?;
-    let (password, _) = password?;
-    Some(Credential { registry, username: username.to_owned(), password: Secret::new(password) })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the form that `list` takes")]
@@ -275,7 +223,7 @@ fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
     let before = findings.mistakes.len();
     let refused = flags.value().into_iter().flatten().filter_map(|flag| kaniko::refuse_extra_flag(flag));
     for message in refused {
-        findings.mistake(field.location.clone(), message);
+        refuse(field, message, findings);
     }
     if findings.mistakes.len() > before { Key::new(Held::Bad, field.location.clone()) } else { flags }
 }

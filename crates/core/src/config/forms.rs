@@ -42,8 +42,8 @@ pub enum ValueForm {
     Section(&'static [KeyDoc]),
     /// A list of mappings with these keys.
     Entries(&'static [KeyDoc]),
-    /// A list of mappings, each with those of these keys that are required, and one of the others.
-    Records(&'static [KeyDoc]),
+    /// A list of mappings with more than one form.
+    Records(Records),
     /// One of these words.
     Word(&'static [&'static str]),
     /// `true` or `false`.
@@ -61,6 +61,27 @@ pub enum ValueForm {
         /// What to do instead.
         hint: &'static str,
     },
+}
+
+/// Mappings that each have the keys that are required, those of one of some groups, and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Records {
+    /// All keys.
+    pub keys: &'static [KeyDoc],
+    /// The groups.
+    pub one_of: &'static [&'static [&'static str]],
+    /// A word that stands for an entry, or for the whole list.
+    pub word: Option<&'static str>,
+}
+
+impl Records {
+    /// The keys of each form, in their order.
+    pub(super) fn forms(&self) -> impl Iterator<Item = Vec<&'static str>> {
+        self.one_of.iter().map(|group| {
+            let of_form = |key: &&KeyDoc| key.is_required() || group.contains(&key.name);
+            self.keys.iter().filter(of_form).map(|key| key.name).collect()
+        })
+    }
 }
 
 /// A single value.
@@ -129,6 +150,8 @@ pub(super) const TTL: Text = text("duration: `24h`, `90m`", r"^([0-9]+h)?([0-9]+
 pub(super) const TIMEOUT: Text = Text { written: "duration: `30m`, `1h30m`", ..TTL };
 pub(super) const SCRIPT: Text = Text { written: "string", pattern: ANY, scalar: Scalar::Any };
 pub(super) const NOT_EMPTY: Text = Text { scalar: Scalar::Any, ..text("string", r"[\s\S]") };
+pub(super) const USERNAME: Text =
+    Text { scalar: Scalar::Any, ..text("string without `:`", r"^[^:\x00-\x1f\x7f]+$") };
 pub(super) const LOGIN_HOST: Text =
     text("`HOST` or `HOST:PORT`", r"^\s*(https?://)?[A-Za-z0-9.\[\]:-]+(/v[12])?/?\s*$");
 pub(super) const IMAGE_PREFIX: Text = text(
@@ -199,15 +222,12 @@ impl fmt::Display for ValueForm {
         match self {
             Self::Section(_) => f.write_str("section"),
             Self::Entries(_) => f.write_str("list of mappings"),
-            Self::Records(keys) => {
-                let (required, others): (Vec<&KeyDoc>, Vec<&KeyDoc>) =
-                    keys.iter().partition(|key| key.is_required());
-                let required = required.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
-                let all: Vec<_> = match others[..] {
-                    [] => vec![format!("`{{{required}}}`")],
-                    _ => others.iter().map(|other| format!("`{{{required}, {}}}`", other.name)).collect(),
-                };
-                write!(f, "list of {}", all.join(" or "))
+            Self::Records(records) => {
+                let form = |keys: Vec<&str>| format!("`{{{}}}`", keys.join(", "));
+                write!(f, "list of {}", records.forms().map(form).collect::<Vec<_>>().join(" or "))?;
+                records
+                    .word
+                    .map_or(Ok(()), |word| write!(f, "; `{word}` for an entry, or for the whole list"))
             }
             Self::Word(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();

@@ -2,9 +2,7 @@
 //! Schema are generated from them.
 
 use crate::config::forms::{
-    ARG_NAMES, CACHE_REPO, CERTIFIED, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DISK, DOCKERFILE,
-    ENV_NAMES, FLAGS, IGNORED_PATH, IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LABEL_NAMES, LOGIN_HOST, MEMORY,
-    MIRROR, MIRRORED, NOT_EMPTY, REQUIRED, RETRIES, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TAG, TIMEOUT, TTL,
+    ARG_NAMES, CACHE_REPO, CERTIFIED, CONTEXT_PATH, CPU, CUSTOM_PLATFORM, DESTINATION, DISK, DOCKERFILE, ENV_NAMES, FLAGS, IGNORED_PATH, IMAGE_PREFIX, KANIKO_DIR, KeyDoc, LABEL_NAMES, LOGIN_HOST, MEMORY, MIRROR, MIRRORED, NOT_EMPTY, Records, REQUIRED, RETRIES, SCRIPT, SECRET_FILE, SECRET_ID, STAGE, TAG, TIMEOUT, TTL, USERNAME,
     VARIABLE, ValueForm,
 };
 use crate::names::{Arch, Platform};
@@ -30,6 +28,23 @@ pub(super) fn has(keys: &[KeyDoc], name: &str) -> bool {
     keys.iter().any(|key| key.name == name && key.is_used())
 }
 
+/// The values that the key at the end of a path accepts, for people; `None` for an entry of a map.
+pub(super) fn form_at(path: &str) -> Option<String> {
+    let mut parts = path.rsplit('.').map(|part| part.split('[').next().unwrap_or_default());
+    let (name, section) = (parts.next()?, parts.next().unwrap_or_default());
+    let keys = match section {
+        "kaniko" => &KANIKO[..],
+        "cache" => &CACHE,
+        "secrets" => &SECRET,
+        "kaniko-credentials" => &CREDENTIAL,
+        _ => &TASK,
+    };
+    Some(match keys.iter().find(|key| key.name == name)?.form {
+        ValueForm::Texts(text) => text.written.to_owned(),
+        form => form.to_string(),
+    })
+}
+
 const PLATFORMS: [&str; 3] =
     [Platform::ALL[0].as_str(), Platform::ALL[1].as_str(), Platform::ALL[2].as_str()];
 const ARCHITECTURES: [&str; 2] = [Arch::ALL[0].as_str(), Arch::ALL[1].as_str()];
@@ -46,7 +61,7 @@ pub fn paths() -> Vec<String> {
 }
 
 /// The top of the file.
-pub const TOP: [KeyDoc; 2] = [
+pub const TOP: [KeyDoc; 3] = [
     key(
         "global",
         ValueForm::Section(&TASK),
@@ -58,6 +73,12 @@ pub const TOP: [KeyDoc; 2] = [
         ValueForm::Entries(&TASK),
         "one entry that inherits everything from `global`",
         "One task per entry: one image for one architecture. Not used with a Compose file.",
+    ),
+    key(
+        "variables",
+        ValueForm::Switch,
+        "`true`, with a notice if the file holds `${`",
+        "Whether `${NAME}` is replaced in the values of this file. `true` silences the notice; `false` keeps every text as it is.",
     ),
 ];
 
@@ -119,9 +140,13 @@ pub const TASK: [KeyDoc; 12] = [
     ),
     key(
         "kaniko-credentials",
-        ValueForm::Records(&CREDENTIAL),
+        ValueForm::Records(Records {
+            keys: &CREDENTIAL,
+            one_of: &[&["username", "password"], &["username", "password-file"], &["credentials"]],
+            word: Some(DOCKER),
+        }),
         "empty",
-        "Logins for base images, the push, the cache and the multi-arch index. One per registry.",
+        "Logins for base images, the push, the cache and the multi-arch index. One per registry. The entry `docker`, or `docker` in place of the list, takes those of `docker login` for the registries that the task pushes to (`destination`, `tags`, `cache.repo`) and that have no other login.",
     ),
     KeyDoc {
         global_only: true,
@@ -136,11 +161,31 @@ pub const TASK: [KeyDoc; 12] = [
 ];
 
 /// An entry of `kaniko-credentials`.
-pub const CREDENTIAL: [KeyDoc; 3] = [
+pub const CREDENTIAL: [KeyDoc; 5] = [
     key("registry", ValueForm::Text(LOGIN_HOST), REQUIRED, "The registry that the login is for."),
-    key("username", ValueForm::Text(NOT_EMPTY), REQUIRED, "The user name."),
-    key("password", ValueForm::Text(NOT_EMPTY), REQUIRED, "The password or token."),
+    key("username", ValueForm::Text(USERNAME), "none (required without `credentials`)", "The user name."),
+    key(
+        "password",
+        ValueForm::Text(NOT_EMPTY),
+        "none (one of `password`, `password-file` and `credentials` is required)",
+        "The password or token. One newline at its end is cut, with a notice, unless it is a JSON document.",
+    ),
+    key(
+        "password-file",
+        ValueForm::Text(SECRET_FILE),
+        "none",
+        "A file with the password: text, relative to `--repo`, in the checkout or below `--repo`. A file elsewhere is named by one variable of the environment alone: `${REGISTRY_PASSWORD_FILE}`.",
+    ),
+    key(
+        "credentials",
+        ValueForm::Word(&[DOCKER]),
+        "none",
+        "User name and password are those of `docker login` on the client's machine, also for a registry of base images. Credential helpers of the user's docker config are run.",
+    ),
 ];
+
+/// The word that stands for the logins of `docker login`.
+pub(super) const DOCKER: &str = "docker";
 
 /// An entry of `kaniko.secrets`.
 pub const SECRET: [KeyDoc; 3] = [
@@ -244,7 +289,7 @@ pub const KANIKO: [KeyDoc; 29] = [
     ),
     key(
         "secrets",
-        ValueForm::Records(&SECRET),
+        ValueForm::Records(Records { keys: &SECRET, one_of: &[&["env"], &["file"]], word: None }),
         "empty",
         "Build secrets for `RUN --mount=type=secret,id=ID`. The client reads the variable of its environment, or the file (text, relative to `--repo`, in the checkout or below `--repo`), and sends the value with the build; it is neither in the image nor in a command line, and is masked in the log. While Kaniko runs, every `RUN` step of the build can read it. `uid`, `gid` and `mode` belong to the mount.",
     ),

@@ -62,11 +62,6 @@ impl<T> Key<T> {
         matches!(self.0, Some((Held::Bad, _)))
     }
 
-    /// The value with its location.
-    pub(super) fn into_parts(self) -> Option<(Held<T>, Location)> {
-        self.0
-    }
-
     /// `upper` if it is written, else this.
     pub(super) fn under(self, upper: Self) -> Self {
         Self(upper.0.or(self.0))
@@ -120,11 +115,29 @@ pub struct TaskLayer {
     /// `post-script`
     pub post_script: Key<String>,
     /// `kaniko-credentials`
-    pub credentials: Key<Vec<Credential>>,
+    pub credentials: Key<Vec<Login>>,
     /// `registry`, of `global` only
     pub registry: Key<ImagePrefix>,
     /// `kaniko`
     pub kaniko: KanikoLayer,
+}
+
+/// An entry of `kaniko-credentials`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// User name and password are known.
+    Written(Credential),
+    /// They are those of `docker login`.
+    OfDocker(WantedLogin),
+}
+
+/// A login of `docker login` that a task asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedLogin {
+    /// The registry; `None` for each one that the task pushes to and has no other login for.
+    pub registry: Option<String>,
+    /// Where the file asks for it.
+    pub location: Location,
 }
 
 /// The section `kaniko`.
@@ -184,8 +197,6 @@ pub struct KanikoLayer {
     pub extra_flags: Key<Vec<String>>,
     /// `kaniko.env`, which takes precedence over `env`
     pub env: MapLayer<Secret>,
-    /// True if a key that has no effect holds logins: they make the file secret all the same
-    pub holds_unused_login: bool,
 }
 
 impl KanikoLayer {
@@ -211,21 +222,10 @@ impl KanikoLayer {
 pub struct SecretLayer {
     /// The name that `RUN --mount=type=secret,id=...` has for it.
     pub id: String,
-    /// Where its value comes from.
-    pub source: SecretSource,
+    /// Its value, which the client has read.
+    pub value: Secret,
     /// Where it was written.
     pub location: Location,
-}
-
-/// Where the value of a build secret comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// A variable of the client's environment.
-    Env(String),
-    /// A file of the client's machine.
-    File(String),
-    /// The value, which the client has read.
-    Value(Secret),
 }
 
 /// The section `kaniko.cache`.

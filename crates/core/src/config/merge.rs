@@ -54,7 +54,6 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         push_retry: lower.push_retry.under(upper.push_retry),
         extra_flags: lower.extra_flags.under(upper.extra_flags),
         env: merge(lower.env, upper.env),
-        holds_unused_login: lower.holds_unused_login || upper.holds_unused_login,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::keys;
 use crate::config::layer::{Held, Key, MapLayer};
 use crate::decode::Field;
 use crate::image;
 use crate::message::Message;
 use crate::report::{Findings, Location, did_you_mean, shown};
-use crate::yaml::Value;
+use crate::yaml::{Replacement, Value};
 
 /// A single value, or an empty one that clears it.
 pub(super) fn single<T>(
@@ -21,7 +22,7 @@ pub(super) fn single<T>(
         match read_text(field, findings).map(read) {
             Some(Ok(value)) => Held::Set(value),
             Some(Err(message)) => {
-                findings.mistake(field.location.clone(), message);
+                refuse(field, message, findings);
                 Held::Bad
             }
             None => Held::Bad,
@@ -30,9 +31,26 @@ pub(super) fn single<T>(
     Key::new(value, field.location.clone())
 }
 
-/// A single value without NUL bytes, which no process accepts.
+/// Reports what is wrong with a value. One whose variables were replaced is shown as the file has it: the value may be
+/// a secret.
+pub(super) fn refuse(field: &Field<'_>, message: Message, findings: &mut Findings) {
+    let message = match field.written() {
+        None => message,
+        Some(written) => {
+            let text = format!("`{}`, with its variables replaced, is not a valid value", shown(written));
+            let form = keys::form_at(&field.location.path);
+            Message { hint: form.map(|form| format!("it must be: {form}")), ..Message::new(text) }
+        }
+    };
+    findings.mistake(field.location.clone(), message);
+}
+
+/// A single value without NUL bytes, which no process accepts. `None` after a mistake, also in one of its variables.
 pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
     let text = field.text(findings)?;
+    if field.node.replacement == Replacement::Failed {
+        return None;
+    }
     if text.contains('\0') {
         findings.mistake(field.location.clone(), Message::new("holds a NUL byte").with_hint("remove it"));
         return None;
@@ -57,12 +75,21 @@ pub(super) fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: 
     })
 }
 
-/// A map of texts; a name for which `refuse` returns a reason is a mistake.
+/// A map of texts; a name for which `wrong_name` returns a reason is a mistake.
 pub(super) fn texts(
     field: &Field<'_>,
-    refuse: impl Fn(&str) -> Option<Message>,
+    wrong_name: impl Fn(&str) -> Option<Message>,
     findings: &mut Findings,
 ) -> MapLayer<String> {
+    map(field, wrong_name, |text| Ok(text.to_owned()), findings)
+}
+
+fn map<T>(
+    field: &Field<'_>,
+    wrong_name: impl Fn(&str) -> Option<Message>,
+    read: impl Fn(&str) -> Result<T, Message>,
+    findings: &mut Findings,
+) -> MapLayer<T> {
     let mut map = MapLayer { cleared: field.clears(), ..MapLayer::default() };
     match &field.node.value {
         Value::Map(entries) if entries.is_empty() => {
@@ -83,7 +110,7 @@ pub(super) fn texts(
         }
     }
     for (name, value) in field.entries() {
-        if let Some(message) = refuse(name) {
+        if let Some(message) = wrong_name(name) {
             findings.mistake(value.location, message);
         } else if value.node.is_null() {
             findings.mistake(
@@ -91,7 +118,12 @@ pub(super) fn texts(
                 Message::new("has no value").with_hint("write '' for an empty string"),
             );
         } else if let Some(text) = read_text(&value, findings) {
-            map.entries.insert(name.to_owned(), (text.to_owned(), value.location));
+            match read(text) {
+                Ok(read) => {
+                    map.entries.insert(name.to_owned(), (read, value.location));
+                }
+                Err(message) => refuse(&value, message, findings),
+            }
         }
     }
     map
@@ -135,7 +167,7 @@ fn items<T>(
         let Some(text) = read_text(&item, findings) else { continue };
         match read(text, &item.location, findings) {
             Ok(value) => values.push(value),
-            Err(message) => findings.mistake(item.location, message),
+            Err(message) => refuse(&item, message, findings),
         }
     }
     (findings.mistakes.len() == before).then_some(values)
@@ -147,24 +179,20 @@ pub(super) fn by_registry<T>(
     findings: &mut Findings,
     read: impl Fn(&str) -> Result<T, Message>,
 ) -> MapLayer<T> {
-    let texts = texts(field, |name| registry(name).err(), findings);
+    let map = map(field, |name| registry(name).err(), read, findings);
     let mut entries = BTreeMap::new();
-    for (name, (text, location)) in texts.entries {
-        match (registry(&name), read(&text)) {
-            (Ok(registry), Ok(value)) => {
-                if let Some((_, earlier)) = entries.insert(registry, (value, location.clone())) {
-                    let message = Message::new(format!("the same registry as in {earlier}"));
-                    findings.mistake(location, message.with_hint("keep one"));
-                }
-            }
-            (Err(message), _) | (_, Err(message)) => findings.mistake(location, message),
+    for (name, (value, location)) in map.entries {
+        let Ok(registry) = registry(&name) else { continue };
+        if let Some((_, earlier)) = entries.insert(registry, (value, location.clone())) {
+            let message = Message::new(format!("the same registry as in {earlier}"));
+            findings.mistake(location, message.with_hint("keep one"));
         }
     }
-    MapLayer { cleared: texts.cleared, entries }
+    MapLayer { cleared: map.cleared, entries }
 }
 
 /// Host and port of a registry, in the form that logins have.
-fn registry(text: &str) -> Result<String, Message> {
+pub(super) fn registry(text: &str) -> Result<String, Message> {
     image::registry_host(text).ok_or_else(|| {
         Message::new(format!("`{}` is not a registry", shown(text))).with_hint("HOST or HOST:PORT")
     })

@@ -1,11 +1,11 @@
 //! The JSON Schema of config.yaml, for editors: made from the declaration of the keys.
 //!
 //! Draft 7, which editors read best. It accepts what the decoder accepts with or without a notice: also a key without a
-//! value, and an empty one, which clears.
+//! value, an empty one, which clears, and a text with variables, whatever these make of it.
 
 use serde_json::{Map, Value, json};
 
-use crate::config::forms::{KeyDoc, Pattern, Scalar, Text, ValueForm};
+use crate::config::forms::{KeyDoc, Pattern, Records, Scalar, Text, ValueForm};
 use crate::config::keys::TOP;
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
@@ -43,10 +43,10 @@ fn property(key: &KeyDoc, entry: bool) -> Value {
             schema
         }
         ValueForm::Entries(keys) => or_empty(&json!({ "type": "array", "items": section(keys, true) })),
-        ValueForm::Records(keys) => or_empty(&json!({ "type": "array", "items": record(keys) })),
-        ValueForm::Word(words) => or_empty(&json!({ "enum": words })),
+        ValueForm::Records(records) => or_empty(&list_of(&records)),
+        ValueForm::Word(words) => or_empty(&word(words)),
         ValueForm::Switch => or_empty(&json!({
-            "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": "^(true|True|TRUE|false|False|FALSE)$" }],
+            "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": or_variable("^(true|True|TRUE|false|False|FALSE)$") }],
         })),
         ValueForm::Text(text) => or_empty(&single(&text)),
         ValueForm::Texts(text) => {
@@ -63,24 +63,50 @@ fn property(key: &KeyDoc, entry: bool) -> Value {
     schema
 }
 
-/// A mapping with the required ones of these keys, and one of the others.
-fn record(keys: &[KeyDoc]) -> Value {
-    let (required, others): (Vec<&KeyDoc>, Vec<&KeyDoc>) = keys.iter().partition(|key| key.is_required());
-    let required: Vec<_> = required.iter().map(|key| key.name).collect();
+fn list_of(records: &Records) -> Value {
+    let list = |item: Value| json!({ "type": "array", "items": item });
+    let record = record(records);
+    match records.word {
+        None => list(record),
+        Some(text) => {
+            let word = word(&[text]);
+            json!({ "anyOf": [list(json!({ "anyOf": [record, word] })), word] })
+        }
+    }
+}
+
+/// A mapping with the keys of one of its forms.
+fn record(records: &Records) -> Value {
     let property = |key: &KeyDoc| {
         let mut schema = match key.form {
             ValueForm::Text(text) => single(&text),
+            ValueForm::Word(words) => word(words),
             _ => json!({}),
         };
         schema["description"] = key.meaning.into();
         (key.name.to_owned(), schema)
     };
-    let properties: Map<_, _> = keys.iter().map(property).collect();
-    let mut schema = json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
-    if !others.is_empty() {
-        schema["oneOf"] = others.iter().map(|key| json!({ "required": [key.name] })).collect();
-    }
-    schema
+    let properties: Map<_, _> = records.keys.iter().map(property).collect();
+    let form = |keys: Vec<&str>| {
+        let others = records.keys.iter().filter(|key| !keys.contains(&key.name));
+        let others: Map<_, _> = others.map(|key| (key.name.to_owned(), false.into())).collect();
+        json!({ "required": keys, "properties": others })
+    };
+    let forms: Vec<_> = records.forms().map(form).collect();
+    json!({ "type": "object", "properties": properties, "additionalProperties": false, "oneOf": forms })
+}
+
+/// One of these words.
+fn word(words: &[&str]) -> Value {
+    json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": VARIABLE }] })
+}
+
+/// What makes a text one with variables.
+const VARIABLE: &str = r"\$\{";
+
+/// The pattern of a text that may have variables in place of what `pattern` asks for.
+fn or_variable(pattern: &str) -> String {
+    format!("{pattern}|{VARIABLE}")
 }
 
 /// The value, or what clears it.
@@ -91,6 +117,9 @@ fn or_empty(value: &Value) -> Value {
 /// A single value. What is not a text in YAML has no pattern.
 fn single(text: &Text) -> Value {
     let mut schema = matching(text.pattern);
+    if let Some(must) = text.pattern.must {
+        schema["pattern"] = or_variable(must).into();
+    }
     match text.scalar {
         Scalar::None => schema["type"] = "string".into(),
         Scalar::Any => schema["type"] = json!(["string", "number", "boolean"]),

@@ -1,10 +1,10 @@
-//! Build secrets of a config file: how they are written, and how they get their values.
+//! Secrets that a config file names: where a client finds them, and the entries of `kaniko.secrets`.
 
 use std::collections::BTreeMap;
 
 use crate::config::keys::{self, names};
-use crate::config::layer::{Held, Key, SecretLayer, SecretSource};
-use crate::config::readers::read_text;
+use crate::config::layer::{Held, Key, SecretLayer};
+use crate::config::readers::{read_text, refuse};
 use crate::decode::{Field, section};
 use crate::message::Message;
 use crate::report::Findings;
@@ -12,17 +12,46 @@ use crate::rules;
 use crate::secret::Secret;
 use crate::yaml::Value;
 
-/// Where a client finds the values of build secrets. The errors do not hold them.
+/// Where a client finds secrets. The errors do not hold them, and show names as the config file has them.
 pub trait SecretSources {
-    /// The value of a variable of the environment.
-    fn env(&self, name: &str) -> Result<Secret, Message>;
+    /// The value of a variable of the environment that is `written` like this.
+    fn env(&self, name: &str, written: &str) -> Result<Secret, Message>;
 
-    /// The text of a file: absolute, or relative to the source root.
-    fn file(&self, path: &str) -> Result<Secret, Message>;
+    /// The text of a file that is `written` like this: absolute, or relative to the source root.
+    fn file(&self, path: &str, written: &str, purpose: SecretPurpose) -> Result<Secret, Message>;
+}
+
+/// What a secret in a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretPurpose {
+    /// A `RUN` step reads it: only files of the checkout are for that.
+    Build,
+    /// A registry gets it.
+    Login,
+}
+
+/// None: whoever reads the file is not its user.
+impl SecretSources for () {
+    fn env(&self, _name: &str, _written: &str) -> Result<Secret, Message> {
+        Err(of_client())
+    }
+
+    fn file(&self, _path: &str, _written: &str, _purpose: SecretPurpose) -> Result<Secret, Message> {
+        Err(of_client())
+    }
+}
+
+fn of_client() -> Message {
+    Message::new("only bakery-client reads variables and files for secrets")
+        .with_hint("submit the build with bakery-client")
 }
 
 /// The entries of `kaniko.secrets`.
-pub(super) fn list(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<SecretLayer>> {
+pub(super) fn list(
+    field: &Field<'_>,
+    sources: &dyn SecretSources,
+    findings: &mut Findings,
+) -> Key<Vec<SecretLayer>> {
     let location = field.location.clone();
     if field.clears() {
         return Key::new(Held::Cleared, location);
@@ -34,7 +63,7 @@ pub(super) fn list(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Secret
     let before = findings.mistakes.len();
     let mut secrets: Vec<SecretLayer> = Vec::new();
     for item in field.items() {
-        let Some(secret) = entry(&item, findings) else { continue };
+        let Some(secret) = entry(&item, sources, findings) else { continue };
         add(secret, &mut secrets, findings);
     }
     let bad = findings.mistakes.len() > before;
@@ -51,7 +80,7 @@ pub(crate) fn add(secret: SecretLayer, secrets: &mut Vec<SecretLayer>, findings:
     }
 }
 
-fn entry(field: &Field<'_>, findings: &mut Findings) -> Option<SecretLayer> {
+fn entry(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut Findings) -> Option<SecretLayer> {
     let known = names(&keys::SECRET);
     let fields = section(field, &known, |_| None, findings)?;
     let [id, env, file] =
@@ -62,62 +91,31 @@ fn entry(field: &Field<'_>, findings: &mut Findings) -> Option<SecretLayer> {
     };
     let name = read_text(id, findings)?;
     if let Some(wrong) = rules::secret_id(name) {
-        findings.mistake(id.location.clone(), wrong);
+        refuse(id, wrong, findings);
         return None;
     }
-    let source = match (env, file) {
-        (Some(env), None) => SecretSource::Env(read_text(env, findings)?.to_owned()),
-        (None, Some(file)) => SecretSource::File(read_text(file, findings)?.to_owned()),
-        (None, None) => {
-            let message = Message::new("has no value").with_hint("set `env` or `file`");
-            findings.mistake(field.location.clone(), message);
-            return None;
+    let value = match (env, file) {
+        (Some(env), None) => {
+            let name = read_text(env, findings)?;
+            sources.env(name, env.written().unwrap_or(name))
         }
-        (Some(_), Some(_)) => {
-            let message = Message::new("has both `env` and `file`").with_hint("keep one of them");
-            findings.mistake(field.location.clone(), message);
-            return None;
+        (None, Some(file)) => {
+            let path = read_text(file, findings)?;
+            sources.file(path, file.written().unwrap_or(path), SecretPurpose::Build)
         }
+        (None, None) => Err(Message::new("has no value").with_hint("set `env` or `file`")),
+        (Some(_), Some(_)) => Err(Message::new("has both `env` and `file`").with_hint("keep one of them")),
     };
-    Some(SecretLayer { id: name.to_owned(), source, location: field.location.clone() })
-}
-
-/// Gives every secret its value.
-pub(super) fn fill(key: &mut Key<Vec<SecretLayer>>, sources: &dyn SecretSources, findings: &mut Findings) {
-    let Some((held, location)) = std::mem::take(key).into_parts() else { return };
-    let held = match held {
-        Held::Set(secrets) => {
-            let before = findings.mistakes.len();
-            let mut valued = Vec::new();
-            for secret in secrets {
-                let value = match &secret.source {
-                    SecretSource::Env(name) => sources.env(name),
-                    SecretSource::File(path) => sources.file(path),
-                    SecretSource::Value(value) => Ok(value.clone()),
-                };
-                match value {
-                    Ok(value) => valued.push(SecretLayer { source: SecretSource::Value(value), ..secret }),
-                    Err(message) => findings.mistake(secret.location, message),
-                }
-            }
-            if findings.mistakes.len() > before { Held::Bad } else { Held::Set(valued) }
-        }
-        other => other,
-    };
-    *key = Key::new(held, location);
-}
-
-/// The values by their ids. One that was not read is a mistake: whoever resolves the file is not its user.
-pub(super) fn values(key: &Key<Vec<SecretLayer>>, findings: &mut Findings) -> BTreeMap<String, Secret> {
-    let mut values = BTreeMap::new();
-    for secret in key.value().into_iter().flatten() {
-        if let SecretSource::Value(value) = &secret.source {
-            values.insert(secret.id.clone(), value.clone());
-        } else {
-            let message = Message::new("only bakery-client reads variables and files for secrets");
-            findings
-                .mistake(secret.location.clone(), message.with_hint("submit the build with bakery-client"));
+    match value {
+        Ok(value) => Some(SecretLayer { id: name.to_owned(), value, location: field.location.clone() }),
+        Err(message) => {
+            findings.mistake(field.location.clone(), message);
+            None
         }
     }
-    values
+}
+
+/// The values by their ids.
+pub(super) fn values(key: &Key<Vec<SecretLayer>>) -> BTreeMap<String, Secret> {
+    key.value().into_iter().flatten().map(|secret| (secret.id.clone(), secret.value.clone())).collect()
 }

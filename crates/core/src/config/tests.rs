@@ -1,7 +1,9 @@
 mod dockerfile;
+mod logins;
 mod mistakes;
 mod sizes;
 mod typed_keys;
+mod variables;
 
 use proptest::prelude::*;
 
@@ -260,14 +262,19 @@ fn a_bare_cache_host_is_completed_with_a_notice() {
 #[test]
 fn the_example_file_resolves_to_its_tasks() {
     let text = include_str!("../../../../client-config.yaml.example");
-    let [amd, arm] = tasks(text).try_into().unwrap();
+    let vars = BTreeMap::new();
+    let variables = Variables::Of { vars: &vars, withheld: &|_| None };
+    let file = read_with("config.yaml", text, &Surroundings { variables, secrets: &() }).unwrap();
+    let Resolved { mut spec, plan, notices, .. } =
+        file.resolve(Order::Sequential, &Naming::default()).unwrap();
+    assert!(notices.is_empty(), "{notices:?}");
+    let [amd, arm] = spec.services.remove(0).tasks.try_into().unwrap();
     assert_eq!((amd.cpu_millis, amd.memory_mib), (Some(500), Some(2048)));
     assert_eq!((arm.cpu_millis, arm.memory_mib), (Some(1000), Some(4096)));
     assert_eq!(arm.kaniko.build_args.len(), 2);
     assert_eq!(amd.kaniko.extra_flags, ["--image-fs-extract-retry=5"]);
     assert_eq!(amd.kaniko.labels["org.opencontainers.image.title"], "Shop cart");
     assert!(amd.kaniko.single_snapshot);
-    let Resolved { plan, .. } = resolve(text).unwrap();
     assert!(matches!(&plan.targets[..], [plan::Target { publish: Some(it), .. }] if it.is_index));
     for (_, task) in plan.tasks() {
         let input = kaniko::ArgvInput {

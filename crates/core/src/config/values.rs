@@ -79,7 +79,7 @@ pub(super) fn dockerfile(text: &str) -> Result<String, Message> {
 }
 
 /// An absolute path in the source root of version 1.0, relative to the source root.
-fn in_source(text: &str) -> Option<String> {
+pub(super) fn in_source(text: &str) -> Option<String> {
     let plain = text.starts_with('/') && !text.contains(['\0', '\n']);
     path::below(SOURCE_ROOT, text).filter(|_| plain)
 }
@@ -90,7 +90,7 @@ pub(crate) fn destination(text: &str) -> Result<ImageRef, Message> {
         let hint = if text.contains("://") {
             "leave out the scheme: REGISTRY/REPOSITORY:TAG"
         } else if text.contains('$') {
-            "config.yaml does not support variables: replace them first (`envsubst`)"
+            "a variable in config.yaml is written in braces, `${NAME}`, and replaced by bakery-client"
         } else if text.contains(char::is_whitespace) {
             "remove the blanks: REGISTRY/REPOSITORY:TAG"
         } else if text.contains("//") || text.contains(":@") || text.ends_with(':') || text.contains("/:") {

@@ -128,20 +128,24 @@ bake:
 struct OneVariable;
 
 impl SecretSources for OneVariable {
-    fn env(&self, name: &str) -> Result<Secret, crate::message::Message> {
+    fn env(&self, name: &str, _written: &str) -> Result<Secret, crate::message::Message> {
         if name == "NPM" { Ok(Secret::new("sesame-open")) } else { Err("is not set".into()) }
     }
 
-    fn file(&self, _: &str) -> Result<Secret, crate::message::Message> {
+    fn file(&self, _: &str, _: &str, _: SecretPurpose) -> Result<Secret, crate::message::Message> {
         Err("cannot be read".into())
     }
+}
+
+fn with_secrets(text: &str) -> Result<Resolved, Report> {
+    let surroundings = Surroundings { variables: Variables::None, secrets: &OneVariable };
+    read_with("config.yaml", text, &surroundings)?.resolve(Order::Sequential, &Naming::default())
 }
 
 #[test]
 fn secrets_get_their_values_from_the_client_alone() {
     let text = baked("secrets: [{ id: npm, env: NPM }]");
-    let file = || read("config.yaml", &text).unwrap();
-    let resolved = file().with_secrets(&OneVariable).resolve(Order::Sequential, &Naming::default()).unwrap();
+    let resolved = with_secrets(&text).unwrap();
     let secrets = &resolved.spec.services[0].tasks[0].kaniko.secrets;
     assert_eq!(secrets["npm"].expose(), "sesame-open");
     insta::assert_snapshot!(report(&text), @"
@@ -153,7 +157,7 @@ fn secrets_get_their_values_from_the_client_alone() {
 #[test]
 fn mistakes_in_secrets_are_reported_at_once() {
     let lines = "secrets: [{ id: a b, env: NPM }, { env: NPM }, { id: c }, { id: d, env: NPM, file: x }, { id: e, env: NPM }, { id: e, env: NPM }]";
-    insta::assert_snapshot!(report(&baked(lines)), @"
+    insta::assert_snapshot!(with_secrets(&baked(lines)).unwrap_err().to_string(), @"
     config.yaml:5:21: global.kaniko.secrets[0].id: not a valid id of a secret
       hint: use letters, digits, `.`, `_` and `-`, with no dot first; at most 64
     config.yaml:5:38: global.kaniko.secrets[1]: `id` is missing
@@ -165,9 +169,7 @@ fn mistakes_in_secrets_are_reported_at_once() {
       hint: keep one
     ");
     let text = baked("secrets: [{ id: a, env: LOST }, { id: b, file: lost }]");
-    let file = read("config.yaml", &text).unwrap().with_secrets(&OneVariable);
-    let report = file.resolve(Order::Sequential, &Naming::default()).unwrap_err().to_string();
-    insta::assert_snapshot!(report, @"
+    insta::assert_snapshot!(with_secrets(&text).unwrap_err().to_string(), @"
     config.yaml:5:15: global.kaniko.secrets[0]: is not set
     config.yaml:5:37: global.kaniko.secrets[1]: cannot be read
     ");
