@@ -197,9 +197,7 @@ impl Replacer<'_> {
             Ok(Filled { text, unset, used }) => {
                 // All of them are reported.
                 let refused = used.iter().filter(|_| place != Place::Secret);
-                refused
-                    .filter_map(|name| withheld(name))
-                    .for_each(|refusal| wrong(for_logins(refusal)));
+                refused.filter_map(|name| withheld(name)).for_each(|refusal| wrong(for_logins(refusal)));
                 for name in &unset {
                     wrong(if is_literal { spoilt_secret() } else { not_set(name) });
                 }
