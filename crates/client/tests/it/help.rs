@@ -21,6 +21,7 @@ fn help_is_complete() {
               build's exit code
       ps      List builds, newest first
       cancel  Cancel a build
+      schema  Print a JSON Schema, with which an editor completes and checks a file
       help    Print this message or the help of the given subcommand(s)
 
     Options:
@@ -81,6 +82,8 @@ fn help_is_complete() {
                       send the source through this bucket instead of the server
 
     The log is written to standard output, everything else to standard error.
+
+    -config, -compose, -services, -async and -repo are read with one dash too, as in version 1.0.
 
     Exit codes: 0 success, 1 the build failed, 2 mistakes in files, options or settings, 3 the server
     cannot be reached or the outcome is unknown, 4 the server or its platform failed, 130 interrupted.

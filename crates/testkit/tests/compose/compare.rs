@@ -81,15 +81,16 @@ fn is_built_once(
 
 /// Whether two services are the same build, whatever its names are.
 fn is_same_build(one: &ComposeBuild, other: &ComposeBuild) -> bool {
-    let unnamed = |build: &ComposeBuild| {
+    // The rest of the section has no effect.
+    let taken = |build: &ComposeBuild| {
         let mut build = ComposeBuild { image: String::new(), named: false, ..build.clone() };
-        build.build.remove("tags");
+        build.build.retain(|key, _| key == "secrets");
         if let Some(bake) = build.x_bake.as_object_mut() {
-            bake.remove("tags");
+            bake.retain(|key, _| matches!(key.as_str(), "platforms" | "secret"));
         }
         build
     };
-    unnamed(one) == unnamed(other)
+    taken(one) == taken(other)
 }
 
 /// Every name of a build, with its registry and tag.
