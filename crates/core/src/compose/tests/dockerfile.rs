@@ -18,8 +18,7 @@ fn planned(resolved: Result<Resolved, Report>) -> String {
 
 #[test]
 fn it_is_the_dockerfile_with_its_variables_replaced() {
-    let text =
-        "target: prod\ndockerfile_inline: |\n  FROM alpine:$TAG AS prod\n  RUN echo $$HOME $${A:-b} $NOWHERE.";
+    let text = "target: prod\ndockerfile_inline: |\n  FROM alpine:$TAG AS prod\n  RUN echo $$HOME $${A:-b} $NOWHERE.";
     insta::assert_snapshot!(planned(ask(&build(text), &[], None)), @"
     FROM alpine:7 AS prod
     RUN echo $HOME ${A:-b} .
