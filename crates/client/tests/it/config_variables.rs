@@ -90,6 +90,15 @@ fn probe_23_4_a_config_takes_a_secret_of_the_environment_only_for_a_login() {
     let (code, out, err) = client_with(files.path(), &["plan"], &secret);
     assert!(code == 0 && !out.contains("hunter2") && err.is_empty(), "{out}{err}");
     let write = |config: &str| std::fs::write(files.path().join("config.yaml"), config).unwrap();
+    // Not even for a login, if no registry takes it.
+    write(&with_login("password: '${BAKERY_TOKEN}'"));
+    let (code, out, err) = client_with(files.path(), &["plan"], &[("BAKERY_TOKEN", "hunter2hunter2hunter2")]);
+    assert!(code == 2 && !format!("{out}{err}").contains("hunter2"), "{out}{err}");
+    assert!(
+        err.contains("BAKERY_TOKEN is a secret of the environment, and no password of a registry"),
+        "{err}"
+    );
+    write(&config);
     let args = |value: &str| {
         format!(
             "variables: true\nglobal: {{ arch: amd64, kaniko: {{ no-push: true, build-args: {{ A: '{value}' }} }} }}\n"

@@ -263,7 +263,7 @@ fn a_bare_cache_host_is_completed_with_a_notice() {
 fn the_example_file_resolves_to_its_tasks() {
     let text = include_str!("../../../../client-config.yaml.example");
     let vars = BTreeMap::new();
-    let variables = Variables::Of { vars: &vars, withheld: &|_| None };
+    let variables = Variables::Of { vars: &vars, withheld: &|_, _| None };
     let file = read_with("config.yaml", text, &Surroundings { variables, secrets: &() }).unwrap();
     let Resolved { mut spec, plan, notices, .. } =
         file.resolve(Order::Sequential, &Naming::default()).unwrap();

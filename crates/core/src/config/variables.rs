@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::secrets::SecretPurpose;
 use crate::config::values::{boolean, in_source};
 use crate::decode::Field;
 use crate::interpolate::{Budget, Filled, InterpolationError, Syntax};
@@ -35,7 +36,7 @@ pub enum Variables<'a> {
         /// The variables.
         vars: &'a dyn Vars,
         /// Why the value of a variable is for logins only; `None` if it is not.
-        withheld: &'a dyn Fn(&str) -> Option<Message>,
+        withheld: &'a dyn Fn(&str, SecretPurpose) -> Option<Message>,
     },
 }
 
@@ -196,8 +197,15 @@ impl Replacer<'_> {
         match self.budget.interpolate(Syntax::Braces, text, vars) {
             Ok(Filled { text, unset, used }) => {
                 // All of them are reported.
-                let refused = used.iter().filter(|_| place != Place::Secret);
-                refused.filter_map(|name| withheld(name)).for_each(|refusal| wrong(for_logins(refusal)));
+                for name in &used {
+                    let of_login = withheld(name, SecretPurpose::Login);
+                    let refusal = match place {
+                        Place::Secret => of_login,
+                        _ if of_login.is_some() => withheld(name, SecretPurpose::Build),
+                        _ => withheld(name, SecretPurpose::Build).map(for_logins),
+                    };
+                    refusal.into_iter().for_each(&mut wrong);
+                }
                 for name in &unset {
                     wrong(if is_literal { spoilt_secret() } else { not_set(name) });
                 }

@@ -179,7 +179,7 @@ fn a_login_has_one_source() {
 fn only_what_stands_in_the_file_makes_it_a_secret() {
     let holds = |lines: &str| {
         let vars = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
-        let variables = Variables::Of { vars: &vars, withheld: &|_| None };
+        let variables = Variables::Of { vars: &vars, withheld: &|_, _| None };
         read_with("config.yaml", &with(lines), &Surroundings { variables, secrets: &TokenFiles })
             .unwrap()
             .holds_secrets()

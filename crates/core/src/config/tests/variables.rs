@@ -23,7 +23,11 @@ fn environment() -> BTreeMap<String, String> {
 fn resolve_in(vars: &BTreeMap<String, String>, allowed: &[&str], text: &str) -> Result<Resolved, Report> {
     let allowed: Vec<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
     let withheld = Withheld::of(vars, &allowed, "");
-    let variables = Variables::Of { vars, withheld: &|name| withheld.refuses(name) };
+    let refuses = |name: &str, purpose| match purpose {
+        SecretPurpose::Build => withheld.refuses(name),
+        SecretPurpose::Login => withheld.refuses_login(name),
+    };
+    let variables = Variables::Of { vars, withheld: &refuses };
     read_with("config.yaml", text, &Surroundings { variables, secrets: &() })?
         .resolve(Order::Sequential, &Naming::default())
 }
