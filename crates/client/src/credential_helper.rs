@@ -59,8 +59,8 @@ impl CredentialHelper {
             let found = !String::from_utf8_lossy(&output).contains("not found");
             return if found { Err(self.failed("failed")) } else { Ok(None) };
         }
-        let output: HelperOutput = serde_json::from_slice(&output)
-            .map_err(|_| self.failed("printed something else than a login"))?;
+        let output: HelperOutput =
+            serde_json::from_slice(&output).map_err(|_| self.failed("did not print a login"))?;
         let complete = !output.username.is_empty() && !output.secret.expose().is_empty();
         Ok(complete.then_some((output.username, output.secret)))
     }
@@ -87,14 +87,14 @@ impl CredentialHelper {
             Err(_) => {
                 // The thread has not waited for it, so the number is still its own.
                 let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
-                Err(self.failed(&format!("did not end within {} s", self.timeout.as_secs())))
+                Err(self.failed(&format!("timed out after {} s", self.timeout.as_secs())))
             }
         }
     }
 
     fn failed(&self, how: &str) -> Message {
         let text = format!("docker's credential helper `{}` {how}", self.name);
-        Message::new(text).with_hint(format!("try `echo REGISTRY | {} get`", self.name))
+        Message::new(text).with_hint(format!("try `echo REGISTRY | {} get >/dev/null`", self.name))
     }
 }
 
@@ -155,8 +155,8 @@ mod tests {
         let began = Instant::now();
         for (script, said) in [
             ("echo hunter2; exit 1", "failed"),
-            ("echo hunter2", "printed something else than a login"),
-            ("exec sleep 60", "did not end within 0 s"),
+            ("echo hunter2", "did not print a login"),
+            ("exec sleep 60", "timed out after 0 s"),
             ("while :; do echo hunter2; done", "printed too much"),
         ] {
             assert_eq!(got(script), format!("docker's credential helper `docker-credential-test` {said}"));

@@ -50,7 +50,7 @@ impl SecretSources for ClientSecrets<'_> {
             SecretPurpose::Build => (false, "put its text into a variable, and name that with `env`"),
             SecretPurpose::Login => (
                 self.is_of_environment(path, written),
-                "put it there, or name it by one variable of the environment alone: `${REGISTRY_PASSWORD_FILE}`",
+                "move the file below --repo, or write a variable of the environment alone: `${REGISTRY_PASSWORD_FILE}`",
             ),
         };
         if !is_allowed && !is_in_checkout(&file, self.root) {

@@ -136,6 +136,7 @@ pub(crate) fn of_checked(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>
         before = (first..plan.targets.len()).collect();
     }
     check_names(&plan, &mut problems);
+    plan.targets.iter().for_each(|target| check_tags(&plan, target, &mut problems));
     check_clashes(&plan, &mut problems);
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
@@ -195,7 +196,7 @@ fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<P
     let publish = destination.map(|destination| {
         // An index needs all of its images beside it, so each task pushes under all names.
         let mut tags: Vec<ImageRef> = Vec::new();
-        for tag in tasks.iter().flat_map(|task| &task.spec.kaniko.tags).map(tagged) {
+        for tag in tasks.iter().take(1).flat_map(|task| &task.spec.kaniko.tags).map(tagged) {
             if tag != destination && !tags.contains(&tag) {
                 tags.push(tag);
             }
@@ -216,14 +217,42 @@ fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<P
     Target { name, service: service.name.clone(), tasks, publish, after: Vec::new() }
 }
 
+/// Every name of an index has all of its images, so its entries cannot have other ones each; and none of the names may be
+/// that of one of the images.
+fn check_tags(plan: &BuildPlan, target: &Target, problems: &mut Vec<PlanProblem>) {
+    let Some((publish, [first, others @ ..])) = target.publish.as_ref().zip(Some(&target.tasks[..])) else {
+        return;
+    };
+    let mut report = |task: &PlannedTask, message: Message| {
+        let task = Some(within(plan, target, task));
+        let service = target.service.clone();
+        problems.push(PlanProblem { service, task, key: Some("kaniko.tags"), message });
+    };
+    for task in others.iter().filter(|task| task.spec.kaniko.tags != first.spec.kaniko.tags) {
+        let text = format!("other tags than another entry of {} has", publish.destination);
+        report(task, Message::new(text).with_hint("give all entries of one image the same `tags`"));
+    }
+    for task in target.tasks.iter().filter(|_| publish.is_index) {
+        let mut images = task.push_to.iter().chain(&task.also_push_to);
+        if let Some(image) = images.find(|image| publish.names().any(|name| name == *image)) {
+            let message = Message::new(format!("{image} is the name of the image for {}", task.spec.arch));
+            report(task, message.with_hint("choose another tag"));
+            return;
+        }
+    }
+}
+
+/// The place of a task within its service: [`PlannedTask::index`] counts through the build.
+fn within(plan: &BuildPlan, target: &Target, task: &PlannedTask) -> usize {
+    let first = plan.tasks().find(|(index, _)| plan.targets[*index].service == target.service);
+    usize::from(task.index.saturating_sub(first.map_or(0, |(_, task)| task.index)))
+}
+
 /// Two targets that push the same tag would race, and one of the images would be lost.
 fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
     let mut pushers: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
     for target in &plan.targets {
-        // `PlannedTask::index` counts through the build; messages count within the service.
-        let first = plan.tasks().find(|(index, _)| plan.targets[*index].service == target.service);
-        let first = first.map_or(0, |(_, task)| task.index);
-        let within = |task: &PlannedTask| usize::from(task.index.saturating_sub(first));
+        let within = |task: &PlannedTask| within(plan, target, task);
         let whole = target.tasks.first().map(within);
         let names = target.publish.iter().flat_map(Publish::names).map(|name| (name, whole));
         let images = target.tasks.iter().flat_map(|task| {
@@ -321,17 +350,26 @@ mod tests {
         };
         let texts = |names: &[ImageRef]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let target = planned(vec![
-            tagged(Arch::Amd64, &["r.test/b", "o.test/a:2", "r.test/a:1"]),
-            tagged(Arch::Arm64, &["o.test/a:2", "r.test/c"]),
+            tagged(Arch::Amd64, &["r.test/b", "o.test/a:2", "r.test/a:1", "r.test/b"]),
+            tagged(Arch::Arm64, &["r.test/b", "o.test/a:2", "r.test/a:1", "r.test/b"]),
         ]);
         let publish = target.publish.unwrap();
-        assert_eq!(texts(&publish.tags), ["r.test/b:latest", "o.test/a:2", "r.test/c:latest"]);
-        assert_eq!(
-            texts(&target.tasks[1].also_push_to),
-            ["r.test/b:latest_arm64", "o.test/a:2_arm64", "r.test/c:latest_arm64"]
-        );
+        assert_eq!(texts(&publish.tags), ["r.test/b:latest", "o.test/a:2"]);
+        assert_eq!(texts(&target.tasks[1].also_push_to), ["r.test/b:latest_arm64", "o.test/a:2_arm64"]);
         let target = planned(vec![tagged(Arch::Amd64, &["r.test/b"])]);
         assert_eq!(texts(&target.tasks[0].also_push_to), ["r.test/b:latest"]);
+        let refused = |tasks| {
+            let spec = BuildSpec { order: Order::Sequential, services: vec![service("a", tasks)] };
+            let problems = plan(&spec).unwrap_err().into_iter();
+            problems.map(|problem| problem.message.text).collect::<Vec<_>>()
+        };
+        let differ = vec![tagged(Arch::Amd64, &["r.test/b"]), tagged(Arch::Arm64, &[])];
+        assert_eq!(refused(differ), ["other tags than another entry of r.test/a:1 has"]);
+        let member = |arch| tagged(arch, &["r.test/a:1_arm64"]);
+        assert_eq!(
+            refused(vec![member(Arch::Amd64), member(Arch::Arm64)]),
+            ["r.test/a:1_arm64 is the name of the image for arm64"]
+        );
         let one = service("a", vec![tagged(Arch::Amd64, &["r.test/b"])]);
         let other = service("b", vec![task(Arch::Amd64, Some("r.test/b"))]);
         let spec = BuildSpec { order: Order::Parallel, services: vec![one, other] };

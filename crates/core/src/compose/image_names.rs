@@ -41,7 +41,7 @@ impl ServiceReader<'_, '_> {
         is_bad |= self.findings.mistakes.len() > before;
         // A service without an `image` is named by the first of them.
         let destination = &mut self.service.layer.kaniko.destination;
-        if destination.location().is_none() && !tags.is_empty() {
+        if destination.value().is_none() && !destination.is_bad() && !tags.is_empty() {
             *destination = Key::new(Held::Set(tags.remove(0)), field.location.clone());
         }
         let held = if is_bad { Held::Bad } else { Held::Set(tags) };

@@ -33,7 +33,7 @@ pub(super) fn joined(
         }
     }
     let text = match names.as_slice() {
-        [] => format!("the same image and build as `{name}`: it is built once"),
+        [] => format!("the same build as `{name}`: it is built once"),
         names => {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
             format!("the same build as `{name}`: it is built once, and also pushed as {}", names.join(", "))

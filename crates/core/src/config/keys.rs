@@ -231,7 +231,7 @@ pub const KANIKO: [KeyDoc; 29] = [
         "tags",
         ValueForm::Texts(TAG),
         "empty",
-        "More names of the same image, in any registry. Each is pushed like `destination`, and needs its login in `kaniko-credentials`.",
+        "More names of the same image, in any registry, the same for all entries of one destination. Each is pushed like `destination`, and needs its login in `kaniko-credentials`.",
     ),
     key(
         "build-args",

@@ -78,7 +78,7 @@ pub(super) fn replace(tree: &Node, variables: Variables<'_>, findings: &mut Find
     let Replacer { first, places, written, findings, .. } = replacer;
     if let (Some(location), None) = (first, wanted) {
         let more = if places > 1 { format!(" ({places} places in this file)") } else { String::new() };
-        let message = format!("`${{` begins a variable since this version{more}");
+        let message = format!("`${{NAME}}` is now replaced by a variable{more}");
         let hint = "`variables: true` at the top says that this is meant, `variables: false` keeps every text; \
                     `$${` is a literal `${`";
         findings.notice(location, Message::new(message).with_hint(hint));

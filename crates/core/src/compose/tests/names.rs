@@ -134,7 +134,7 @@ fn case_03_one_build_of_one_image_is_done_once() {
     let text = "x-app: &app { image: reg.test/app, build: . }\nservices: { web: *app, worker: *app }";
     let resolved = resolve(text, &Naming::default(), &[], None).unwrap();
     assert_eq!(resolved.spec.services.len(), 1);
-    assert_eq!(resolved.notices[0].text, "the same image and build as `web`: it is built once");
+    assert_eq!(resolved.notices[0].text, "the same build as `web`: it is built once");
     // Another build of the same image is still a clash.
     let text = "services: { a: { image: reg.test/app, build: . }, b: { image: reg.test/app, build: { context: ., target: x } } }";
     assert!(
@@ -160,6 +160,8 @@ services:
         found,
         ["reg.test/a", "reg.test/a:1", "o.test/b:7", "docker.io/library/c", "reg.test/b", "reg.test/b:2"]
     );
+    let empty = "services: { a: { image: '${NO:-}', build: { tags: [reg.test/b] } } }";
+    assert_eq!(images(resolve(empty, &Naming::default(), &[], None)), ["reg.test/b"]);
     let tagged = Naming { tag: Some(ImageTag::parse("9").unwrap()), ..registry() };
     let text = "services: { a: { image: reg.test/a, build: { tags: [reg.test/b] } } }";
     assert_eq!(images(resolve(text, &tagged, &[], None)), ["reg.test/a:9", "reg.test/b:9"]);
@@ -192,7 +194,7 @@ services:
     let notices: Vec<_> = notices.iter().map(Notice::rendered).collect();
     insta::assert_snapshot!(notices.join("\n"), @r"
     compose.yaml:4:6: services.b: the same build as `a`: it is built once, and also pushed as reg.test/b
-    compose.yaml:5:6: services.c: the same image and build as `a`: it is built once
+    compose.yaml:5:6: services.c: the same build as `a`: it is built once
     compose.yaml:8:6: services.f: the same build as `a`: it is built once, and also pushed as reg.test/team/breadshop-f
     ");
 }

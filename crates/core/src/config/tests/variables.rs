@@ -202,7 +202,7 @@ fn the_first_variable_of_a_file_is_said_once_unless_the_file_says_that_it_is_mea
         notices.iter().map(Notice::rendered).collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!(notices(&text), @r"
-    config.yaml:5:22: global.kaniko.build-args.A: `${` begins a variable since this version (2 places in this file)
+    config.yaml:5:22: global.kaniko.build-args.A: `${NAME}` is now replaced by a variable (2 places in this file)
       hint: `variables: true` at the top says that this is meant, `variables: false` keeps every text; `$${` is a literal `${`
     ");
     assert_eq!(notices(&format!("variables: true\n{text}")), "");
