@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use bakery_core::compose::interpolate;
+use bakery_core::interpolate::interpolate;
 use bakery_core::limits;
 use libfuzzer_sys::fuzz_target;
 

@@ -18,9 +18,11 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::build_secrets::SecretFiles;
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
 use crate::failure::{Failure, Stop, Tail};
+use crate::fresh;
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::process::{Exit, Job, Outcome, Processes};
@@ -88,6 +90,7 @@ pub async fn run(
     let input = ArgvInput {
         arch: order.arch,
         push_to: order.push_to.as_ref(),
+        also_push_to: &order.also_push_to,
         push: order.push,
         insecure_registries: &order.insecure_registries,
         paths: &paths,
@@ -107,6 +110,14 @@ pub async fn run(
     if tini_works(layout, &env, processes.tree()).await {
         env.entry("FF_KANIKO_RUN_VIA_TINI".to_owned()).or_insert_with(|| "true".to_owned());
     }
+    if let Some(text) = &order.kaniko.dockerfile_inline {
+        let path = layout.dockerfile_inline();
+        let written = fresh::remove(&path).and_then(|()| fresh::write(&path, 0o600, text));
+        written.map_err(|error| Failure::io(&path, &error))?;
+    }
+    let folder = layout.secrets();
+    let secrets =
+        SecretFiles::write(layout, &order.kaniko.secrets).map_err(|error| Failure::io(&folder, &error))?;
     let memory = OomCounter::start(&layout.cgroups);
     let tail = Arc::new(Mutex::new(Tail::default()));
     let (lines, stage) = (Arc::clone(&tail), Arc::clone(stages));
@@ -117,12 +128,12 @@ pub async fn run(
         env: env.into_iter().collect(),
         source: Source::Kaniko,
     };
-    let image = order.push_to.clone().filter(|_| !order.kaniko.no_push);
+    let pushed: Vec<ImageRef> = order.pushed_names().cloned().collect();
     let skipped = Arc::new(AtomicBool::new(false));
     let skip_seen = Arc::clone(&skipped);
     let outcome = processes
         .run(job, move |line| {
-            if image.as_ref().is_some_and(|image| starts_push(line, image)) {
+            if pushed.iter().any(|image| starts_push(line, image)) {
                 stage.enter(Stage::Push);
             }
             if line.contains(SKIP_MESSAGE) {
@@ -135,6 +146,7 @@ pub async fn run(
             let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
             Failure::new(Reason::Internal, text).with_hint("the agent image must contain /kaniko/executor")
         })?;
+    drop(secrets);
     let kills = memory.kills();
     match outcome {
         Outcome::Terminated(cause) => Err(Stop::Terminated(cause)),
@@ -169,7 +181,7 @@ fn starts_push(line: &str, image: &ImageRef) -> bool {
         .is_some_and(|it| it.name() == image.name() && it.tag_or_latest() == image.tag_or_latest())
 }
 
-/// Fails if the build context or the Dockerfile of the config does not exist: this message is clearer than Kaniko's.
+/// Fails if a file or a folder of the config does not exist: this message is clearer than Kaniko's.
 fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
     let kaniko = &order.kaniko;
     let missing = |text: String| {
@@ -183,8 +195,14 @@ fn check_paths(order: &TaskOrder, source: &Path) -> Result<(), Failure> {
             kaniko.context_path
         )));
     }
-    if !context.join(&kaniko.dockerfile).is_file() {
-        let (file, context) = (&kaniko.dockerfile, &kaniko.context_path);
+    for (registry, path) in &kaniko.certificates {
+        // An absolute path is joined as it is.
+        if !source.join(path).is_file() {
+            return Err(missing(format!("the certificate `{path}` of {registry} does not exist")));
+        }
+    }
+    if let Some(file) = kaniko.dockerfile_in_source().filter(|file| !context.join(file).is_file()) {
+        let context = &kaniko.context_path;
         return Err(missing(format!(
             "the Dockerfile `{file}` does not exist in the build context `{context}`"
         )));

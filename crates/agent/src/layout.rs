@@ -74,6 +74,21 @@ impl Layout {
         self.home.join("ctx")
     }
 
+    /// The Dockerfile whose text the order has.
+    pub fn dockerfile_inline(&self) -> PathBuf {
+        self.home.join("Dockerfile.inline")
+    }
+
+    /// The folder of the build secrets, while Kaniko runs.
+    pub fn secrets(&self) -> PathBuf {
+        self.home.join("secrets")
+    }
+
+    /// The folder to which Kaniko copies them.
+    pub fn kanikos_secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
     /// The spool file of the log.
     pub fn spool(&self) -> PathBuf {
         self.home.join("spool")
@@ -97,5 +112,15 @@ impl Layout {
     /// The paths for Kaniko's command line.
     pub fn kaniko(&self) -> Paths {
         Paths::below(&self.home.to_string_lossy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logins_are_where_scripts_of_version_1_read_them() {
+        assert_eq!(Layout::image().docker.join("config.json"), Path::new("/kaniko/.docker/config.json"));
     }
 }

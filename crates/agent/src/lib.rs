@@ -6,11 +6,13 @@
 #![deny(missing_docs)]
 
 pub mod bake;
+mod build_secrets;
 pub mod cgroup;
 pub mod clock;
 pub mod diagnose;
 pub mod environment;
 pub mod failure;
+mod fresh;
 pub mod layout;
 pub mod lines;
 pub mod log;

@@ -37,31 +37,39 @@ pub fn check(order: &TaskOrder) -> Result<(), Failure> {
 /// The digest of this task's image, after Kaniko exited with 0 and every process of the build was ended: one of them could
 /// change what is read here. What it may have written before that is for the server to find out, from the registry.
 ///
-/// With a destination, the digest is taken from Kaniko's list of pushed images: the digest file is written before the
-/// push, and for cache layers too. Without a push there is only the digest file; after exit code 0 it is the image's.
+/// With a destination, the digest is taken from Kaniko's list of pushed images, which must have it under every name: the
+/// digest file is written before the push, and for cache layers too. Without a push there is only the digest file; after exit code 0 it is the image's.
 pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
-    let no_digest = |text: String| Failure::new(Reason::NoDigest, text);
-    match &order.push_to {
-        Some(destination) if !order.kaniko.no_push => {
-            let file = layout.output().join("images");
-            let list = read_regular_file(&file, LIST_BYTES).map_err(|error| {
-                no_digest(format!("Kaniko exited with 0, but its list of pushed images {error}"))
-            })?;
-            last_pushed(&String::from_utf8_lossy(&list), destination).ok_or_else(|| {
-                no_digest(format!(
-                    "Kaniko exited with 0, but its list of pushed images does not contain {destination}"
-                ))
-            })
-        }
-        _ => {
-            let digest = read_regular_file(&layout.digest(), DIGEST_BYTES)
-                .map_err(|error| no_digest(format!("Kaniko exited with 0, but its digest file {error}")))?;
-            String::from_utf8_lossy(&digest)
-                .trim()
-                .parse()
-                .map_err(|error| no_digest(format!("Kaniko exited with 0, but {error}")))
+    let names: Vec<_> = order.pushed_names().collect();
+    if !names.is_empty() {
+        let list = read_regular_file(&layout.output().join("images"), LIST_BYTES).map_err(|error| {
+            no_digest(format!("Kaniko exited with 0, but its list of pushed images {error}"))
+        })?;
+        return of_list(&names, &String::from_utf8_lossy(&list));
+    }
+    let digest = read_regular_file(&layout.digest(), DIGEST_BYTES)
+        .map_err(|error| no_digest(format!("Kaniko exited with 0, but its digest file {error}")))?;
+    let digest = String::from_utf8_lossy(&digest);
+    digest.trim().parse().map_err(|error| no_digest(format!("Kaniko exited with 0, but {error}")))
+}
+
+fn no_digest(text: String) -> Failure {
+    Failure::new(Reason::NoDigest, text)
+}
+
+/// The digest that Kaniko has pushed under each of the names.
+fn of_list(names: &[&ImageRef], list: &str) -> Result<Digest, Failure> {
+    let mut first: Option<(&ImageRef, Digest)> = None;
+    for name in names {
+        let digest = last_pushed(list, name).ok_or_else(|| {
+            no_digest(format!("Kaniko exited with 0, but its list of pushed images does not contain {name}"))
+        })?;
+        let (earlier, known) = first.get_or_insert_with(|| (name, digest.clone()));
+        if *known != digest {
+            return Err(no_digest(format!("Kaniko pushed {known} as {earlier}, but {digest} as {name}")));
         }
     }
+    first.map(|(_, digest)| digest).ok_or_else(|| no_digest("Kaniko pushed nothing".to_owned()))
 }
 
 /// The last digest that was pushed to `destination`. Names are compared in their normalized form.
@@ -102,5 +110,16 @@ mod tests {
         assert_eq!(last_pushed(&list, &"reg.test/shop/cache:abc".parse().unwrap()), Some(digest(1)));
         assert_eq!(last_pushed(&list, &"reg.test/shop/cache".parse().unwrap()), None);
         assert_eq!(last_pushed("", &"cart".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn every_name_must_have_the_same_digest() {
+        let names: Vec<ImageRef> = ["reg.test/a:1", "o.test/b:2"].map(|text| text.parse().unwrap()).into();
+        let names: Vec<_> = names.iter().collect();
+        let list = |lines: &[String]| of_list(&names, &lines.concat());
+        let one = line("reg.test/a:1", &digest(1));
+        assert_eq!(list(&[one.clone(), line("o.test/b:2", &digest(1))]).unwrap(), digest(1));
+        assert!(list(std::slice::from_ref(&one)).is_err());
+        assert!(list(&[one, line("o.test/b:2", &digest(2))]).is_err());
     }
 }

@@ -15,6 +15,9 @@ pub(crate) fn of_run(order: &TaskOrder, launch: &Launch, session: &Secret) -> Se
     for login in order.pull_credentials.iter().chain(&order.push_credentials) {
         secrets.add_login(&login.username, login.password.expose());
     }
+    for secret in order.kaniko.secrets.values() {
+        secrets.add(secret.expose());
+    }
     let env = order.env.iter().map(|(name, value)| (name, value.expose()));
     let args = order.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
     let inherited = launch.inherited.iter().map(|(name, value)| (name, value.as_str()));

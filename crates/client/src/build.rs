@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::signals::{Signal, Signals};
 use crate::stdout::LogOutput;
 use crate::submit::{self, PackedContext, retry};
-use crate::{labels, load, stderr};
+use crate::{labels, load, server_keys, stderr};
 
 /// Submits a build and shows its log until it ends.
 pub async fn build(
@@ -35,7 +35,10 @@ pub async fn build(
     let packed = tokio::select! {
         biased;
         _ = signals.next() => return Err(Failure::silent(Exit::Interrupted)),
-        packed = submit::context(&settings, &loaded) => packed?,
+        packed = async {
+            server_keys::check(&settings.server, &loaded.spec).await?;
+            submit::context(&settings, &loaded).await
+        } => packed?,
     };
     let context = match packed {
         PackedContext::OnServer(context) => context,

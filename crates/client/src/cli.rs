@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bakery_core::names::{BadName, BuildId, ServiceName};
 use clap::{Args, Parser, Subcommand};
 
+use crate::schema::SchemaOf;
+
 /// Shown below `--help`.
 const AFTER: &str = "\
 Variables (also read from .env in the working directory; the environment takes precedence, and an
@@ -17,6 +19,8 @@ empty variable counts as unset):
                   send the source through this bucket instead of the server
 
 The log is written to standard output, everything else to standard error.
+
+-config, -compose, -services, -async and -repo are read with one dash too, as in version 1.0.
 
 Exit codes: 0 success, 1 the build failed, 2 mistakes in files, options or settings, 3 the server
 cannot be reached or the outcome is unknown, 4 the server or its platform failed, 130 interrupted.
@@ -89,14 +93,25 @@ pub struct BuildOptions {
     #[arg(
         long,
         value_name = "FILE",
-        help = "File with variables for Compose files, in place of the .env in the folder of the first one; may be given \
-                several times: later files win [default: those of COMPOSE_ENV_FILES]"
+        help = "File with variables for Compose files and config, in place of the .env in the folder of the first Compose \
+                file, or without one in the working directory; may be given several times: later files win [default: \
+                those of COMPOSE_ENV_FILES]"
     )]
     pub env_file: Vec<PathBuf>,
-    /// Let the Compose file take this variable into the build although it is a secret of the environment; may be given
+    /// Let Compose file and config take this variable into the build although it is a secret of the environment; may be given
     /// several times
     #[arg(long, value_name = "NAME")]
     pub allow_env: Vec<String>,
+    /// Where logins come from besides the config.
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        value_parser = ["docker"],
+        hide_possible_values = true,
+        help = "`docker`: take the logins of `docker login` for the registries that the build pushes to, where the config \
+                has none"
+    )]
+    pub credentials: Option<String>,
 }
 
 /// The other commands.
@@ -106,7 +121,7 @@ pub enum Command {
     Plan {
         /// What to plan.
         #[command(flatten)]
-        options: BuildOptions,
+        options: Box<BuildOptions>,
         /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
@@ -128,6 +143,12 @@ pub enum Command {
         /// ID of the build, as the client printed it
         id: BuildId,
     },
+    /// Print a JSON Schema, with which an editor completes and checks a file
+    Schema {
+        /// The file
+        #[arg(value_name = "FILE")]
+        of: SchemaOf,
+    },
 }
 
 impl Command {
@@ -138,6 +159,7 @@ impl Command {
             Self::Logs { .. } => "logs",
             Self::Ps { .. } => "ps",
             Self::Cancel { .. } => "cancel",
+            Self::Schema { .. } => "schema",
         }
     }
 }
@@ -156,6 +178,7 @@ impl BuildOptions {
             no_push: self.no_push || lower.no_push,
             env_file: [lower.env_file, self.env_file].concat(),
             allow_env: [lower.allow_env, self.allow_env].concat(),
+            credentials: self.credentials.or(lower.credentials),
         }
     }
 

@@ -98,8 +98,11 @@ fn check_place(path: &Path, name: &str) -> Result<(), Failure> {
 
 /// Whether a file is in the checkout that `folder` belongs to, links resolved; true for a file that does not exist.
 pub(crate) fn is_in_checkout(file: &Path, folder: &Path) -> bool {
-    let (Ok(target), Ok(folder)) = (file.canonicalize(), folder.canonicalize()) else { return true };
-    target.starts_with(checkout_of(&folder))
+    match (file.canonicalize(), folder.canonicalize()) {
+        (Ok(target), Ok(folder)) => target.starts_with(checkout_of(&folder)),
+        // A link below /proc can lead to a file that has no path any more, and can be read all the same.
+        _ => std::fs::metadata(file).is_err(),
+    }
 }
 
 /// The folder of the repository that `folder` belongs to; without one, the folder itself.
@@ -110,4 +113,23 @@ fn checkout_of(folder: &Path) -> &Path {
 /// The folder of a file.
 pub(crate) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn probe_23_6_a_link_to_a_file_without_a_path_is_not_in_the_checkout() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("gone"), folder.path().join(".env"));
+        std::fs::write(&file, "X=hunter2").unwrap();
+        let open = std::fs::File::open(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(is_in_checkout(&file, folder.path()), "it is reported as missing");
+        std::os::unix::fs::symlink(format!("/proc/self/fd/{}", open.as_raw_fd()), &link).unwrap();
+        assert!(!is_in_checkout(&link, folder.path()));
+    }
 }

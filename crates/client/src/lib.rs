@@ -7,18 +7,27 @@
 pub mod build;
 pub mod cli;
 pub mod clock;
+mod compose_input;
+mod credential_helper;
+mod docker_logins;
 pub mod dotenv_file;
 pub mod exit;
 mod find;
 pub mod follow;
+mod input_text;
 pub mod labels;
 pub mod list;
 pub mod load;
 mod naming;
+pub mod one_dash;
 pub mod plan_view;
+mod project_variables;
 mod referenced;
 pub mod render;
+pub mod schema;
 pub mod secret_files;
+mod secret_sources;
+mod server_keys;
 pub mod settings;
 mod shared_folder;
 pub mod signals;
@@ -50,8 +59,9 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
         }
         Some(command) if outer != BuildOptions::default() => Err(Failure::input(
             format!("`{}` does not accept the options of a build", command.name()),
-            "--config, --compose, --services, --async, --repo and --allow-env are options of a build and of `plan`",
+            "--config, --compose, --services, --async, --repo, --allow-env and --credentials are options of a build and of `plan`",
         )),
+        Some(Command::Schema { of }) => stdout::print(&schema::text(of)),
         Some(Command::Logs { id }) => build::logs(id, settings()?).await,
         Some(Command::Ps { json }) => {
             let builds = settings()?.server.list().await?.builds;

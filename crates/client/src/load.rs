@@ -4,26 +4,25 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bakery_context::{ContextFolder, read_user_text};
-use bakery_core::compose::{self, ComposeFile, Withheld};
-use bakery_core::config::{self, ConfigFile, Naming, Resolved};
-use bakery_core::limits;
-use bakery_core::mask::name_suggests_secret;
-use bakery_core::message::{Hint as _, Message};
-use bakery_core::names::Arch;
+use bakery_context::ContextFolder;
+use bakery_core::compose::ComposeFile;
+use bakery_core::config::{self, ConfigFile, Resolved, SecretPurpose, Surroundings, Variables};
+use bakery_core::message::Message;
 use bakery_core::plan::BuildPlan;
-use bakery_core::report::{Location, Mistake, Notice, Report};
+use bakery_core::report::{Mistake, Notice, Report};
 use bakery_core::secret::Secret;
 use bakery_core::spec::{BuildSpec, Order};
-use bakery_core::vars::{Layered, Vars};
 
 use crate::cli::BuildOptions;
-use crate::dotenv_file::{DotenvFile, folder_of, project_env};
+use crate::compose_input::ComposeInput;
+use crate::docker_logins::UserDockerLogins;
 use crate::exit::Failure;
 use crate::find::InputFiles;
+use crate::input_text::{read, read_compose};
 use crate::naming;
-use crate::referenced::ReferencedFiles;
+use crate::project_variables::ProjectVariables;
 use crate::secret_files;
+use crate::secret_sources::ClientSecrets;
 
 /// A build, read from its files.
 #[derive(Debug)]
@@ -63,44 +62,65 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     if files.compose.is_empty() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
         mistakes.push(no_services(&files));
     }
-    let config = files.config.as_deref().map(|path| {
-        let read = read(path, "--config").and_then(|(name, text)| config::read(&name, &text));
-        read.unwrap_or_else(ConfigFile::unreadable)
-    });
+    let config = files.config.as_deref().map(|path| read(path, "--config"));
     let compose = read_compose(&files.compose, &mut mistakes);
+    let mut project = ProjectVariables::of_environment(options, environment);
+    let has_variables = config.iter().flatten().any(|(_, text)| text.contains("${"));
+    let is_project_read =
+        if has_variables || !files.compose.is_empty() { project.add_files(options, &files) } else { Ok(()) };
+    let files_of_secrets = RefCell::default();
+    let config = config.map(|text| {
+        let (vars, withheld) = (project.vars(), &project.withheld);
+        let refuses = |name: &str, purpose| match purpose {
+            SecretPurpose::Build => withheld.refuses(name),
+            SecretPurpose::Login => withheld.refuses_login(name),
+        };
+        let of_project = Variables::Of { vars: &vars, withheld: &refuses };
+        let root = root.as_deref().unwrap_or(Path::new("."));
+        let surroundings = Surroundings {
+            variables: if is_project_read.is_ok() { of_project } else { Variables::Unknown },
+            secrets: &ClientSecrets { environment, withheld, root, files: &files_of_secrets },
+        };
+        let config = text.and_then(|(name, text)| config::read_with(&name, &text, &surroundings));
+        config.unwrap_or_else(ConfigFile::unreadable)
+    });
+    if let Err(failure) = is_project_read {
+        return Err(after(with_files(mistakes, config, compose), failure));
+    }
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
     let named = files.config.iter().chain(&files.compose);
     let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
-    let recorder = SecretRecorder { vars: environment, secrets: RefCell::default() };
     let resolved = match (config, compose, files.compose.first()) {
         (config, Some(compose), Some(path)) => {
             let services = services.unwrap_or_default();
             let services: Vec<_> = services.iter().map(ToString::to_string).collect();
             // If the root is not known, no path is outside of it.
             let root = root.as_deref().unwrap_or(Path::new("/"));
-            let request = ComposeInput {
+            let input = ComposeInput {
                 path,
                 root,
                 services: &services,
                 order,
-                allowed: &options.allow_env,
+                project: &project,
                 naming: &naming,
-                env_files: &options.env_file,
-                is_found: options.compose.is_empty(),
                 read: &read_files,
+                files_of_secrets: &files_of_secrets,
             };
-            match request.resolve(&compose, config.as_ref(), &recorder) {
+            match input.resolve(&compose, config.as_ref()) {
                 Ok(resolved) => resolved,
-                Err(failure) => {
-                    mistakes.extend(config.map(ConfigFile::mistakes).unwrap_or_default());
-                    mistakes.extend(compose.mistakes());
-                    return Err(after(mistakes, failure));
-                }
+                Err(failure) => return Err(after(with_files(mistakes, config, Some(compose)), failure)),
             }
         }
         (Some(config), None, None) => config.resolve(order, &naming),
         // The config's services are in the Compose file, which cannot be read.
-        (config, ..) => Err(Report { mistakes: config.map(ConfigFile::mistakes).unwrap_or_default() }),
+        (config, ..) => Err(Report { mistakes: with_files(Vec::new(), config, None) }),
+    };
+    let resolved = match resolved {
+        // No helper runs for a build that cannot be sent.
+        Ok(resolved) if root.is_ok() && mistakes.is_empty() => {
+            resolved.with_docker_logins(options.credentials.is_some(), &UserDockerLogins::new(environment))
+        }
+        resolved => resolved,
     };
     let (root, resolved) = match (root, resolved) {
         (Ok(root), Ok(resolved)) if mistakes.is_empty() => (root, resolved),
@@ -113,12 +133,12 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
             return Err(failure);
         }
     };
-    let Resolved { spec, plan, mut notices, written } = resolved;
+    let Resolved { spec, plan, mut notices, written, .. } = resolved;
     notices.extend(files.unused);
     let secret_config = files.config.as_deref().filter(|_| secret);
-    let secret_files = secret_files::warnings(&root, &folders(&spec), secret_config);
+    let secret_files =
+        secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());
     let missing = missing(&spec, &root, &written);
-    let secrets = recorder.secrets.into_inner();
     Ok(LoadedBuild {
         files: read_files.into_inner(),
         spec,
@@ -127,7 +147,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         root,
         secret_files,
         missing,
-        secrets,
+        secrets: project.into_used_secrets(),
     })
 }
 
@@ -137,119 +157,21 @@ pub fn folders(spec: &BuildSpec) -> Vec<ContextFolder> {
     let all: BTreeSet<_> = tasks
         .map(|task| ContextFolder {
             path: task.kaniko.context_path.clone(),
-            dockerfile: task.kaniko.dockerfile.clone(),
+            dockerfile: task.kaniko.dockerfile_in_source().map(str::to_owned),
         })
         .collect();
     all.into_iter().collect()
 }
 
-/// An environment that records the values of secrets that were read, and the defaults used in place of them.
-struct SecretRecorder<'a> {
-    vars: &'a BTreeMap<String, String>,
-    secrets: RefCell<Vec<Secret>>,
-}
-
-impl SecretRecorder<'_> {
-    fn record(&self, name: &str, value: &str) {
-        let known = || self.secrets.borrow().iter().any(|known| known.expose() == value);
-        // Each value once: a file can name a long variable any number of times.
-        if name_suggests_secret(name) && !known() {
-            self.secrets.borrow_mut().push(Secret::new(value));
-        }
-    }
-}
-
-impl Vars for SecretRecorder<'_> {
-    fn get(&self, name: &str) -> Option<String> {
-        let value = self.vars.get(name).cloned()?;
-        self.record(name, &value);
-        Some(value)
-    }
-
-    fn defaulted(&self, name: &str, text: &str) {
-        self.record(name, text);
-    }
-}
-
-/// The Compose files as one; `None` without any, or if one cannot be read.
-fn read_compose(paths: &[PathBuf], mistakes: &mut Vec<Mistake>) -> Option<ComposeFile> {
-    let (mut all, mut failed) = (Vec::new(), false);
-    for path in paths {
-        match read(path, "--compose").and_then(|(name, text)| compose::read(&name, &text)) {
-            Ok(file) => all.push(file),
-            Err(report) => {
-                failed = true;
-                mistakes.extend(report.mistakes);
-            }
-        }
-    }
-    let all = all.into_iter().reduce(ComposeFile::with)?;
-    if failed {
-        mistakes.extend(all.mistakes());
-        return None;
-    }
-    Some(all)
-}
-
-/// What the resolution of Compose files needs.
-struct ComposeInput<'a> {
-    /// The first of the files.
-    path: &'a Path,
-    root: &'a Path,
-    services: &'a [String],
-    order: Order,
-    /// The names of `--allow-env`.
-    allowed: &'a [String],
-    naming: &'a Naming,
-    /// The files of `--env-file`.
-    env_files: &'a [PathBuf],
-    /// Whether no option names the Compose files.
-    is_found: bool,
-    /// The names of all files that are read.
-    read: &'a RefCell<Vec<String>>,
-}
-
-impl ComposeInput<'_> {
-    fn resolve(
-        &self,
-        compose: &ComposeFile,
-        config: Option<&ConfigFile>,
-        environment: &SecretRecorder<'_>,
-    ) -> Result<Result<Resolved, Report>, Failure> {
-        let folder = folder_of(self.path);
-        // As in Compose, `.env` in the working directory comes first if no option names the files.
-        let here = Path::new(".");
-        let folders = if self.is_found && folder != here { &[here, folder][..] } else { &[folder] };
-        let DotenvFile { text: dotenv, values: project } = project_env(self.env_files, environment, folders)?;
-        let withheld = Withheld::of(environment.vars, self.allowed, &dotenv);
-        // A value in the file may contain another one.
-        for (name, value) in &project {
-            environment.record(name, value);
-        }
-        let folder = folder.canonicalize().map_err(|error| {
-            Failure::input(
-                format!("`{}` cannot be read: {error}", folder.display()),
-                "the folder must be readable",
-            )
-        })?;
-        let naming = naming::with_project(self.naming, &project, &withheld)?;
-        let files = ReferencedFiles { folder: &folder, root: self.root, names: RefCell::default() };
-        let request = compose::Request {
-            vars: &Layered { upper: environment, lower: project },
-            withheld: &withheld,
-            config,
-            services: self.services,
-            naming: &naming,
-            root: text(self.root)?,
-            folder: text(&folder)?,
-            arch: own_arch(),
-            order: self.order,
-            files: &files,
-        };
-        let resolved = compose.resolve(&request);
-        self.read.borrow_mut().append(&mut files.names.borrow_mut());
-        Ok(resolved)
-    }
+/// These mistakes, and those that were found while the files were read.
+fn with_files(
+    mut mistakes: Vec<Mistake>,
+    config: Option<ConfigFile>,
+    compose: Option<ComposeFile>,
+) -> Vec<Mistake> {
+    mistakes.extend(config.map(ConfigFile::mistakes).unwrap_or_default());
+    mistakes.extend(compose.map(ComposeFile::mistakes).unwrap_or_default());
+    mistakes
 }
 
 /// A failure that ends reading, after the mistakes that were found before it.
@@ -274,53 +196,6 @@ fn no_services(files: &InputFiles) -> Mistake {
     Mistake::of_setting("--services", Message::new(text).with_hint(hint))
 }
 
-/// Name and content of the file that `option` names.
-fn read(path: &Path, option: &str) -> Result<(String, String), Report> {
-    let name = path.display().to_string();
-    let wrong = |text: String, hint: String| {
-        let message = Message::new(text).with_hint(hint);
-        Report { mistakes: vec![Mistake::new(Location::file(&name), message)] }
-    };
-    if path.is_dir() {
-        return Err(wrong(format!("{option} requires a file, but this is a folder"), file_within(path)));
-    }
-    match read_user_text(path, limits::SPEC_BYTES as u64) {
-        Ok(text) => Ok((name.clone(), text)),
-        Err(error) => {
-            let hint = match &error {
-                error if !error.is_not_found() => error.hint().unwrap_or_default().into_owned(),
-                _ if path.is_symlink() => "it is a link to a file that does not exist".to_owned(),
-                _ => "check the path; it is relative to the working directory".to_owned(),
-            };
-            Err(wrong(error.to_string(), hint))
-        }
-    }
-}
-
-/// A hint with the options that read the files in a folder.
-fn file_within(folder: &Path) -> String {
-    let option = |(option, name): (&str, &str)| {
-        let path = folder.join(name);
-        path.is_file().then(|| format!("{option} {}", path.display()))
-    };
-    let compose = compose::FILES.iter().map(|name| ("--compose", *name)).find_map(option);
-    let found: Vec<_> = option(("--config", config::FILE)).into_iter().chain(compose).collect();
-    if found.is_empty() {
-        "name the file; --repo names the folder with the source".to_owned()
-    } else {
-        format!("use {}; --repo names the folder with the source", found.join(" or "))
-    }
-}
-
-fn text(path: &Path) -> Result<&str, Failure> {
-    path.to_str().ok_or_else(|| {
-        Failure::input(
-            format!("`{}` is not valid UTF-8", path.display()),
-            "move the source to a folder whose path is UTF-8",
-        )
-    })
-}
-
 /// Contexts and Dockerfiles that do not exist. The Dockerfile of a task with a pre-script is not checked: the script may
 /// create it.
 fn missing(spec: &BuildSpec, root: &Path, written: &BTreeMap<String, String>) -> Vec<String> {
@@ -342,18 +217,12 @@ fn missing(spec: &BuildSpec, root: &Path, written: &BTreeMap<String, String>) ->
                 shown(&task.kaniko.context_path),
                 root.display()
             ));
-        } else if task.pre_script.is_none() && !context.join(&task.kaniko.dockerfile).is_file() {
-            all.insert(format!(
-                "dockerfile `{}`: no such file in {}",
-                shown(&task.kaniko.dockerfile),
-                context_shown
-            ));
+        } else if let Some(dockerfile) = task.kaniko.dockerfile_in_source()
+            && task.pre_script.is_none()
+            && !context.join(dockerfile).is_file()
+        {
+            all.insert(format!("dockerfile `{}`: no such file in {context_shown}", shown(dockerfile)));
         }
     }
     all.into_iter().collect()
-}
-
-/// The architecture of this machine; amd64 if Bakery does not support it.
-fn own_arch() -> Arch {
-    if std::env::consts::ARCH == "aarch64" { Arch::Arm64 } else { Arch::Amd64 }
 }

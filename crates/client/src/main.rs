@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use bakery_client::cli::Cli;
 use bakery_client::exit::Failure;
 use bakery_client::variables::VARIABLES;
-use bakery_client::{run, stderr};
+use bakery_client::{one_dash, run, stderr};
 use bakery_core::vars::from_os;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(one_dash::with_two_dashes(std::env::args_os()));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit_code(Err(Failure::local(format!("threads cannot be started: {error}")))),

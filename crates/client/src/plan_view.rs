@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
+use bakery_core::image::ImageRef;
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, Paths};
 use bakery_core::mask::{Form, MASK, Mask};
 use bakery_core::message::Message;
 use bakery_core::names::{Arch, Platform};
-use bakery_core::plan::{BuildPlan, PlannedTask, Publish, Target};
+use bakery_core::plan::{BuildPlan, PlannedTask, Target};
 use bakery_core::report::Finding;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Order;
+use bakery_core::units::{format_duration, format_mib};
 use bakery_core::wire::run::Push;
 use serde::Serialize;
 
@@ -39,6 +42,9 @@ struct TargetPlan {
     service: Option<String>,
     /// The reference that is published; null with `no-push`.
     destination: Option<String>,
+    /// More names for the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
     /// Whether the destination is an index of several images.
     index: bool,
     /// Names of the targets that must succeed before this one starts.
@@ -51,16 +57,23 @@ struct TaskPlan {
     index: u16,
     name: String,
     arch: Arch,
-    /// Null if the server decides, as for `cpu_millis` and `memory_mib`.
+    /// Null if the server decides, as for the sizes and the time.
     platform: Option<Platform>,
     cpu_millis: Option<u32>,
     memory_mib: Option<u32>,
+    disk_mib: Option<u32>,
+    timeout_seconds: Option<u64>,
     env: BTreeMap<String, String>,
     pre_script: Option<String>,
     post_script: Option<String>,
+    /// The text of the Dockerfile, if it is not a file.
+    dockerfile_inline: Option<String>,
     credentials: Vec<LoginPlan>,
     /// The reference that this task pushes.
     push_to: Option<String>,
+    /// The same image under more names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_push_to: Vec<String>,
     /// Kaniko's program and arguments.
     program: String,
     argv: Vec<String>,
@@ -101,11 +114,9 @@ fn document(
     let targets = plan.targets.iter().map(|target| TargetPlan {
         name: name(target),
         service: target.service.as_ref().map(ToString::to_string),
-        destination: target
-            .publish
-            .as_ref()
-            .map(|publish| mask.reference(&publish.destination().to_string())),
-        index: matches!(target.publish, Some(Publish::Index { .. })),
+        destination: target.publish.as_ref().map(|publish| mask.reference(&publish.destination.to_string())),
+        tags: shown(target.publish.iter().flat_map(|publish| &publish.tags), &mask),
+        index: target.publish.as_ref().is_some_and(|publish| publish.is_index),
         after: target.after.iter().map(|&index| name(&plan.targets[index])).collect(),
         tasks: target
             .tasks
@@ -120,11 +131,16 @@ fn document(
     (PlanDocument { executor, order, files, targets: targets.collect() }, notices)
 }
 
+fn shown<'a>(names: impl IntoIterator<Item = &'a ImageRef>, mask: &Mask) -> Vec<String> {
+    names.into_iter().map(|name| mask.reference(&name.to_string())).collect()
+}
+
 fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Message>) -> TaskPlan {
     let spec = &task.spec;
     let input = ArgvInput {
         arch: spec.arch,
         push_to: task.push_to.as_ref(),
+        also_push_to: &task.also_push_to,
         push: Push::ByKaniko,
         insecure_registries: &[],
         paths: &Paths::of(spec.kaniko.dir.as_deref()),
@@ -136,6 +152,7 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
             notices.push(notice);
         }
     }
+    let script = |text: &Option<String>| text.as_deref().map(|text| mask.text(text, Form::Script));
     TaskPlan {
         index: task.index,
         name,
@@ -143,9 +160,12 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
         platform: spec.platform,
         cpu_millis: spec.cpu_millis,
         memory_mib: spec.memory_mib,
+        disk_mib: spec.disk_mib,
+        timeout_seconds: spec.timeout_seconds,
         env: spec.env.iter().map(|(name, value)| (name.clone(), mask.value(name, value.expose()))).collect(),
-        pre_script: spec.pre_script.as_deref().map(|text| mask.text(text, Form::Script)),
-        post_script: spec.post_script.as_deref().map(|text| mask.text(text, Form::Script)),
+        pre_script: script(&spec.pre_script),
+        post_script: script(&spec.post_script),
+        dockerfile_inline: script(&spec.kaniko.dockerfile_inline),
         credentials: spec
             .credentials
             .iter()
@@ -155,6 +175,7 @@ fn task_plan(task: &PlannedTask, name: String, mask: &Mask, notices: &mut Vec<Me
             })
             .collect(),
         push_to: task.push_to.as_ref().map(|image| mask.reference(&image.to_string())),
+        also_push_to: shown(&task.also_push_to, mask),
         program: format!("{}/executor", spec.kaniko.dir.as_deref().unwrap_or(kaniko::DIR)),
         argv: mask.arguments(&argv),
     }
@@ -173,6 +194,9 @@ impl fmt::Display for PlanDocument {
                 Some(destination) => write!(f, " -> {destination}")?,
             }
             writeln!(f, "{}", if target.index { " (index)" } else { "" })?;
+            if !target.tags.is_empty() {
+                writeln!(f, "  also as {}", target.tags.join(", "))?;
+            }
             if !target.after.is_empty() {
                 writeln!(f, "  after {}", target.after.join(", "))?;
             }
@@ -197,7 +221,13 @@ impl fmt::Display for TaskPlan {
         writeln!(f, "    arch         {}", self.arch)?;
         writeln!(f, "    cpu          {}", or_unset(self.cpu_millis.map(cores)))?;
         writeln!(f, "    memory       {}", or_unset(self.memory_mib.map(|mib| format!("{mib} MiB"))))?;
+        writeln!(f, "    disk         {}", or_unset(self.disk_mib.map(format_mib)))?;
+        let timeout = self.timeout_seconds.map(|seconds| format_duration(Duration::from_secs(seconds)));
+        writeln!(f, "    timeout      {}", or_unset(timeout))?;
         writeln!(f, "    pushes       {}", self.push_to.as_deref().unwrap_or("nothing"))?;
+        for name in &self.also_push_to {
+            writeln!(f, "                 {name}")?;
+        }
         for login in &self.credentials {
             writeln!(
                 f,
@@ -209,8 +239,12 @@ impl fmt::Display for TaskPlan {
         for (name, value) in &self.env {
             writeln!(f, "    env          {name}={}", escaped(value))?;
         }
-        for (what, script) in [("pre-script ", &self.pre_script), ("post-script", &self.post_script)] {
-            for line in script.iter().flat_map(|script| script.lines()) {
+        for (what, text) in [
+            ("pre-script ", &self.pre_script),
+            ("post-script", &self.post_script),
+            ("dockerfile ", &self.dockerfile_inline),
+        ] {
+            for line in text.iter().flat_map(|text| text.lines()) {
                 writeln!(f, "    {what}  {}", escaped(line))?;
             }
         }
@@ -246,7 +280,7 @@ global:
     extra-flags: --build-arg API_KEY=extra-secret --label=by=correct-horse
 bake:
 - { cpu: 0.5, memory: 2G, platform: k8s }
-- { arch: arm64, env: { TIER: arm }, pre-script: "" }
+- { arch: arm64, disk: 40G, timeout: 90m, env: { TIER: arm }, pre-script: "" }
 "#;
 
     fn planned() -> (PlanDocument, Vec<Message>) {
@@ -264,6 +298,8 @@ bake:
             arch         amd64
             cpu          0.5
             memory       2048 MiB
+            disk         server default
+            timeout      server default
             pushes       reg.test/shop/cart:7_amd64
             login        reg.test as baker, password ***
             env          HTTP_PROXY=http://me:***@proxy:3128
@@ -292,6 +328,8 @@ bake:
             arch         arm64
             cpu          server default
             memory       server default
+            disk         40 GiB
+            timeout      1h30m
             pushes       reg.test/shop/cart:7_arm64
             login        reg.test as baker, password ***
             env          HTTP_PROXY=http://me:***@proxy:3128
@@ -359,7 +397,7 @@ bake:
         };
         insta::assert_snapshot!(keys(&value), @"executor files order targets");
         insta::assert_snapshot!(keys(&value["targets"][0]), @"after destination index name service tasks");
-        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials env index memory_mib name platform post_script pre_script program push_to");
+        insta::assert_snapshot!(keys(&value["targets"][0]["tasks"][0]), @"arch argv cpu_millis credentials disk_mib dockerfile_inline env index memory_mib name platform post_script pre_script program push_to timeout_seconds");
         assert!(value["targets"][0]["tasks"][1]["platform"].is_null());
     }
 }

@@ -1,13 +1,14 @@
 //! The files that Compose files name.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bakery_context::read_user_text;
 use bakery_core::compose::OtherFiles;
 use bakery_core::limits;
 use bakery_core::message::{Hint as _, Message};
 use bakery_core::report::{nearest, shown};
+use bakery_core::secret::Secret;
 
 use crate::dotenv_file::is_in_checkout;
 
@@ -22,6 +23,8 @@ pub(crate) struct ReferencedFiles<'a> {
     pub(crate) root: &'a Path,
     /// The names of those that were read.
     pub(crate) names: RefCell<Vec<String>>,
+    /// The files of build secrets that were read.
+    pub(crate) secrets: &'a RefCell<Vec<PathBuf>>,
 }
 
 impl OtherFiles for ReferencedFiles<'_> {
@@ -43,6 +46,27 @@ impl OtherFiles for ReferencedFiles<'_> {
         self.names.borrow_mut().push(name.to_owned());
         Ok(text)
     }
+
+    fn secret(&self, name: &str, path: &str) -> Result<Secret, Message> {
+        let path = Path::new(path);
+        if !self.is_ours(path) {
+            let text = format!("`{}` is neither in this checkout nor below --repo", shown(name));
+            return Err(Message::new(text)
+                .with_hint("put its text into a variable, and name that with `environment`"));
+        }
+        let value = read_secret(&shown(name), path)?;
+        self.secrets.borrow_mut().push(path.to_owned());
+        Ok(value)
+    }
+}
+
+/// The value of a build secret: the text of a file.
+pub(crate) fn read_secret(name: &str, path: &Path) -> Result<Secret, Message> {
+    let text = read_user_text(path, limits::SECRET_BYTES as u64);
+    text.map(Secret::new).map_err(|error| {
+        let hint = error.hint().map(Into::into);
+        Message { hint, ..Message::new(format!("`{name}` {error}")) }
+    })
 }
 
 impl ReferencedFiles<'_> {

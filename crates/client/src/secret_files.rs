@@ -3,7 +3,7 @@
 //! They are not excluded automatically, because a Dockerfile may need a file of that name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bakery_context::{ContextFolder, RegularFileError, find_in_context, read_user_file};
 use bakery_core::limits;
@@ -14,9 +14,15 @@ use bakery_core::report::{Location, Notice};
 /// The file with settings in a source folder.
 const ENV: &str = ".env";
 
-/// Warnings about the `config` file (`None` if it contains no secrets) and about each `.env` with secrets in `root`
-/// (absolute, links resolved) or in a context: one for each context that contains the file and does not exclude it.
-pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -> Vec<Notice> {
+/// Warnings about the `config` file (`None` if it contains no secrets), about each `.env` with secrets in `root` (absolute,
+/// links resolved) or in a context, and about the files whose texts are `secrets`: one for each context that contains the
+/// file and does not exclude it.
+pub fn warnings(
+    root: &Path,
+    folders: &[ContextFolder],
+    config: Option<&Path>,
+    secrets: &[PathBuf],
+) -> Vec<Notice> {
     let mut files = BTreeMap::new();
     let contexts = folders.iter().map(|folder| root.join(&folder.path));
     for path in contexts.chain([root.to_owned()]).map(|folder| folder.join(ENV)) {
@@ -24,6 +30,7 @@ pub fn warnings(root: &Path, folders: &[ContextFolder], config: Option<&Path>) -
             files.extend(below(root, &path).map(|path| (path, "contains secrets")));
         }
     }
+    files.extend(secrets.iter().filter_map(|path| below(root, path)).map(|path| (path, "contains a secret")));
     files.extend(config.and_then(|path| below(root, path)).map(|path| (path, "contains credentials")));
     let mut found = BTreeSet::new();
     for (file, what) in files {

@@ -22,8 +22,9 @@ const IGNORE_FILE_BYTES: u64 = 1 << 20;
 pub struct ContextFolder {
     /// Relative to the source folder; `.` is the source folder itself.
     pub path: String,
-    /// The Dockerfile, relative to the context.
-    pub dockerfile: String,
+    /// The Dockerfile, relative to the context; `None` if it is not a file of the source. Then, as in Docker, only
+    /// `.dockerignore` counts.
+    pub dockerfile: Option<String>,
 }
 
 /// A file in a context.
@@ -116,22 +117,26 @@ impl Rules {
         for folder in folders {
             let named = normalise(&folder.path).ok_or_else(|| RulesError::Outside(folder.path.clone()))?;
             let context = rules.resolve(root, &named)?;
-            let dockerfile = if folder.dockerfile.is_empty() { "Dockerfile" } else { &folder.dockerfile };
-            let dockerfile = normalise(&format!("./{}/{dockerfile}", folder.path))
-                .ok_or_else(|| RulesError::Outside(dockerfile.to_owned()))?;
-            let own = [dockerfile.as_slice(), b".dockerignore"].concat();
             let shared = join(&named, b".dockerignore");
-            rules.resolve(root, &dockerfile)?;
+            let mut files = vec![shared.clone()];
+            if let Some(dockerfile) = &folder.dockerfile {
+                let dockerfile = if dockerfile.is_empty() { "Dockerfile" } else { dockerfile };
+                let dockerfile = normalise(&format!("./{}/{dockerfile}", folder.path))
+                    .ok_or_else(|| RulesError::Outside(dockerfile.to_owned()))?;
+                rules.resolve(root, &dockerfile)?;
+                files.insert(0, [dockerfile.as_slice(), b".dockerignore"].concat());
+                rules.keep.insert(dockerfile);
+            }
             let mut ignore = None;
-            for file in [&own, &shared] {
+            for file in &files {
                 let real = rules.resolve(root, file)?;
                 if ignore.is_none() {
                     let parsed = read_ignore_file(root, &real, &display(file))?;
                     ignore = parsed.map(|parsed| (parsed, file.clone()));
                 }
             }
-            let (ignore, file) = ignore.unwrap_or_else(|| (IgnoreFile::default(), shared.clone()));
-            rules.keep.extend([dockerfile, own, shared]);
+            let (ignore, file) = ignore.unwrap_or_else(|| (IgnoreFile::default(), shared));
+            rules.keep.extend(files);
             let context = Context { path: context, ignore, file };
             if !rules.contexts.contains(&context) {
                 rules.contexts.push(context);

@@ -12,7 +12,7 @@ use bakery_context::{ContextFolder, PackError, UnpackLimits, apply_ignore, find_
 use proptest::prelude::*;
 
 fn context(path: &str, dockerfile: &str) -> ContextFolder {
-    ContextFolder { path: path.to_owned(), dockerfile: dockerfile.to_owned() }
+    ContextFolder { path: path.to_owned(), dockerfile: Some(dockerfile.to_owned()) }
 }
 
 fn write(root: &Path, files: &[(&str, &str)]) {
@@ -104,6 +104,26 @@ fn a_dockerfiles_own_ignore_file_replaces_the_shared_one() {
     let kept =
         [".dockerignore", "a", "docker/", "docker/web.Dockerfile", "docker/web.Dockerfile.dockerignore"];
     assert_eq!(task_files(folder.path(), std::slice::from_ref(&own), Some(&own)), set(&kept));
+}
+
+#[test]
+fn without_a_file_as_the_dockerfile_the_shared_ignore_file_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        &[
+            (".dockerignore", "*\n!b"),
+            ("Dockerfile", ""),
+            ("Dockerfile.dockerignore", "b"),
+            ("a", ""),
+            ("b", ""),
+        ],
+    );
+    let own = ContextFolder { path: ".".to_owned(), dockerfile: None };
+    assert_eq!(
+        task_files(folder.path(), std::slice::from_ref(&own), Some(&own)),
+        set(&[".dockerignore", "b"])
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::message::Message;
 use crate::report::{Findings, Location, did_you_mean, forgotten_blank, nearest, shown};
-use crate::yaml::{Entry, Node, Value};
+use crate::yaml::{Entry, Node, Replacement, Value};
 
 /// A node with its full path, for messages.
 #[derive(Debug, Clone)]
@@ -66,6 +66,14 @@ impl<'n> Field<'n> {
         }
         self.expected("a single value", findings);
         None
+    }
+
+    /// The text of the file, if variables were replaced in it: messages show this one.
+    pub fn written(&self) -> Option<&'n str> {
+        match &self.node.replacement {
+            Replacement::Of(written) => Some(written),
+            Replacement::None | Replacement::Failed => None,
+        }
     }
 
     /// Reports that something else was expected here.

@@ -10,6 +10,8 @@ use crate::names::{Arch, BadName};
 
 /// The registry of a reference that names none.
 pub const DOCKER_HUB: &str = "docker.io";
+/// The name under which docker's tools keep the login for it: for historical reasons the URL of its first API.
+pub const DOCKER_HUB_LOGIN: &str = "https://index.docker.io/v1/";
 
 /// A content digest: `sha256:` and 64 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,8 +11,10 @@ use crate::spec::{CacheSpec, KanikoSpec};
 use crate::units::format_duration;
 use crate::wire::run::Push;
 
+mod keys;
 mod refused;
 
+pub use keys::{free_arguments, overridden, set_twice};
 pub use refused::RefusedFlags;
 
 /// Where the agent's image has Kaniko and the agent.
@@ -115,6 +117,10 @@ const LEVELS: [&str; 3] = ["info", "debug", "trace"];
 pub struct Paths {
     /// The unpacked source root.
     pub source: String,
+    /// The Dockerfile that is not a file of the source.
+    pub dockerfile_inline: String,
+    /// The folder of the build secrets.
+    pub secrets: String,
     /// The digest of the image; its content counts only after exit code 0.
     pub digest: String,
     /// The image as an OCI layout, where the agent pushes and nothing is cached.
@@ -134,6 +140,8 @@ impl Paths {
     pub fn below(home: &str) -> Self {
         Self {
             source: format!("{home}/ctx"),
+            dockerfile_inline: format!("{home}/Dockerfile.inline"),
+            secrets: format!("{home}/secrets"),
             digest: format!("{home}/digest"),
             oci_layout: format!("{home}/oci"),
             tar: format!("{home}/image.tar"),
@@ -205,6 +213,8 @@ pub struct ArgvInput<'a> {
     pub arch: Arch,
     /// Where this task's image goes: the destination, or its `tag_<arch>`; `None` with `no-push`.
     pub push_to: Option<&'a ImageRef>,
+    /// Where it goes besides.
+    pub also_push_to: &'a [ImageRef],
     /// Who pushes.
     pub push: Push,
     /// Registries (host and port) that are reached over plain HTTP.
@@ -215,8 +225,8 @@ pub struct ArgvInput<'a> {
 
 /// The executor's arguments (without the program itself), and notices about what had to be left out.
 ///
-/// The task's own image name (`push_to`) is the only destination; `kaniko.destination` is the user's wish for the
-/// whole target. Extra flags go last, so that they override Bakery's.
+/// The task's own names (`push_to`, `also_push_to`) are the only destinations; `kaniko.destination` and `kaniko.tags` are
+/// the user's wish for the whole target. Extra flags go last, so that they override Bakery's.
 pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -> (Vec<String>, Vec<String>) {
     let mut line = Line { facts, args: Vec::new(), notices: Vec::new() };
     let below = |inner: &str, path: &str| {
@@ -224,30 +234,25 @@ pub fn argv(kaniko: &KanikoSpec, input: &ArgvInput<'_>, facts: &ExecutorFacts) -
         if path == "." { input.paths.source.clone() } else { format!("{}/{path}", input.paths.source) }
     };
     line.always("context", &format!("dir://{}", below(".", &kaniko.context_path)));
-    line.always("dockerfile", &below(&kaniko.context_path, &kaniko.dockerfile));
+    match kaniko.dockerfile_in_source() {
+        Some(path) => line.always("dockerfile", &below(&kaniko.context_path, path)),
+        None => line.always("dockerfile", &input.paths.dockerfile_inline),
+    }
     match &kaniko.custom_platform {
         Some(platform) => line.value("custom-platform", platform),
         None => line.value("custom-platform", &format!("linux/{}", input.arch)),
     }
-    for (name, value) in &kaniko.build_args {
-        line.always("build-arg", &format!("{name}={value}"));
-    }
+    keys::arguments(&mut line, kaniko, input.paths);
     output(&mut line, kaniko, input);
     if kaniko.cache.enable {
         cache(&mut line, &kaniko.cache, input);
     }
-    if let Some(mode) = kaniko.snapshot_mode {
-        line.value("snapshot-mode", mode.as_str());
-    }
-    line.switch("use-new-run", kaniko.use_new_run);
-    line.switch("cleanup", kaniko.cleanup);
-    for path in &kaniko.ignore_path {
-        line.value("ignore-path", path);
-    }
     for host in input.insecure_registries {
         line.value("insecure-registry", host);
     }
-    line.value("push-retry", "5");
+    if kaniko.push_retry.is_none() {
+        line.value("push-retry", "5");
+    }
     line.value("image-download-retry", "3");
     line.value("image-fs-extract-retry", "3");
     line.value("log-format", "color");
@@ -331,6 +336,9 @@ fn output(line: &mut Line<'_>, kaniko: &KanikoSpec, input: &ArgvInput<'_>) {
         Some(image) if !kaniko.no_push => {
             // Kaniko writes a tar only under a name, so the name is passed even where the agent pushes.
             line.always("destination", &image.to_string());
+            for image in input.also_push_to {
+                line.always("destination", &image.to_string());
+            }
             if by_agent {
                 line.args.push("--no-push".to_owned());
                 if kaniko.cache.enable {

@@ -46,6 +46,7 @@ pub mod decode;
 pub mod hex;
 pub mod host;
 pub mod image;
+pub mod interpolate;
 pub mod kaniko;
 pub mod lifecycle;
 pub mod limits;

@@ -25,6 +25,10 @@ macro_rules! bounds {
 bounds! {
     /// Bytes of a submitted build spec, and of every other JSON or YAML request body.
     SPEC_BYTES: usize = 1 << 20;
+    /// Bytes of one build secret. Its value is part of the build spec.
+    SECRET_BYTES: usize = 128 << 10;
+    /// Bytes of a Dockerfile that is not a file (`kaniko.dockerfile-inline`). It is part of the build spec, once for each task.
+    DOCKERFILE_BYTES: usize = 128 << 10;
     /// Tasks of one build: eight times what the largest real Compose files have (some 60 services), and few enough that the
     /// outcome of all of them fits one frame of the log.
     TASKS: usize = 512;

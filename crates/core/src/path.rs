@@ -58,6 +58,15 @@ pub fn below(root: &str, inner: &str) -> Option<String> {
     }
 }
 
+/// The path to `inner` from the folder `from`, both relative to one root and as [`join`] returns them.
+pub fn from_folder(from: &str, inner: &str) -> String {
+    let from: Vec<_> = from.split('/').filter(|part| *part != ".").collect();
+    let inner: Vec<_> = inner.split('/').collect();
+    let common = from.iter().zip(&inner).take_while(|(a, b)| a == b).count();
+    let up = vec![".."; from.len() - common];
+    [&up[..], &inner[common..]].concat().join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +91,16 @@ mod tests {
             [("./a/../b", "b"), ("../a", "../a"), ("a/../../b", "../b"), ("", "."), ("../../x/.", "../../x")]
         {
             assert_eq!(tidy(path), tidied, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_from_a_folder_leads_back_to_the_same_place() {
+        for (from, inner, path) in
+            [(".", "a/D", "a/D"), ("a", "a/D", "D"), ("a/b", "a/c/D", "../c/D"), ("a/b", "D", "../../D")]
+        {
+            assert_eq!(from_folder(from, inner), path, "{from} {inner}");
+            assert_eq!(join(from, &from_folder(from, inner)).as_deref(), Some(inner));
         }
     }
 

@@ -42,29 +42,26 @@ pub struct PlannedTask {
     pub spec: TaskSpec,
     /// Where its own image is pushed; `None` with `no_push`.
     pub push_to: Option<ImageRef>,
+    /// Where it is pushed besides.
+    pub also_push_to: Vec<ImageRef>,
 }
 
 /// What a target publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Publish {
-    /// One image, pushed under the destination by its task.
-    Image {
-        /// The destination.
-        destination: ImageRef,
-    },
-    /// Several images, pushed as `tag_<arch>`, and an index under the destination, pushed by the server.
-    Index {
-        /// The destination.
-        destination: ImageRef,
-    },
+pub struct Publish {
+    /// The name that the user asked for.
+    pub destination: ImageRef,
+    /// More names for the same, none of them twice.
+    pub tags: Vec<ImageRef>,
+    /// True for several images, which their tasks push as `tag_<arch>`, and an index under each name, which the server
+    /// pushes. Else it is one image, which its task pushes under each name.
+    pub is_index: bool,
 }
 
 impl Publish {
-    /// The reference that the user asked for.
-    pub fn destination(&self) -> &ImageRef {
-        match self {
-            Self::Image { destination } | Self::Index { destination } => destination,
-        }
+    /// Every name.
+    pub fn names(&self) -> impl Iterator<Item = &ImageRef> {
+        std::iter::once(&self.destination).chain(&self.tags)
     }
 }
 
@@ -138,6 +135,8 @@ pub(crate) fn of_checked(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>
         }
         before = (first..plan.targets.len()).collect();
     }
+    check_names(&plan, &mut problems);
+    plan.targets.iter().for_each(|target| check_tags(&plan, target, &mut problems));
     check_clashes(&plan, &mut problems);
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
@@ -155,13 +154,25 @@ fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
     problems.push(PlanProblem { service: None, task: None, key: None, message });
 }
 
+/// The outcome lists every name.
+fn check_names(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
+    let count =
+        plan.targets.iter().filter_map(|target| target.publish.as_ref()).flat_map(Publish::names).count();
+    if count > limits::TASKS {
+        let text = format!("the build pushes {count} names; the limit is {}", limits::TASKS);
+        let message = Message::new(text).with_hint("remove tags, or split the build");
+        problems.push(PlanProblem { service: None, task: None, key: None, message });
+    }
+}
+
 /// Groups a service's tasks by destination, in the order of first appearance.
 fn targets(service: &ServiceSpec, index: &mut u16) -> Vec<Target> {
     let mut groups: Vec<(Option<ImageRef>, Vec<PlannedTask>)> = Vec::new();
     for task in &service.tasks {
         let pushed = task.kaniko.destination.as_ref().filter(|_| !task.kaniko.no_push);
-        let destination = pushed.map(|image| image.with_tag(image.tag_or_latest()));
-        let planned = PlannedTask { index: *index, spec: task.clone(), push_to: None };
+        let destination = pushed.map(tagged);
+        let planned =
+            PlannedTask { index: *index, spec: task.clone(), push_to: None, also_push_to: Vec::new() };
         *index = index.saturating_add(1);
         match groups.iter_mut().find(|(known, _)| *known == destination) {
             Some((_, tasks)) => tasks.push(planned),
@@ -171,6 +182,11 @@ fn targets(service: &ServiceSpec, index: &mut u16) -> Vec<Target> {
     groups.into_iter().map(|(destination, tasks)| target(service, destination, tasks)).collect()
 }
 
+/// The image with its tag, which is `latest` if it has none.
+fn tagged(image: &ImageRef) -> ImageRef {
+    image.with_tag(image.tag_or_latest())
+}
+
 fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<PlannedTask>) -> Target {
     let name = match (&service.name, &destination) {
         (Some(name), _) => name.to_string(),
@@ -178,34 +194,71 @@ fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<P
         (None, None) => "no-push".to_owned(),
     };
     let publish = destination.map(|destination| {
-        if let [only] = tasks.as_mut_slice() {
-            only.push_to = Some(destination.clone());
-            return Publish::Image { destination };
+        // An index needs all of its images beside it, so each task pushes under all names.
+        let mut tags: Vec<ImageRef> = Vec::new();
+        for tag in tasks.iter().take(1).flat_map(|task| &task.spec.kaniko.tags).map(tagged) {
+            if tag != destination && !tags.contains(&tag) {
+                tags.push(tag);
+            }
         }
+        let is_index = tasks.len() > 1;
         let mut seen = BTreeMap::new();
         for task in &mut tasks {
             let nth = seen.entry(task.spec.arch).or_insert(0_usize);
             *nth += 1;
-            task.push_to = Some(destination.for_arch(task.spec.arch, *nth));
+            let own = |name: &ImageRef| {
+                if is_index { name.for_arch(task.spec.arch, *nth) } else { name.clone() }
+            };
+            task.push_to = Some(own(&destination));
+            task.also_push_to = tags.iter().map(own).collect();
         }
-        Publish::Index { destination }
+        Publish { destination, tags, is_index }
     });
     Target { name, service: service.name.clone(), tasks, publish, after: Vec::new() }
+}
+
+/// Every name of an index has all of its images, so its entries cannot have other ones each; and none of the names may be
+/// that of one of the images.
+fn check_tags(plan: &BuildPlan, target: &Target, problems: &mut Vec<PlanProblem>) {
+    let Some((publish, [first, others @ ..])) = target.publish.as_ref().zip(Some(&target.tasks[..])) else {
+        return;
+    };
+    let mut report = |task: &PlannedTask, message: Message| {
+        let task = Some(within(plan, target, task));
+        let service = target.service.clone();
+        problems.push(PlanProblem { service, task, key: Some("kaniko.tags"), message });
+    };
+    for task in others.iter().filter(|task| task.spec.kaniko.tags != first.spec.kaniko.tags) {
+        let text = format!("other tags than another entry of {} has", publish.destination);
+        report(task, Message::new(text).with_hint("give all entries of one image the same `tags`"));
+    }
+    for task in target.tasks.iter().filter(|_| publish.is_index) {
+        let mut images = task.push_to.iter().chain(&task.also_push_to);
+        if let Some(image) = images.find(|image| publish.names().any(|name| name == *image)) {
+            let message = Message::new(format!("{image} is the name of the image for {}", task.spec.arch));
+            report(task, message.with_hint("choose another tag"));
+            return;
+        }
+    }
+}
+
+/// The place of a task within its service: [`PlannedTask::index`] counts through the build.
+fn within(plan: &BuildPlan, target: &Target, task: &PlannedTask) -> usize {
+    let first = plan.tasks().find(|(index, _)| plan.targets[*index].service == target.service);
+    usize::from(task.index.saturating_sub(first.map_or(0, |(_, task)| task.index)))
 }
 
 /// Two targets that push the same tag would race, and one of the images would be lost.
 fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
     let mut pushers: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
     for target in &plan.targets {
-        // `PlannedTask::index` counts through the build; messages count within the service.
-        let first = plan.tasks().find(|(index, _)| plan.targets[*index].service == target.service);
-        let first = first.map_or(0, |(_, task)| task.index);
-        let within = |task: &PlannedTask| usize::from(task.index.saturating_sub(first));
+        let within = |task: &PlannedTask| within(plan, target, task);
         let whole = target.tasks.first().map(within);
-        let destination = target.publish.iter().map(|publish| (publish.destination(), whole));
-        let images =
-            target.tasks.iter().filter_map(|task| Some((task.push_to.as_ref()?, Some(within(task)))));
-        for (image, task) in destination.chain(images) {
+        let names = target.publish.iter().flat_map(Publish::names).map(|name| (name, whole));
+        let images = target.tasks.iter().flat_map(|task| {
+            task.push_to.iter().chain(&task.also_push_to).map(move |image| (image, Some(within(task))))
+        });
+        for (image, task) in names.chain(images) {
             match pushers.get(image) {
                 Some(other) if !std::ptr::eq(*other, target) => {
                     problems.push(PlanProblem {
@@ -236,6 +289,8 @@ mod tests {
             arch,
             cpu_millis: None,
             memory_mib: None,
+            disk_mib: None,
+            timeout_seconds: None,
             env: BTreeMap::new(),
             pre_script: None,
             post_script: None,
@@ -277,9 +332,48 @@ mod tests {
             (2, ""),
         ];
         assert_eq!(pushed, expected.map(|(target, text)| (target, text.to_owned())));
-        assert!(matches!(plan.targets[0].publish, Some(Publish::Index { .. })));
-        assert!(matches!(plan.targets[1].publish, Some(Publish::Image { .. })));
+        let is_index = |target: usize| plan.targets[target].publish.as_ref().unwrap().is_index;
+        assert!(is_index(0) && !is_index(1));
         assert!(plan.targets[2].publish.is_none());
+    }
+
+    #[test]
+    fn every_task_pushes_under_all_names_of_its_target() {
+        let tagged = |arch, tags: &[&str]| {
+            let mut task = task(arch, Some("r.test/a:1"));
+            task.kaniko.tags = tags.iter().map(|text| text.parse().unwrap()).collect();
+            task
+        };
+        let planned = |tasks| {
+            let spec = BuildSpec { order: Order::Sequential, services: vec![service("a", tasks)] };
+            plan(&spec).unwrap().targets.remove(0)
+        };
+        let texts = |names: &[ImageRef]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let target = planned(vec![
+            tagged(Arch::Amd64, &["r.test/b", "o.test/a:2", "r.test/a:1", "r.test/b"]),
+            tagged(Arch::Arm64, &["r.test/b", "o.test/a:2", "r.test/a:1", "r.test/b"]),
+        ]);
+        let publish = target.publish.unwrap();
+        assert_eq!(texts(&publish.tags), ["r.test/b:latest", "o.test/a:2"]);
+        assert_eq!(texts(&target.tasks[1].also_push_to), ["r.test/b:latest_arm64", "o.test/a:2_arm64"]);
+        let target = planned(vec![tagged(Arch::Amd64, &["r.test/b"])]);
+        assert_eq!(texts(&target.tasks[0].also_push_to), ["r.test/b:latest"]);
+        let refused = |tasks| {
+            let spec = BuildSpec { order: Order::Sequential, services: vec![service("a", tasks)] };
+            let problems = plan(&spec).unwrap_err().into_iter();
+            problems.map(|problem| problem.message.text).collect::<Vec<_>>()
+        };
+        let differ = vec![tagged(Arch::Amd64, &["r.test/b"]), tagged(Arch::Arm64, &[])];
+        assert_eq!(refused(differ), ["other tags than another entry of r.test/a:1 has"]);
+        let member = |arch| tagged(arch, &["r.test/a:1_arm64"]);
+        assert_eq!(
+            refused(vec![member(Arch::Amd64), member(Arch::Arm64)]),
+            ["r.test/a:1_arm64 is the name of the image for arm64"]
+        );
+        let one = service("a", vec![tagged(Arch::Amd64, &["r.test/b"])]);
+        let other = service("b", vec![task(Arch::Amd64, Some("r.test/b"))]);
+        let spec = BuildSpec { order: Order::Parallel, services: vec![one, other] };
+        assert_eq!(plan(&spec).unwrap_err()[0].message.text, "r.test/b:latest is also pushed by a");
     }
 
     #[test]

@@ -75,7 +75,7 @@ reasons! {
         hint: "give the task more `memory`; with a layer cache, `kaniko.cache.compressed: false` needs less";
     /// The disk of the task is full.
     DiskFull = "disk full", Build, retry: false,
-        hint: "give the task a larger disk, or let the build write less";
+        hint: "give the task a larger `disk` (ECS, Kubernetes), or let the build write less";
     /// The platform reclaimed the spot capacity that the task ran on.
     SpotReclaimed = "spot capacity was reclaimed", Platform, retry: true,
         hint: "set ECS_CAPACITY=spot-then-fargate to make the second attempt on demand, or `fargate` for long builds";
@@ -107,9 +107,9 @@ reasons! {
     /// The agent did not connect in time.
     ProvisionTimeout = "the agent did not start in time", Platform, retry: true,
         hint: "check that tasks can reach CONTROLLER_URL; if the platform is only slow, raise BUILD_PROVISION_TIMEOUT of the server";
-    /// The task exceeded `BUILD_TASK_TIMEOUT`.
+    /// The task exceeded its `timeout`, or `BUILD_TASK_TIMEOUT`.
     TaskTimeout = "the task exceeded its time limit", Build, retry: false,
-        hint: "raise BUILD_TASK_TIMEOUT of the server, or make the build faster (a bigger `cpu`, a cache)";
+        hint: "raise the task's `timeout` or BUILD_TASK_TIMEOUT of the server, or make the build faster (a bigger `cpu`, a cache)";
     /// The container ended, and its agent sent no report.
     AgentLost = "the agent ended without a report", Platform, retry: true,
         hint: "check how the container ended in the platform's own records, then build again";

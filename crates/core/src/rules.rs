@@ -8,6 +8,13 @@ use crate::report::forgotten_blank;
 use crate::spec::TaskSpec;
 use crate::{image, kaniko, path, system_folders};
 
+mod bounds;
+mod keys;
+
+pub use bounds::TaskBounds;
+pub(crate) use keys::PUSH_RETRIES;
+pub use keys::{certificate, label_name, mirror, push_retry, secret_id, target};
+
 /// A rule that a task breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -33,6 +40,7 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
             report("kaniko.build-args", wrong);
         }
     }
+    keys::check(&task.kaniko, &mut report);
     paths(task, &mut report);
     for flag in &task.kaniko.extra_flags {
         if let Some(wrong) = kaniko::refuse_extra_flag(flag) {
@@ -47,6 +55,9 @@ pub fn task(task: &TaskSpec) -> Vec<Broken> {
     }
     registries(task, &mut report);
     output(task, &mut report);
+    for (key, wrong) in kaniko::set_twice(&task.kaniko) {
+        report(key, wrong);
+    }
     broken
 }
 
@@ -120,27 +131,33 @@ pub fn kaniko_dir(text: &str) -> Option<Message> {
 }
 
 fn sizes(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
-    for (key, value) in [("cpu", task.cpu_millis), ("memory", task.memory_mib)] {
+    let sizes = [("cpu", task.cpu_millis), ("memory", task.memory_mib), ("disk", task.disk_mib)];
+    let sizes = sizes.map(|(key, value)| (key, value.map(u64::from)));
+    for (key, value) in sizes.into_iter().chain([("timeout", task.timeout_seconds)]) {
         if value == Some(0) {
             report(key, message("must be greater than 0", "remove it to use the server's default"));
         }
     }
 }
 
-/// No process accepts a NUL byte in its arguments or its environment.
+/// No process accepts a NUL byte in its arguments or its environment, and no text of a user needs one.
 fn texts(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
     let kaniko = &task.kaniko;
     let scripts = [("pre-script", &task.pre_script), ("post-script", &task.post_script)];
-    let cache_repo = [("kaniko.cache.repo", &kaniko.cache.repo)];
-    let single =
-        scripts.into_iter().chain(cache_repo).filter_map(|(key, text)| Some((key, text.as_deref()?)));
+    let others =
+        [("kaniko.cache.repo", &kaniko.cache.repo), ("kaniko.dockerfile-inline", &kaniko.dockerfile_inline)];
+    let single = scripts.into_iter().chain(others).filter_map(|(key, text)| Some((key, text.as_deref()?)));
     let env = task.env.values().map(|value| ("env", value.expose()));
     let args = kaniko.build_args.values().map(|value| ("kaniko.build-args", value.as_str()));
+    let labels = kaniko.labels.values().map(|value| ("kaniko.labels", value.as_str()));
+    let annotations = kaniko.annotations.values().map(|value| ("kaniko.annotations", value.as_str()));
     let ignored = kaniko.ignore_path.iter().map(|path| ("kaniko.ignore-path", path.as_str()));
     let flags = kaniko.extra_flags.iter().map(|flag| ("kaniko.extra-flags", flag.as_str()));
     let nul: BTreeSet<&'static str> = single
         .chain(env)
         .chain(args)
+        .chain(labels)
+        .chain(annotations)
         .chain(ignored)
         .chain(flags)
         .filter(|(_, text)| text.contains('\0'))
@@ -196,10 +213,25 @@ fn registries(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
             let text = format!("a second login for {}", login.registry);
             report("kaniko-credentials", message(text, "one login per registry: keep one"));
         }
+        if let Some(wrong) = username(&login.username) {
+            report("kaniko-credentials", wrong);
+        }
     }
     if let Some(wrong) = task.kaniko.cache.repo.as_deref().and_then(cache_repo) {
         report("kaniko.cache.repo", wrong);
     }
+}
+
+/// Why a registry cannot get this user name: a colon ends it in basic authentication.
+pub fn username(text: &str) -> Option<Message> {
+    if text.contains(':') {
+        return Some(message(
+            "a user name cannot hold `:`",
+            "what follows the colon belongs to the password",
+        ));
+    }
+    let hint = "remove it: the name may have been copied with a line break";
+    text.chars().any(char::is_control).then(|| message("a user name cannot hold control characters", hint))
 }
 
 /// True for a registry without a repository, which Kaniko would read as a repository of Docker Hub.
@@ -239,6 +271,12 @@ fn output(task: &TaskSpec, report: &mut impl FnMut(&'static str, Message)) {
             message("a destination cannot have a digest", "name a tag: REGISTRY/REPOSITORY:TAG"),
         ),
         _ => {}
+    }
+    if kaniko.tags.iter().any(|image| image.digest.is_some()) {
+        report("kaniko.tags", message("a tag cannot have a digest", "REGISTRY/REPOSITORY:TAG"));
+    }
+    if kaniko.destination.is_none() && !kaniko.no_push && !kaniko.tags.is_empty() {
+        report("kaniko.tags", message("needs a `destination`", "make the first of them the `destination`"));
     }
     let cache_pushed =
         kaniko.cache.enable && !kaniko.extra_flags.iter().any(|flag| flag == "--no-push-cache");

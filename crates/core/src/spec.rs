@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::ImageRef;
 use crate::names::{Arch, Platform, ServiceName};
 use crate::secret::{self, Secret};
 
@@ -54,6 +55,12 @@ pub struct TaskSpec {
     pub cpu_millis: Option<u32>,
     /// Size: MiB; `None` = `DEFAULT_BUILD_MEMORY` of the server.
     pub memory_mib: Option<u32>,
+    /// Size: MiB of disk; `None` = the platform's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_mib: Option<u32>,
+    /// Seconds from launch to the end of one attempt; `None` = `BUILD_TASK_TIMEOUT` of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
     /// Variables of the agent's container: seen by both scripts and by Kaniko, not by `RUN`.
     #[serde(with = "secret::map_on_wire")]
     pub env: BTreeMap<String, Secret>,
@@ -66,6 +73,28 @@ pub struct TaskSpec {
     /// Settings of Kaniko.
     pub kaniko: KanikoSpec,
 }
+
+impl TaskSpec {
+    /// A task with the defaults of everything else.
+    pub fn new(arch: Arch, kaniko: KanikoSpec) -> Self {
+        Self {
+            platform: None,
+            arch,
+            cpu_millis: None,
+            memory_mib: None,
+            disk_mib: None,
+            timeout_seconds: None,
+            env: BTreeMap::new(),
+            pre_script: None,
+            post_script: None,
+            credentials: Vec::new(),
+            kaniko,
+        }
+    }
+}
+
+/// The user name under which docker's tools keep identity tokens: these are not sent as a password.
+pub const IDENTITY_USER: &str = "<token>";
 
 /// A login for one registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,16 +109,21 @@ pub struct Credential {
     pub password: Secret,
 }
 
-/// The `kaniko` section, resolved. Paths are relative, with `/` between their parts, and never leave their root.
+/// The `kaniko` section, resolved. What a version before did not have is serialised only if it is set, because that version
+/// refuses an unknown field: see [`crate::wire::keys`]. Paths are relative, with `/` between their parts, and never leave their root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of Kaniko's own")]
 pub struct KanikoSpec {
     /// The build context below the source root; `.` = the root itself.
     pub context_path: String,
     /// The Dockerfile, relative to the context.
     pub dockerfile: String,
+    /// The text of a Dockerfile that is not a file of the source; it takes the place of `dockerfile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile_inline: Option<String>,
     /// What is pushed, as the user wrote it after checks; `None` only with `no_push`.
-    pub destination: Option<crate::image::ImageRef>,
+    pub destination: Option<ImageRef>,
     /// `--build-arg`; values may be seen in the image's history.
     pub build_args: BTreeMap<String, String>,
     /// The layer cache.
@@ -104,14 +138,56 @@ pub struct KanikoSpec {
     pub no_push: bool,
     /// `--custom-platform`; `None` = from `arch`.
     pub custom_platform: Option<String>,
-    /// The folder of Kaniko and the agent during the build; `None` = the one in the agent's image. Serialised only if it
-    /// is set: older versions refuse an unknown field.
+    /// The folder of Kaniko and the agent during the build; `None` = the one in the agent's image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// `--ignore-path`, each.
     pub ignore_path: Vec<String>,
+    /// More names of the image, in any registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<ImageRef>,
+    /// `--target`: the stage to build; `None` = the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// `--label`, each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// `--annotation`, each: of the manifest, not of the index.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// `--registry-mirror`, each: asked in place of Docker Hub.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registry_mirrors: Vec<String>,
+    /// `--registry-map`: what is asked in place of a registry, in this order. Docker Hub is `docker.io`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registry_map: BTreeMap<String, Vec<String>>,
+    /// `--registry-certificate`: a file in the source root, or an absolute path in the agent's container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, String>,
+    /// `--compression`; `None` = Kaniko's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// `--reproducible`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reproducible: bool,
+    /// `--single-snapshot`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_snapshot: bool,
+    /// Build secrets by their ids: files for `RUN --mount=type=secret`, never part of a command line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "secret::map_on_wire")]
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--push-retry`; `None` = Bakery's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_retry: Option<u32>,
     /// Extra flags, already split; they go last.
     pub extra_flags: Vec<String>,
+}
+
+impl KanikoSpec {
+    /// The Dockerfile, relative to the context; `None` if it is not a file of the source.
+    pub fn dockerfile_in_source(&self) -> Option<&str> {
+        self.dockerfile_inline.is_none().then_some(self.dockerfile.as_str())
+    }
 }
 
 impl Default for KanikoSpec {
@@ -119,6 +195,7 @@ impl Default for KanikoSpec {
         Self {
             context_path: ".".to_owned(),
             dockerfile: "Dockerfile".to_owned(),
+            dockerfile_inline: None,
             destination: None,
             build_args: BTreeMap::new(),
             cache: CacheSpec::default(),
@@ -129,6 +206,18 @@ impl Default for KanikoSpec {
             custom_platform: None,
             dir: None,
             ignore_path: Vec::new(),
+            tags: Vec::new(),
+            target: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            registry_mirrors: Vec::new(),
+            registry_map: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            compression: None,
+            reproducible: false,
+            single_snapshot: false,
+            secrets: BTreeMap::new(),
+            push_retry: None,
             extra_flags: Vec::new(),
         }
     }
@@ -165,12 +254,38 @@ pub enum SnapshotMode {
 }
 
 impl SnapshotMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Redo, Self::Time];
+
     /// The value of Kaniko's flag.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Redo => "redo",
             Self::Time => "time",
+        }
+    }
+}
+
+/// `--compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// What every registry and engine reads.
+    Gzip,
+    /// Smaller and faster to read, for engines that support it.
+    Zstd,
+}
+
+impl Compression {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
+    /// The value of Kaniko's flag.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
         }
     }
 }

@@ -32,6 +32,19 @@ pub fn memory(text: &str) -> Option<u32> {
     (LEAST_MIB..=16 << 20).contains(&mib).then(|| u32::try_from(mib).ok())?
 }
 
+/// Minimum disk in MiB: a task unpacks an image, and `40` is a mistyped `40G`.
+pub const LEAST_DISK_MIB: u32 = 1 << 10;
+
+/// Disk in MiB, written as [`memory`]; at least [`LEAST_DISK_MIB`], at most 16 TiB.
+pub fn disk(text: &str) -> Option<u32> {
+    memory(text).filter(|mib| *mib >= LEAST_DISK_MIB)
+}
+
+/// A size for people: `40 GiB`, or `1536 MiB` if it is not a whole number of GiB.
+pub fn format_mib(mib: u32) -> String {
+    if mib > 0 && mib.is_multiple_of(1 << 10) { format!("{} GiB", mib >> 10) } else { format!("{mib} MiB") }
+}
+
 /// `90s`, `10m`, `1h30m`, `24h`: hours, minutes and seconds, each at most once and in this order. At most 10 years.
 pub fn duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
@@ -106,6 +119,22 @@ mod tests {
         }
         for text in ["", "0", "2", "31M", "2X", "-2G", "G", "2Gi2", "99999999999999G", "1..5G"] {
             assert_eq!(memory(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_disk_has_at_least_one_gib() {
+        for (text, mib, shown) in [
+            ("40G", 40 << 10, "40 GiB"),
+            ("1024", 1024, "1 GiB"),
+            ("1.5Gi", 1536, "1536 MiB"),
+            ("1T", 1 << 20, "1024 GiB"),
+        ] {
+            assert_eq!(disk(text), Some(mib), "{text}");
+            assert_eq!(format_mib(mib), shown);
+        }
+        for text in ["", "0", "40", "1023", "999M", "17T", "40X"] {
+            assert_eq!(disk(text), None, "{text}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::report::{Findings, Location};
 
 mod tree;
 
-pub use tree::{Entry, Folder, Node, SourceFile, Value};
+pub use tree::{Entry, Folder, Node, Replacement, SourceFile, Value};
 
 /// Parses one document. `None` if the text is not valid YAML or exceeds a limit. Mistakes that leave a tree (such as
 /// repeated keys) are in `findings` as well.
@@ -60,6 +60,7 @@ pub fn parse_source(file: SourceFile, text: &str, findings: &mut Findings) -> Op
         line: 1,
         col: 1,
         tag: None,
+        replacement: Replacement::None,
     }))
 }
 
@@ -161,6 +162,7 @@ impl Builder<'_> {
                     line: at.0,
                     col: at.1,
                     tag: local_tag(tag.as_deref()),
+                    replacement: Replacement::None,
                 };
                 self.count(at, size)?;
                 self.done(node, anchor, size, 0)?;
@@ -209,7 +211,8 @@ impl Builder<'_> {
             }
         };
         let file = self.file.clone();
-        let node = Node { value, file, line: open.at.0, col: open.at.1, tag: open.tag };
+        let (line, col) = open.at;
+        let node = Node { value, file, line, col, tag: open.tag, replacement: Replacement::None };
         let size =
             Size { nodes: self.size.nodes - open.before.nodes, bytes: self.size.bytes - open.before.bytes };
         self.done(node, open.anchor, size, open.height + 1)

@@ -68,7 +68,7 @@ impl ServerApi {
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<(), LinkError> {
         // The server chose the path, but the token is sent with it: it must not leave this server.
-        if !path.starts_with(route::CONTEXTS) {
+        if !is_upload_path(path) {
             let text = "returned an upload path outside of its context store";
             return Err(LinkError::foreign(self.http.server(), text));
         }
@@ -89,7 +89,9 @@ impl ServerApi {
     pub fn may_carry(&self, spec: &BuildSpec) -> Result<(), LinkError> {
         let mut tasks = spec.services.iter().flat_map(|service| &service.tasks);
         let secret = tasks.any(|task| {
-            !task.credentials.is_empty() || task.env.keys().any(|name| name_suggests_secret(name))
+            !task.credentials.is_empty()
+                || !task.kaniko.secrets.is_empty()
+                || task.env.keys().any(|name| name_suggests_secret(name))
         });
         if secret { self.require_encryption("the build's credentials") } else { Ok(()) }
     }
@@ -143,9 +145,37 @@ impl ServerApi {
     }
 }
 
+/// Whether a path is that of a context: nothing in it leads to another one, however a URL is normalised.
+fn is_upload_path(path: &str) -> bool {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let id = path.strip_prefix(route::CONTEXTS).and_then(|rest| rest.strip_prefix('/'));
+    let is_word = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric());
+    id.is_some_and(|id| !id.is_empty() && is_word(id)) && query.split(['&', '=']).all(is_word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probe_23_8_an_upload_stays_in_the_store_of_contexts() {
+        assert!(is_upload_path("/v1/contexts/0aF?sha256=0b&len=1") && is_upload_path("/v1/contexts/0a"));
+        for path in [
+            "/v1/contexts",
+            "/v1/contexts/",
+            "/v1/contexts/../../x",
+            "/v1/contexts/%2e%2e/x",
+            r"/v1/contexts/..\x",
+            "/v1/contexts@host/x",
+            "/v1/contexts/x\r\nX: y",
+            "/v1/contexts/x?a=..%2f",
+            "/v1/contexts/x#y",
+            "//host/v1/contexts/x",
+            "https://host/v1/contexts/x",
+        ] {
+            assert!(!is_upload_path(path), "{path}");
+        }
+    }
 
     #[test]
     fn a_token_is_not_sent_over_plain_http_unless_allowed() {

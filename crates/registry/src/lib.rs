@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use bakery_core::image::{Digest, ImageRef};
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
-use bakery_core::spec::Credential;
+use bakery_core::spec::{Credential, IDENTITY_USER};
 use tokio_util::sync::CancellationToken;
 
 mod address;
@@ -99,7 +99,7 @@ impl Registry {
                 Some(Credential { registry: image.registry.clone(), username, password })
             }
             Login::Identity(password) => {
-                let username = login::IDENTITY_USER.to_owned();
+                let username = IDENTITY_USER.to_owned();
                 Some(Credential { registry: image.registry.clone(), username, password })
             }
         })

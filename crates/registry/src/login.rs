@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bakery_core::image::{DOCKER_HUB, Digest, ImageRef};
+use bakery_core::image::{DOCKER_HUB, DOCKER_HUB_LOGIN, Digest, ImageRef};
 use bakery_core::reason::Reason;
 use bakery_core::secret::Secret;
-use bakery_core::spec::Credential;
+use bakery_core::spec::{Credential, IDENTITY_USER};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use docker_credential::{CredentialRetrievalError as Unfound, DockerCredential};
@@ -15,8 +15,6 @@ use docker_credential::{CredentialRetrievalError as Unfound, DockerCredential};
 use crate::error::RegistryError;
 use crate::guard::canonical;
 
-/// The user name under which docker's own tools store identity tokens.
-pub(crate) const IDENTITY_USER: &str = "<token>";
 /// How long a credential helper may run.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -164,7 +162,7 @@ pub(crate) async fn from_docker_config(registry: &str, config: PathBuf) -> Resul
 fn names_in_config(registry: &str) -> Vec<String> {
     let registry = canonical(registry);
     if registry == DOCKER_HUB {
-        return ["https://index.docker.io/v1/", "index.docker.io", DOCKER_HUB].map(str::to_owned).to_vec();
+        return [DOCKER_HUB_LOGIN, "index.docker.io", DOCKER_HUB].map(str::to_owned).to_vec();
     }
     vec![registry.clone(), format!("https://{registry}"), format!("http://{registry}")]
 }

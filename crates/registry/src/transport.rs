@@ -200,6 +200,11 @@ impl Transport {
         reach: Reach,
     ) -> Result<Response, TransportError> {
         self.guard.check(url, reach).map_err(TransportError::Forbidden)?;
+        // It would be sent as one, in place of ours.
+        if !url.username().is_empty() || url.password().is_some() {
+            let text = "the registry names an address with a login in it, which is not asked";
+            return Err(TransportError::Redirect(text.to_owned()));
+        }
         let clients = match reach {
             _ if self.guard.is_named(url) => &self.named,
             Reach::Registry => &self.others,

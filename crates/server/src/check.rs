@@ -66,6 +66,9 @@ fn resolved(settings: &Settings) -> Vec<(&'static str, String)> {
 /// Tries everything that can be tried without changing anything. What a start can do without is a warning.
 pub async fn check(settings: &Settings, vars: &dyn Vars) -> CheckReport {
     let mut found = CheckReport { text: String::new(), good: true };
+    for warning in vars::replaced(vars) {
+        found.warn(warning);
+    }
     if let Some(ecs) = &settings.ecs {
         found.aws(ecs, settings).await;
     }

@@ -42,6 +42,7 @@ impl Orders {
             arch,
             cpu_millis: self.cpu_millis,
             memory_mib: self.memory_mib,
+            disk_mib: None,
             env: vec![("DO".to_owned(), script.into())],
             deadline: Duration::from_mins(1),
         }

@@ -124,6 +124,8 @@ async fn limits_apply_and_the_last_output_is_kept() -> Result<()> {
     let bare = "[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && \
         [ $(cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null) = 4096 ]";
     check_limits(&fixture.platform, &fixture.orders, fixture.arch(), bare).await?;
+    let notices = fixture.platform.fit(500, 64, Some(40 << 10)).map_err(|message| anyhow!(message))?;
+    ensure!(notices.len() == 1 && notices[0].starts_with("`disk` (40 GiB) has no effect"), "{notices:?}");
     fixture.close().await
 }
 

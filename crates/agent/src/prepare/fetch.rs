@@ -75,7 +75,10 @@ pub async fn context(order: &TaskOrder, runs: &RunApi, dest: &Path) -> Result<Fe
         return Err(context_broken(text).with_hint("submit the build again with bakery-client"));
     }
     let (root, kaniko) = (dest.to_path_buf(), &order.kaniko);
-    let folder = ContextFolder { path: kaniko.context_path.clone(), dockerfile: kaniko.dockerfile.clone() };
+    let folder = ContextFolder {
+        path: kaniko.context_path.clone(),
+        dockerfile: kaniko.dockerfile_in_source().map(str::to_owned),
+    };
     let removed = blocking(move || apply_ignore(&root, &folder)).await?.map_err(|error| match error {
         ApplyError::Rules(rules) => Failure::of(Reason::ContextIncomplete, &rules),
         error @ ApplyError::Remove { .. } => context_broken(error.to_string()),

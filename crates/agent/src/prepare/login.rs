@@ -6,14 +6,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use bakery_core::image::DOCKER_HUB;
-use bakery_core::spec::Credential;
+use bakery_core::image::{DOCKER_HUB, DOCKER_HUB_LOGIN};
+use bakery_core::spec::{Credential, IDENTITY_USER};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-
-/// The key of Docker Hub in `config.json`, for historical reasons the URL of its first API.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Writes the logins to `folder/config.json` (mode 0600). The last login for a registry wins. Without logins nothing is
 /// written, because the image may contain a file of its own.
@@ -31,7 +28,10 @@ fn config<'a>(logins: impl IntoIterator<Item = &'a Credential>) -> Option<String
     let auths: BTreeMap<&str, _> = logins
         .into_iter()
         .map(|login| {
-            let key = if login.registry == DOCKER_HUB { HUB_KEY } else { login.registry.as_str() };
+            let key = if login.registry == DOCKER_HUB { DOCKER_HUB_LOGIN } else { login.registry.as_str() };
+            if login.username == IDENTITY_USER {
+                return (key, json!({ "identitytoken": login.password.expose() }));
+            }
             let auth = STANDARD.encode(format!("{}:{}", login.username, login.password.expose()));
             (key, json!({ "auth": auth }))
         })
@@ -66,6 +66,12 @@ mod tests {
             std::fs::read_to_string(file).unwrap(),
             @r#"{"auths":{"https://index.docker.io/v1/":{"auth":"bWU6YQ=="},"reg.test:5000":{"auth":"bWU6bmV3"}}}"#
         );
+    }
+
+    #[test]
+    fn an_identity_token_is_written_as_one() {
+        let token = Credential { username: IDENTITY_USER.to_owned(), ..login("reg.test", "tok") };
+        assert_eq!(config([&token]).unwrap(), r#"{"auths":{"reg.test":{"identitytoken":"tok"}}}"#);
     }
 
     #[test]

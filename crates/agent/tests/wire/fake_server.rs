@@ -100,7 +100,7 @@ impl FakeServer {
             std::fs::write(path, text).unwrap();
         }
         let mut blob = Vec::new();
-        let root = ContextFolder { path: ".".to_owned(), dockerfile: "Dockerfile".to_owned() };
+        let root = ContextFolder { path: ".".to_owned(), dockerfile: Some("Dockerfile".to_owned()) };
         let packed = pack(&source, &[root], &mut blob, 1).unwrap();
         let order = TaskOrder {
             run: run_name(),
@@ -117,6 +117,7 @@ impl FakeServer {
             post_script: None,
             kaniko: KanikoSpec::default(),
             push_to: Some("reg.test/shop/cart:7_amd64".parse().unwrap()),
+            also_push_to: Vec::new(),
             push: Push::ByKaniko,
             pull_credentials: Vec::new(),
             push_credentials: Vec::new(),

@@ -53,6 +53,59 @@ async fn a_task_runs_its_scripts_bakes_pushes_and_reports() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn build_secrets_are_files_while_kaniko_runs_and_masked_in_the_log() {
+    let each = r#"for arg; do
+case $arg in --secret=*) echo "${arg%%,*}"; file="${arg##*src=}"; cat "$file"; echo; stat -c %a "$file"; esac
+done
+env | grep -c sesame
+"#;
+    let executor = format!("{each}{PUSHES}");
+    let harness = Harness::new(&executor).await;
+    let secrets = harness.root.path().join("bakery/secrets");
+    harness.server.order(|order| {
+        order.pre_script = Some(format!("test ! -e {}", secrets.display()));
+        order.post_script = order.pre_script.clone();
+        order.kaniko.secrets.insert("npm".to_owned(), Secret::new("sesame-open"));
+    });
+    let report = harness.report().await;
+    assert_eq!(report.result, TaskResult::Baked { digest: digest() });
+    let text = harness.server.received().text();
+    assert!(text.contains("kaniko| --secret=id=npm\nkaniko| ***\nkaniko| 400\nkaniko| 0\n"), "{text}");
+    assert!(!text.contains("sesame"), "{text}");
+    assert!(!secrets.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inline_dockerfile_is_a_file_of_the_agent_that_a_pre_script_cannot_change() {
+    let each = r#"for arg; do
+case $arg in --dockerfile=*) file="${arg#*=}"; echo "$file"; stat -c '%F %a' "$file"; cat "$file"; esac
+done
+ls -A
+"#;
+    let harness = Harness::new(&format!("{each}{PUSHES}")).await;
+    let home = harness.root.path().join("bakery");
+    let path = home.join("Dockerfile.inline").display().to_string();
+    let source = home.join("ctx/a.txt").display().to_string();
+    harness.server.order(|order| {
+        // A Dockerfile of the source is not looked for.
+        order.pre_script = Some(format!("rm Dockerfile; ln -s {source} {path}"));
+        order.post_script = Some("cat a.txt; echo".to_owned());
+        order.kaniko.dockerfile = "lost.Dockerfile".to_owned();
+        order.kaniko.dockerfile_inline = Some("FROM scratch\nCOPY a.txt /\n".to_owned());
+    });
+    let report = harness.report().await;
+    assert_eq!(report.result, TaskResult::Baked { digest: digest() });
+    let text = harness.server.received().text();
+    for lines in [
+        &format!("kaniko| {path}\nkaniko| regular file 600\nkaniko| FROM scratch\nkaniko| COPY a.txt /\n"),
+        "kaniko| .dockerignore\nkaniko| a.txt\n",
+        "post-script| a\n",
+    ] {
+        assert!(text.contains(lines), "{lines}\n---\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_cannot_be_delivered_does_not_affect_the_result() {
     let harness = Harness::new(PUSHES).await;
     harness.server.order(|order| order.result_seconds = 2);

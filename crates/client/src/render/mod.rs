@@ -317,7 +317,12 @@ fn publish_message(publish: &PublishView) -> Option<(Level, Message)> {
     match &publish.state {
         PublishState::Pending | PublishState::Unknown => None,
         PublishState::Done { digest } => {
-            Some((Level::Info, format!("published {destination}@{digest}").into()))
+            let tags: Vec<_> = publish.tags.iter().map(ToString::to_string).collect();
+            let mut text = format!("published {destination}@{digest}");
+            if !tags.is_empty() {
+                text = format!("{text}, also as {}", tags.join(", "));
+            }
+            Some((Level::Info, text.into()))
         }
         PublishState::Failed { reason, text, hint } => {
             let cause = exit::reason_and_text(Some(reason.text()), Some(text));

@@ -65,6 +65,7 @@ fn everything() -> Vec<(FrameHeader, String)> {
             Frame::Published {
                 publish: PublishView {
                     destination: destination.clone(),
+                    tags: Vec::new(),
                     state: PublishState::Done { digest: digest.clone() },
                 },
             },

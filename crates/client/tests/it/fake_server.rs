@@ -56,6 +56,8 @@ pub(crate) struct FakeServer {
     /// The handlers whose next request finds a full disk.
     full: Arc<Mutex<Vec<&'static str>>>,
     cancelled: Arc<watch::Sender<bool>>,
+    /// The keys that the server knows; `None` for a server without that list.
+    keys: Arc<Mutex<Option<Vec<String>>>>,
 }
 
 impl FakeServer {
@@ -69,6 +71,7 @@ impl FakeServer {
             requests: Arc::default(),
             full: Arc::default(),
             cancelled: Arc::new(watch::channel(false).0),
+            keys: Arc::default(),
         };
         let routes = Router::new()
             .route(route::CONTEXTS, post(offer))
@@ -79,6 +82,7 @@ impl FakeServer {
                 get(|Path(id): Path<String>| async move { Json(view_of(&id)) }).delete(cancel),
             )
             .route(route::BUILD_LOGS, get(logs))
+            .route(route::INFO, get(info))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .layer(middleware::from_fn_with_state(fake.clone(), record))
             .with_state(fake.clone());
@@ -94,6 +98,11 @@ impl FakeServer {
     /// Each of these handlers refuses its next request, because the disk is full.
     pub(crate) fn fill(&self, handlers: &[&'static str]) {
         *self.full.lock().unwrap() = handlers.to_vec();
+    }
+
+    /// From now on the server says that it knows these keys.
+    pub(crate) fn know(&self, keys: Vec<String>) {
+        *self.keys.lock().unwrap() = Some(keys);
     }
 
     fn refusal(&self, handler: &str) -> Option<Response> {
@@ -155,6 +164,14 @@ async fn submit(State(fake): State<FakeServer>, Json(build): Json<SubmitBuild>) 
     fake.requests.lock().unwrap().submitted.push(build);
     (StatusCode::ACCEPTED, Json(json!({ "id": BUILD, "cursor": "0:0", "notices": ["the platform is warm"] })))
         .into_response()
+}
+
+async fn info(State(fake): State<FakeServer>) -> Response {
+    let mut info = json!({ "version": "1.2.3", "protocols": [1], "platforms": { "docker": ["amd64"] } });
+    if let Some(keys) = fake.keys.lock().unwrap().clone() {
+        info["keys"] = keys.into();
+    }
+    Json(info).into_response()
 }
 
 async fn cancel(State(fake): State<FakeServer>) -> Response {

@@ -292,6 +292,10 @@ services:
       context: .
       args: { MIRROR: 'https://m.test/${DEPLOY_PAT}', DIRECT: '${LINK}', INNER: '${MY_TOKEN2:-in-a-default}' }
       labels: { by: 'x-${SENTRY_DSN}' }
+      dockerfile_inline: |
+        FROM scratch
+        ENV API_KEY in-a-dockerfile
+        RUN fetch ${DEPLOY_PAT} ${SENTRY_DSN} --token in-a-step
 ";
     let config = "\
 global:
@@ -305,7 +309,6 @@ global:
         ("compose.yaml", compose),
         ("config.yaml", config),
         (".env", "LINK=https://m.test/$FETCH_TOKEN\nSENTRY_DSN=in-the-dotenv\n"),
-        ("Dockerfile", ""),
     ]);
     let vars = [("DEPLOY_PAT", "in-the-shell"), ("FETCH_TOKEN", "through-the-dotenv")];
     let files = ["--config", "config.yaml", "--compose", "compose.yaml"];
@@ -316,6 +319,10 @@ global:
             assert!(!out.contains(secret) && !err.contains(secret), "{secret}: {out}{err}");
         }
         assert!(out.contains("https://m.test/***") && out.contains("Bearer ***"), "{out}");
+        assert!(out.contains("ENV API_KEY ***") && out.contains("RUN fetch *** ***"), "{out}");
+        assert!(out.contains("--dockerfile=/kaniko/bakery/Dockerfile.inline"), "{out}");
+        // A Dockerfile that is not a file is not missing.
+        assert!(!err.contains("no such file"), "{err}");
     }
 }
 

@@ -21,6 +21,7 @@ fn help_is_complete() {
               build's exit code
       ps      List builds, newest first
       cancel  Cancel a build
+      schema  Print a JSON Schema, with which an editor completes and checks a file
       help    Print this message or the help of the given subcommand(s)
 
     Options:
@@ -53,12 +54,17 @@ fn help_is_complete() {
               Build without pushing images; Kaniko's cache is still written if it is on
 
           --env-file <FILE>
-              File with variables for Compose files, in place of the .env in the folder of the first
-              one; may be given several times: later files win [default: those of COMPOSE_ENV_FILES]
+              File with variables for Compose files and config, in place of the .env in the folder of
+              the first Compose file, or without one in the working directory; may be given several
+              times: later files win [default: those of COMPOSE_ENV_FILES]
 
           --allow-env <NAME>
-              Let the Compose file take this variable into the build although it is a secret of the
-              environment; may be given several times
+              Let Compose file and config take this variable into the build although it is a secret of
+              the environment; may be given several times
+
+          --credentials <SOURCE>
+              `docker`: take the logins of `docker login` for the registries that the build pushes to,
+              where the config has none
 
           --trust-dotenv
               Trust .env in the working directory: a token and S3 credentials of the environment also go
@@ -81,6 +87,8 @@ fn help_is_complete() {
                       send the source through this bucket instead of the server
 
     The log is written to standard output, everything else to standard error.
+
+    -config, -compose, -services, -async and -repo are read with one dash too, as in version 1.0.
 
     Exit codes: 0 success, 1 the build failed, 2 mistakes in files, options or settings, 3 the server
     cannot be reached or the outcome is unknown, 4 the server or its platform failed, 130 interrupted.

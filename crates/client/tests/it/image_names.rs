@@ -4,8 +4,12 @@ use crate::files::{client_with, folder};
 
 #[test]
 fn options_environment_and_dotenv_name_images() {
-    let compose = "name: shop\nservices: { web: { build: . }, db: { build: ., image: r.test/db } }\n";
-    let files = folder(&[("compose.yaml", compose), ("Dockerfile", "FROM scratch\n")]);
+    let compose = "name: shop\nservices: { web: { build: . }, db: { build: db, image: r.test/db } }\n";
+    let files = folder(&[
+        ("compose.yaml", compose),
+        ("Dockerfile", "FROM scratch\n"),
+        ("db/Dockerfile", "FROM scratch\n"),
+    ]);
     let pushes = |args: &[&str], vars: &[(&str, &str)]| {
         let (code, out, err) = client_with(files.path(), &[&["plan"], args].concat(), vars);
         let lines = out.lines().filter_map(|line| line.trim().strip_prefix("pushes       "));

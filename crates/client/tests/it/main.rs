@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod build;
+mod build_secrets;
 mod compose_files;
+mod config_variables;
 mod fake_server;
 mod files;
 mod follow;
@@ -11,5 +13,8 @@ mod help;
 mod image_names;
 mod previous_version;
 mod readme;
+mod schema;
 mod secret_files;
+mod server_keys;
 mod untrusted_checkout;
+mod version_1;

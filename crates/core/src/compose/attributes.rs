@@ -48,7 +48,6 @@ const fn replaced(name: &'static str, hint: &'static str) -> Attribute {
 const NOT_YET: &str = "not supported yet";
 const CHANGES_RESULT: &str = "it changes the result, so it is not ignored: remove it if you do not need it";
 const PRIVILEGES: &str = "Kaniko builds without privileges: leave it out";
-const OWN_CACHE: &str = "set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache";
 
 /// The attributes of a service that are read. All others are for running it, and are not read.
 pub(super) const SERVICE: [Attribute; 7] = [
@@ -175,25 +174,40 @@ pub(super) const FOR_RUNNING: [&str; 88] = [
 pub(super) const BUILD: [Attribute; 26] = [
     taken("context", "`kaniko.context-path`: relative to the Compose file, inside `--repo`"),
     taken("dockerfile", "`kaniko.dockerfile`"),
+    taken(
+        "dockerfile_inline",
+        "`kaniko.dockerfile-inline`: a Dockerfile that is not a file. `$$` is a dollar sign for the Dockerfile; the ignore file is `.dockerignore` of the context",
+    ),
     taken("args", "`kaniko.build-args`; a name without a value takes that of the variable, if it is set"),
-    taken("target", "Kaniko's `--target`"),
-    taken("labels", "Kaniko's `--label`"),
+    taken("target", "`kaniko.target`"),
+    taken("labels", "`kaniko.labels`"),
+    taken(
+        "tags",
+        "`kaniko.tags`: the image is pushed under each; without `image` the first is the destination",
+    ),
     taken("platforms", "the architectures, if `x-bake.platforms` is not set"),
     taken("no_cache", "`true` sets `kaniko.cache.enable: false`"),
+    taken(
+        "cache_to",
+        "`type=registry,ref=REPOSITORY` is `kaniko.cache` with this repository, as far as a config file does not set it. Kaniko names the layers itself, so a tag has no effect; other types have none either, and a second repository is a mistake: all of that is reported",
+    ),
+    taken(
+        "cache_from",
+        "as `cache_to`; alone it turns the cache on too, and Kaniko writes to it. An image with an inline cache (`myapp:latest`) has no effect, which is reported",
+    ),
     taken("pull", "always on, whatever the value: Kaniko pulls every base image"),
+    taken(
+        "secrets",
+        "`kaniko.secrets`: secrets of the project with `file` (text, in the checkout or below `--repo`) or `environment`; `uid`, `gid` and `mode` belong to `RUN --mount` and have no effect",
+    ),
     taken("x-bake", "the section below"),
-    refused("dockerfile_inline", NOT_YET, "write it to a file, and set `dockerfile` to its path"),
     refused("additional_contexts", NOT_YET, CHANGES_RESULT),
     refused("extra_hosts", NOT_YET, CHANGES_RESULT),
-    refused("secrets", NOT_YET, CHANGES_RESULT),
     refused("provenance", NOT_YET, CHANGES_RESULT),
     refused("sbom", NOT_YET, CHANGES_RESULT),
     refused("ssh", "not supported by Kaniko", "Kaniko has no SSH mounts: fetch in the `pre-script`"),
     refused("privileged", "cannot be granted", PRIVILEGES),
     refused("entitlements", "cannot be granted", PRIVILEGES),
-    replaced("tags", "only `image` is pushed"),
-    replaced("cache_from", OWN_CACHE),
-    replaced("cache_to", OWN_CACHE),
     ignored("no_cache_filter"),
     ignored("network"),
     ignored("shm_size"),
@@ -213,13 +227,16 @@ pub const NO_NETWORK: (&str, Fate) = (
 /// The section `build.x-bake`.
 pub(super) const X_BAKE: [Attribute; 11] = [
     taken("platforms", "one task per platform: `linux/amd64`, `linux/arm64`"),
+    taken(
+        "secret",
+        "`kaniko.secrets`, as buildx writes them: `id=ID,src=FILE` or `id=ID,env=NAME`; they win over `build.secrets`",
+    ),
+    taken("cache-to", "added to `build.cache_to`"),
+    taken("cache-from", "added to `build.cache_from`"),
     refused("output", NOT_YET, CHANGES_RESULT),
     refused("ssh", NOT_YET, CHANGES_RESULT),
-    refused("secret", NOT_YET, CHANGES_RESULT),
     refused("contexts", NOT_YET, CHANGES_RESULT),
-    ignored("tags"),
-    ignored("cache-from"),
-    ignored("cache-to"),
+    taken("tags", "more of them"),
     ignored("pull"),
     ignored("no-cache"),
     ignored("no-cache-filter"),

@@ -3,7 +3,6 @@
 use crate::compose::Request;
 use crate::compose::attributes::{BUILD, FOR_RUNNING, Fate, NO_NETWORK, SERVICE, X_BAKE, fate, names};
 use crate::compose::scalar::{Scalars, Substituted};
-use crate::config::destination;
 use crate::config::layer::{Held, Key, MapLayer, TaskLayer};
 use crate::decode::{Field, refuse_tags, unknown_key};
 use crate::message::Message;
@@ -20,23 +19,22 @@ pub(super) struct Service {
     pub(super) layer: TaskLayer,
     /// Its platforms, each once, with a variant's full name; empty = that of the base or of the client.
     pub(super) platforms: Vec<(Arch, Option<String>, Location)>,
-    /// Kaniko flags for attributes that have no config key.
-    pub(super) flags: Vec<String>,
     /// Paths that hold values of variables, each with the text that the file has for it.
     pub(super) written: Vec<(String, String)>,
 }
 
 impl Service {
-    fn remember(&mut self, path: &str, text: &Substituted) {
+    pub(super) fn remember(&mut self, path: &str, text: &Substituted) {
         if text.is_substituted() {
             self.written.push((path.to_owned(), text.shown()));
         }
     }
 }
 
-/// Reads a service. `None` if it has no `build`.
+/// Reads a service; `declared` are the secrets of the project. `None` if it has no `build`.
 pub(super) fn service(
     field: &Field<'_>,
+    declared: Option<Field<'_>>,
     request: &Request<'_>,
     scalars: &Scalars<'_>,
     findings: &mut Findings,
@@ -48,7 +46,7 @@ pub(super) fn service(
             Message::new(format!("the tag `{}` is not supported", shown(tag))).with_hint(hint),
         );
     }
-    let mut reader = ServiceReader { request, scalars, findings, service: Service::default() };
+    let mut reader = ServiceReader { request, scalars, findings, declared, service: Service::default() };
     for (key, value) in field.entries().into_iter().filter(|(_, value)| !value.node.is_null()) {
         match fate(&SERVICE, key) {
             Some(Fate::Refused { message, hint }) => {
@@ -84,9 +82,9 @@ pub(super) fn service(
     }
     reader.default_context(&build);
     reader.platforms(field, &build);
-    if let Some(image) = field.get("image").filter(|image| !image.node.is_null()) {
-        reader.image(&image);
-    }
+    reader.secrets(&build);
+    reader.cache(&build);
+    reader.image_names(field, &build);
     Some(reader.service)
 }
 
@@ -94,6 +92,8 @@ pub(super) struct ServiceReader<'a, 'f> {
     pub(super) request: &'a Request<'a>,
     pub(super) scalars: &'a Scalars<'a>,
     pub(super) findings: &'f mut Findings,
+    /// The secrets of the project.
+    pub(super) declared: Option<Field<'a>>,
     pub(super) service: Service,
 }
 
@@ -106,29 +106,24 @@ impl ServiceReader<'_, '_> {
             match key {
                 "context" => self.context(&field),
                 "dockerfile" => self.dockerfile(&field),
+                "dockerfile_inline" => self.dockerfile_inline(&field),
                 "args" => self.args(&field),
-                "target" => {
-                    if let Some(target) = self.scalars.text(&field, self.findings).filter(|t| !t.is_empty()) {
-                        self.service.flags.push(format!("--target={target}"));
-                    }
-                }
-                "labels" => {
-                    for (name, value, _) in self.scalars.pairs(&field, self.findings) {
-                        self.service.flags.push(format!("--label={name}={}", value.unwrap_or_default()));
-                    }
-                }
+                "target" => self.target(&field),
+                "labels" => self.labels(&field),
                 "no_cache" => {
                     if self.scalars.boolean(&field, self.findings) == Some(true) {
                         self.service.layer.kaniko.cache.enable = Key::new(Held::Set(false), field.location);
                     }
                 }
-                // `platforms` is read together with the service's own platform; `pull` is what Kaniko always does.
-                "platforms" | "pull" => {}
+                // The others are read together with attributes of the service or with `x-bake`; `pull` is what Kaniko always
+                // does.
+                "platforms" | "secrets" | "tags" | "cache_from" | "cache_to" | "pull" => {}
                 "x-bake" => self.x_bake(&field),
                 _ if key.starts_with("x-") => {}
                 _ => self.other(key, &field),
             }
         }
+        self.one_dockerfile();
     }
 
     /// Reports an attribute that is not used: a mistake if it would change the result, else a notice.
@@ -178,7 +173,7 @@ impl ServiceReader<'_, '_> {
                     if nearest(key, &known).is_some() {
                         self.findings.mistake(value.location, unknown_key(key, did_you_mean(key, &known)));
                     } else {
-                        let hint = "only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)";
+                        let hint = "`platforms`, `tags`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)";
                         let message = Message::new("unknown key: not read").with_hint(hint);
                         self.findings.notice(value.location, message);
                     }
@@ -260,35 +255,6 @@ impl ServiceReader<'_, '_> {
         self.service.layer.kaniko.context_path = Key::new(value, build.location.clone());
     }
 
-    fn dockerfile(&mut self, field: &Field<'_>) {
-        let location = field.location.clone();
-        let substituted = self.scalars.substituted(field, self.findings);
-        let value = match substituted.as_ref().map(|text| text.value.as_str()) {
-            None => Held::Bad,
-            Some("") => Held::Cleared,
-            Some(text) if text.contains("://") => {
-                self.findings.mistake(
-                    location.clone(),
-                    Message::new("a remote Dockerfile is not supported").with_hint("name a file"),
-                );
-                Held::Bad
-            }
-            Some(text) => {
-                if let Some(message) = rules::path_text(text) {
-                    self.findings.mistake(location.clone(), message);
-                    Held::Bad
-                } else {
-                    let tidy = path::tidy(text);
-                    if let Some(substituted) = &substituted {
-                        self.service.remember(&tidy, substituted);
-                    }
-                    Held::Set(tidy)
-                }
-            }
-        };
-        self.service.layer.kaniko.dockerfile = Key::new(value, location);
-    }
-
     fn args(&mut self, field: &Field<'_>) {
         let mut map = MapLayer::default();
         for (name, value, at) in self.scalars.pairs(field, self.findings) {
@@ -301,22 +267,29 @@ impl ServiceReader<'_, '_> {
         self.service.layer.kaniko.build_args = map;
     }
 
-    fn image(&mut self, field: &Field<'_>) {
-        let location = field.location.clone();
-        let value = match self.scalars.text(field, self.findings) {
+    fn target(&mut self, field: &Field<'_>) {
+        let value = match self.scalars.text(field, self.findings).as_deref() {
             None => Held::Bad,
-            Some(text) if text.is_empty() => Held::Cleared,
-            Some(text) => match destination(&text) {
-                Ok(image) => Held::Set(image),
-                Err(Message { hint, .. }) => {
-                    let raw = field.text(self.findings).unwrap_or_default();
-                    let hint = self.scalars.unset(field, raw).or(hint);
-                    let text = format!("`{}` is not an image reference", shown(raw));
-                    self.findings.mistake(location.clone(), Message { text, hint });
+            Some("") => return,
+            Some(text) => match rules::target(text) {
+                Some(message) => {
+                    self.findings.mistake(field.location.clone(), message);
                     Held::Bad
                 }
+                None => Held::Set(text.to_owned()),
             },
         };
-        self.service.layer.kaniko.destination = Key::new(value, location);
+        self.service.layer.kaniko.target = Key::new(value, field.location.clone());
+    }
+
+    fn labels(&mut self, field: &Field<'_>) {
+        for (name, value, at) in self.scalars.pairs(field, self.findings) {
+            if let Some(message) = rules::label_name(&name) {
+                self.findings.mistake(at.location, message);
+            } else {
+                let label = (value.unwrap_or_default(), at.location);
+                self.service.layer.kaniko.labels.entries.insert(name, label);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::compose::interpolate::{Filled, InterpolationError, interpolate_within};
+use crate::interpolate::{Filled, InterpolationError, Syntax, interpolate_within};
 use crate::limits;
 use crate::message::Message;
 use crate::report::{Findings, Location, Report};
@@ -177,7 +177,7 @@ impl<'t> DotenvReader<'t> {
         let limit = self.left;
         let fill = |text: &str| {
             let lookup = Layered { upper: vars, lower: known };
-            interpolate_within(limit, text, &lookup).map_err(|found| error(&found))
+            interpolate_within(limit, Syntax::Compose, text, &lookup).map_err(|found| error(&found))
         };
         let open = || StatementError::form(name, "the quote is not closed");
         let value = match self.rest.chars().next() {

@@ -32,6 +32,11 @@ impl NamedFile {
         Self { name, path: beside(&folder.path, &text.value) }
     }
 
+    /// What a text without variables names in `folder`.
+    pub(super) fn beside(folder: &Folder, text: &str) -> Self {
+        Self::new(folder, &Substituted::plain(text))
+    }
+
     /// The file that the value of `field` names, relative to `folder`; `None` after a mistake.
     pub(super) fn of(
         field: &Field<'_>,

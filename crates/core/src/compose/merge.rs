@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map;
 use std::mem;
 
+use crate::compose::rewritten::rewritten;
 use crate::message::Message;
 use crate::report::{Findings, Location, shown};
 use crate::yaml::{Entry, Node, Value};
@@ -200,7 +201,10 @@ fn spread_pairs(node: &mut Node) {
         let name = key.replace('$', "$$");
         let text = match &value.value {
             Value::Scalar { .. } if value.is_null() => name,
-            Value::Scalar { text, .. } => format!("{name}={text}"),
+            Value::Scalar { text, .. } => match rewritten(&value.value) {
+                Some(text) => format!("{name}={text}"),
+                None => format!("{name}={text}"),
+            },
             // The reader reports it.
             _ => return value,
         };

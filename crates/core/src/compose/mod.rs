@@ -4,19 +4,26 @@
 //! then [`ComposeFile::resolve`] it, with a config.yaml as the base or without. Nothing here accesses files or the
 //! environment: the caller passes what is needed in [`Request`].
 
+pub mod schema;
+
 mod attributes;
 mod build;
+mod cache;
 mod depends;
+mod dockerfile;
 mod dotenv;
 mod files;
 mod image;
-mod interpolate;
+mod image_names;
 mod loader;
 mod merge;
 mod platforms;
 mod project;
+mod repeated;
 mod resolve;
+mod rewritten;
 mod scalar;
+mod secrets;
 mod select;
 mod tags;
 mod top_level;
@@ -26,13 +33,13 @@ use crate::config::{ConfigFile, Naming, Resolved};
 use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, Mistake, Report};
+use crate::secret::Secret;
 use crate::spec::Order;
 use crate::vars::Vars;
 use crate::yaml::{self, Node};
 
 pub use attributes::{Attribute, Fate, NO_NETWORK, SECTIONS};
 pub use dotenv::{dotenv, gather_dotenv};
-pub use interpolate::{Filled, InterpolationError, interpolate};
 pub use withheld::{WITHHELD, Withheld};
 
 /// The file names that Compose looks for, in its order, in a folder and then in those above.
@@ -84,6 +91,11 @@ pub trait OtherFiles {
 
     /// The text of a file whose name in messages is `name`.
     fn read(&self, name: &str, path: &str) -> Result<String, Message>;
+
+    /// The value of a build secret, which is the text of a file whose name in messages is `name`.
+    fn secret(&self, _name: &str, _path: &str) -> Result<Secret, Message> {
+        Err("no file can be read".into())
+    }
 }
 
 /// No file.

@@ -17,6 +17,7 @@ use super::files::FileReader;
 use super::image::ServiceImages;
 use super::loader::Loader;
 use super::project::{self, WithProject};
+use super::repeated::joined;
 use super::scalar::{Scalars, Shared};
 use super::select::select;
 use super::top_level::services_of;
@@ -44,16 +45,20 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     else {
         return Err(findings.into_report());
     };
+    let declared = merged.as_ref().and_then(|tree| Field::root(tree).get("secrets"));
     let of_build = scalars.for_build(request.withheld);
-    let (mut built, mut written) = (Vec::new(), BTreeMap::new());
+    let mut built = Vec::new();
+    let mut written = request.config.map(|config| config.written().clone()).unwrap_or_default();
     let mut names = ServiceImages::new(request, project.as_deref());
     for (name, field) in select(&services, request, &scalars, &mut findings) {
-        let Some(mut service) = service(&field, request, &of_build, &mut findings) else { continue };
+        let Some(mut service) = service(&field, declared.clone(), request, &of_build, &mut findings) else {
+            continue;
+        };
         written.extend(service.written.drain(..));
         names.complete(&name, &mut service.layer, &field, &mut findings);
         let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);
         let spec = ServiceSpec { name: Some(name), tasks };
-        if !is_repeated(&spec, &field, &built, &mut findings) {
+        if let Some(spec) = joined(spec, &field.location, &mut built, &mut findings) {
             built.push((spec, locations));
         }
     }
@@ -71,21 +76,6 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     }
     let resolved = build(built, request.order, &services.location, findings)?;
     Ok(Resolved { written, ..resolved })
-}
-
-/// Whether an earlier service is the same build of the same image, which is then done once.
-fn is_repeated(
-    spec: &ServiceSpec,
-    field: &Field<'_>,
-    built: &[(ServiceSpec, Vec<Located>)],
-    findings: &mut Findings,
-) -> bool {
-    let mut earlier = built.iter().map(|(earlier, _)| earlier);
-    let same = earlier.find(|earlier| !spec.tasks.is_empty() && earlier.tasks == spec.tasks);
-    let Some(earlier) = same.and_then(|earlier| earlier.name.as_ref()) else { return false };
-    let message = format!("the same image and build as `{earlier}`: it is built once");
-    findings.notice(field.location.clone(), message);
-    true
 }
 
 fn tasks(
@@ -107,6 +97,7 @@ fn tasks(
         }
         layers.push(base().under(upper));
     }
+    let nothing = BTreeMap::new();
     let origin = Origin {
         location,
         arch: Ok(request.arch),
@@ -114,18 +105,16 @@ fn tasks(
             "kaniko.destination" => ".image".to_owned(),
             "kaniko.dockerfile" => ".build.dockerfile".to_owned(),
             "kaniko.context-path" => ".build.context".to_owned(),
+            "kaniko.target" => ".build.target".to_owned(),
             _ => String::new(),
         },
         naming: request.naming,
+        written: request.config.map_or(&nothing, |config| config.written()),
     };
     let mut tasks = Vec::new();
     let mut locations = Vec::new();
     for layer in layers {
-        let mut spec = task(&layer, &origin, findings);
-        if let Some(spec) = &mut spec {
-            spec.kaniko.extra_flags.splice(0..0, service.flags.iter().cloned());
-        }
-        tasks.extend(spec);
+        tasks.extend(task(&layer, &origin, findings));
         locations.push(Located::new(&layer, location.clone()));
     }
     (tasks, locations)

@@ -1,16 +1,16 @@
 //! Values of a Compose file, with their variables replaced. Messages show the text of the file, never the value of a
 //! variable.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::compose::Withheld;
-use crate::compose::interpolate::{interpolate, interpolate_within};
+use crate::compose::rewritten::rewritten;
 use crate::config::read_text;
 use crate::decode::Field;
-use crate::limits;
+use crate::interpolate::{Budget, Filled, Syntax, interpolate};
 use crate::message::Message;
 use crate::names::Arch;
 use crate::report::{Findings, Location, shown};
@@ -27,17 +27,12 @@ pub(super) struct Scalars<'a> {
 }
 
 /// What all readers of one project share.
+#[derive(Default)]
 pub(super) struct Shared {
-    /// How many bytes the values with variables may still have, see [`limits::INTERPOLATED_BYTES`].
-    left: Cell<usize>,
+    /// How many bytes the values with variables may still have.
+    budget: Budget,
     /// The projects that are included, from number 1.
     projects: RefCell<Vec<Rc<IncludedProject>>>,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self { left: Cell::new(limits::INTERPOLATED_BYTES), projects: RefCell::default() }
-    }
 }
 
 /// A project that is included.
@@ -149,29 +144,37 @@ impl<'a> Scalars<'a> {
 
     /// A single value; `None` after a mistake.
     pub(super) fn text(&self, field: &Field<'_>, findings: &mut Findings) -> Option<String> {
+        Some(self.filled(field, findings, how_to_set)?.text)
+    }
+
+    /// A single value with what went into it; `unset` is the hint for a variable that is not set.
+    pub(super) fn filled(
+        &self,
+        field: &Field<'_>,
+        findings: &mut Findings,
+        unset: impl Fn(&str) -> String,
+    ) -> Option<Filled> {
         let raw = read_text(field, findings)?;
         if !raw.contains('$') {
-            return Some(raw.to_owned());
+            return Some(Filled { text: raw.to_owned(), ..Filled::default() });
         }
-        let left = &self.shared.left;
-        match interpolate_within(left.get(), raw, &self.vars_of(field.node.file.project)) {
+        let vars = self.vars_of(field.node.file.project);
+        match self.shared.budget.interpolate(Syntax::Compose, raw, &vars) {
             Ok(filled) => {
-                left.set(left.get() - filled.text.len());
                 // All of them are reported.
                 let refused = filled.used.iter().filter(|name| !self.allows(name, field, findings)).count();
                 if refused > 0 {
                     return None;
                 }
-                for name in filled.unset {
+                for name in &filled.unset {
                     let message = format!("the variable {name} is not set: it counts as empty");
-                    findings
-                        .notice(field.location.clone(), Message::new(message).with_hint(how_to_set(&name)));
+                    findings.notice(field.location.clone(), Message::new(message).with_hint(unset(name)));
                 }
                 if filled.text.contains('\0') {
                     findings.mistake(field.location.clone(), "a variable's value holds a NUL byte");
                     return None;
                 }
-                Some(filled.text)
+                Some(filled)
             }
             Err(error) => {
                 findings.mistake(field.location.clone(), Message::of(&error));
@@ -273,7 +276,7 @@ impl<'a> Scalars<'a> {
                         return Some((name.to_owned(), None, value));
                     }
                     let text = self.text(&value, findings)?;
-                    Some((name.to_owned(), Some(text), value))
+                    Some((name.to_owned(), Some(as_compose_writes(text, &value, findings)), value))
                 };
                 field.entries().into_iter().filter_map(pair).collect()
             }
@@ -293,6 +296,15 @@ impl<'a> Scalars<'a> {
             }
         }
     }
+}
+
+/// A value of arguments or labels: Compose writes numbers, booleans and dates in its own way.
+fn as_compose_writes(text: String, field: &Field<'_>, findings: &mut Findings) -> String {
+    let Some(new) = rewritten(&field.node.value) else { return text };
+    let message = format!("`{}` without quotes is `{}` to Compose", shown(&text), shown(&new));
+    let hint = "it is passed on as Compose does; quote it to keep what is written";
+    findings.notice(field.location.clone(), Message::new(message).with_hint(hint));
+    new
 }
 
 fn how_to_set(name: &str) -> String {

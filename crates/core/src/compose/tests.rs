@@ -1,9 +1,12 @@
+mod cache;
 mod cases;
+mod dockerfile;
 mod extends;
 mod include;
 mod merge;
 mod mistakes;
 mod names;
+mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +16,13 @@ use super::*;
 use crate::config;
 use crate::plan;
 use crate::report::{Notice, Report};
-use crate::spec::{BuildSpec, TaskSpec};
+use crate::spec::{BuildSpec, KanikoSpec, TaskSpec};
+
+/// Target and labels as flags of Kaniko.
+fn flags(kaniko: &KanikoSpec) -> Vec<String> {
+    let target = kaniko.target.iter().map(|target| format!("--target={target}"));
+    target.chain(kaniko.labels.iter().map(|(name, value)| format!("--label={name}={value}"))).collect()
+}
 
 fn env() -> BTreeMap<String, String> {
     [
@@ -103,7 +112,7 @@ services:
     build:
       context: ../worker
       dockerfile: docker/Dockerfile
-      args: { GO: , NOWHERE: , KIND: worker, N: 1.10 }
+      args: { GO: , NOWHERE: , KIND: worker, N: '1.10' }
       x-bake: { platforms: [linux/amd64, linux/arm64] }
   app:
     image: reg.test/app
@@ -132,8 +141,8 @@ services:
         (vec!["amd64"], vec!["EQ=a=b".to_owned(), "GO=1.25".to_owned()])
     );
     assert_eq!(
-        (app[0].kaniko.context_path.as_str(), &app[0].kaniko.extra_flags),
-        ("deploy", &vec!["--target=prod".to_owned()])
+        (app[0].kaniko.context_path.as_str(), flags(&app[0].kaniko)),
+        ("deploy", vec!["--target=prod".to_owned()])
     );
     // Nothing names an architecture: the client's own.
     assert_eq!((archs(&short), short[0].kaniko.context_path.as_str()), (vec!["arm64"], "."));
@@ -169,6 +178,7 @@ fn the_configs_global_is_the_base() {
 global:
   arch: amd64
   cpu: 2
+  disk: 40G
   pre-script: make
   kaniko:
     context-path: base
@@ -185,6 +195,7 @@ bake: [{ arch: arm64 }, { arch: amd64 }]
         (archs(&a), a[0].cpu_millis, a[0].pre_script.as_deref()),
         (vec!["amd64"], Some(2000), Some("make"))
     );
+    assert_eq!((a[0].disk_mib, b[0].disk_mib), (Some(40 << 10), Some(40 << 10)));
     assert_eq!((a[0].kaniko.build_args["A"].as_str(), a[0].kaniko.build_args["B"].as_str()), ("own", "base"));
     assert_eq!((a[0].kaniko.context_path.as_str(), b[0].kaniko.context_path.as_str()), ("base", "deploy"));
     assert_eq!(b[0].kaniko.destination.as_ref().unwrap().to_string(), "reg.test/base");
@@ -196,7 +207,7 @@ fn services_are_selected_as_compose_does() {
     let text = "
 services:
   web: { image: reg.test/web, build: . }
-  tools: { image: reg.test/tools, build: ., profiles: [dev, '${TAG}'] }
+  tools: { image: reg.test/tools, build: tools, profiles: [dev, '${TAG}'] }
   db: { image: postgres }
   broken: { image: reg.test/broken, build: { context: 'git@github.com:a/b' }, profiles: [never] }
 ";
@@ -250,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..10) {
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..13) {
         let quoted = serde_json::to_string(&value).unwrap();
         let line = match key {
             0 => format!("context: {quoted}"),
@@ -262,6 +273,9 @@ proptest! {
             6 => format!("labels: [{quoted}]"),
             7 => format!("no_cache: {quoted}"),
             8 => format!("x-bake: {{ platforms: {quoted} }}"),
+            9 => format!("dockerfile_inline: {quoted}"),
+            10 => format!("cache_to: [{quoted}]"),
+            11 => format!("x-bake: {{ cache-from: {quoted} }}"),
             _ => format!("network: {quoted}"),
         };
         let text = format!("services:\n  web:\n    image: reg.test/web\n    build:\n      {line}\n");

@@ -60,6 +60,26 @@ pub const WITHHELD: [&str; 45] = [
     "WOODPECKER_AGENT_SECRET",
 ];
 
+/// Those that are passwords of registries too, and so may be part of a login: tokens of code hosts, and credentials of
+/// clouds that their own registries accept as they are.
+const OF_REGISTRIES: [&str; 15] = [
+    "ARM_CLIENT_SECRET",
+    "AZURE_CLIENT_SECRET",
+    "CI_BUILD_TOKEN",
+    "CI_DEPENDENCY_PROXY_PASSWORD",
+    "CI_DEPLOY_PASSWORD",
+    "CI_JOB_TOKEN",
+    "CI_REGISTRY_PASSWORD",
+    "DIGITALOCEAN_ACCESS_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "GH_TOKEN",
+    "GITHUB_ENTERPRISE_TOKEN",
+    "GITHUB_TOKEN",
+    "GITLAB_TOKEN",
+    "GOOGLE_CREDENTIALS",
+    "GOOGLE_OAUTH_ACCESS_TOKEN",
+];
+
 /// The names that a Compose file cannot use in a build, each with the variable of the environment that its value comes
 /// from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +103,13 @@ impl Withheld {
         Self(names)
     }
 
+    /// Why the value of `name` cannot be a part of a login; `None` if it can.
+    pub fn refuses_login(&self, name: &str) -> Option<Message> {
+        let secret = self.0.get(name).filter(|secret| !OF_REGISTRIES.contains(secret))?;
+        let text = format!("{secret} is a secret of the environment, and no password of a registry");
+        Some(Message::new(text).with_hint(format!("if it is one here, allow it with --allow-env {secret}")))
+    }
+
     /// Why the value of `name` cannot be used; `None` if it can.
     pub fn refuses(&self, name: &str) -> Option<Message> {
         let secret = *self.0.get(name)?;
@@ -103,6 +130,19 @@ impl Withheld {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probe_23_4_a_login_is_made_of_passwords_of_registries_only() {
+        assert!(OF_REGISTRIES.iter().all(|name| WITHHELD.contains(name)));
+        let environment = env(&WITHHELD);
+        let withheld = Withheld::of(&environment, &["VAULT_TOKEN".to_owned()], "MINE=$BAKERY_TOKEN");
+        for name in ["GITHUB_TOKEN", "CI_REGISTRY_PASSWORD", "VAULT_TOKEN", "NPM_TOKEN"] {
+            assert!(withheld.refuses_login(name).is_none(), "{name}");
+        }
+        for name in ["BAKERY_TOKEN", "AWS_SECRET_ACCESS_KEY", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "MINE"] {
+            assert!(withheld.refuses_login(name).is_some(), "{name}");
+        }
+    }
 
     fn env(vars: &[&str]) -> BTreeMap<String, String> {
         vars.iter().map(|name| ((*name).to_owned(), format!("value of {name}"))).collect()

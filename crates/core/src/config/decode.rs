@@ -1,32 +1,34 @@
 //! Decodes the tree of a config file into layers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use crate::config::ConfigFile;
-use crate::config::keys::{self, names};
+use crate::config::forms::ValueForm;
+use crate::config::keys::{self, has, names};
 use crate::config::layer::{CacheLayer, Held, KanikoLayer, Key, MapLayer, TaskLayer};
 use crate::config::naming::ImagePrefix;
+use crate::config::readers::{by_registry, list, one_of, refuse, single, texts, verbatim};
+use crate::config::secrets::SecretSources;
 use crate::config::values::{
-    boolean, cache_repo, cpu, custom_platform, destination, dockerfile, flags, inner_path, kaniko_dir,
-    memory, ttl,
+    boolean, cache_repo, certificate, cpu, custom_platform, destination, disk, dockerfile, flags, inner_path,
+    kaniko_dir, memory, mirror, mirrors, retries, target, timeout, ttl,
 };
+use crate::config::{ConfigFile, held_secrets, logins, secrets, variables};
 use crate::decode::{Field, refuse_tags, section};
-use crate::image;
 use crate::kaniko;
 use crate::message::Message;
 use crate::names::{Arch, Platform};
-use crate::report::{Findings, Location, did_you_mean, shown};
+use crate::report::{Findings, Location};
 use crate::rules;
 use crate::secret::Secret;
-use crate::spec::{Credential, SnapshotMode};
+use crate::spec::{Compression, SnapshotMode};
 use crate::yaml::Value;
 
-const TOP: [&str; 2] = names(&keys::TOP);
-const TASK: [&str; 10] = names(&keys::TASK);
-const KANIKO: [&str; 13] = names(&keys::KANIKO);
+const TOP: [&str; 3] = names(&keys::TOP);
+const TASK: [&str; 12] = names(&keys::TASK);
+const KANIKO: [&str; 29] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
 
-pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
+pub(super) fn file(root: &Field<'_>, sources: &dyn SecretSources, mut findings: Findings) -> ConfigFile {
     let findings = &mut findings;
     refuse_tags(root, "leave it out", findings);
     let mut global = TaskLayer::default();
@@ -40,16 +42,19 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
         global = unknown(&root.location);
     } else {
         let elsewhere = |key: &str| {
-            (TASK.contains(&key) || KANIKO.contains(&key))
+            (has(&keys::TASK, key) || has(&keys::KANIKO, key))
                 .then(|| "it belongs below `global`, or in an entry of `bake`".to_owned())
         };
         for (key, field) in section(root, &TOP, elsewhere, findings).unwrap_or_default() {
             if key == "global" {
                 global_location = field.location.clone();
-                global = task(&field, findings);
+                global = task(&field, sources, findings);
+            } else if key == variables::KEY {
+                // It has had its effect already.
+                let _ = single(&field, findings, boolean);
             } else if let Value::List(_) = field.node.value {
                 for entry in field.items() {
-                    let layer = task(&entry, findings);
+                    let layer = task(&entry, sources, findings);
                     if let Some(location) = layer.registry.location() {
                         let message = Message::new("belongs in `global`: it is for all services");
                         findings.mistake(location.clone(), message.with_hint("move it there"));
@@ -61,10 +66,17 @@ pub(super) fn file(root: &Field<'_>, mut findings: Findings) -> ConfigFile {
             }
         }
     }
-    ConfigFile { global, global_location, entries, findings: std::mem::take(findings) }
+    ConfigFile {
+        global,
+        global_location,
+        entries,
+        findings: std::mem::take(findings),
+        holds_secrets: held_secrets::are_in_file(root),
+        written: BTreeMap::new(),
+    }
 }
 
-fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
+fn task(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut Findings) -> TaskLayer {
     if field.node.is_null() {
         let hint = "remove it, or write `{}` for a task that inherits everything from `global`";
         findings.mistake(field.location.clone(), Message::new("the entry is empty").with_hint(hint));
@@ -73,7 +85,7 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
     let mut layer = TaskLayer::default();
     let elsewhere = |key: &str| {
         let cache = CACHE.contains(&key).then(|| "it belongs below `kaniko.cache`".to_owned());
-        KANIKO.contains(&key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
+        has(&keys::KANIKO, key).then(|| "it belongs below `kaniko`".to_owned()).or(cache)
     };
     let Some(fields) = section(field, &TASK, elsewhere, findings) else {
         return unknown(&field.location);
@@ -87,17 +99,14 @@ fn task(field: &Field<'_>, findings: &mut Findings) -> TaskLayer {
             "arch" => layer.arch = one_of(&field, &Arch::ALL.map(|arch| (arch.as_str(), arch)), findings),
             "cpu" => layer.cpu_millis = single(&field, findings, cpu),
             "memory" => layer.memory_mib = single(&field, findings, memory),
-            "env" => {
-                let map = texts(&field, rules::env_name, findings);
-                let secret = |(name, (text, location))| (name, (Secret::new(text), location));
-                layer.env =
-                    MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() };
-            }
+            "disk" => layer.disk_mib = single(&field, findings, disk),
+            "timeout" => layer.timeout_seconds = single(&field, findings, timeout),
+            "env" => layer.env = environment(&field, findings),
             "pre-script" => layer.pre_script = verbatim(&field, findings),
             "post-script" => layer.post_script = verbatim(&field, findings),
-            "kaniko-credentials" => layer.credentials = credentials(&field, findings),
+            "kaniko-credentials" => layer.credentials = logins::decode(&field, sources, findings),
             "registry" => layer.registry = single(&field, findings, ImagePrefix::parse),
-            _ => layer.kaniko = kaniko_section(&field, findings),
+            _ => layer.kaniko = kaniko_section(&field, sources, findings),
         }
     }
     layer
@@ -112,7 +121,7 @@ pub(super) fn unknown(location: &Location) -> TaskLayer {
     layer
 }
 
-fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
+fn kaniko_section(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut Findings) -> KanikoLayer {
     let mut layer = KanikoLayer::default();
     let elsewhere = |key: &str| {
         let up = TASK.contains(&key).then(|| "it belongs beside `kaniko`, one level up".to_owned());
@@ -122,29 +131,62 @@ fn kaniko_section(field: &Field<'_>, findings: &mut Findings) -> KanikoLayer {
         match key {
             "context-path" => layer.context_path = single(&field, findings, inner_path),
             "dockerfile" => layer.dockerfile = single(&field, findings, dockerfile),
+            "dockerfile-inline" => layer.dockerfile_inline = verbatim(&field, findings),
             "destination" => layer.destination = single(&field, findings, destination),
+            "tags" => layer.tags = list(&field, findings, |text, _, _| destination(text)),
             "build-args" => layer.build_args = texts(&field, rules::arg_name, findings),
+            "target" => layer.target = single(&field, findings, target),
+            "labels" => layer.labels = texts(&field, rules::label_name, findings),
+            "annotations" => layer.annotations = texts(&field, rules::label_name, findings),
+            "registry-mirrors" => {
+                layer.registry_mirrors = list(&field, findings, |text, _, _| mirror(text));
+            }
+            "registry-map" => layer.registry_map = by_registry(&field, findings, mirrors),
+            "certificates" => layer.certificates = by_registry(&field, findings, certificate),
+            "compression" => {
+                let all = Compression::ALL.map(|it| (it.as_str(), it));
+                layer.compression = one_of(&field, &all, findings);
+            }
+            "reproducible" => layer.reproducible = single(&field, findings, boolean),
+            "single-snapshot" => layer.single_snapshot = single(&field, findings, boolean),
+            "secrets" => layer.secrets = secrets::list(&field, sources, findings),
+            "push-retry" => layer.push_retry = single(&field, findings, retries),
             "cache" => layer.cache = cache(&field, findings),
             "snapshot-mode" => {
-                let modes = [SnapshotMode::Full, SnapshotMode::Redo, SnapshotMode::Time];
-                layer.snapshot_mode = one_of(&field, &modes.map(|mode| (mode.as_str(), mode)), findings);
+                let modes = SnapshotMode::ALL.map(|mode| (mode.as_str(), mode));
+                layer.snapshot_mode = one_of(&field, &modes, findings);
             }
             "use-new-run" => layer.use_new_run = single(&field, findings, boolean),
             "cleanup" => layer.cleanup = single(&field, findings, boolean),
             "no-push" => layer.no_push = single(&field, findings, boolean),
             "custom-platform" => layer.custom_platform = single(&field, findings, custom_platform),
             "dir" => layer.dir = single(&field, findings, kaniko_dir),
-            "ignore-path" => layer.ignore_path = ignore_path(&field, findings),
-            _ => layer.extra_flags = extra_flags(&field, findings),
+            "ignore-path" => layer.ignore_path = list(&field, findings, ignored_path),
+            "extra-flags" => layer.extra_flags = extra_flags(&field, findings),
+            "env" => layer.env = environment(&field, findings),
+            _ => unused(key, &field, findings),
         }
     }
+    if let Some(at) = layer.settle_dockerfile() {
+        findings.mistake(at, Message::new("`dockerfile` is set too").with_hint("keep one of them"));
+    }
     layer
+}
+
+/// Reports a key of version 1.0 that has no effect.
+fn unused(key: &str, field: &Field<'_>, findings: &mut Findings) {
+    if let Some(ValueForm::Unused { why, hint }) =
+        keys::KANIKO.iter().find(|it| it.name == key).map(|it| it.form)
+    {
+        let message = Message::new(format!("no effect: {why}")).with_hint(hint);
+        findings.notice(field.location.clone(), message);
+    }
 }
 
 fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
     let mut layer = CacheLayer::default();
     let elsewhere =
-        |key: &str| KANIKO.contains(&key).then(|| "it belongs beside `cache`, one level up".to_owned());
+        |key: &str| has(&keys::KANIKO, key).then(|| "it belongs beside `cache`, one level up".to_owned());
     for (key, field) in section(field, &CACHE, elsewhere, findings).unwrap_or_default() {
         match key {
             "enable" => layer.enable = single(&field, findings, boolean),
@@ -158,181 +200,21 @@ fn cache(field: &Field<'_>, findings: &mut Findings) -> CacheLayer {
     layer
 }
 
-/// A single value, or an empty one that clears it.
-fn single<T>(
-    field: &Field<'_>,
-    findings: &mut Findings,
-    read: impl Fn(&str) -> Result<T, Message>,
-) -> Key<T> {
-    let value = if field.clears() {
-        Held::Cleared
-    } else {
-        match read_text(field, findings).map(read) {
-            Some(Ok(value)) => Held::Set(value),
-            Some(Err(message)) => {
-                findings.mistake(field.location.clone(), message);
-                Held::Bad
-            }
-            None => Held::Bad,
-        }
-    };
-    Key::new(value, field.location.clone())
+/// Variables: their values may be secrets.
+fn environment(field: &Field<'_>, findings: &mut Findings) -> MapLayer<Secret> {
+    let map = texts(field, rules::env_name, findings);
+    let secret = |(name, (text, location))| (name, (Secret::new(text), location));
+    MapLayer { cleared: map.cleared, entries: map.entries.into_iter().map(secret).collect() }
 }
 
-/// A single value without NUL bytes, which no process accepts.
-pub(crate) fn read_text<'n>(field: &Field<'n>, findings: &mut Findings) -> Option<&'n str> {
-    let text = field.text(findings)?;
-    if text.contains('\0') {
-        findings.mistake(field.location.clone(), Message::new("holds a NUL byte").with_hint("remove it"));
-        return None;
+#[expect(clippy::unnecessary_wraps, reason = "the form that `list` takes")]
+fn ignored_path(text: &str, location: &Location, findings: &mut Findings) -> Result<String, Message> {
+    if !text.starts_with('/') {
+        let message = Message::new("not an absolute path: it matches nothing");
+        findings
+            .notice(location.clone(), message.with_hint("write the path in the image, such as /var/cache"));
     }
-    Some(text)
-}
-
-fn one_of<T: Copy>(field: &Field<'_>, known: &[(&str, T)], findings: &mut Findings) -> Key<T> {
-    let accepted: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    single(field, findings, |text| {
-        known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-            // Other names of the same architectures.
-            let hint = match text {
-                "x86_64" | "x86-64" | "x64" if accepted.contains(&"amd64") => {
-                    "did you mean `amd64`?".to_owned()
-                }
-                "aarch64" if accepted.contains(&"arm64") => "did you mean `arm64`?".to_owned(),
-                _ => did_you_mean(text, &accepted),
-            };
-            Message::new(format!("`{}` is not a valid value", shown(text))).with_hint(hint)
-        })
-    })
-}
-
-/// A map of texts; a name for which `refuse` returns a reason is a mistake.
-fn texts(
-    field: &Field<'_>,
-    refuse: impl Fn(&str) -> Option<Message>,
-    findings: &mut Findings,
-) -> MapLayer<String> {
-    let mut map = MapLayer { cleared: field.clears(), ..MapLayer::default() };
-    match &field.node.value {
-        Value::Map(entries) if entries.is_empty() => {
-            let hint = "write '' to clear the inherited entries";
-            findings.notice(
-                field.location.clone(),
-                Message::new("`{}` adds nothing: inherited entries are kept").with_hint(hint),
-            );
-        }
-        Value::Map(_) => {}
-        _ if map.cleared => {}
-        _ => {
-            findings.mistake(
-                field.location.clone(),
-                Message::new(format!("expected a mapping, found {}", field.node.kind()))
-                    .with_hint("write `NAME: value`, one per line"),
-            );
-        }
-    }
-    for (name, value) in field.entries() {
-        if let Some(message) = refuse(name) {
-            findings.mistake(value.location, message);
-        } else if value.node.is_null() {
-            findings.mistake(
-                value.location,
-                Message::new("has no value").with_hint("write '' for an empty string"),
-            );
-        } else if let Some(text) = read_text(&value, findings) {
-            map.entries.insert(name.to_owned(), (text.to_owned(), value.location));
-        }
-    }
-    map
-}
-
-fn credentials(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<Credential>> {
-    let location = field.location.clone();
-    if field.clears() {
-        return Key::new(Held::Cleared, location);
-    }
-    let Value::List(_) = field.node.value else {
-        field.expected("a list of { registry, username, password }", findings);
-        return Key::new(Held::Bad, location);
-    };
-    let mut logins = Vec::new();
-    let mut seen = BTreeSet::new();
-    let before = findings.mistakes.len();
-    for item in field.items() {
-        let Some(login) = credential(&item, findings) else { continue };
-        if !seen.insert(login.registry.clone()) {
-            let hint = "one login per registry: keep one";
-            findings.mistake(
-                item.location,
-                Message::new(format!("a second login for {}", login.registry)).with_hint(hint),
-            );
-        }
-        logins.push(login);
-    }
-    let bad = findings.mistakes.len() > before;
-    Key::new(if bad { Held::Bad } else { Held::Set(logins) }, location)
-}
-
-fn credential(field: &Field<'_>, findings: &mut Findings) -> Option<Credential> {
-    let known = names(&keys::CREDENTIAL);
-    let fields = section(field, &known, |_| None, findings)?;
-    let [registry, username, password] = known.map(|key| {
-        let Some((_, value)) = fields.iter().find(|(name, _)| *name == key) else {
-            findings.mistake(field.location.clone(), format!("`{key}` is missing"));
-            return None;
-        };
-        let text = read_text(value, findings)?;
-        if text.is_empty() {
-            let hint =
-                "if it comes from a variable, check that the variable was set when this file was generated";
-            findings.mistake(value.location.clone(), Message::new("is empty").with_hint(hint));
-            return None;
-        }
-        Some((text, value.location.clone()))
-    });
-    let (registry, location) = registry?;
-    let Some(registry) = image::registry_host(registry) else {
-        findings.mistake(
-            location,
-            Message::new(format!("`{}` is not a registry", shown(registry))).with_hint("HOST or HOST:PORT"),
-        );
-        return None;
-    };
-    let (username, _) = username?;
-    let (password, _) = password?;
-    Some(Credential { registry, username: username.to_owned(), password: Secret::new(password) })
-}
-
-fn ignore_path(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
-    let location = field.location.clone();
-    let value = match &field.node.value {
-        _ if field.clears() => Held::Cleared,
-        Value::List(_) => {
-            let before = findings.mistakes.len();
-            let mut paths = Vec::new();
-            for item in field.items() {
-                let Some(path) = read_text(&item, findings) else { continue };
-                if !path.starts_with('/') {
-                    let message = "not an absolute path: it matches nothing";
-                    findings.notice(
-                        item.location,
-                        Message::new(message).with_hint("write the path in the image, such as /var/cache"),
-                    );
-                }
-                paths.push(path.to_owned());
-            }
-            if findings.mistakes.len() > before { Held::Bad } else { Held::Set(paths) }
-        }
-        _ => {
-            field.expected("a list", findings);
-            Held::Bad
-        }
-    };
-    Key::new(value, location)
-}
-
-fn verbatim(field: &Field<'_>, findings: &mut Findings) -> Key<String> {
-    single(field, findings, |text| Ok(text.to_owned()))
+    Ok(text.to_owned())
 }
 
 /// Splits the flags; each one that is reserved is a mistake of its own.
@@ -341,7 +223,7 @@ fn extra_flags(field: &Field<'_>, findings: &mut Findings) -> Key<Vec<String>> {
     let before = findings.mistakes.len();
     let refused = flags.value().into_iter().flatten().filter_map(|flag| kaniko::refuse_extra_flag(flag));
     for message in refused {
-        findings.mistake(field.location.clone(), message);
+        refuse(field, message, findings);
     }
     if findings.mistakes.len() > before { Key::new(Held::Bad, field.location.clone()) } else { flags }
 }

@@ -7,7 +7,7 @@ use crate::image::ImageRef;
 use crate::names::{Arch, Platform};
 use crate::report::Location;
 use crate::secret::Secret;
-use crate::spec::{Credential, SnapshotMode};
+use crate::spec::{Compression, Credential, SnapshotMode};
 
 /// A key of a layer with its location; empty if the key is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,14 @@ impl<T> Key<T> {
     /// Where it was written.
     pub fn location(&self) -> Option<&Location> {
         self.0.as_ref().map(|(_, location)| location)
+    }
+
+    /// Where it was written, if it is not empty.
+    fn written(&self) -> Option<&Location> {
+        match &self.0 {
+            Some((Held::Set(_) | Held::Bad, location)) => Some(location),
+            _ => None,
+        }
     }
 
     /// True if the value is a mistake.
@@ -96,6 +104,10 @@ pub struct TaskLayer {
     pub cpu_millis: Key<u32>,
     /// `memory`, in MiB
     pub memory_mib: Key<u32>,
+    /// `disk`, in MiB
+    pub disk_mib: Key<u32>,
+    /// `timeout`, in seconds
+    pub timeout_seconds: Key<u64>,
     /// `env`
     pub env: MapLayer<Secret>,
     /// `pre-script`
@@ -103,11 +115,29 @@ pub struct TaskLayer {
     /// `post-script`
     pub post_script: Key<String>,
     /// `kaniko-credentials`
-    pub credentials: Key<Vec<Credential>>,
+    pub credentials: Key<Vec<Login>>,
     /// `registry`, of `global` only
     pub registry: Key<ImagePrefix>,
     /// `kaniko`
     pub kaniko: KanikoLayer,
+}
+
+/// An entry of `kaniko-credentials`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// User name and password are known.
+    Written(Credential),
+    /// They are those of `docker login`.
+    OfDocker(WantedLogin),
+}
+
+/// A login of `docker login` that a task asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedLogin {
+    /// The registry; `None` for each one that the task pushes to and has no other login for.
+    pub registry: Option<String>,
+    /// Where the file asks for it.
+    pub location: Location,
 }
 
 /// The section `kaniko`.
@@ -115,10 +145,14 @@ pub struct TaskLayer {
 pub struct KanikoLayer {
     /// `kaniko.context-path`
     pub context_path: Key<String>,
-    /// `kaniko.dockerfile`
+    /// `kaniko.dockerfile`: relative to the context; with a slash first, to the source root
     pub dockerfile: Key<String>,
+    /// `kaniko.dockerfile-inline`
+    pub dockerfile_inline: Key<String>,
     /// `kaniko.destination`
     pub destination: Key<ImageRef>,
+    /// `kaniko.tags`
+    pub tags: Key<Vec<ImageRef>>,
     /// `kaniko.build-args`
     pub build_args: MapLayer<String>,
     /// `kaniko.cache`
@@ -137,8 +171,61 @@ pub struct KanikoLayer {
     pub dir: Key<String>,
     /// `kaniko.ignore-path`
     pub ignore_path: Key<Vec<String>>,
+    /// `kaniko.target`
+    pub target: Key<String>,
+    /// `kaniko.labels`
+    pub labels: MapLayer<String>,
+    /// `kaniko.annotations`
+    pub annotations: MapLayer<String>,
+    /// `kaniko.registry-mirrors`
+    pub registry_mirrors: Key<Vec<String>>,
+    /// `kaniko.registry-map`
+    pub registry_map: MapLayer<Vec<String>>,
+    /// `kaniko.certificates`
+    pub certificates: MapLayer<String>,
+    /// `kaniko.compression`
+    pub compression: Key<Compression>,
+    /// `kaniko.reproducible`
+    pub reproducible: Key<bool>,
+    /// `kaniko.single-snapshot`
+    pub single_snapshot: Key<bool>,
+    /// `kaniko.secrets`
+    pub secrets: Key<Vec<SecretLayer>>,
+    /// `kaniko.push-retry`
+    pub push_retry: Key<u32>,
     /// `kaniko.extra-flags`, split
     pub extra_flags: Key<Vec<String>>,
+    /// `kaniko.env`, which takes precedence over `env`
+    pub env: MapLayer<Secret>,
+}
+
+impl KanikoLayer {
+    /// Lets the Dockerfile that this layer has, a file or a text, replace what a layer below has of the other kind. A layer
+    /// with both is a mistake, at the location that is returned.
+    pub(crate) fn settle_dockerfile(&mut self) -> Option<Location> {
+        match (self.dockerfile.written(), self.dockerfile_inline.written()) {
+            (Some(at), None) => self.dockerfile_inline = Key::new(Held::Cleared, at.clone()),
+            (None, Some(at)) => self.dockerfile = Key::new(Held::Cleared, at.clone()),
+            (Some(_), Some(at)) => {
+                let at = at.clone();
+                self.dockerfile_inline = Key::new(Held::Bad, at.clone());
+                return Some(at);
+            }
+            (None, None) => {}
+        }
+        None
+    }
+}
+
+/// An entry of `kaniko.secrets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretLayer {
+    /// The name that `RUN --mount=type=secret,id=...` has for it.
+    pub id: String,
+    /// Its value, which the client has read.
+    pub value: Secret,
+    /// Where it was written.
+    pub location: Location,
 }
 
 /// The section `kaniko.cache`.

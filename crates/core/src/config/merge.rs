@@ -13,6 +13,8 @@ impl TaskLayer {
             arch: self.arch.under(upper.arch),
             cpu_millis: self.cpu_millis.under(upper.cpu_millis),
             memory_mib: self.memory_mib.under(upper.memory_mib),
+            disk_mib: self.disk_mib.under(upper.disk_mib),
+            timeout_seconds: self.timeout_seconds.under(upper.timeout_seconds),
             env: merge(self.env, upper.env),
             pre_script: self.pre_script.under(upper.pre_script),
             post_script: self.post_script.under(upper.post_script),
@@ -27,7 +29,9 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
     KanikoLayer {
         context_path: lower.context_path.under(upper.context_path),
         dockerfile: lower.dockerfile.under(upper.dockerfile),
+        dockerfile_inline: lower.dockerfile_inline.under(upper.dockerfile_inline),
         destination: lower.destination.under(upper.destination),
+        tags: lower.tags.under(upper.tags),
         build_args: merge(lower.build_args, upper.build_args),
         cache: cache(lower.cache, upper.cache),
         snapshot_mode: lower.snapshot_mode.under(upper.snapshot_mode),
@@ -37,7 +41,19 @@ fn kaniko(lower: KanikoLayer, upper: KanikoLayer) -> KanikoLayer {
         custom_platform: lower.custom_platform.under(upper.custom_platform),
         dir: lower.dir.under(upper.dir),
         ignore_path: lower.ignore_path.under(upper.ignore_path),
+        target: lower.target.under(upper.target),
+        labels: merge(lower.labels, upper.labels),
+        annotations: merge(lower.annotations, upper.annotations),
+        registry_mirrors: lower.registry_mirrors.under(upper.registry_mirrors),
+        registry_map: merge(lower.registry_map, upper.registry_map),
+        certificates: merge(lower.certificates, upper.certificates),
+        compression: lower.compression.under(upper.compression),
+        reproducible: lower.reproducible.under(upper.reproducible),
+        single_snapshot: lower.single_snapshot.under(upper.single_snapshot),
+        secrets: lower.secrets.under(upper.secrets),
+        push_retry: lower.push_retry.under(upper.push_retry),
         extra_flags: lower.extra_flags.under(upper.extra_flags),
+        env: merge(lower.env, upper.env),
     }
 }
 
@@ -91,6 +107,7 @@ mod tests {
             arch in key(prop_oneof![Just(Arch::Amd64), Just(Arch::Arm64)]),
             cpu_millis in key(1_u32..4),
             env in map(),
+            kaniko_env in map(),
             build_args in map(),
             pre_script in key("[xy]"),
             ignore_path in key(prop::collection::vec("[xy]", 0..3)),
@@ -98,15 +115,17 @@ mod tests {
             ttl_seconds in key(0_u64..3),
         ) -> TaskLayer {
             let secret = |(name, (text, location))| (name, (Secret::new(text), location));
+            let secrets = |map: MapLayer<String>| MapLayer {
+                cleared: map.cleared,
+                entries: map.entries.into_iter().map(secret).collect(),
+            };
             TaskLayer {
                 arch,
                 cpu_millis,
                 pre_script,
-                env: MapLayer {
-                    cleared: env.cleared,
-                    entries: env.entries.into_iter().map(secret).collect(),
-                },
+                env: secrets(env),
                 kaniko: KanikoLayer {
+                    env: secrets(kaniko_env),
                     build_args,
                     ignore_path,
                     cache: CacheLayer { enable, ttl_seconds, ..CacheLayer::default() },

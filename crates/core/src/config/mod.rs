@@ -3,32 +3,43 @@
 //! `read` one text, then `resolve` it; or take its `global` layer as the base of a Compose file
 //! ([`crate::compose::ComposeFile::resolve`]). Mistakes in the file are kept until then, so that one report lists all.
 
+pub mod forms;
 pub mod keys;
 pub mod layer;
+pub mod schema;
 
 mod decode;
+mod held_secrets;
+mod logins;
 mod merge;
 mod naming;
+mod readers;
 mod resolve;
+mod secrets;
 mod shell_words;
 mod values;
+mod variables;
 
 use std::collections::BTreeMap;
 
-use crate::config::layer::TaskLayer;
+use crate::config::layer::{TaskLayer, WantedLogin};
 use crate::decode::Field;
-use crate::mask::name_suggests_secret;
 use crate::plan::BuildPlan;
 use crate::report::{Findings, Location, Mistake, Notice, Report};
-use crate::secret::Secret;
 use crate::spec::{BuildSpec, Order};
 use crate::yaml;
 
+pub use logins::DockerLogins;
 pub use naming::{ImagePrefix, ImageTag, Naming};
+pub use secrets::{SecretPurpose, SecretSources};
+pub use variables::Variables;
 
-pub(crate) use decode::read_text;
+pub(crate) use readers::read_text;
 pub(crate) use resolve::{Located, Origin, build, task};
+pub(crate) use secrets::add as add_secret;
 pub(crate) use values::destination;
+
+use variables::ReplacedTree;
 
 /// The name of the config file that is looked for in the working directory.
 pub const FILE: &str = "config.yaml";
@@ -40,6 +51,18 @@ pub struct ConfigFile {
     global_location: Location,
     entries: Vec<(TaskLayer, Location)>,
     findings: Findings,
+    /// Whether secrets stand in the file itself.
+    holds_secrets: bool,
+    /// Values with variables, each with the text that the file has for it.
+    written: BTreeMap<String, String>,
+}
+
+/// What a config file may take from outside of it.
+pub struct Surroundings<'a> {
+    /// What `${NAME}` stands for.
+    pub variables: Variables<'a>,
+    /// Where it finds the secrets that it names.
+    pub secrets: &'a dyn SecretSources,
 }
 
 /// The build that a file describes.
@@ -51,18 +74,26 @@ pub struct Resolved {
     pub plan: BuildPlan,
     /// Findings that are worth mentioning and are not mistakes.
     pub notices: Vec<Notice>,
-    /// Paths that hold values of variables, each with the text that the file has for it: messages show that one.
+    /// Values that hold values of variables, each with the text that the file has for it: messages show that one.
     pub written: BTreeMap<String, String>,
+    /// The logins of docker that each task asks for, see [`Self::with_docker_logins`].
+    pub wanted_logins: Vec<Vec<WantedLogin>>,
 }
 
-/// Parses the text of a config file. `file` is its name in messages. The report holds what prevents parsing;
-/// [`ConfigFile::resolve`] reports every other mistake.
+/// Parses the text of a config file, without anything else: variables stay text, and secrets that it names are mistakes.
+/// `file` is its name in messages. The report holds what prevents parsing; [`ConfigFile::resolve`] reports every other
+/// mistake.
 pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
+    read_with(file, text, &Surroundings { variables: Variables::None, secrets: &() })
+}
+
+/// Parses the text of a config file with its surroundings.
+pub fn read_with(file: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<ConfigFile, Report> {
     let mut findings = Findings::default();
-    match yaml::parse(file, text, &mut findings) {
-        Some(tree) => Ok(decode::file(&Field::root(&tree), findings)),
-        None => Err(findings.into_report()),
-    }
+    let Some(tree) = yaml::parse(file, text, &mut findings) else { return Err(findings.into_report()) };
+    let ReplacedTree { tree, written } = variables::replace(&tree, surroundings.variables, &mut findings);
+    let file = decode::file(&Field::root(&tree), surroundings.secrets, findings);
+    Ok(ConfigFile { written, ..file })
 }
 
 impl ConfigFile {
@@ -71,7 +102,14 @@ impl ConfigFile {
     pub fn unreadable(report: Report) -> Self {
         let location = report.mistakes.first().map(|mistake| mistake.location.clone()).unwrap_or_default();
         let findings = Findings::from(report);
-        Self { global: decode::unknown(&location), global_location: location, entries: Vec::new(), findings }
+        Self {
+            global: decode::unknown(&location),
+            global_location: location,
+            entries: Vec::new(),
+            findings,
+            holds_secrets: false,
+            written: BTreeMap::new(),
+        }
     }
 
     /// The mistakes found while reading, for a caller that cannot resolve the file.
@@ -84,16 +122,9 @@ impl ConfigFile {
         resolve::file(self, order, naming)
     }
 
-    /// Whether the file holds logins, or variables whose names suggest a secret: then the file itself is secret.
+    /// Whether the file itself holds passwords, or values of variables whose names suggest a secret: then it is secret.
     pub fn holds_secrets(&self) -> bool {
-        let entries = self.entries.iter().map(|(layer, _)| layer);
-        std::iter::once(&self.global).chain(entries).any(|layer| {
-            let logins = layer.credentials.value().is_some_and(|logins| !logins.is_empty());
-            let secret = |(name, (value, _)): (&String, &(Secret, Location))| {
-                name_suggests_secret(name) && !value.expose().is_empty()
-            };
-            logins || layer.env.entries.iter().any(secret)
-        })
+        self.holds_secrets
     }
 
     /// `global.registry`: registry and path below which a Compose file's images without a name are pushed.
@@ -109,6 +140,11 @@ impl ConfigFile {
     /// The location of the first entry of `bake`, if there is one.
     pub(crate) fn first_entry(&self) -> Option<&Location> {
         self.entries.first().map(|(_, location)| location)
+    }
+
+    /// Values with variables, each with the text that the file has for it.
+    pub(crate) fn written(&self) -> &BTreeMap<String, String> {
+        &self.written
     }
 
     /// What was found while reading.

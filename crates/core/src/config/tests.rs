@@ -1,4 +1,9 @@
+mod dockerfile;
+mod logins;
 mod mistakes;
+mod sizes;
+mod typed_keys;
+mod variables;
 
 use proptest::prelude::*;
 
@@ -257,20 +262,25 @@ fn a_bare_cache_host_is_completed_with_a_notice() {
 #[test]
 fn the_example_file_resolves_to_its_tasks() {
     let text = include_str!("../../../../client-config.yaml.example");
-    let [amd, arm] = tasks(text).try_into().unwrap();
+    let vars = BTreeMap::new();
+    let variables = Variables::Of { vars: &vars, withheld: &|_, _| None };
+    let file = read_with("config.yaml", text, &Surroundings { variables, secrets: &() }).unwrap();
+    let Resolved { mut spec, plan, notices, .. } =
+        file.resolve(Order::Sequential, &Naming::default()).unwrap();
+    assert!(notices.is_empty(), "{notices:?}");
+    let [amd, arm] = spec.services.remove(0).tasks.try_into().unwrap();
     assert_eq!((amd.cpu_millis, amd.memory_mib), (Some(500), Some(2048)));
     assert_eq!((arm.cpu_millis, arm.memory_mib), (Some(1000), Some(4096)));
     assert_eq!(arm.kaniko.build_args.len(), 2);
-    assert_eq!(
-        amd.kaniko.extra_flags,
-        ["--label", "org.opencontainers.image.title=Shop cart", "--single-snapshot"]
-    );
-    let Resolved { plan, .. } = resolve(text).unwrap();
-    assert!(matches!(plan.targets[..], [plan::Target { publish: Some(plan::Publish::Index { .. }), .. }]));
+    assert_eq!(amd.kaniko.extra_flags, ["--image-fs-extract-retry=5"]);
+    assert_eq!(amd.kaniko.labels["org.opencontainers.image.title"], "Shop cart");
+    assert!(amd.kaniko.single_snapshot);
+    assert!(matches!(&plan.targets[..], [plan::Target { publish: Some(it), .. }] if it.is_index));
     for (_, task) in plan.tasks() {
         let input = kaniko::ArgvInput {
             arch: task.spec.arch,
             push_to: task.push_to.as_ref(),
+            also_push_to: &task.also_push_to,
             push: crate::wire::run::Push::ByKaniko,
             insecure_registries: &[],
             paths: &kaniko::Paths::of(None),
@@ -281,17 +291,26 @@ fn the_example_file_resolves_to_its_tasks() {
 }
 
 #[test]
-fn the_example_shows_every_key() {
+fn the_example_shows_every_key_that_has_an_effect() {
     let text = include_str!("../../../../client-config.yaml.example");
-    let report = report("global: { zzzzzzzz: 1, kaniko: { zzzzzzzz: 1, cache: { zzzzzzzz: 1 } } }");
-    let keys: Vec<&str> = report
-        .lines()
-        .filter_map(|line| line.split_once("one of "))
-        .flat_map(|(_, keys)| keys.split(", "))
-        .collect();
-    assert_eq!(keys.len(), 29);
-    for key in keys {
-        assert!(text.contains(&format!(" {key}:")), "{key}");
+    let sections = [
+        (&keys::TOP[..], ""),
+        (&keys::TASK, "  "),
+        (&keys::CREDENTIAL, "    "),
+        (&keys::KANIKO, "    "),
+        (&keys::CACHE, "      "),
+    ];
+    for (keys, indent) in sections {
+        for key in keys.iter().filter(|key| key.is_used()) {
+            let starts = [format!("{indent}{}:", key.name), format!("{indent}# {}:", key.name)];
+            // The first key of an entry of a list stands behind its dash.
+            let item = format!("{}- {}:", indent.get(2..).unwrap_or_default(), key.name);
+            let shown = |line: &str| starts.iter().chain([&item]).any(|start| line.starts_with(start));
+            assert!(text.lines().any(shown), "{indent}{}", key.name);
+        }
+    }
+    for key in keys::SECRET {
+        assert!(text.contains(&format!(" {}: ", key.name)), "{}", key.name);
     }
 }
 
@@ -302,13 +321,14 @@ proptest! {
     }
 
     #[test]
-    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..16) {
-        let keys = ["cpu", "memory", "platform", "pre-script", "context-path", "dockerfile", "destination", "ttl",
-            "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password"];
+    fn no_value_breaks_it(value in any::<String>(), key in 0_usize..19) {
+        let keys = ["cpu", "memory", "disk", "timeout", "platform", "pre-script", "context-path", "dockerfile", "destination", "ttl",
+            "repo", "custom-platform", "extra-flags", "snapshot-mode", "ignore-path", "registry", "A", "password",
+            "dockerfile-inline"];
         let quoted = serde_json::to_string(&value).unwrap();
         let key = keys[key];
         let line = match key {
-            "cpu" | "memory" | "platform" | "pre-script" => with(&format!("{key}: {quoted}")),
+            "cpu" | "memory" | "disk" | "timeout" | "platform" | "pre-script" => with(&format!("{key}: {quoted}")),
             "ttl" | "repo" => baked(&format!("cache: {{ enable: true, {key}: {quoted} }}")),
             "A" => with(&format!("env: {{ A: {quoted} }}")),
             "registry" => with(&format!("kaniko-credentials: [{{ registry: {quoted}, username: u, password: p }}]")),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{RESERVED, verbosity};
+use super::{RESERVED, keys, verbosity};
 use crate::message::Message;
 use crate::spec::{KanikoSpec, TaskSpec};
 
@@ -40,10 +40,11 @@ impl RefusedFlags {
         }
         let extra =
             task.kaniko.extra_flags.iter().filter_map(|flag| Some(("kaniko.extra-flags", name_of(flag)?)));
-        let keys = keys(&task.kaniko)
+        let keys = others(&task.kaniko)
             .into_iter()
-            .filter(|(.., set)| *set)
-            .map(|(key, flag, _)| (key, flag.to_owned()));
+            .filter_map(|(key, flag, set)| set.then_some((key, flag)))
+            .chain(keys::set(&task.kaniko))
+            .map(|(key, flag)| (key, flag.to_owned()));
         let variables =
             task.env.keys().filter_map(|name| Some(("env", name.strip_prefix(VARIABLE)?.to_owned())));
         let mut found: Vec<(&'static str, Message)> = extra
@@ -86,25 +87,21 @@ fn name_of(argument: &str) -> Option<String> {
     RESERVED.iter().find(|(_, letter, _)| *letter == Some(short)).map(|(name, ..)| (*name).to_owned())
 }
 
-/// Every key that sets a flag: the key, the flag, and whether it is set.
-fn keys(kaniko: &KanikoSpec) -> [(&'static str, &'static str, bool); 14] {
+/// The keys that set a flag and are not in the table of [`keys`], because their values depend on others: the key, the flag,
+/// and whether it is set.
+fn others(kaniko: &KanikoSpec) -> [(&'static str, &'static str, bool); 9] {
     let cache = &kaniko.cache;
     let cached = |set: bool| cache.enable && set;
     [
-        ("kaniko.build-args", "build-arg", !kaniko.build_args.is_empty()),
         ("kaniko.cache.enable", "cache", cache.enable),
         ("kaniko.cache.repo", "cache-repo", cached(cache.repo.is_some())),
         ("kaniko.cache.ttl", "cache-ttl", cached(cache.ttl_seconds.is_some())),
         ("kaniko.cache.copy-layers", "cache-copy-layers", cached(cache.copy_layers.is_some())),
         ("kaniko.cache.run-layers", "cache-run-layers", cached(cache.run_layers.is_some())),
         ("kaniko.cache.compressed", "compressed-caching", cached(cache.compressed.is_some())),
-        ("kaniko.snapshot-mode", "snapshot-mode", kaniko.snapshot_mode.is_some()),
-        ("kaniko.use-new-run", "use-new-run", kaniko.use_new_run),
-        ("kaniko.cleanup", "cleanup", kaniko.cleanup),
         ("kaniko.no-push", "no-push", kaniko.no_push),
         ("kaniko.custom-platform", "custom-platform", kaniko.custom_platform.is_some()),
         ("kaniko.dir", "kaniko-dir", kaniko.dir.is_some()),
-        ("kaniko.ignore-path", "ignore-path", !kaniko.ignore_path.is_empty()),
     ]
 }
 
@@ -163,6 +160,14 @@ mod tests {
             task.kaniko.snapshot_mode = Some(crate::spec::SnapshotMode::Time);
         });
         assert_eq!(found.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["kaniko.snapshot-mode", "env"]);
+        let typed = refused(&["--registry-map", "insecure", "registryCertificate", "target"], |task| {
+            task.kaniko.registry_map.insert("docker.io".into(), vec!["evil.test".into()]);
+            task.kaniko.certificates.insert("reg.test".into(), "ca.pem".into());
+            task.kaniko.target = Some("prod".into());
+            task.kaniko.reproducible = true;
+        });
+        let typed: Vec<_> = typed.iter().map(|(key, _)| *key).collect();
+        assert_eq!(typed, ["kaniko.target", "kaniko.registry-map", "kaniko.certificates"]);
         insta::assert_snapshot!(found[0].1, @"this key sets the flag `--snapshot-mode`, which is refused by this server's operator");
         let others =
             refused(&all, |task| task.kaniko.extra_flags = vec!["--insecure-pull".into(), "insecure".into()]);

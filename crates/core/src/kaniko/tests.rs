@@ -9,6 +9,7 @@ fn run(kaniko: &KanikoSpec, push: Push, facts: &ExecutorFacts) -> (String, Vec<S
     let input = ArgvInput {
         arch: Arch::Arm64,
         push_to: (!kaniko.no_push).then_some(&image),
+        also_push_to: &[],
         push,
         insecure_registries: &insecure,
         paths: &Paths::of(None),
@@ -68,6 +69,10 @@ fn every_option_is_one_argument_and_extra_flags_go_last() {
     --dockerfile=/kaniko/bakery/ctx/svc/cart/docker/Dockerfile.arm64
     --custom-platform=linux/arm64/v8
     --build-arg=A=x y 'z' $(id)
+    --snapshot-mode=redo
+    --use-new-run
+    --cleanup
+    --ignore-path=/product_uuid
     --destination=reg.test:5000/shop/cart:7_arm64
     --digest-file=/kaniko/bakery/digest
     --cache=true
@@ -76,10 +81,6 @@ fn every_option_is_one_argument_and_extra_flags_go_last() {
     --cache-copy-layers=true
     --cache-run-layers=false
     --compressed-caching=false
-    --snapshot-mode=redo
-    --use-new-run
-    --cleanup
-    --ignore-path=/product_uuid
     --insecure-registry=reg.test:5000
     --insecure-registry=10.0.0.9:5000
     --push-retry=5
@@ -89,6 +90,55 @@ fn every_option_is_one_argument_and_extra_flags_go_last() {
     --log-timestamp=false
     --label=a=b
     --push-retry=1
+    ");
+}
+
+#[test]
+fn typed_keys_become_flags_before_the_extra_ones() {
+    let pair = |a: &str, b: &str| BTreeMap::from([(a.to_owned(), b.to_owned())]);
+    let kaniko = KanikoSpec {
+        target: Some("prod".to_owned()),
+        labels: pair("a", "b; c=d"),
+        annotations: pair("e", "f"),
+        registry_mirrors: vec!["mirror.test:5000".to_owned()],
+        registry_map: BTreeMap::from([
+            ("docker.io".to_owned(), vec!["a.test".to_owned(), "b.test/hub".to_owned()]),
+            ("quay.io".to_owned(), vec!["c.test".to_owned()]),
+        ]),
+        certificates: BTreeMap::from([
+            ("docker.io".to_owned(), "certs/ca.pem".to_owned()),
+            ("reg.test:5000".to_owned(), "/kaniko/ssl/own.pem".to_owned()),
+        ]),
+        compression: Some(crate::spec::Compression::Zstd),
+        reproducible: true,
+        single_snapshot: true,
+        push_retry: Some(0),
+        extra_flags: vec!["--label=x=y".to_owned()],
+        ..KanikoSpec::default()
+    };
+    // What changes the image is never left out, also for an executor without the flag.
+    let old = ExecutorFacts::read("Kaniko version :  v1.9.0\n", "Flags:\n      --push-retry int  x\n");
+    let (args, notices) = run(&kaniko, Push::ByKaniko, &old);
+    assert!(notices.iter().all(|notice| !notice.contains("--target")), "{notices:?}");
+    insta::assert_snapshot!(args, @r"
+    --context=dir:///kaniko/bakery/ctx
+    --dockerfile=/kaniko/bakery/ctx/Dockerfile
+    --target=prod
+    --label=a=b; c=d
+    --annotation=e=f
+    --compression=zstd
+    --reproducible
+    --single-snapshot
+    --registry-mirror=mirror.test:5000
+    --registry-map=index.docker.io=a.test
+    --registry-map=index.docker.io=b.test/hub
+    --registry-map=quay.io=c.test
+    --registry-certificate=index.docker.io=/kaniko/bakery/ctx/certs/ca.pem
+    --registry-certificate=reg.test:5000=/kaniko/ssl/own.pem
+    --push-retry=0
+    --destination=reg.test:5000/shop/cart:7_arm64
+    --digest-file=/kaniko/bakery/digest
+    --label=x=y
     ");
 }
 

@@ -1,4 +1,4 @@
-//! Secrets that a script passes to commands.
+//! Secrets that a script, or a Dockerfile, passes to commands.
 
 use std::ops::Range;
 
@@ -43,6 +43,14 @@ fn command_line(found: &mut Found<'_>, words: &[Range<usize>]) {
     let mut attached = false;
     let mut fed_by = None;
     let mut here = false;
+    // In a Dockerfile; with a `=` it is an assignment.
+    if let [_, name, value, ..] = words
+        && bare(0) == "ENV"
+        && !text[name.clone()].contains('=')
+        && names_secret(&text[name.clone()])
+    {
+        found.add(value.start..words[words.len() - 1].end);
+    }
     for nth in 0..words.len() {
         let word = bare(nth);
         let written = &text[words[nth].clone()];

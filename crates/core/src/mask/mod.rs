@@ -38,7 +38,7 @@ const LEAST_IN_REFERENCE: usize = 8;
 /// How a text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// By a shell: `$NAME` names a secret and is not one itself.
+    /// By a shell, or as a Dockerfile: `$NAME` names a secret and is not one itself.
     Script,
     /// As it stands.
     Plain,
@@ -79,6 +79,7 @@ impl Mask {
             let handed = kaniko::secret_variables(&task.kaniko.extra_flags);
             let mut found_here: Vec<&str> =
                 task.credentials.iter().map(|login| login.password.expose()).collect();
+            found_here.extend(task.kaniko.secrets.values().map(Secret::expose));
             let env = task.env.iter().map(|(name, value)| (name, value.expose()));
             let args = task.kaniko.build_args.iter().map(|(name, value)| (name, value.as_str()));
             let is_handed = |name: &str| handed.contains(name);
@@ -89,11 +90,12 @@ impl Mask {
                 }
                 found_here.extend(found(value, Form::Plain));
             }
-            for script in [&task.pre_script, &task.post_script].into_iter().flatten() {
+            let scripts = [&task.pre_script, &task.post_script, &task.kaniko.dockerfile_inline];
+            for script in scripts.into_iter().flatten() {
                 found_here.extend(found(script, Form::Script));
             }
-            let flags = &task.kaniko.extra_flags;
-            for (flag, span) in flags.iter().zip(argument_spans(flags)) {
+            let flags = [kaniko::free_arguments(&task.kaniko), task.kaniko.extra_flags.clone()].concat();
+            for (flag, span) in flags.iter().zip(argument_spans(&flags)) {
                 found_here.extend(span.into_iter().map(|span| &flag[span]));
             }
             all.extend(found_here.into_iter().flat_map(pieces));

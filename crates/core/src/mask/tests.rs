@@ -52,6 +52,8 @@ fn the_forms_of_secrets_are_masked() {
         ),
         ("docker login --password-stdin <<< hunter2", "docker login --password-stdin <<< ***"),
         ("echo 'machine x login me password hunter2' >f", "echo 'machine x login me password ***' >f"),
+        ("FROM x\nENV DB_PASSWORD hunter2 x\nENV A b", "FROM x\nENV DB_PASSWORD ***\nENV A b"),
+        ("ENV DB_PASSWORD=hunter2 A=b", "ENV DB_PASSWORD=*** A=b"),
         // Headers.
         ("curl -H 'Authorization: Bearer hunter2'", "curl -H 'Authorization: Bearer ***'"),
         ("-H \"authorization: Basic bWU6aHVudGVyMg==\"", "-H \"authorization: Basic ***\""),
@@ -154,6 +156,8 @@ fn task() -> TaskSpec {
         arch: Arch::Amd64,
         cpu_millis: None,
         memory_mib: None,
+        disk_mib: None,
+        timeout_seconds: None,
         env: map("SENTRY_DSN", "sesame-open"),
         pre_script: Some("echo sesame-open; tool --password hunter2\necho hunter2 true".to_owned()),
         post_script: None,

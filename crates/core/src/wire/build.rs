@@ -166,11 +166,14 @@ pub enum TaskPhase {
     Unknown,
 }
 
-/// The publishing of one destination.
+/// The publishing of one target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishView {
     /// What is published.
     pub destination: ImageRef,
+    /// More names for the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<ImageRef>,
     /// How far it is.
     pub state: PublishState,
 }
@@ -260,4 +263,8 @@ pub struct Info {
     /// Bucket for contexts, where one is configured: `None` = the server's own store.
     #[serde(default)]
     pub bucket: Option<String>,
+    /// The config keys that it knows, as [`config::keys::paths`](crate::config::keys::paths). Versions before this list
+    /// leave it out.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }

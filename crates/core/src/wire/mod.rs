@@ -7,6 +7,7 @@ pub mod build;
 pub mod context;
 mod cursor;
 mod frame;
+pub mod keys;
 pub mod log;
 pub mod problem;
 pub mod route;

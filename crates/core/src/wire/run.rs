@@ -75,6 +75,9 @@ pub struct TaskOrder {
     pub kaniko: KanikoSpec,
     /// Where this run's image is pushed: the destination itself, or its `tag_<arch>`; `None` with `no_push`.
     pub push_to: Option<ImageRef>,
+    /// Where it is pushed besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_push_to: Vec<ImageRef>,
     /// Who pushes.
     pub push: Push,
     /// Logins for base images and the cache.
@@ -87,6 +90,14 @@ pub struct TaskOrder {
     pub deadline_seconds: u64,
     /// Seconds that the agent keeps trying to deliver its report (`BUILD_RESULT_TIMEOUT`).
     pub result_seconds: u64,
+}
+
+impl TaskOrder {
+    /// Every name under which this run's image is pushed; none with `no_push`.
+    pub fn pushed_names(&self) -> impl Iterator<Item = &ImageRef> {
+        let names = self.push_to.iter().chain(&self.also_push_to);
+        names.filter(|_| !self.kaniko.no_push)
+    }
 }
 
 /// Who pushes the image.

@@ -35,6 +35,20 @@ pub struct Node {
     pub col: usize,
     /// A tag other than YAML's own, as it is written: `!reset`.
     pub tag: Option<String>,
+    /// What became of the variables in its text.
+    pub replacement: Replacement,
+}
+
+/// What became of the variables in a text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Replacement {
+    /// The text is that of the file.
+    #[default]
+    None,
+    /// They were replaced; this is the text of the file, which messages show.
+    Of(String),
+    /// They could not be replaced: the mistake has been reported, and the text means nothing.
+    Failed,
 }
 
 /// What a node holds.
@@ -81,6 +95,7 @@ impl Node {
             line: self.line,
             col: self.col,
             tag: None,
+            replacement: Replacement::None,
         }
     }
 

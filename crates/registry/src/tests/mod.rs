@@ -285,6 +285,10 @@ async fn a_realm_or_redirect_cannot_lead_inside() {
         let error = client().digest_of(&server.image("a:1"), &[]).await.unwrap_err();
         assert_eq!((error.reason, server.seen().len()), (Reason::PushRefused, 1), "{target}: {error}");
     }
+    // A login in an address would be sent as one.
+    let server = StandIn::start(|_, _| with_header(307, "location", "http://u:p@127.0.0.1:9/z")).await;
+    let error = client().digest_of(&server.image("a:1"), &[]).await.unwrap_err();
+    assert!(error.text.contains("an address with a login in it") && server.seen().len() == 1, "{error}");
     let other = Registry::new(RegistrySettings::default());
     let error = other.digest_of(&"127.0.0.1:1/a:1".parse().unwrap(), &[]).await.unwrap_err();
     assert!(

@@ -28,8 +28,8 @@ pub(super) enum BuildEvent {
     BackOffOver(RunName),
     /// Somebody cancels the build.
     Cancelled(String),
-    /// The publishing of a target has ended; a message is for the log.
-    Published { target: usize, result: Result<Digest, Cause>, message: Option<Message> },
+    /// The publishing of a target has ended; the messages are for the log.
+    Published { target: usize, result: Result<Digest, Cause>, messages: Vec<Message> },
     /// No container of the ended build runs any more, or waiting for that took too long.
     Vacated,
 }

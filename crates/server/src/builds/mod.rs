@@ -310,6 +310,7 @@ impl Builds {
             protocols: PROTOCOLS.to_vec(),
             platforms: platforms.map(|(name, launcher)| (name.to_string(), archs(launcher))).collect(),
             bucket: status.bucket.clone(),
+            keys: bakery_core::config::keys::paths(),
         }
     }
 

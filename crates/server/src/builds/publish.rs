@@ -1,7 +1,7 @@
 //! Publishing: one index for the images of a target, or a look at its only image. It is idempotent by digest, so that a
 //! restart does it again.
 
-use bakery_core::image::Digest;
+use bakery_core::image::{Digest, ImageRef};
 use bakery_core::lifecycle::{Cause, Ending};
 use bakery_core::message::Message;
 use bakery_core::reason::Reason;
@@ -14,21 +14,32 @@ use bakery_registry::{Member, PushedCheck, RegistryError};
 
 /// What has to be published for a target of which everything is baked.
 pub(super) struct PublishJob {
-    destination: bakery_core::image::ImageRef,
-    members: Vec<Member>,
+    names: Vec<PublishedName>,
     index: bool,
     credentials: Vec<Credential>,
+}
+
+/// One name of a target, and the images that were pushed for it.
+struct PublishedName {
+    name: ImageRef,
+    members: Vec<Member>,
 }
 
 impl PublishJob {
     /// `None` if the target has no destination, or is not baked.
     pub(super) fn of(state: &BuildState, target: usize, specs: &[TaskSpec]) -> Option<Self> {
         let plan = &state.plan.targets[target];
-        let members = plan.tasks.iter().map(|&index| {
+        let member = |index: usize, nth: usize| {
             let task = &state.plan.tasks[index];
             let Some(Ending::Baked { digest }) = state.tasks[index].task.ending() else { return None };
-            Some(Member { image: task.push_to.clone()?, digest: digest.clone(), arch: task.arch })
+            let image = task.push_to.iter().chain(&task.also_push_to).nth(nth)?.clone();
+            Some(Member { image, digest: digest.clone(), arch: task.arch })
+        };
+        let names = plan.names().enumerate().map(|(nth, name)| {
+            let members = plan.tasks.iter().map(|&index| member(index, nth)).collect::<Option<_>>()?;
+            Some(PublishedName { name: name.clone(), members })
         });
+        let names: Vec<_> = names.collect::<Option<_>>()?;
         let mut credentials: Vec<Credential> = Vec::new();
         for credential in plan.tasks.iter().filter_map(|&index| specs.get(index)).flat_map(|s| &s.credentials)
         {
@@ -37,31 +48,48 @@ impl PublishJob {
                 credentials.push(credential.clone());
             }
         }
-        Some(Self {
-            destination: plan.destination.clone()?,
-            members: members.collect::<Option<_>>()?,
-            index: plan.index,
-            credentials,
-        })
+        (!names.is_empty()).then_some(Self { names, index: plan.index, credentials })
     }
 
-    /// Checks every image, then pushes the index; a single image is looked up under its tag. After a `cancel` the result
-    /// says whether it was pushed. The message says what could not be checked, or that the tag is another image by now.
+    /// For each name: checks every image, then pushes the index; a single image is looked up under its tag. The first name
+    /// that fails ends it. After a `cancel` the result says whether all were pushed. The messages say what could not be
+    /// checked, or that a tag is another image by now.
     pub(super) async fn run(
         self,
+        publisher: &dyn Publisher,
+        cancel: &CancellationToken,
+    ) -> (Result<Digest, Cause>, Vec<Message>) {
+        let mut messages = Vec::new();
+        // The same members make the same index under each name.
+        let mut done = Err(Cause::new(Reason::Internal, "the target has no image"));
+        for name in &self.names {
+            let (result, message) = self.publish(name, publisher, cancel).await;
+            messages.extend(message);
+            done = result;
+            if done.is_err() {
+                break;
+            }
+        }
+        (done, messages)
+    }
+
+    async fn publish(
+        &self,
+        PublishedName { name, members }: &PublishedName,
         publisher: &dyn Publisher,
         cancel: &CancellationToken,
     ) -> (Result<Digest, Cause>, Option<Message>) {
         let cause =
             |error: RegistryError| Cause::new(error.reason, Message { text: error.text, hint: error.hint });
         if self.index {
-            let done = publisher.publish_index(&self.destination, &self.members, &self.credentials, cancel);
+            let done = publisher.publish_index(name, members, &self.credentials, cancel);
             return (done.await.map_err(cause), None);
         }
-        let Some(Member { image, digest, .. }) = self.members.into_iter().next() else {
+        let Some(Member { image, digest, .. }) = members.first() else {
             return (Err(Cause::new(Reason::Internal, "the target has no image")), None);
         };
-        match publisher.check_pushed(&image, &digest, &self.credentials, cancel).await {
+        let digest = digest.clone();
+        match publisher.check_pushed(image, &digest, &self.credentials, cancel).await {
             PushedCheck::Confirmed => (Ok(digest), None),
             PushedCheck::Moved(message) => (Ok(digest), Some(message)),
             PushedCheck::Contradicted(error) => (Err(cause(error)), None),

@@ -9,6 +9,7 @@ use bakery_core::image::{Digest, ImageRef};
 use bakery_core::kaniko::RefusedFlags;
 use bakery_core::limits;
 use bakery_core::names::Platform;
+use bakery_core::rules::TaskBounds;
 use bakery_core::secret::Secret;
 use bakery_core::spec::Credential;
 use bakery_core::wire::run::Push;
@@ -36,8 +37,10 @@ pub struct BuildsSettings {
     pub default_memory_mib: u32,
     /// `BUILD_PROVISION_TIMEOUT`: from launch to the first contact of the agent.
     pub provision_timeout: Duration,
-    /// `BUILD_TASK_TIMEOUT`: from launch to the end, per attempt.
+    /// `BUILD_TASK_TIMEOUT`: from launch to the end, per attempt, of tasks that request no time.
     pub task_timeout: Duration,
+    /// `MAX_TASK_TIMEOUT` and `MAX_TASK_DISK`: the most that a task may request.
+    pub bounds: TaskBounds,
     /// `BUILD_RESULT_TIMEOUT`: how long the server waits for a finished task's report while its container still exists.
     pub result_timeout: Duration,
     /// `INSECURE_REGISTRIES`, for agents.
@@ -63,6 +66,7 @@ impl BuildsSettings {
             default_memory_mib: limits::TASK_MEMORY_MIB,
             provision_timeout: limits::TASK_PROVISION,
             task_timeout: limits::TASK_TIME,
+            bounds: TaskBounds { timeout: limits::TASK_TIME, disk_mib: None },
             result_timeout: limits::TASK_RESULT,
             insecure_registries: Vec::new(),
             refused_flags: RefusedFlags::default(),

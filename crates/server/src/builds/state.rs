@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bakery_core::image::ImageRef;
 use bakery_core::lifecycle::{Cause, Ending, Task, TaskState};
 use bakery_core::names::{Arch, BuildId, Platform, RunName, TaskId};
-use bakery_core::plan::{BuildPlan, Publish};
+use bakery_core::plan::BuildPlan;
 use bakery_core::reason::{Fault, Reason};
 use bakery_core::wire::build::{
     BuildOutcome, BuildPhase, BuildView, PublishState, PublishView, PublishedImage, TargetView, TaskView,
@@ -39,8 +39,18 @@ pub(super) struct TargetPlan {
     /// Indexes of its tasks.
     pub(super) tasks: Vec<usize>,
     pub(super) destination: Option<ImageRef>,
+    /// More names for the same.
+    #[serde(default)]
+    pub(super) tags: Vec<ImageRef>,
     /// True where the destination is an index that the server publishes.
     pub(super) index: bool,
+}
+
+impl TargetPlan {
+    /// Every name that it publishes.
+    pub(super) fn names(&self) -> impl Iterator<Item = &ImageRef> {
+        self.destination.iter().chain(&self.tags)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +60,16 @@ pub(super) struct TaskPlan {
     pub(super) platform: Platform,
     pub(super) cpu_millis: u32,
     pub(super) memory_mib: u32,
+    /// What the task requests; a build of the version before has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) disk_mib: Option<u32>,
+    /// The task's own time limit, instead of `BUILD_TASK_TIMEOUT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) timeout_seconds: Option<u64>,
     pub(super) push_to: Option<ImageRef>,
+    /// Where it is pushed besides: one name for each of the target's `tags`.
+    #[serde(default)]
+    pub(super) also_push_to: Vec<ImageRef>,
     /// How long the platform may keep the container; fixed here, because a relaunch must not differ.
     pub(super) keep_seconds: u64,
 }
@@ -61,6 +80,8 @@ pub(super) struct TaskResources {
     pub(super) platform: Platform,
     pub(super) cpu_millis: u32,
     pub(super) memory_mib: u32,
+    pub(super) disk_mib: Option<u32>,
+    pub(super) timeout_seconds: Option<u64>,
     pub(super) keep_seconds: u64,
 }
 
@@ -73,8 +94,9 @@ impl ResolvedPlan {
                 name: target.name.clone(),
                 after: target.after.clone(),
                 tasks: target.tasks.iter().map(|task| usize::from(task.index)).collect(),
-                destination: target.publish.as_ref().map(|publish| publish.destination().clone()),
-                index: matches!(target.publish, Some(Publish::Index { .. })),
+                destination: target.publish.as_ref().map(|publish| publish.destination.clone()),
+                tags: target.publish.as_ref().map(|publish| publish.tags.clone()).unwrap_or_default(),
+                index: target.publish.as_ref().is_some_and(|publish| publish.is_index),
             })
             .collect();
         let mut planned: Vec<_> = plan.tasks().collect();
@@ -88,7 +110,10 @@ impl ResolvedPlan {
                 platform: resources.platform,
                 cpu_millis: resources.cpu_millis,
                 memory_mib: resources.memory_mib,
+                disk_mib: resources.disk_mib,
+                timeout_seconds: resources.timeout_seconds,
                 push_to: task.push_to.clone(),
+                also_push_to: task.also_push_to.clone(),
                 keep_seconds: resources.keep_seconds,
             })
             .collect();
@@ -224,19 +249,28 @@ impl BuildState {
     }
 
     pub(super) fn publish_view(&self, target: usize) -> Option<PublishView> {
-        let destination = self.plan.targets[target].destination.clone()?;
-        Some(PublishView { destination, state: self.publishes[target].clone()? })
+        let plan = &self.plan.targets[target];
+        let (destination, tags) = (plan.destination.clone()?, plan.tags.clone());
+        Some(PublishView { destination, tags, state: self.publishes[target].clone()? })
     }
 
     /// How it ended, once everything has ended.
     pub(super) fn conclude(&self) -> BuildOutcome {
-        let images = (0..self.publishes.len()).filter_map(|target| {
-            let Some(PublishState::Done { digest }) = &self.publishes[target] else { return None };
+        let images = (0..self.publishes.len()).flat_map(|target| {
             let plan = &self.plan.targets[target];
+            let digest = match &self.publishes[target] {
+                Some(PublishState::Done { digest }) => Some(digest),
+                _ => None,
+            };
             let mut archs: Vec<_> = plan.tasks.iter().map(|&index| self.plan.tasks[index].arch).collect();
             archs.sort_unstable();
             archs.dedup();
-            Some(PublishedImage { destination: plan.destination.clone()?, digest: digest.clone(), archs })
+            let names = digest.into_iter().flat_map(|digest| plan.names().map(move |name| (name, digest)));
+            names.map(move |(name, digest)| PublishedImage {
+                destination: name.clone(),
+                digest: digest.clone(),
+                archs: archs.clone(),
+            })
         });
         let first = self.first_cause.as_ref();
         BuildOutcome {
@@ -313,4 +347,19 @@ pub(super) fn verdict_of_task(reason: Reason) -> Verdict {
 /// is not the user's fault.
 pub(super) fn verdict_of_publish(reason: Reason) -> Verdict {
     if reason == Reason::RegistryUnreachable { Verdict::Lost } else { verdict_of_task(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_of_the_version_before_is_read_and_requests_nothing() {
+        let before = r#"{"target":0,"arch":"amd64","platform":"ecs","cpu_millis":500,"memory_mib":2048,"push_to":null,"keep_seconds":1500}"#;
+        let task: TaskPlan = serde_json::from_str(before).unwrap();
+        assert_eq!((task.disk_mib, task.timeout_seconds, task.keep_seconds), (None, None, 1500));
+        let requesting = TaskPlan { disk_mib: Some(1024), timeout_seconds: Some(60), ..task };
+        let stored = serde_json::to_string(&requesting).unwrap();
+        assert_eq!(serde_json::from_str::<TaskPlan>(&stored).unwrap(), requesting);
+    }
 }

@@ -92,7 +92,7 @@ impl Stepper<'_> {
                 }
             }
             BuildEvent::Cancelled(text) => self.cancel(&text),
-            BuildEvent::Published { target, result, message } => self.published(target, result, message),
+            BuildEvent::Published { target, result, messages } => self.published(target, result, messages),
             // Nobody waits for that before the end.
             BuildEvent::Vacated => {}
         }
@@ -226,12 +226,12 @@ impl Stepper<'_> {
         }
     }
 
-    fn published(&mut self, target: usize, result: Result<Digest, Cause>, message: Option<Message>) {
+    fn published(&mut self, target: usize, result: Result<Digest, Cause>, messages: Vec<Message>) {
         self.memory.publishing.retain(|&other| other != target);
         if self.step.state.publishes[target] != Some(PublishState::Pending) {
             return;
         }
-        if let Some(message) = message {
+        for message in messages {
             self.note(None, Level::Warn, message);
         }
         let state = match result {

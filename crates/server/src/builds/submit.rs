@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bakery_core::limits;
 use bakery_core::message::Message;
 use bakery_core::names::{BuildId, Platform};
-use bakery_core::plan::{BuildPlan, PlannedTask, broken, plan};
+use bakery_core::plan::{BuildPlan, PlannedTask, Publish, broken, plan};
 use bakery_core::report::Mistake;
 use bakery_core::rules;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
@@ -84,7 +85,10 @@ impl Intake {
             SubmitError::BadSpec(problems.into_iter().map(|it| Mistake::from(it).message()).collect())
         };
         let plan = made.map_or_else(|| plan(&request.spec).map_err(mistakes), Ok)?;
-        let refused = broken(&request.spec, |task| rules::refused_flags(&self.settings.refused_flags, task));
+        let refused = broken(&request.spec, |task| {
+            let flags = rules::refused_flags(&self.settings.refused_flags, task);
+            [flags, self.settings.bounds.exceeded_by(task)].concat()
+        });
         if !refused.is_empty() {
             return Err(mistakes(refused));
         }
@@ -136,10 +140,10 @@ impl Intake {
 
     /// Refuses destinations that the operator does not allow, before anything is baked.
     fn may_publish(&self, plan: &BuildPlan) -> Result<(), SubmitError> {
-        let destinations =
-            plan.targets.iter().filter_map(|target| Some(target.publish.as_ref()?.destination()));
-        let refused: Vec<Message> = destinations
-            .filter_map(|destination| self.publisher.may_publish(destination).err())
+        let publishes = plan.targets.iter().filter_map(|target| target.publish.as_ref());
+        let refused: Vec<Message> = publishes
+            .flat_map(Publish::names)
+            .filter_map(|name| self.publisher.may_publish(name).err())
             .map(|error| Message { text: error.text, hint: error.hint })
             .collect();
         if refused.is_empty() { Ok(()) } else { Err(SubmitError::BadSpec(refused)) }
@@ -169,16 +173,24 @@ impl Intake {
                     return Err(SubmitError::NoSuchArch { task: label, platform, arch, message });
                 }
                 let settings = &self.settings;
-                let keep = settings.provision_timeout + settings.task_timeout + settings.result_timeout;
+                // A longer one is refused, but a repeated request comes here without that check.
+                let timeout =
+                    task.spec.timeout_seconds.map(|it| Duration::from_secs(it).min(settings.bounds.timeout));
+                let timeout = timeout.unwrap_or(settings.task_timeout);
+                let keep = settings.provision_timeout + timeout + settings.result_timeout;
                 let resources = TaskResources {
                     platform,
                     cpu_millis: task.spec.cpu_millis.unwrap_or(settings.default_cpu_millis),
                     memory_mib: task.spec.memory_mib.unwrap_or(settings.default_memory_mib),
+                    disk_mib: task.spec.disk_mib,
+                    timeout_seconds: task.spec.timeout_seconds,
                     // Rounded up.
                     keep_seconds: keep.as_secs() + u64::from(keep.subsec_nanos() > 0),
                 };
-                match launcher.fit(resources.cpu_millis, resources.memory_mib) {
-                    Ok(notice) => notices.extend(notice.map(|text| Message::new(format!("{label}: {text}")))),
+                match launcher.fit(resources.cpu_millis, resources.memory_mib, resources.disk_mib) {
+                    Ok(texts) => {
+                        notices.extend(texts.iter().map(|text| Message::new(format!("{label}: {text}"))));
+                    }
                     Err(Message { text, hint }) => {
                         oversized.push(Message { text: format!("{label}: {text}"), hint });
                     }

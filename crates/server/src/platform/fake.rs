@@ -235,6 +235,11 @@ impl Launcher for FakePlatform {
         Some(Message::new(reason.text()).with_hint("set ALLOW_EMULATION=true on the server"))
     }
 
+    /// As on an engine, a container has no disk of its own.
+    fn fit(&self, _: u32, _: u32, disk_mib: Option<u32>) -> Result<Vec<String>, Message> {
+        Ok(disk_mib.map(|_| "`disk` has no effect".to_owned()).into_iter().collect())
+    }
+
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {
         let mut released = self.inner.released.subscribe();
         let script = {

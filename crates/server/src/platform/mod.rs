@@ -39,6 +39,8 @@ pub struct LaunchOrder {
     pub cpu_millis: u32,
     /// MiB of memory; there is no swap on top.
     pub memory_mib: u32,
+    /// MiB of disk; `None` = the platform's default.
+    pub disk_mib: Option<u32>,
     /// The whole environment: the variables of `launch_env`, and the operator's proxies. Nothing of the user's.
     pub env: Vec<(String, Secret)>,
     /// The time after which the platform itself may end the container, counted from its start.
@@ -185,10 +187,15 @@ pub trait Launcher: Send + Sync {
         None
     }
 
-    /// Whether a task may have this size here: `Ok` with a notice where it gets another size, or why not. Asked before a
+    /// Whether a task may have this size here: `Ok` with notices where it gets another size, or why not. Asked before a
     /// build is accepted.
-    fn fit(&self, _cpu_millis: u32, _memory_mib: u32) -> Result<Option<String>, Message> {
-        Ok(None)
+    fn fit(
+        &self,
+        _cpu_millis: u32,
+        _memory_mib: u32,
+        _disk_mib: Option<u32>,
+    ) -> Result<Vec<String>, Message> {
+        Ok(Vec::new())
     }
 
     /// Starts the container. The same order again starts nothing new, whatever became of the first.

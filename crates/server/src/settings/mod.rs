@@ -19,6 +19,7 @@ use bakery_context::s3::S3Settings;
 use bakery_core::kaniko::RefusedFlags;
 use bakery_core::message::Message;
 use bakery_core::report::{Finding, Mistake};
+use bakery_core::rules::TaskBounds;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars;
 use thiserror::Error;
@@ -78,8 +79,10 @@ pub struct Limits {
     pub max_runs: Option<usize>,
     /// From launch to the agent's first request.
     pub provision: Duration,
-    /// From launch to the end of one attempt.
+    /// From launch to the end of one attempt, for tasks that request no time.
     pub task: Duration,
+    /// `MAX_TASK_TIMEOUT` (by default `BUILD_TASK_TIMEOUT`) and `MAX_TASK_DISK`: the most that a task may request.
+    pub bounds: TaskBounds,
     /// How long the server waits for a finished task's report while its container still exists.
     pub result: Duration,
     /// Thousandths of a cpu for tasks that request none.

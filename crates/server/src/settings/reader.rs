@@ -12,6 +12,7 @@ use bakery_core::limits;
 use bakery_core::mask::{self, Form};
 use bakery_core::message::Message;
 use bakery_core::report::Mistake;
+use bakery_core::rules::TaskBounds;
 use bakery_core::secret::Secret;
 use bakery_core::units;
 use bakery_core::vars::Vars;
@@ -245,10 +246,13 @@ impl<'a> VarReader<'a> {
 
     pub(super) fn limits(&mut self) -> Limits {
         let count = |text: &str| text.parse().ok().filter(|count| *count > 0);
+        let max_runs = self.value("MAX_RUNS", "a whole number greater than 0", "for example 4", count);
+        let task = self.duration("BUILD_TASK_TIMEOUT", limits::TASK_TIME);
         Limits {
-            max_runs: self.value("MAX_RUNS", "a whole number greater than 0", "for example 4", count),
+            max_runs,
+            task,
+            bounds: self.bounds(task),
             provision: self.duration("BUILD_PROVISION_TIMEOUT", limits::TASK_PROVISION),
-            task: self.duration("BUILD_TASK_TIMEOUT", limits::TASK_TIME),
             result: self.duration("BUILD_RESULT_TIMEOUT", limits::TASK_RESULT),
             cpu_millis: self
                 .value("DEFAULT_BUILD_CPU", "a valid number of cpus", "for example 0.5 or 500m", units::cpu)
@@ -257,6 +261,18 @@ impl<'a> VarReader<'a> {
                 .value("DEFAULT_BUILD_MEMORY", "a valid size", "for example 2G", units::memory)
                 .unwrap_or(limits::TASK_MEMORY_MIB),
         }
+    }
+
+    /// `task`: the time of tasks that request none.
+    fn bounds(&mut self, task: Duration) -> TaskBounds {
+        let name = "MAX_TASK_TIMEOUT";
+        let timeout = self.duration(name, task);
+        if timeout < task {
+            let text = format!("is shorter than BUILD_TASK_TIMEOUT ({})", units::format_duration(task));
+            self.mistake(name, &text, "set it to the longest time that a task may request");
+        }
+        let disk = self.value("MAX_TASK_DISK", "a valid size", "for example 100G, at least 1G", units::disk);
+        TaskBounds { timeout, disk_mib: disk }
     }
 
     /// The variables that ECS and Kubernetes require.

@@ -20,6 +20,7 @@ fn no_variable_at_all_is_a_working_single_machine_default() {
         max_runs: None,
         provision: minutes(5),
         task: minutes(10),
+        bounds: TaskBounds { timeout: minutes(10), disk_mib: None },
         result: minutes(10),
         cpu_millis: 500,
         memory_mib: 2048,
@@ -53,6 +54,23 @@ fn all_mistakes_are_in_one_report_and_name_their_variables() {
     ];
     assert_eq!(names, expected, "{error}");
     assert_eq!(error.to_string().matches("hint: ").count(), 8);
+}
+
+#[test]
+fn a_task_may_request_as_much_time_as_others_have_unless_the_operator_allows_more() {
+    let bounds = |vars: &[(&str, &str)]| read(vars).unwrap().limits.bounds;
+    let default = ("BUILD_TASK_TIMEOUT", "20m");
+    assert_eq!(bounds(&[default]), TaskBounds { timeout: Duration::from_mins(20), disk_mib: None });
+    let set = bounds(&[default, ("MAX_TASK_TIMEOUT", "2h"), ("MAX_TASK_DISK", "100G")]);
+    assert_eq!(set, TaskBounds { timeout: Duration::from_hours(2), disk_mib: Some(100 << 10) });
+    let error = read(&[default, ("MAX_TASK_TIMEOUT", "5m"), ("MAX_TASK_DISK", "100")]).unwrap_err();
+    insta::assert_snapshot!(error, @"
+    2 mistakes in the settings
+    MAX_TASK_TIMEOUT: is shorter than BUILD_TASK_TIMEOUT (20m)
+      hint: set it to the longest time that a task may request
+    MAX_TASK_DISK: `100` is not a valid size
+      hint: for example 100G, at least 1G
+    ");
 }
 
 #[test]

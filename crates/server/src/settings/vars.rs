@@ -1,6 +1,7 @@
 //! The declaration of every variable. `.env.example` and docs/reference/variables.md are generated from these tables.
 
-use bakery_core::vars::VarDoc;
+use bakery_core::message::Message;
+use bakery_core::vars::{VarDoc, Vars};
 
 /// The default of `IMAGE_NAME`.
 pub const IMAGE_NAME: &str = "docker.io/rayshoo/bakery";
@@ -104,7 +105,24 @@ pub const SERVER: &[VarDoc] = &[
         "",
         "Time from launch to the agent's first request. Time in the queue does not count.",
     ),
-    var("BUILD_TASK_TIMEOUT", "10m", "", "Time from launch to the end of one attempt at a task."),
+    var(
+        "BUILD_TASK_TIMEOUT",
+        "10m",
+        "",
+        "Time from launch to the end of one attempt at a task that has no `timeout`.",
+    ),
+    var(
+        "MAX_TASK_TIMEOUT",
+        "BUILD_TASK_TIMEOUT",
+        "",
+        "The longest `timeout` that a task may have, at least BUILD_TASK_TIMEOUT. A build with a longer one is refused.",
+    ),
+    var(
+        "MAX_TASK_DISK",
+        "what the platform has",
+        "",
+        "The largest `disk` that a task may have, for example 100G. A build with a larger one is refused.",
+    ),
     var(
         "BUILD_RESULT_TIMEOUT",
         "10m",
@@ -195,7 +213,7 @@ pub const SERVER: &[VarDoc] = &[
     var("ECS_LOG_GROUP", "none = off", "", "CloudWatch log group for the agents' own logs."),
     var("ECS_CAPACITY", "fargate", "", "fargate, spot or spot-then-fargate."),
     var("ECS_PUBLIC_IP", "true", "", "true = tasks get a public IP, for subnets without NAT."),
-    var("ECS_EPHEMERAL_STORAGE", "Fargate's 20", "", "Disk of a task in GiB, 21 to 200."),
+    var("ECS_EPHEMERAL_STORAGE", "Fargate's 20", "", "Disk in GiB, 21 to 200, of a task that has no `disk`."),
     var("CLEANUP_ECS_TASK_DEFINITIONS", "false", "", "true = old task definitions are removed at start."),
     var("AGENT_TASK_FAMILY", "bakery-agent", "", "Prefix of the task definition families."),
     var(
@@ -255,6 +273,16 @@ pub const IMAGES: &[VarDoc] = &[
     ),
 ];
 
+/// Variables of version 1.0 that have no effect, each with what replaces it.
+const REPLACED: &[(&str, &str)] =
+    &[("K8S_SERVICE_ACCOUNT_NAME", "set `k8s.serviceAccountName` in the file of K8S_CONFIG_PATH")];
+
+/// A warning for each variable of version 1.0 that is set and has no effect.
+pub fn replaced(vars: &dyn Vars) -> Vec<Message> {
+    let set = REPLACED.iter().filter(|(name, _)| vars.setting(name).is_some());
+    set.map(|(name, hint)| Message::new(format!("{name} has no effect")).with_hint(*hint)).collect()
+}
+
 /// Whether a program of Bakery reads this variable.
 pub fn is_declared(name: &str) -> bool {
     GROUPS.iter().any(|(_, table)| table.iter().any(|var| var.name == name))
@@ -263,3 +291,71 @@ pub fn is_declared(name: &str) -> bool {
 /// The groups in the order in which `.env.example` shows them.
 pub const GROUPS: &[(&str, &[VarDoc])] =
     &[("Common (server and client)", COMMON), ("Server", SERVER), ("Client", CLIENT), ("Images", IMAGES)];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::tests::read;
+    use super::*;
+
+    #[test]
+    fn the_variables_of_version_1_are_known_or_named_with_what_replaces_them() {
+        let role = "arn:aws:iam::123456789012:role/agents";
+        let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:agents-AbCdEf";
+        let set = [
+            ("S3_ENDPOINT", "s3.amazonaws.com"),
+            ("S3_REGION", "eu-west-1"),
+            ("S3_BUCKET", "contexts"),
+            ("S3_SSL", "true"),
+            ("S3_SESSION_TOKEN", ""),
+            ("CONTROLLER_URL", "https://bakery.test:443"),
+            ("AWS_REGION", "eu-west-1"),
+            ("BUILD_TASK_TIMEOUT", "10m"),
+            ("BUILD_RESULT_TIMEOUT", "10m"),
+            ("DEFAULT_BUILD_CPU", "0.5"),
+            ("DEFAULT_BUILD_MEMORY", "2G"),
+            ("ECS_CLUSTER", "ovens"),
+            ("ECS_SUBNETS", "subnet-1, subnet-2"),
+            ("ECS_SECURITY_GROUPS", "sg-1"),
+            ("ECS_EXEC_ROLE_ARN", role),
+            ("ECS_TASK_ROLE_ARN", role),
+            ("ECS_LOG_GROUP", "/bakery"),
+            ("K8S_NAMESPACE", "bakery"),
+            ("K8S_CONFIG_PATH", ""),
+            ("AGENT_TASK_FAMILY", "agents"),
+            ("AGENT_IMAGE", "docker.io/rayshoo/bakery-agent:v1.0.2"),
+            ("AGENT_IMAGE_SECRET_ARN", secret),
+            ("CLEANUP_ECS_TASK_DEFINITIONS", "true"),
+            ("LOG_FORMAT", "simple"),
+            ("IMAGE_NAME", "docker.io/rayshoo/bakery"),
+            ("IMAGE_TAG", "v1.0.2"),
+        ];
+        let created = [
+            ("AGENT_IMAGE_SECRET_NAME", "agents"),
+            ("AGENT_IMAGE_SECRET_USERNAME", "puller"),
+            ("AGENT_IMAGE_SECRET_PASSWORD", "crumbs"),
+        ];
+        let unused = [("K8S_SERVICE_ACCOUNT_NAME", "agents")];
+        for names in [&set[..], &created] {
+            assert!(names.iter().all(|(name, _)| is_declared(name)));
+        }
+        let settings = read(&[&set[..], &unused].concat()).unwrap();
+        assert_eq!(settings.ecs.unwrap().family, "agents");
+        assert_eq!(settings.k8s.unwrap().namespace, "bakery");
+        let instead: Vec<_> = set
+            .iter()
+            .filter(|(name, _)| *name != "AGENT_IMAGE_SECRET_ARN")
+            .copied()
+            .chain(created)
+            .collect();
+        assert!(read(&instead).is_ok());
+        let all = [&set[..], &created, &unused].concat();
+        let all: BTreeMap<_, _> =
+            all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let hint = "set `k8s.serviceAccountName` in the file of K8S_CONFIG_PATH";
+        let message = Message::new("K8S_SERVICE_ACCOUNT_NAME has no effect").with_hint(hint);
+        assert_eq!(replaced(&all), [message]);
+        assert!(unused.iter().all(|(name, _)| !is_declared(name)));
+    }
+}

@@ -33,7 +33,7 @@ use crate::platform::docker::{DockerError, DockerPlatform};
 use crate::platform::ecs::EcsError;
 use crate::platform::k8s::K8sError;
 use crate::process;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::spawn::Tasks;
 use bakery_registry::{Registry, RegistrySettings, docker_config};
 
@@ -116,6 +116,9 @@ impl Server {
     pub async fn start(settings: &Settings, vars: &dyn Vars) -> Result<Self, StartError> {
         let listener = listen(settings.listen).await?;
         if let Some(warning) = settings.warning() {
+            warn(&warning);
+        }
+        for warning in settings::vars::replaced(vars) {
             warn(&warning);
         }
         let files = process::raise_open_files();
@@ -267,6 +270,7 @@ fn builds_settings(settings: &Settings, platforms: BTreeMap<Platform, PlatformSe
         default_memory_mib: limits.memory_mib,
         provision_timeout: limits.provision,
         task_timeout: limits.task,
+        bounds: limits.bounds,
         result_timeout: limits.result,
         insecure_registries: settings.registries.insecure.clone(),
         refused_flags: settings.refused_flags.clone(),

@@ -191,6 +191,7 @@ mod tests {
                 arch: Arch::Amd64,
                 cpu_millis: 500,
                 memory_mib: 64,
+                disk_mib: None,
                 env: Vec::new(),
                 deadline: PATIENCE,
             }

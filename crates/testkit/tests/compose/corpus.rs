@@ -23,8 +23,6 @@ pub(crate) enum Expected {
     RefusedByBoth { message: String, compose: String },
     /// Compose refuses it with this message, Bakery builds it for this reason.
     Accepted { reason: String, compose: String },
-    /// Compose and Bakery differ, which is to be mended.
-    Different { reason: String },
 }
 
 /// A project, and how it is built.
@@ -134,7 +132,6 @@ fn expected(value: &str) -> Result<Expected> {
         "refused" => Expected::Refused { message: text, page: String::new() },
         "refused by both" => Expected::RefusedByBoth { message: text, compose: String::new() },
         "accepted" => Expected::Accepted { reason: text, compose: String::new() },
-        "different" => Expected::Different { reason: text },
         _ => bail!("`{kind}` is not a result"),
     })
 }

@@ -57,6 +57,33 @@ RUN test ! -e /root/.token && test ! -e /run/secrets/tok && echo nothing left
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_build_secret_of_the_config_is_mounted_in_each_stage_and_shown_nowhere() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let image = world.image("masks/secrets:1");
+    let config = format!(
+        "global:\n  arch: amd64\n  post-script: test ! -e /kaniko/bakery/secrets && test ! -e /kaniko/secrets && echo none kept\n  \
+         kaniko:\n    destination: \"{image}\"\n    secrets: [{{ id: tok, file: tok.txt }}]\n"
+    );
+    let steps = format!(
+        "RUN --mount=type=secret,id=tok echo \"it is $(cat /run/secrets/tok)\"; stat -c 'mode %a' /run/secrets/tok; echo 1 >/done\n\
+         FROM {base}\nCOPY --from=0 /done /done\n\
+         RUN --mount=type=secret,id=tok,required=true,uid=7,mode=0440 stat -c 'second %u %a' /run/secrets/tok\n\
+         RUN test ! -e /run/secrets/tok && echo nothing left\n",
+        base = world.parts.base_image
+    );
+    let project = Project::new(&world.parts, &steps, &config)?;
+    project.write("tok.txt", "tok-4711-do-not-show")?;
+    project.write(".dockerignore", "tok.txt\nconfig.yaml\n")?;
+    let (ended, seen) = bake(&world, &project).await?;
+    ensure!(ended.code == Some(0), "{seen}");
+    for line in ["it is ***", "mode 400", "second 7 440", "nothing left", "none kept"] {
+        ensure!(ended.said(line)?, "no line {line:?}\n{seen}");
+    }
+    ensure!(!seen.contains("tok-4711"), "{seen}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn case_22_a_json_password_is_masked_however_it_is_printed_and_braces_stay() -> Result<()> {
     let world = World::start(&[]).await?;
     let host = &world.registry.host;

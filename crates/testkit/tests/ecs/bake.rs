@@ -120,10 +120,19 @@ async fn old_definitions_and_those_that_differ_from_the_settings_are_removed_at_
         let baked = env.client(&project).run(&[]).await?;
         ensure!(baked.code == Some(0), "{}", env.details(&baked));
     }
+    let config = single(&env.image("tidy/app:1")).replace("global:\n", "global:\n  disk: 20.5G\n");
+    let large = Project::new(&env.aws.parts, "RUN true", &config)?;
+    let baked = env.client(&large).run(&[]).await?;
+    ensure!(baked.code == Some(0), "{}", env.details(&baked));
+    let notice = "20992 MiB of disk are rounded up to what Fargate offers: 21 GiB";
+    ensure!(baked.err.contains(notice), "{}", baked.err);
     let proxy = &env.aws.proxy;
+    let registered = proxy.calls_of("ecs:RegisterTaskDefinition");
+    let disks: Vec<_> =
+        registered.iter().map(|call| call.request["ephemeralStorage"]["sizeInGiB"].as_u64()).collect();
     ensure!(
-        proxy.calls_of("ecs:RegisterTaskDefinition").len() == 2,
-        "a setting has changed: another definition"
+        disks == [None, Some(30), Some(21)],
+        "another definition for another setting, and for a task's own disk: {disks:?}"
     );
     ensure!(proxy.calls_of("ecs:DeregisterTaskDefinition").is_empty(), "nobody has asked for it yet");
     env.server.kill().await?;

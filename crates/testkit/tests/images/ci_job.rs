@@ -75,7 +75,7 @@ impl System {
     }
 
     /// The path at which the system mounts its folder in a job's container.
-    const fn root(self) -> &'static str {
+    pub(crate) const fn root(self) -> &'static str {
         match self {
             Self::GitHub => "/__w",
             Self::GitLab => "/builds",

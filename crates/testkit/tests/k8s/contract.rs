@@ -122,6 +122,12 @@ async fn limits_apply_and_the_last_output_is_kept() -> Result<()> {
     // Root, no token, and no variable that the order does not hold.
     let bare = "[ $(env | grep -c ^BAKERY) = 0 ] && [ $(id -u) = 0 ] && [ ! -e /var/run/secrets ]";
     check_limits(&fixture.platform, &fixture.orders, Arch::Amd64, bare).await?;
+    let order = LaunchOrder { disk_mib: Some(1536), ..fixture.order(Behavior::Stay) };
+    fixture.platform.launch(&order).await?;
+    let disk = "jsonpath={.spec.template.spec.containers[0].resources.limits.ephemeral-storage}";
+    let disk = fixture.namespace.kubectl(&["get", "job", &order.run.to_string(), "-o", disk]).await?;
+    fixture.platform.stop(&order.run).await?;
+    ensure!(disk == "1536Mi", "{disk}");
     fixture.close().await
 }
 

@@ -60,10 +60,7 @@ services:
             "services: { base: { image: reg.test/base, build: { args: { A: 1, B: 2 }, labels: [a=1], target: dev } } }",
         ),
     ];
-    insta::assert_snapshot!(built(&files), @r"
-    base: reg.test/base base A=own B=2 --label=b=2
-    child: reg.test/child base A=own B=2 --label=b=2
-    ");
+    insta::assert_snapshot!(built(&files), @"base: reg.test/base reg.test/child base A=own B=2 --label=b=2");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Several files: what the later ones change.
 
 use super::*;
-use crate::spec::KanikoSpec;
 
-fn merged(files: &[&str]) -> Result<Resolved, Report> {
+pub(super) fn merged(files: &[&str]) -> Result<Resolved, Report> {
     let read = |(nth, text): (usize, &&str)| read(["a.yaml", "b.yaml", "c.yaml"][nth], text);
     let files: Vec<_> = files.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     let file = files.into_iter().reduce(ComposeFile::with).unwrap();
@@ -25,7 +24,7 @@ fn args(kaniko: &KanikoSpec) -> String {
 }
 
 /// One service with these lines below `build`.
-fn web(lines: &str) -> String {
+pub(super) fn web(lines: &str) -> String {
     let head = "services:\n  web:\n    image: reg.test/web\n    build:\n".to_owned();
     lines.lines().fold(head, |text, line| text + "      " + line + "\n")
 }
@@ -49,7 +48,7 @@ services:
     assert_eq!((web.as_str(), worker.as_str()), ("web", "worker"));
     let kaniko = &of_web[0].kaniko;
     assert_eq!((kaniko.context_path.as_str(), kaniko.dockerfile.as_str()), ("web", "prod.Dockerfile"));
-    assert_eq!(kaniko.extra_flags, ["--target=prod"]);
+    assert_eq!(flags(kaniko), ["--target=prod"]);
     // The short form in the later file, and three files.
     let c = "services: { web: { image: reg.test/other, build: ../c } }";
     let kaniko = merged(&[a, b, c]).unwrap().spec.services.remove(0).tasks.remove(0).kaniko;
@@ -63,7 +62,10 @@ fn an_empty_file_changes_nothing_unless_all_are_empty() {
     for files in [&[""][..], &["", "---"], &["~", "", "# nothing"]] {
         let Err(report) = merged(files) else { panic!("{files:?} was taken") };
         let text = report.to_string();
-        assert!(text.contains("a.yaml:1:") && text.contains("a mapping with `services`"), "{files:?}: {text}");
+        assert!(
+            text.contains("a.yaml:1:") && text.contains("a mapping with `services`"),
+            "{files:?}: {text}"
+        );
     }
 }
 
@@ -83,7 +85,7 @@ fn arguments_and_labels_are_merged_by_name_in_both_forms() {
         assert_eq!(args(&only(&[&web(a), &web(b)])), expected, "{a} {b}");
     }
     let kaniko = only(&[&web("labels: [a=1, b=2]"), &web("labels: { b: 3 }")]);
-    assert_eq!(kaniko.extra_flags, ["--label=a=1", "--label=b=3"]);
+    assert_eq!(flags(&kaniko), ["--label=a=1", "--label=b=3"]);
 }
 
 #[test]
@@ -120,16 +122,12 @@ fn tags_remove_and_replace() {
         ("context: !reset", "deploy --target=dev --label=a=1 A=1 B=2"),
     ] {
         let kaniko = only(&[&a, &web(b)]);
-        let all =
-            [vec![kaniko.context_path.clone()], kaniko.extra_flags.clone(), vec![args(&kaniko)]].concat();
+        let all = [vec![kaniko.context_path.clone()], flags(&kaniko), vec![args(&kaniko)]].concat();
         assert_eq!(all.join(" "), expected, "{b}");
     }
     let whole = "services: { web: { build: !override { context: ../x } } }";
     let kaniko = only(&[&a, whole]);
-    assert_eq!(
-        (kaniko.context_path.as_str(), kaniko.extra_flags.len(), args(&kaniko)),
-        ("x", 0, String::new())
-    );
+    assert_eq!((kaniko.context_path.as_str(), flags(&kaniko).len(), args(&kaniko)), ("x", 0, String::new()));
     let short = "services: { web: { image: reg.test/web, build: ../web } }";
     assert_eq!(only(&[short, "services: { web: { build: { context: !reset } } }"]).context_path, "deploy");
     let other = "services: { web: !reset null, other: { image: reg.test/other, build: . } }";

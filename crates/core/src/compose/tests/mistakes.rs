@@ -39,7 +39,7 @@ fn a_repeated_key_hides_no_other_mistake() {
 fn attributes_that_change_the_result_are_mistakes_and_others_are_notices() {
     let keys = "
 contxt: x
-dockerfile_inline: FROM scratch
+x-own: x
 secrets: [npm]
 ssh: [default]
 additional_contexts: { a: b }
@@ -54,10 +54,8 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
     insta::assert_snapshot!(report(&build(keys.trim())), @r"
     deploy/compose.yaml:6:15: services.web.build.contxt: unknown key
       hint: did you mean `context`?
-    deploy/compose.yaml:7:26: services.web.build.dockerfile_inline: not supported yet
-      hint: write it to a file, and set `dockerfile` to its path
-    deploy/compose.yaml:8:16: services.web.build.secrets: not supported yet
-      hint: it changes the result, so it is not ignored: remove it if you do not need it
+    deploy/compose.yaml:8:17: services.web.build.secrets[0]: there is no secret `npm`
+      hint: declare it in `secrets` at the top of the file
     deploy/compose.yaml:9:12: services.web.build.ssh: not supported by Kaniko
       hint: Kaniko has no SSH mounts: fetch in the `pre-script`
     deploy/compose.yaml:10:28: services.web.build.additional_contexts: not supported yet
@@ -76,8 +74,8 @@ x-bake: { output: [x], secret: [x], platfroms: [linux/amd64] }
       hint: it changes the result, so it is not ignored: remove it if you do not need it
     deploy/compose.yaml:17:25: services.web.build.x-bake.output: not supported yet
       hint: it changes the result, so it is not ignored: remove it if you do not need it
-    deploy/compose.yaml:17:38: services.web.build.x-bake.secret: not supported yet
-      hint: it changes the result, so it is not ignored: remove it if you do not need it
+    deploy/compose.yaml:17:39: services.web.build.x-bake.secret[0]: not a secret of buildx
+      hint: id=ID,env=NAME or id=ID,src=FILE
     deploy/compose.yaml:17:54: services.web.build.x-bake.platfroms: unknown key
       hint: did you mean `platforms`?
     ");
@@ -102,11 +100,9 @@ ulimits: { nofile: 1 }
 args: { NPM_TOKEN: '${SECRET}', A: $UNSET }
 x-bake: { no-cache: true, zzzz: 1 }
 ";
-    insta::assert_snapshot!(notices(&build(ignored.trim())), @r"
-    deploy/compose.yaml:6:13: services.web.build.tags: has no effect here
-      hint: only `image` is pushed
-    deploy/compose.yaml:7:19: services.web.build.cache_from: has no effect here
-      hint: set `kaniko.cache` in a config file (--config): Kaniko keeps its own cache
+    insta::assert_snapshot!(notices(&build(ignored.trim())), @r#"
+    deploy/compose.yaml:7:20: services.web.build.cache_from[0]: has no effect here
+      hint: Kaniko keeps its layers in a repository: cache_to: ["type=registry,ref=REGISTRY/REPOSITORY"]
     deploy/compose.yaml:8:17: services.web.build.no_cache: read as true
       hint: write true or false
     deploy/compose.yaml:9:24: services.web.build.no_cache_filter: has no effect here
@@ -119,8 +115,8 @@ x-bake: { no-cache: true, zzzz: 1 }
       hint: set it, or write ${UNSET:-default}
     deploy/compose.yaml:14:27: services.web.build.x-bake.no-cache: has no effect here
     deploy/compose.yaml:14:39: services.web.build.x-bake.zzzz: unknown key: not read
-      hint: only `platforms` is read here; `cpu`, `memory` and the like are set in a config file (--config)
-    ");
+      hint: `platforms`, `tags`, `secret`, `cache-to` and `cache-from` are read here; `cpu` and `memory` are set in a config file (--config)
+    "#);
 }
 
 #[test]
@@ -157,7 +153,7 @@ fn an_invalid_compose_file_is_reported() {
             "required and has no value: set NO\n  hint: set NO in the environment or in .env",
         ),
         (
-            "services: { a: { build: ., image: x }, b: { build: ., image: 'x:latest' } }",
+            "services: { a: { build: ., image: x }, b: { build: b, image: 'x:latest' } }",
             "docker.io/library/x:latest is also pushed by a",
         ),
         ("services: { a: { build: { dockerfile: ../../../x }, image: x } }", "leaves the source root"),

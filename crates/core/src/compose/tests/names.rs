@@ -40,7 +40,8 @@ fn refusal(text: &str, dotenv: &str) -> String {
 fn images(resolved: Result<Resolved, Report>) -> Vec<String> {
     let spec = resolved.unwrap_or_else(|report| panic!("{report}")).spec;
     let tasks = spec.services.into_iter().flat_map(|service| service.tasks);
-    tasks.map(|task| task.kaniko.destination.map_or_else(String::new, |image| image.to_string())).collect()
+    let names = tasks.flat_map(|task| task.kaniko.destination.into_iter().chain(task.kaniko.tags));
+    names.map(|image| image.to_string()).collect()
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn case_03_one_build_of_one_image_is_done_once() {
     let text = "x-app: &app { image: reg.test/app, build: . }\nservices: { web: *app, worker: *app }";
     let resolved = resolve(text, &Naming::default(), &[], None).unwrap();
     assert_eq!(resolved.spec.services.len(), 1);
-    assert_eq!(resolved.notices[0].text, "the same image and build as `web`: it is built once");
+    assert_eq!(resolved.notices[0].text, "the same build as `web`: it is built once");
     // Another build of the same image is still a clash.
     let text = "services: { a: { image: reg.test/app, build: . }, b: { image: reg.test/app, build: { context: ., target: x } } }";
     assert!(
@@ -145,4 +146,55 @@ fn case_03_one_build_of_one_image_is_done_once() {
 fn no_secret_of_the_environment_is_the_default_platform() {
     let report = refusal("services: { a: { build: . } }", "DOCKER_DEFAULT_PLATFORM=$GITHUB_TOKEN\n");
     assert!(report.starts_with("DOCKER_DEFAULT_PLATFORM: "), "{report}");
+}
+
+#[test]
+fn a_service_has_more_names_by_its_tags() {
+    let text = "
+services:
+  a: { image: reg.test/a, build: { context: a, tags: ['reg.test/a:1', '', $NO, 'o.test/b:$TAG'], x-bake: { tags: [c] } } }
+  b: { build: { context: b, tags: [reg.test/b, 'reg.test/b:2'] } }
+";
+    let found = images(resolve(text, &Naming::default(), &[("TAG", "7")], None));
+    assert_eq!(
+        found,
+        ["reg.test/a", "reg.test/a:1", "o.test/b:7", "docker.io/library/c", "reg.test/b", "reg.test/b:2"]
+    );
+    let empty = "services: { a: { image: '${NO:-}', build: { tags: [reg.test/b] } } }";
+    assert_eq!(images(resolve(empty, &Naming::default(), &[], None)), ["reg.test/b"]);
+    let tagged = Naming { tag: Some(ImageTag::parse("9").unwrap()), ..registry() };
+    let text = "services: { a: { image: reg.test/a, build: { tags: [reg.test/b] } } }";
+    assert_eq!(images(resolve(text, &tagged, &[], None)), ["reg.test/a:9", "reg.test/b:9"]);
+    let text = "services: { a: { image: reg.test/a, build: { tags: ['A B', 'reg.test/a@sha256:12'] } } }";
+    insta::assert_snapshot!(resolve(text, &registry(), &[], None).unwrap_err(), @r"
+    compose.yaml:1:53: services.a.build.tags[0]: `A B` is not an image reference
+      hint: remove the blanks: REGISTRY/REPOSITORY:TAG
+    compose.yaml:1:60: services.a.build.tags[1]: `reg.test/a@sha256:12` is not an image reference
+      hint: REGISTRY/REPOSITORY:TAG
+    ");
+}
+
+#[test]
+fn services_with_the_same_build_are_built_once() {
+    let text = "
+services:
+  a: { image: reg.test/a, build: . }
+  b: { image: reg.test/b, build: { context: ., tags: [reg.test/a] } }
+  c: { image: reg.test/a, build: . }
+  d: { image: reg.test/d, build: { context: ., args: [A=1] } }
+  e: { image: reg.test/e, build: { context: ., x-bake: { platforms: [linux/amd64] } } }
+  f: { build: . }
+";
+    let Resolved { spec, notices, plan, .. } = resolve(text, &registry(), &[], None).unwrap();
+    let names: Vec<_> = spec.services.iter().map(|service| service.name.as_ref().unwrap().as_str()).collect();
+    assert_eq!(names, ["a", "d", "e"]);
+    let published: Vec<_> =
+        plan.targets[0].publish.as_ref().unwrap().names().map(ToString::to_string).collect();
+    assert_eq!(published, ["reg.test/a:latest", "reg.test/b:latest", "reg.test/team/breadshop-f:latest"]);
+    let notices: Vec<_> = notices.iter().map(Notice::rendered).collect();
+    insta::assert_snapshot!(notices.join("\n"), @r"
+    compose.yaml:4:6: services.b: the same build as `a`: it is built once, and also pushed as reg.test/b
+    compose.yaml:5:6: services.c: the same build as `a`: it is built once
+    compose.yaml:8:6: services.f: the same build as `a`: it is built once, and also pushed as reg.test/team/breadshop-f
+    ");
 }

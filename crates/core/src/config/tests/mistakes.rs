@@ -63,7 +63,7 @@ bake:
       hint: HOST or HOST:PORT
     config.yaml:16:5: global.kaniko-credentials[1]: `password` is missing
     config.yaml:16:27: global.kaniko-credentials[1].username: is empty
-      hint: if it comes from a variable, check that the variable was set when this file was generated
+      hint: if it comes from a variable, check that the variable is set
     config.yaml:16:41: global.kaniko-credentials[1].pasword: unknown key
       hint: did you mean `password`?
     config.yaml:18:19: global.kaniko.context-path: leaves the source root
@@ -159,7 +159,7 @@ fn the_hint_of_an_invalid_destination_names_the_reason() {
     for (text, why) in [
         ("Reg/A", "image names must be lower case"),
         ("reg.test/a b:1", "remove the blanks"),
-        ("reg.test/a:${TAG}", "does not support variables"),
+        ("reg.test/a:${TAG}", "written in braces, `${NAME}`, and replaced by bakery-client"),
         ("reg.test/a:", "a part of it is empty"),
         ("https://reg.test/a", "leave out the scheme"),
         ("reg.test/a:-x", "hint: REGISTRY/REPOSITORY:TAG"),

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bakery_core::image::ImageRef;
 use bakery_core::lifecycle::{TaskEvent, TaskState};
 use bakery_core::message::Message;
 use bakery_core::names::RunName;
@@ -20,7 +19,7 @@ use crate::builds::events::BuildEvent;
 use crate::builds::mailbox::Mailbox;
 use crate::builds::sessions::{self, BoundRun, SessionHash, Sessions};
 use crate::builds::settings::BuildsSettings;
-use crate::builds::state::{BuildState, RunEnd};
+use crate::builds::state::{BuildState, RunEnd, TaskPlan};
 
 /// What an actor does with agents.
 pub(super) struct Agents {
@@ -72,7 +71,7 @@ impl Agents {
     async fn order(
         &self,
         run: RunName,
-        push_to: Option<ImageRef>,
+        plan: &TaskPlan,
         deadline_seconds: u64,
     ) -> Result<TaskOrder, RunError> {
         let settings = &self.settings;
@@ -87,7 +86,8 @@ impl Agents {
             pre_script: spec.pre_script.clone(),
             post_script: spec.post_script.clone(),
             kaniko: spec.kaniko.clone(),
-            push_to,
+            push_to: plan.push_to.clone(),
+            also_push_to: plan.also_push_to.clone(),
             push: settings.push,
             pull_credentials: spec.credentials.clone(),
             push_credentials: spec.credentials.clone(),
@@ -131,8 +131,8 @@ impl Actor {
             }
             _ => return Ok(Err(RunError::Over)),
         }
-        let push_to = self.state.plan.tasks[index].push_to.clone();
-        Ok(self.agents.order(run, push_to, self.deadlines.seconds_left(index)).await)
+        let plan = &self.state.plan.tasks[index];
+        Ok(self.agents.order(run, plan, self.deadlines.seconds_left(index)).await)
     }
 
     /// Settles the task, or has it tried again; false if the run had ended before. The result counts even if the last

@@ -93,6 +93,7 @@ impl Containers {
             arch: plan.arch,
             cpu_millis: plan.cpu_millis,
             memory_mib: plan.memory_mib,
+            disk_mib: plan.disk_mib,
             env,
             deadline: Duration::from_secs(plan.keep_seconds),
         };

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::builds::events::BuildEvent;
 use crate::builds::settings::BuildsSettings;
-use crate::builds::state::{BuildState, TaskRecord};
+use crate::builds::state::{BuildState, TaskPlan, TaskRecord};
 
 /// The agent ends itself at the deadline and reports why; the server ends it this much later.
 const BACKSTOP: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub(super) enum Deadline {
     BackOff,
     /// The first contact of the agent (`BUILD_PROVISION_TIMEOUT`).
     Provision,
-    /// The end of the task (`BUILD_TASK_TIMEOUT`).
+    /// The end of the task (its `timeout`, or `BUILD_TASK_TIMEOUT`).
     Task,
     /// The next contact with the agent.
     Contact,
@@ -58,8 +58,9 @@ impl Deadlines {
 
     /// Takes note of where the tasks stand.
     pub(super) fn observe(&mut self, state: &BuildState, wall: Timestamp) {
-        for (clock, record) in self.clocks.iter_mut().zip(&state.tasks) {
-            clock.observe(record, &self.settings, wall);
+        let tasks = state.tasks.iter().zip(&state.plan.tasks);
+        for (clock, (record, plan)) in self.clocks.iter_mut().zip(tasks) {
+            clock.observe(record, &self.settings, TimeLimit::of(plan, &self.settings), wall);
         }
     }
 
@@ -95,10 +96,10 @@ impl Deadlines {
                 let text = format!("BUILD_PROVISION_TIMEOUT ({limit}) exceeded: the agent has not connected");
                 TaskEvent::ProvisionDeadline(text)
             }
-            Deadline::Task => TaskEvent::DeadlinePassed(exceeded(
-                &state.tasks[index].task.state,
-                self.settings.task_timeout,
-            )),
+            Deadline::Task => {
+                let limit = TimeLimit::of(&state.plan.tasks[index], &self.settings);
+                TaskEvent::DeadlinePassed(limit.exceeded_in(&state.tasks[index].task.state))
+            }
             Deadline::Report => TaskEvent::GraceOver,
         };
         BuildEvent::Run(run, event)
@@ -129,7 +130,7 @@ impl TaskClock {
         Self { key: (0, 0), since: now, provision: None, deadline: None, asked: now, back_off: None }
     }
 
-    fn observe(&mut self, record: &TaskRecord, settings: &BuildsSettings, wall: Timestamp) {
+    fn observe(&mut self, record: &TaskRecord, settings: &BuildsSettings, limit: TimeLimit, wall: Timestamp) {
         let key = (record.task.attempt, kind(&record.task.state));
         if self.key == key {
             return;
@@ -142,7 +143,7 @@ impl TaskClock {
             Some(now + limit.saturating_sub(Duration::from_millis(passed)))
         };
         self.provision = at(settings.provision_timeout);
-        self.deadline = at(settings.task_timeout);
+        self.deadline = at(limit.time);
         if !matches!(record.task.state, TaskState::Planned { .. }) {
             self.back_off = None;
         }
@@ -182,15 +183,33 @@ impl TaskClock {
     }
 }
 
-fn exceeded(state: &TaskState, limit: Duration) -> String {
-    let reached = match state {
-        TaskState::Retreating { .. } => {
-            return "the platform has not confirmed that the container is stopped".to_owned();
+/// The time limit of one task.
+#[derive(Debug, Clone, Copy)]
+struct TimeLimit {
+    /// What sets it, for people.
+    name: &'static str,
+    time: Duration,
+}
+
+impl TimeLimit {
+    fn of(plan: &TaskPlan, settings: &BuildsSettings) -> Self {
+        match plan.timeout_seconds {
+            Some(seconds) => Self { name: "`timeout`", time: Duration::from_secs(seconds) },
+            None => Self { name: "BUILD_TASK_TIMEOUT", time: settings.task_timeout },
         }
-        TaskState::Running { stage, .. } => stage.as_str(),
-        _ => "launch",
-    };
-    format!("BUILD_TASK_TIMEOUT ({}) exceeded in stage `{reached}`", format_duration(limit))
+    }
+
+    /// The text for a task that exceeds it in this state.
+    fn exceeded_in(self, state: &TaskState) -> String {
+        let reached = match state {
+            TaskState::Retreating { .. } => {
+                return "the platform has not confirmed that the container is stopped".to_owned();
+            }
+            TaskState::Running { stage, .. } => stage.as_str(),
+            _ => "launch",
+        };
+        format!("{} ({}) exceeded in stage `{reached}`", self.name, format_duration(self.time))
+    }
 }
 
 fn kind(state: &TaskState) -> u8 {

@@ -31,7 +31,7 @@ impl Publications {
         let publisher = Arc::clone(&self.publisher);
         let failed = |text| {
             let result = Err(Cause::new(Reason::Internal, text));
-            BuildEvent::Published { target, result, message: None }
+            BuildEvent::Published { target, result, messages: Vec::new() }
         };
         let on_panic = failed("the server failed while it published the images");
         // The ledger would have to contradict itself.
@@ -39,8 +39,8 @@ impl Publications {
         self.side_work.start("publish", on_panic, async move {
             match job {
                 Some(job) => {
-                    let (result, message) = job.run(&*publisher, &cancel).await;
-                    BuildEvent::Published { target, result, message }
+                    let (result, messages) = job.run(&*publisher, &cancel).await;
+                    BuildEvent::Published { target, result, messages }
                 }
                 None => impossible,
             }

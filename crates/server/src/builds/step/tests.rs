@@ -22,7 +22,10 @@ fn state(sequential: bool) -> BuildState {
         platform: Platform::Docker,
         cpu_millis: 500,
         memory_mib: 512,
+        disk_mib: None,
+        timeout_seconds: None,
         push_to: Some(image("part")),
+        also_push_to: Vec::new(),
         keep_seconds: 60,
     };
     let target = |name: &str, after: Vec<usize>, tasks: Vec<usize>| TargetPlan {
@@ -31,6 +34,7 @@ fn state(sequential: bool) -> BuildState {
         index: tasks.len() > 1,
         tasks,
         destination: Some(image(name)),
+        tags: Vec::new(),
     };
     let after = if sequential { vec![0] } else { Vec::new() };
     let plan = ResolvedPlan {
@@ -83,9 +87,9 @@ fn event() -> impl Strategy<Value = BuildEvent> {
             .prop_map(|(index, attempt, event)| BuildEvent::Run(run(index, attempt), event)),
         2 => (0..3_usize, 1..=2_u8).prop_map(|(index, attempt)| BuildEvent::LaunchAccepted(run(index, attempt))),
         1 => (0..3_usize, 1..=2_u8).prop_map(|(index, attempt)| BuildEvent::BackOffOver(run(index, attempt))),
-        3 => (0..2_usize).prop_map(|target| BuildEvent::Published { target, result: Ok(digest()), message: None }),
+        3 => (0..2_usize).prop_map(|target| BuildEvent::Published { target, result: Ok(digest()), messages: Vec::new() }),
         1 => (0..2_usize).prop_map(|target| {
-            BuildEvent::Published { target, result: Err(Cause::new(Reason::PushRefused, "no")), message: None }
+            BuildEvent::Published { target, result: Err(Cause::new(Reason::PushRefused, "no")), messages: Vec::new() }
         }),
         1 => Just(BuildEvent::Cancelled("enough".into())),
         3 => (platform(), proptest::collection::hash_set((0..3_usize, 1..=2_u8), 0..3)).prop_map(|(platform, live)| {

@@ -33,6 +33,7 @@ use crate::spawn::Tasks;
 use bakery_registry::{Member, PushedCheck, RegistryError};
 
 mod access;
+mod bounds;
 mod fakes;
 mod flow;
 mod metrics;
@@ -283,6 +284,8 @@ fn task(arch: Arch, destination: &str) -> TaskSpec {
         arch,
         cpu_millis: None,
         memory_mib: Some(4096),
+        disk_mib: None,
+        timeout_seconds: None,
         env: BTreeMap::from([("TIER".to_owned(), Secret::new("env-secret-value"))]),
         pre_script: Some("echo pre".into()),
         post_script: None,

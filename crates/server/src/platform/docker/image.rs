@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bakery_core::image::{DOCKER_HUB, Digest, ImageRef};
+use bakery_core::image::{DOCKER_HUB, DOCKER_HUB_LOGIN, Digest, ImageRef};
 use bakery_core::message::Message;
 use bakery_core::names::Arch;
 use bakery_core::reason::Reason;
@@ -20,9 +20,6 @@ use super::order::arch_of;
 
 /// How long a start waits for the registry's answer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The address under which engines look for a login to Docker Hub.
-const DOCKER_HUB_LOGIN: &str = "https://index.docker.io/v1/";
 
 /// The agent images as they were found at start.
 #[derive(Debug)]

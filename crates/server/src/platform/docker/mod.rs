@@ -40,7 +40,7 @@ use super::{
 use crate::spawn::Tasks;
 use bridge::Bridge;
 use image::AgentImages;
-use order::{ContainerTemplate, STOP_SECONDS};
+use order::{ContainerTemplate, STOP_SECONDS, disk_notice};
 
 /// What the platform `docker` is made with.
 #[derive(Debug, Clone)]
@@ -255,6 +255,10 @@ impl Launcher for DockerPlatform {
                 "use a platform that has {arch} machines, or set ALLOW_EMULATION=true on the server"
             )),
         })
+    }
+
+    fn fit(&self, _: u32, _: u32, disk_mib: Option<u32>) -> Result<Vec<String>, Message> {
+        Ok(disk_mib.map(disk_notice).into_iter().collect())
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bakery_core::limits;
 use bakery_core::names::{Arch, RunName};
 use bakery_core::reason::Reason;
+use bakery_core::units::format_mib;
 use bollard::models::{ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig};
 
 use super::super::capabilities::Capabilities;
@@ -73,6 +74,15 @@ impl ContainerTemplate {
     }
 }
 
+/// The notice for a task that requests a disk. Only some storage drivers limit a container's disk, and which ones depends
+/// on the file system below them.
+pub(super) fn disk_notice(mib: u32) -> String {
+    format!(
+        "`disk` ({}) has no effect on the Docker platform: tasks share the engine's disk",
+        format_mib(mib)
+    )
+}
+
 /// The architecture that the engine names: as `uname -m` does, or as OCI does.
 pub(super) fn arch_of(text: &str) -> Option<Arch> {
     match text {
@@ -113,6 +123,7 @@ mod tests {
             arch: Arch::Amd64,
             cpu_millis: 500,
             memory_mib: 2048,
+            disk_mib: Some(40 << 10),
             env: vec![
                 ("BAKERY_URL".to_owned(), "http://172.18.0.1:4000".into()),
                 ("BAKERY_LAUNCH_TOKEN".to_owned(), "t0ken".into()),

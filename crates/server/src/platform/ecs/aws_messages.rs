@@ -13,6 +13,7 @@ const PULL: &str = "check AGENT_IMAGE, the secret that it is pulled with, and th
 const QUOTA: &str = "raise the account's Fargate quota (Service Quotas), or keep MAX_RUNS below it";
 const CAPACITY: &str = "name subnets of several availability zones in ECS_SUBNETS; ECS_CAPACITY=spot-then-fargate tries on demand \
                     after Spot";
+const DISK: &str = "give the task more `disk`, or all tasks: ECS_EPHEMERAL_STORAGE";
 const START: &str = "check ECS_EXEC_ROLE_ARN, ECS_LOG_GROUP, the pull secret, and that the subnets reach AWS (ECS_PUBLIC_IP, or NAT)";
 
 /// The first that fits counts.
@@ -28,16 +29,8 @@ const KNOWN: [KnownMessage; 16] = [
     KnownMessage("RESOURCE:", Reason::NoCapacity, Some(CAPACITY)),
     KnownMessage("Timeout waiting for network interface", Reason::NoCapacity, Some(CAPACITY)),
     KnownMessage("Spot Task was interrupted", Reason::SpotReclaimed, None),
-    KnownMessage(
-        "no space left on device",
-        Reason::DiskFull,
-        Some("give tasks more disk: ECS_EPHEMERAL_STORAGE"),
-    ),
-    KnownMessage(
-        "API error (500): devmapper",
-        Reason::DiskFull,
-        Some("give tasks more disk: ECS_EPHEMERAL_STORAGE"),
-    ),
+    KnownMessage("no space left on device", Reason::DiskFull, Some(DISK)),
+    KnownMessage("API error (500): devmapper", Reason::DiskFull, Some(DISK)),
     KnownMessage("ResourceInitializationError", Reason::LaunchRefused, Some(START)),
     KnownMessage("InternalError", Reason::PlatformUnreachable, None),
     KnownMessage(

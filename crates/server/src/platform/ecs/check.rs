@@ -42,7 +42,7 @@ pub async fn check(options: &EcsOptions, cpu_millis: u32, memory_mib: u32) -> Ve
     };
     found.extend(secret.text.map(Finding::Good));
     let definitions = Definitions::new(ecs.clone(), template_of(options, secret.arn));
-    match Size::of(cpu_millis, memory_mib) {
+    match Size::of(cpu_millis, memory_mib, None) {
         Err(Message { text, hint }) => {
             let text = format!("a task that requests no size: {text}");
             found.push(Finding::Missing(Message { text, hint }));

@@ -11,7 +11,7 @@ use aws_sdk_ecs::types::{
 use bakery_core::names::Arch;
 
 use super::super::capabilities::Capabilities;
-use super::size::Size;
+use super::size::{LEAST_DISK, Size};
 
 /// The name of a task's one container.
 pub(super) const CONTAINER: &str = "agent";
@@ -34,29 +34,41 @@ pub(super) struct DefinitionTemplate {
     pub(super) log_group: Option<(String, String)>,
     /// The secret with which the image is pulled.
     pub(super) pull_secret: Option<String>,
-    /// `ECS_EPHEMERAL_STORAGE`, in GiB.
+    /// `ECS_EPHEMERAL_STORAGE`, in GiB: of tasks that request no disk.
     pub(super) storage: Option<i32>,
     /// `AGENT_CAPABILITIES`.
     pub(super) capabilities: Capabilities,
 }
 
 impl DefinitionTemplate {
-    /// The family of an architecture and a size: `bakery-agent-arm64-1024-2048`.
+    /// The family of an architecture and a size: `bakery-agent-arm64-1024-2048`, or `bakery-agent-arm64-1024-2048-40` if
+    /// the task requests a disk. The setting is not in it: a restart with another one must not change a `RunTask` request.
     pub(super) fn family(&self, arch: Arch, size: Size) -> String {
-        format!("{}-{arch}-{}-{}", self.family, size.cpu, size.memory)
+        let disk = size.disk.map(|gib| format!("-{gib}")).unwrap_or_default();
+        format!("{}-{arch}-{}-{}{disk}", self.family, size.cpu, size.memory)
     }
 
     /// Architecture and size of a family name that [`DefinitionTemplate::family`] made; `None` for any other.
     pub(super) fn parse_family(&self, family: &str) -> Option<(Arch, Size)> {
         let rest = family.strip_prefix(&self.family)?.strip_prefix('-')?;
         let parts: Vec<&str> = rest.split('-').collect();
-        let [arch, cpu, memory] = parts.as_slice() else { return None };
-        Some((arch.parse().ok()?, Size { cpu: cpu.parse().ok()?, memory: memory.parse().ok()? }))
+        let [arch, cpu, memory, disk @ ..] = parts.as_slice() else { return None };
+        let disk = match disk {
+            [] => None,
+            [gib] => Some(gib.parse().ok()?),
+            _ => return None,
+        };
+        Some((arch.parse().ok()?, Size { cpu: cpu.parse().ok()?, memory: memory.parse().ok()?, disk }))
+    }
+
+    /// The disk that a definition sets, in GiB; `None` = Fargate's own.
+    fn storage(&self, size: Size) -> Option<i32> {
+        size.disk.map_or(self.storage, |gib| (gib > LEAST_DISK).then(|| gib.into()))
     }
 
     /// The `RegisterTaskDefinition` request.
     pub(super) fn input(&self, arch: Arch, size: Size) -> RegisterTaskDefinitionInputBuilder {
-        let storage = self.storage.map(|gib| EphemeralStorage::builder().size_in_gib(gib).build());
+        let storage = self.storage(size).map(|gib| EphemeralStorage::builder().size_in_gib(gib).build());
         aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput::builder()
             .family(self.family(arch, size))
             .network_mode(NetworkMode::Awsvpc)
@@ -115,7 +127,7 @@ impl DefinitionTemplate {
             && platform.and_then(RuntimePlatform::cpu_architecture) == Some(&cpu_architecture(arch))
             && found.execution_role_arn() == Some(self.execution_role.as_str())
             && found.task_role_arn().filter(|arn| !arn.is_empty()) == self.task_role.as_deref()
-            && storage == self.storage
+            && storage == self.storage(size)
             && container.name() == wanted.name()
             && container.image() == wanted.image()
             && container.stop_timeout() == wanted.stop_timeout()

@@ -139,6 +139,9 @@ impl Definitions {
                 .map_err(|error| AwsCallError::of(format!("listing task definitions of {family}"), &error))?;
             arns.extend(page.task_definition_arns.unwrap_or_default());
         }
+        // Another family may begin with the name of this one: that of a task with a disk of its own does.
+        let name = |arn: &str| Some(arn.rsplit('/').next()?.rsplit_once(':')?.0.to_owned());
+        arns.retain(|arn| name(arn).as_deref() == Some(family));
         Ok(arns)
     }
 }

@@ -37,10 +37,8 @@ impl EcsCore {
         let run = order.run;
         let Some(_launching) = self.runs.begin_launch(run) else { return Ok(()) };
         if self.task_index.get(run).is_none() {
-            let size = Size::of(order.cpu_millis, order.memory_mib).map_err(|message| LaunchError {
-                retryable: false,
-                reason: Reason::LaunchRefused,
-                message,
+            let size = Size::of(order.cpu_millis, order.memory_mib, order.disk_mib).map_err(|message| {
+                LaunchError { retryable: false, reason: Reason::LaunchRefused, message }
             })?;
             self.start(order, size).await?;
         }

@@ -196,8 +196,9 @@ impl Launcher for EcsPlatform {
         Ok(())
     }
 
-    fn fit(&self, cpu_millis: u32, memory_mib: u32) -> Result<Option<String>, Message> {
-        Size::of(cpu_millis, memory_mib).map(|size| size.notice(cpu_millis, memory_mib))
+    fn fit(&self, cpu_millis: u32, memory_mib: u32, disk_mib: Option<u32>) -> Result<Vec<String>, Message> {
+        let size = Size::of(cpu_millis, memory_mib, disk_mib)?;
+        Ok(size.notices(cpu_millis, memory_mib, disk_mib))
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<(), LaunchError> {

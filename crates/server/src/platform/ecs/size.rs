@@ -1,10 +1,12 @@
-//! Fargate offers cpu and memory in pairs: a task's request is rounded up to the next pair. Disk space is not rounded.
+//! Fargate offers cpu and memory in pairs, and disk in GiB: a task's request is rounded up to the next pair, and to the next
+//! GiB.
 //!
-//! Source: AWS, "Amazon ECS task definition parameters for Fargate", task size.
+//! Source: AWS, "Amazon ECS task definition parameters for Fargate", task size and ephemeral storage.
 
 use std::fmt;
 
 use bakery_core::message::Message;
+use bakery_core::units::format_mib;
 
 /// Cpu units of one vCPU.
 const UNITS: u32 = 1024;
@@ -20,17 +22,24 @@ const SIZES: [(u32, u32, u32, u32); 7] = [
     (16_384, 32_768, 122_880, 8192),
 ];
 
-/// One of Fargate's pairs.
+/// GiB of disk of a task whose definition sets none; no definition can set so few.
+pub(super) const LEAST_DISK: u8 = 20;
+/// GiB of disk that a definition can set.
+const MOST_DISK: u8 = 200;
+
+/// One of Fargate's pairs, and a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Size {
     /// Cpu units, 1024 of which are a vCPU.
     pub cpu: u32,
     /// MiB.
     pub memory: u32,
+    /// GiB; `None` = the server's default (`ECS_EPHEMERAL_STORAGE`).
+    pub disk: Option<u8>,
 }
 
 impl Size {
-    /// The smallest pair with at least this much of both; `None` beyond the largest.
+    /// The smallest pair with at least this much of both, without a disk; `None` beyond the largest.
     pub fn fitting(cpu_millis: u32, memory_mib: u32) -> Option<Self> {
         // 1000 thousandths are 1024 units; a part of a unit counts as a whole one.
         let units = u64::from(cpu_millis) * u64::from(UNITS);
@@ -41,14 +50,14 @@ impl Size {
                     // 256 units go with 512, 1024 and 2048 MiB.
                     wanted => wanted.div_ceil(step).checked_mul(step)?,
                 };
-                (memory <= most).then_some(Self { cpu, memory })
+                (memory <= most).then_some(Self { cpu, memory, disk: None })
             },
         )
     }
 
-    /// The same, or why there is none, for people.
-    pub(super) fn of(cpu_millis: u32, memory_mib: u32) -> Result<Self, Message> {
-        Self::fitting(cpu_millis, memory_mib).ok_or_else(|| {
+    /// The same with the disk that a task requests, or why there is none, for people.
+    pub(super) fn of(cpu_millis: u32, memory_mib: u32, disk_mib: Option<u32>) -> Result<Self, Message> {
+        let pair = Self::fitting(cpu_millis, memory_mib).ok_or_else(|| {
             Message::new(format!(
                 "{cpu_millis}m cpu and {memory_mib} MiB are more than a Fargate task can have"
             ))
@@ -56,27 +65,43 @@ impl Size {
                 "at most {}, and docs/aws.md lists how much memory goes with how much cpu",
                 Self::LARGEST
             ))
-        })
+        })?;
+        Ok(Self { disk: disk_mib.map(disk).transpose()?, ..pair })
     }
 
     /// The largest.
-    pub const LARGEST: Self = Self { cpu: 16_384, memory: 122_880 };
+    pub const LARGEST: Self = Self { cpu: 16_384, memory: 122_880, disk: None };
 
-    /// A notice where a task gets another size than it requested.
-    pub fn notice(self, cpu_millis: u32, memory_mib: u32) -> Option<String> {
+    /// Notices where a task gets another size than it requested.
+    pub(super) fn notices(self, cpu_millis: u32, memory_mib: u32, disk_mib: Option<u32>) -> Vec<String> {
         let exact = u64::from(self.cpu) * 1000 == u64::from(cpu_millis) * u64::from(UNITS)
             && self.memory == memory_mib;
-        (!exact).then(|| {
+        let pair = (!exact).then(|| {
             format!(
                 "{cpu_millis}m cpu and {memory_mib} MiB are rounded up to a size that Fargate offers: {self}"
             )
-        })
+        });
+        let disk = self.disk.zip(disk_mib).filter(|(gib, mib)| u32::from(*gib) << 10 != *mib);
+        let disk = disk.map(|(gib, mib)| {
+            format!("{} of disk are rounded up to what Fargate offers: {gib} GiB", format_mib(mib))
+        });
+        pair.into_iter().chain(disk).collect()
     }
 }
 
+/// The smallest disk with at least this many MiB.
+fn disk(mib: u32) -> Result<u8, Message> {
+    let gib = u8::try_from(mib.div_ceil(1 << 10)).ok().filter(|gib| *gib <= MOST_DISK);
+    gib.map(|gib| gib.max(LEAST_DISK)).ok_or_else(|| {
+        Message::new(format!("{} of disk are more than a Fargate task can have", format_mib(mib)))
+            .with_hint(format!("at most {MOST_DISK} GiB"))
+    })
+}
+
+/// Its cpu and its memory.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cpu, memory } = self;
+        let Self { cpu, memory, .. } = self;
         write!(f, "{} vCPU and {memory} MiB", f64::from(*cpu) / f64::from(UNITS))
     }
 }
@@ -112,12 +137,36 @@ mod tests {
     #[test]
     fn another_size_than_requested_gives_a_notice() {
         let size = Size::fitting(600, 2048).unwrap();
-        let notice = size.notice(600, 2048).unwrap();
         assert_eq!(
-            notice,
-            "600m cpu and 2048 MiB are rounded up to a size that Fargate offers: 1 vCPU and 2048 MiB"
+            size.notices(600, 2048, None),
+            ["600m cpu and 2048 MiB are rounded up to a size that Fargate offers: 1 vCPU and 2048 MiB"]
         );
-        assert_eq!(Size::fitting(500, 2048).unwrap().notice(500, 2048), None);
+        assert!(Size::fitting(500, 2048).unwrap().notices(500, 2048, None).is_empty());
+    }
+
+    #[test]
+    fn a_disk_is_rounded_up_to_whole_gib_from_20_to_200() {
+        let given = |mib| {
+            let size = Size::of(500, 2048, Some(mib)).map_err(|message| message.rendered())?;
+            Ok::<_, String>((size.disk.unwrap(), size.notices(500, 2048, Some(mib)).join("\n")))
+        };
+        for gib in [20, 21, 200] {
+            assert_eq!(given(u32::from(gib) << 10), Ok((gib, String::new())));
+        }
+        let notice = |asked: &str, gib: u8| {
+            Ok((gib, format!("{asked} of disk are rounded up to what Fargate offers: {gib} GiB")))
+        };
+        assert_eq!(given(1024), notice("1 GiB", 20));
+        assert_eq!(given((20 << 10) + 1), notice("20481 MiB", 21));
+        assert_eq!(given((199 << 10) + 1), notice("203777 MiB", 200));
+        for (mib, shown) in
+            [((200 << 10) + 1, "204801 MiB"), (1 << 20, "1024 GiB"), (u32::MAX, "4294967295 MiB")]
+        {
+            let text =
+                format!("{shown} of disk are more than a Fargate task can have\nhint: at most 200 GiB");
+            assert_eq!(given(mib), Err(text));
+        }
+        assert_eq!(Size::of(500, 2048, None).unwrap().disk, None);
     }
 
     proptest! {

@@ -42,6 +42,7 @@ fn order() -> LaunchOrder {
         arch: Arch::Amd64,
         cpu_millis: 250,
         memory_mib: 512,
+        disk_mib: None,
         env: Vec::new(),
         deadline: Duration::from_mins(1),
     }

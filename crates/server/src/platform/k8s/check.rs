@@ -102,6 +102,7 @@ impl K8sPlatform {
             arch: Arch::Amd64,
             cpu_millis,
             memory_mib,
+            disk_mib: None,
             env: Vec::new(),
             deadline: Duration::from_mins(1),
         };

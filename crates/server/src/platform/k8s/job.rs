@@ -188,9 +188,9 @@ impl JobTemplate {
     }
 
     /// Requests equal limits, so that a build is the same on an empty and on a full node. Only the disk request is smaller
-    /// than its limit, unless the operator sets the size.
+    /// than its limit, unless the task or the operator sets the size.
     fn resources(&self, order: &LaunchOrder) -> ResourceRequirements {
-        let disk = self.pods.disk();
+        let disk = self.pods.disk(order.disk_mib);
         let of = |disk: &str| {
             BTreeMap::from([
                 ("cpu".to_owned(), Quantity(format!("{}m", order.cpu_millis))),
@@ -199,8 +199,8 @@ impl JobTemplate {
             ])
         };
         ResourceRequirements {
-            requests: Some(of(disk.request)),
-            limits: Some(of(disk.limit)),
+            requests: Some(of(&disk.request)),
+            limits: Some(of(&disk.limit)),
             ..ResourceRequirements::default()
         }
     }

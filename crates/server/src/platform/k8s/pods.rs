@@ -1,13 +1,14 @@
 //! The operator's part of a pod: what a Job's template takes from it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::super::capabilities::Capabilities;
 use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration, Volume, VolumeMount};
 
-/// Ephemeral storage that a pod requests and may use, where the operator sets none: little, and as much as a Fargate
-/// task has.
-const DISK: Disk<'static> = Disk { request: "2Gi", limit: "20Gi" };
+/// Ephemeral storage that a pod requests and may use, where neither the task nor the operator sets it: little, and as much
+/// as a Fargate task has.
+const DISK: Disk<'static> = Disk { request: Cow::Borrowed("2Gi"), limit: Cow::Borrowed("20Gi") };
 /// Everything that the agent owns: context, spool, work files.
 const WORK: (&str, &str) = ("bakery-work", "/kaniko/bakery");
 /// Where Kaniko writes layers.
@@ -30,7 +31,8 @@ pub struct PodOptions {
     pub priority_class_name: Option<String>,
     /// Annotations beside our own.
     pub annotations: BTreeMap<String, String>,
-    /// Request and limit of ephemeral storage, as a Kubernetes quantity; `None` = 2Gi and 20Gi.
+    /// Request and limit of ephemeral storage of a task that requests none, as a Kubernetes quantity; `None` = 2Gi and
+    /// 20Gi.
     pub ephemeral_storage: Option<String>,
     /// What is mounted for the agent's own files; its name is set here. `None` = the container's own layer.
     pub work_volume: Option<Volume>,
@@ -41,15 +43,28 @@ pub struct PodOptions {
 }
 
 /// The ephemeral storage of a pod, as Kubernetes quantities.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Disk<'a> {
-    pub(super) request: &'a str,
-    pub(super) limit: &'a str,
+    pub(super) request: Cow<'a, str>,
+    pub(super) limit: Cow<'a, str>,
+}
+
+impl<'a> Disk<'a> {
+    /// Request and limit alike.
+    fn of(size: impl Into<Cow<'a, str>>) -> Self {
+        let size = size.into();
+        Self { request: size.clone(), limit: size }
+    }
 }
 
 impl PodOptions {
-    pub(super) fn disk(&self) -> Disk<'_> {
-        self.ephemeral_storage.as_deref().map_or(DISK, |size| Disk { request: size, limit: size })
+    /// The disk of a task that requests so many MiB, or none.
+    pub(super) fn disk(&self, requested: Option<u32>) -> Disk<'_> {
+        match (requested, self.ephemeral_storage.as_deref()) {
+            (Some(mib), _) => Disk::of(format!("{mib}Mi")),
+            (None, Some(size)) => Disk::of(size),
+            (None, None) => DISK,
+        }
     }
 
     /// The volumes of a pod, and where they are mounted.

@@ -14,11 +14,15 @@ fn template() -> DefinitionTemplate {
     }
 }
 
-const SIZE: Size = Size { cpu: 512, memory: 2048 };
+const SIZE: Size = Size { cpu: 512, memory: 2048, disk: None };
 
 /// The definition as AWS would return it: what was registered, and fields of its own.
 fn registered(template: &DefinitionTemplate, arch: Arch) -> TaskDefinition {
-    let input = template.input(arch, SIZE).build().unwrap();
+    of_size(template, arch, SIZE)
+}
+
+fn of_size(template: &DefinitionTemplate, arch: Arch, size: Size) -> TaskDefinition {
+    let input = template.input(arch, size).build().unwrap();
     TaskDefinition::builder()
         .set_family(input.family)
         .set_cpu(input.cpu)
@@ -64,15 +68,48 @@ fn what_is_registered_is_found_again_until_a_setting_changes() {
     }
 }
 
+#[tokio::test]
+async fn the_disk_of_a_task_takes_precedence_over_the_operators() {
+    let sent = bodies("RegisterTaskDefinition", async |ecs| {
+        for disk in [None, Some(20), Some(200)] {
+            template().input(Arch::Amd64, Size { disk, ..SIZE }).send_with(&ecs).await.unwrap();
+        }
+    });
+    let shown = |body: &serde_json::Value| format!("{} {}", body["family"], body["ephemeralStorage"]);
+    let sent: Vec<String> = sent.await.iter().map(shown).collect();
+    insta::assert_snapshot!(sent.join("\n"), @r#"
+    "bakery-agent-amd64-512-2048" {"sizeInGiB":50}
+    "bakery-agent-amd64-512-2048-20" null
+    "bakery-agent-amd64-512-2048-200" {"sizeInGiB":200}
+    "#);
+}
+
+#[test]
+fn definitions_of_different_disks_are_told_apart() {
+    let template = template();
+    for disk in [None, Some(20), Some(40)] {
+        let found = of_size(&template, Arch::Amd64, Size { disk, ..SIZE });
+        for other in [None, Some(20), Some(40)] {
+            let matches = template.matches(&found, Arch::Amd64, Size { disk: other, ..SIZE });
+            assert_eq!(matches, disk == other, "{disk:?} {other:?}");
+        }
+    }
+}
+
 #[test]
 fn a_family_is_ours_by_its_whole_name() {
     let template = template();
     assert_eq!(template.family(Arch::Arm64, SIZE), "bakery-agent-arm64-512-2048");
     assert_eq!(template.parse_family("bakery-agent-arm64-512-2048"), Some((Arch::Arm64, SIZE)));
+    let disk = Size { disk: Some(40), ..SIZE };
+    assert_eq!(template.family(Arch::Arm64, disk), "bakery-agent-arm64-512-2048-40");
+    assert_eq!(template.parse_family("bakery-agent-arm64-512-2048-40"), Some((Arch::Arm64, disk)));
     for other in [
         "bakery-agent",
         "bakery-agent-of-a-colleague",
         "bakery-agent-arm64-512",
+        "bakery-agent-arm64-512-2048-x",
+        "bakery-agent-arm64-512-2048-40-1",
         "bakery-agent-x86-1-2",
         "web-amd64-512-2048",
     ] {

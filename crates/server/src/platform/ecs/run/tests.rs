@@ -18,6 +18,7 @@ fn order(attempt: u8) -> LaunchOrder {
         arch: Arch::Arm64,
         cpu_millis: 500,
         memory_mib: 2048,
+        disk_mib: None,
         env: env.map(|(name, value)| (name.to_owned(), value.into())).to_vec(),
         deadline: Duration::from_mins(25),
     }

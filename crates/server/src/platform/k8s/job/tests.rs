@@ -19,6 +19,7 @@ fn order() -> LaunchOrder {
         arch: Arch::Arm64,
         cpu_millis: 500,
         memory_mib: 2048,
+        disk_mib: None,
         env: env.map(|(name, value)| (name.to_owned(), value.into())).to_vec(),
         deadline: Duration::from_mins(25),
     }
@@ -74,6 +75,26 @@ fn the_operators_settings_become_part_of_the_pod() {
         ("kubernetes.io/arch=arm64,kubernetes.io/os=linux,pool=builds", false)
     );
     assert!(template(PodOptions::default()).nodes("arm64").any);
+}
+
+#[test]
+fn a_tasks_disk_is_request_and_limit_also_where_the_operator_sets_one() {
+    for pods in [PodOptions::default(), operators()] {
+        let order = LaunchOrder { disk_mib: Some(40 << 10), ..order() };
+        let pod = template(pods).job(&order).spec.unwrap().template.spec.unwrap();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(serde_yaml::to_string(&pod.containers[0].resources).unwrap(), @"
+            limits:
+              cpu: 500m
+              ephemeral-storage: 40960Mi
+              memory: 2048Mi
+            requests:
+              cpu: 500m
+              ephemeral-storage: 40960Mi
+              memory: 2048Mi
+            ");
+        }
+    }
 }
 
 #[test]

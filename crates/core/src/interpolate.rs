@@ -1,10 +1,12 @@
-//! Variables in Compose files and in `.env`: the whole of Compose's grammar.
+//! Variables in Compose files and in `.env`, with the whole of Compose's grammar, and in config.yaml, in braces only.
 //!
 //! `$NAME`, `${NAME}`, and `${NAME` followed by an operator, a text and `}`: `:-` and `-` give a default, `:?` and `?`
 //! require a value, `:+` and `+` give an alternative; with the colon an empty value counts as unset. The text may hold
-//! variables itself. `$$` is a dollar sign; a dollar sign before anything else is itself.
+//! variables itself. `$$` is a dollar sign; a dollar sign before anything else is itself. In braces only, `$NAME` and
+//! `$$` are themselves as well, and `$${` is `${`.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use thiserror::Error;
@@ -27,12 +29,21 @@ pub struct Filled {
     pub used: BTreeSet<String>,
 }
 
+/// How variables are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// As in Compose.
+    Compose,
+    /// `${NAME}` alone: shell in the same file keeps its `$NAME`.
+    Braces,
+}
+
 /// Why a text cannot be interpolated.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InterpolationError {
     /// The syntax after `${` is not valid.
     #[error("`${{` is not followed by a variable's name, an operator or `}}`")]
-    Template,
+    Template(Syntax),
     /// `${NAME:?why}`, and the variable has no value.
     #[error("the variable {name} is required and has no value{}{why}", if why.is_empty() { "" } else { ": " })]
     Required {
@@ -52,7 +63,8 @@ pub enum InterpolationError {
 impl Hint for InterpolationError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
-            Self::Template => "`$$` is a dollar sign".into(),
+            Self::Template(Syntax::Compose) => "`$$` is a dollar sign".into(),
+            Self::Template(Syntax::Braces) => "`$${` is a literal `${`".into(),
             Self::Required { name, .. } => format!("set {name} in the environment or in .env").into(),
             Self::Deep => "nest fewer defaults".into(),
             Self::Long => "use fewer variables with long values".into(),
@@ -60,25 +72,51 @@ impl Hint for InterpolationError {
     }
 }
 
-/// Replaces the variables in a text; the result has at most [`limits::INTERPOLATED_BYTES`].
+/// Replaces the variables in a text as Compose does; the result has at most [`limits::INTERPOLATED_BYTES`].
 pub fn interpolate(template: &str, vars: &dyn Vars) -> Result<Filled, InterpolationError> {
-    interpolate_within(limits::INTERPOLATED_BYTES, template, vars)
+    interpolate_within(limits::INTERPOLATED_BYTES, Syntax::Compose, template, vars)
 }
 
 /// Replaces the variables in a text; the result has at most `limit` bytes.
-pub(super) fn interpolate_within(
+pub(crate) fn interpolate_within(
     limit: usize,
+    syntax: Syntax,
     template: &str,
     vars: &dyn Vars,
 ) -> Result<Filled, InterpolationError> {
     let mut filled = Filled::default();
-    fill(template, &Scope { vars, limit }, 0, &mut filled)?;
+    fill(template, &Scope { vars, syntax, limit }, 0, &mut filled)?;
     Ok(filled)
+}
+
+/// The bytes that the values with variables of one project, or of one file, may have.
+#[derive(Debug)]
+pub(crate) struct Budget(Cell<usize>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Cell::new(limits::INTERPOLATED_BYTES))
+    }
+}
+
+impl Budget {
+    /// Replaces the variables in one of the values.
+    pub(crate) fn interpolate(
+        &self,
+        syntax: Syntax,
+        template: &str,
+        vars: &dyn Vars,
+    ) -> Result<Filled, InterpolationError> {
+        let filled = interpolate_within(self.0.get(), syntax, template, vars)?;
+        self.0.set(self.0.get() - filled.text.len());
+        Ok(filled)
+    }
 }
 
 /// What all parts of one text have in common.
 struct Scope<'a> {
     vars: &'a dyn Vars,
+    syntax: Syntax,
     limit: usize,
 }
 
@@ -109,13 +147,16 @@ fn fill(template: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Re
     while let Some(at) = rest.find('$') {
         scope.push(&rest[..at], out)?;
         rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            scope.push("$", out)?;
+        let in_braces_only = scope.syntax == Syntax::Braces;
+        if let Some(after) = rest.strip_prefix(if in_braces_only { "${" } else { "$" }) {
+            scope.push(if in_braces_only { "${" } else { "$" }, out)?;
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing(after).ok_or(InterpolationError::Template)?;
+            let end = closing(after).ok_or(InterpolationError::Template(scope.syntax))?;
             braced(&after[..end], scope, depth, out)?;
             rest = &after[end + 1..];
+        } else if in_braces_only {
+            scope.push("$", out)?;
         } else {
             let (name, after) = name(rest);
             if name.is_empty() {
@@ -133,7 +174,7 @@ fn fill(template: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Re
 fn braced(inner: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Result<(), InterpolationError> {
     let (name, rest) = name(inner);
     if name.is_empty() {
-        return Err(InterpolationError::Template);
+        return Err(InterpolationError::Template(scope.syntax));
     }
     if rest.is_empty() {
         return plain(name, scope, out);
@@ -157,7 +198,7 @@ fn braced(inner: &str, scope: &Scope<'_>, depth: usize, out: &mut Filled) -> Res
             // As it is written: the value of a variable may be a secret.
             return Err(InterpolationError::Required { name: name.to_owned(), why: text.to_owned() });
         }
-        _ => return Err(InterpolationError::Template),
+        _ => return Err(InterpolationError::Template(scope.syntax)),
     }
     Ok(())
 }
@@ -233,6 +274,29 @@ mod tests {
         }
     }
 
+    fn in_braces(template: &str) -> Result<Filled, InterpolationError> {
+        interpolate_within(limits::INTERPOLATED_BYTES, Syntax::Braces, template, &vars())
+    }
+
+    #[test]
+    fn in_braces_only_shell_stays_text() {
+        for (template, text) in [
+            ("${FOO} ${BAR}|${MISSING}", "first |"),
+            ("${MISSING:-x} ${BAR:-x} ${FOO:?no} ${FOO:+x}", "x x first x"),
+            ("$FOO $$FOO $$ $ $1 $(id) a$", "$FOO $$FOO $$ $ $1 $(id) a$"),
+            ("$${FOO} $$${FOO} ${NO:-$}${FOO}", "${FOO} $${FOO} $first"),
+            ("${NO:-$FOO ${FOO} $${FOO}}", "$FOO first ${FOO}"),
+            ("p$ss$$w0rd$", "p$ss$$w0rd$"),
+        ] {
+            assert_eq!(in_braces(template).unwrap().text, text, "{template}");
+        }
+        for template in ["${", "${}", "${1}", "${FOO", "${FOO!x}", "$(${)", "${NO:-$${}"] {
+            let error = in_braces(template).unwrap_err();
+            assert_eq!(error, InterpolationError::Template(Syntax::Braces), "{template}");
+            assert_eq!(error.hint().unwrap(), "`$${` is a literal `${`");
+        }
+    }
+
     #[test]
     fn an_unset_variable_is_listed_once() {
         let filled = interpolate("$A ${A} $B ${C:-} ${D+x}", &vars()).unwrap();
@@ -244,7 +308,11 @@ mod tests {
         for template in
             ["${", "${}", "${1}", "${a.b}", "${ FOO}", "${FOO", "${FOO!x}", "${FOO:x}", "${A:-\n}"]
         {
-            assert_eq!(interpolate(template, &vars()), Err(InterpolationError::Template), "{template}");
+            assert_eq!(
+                interpolate(template, &vars()),
+                Err(InterpolationError::Template(Syntax::Compose)),
+                "{template}"
+            );
         }
         let error = interpolate("${MISSING:?set ${FOO} too}", &vars()).unwrap_err();
         assert_eq!(error.to_string(), "the variable MISSING is required and has no value: set ${FOO} too");
@@ -277,6 +345,31 @@ mod tests {
         #[test]
         fn no_text_breaks_it(template in r"([$]|[{}]|[A-B]|:-|-|:[?]|[?]|:[+]|[+]|ü|\n){0,40}") {
             let _ = interpolate(&template, &vars());
+        }
+
+        /// In braces only is Compose's grammar for a text whose other dollar signs are doubled.
+        #[test]
+        fn both_ways_to_write_variables_agree(template in r"([$]|[{}]|[$][{]FOO|FOO|:-|:[?]|ü| ){0,30}") {
+            let mut doubled = String::new();
+            let mut rest = template.as_str();
+            while let Some(c) = rest.chars().next() {
+                let taken = ["$${", "${"].into_iter().find(|start| rest.starts_with(start));
+                match taken {
+                    Some(start) => doubled.push_str(start),
+                    None if c == '$' => doubled.push_str("$$"),
+                    None => doubled.push(c),
+                }
+                rest = &rest[taken.map_or(c.len_utf8(), str::len)..];
+            }
+            let both = (in_braces(&template), interpolate(&doubled, &vars()));
+            match both {
+                (Ok(own), Ok(composes)) => prop_assert_eq!(own, composes),
+                (Err(own), Err(composes)) => {
+                    let kind = std::mem::discriminant::<InterpolationError>;
+                    prop_assert_eq!(kind(&own), kind(&composes));
+                }
+                (own, composes) => prop_assert!(false, "{own:?} {composes:?}"),
+            }
         }
 
         /// Another implementation of the same grammar reads the same text.
