@@ -29,18 +29,8 @@ fn resolved(build: &str, top: &str) -> Result<Resolved, Report> {
         "services:\n  web:\n    image: reg.test/web\n    build:\n      context: .\n{build}secrets:\n{top}"
     );
     let withheld = Withheld::of(&env(), &[], "");
-    read("compose.yaml", &text)?.resolve(&Request {
-        vars: &env(),
-        withheld: &withheld,
-        naming: &Naming::default(),
-        config: None,
-        services: &[],
-        root: "/work/shop",
-        folder: "/work/shop/deploy",
-        arch: Arch::Arm64,
-        order: Order::Sequential,
-        files: &Npmrc,
-    })
+    read("compose.yaml", &text)?
+        .resolve(&Request { files: &Npmrc, ..request(&env(), &withheld, &Naming::default()) })
 }
 
 const TOP: &str = "
