@@ -201,10 +201,9 @@ fn spread_pairs(node: &mut Node) {
         let name = key.replace('$', "$$");
         let text = match &value.value {
             Value::Scalar { .. } if value.is_null() => name,
-            Value::Scalar { text, .. } => match rewritten(&value.value) {
-                Some(text) => format!("{name}={text}"),
-                None => format!("{name}={text}"),
-            },
+            Value::Scalar { text, .. } => {
+                format!("{name}={}", rewritten(&value.value).as_deref().unwrap_or(text))
+            }
             // The reader reports it.
             _ => return value,
         };

@@ -58,26 +58,24 @@ fn integer(text: &str) -> Option<String> {
         return None;
     }
     let value = sign * i128::from_str_radix(digits, base).ok()?;
-    let most = if digits.len() == text.len() || sign == 1 && !text.starts_with('+') {
-        i128::from(u64::MAX)
-    } else {
-        i128::from(i64::MAX)
-    };
+    // With a sign it is never read as an unsigned number.
+    let is_signed = text.starts_with(['-', '+']);
+    let most = if is_signed { i128::from(i64::MAX) } else { i128::from(u64::MAX) };
     (i128::from(i64::MIN)..=most).contains(&value).then(|| value.to_string())
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
 fn is_decimal(text: &str) -> bool {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
-    let unsigned = |text: &str| text.strip_prefix(['-', '+']).unwrap_or(text).to_owned();
+    let unsigned = |text| str::strip_prefix(text, ['-', '+']).unwrap_or(text);
     let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(a, b)| (a, Some(b)));
     let mantissa = unsigned(mantissa);
     let is_number = match mantissa.split_once('.') {
         Some(("", fraction)) => is_digits(fraction),
         Some((whole, fraction)) => is_digits(whole) && (fraction.is_empty() || is_digits(fraction)),
-        None => is_digits(&mantissa),
+        None => is_digits(mantissa),
     };
-    is_number && exponent.is_none_or(|exponent| is_digits(&unsigned(exponent)))
+    is_number && exponent.is_none_or(|exponent| is_digits(unsigned(exponent)))
 }
 
 /// The shortest digits that mean the number, with an exponent if that is below -4 or above 5. `None` if it is too large.
