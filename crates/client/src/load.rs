@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::ContextFolder;
 use bakery_core::compose::ComposeFile;
-use bakery_core::config::{self, ConfigFile, Resolved, SecretPurpose, Surroundings, Variables};
+use bakery_core::config::{self, ConfigFile, Resolved, Surroundings, Variables};
 use bakery_core::message::Message;
 use bakery_core::plan::BuildPlan;
 use bakery_core::report::{Mistake, Notice, Report};
@@ -71,10 +71,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let files_of_secrets = RefCell::default();
     let config = config.map(|text| {
         let (vars, withheld) = (project.vars(), &project.withheld);
-        let refuses = |name: &str, purpose| match purpose {
-            SecretPurpose::Build => withheld.refuses(name),
-            SecretPurpose::Login => withheld.refuses_login(name),
-        };
+        let refuses = |name: &str, purpose| withheld.refuses_for(name, purpose);
         let of_project = Variables::Of { vars: &vars, withheld: &refuses };
         let root = root.as_deref().unwrap_or(Path::new("."));
         let surroundings = Surroundings {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::compose::dotenv::taken_from;
+use crate::config::SecretPurpose;
 use crate::message::Message;
 use crate::vars::Vars;
 
@@ -103,14 +104,21 @@ impl Withheld {
         Self(names)
     }
 
-    /// Why the value of `name` cannot be a part of a login; `None` if it can.
-    pub fn refuses_login(&self, name: &str) -> Option<Message> {
+    /// Why the value of `name` cannot be used for this; `None` if it can.
+    pub fn refuses_for(&self, name: &str, purpose: SecretPurpose) -> Option<Message> {
+        match purpose {
+            SecretPurpose::Build => self.refuses(name),
+            SecretPurpose::Login => self.refuses_login(name),
+        }
+    }
+
+    fn refuses_login(&self, name: &str) -> Option<Message> {
         let secret = self.0.get(name).filter(|secret| !OF_REGISTRIES.contains(secret))?;
         let text = format!("{secret} is a secret of the environment, and no password of a registry");
         Some(Message::new(text).with_hint(format!("if it is one here, allow it with --allow-env {secret}")))
     }
 
-    /// Why the value of `name` cannot be used; `None` if it can.
+    /// Why the value of `name` cannot be used in a build; `None` if it can.
     pub fn refuses(&self, name: &str) -> Option<Message> {
         let secret = *self.0.get(name)?;
         let text = if secret == name {

@@ -23,10 +23,7 @@ fn environment() -> BTreeMap<String, String> {
 fn resolve_in(vars: &BTreeMap<String, String>, allowed: &[&str], text: &str) -> Result<Resolved, Report> {
     let allowed: Vec<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
     let withheld = Withheld::of(vars, &allowed, "");
-    let refuses = |name: &str, purpose| match purpose {
-        SecretPurpose::Build => withheld.refuses(name),
-        SecretPurpose::Login => withheld.refuses_login(name),
-    };
+    let refuses = |name: &str, purpose| withheld.refuses_for(name, purpose);
     let variables = Variables::Of { vars, withheld: &refuses };
     read_with("config.yaml", text, &Surroundings { variables, secrets: &() })?
         .resolve(Order::Sequential, &Naming::default())
