@@ -7,6 +7,7 @@ use bakery_context::read_user_text;
 use bakery_core::vars::{Layered, Vars};
 use bakery_core::{compose, limits};
 
+use crate::checkout::is_in_checkout;
 use crate::exit::Failure;
 
 /// A `.env` file.
@@ -96,40 +97,7 @@ fn check_place(path: &Path, name: &str) -> Result<(), Failure> {
     Err(Failure::input(text, "put the file itself there, or set its variables in the environment"))
 }
 
-/// Whether a file is in the checkout that `folder` belongs to, links resolved; true for a file that does not exist.
-pub(crate) fn is_in_checkout(file: &Path, folder: &Path) -> bool {
-    match (file.canonicalize(), folder.canonicalize()) {
-        (Ok(target), Ok(folder)) => target.starts_with(checkout_of(&folder)),
-        // A link below /proc can lead to a file that has no path any more, and can be read all the same.
-        _ => std::fs::metadata(file).is_err(),
-    }
-}
-
-/// The folder of the repository that `folder` belongs to; without one, the folder itself.
-fn checkout_of(folder: &Path) -> &Path {
-    folder.ancestors().find(|ancestor| ancestor.join(".git").exists()).unwrap_or(folder)
-}
-
 /// The folder of a file.
 pub(crate) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::AsRawFd as _;
-
-    use super::*;
-
-    #[test]
-    fn probe_23_6_a_link_to_a_file_without_a_path_is_not_in_the_checkout() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("gone"), folder.path().join(".env"));
-        std::fs::write(&file, "X=hunter2").unwrap();
-        let open = std::fs::File::open(&file).unwrap();
-        std::fs::remove_file(&file).unwrap();
-        assert!(is_in_checkout(&file, folder.path()), "it is reported as missing");
-        std::os::unix::fs::symlink(format!("/proc/self/fd/{}", open.as_raw_fd()), &link).unwrap();
-        assert!(!is_in_checkout(&link, folder.path()));
-    }
 }

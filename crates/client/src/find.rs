@@ -8,8 +8,9 @@ use bakery_core::report::{Location, Notice};
 use bakery_core::vars::Vars as _;
 use bakery_core::{compose, config};
 
+use crate::checkout::is_in_checkout;
 use crate::cli::BuildOptions;
-use crate::dotenv_file::{DotenvFile, is_in_checkout, project_env};
+use crate::dotenv_file::{DotenvFile, project_env};
 use crate::exit::Failure;
 use crate::shared_folder;
 

@@ -5,6 +5,7 @@
 //! data (the log, a plan, a table); messages are written to standard error.
 
 pub mod build;
+mod checkout;
 pub mod cli;
 pub mod clock;
 mod compose_input;

@@ -10,7 +10,7 @@ use bakery_core::message::{Hint as _, Message};
 use bakery_core::report::{nearest, shown};
 use bakery_core::secret::Secret;
 
-use crate::dotenv_file::is_in_checkout;
+use crate::checkout::{is_in_checkout, outside, read_secret};
 
 /// How many names of a folder are compared with one that does not exist.
 const COMPARED: usize = 1000;
@@ -35,8 +35,7 @@ impl OtherFiles for ReferencedFiles<'_> {
     fn read(&self, name: &str, path: &str) -> Result<String, Message> {
         let path = Path::new(path);
         if !self.is_ours(path) {
-            let text = format!("`{}` is neither in this checkout nor below --repo", shown(name));
-            return Err(Message::new(text).with_hint("set --repo to the folder that holds both"));
+            return Err(outside(name, "set --repo to the folder that holds both"));
         }
         let text = read_user_text(path, limits::SPEC_BYTES as u64).map_err(|error| {
             let message = Message::new(format!("`{}` {error}", shown(name)));
@@ -50,23 +49,12 @@ impl OtherFiles for ReferencedFiles<'_> {
     fn secret(&self, name: &str, path: &str) -> Result<Secret, Message> {
         let path = Path::new(path);
         if !self.is_ours(path) {
-            let text = format!("`{}` is neither in this checkout nor below --repo", shown(name));
-            return Err(Message::new(text)
-                .with_hint("put its text into a variable, and name that with `environment`"));
+            return Err(outside(name, "put its text into a variable, and name that with `environment`"));
         }
         let value = read_secret(&shown(name), path)?;
         self.secrets.borrow_mut().push(path.to_owned());
         Ok(value)
     }
-}
-
-/// The value of a build secret: the text of a file.
-pub(crate) fn read_secret(name: &str, path: &Path) -> Result<Secret, Message> {
-    let text = read_user_text(path, limits::SECRET_BYTES as u64);
-    text.map(Secret::new).map_err(|error| {
-        let hint = error.hint().map(Into::into);
-        Message { hint, ..Message::new(format!("`{name}` {error}")) }
-    })
 }
 
 impl ReferencedFiles<'_> {

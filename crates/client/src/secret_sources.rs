@@ -10,8 +10,7 @@ use bakery_core::message::Message;
 use bakery_core::report::shown;
 use bakery_core::secret::Secret;
 
-use crate::dotenv_file::is_in_checkout;
-use crate::referenced::read_secret;
+use crate::checkout::{is_in_checkout, outside, read_secret};
 
 /// The environment, and the files of a checkout. Whoever writes the config also writes the Dockerfile, so it gets neither a
 /// secret of the environment nor a file elsewhere for a build, unless an option allows it. For a login it gets a file that
@@ -54,8 +53,7 @@ impl SecretSources for ClientSecrets<'_> {
             ),
         };
         if !is_allowed && !is_in_checkout(&file, self.root) {
-            let text = format!("`{}` is neither in this checkout nor below --repo", shown(written));
-            return Err(Message::new(text).with_hint(hint));
+            return Err(outside(written, hint));
         }
         let value = read_secret(&shown(written), &file)?;
         self.files.borrow_mut().push(file);
