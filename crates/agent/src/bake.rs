@@ -177,8 +177,7 @@ pub async fn run(
 /// Whether Kaniko prints in this line that it starts to push the image. Names are compared in their normalized form.
 fn starts_push(line: &str, image: &ImageRef) -> bool {
     let name = line.split_once(PUSH_MESSAGE).and_then(|(_, rest)| rest.split_whitespace().next());
-    name.and_then(|name| name.parse::<ImageRef>().ok())
-        .is_some_and(|it| it.name() == image.name() && it.tag_or_latest() == image.tag_or_latest())
+    name.and_then(|name| name.parse::<ImageRef>().ok()).is_some_and(|it| it.tagged() == image.tagged())
 }
 
 /// Fails if a file or a folder of the config does not exist: this message is clearer than Kaniko's.

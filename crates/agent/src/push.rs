@@ -40,12 +40,12 @@ pub fn check(order: &TaskOrder) -> Result<(), Failure> {
 /// With a destination, the digest is taken from Kaniko's list of pushed images, which must have it under every name: the
 /// digest file is written before the push, and for cache layers too. Without a push there is only the digest file; after exit code 0 it is the image's.
 pub fn digest(order: &TaskOrder, layout: &Layout) -> Result<Digest, Failure> {
-    let names: Vec<_> = order.pushed_names().collect();
-    if !names.is_empty() {
+    let mut names = order.pushed_names();
+    if let Some(first) = names.next() {
         let list = read_regular_file(&layout.output().join("images"), LIST_BYTES).map_err(|error| {
             no_digest(format!("Kaniko exited with 0, but its list of pushed images {error}"))
         })?;
-        return of_list(&names, &String::from_utf8_lossy(&list));
+        return of_list(first, names, &String::from_utf8_lossy(&list));
     }
     let digest = read_regular_file(&layout.digest(), DIGEST_BYTES)
         .map_err(|error| no_digest(format!("Kaniko exited with 0, but its digest file {error}")))?;
@@ -58,18 +58,24 @@ fn no_digest(text: String) -> Failure {
 }
 
 /// The digest that Kaniko has pushed under each of the names.
-fn of_list(names: &[&ImageRef], list: &str) -> Result<Digest, Failure> {
-    let mut first: Option<(&ImageRef, Digest)> = None;
-    for name in names {
-        let digest = last_pushed(list, name).ok_or_else(|| {
+fn of_list<'a>(
+    first: &ImageRef,
+    others: impl Iterator<Item = &'a ImageRef>,
+    list: &str,
+) -> Result<Digest, Failure> {
+    let pushed = |name: &ImageRef| {
+        last_pushed(list, name).ok_or_else(|| {
             no_digest(format!("Kaniko exited with 0, but its list of pushed images does not contain {name}"))
-        })?;
-        let (earlier, known) = first.get_or_insert_with(|| (name, digest.clone()));
-        if *known != digest {
-            return Err(no_digest(format!("Kaniko pushed {known} as {earlier}, but {digest} as {name}")));
+        })
+    };
+    let digest = pushed(first)?;
+    for name in others {
+        let other = pushed(name)?;
+        if other != digest {
+            return Err(no_digest(format!("Kaniko pushed {digest} as {first}, but {other} as {name}")));
         }
     }
-    first.map(|(_, digest)| digest).ok_or_else(|| no_digest("Kaniko pushed nothing".to_owned()))
+    Ok(digest)
 }
 
 /// The last digest that was pushed to `destination`. Names are compared in their normalized form.
@@ -77,9 +83,7 @@ fn last_pushed(list: &str, destination: &ImageRef) -> Option<Digest> {
     list.lines()
         .filter_map(|line| serde_json::from_str::<PushedImage>(line).ok())
         .filter(|pushed| {
-            pushed.name.parse::<ImageRef>().is_ok_and(|name| {
-                name.name() == destination.name() && name.tag_or_latest() == destination.tag_or_latest()
-            })
+            pushed.name.parse::<ImageRef>().is_ok_and(|name| name.tagged() == destination.tagged())
         })
         .filter_map(|pushed| pushed.digest.parse().ok())
         .next_back()
@@ -114,9 +118,8 @@ mod tests {
 
     #[test]
     fn every_name_must_have_the_same_digest() {
-        let names: Vec<ImageRef> = ["reg.test/a:1", "o.test/b:2"].map(|text| text.parse().unwrap()).into();
-        let names: Vec<_> = names.iter().collect();
-        let list = |lines: &[String]| of_list(&names, &lines.concat());
+        let [a, b]: [ImageRef; 2] = ["reg.test/a:1", "o.test/b:2"].map(|text| text.parse().unwrap());
+        let list = |lines: &[String]| of_list(&a, [&b].into_iter(), &lines.concat());
         let one = line("reg.test/a:1", &digest(1));
         assert_eq!(list(&[one.clone(), line("o.test/b:2", &digest(1))]).unwrap(), digest(1));
         assert!(list(std::slice::from_ref(&one)).is_err());

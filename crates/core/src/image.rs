@@ -80,6 +80,11 @@ impl ImageRef {
         self.tag.as_deref().unwrap_or("latest")
     }
 
+    /// The reference that it is pushed to, without a digest: two that are equal here name the same thing.
+    pub fn tagged(&self) -> Self {
+        self.with_tag(self.tag_or_latest())
+    }
+
     /// The same repository with another tag and without a digest.
     pub fn with_tag(&self, tag: impl Into<String>) -> Self {
         Self { tag: Some(tag.into()), digest: None, ..self.clone() }

@@ -99,7 +99,7 @@ fn names_of(build: &ComposeBuild) -> BTreeSet<String> {
     let of_bake = build.x_bake.get("tags").and_then(Value::as_array).into_iter().flatten();
     let tags = of_build.chain(of_bake).filter_map(Value::as_str).filter_map(|text| {
         let image: ImageRef = text.parse().ok()?;
-        Some(image.with_tag(image.tag_or_latest()).to_string())
+        Some(image.tagged().to_string())
     });
     tags.chain([image_of(build)]).collect()
 }
