@@ -1,9 +1,10 @@
 //! The plan of a build: its targets, their tasks, what each target publishes, and their order.
 
+mod checks;
+
 use std::collections::BTreeMap;
 
 use crate::image::ImageRef;
-use crate::limits;
 use crate::message::Message;
 use crate::names::ServiceName;
 use crate::report::{Location, Mistake};
@@ -44,6 +45,13 @@ pub struct PlannedTask {
     pub push_to: Option<ImageRef>,
     /// Where it is pushed besides.
     pub also_push_to: Vec<ImageRef>,
+}
+
+impl PlannedTask {
+    /// Every name under which its own image is pushed.
+    pub fn pushed_names(&self) -> impl Iterator<Item = &ImageRef> {
+        self.push_to.iter().chain(&self.also_push_to)
+    }
 }
 
 /// What a target publishes.
@@ -123,7 +131,7 @@ pub fn broken(spec: &BuildSpec, rules: impl Fn(&TaskSpec) -> Vec<Broken>) -> Vec
 /// [`plan`] of a spec whose tasks are known to comply with the rules.
 pub(crate) fn of_checked(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>> {
     let mut problems = Vec::new();
-    check_size(spec, &mut problems);
+    checks::size(spec, &mut problems);
     let mut plan = BuildPlan { targets: Vec::new() };
     let mut index = 0;
     let mut before = Vec::new();
@@ -135,34 +143,8 @@ pub(crate) fn of_checked(spec: &BuildSpec) -> Result<BuildPlan, Vec<PlanProblem>
         }
         before = (first..plan.targets.len()).collect();
     }
-    check_names(&plan, &mut problems);
-    plan.targets.iter().for_each(|target| check_tags(&plan, target, &mut problems));
-    check_clashes(&plan, &mut problems);
+    checks::names(&plan, &mut problems);
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
-}
-
-fn check_size(spec: &BuildSpec, problems: &mut Vec<PlanProblem>) {
-    let count: usize = spec.services.iter().map(|service| service.tasks.len()).sum();
-    let message = if count == 0 {
-        Message::new("there is nothing to build").with_hint("name at least one service or bake entry")
-    } else if count > limits::TASKS {
-        let text = format!("the build has {count} tasks; the limit is {}", limits::TASKS);
-        Message::new(text).with_hint("split the build")
-    } else {
-        return;
-    };
-    problems.push(PlanProblem { service: None, task: None, key: None, message });
-}
-
-/// The outcome lists every name.
-fn check_names(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
-    let count =
-        plan.targets.iter().filter_map(|target| target.publish.as_ref()).flat_map(Publish::names).count();
-    if count > limits::TASKS {
-        let text = format!("the build pushes {count} names; the limit is {}", limits::TASKS);
-        let message = Message::new(text).with_hint("remove tags, or split the build");
-        problems.push(PlanProblem { service: None, task: None, key: None, message });
-    }
 }
 
 /// Groups a service's tasks by destination, in the order of first appearance.
@@ -170,7 +152,7 @@ fn targets(service: &ServiceSpec, index: &mut u16) -> Vec<Target> {
     let mut groups: Vec<(Option<ImageRef>, Vec<PlannedTask>)> = Vec::new();
     for task in &service.tasks {
         let pushed = task.kaniko.destination.as_ref().filter(|_| !task.kaniko.no_push);
-        let destination = pushed.map(tagged);
+        let destination = pushed.map(ImageRef::tagged);
         let planned =
             PlannedTask { index: *index, spec: task.clone(), push_to: None, also_push_to: Vec::new() };
         *index = index.saturating_add(1);
@@ -182,11 +164,6 @@ fn targets(service: &ServiceSpec, index: &mut u16) -> Vec<Target> {
     groups.into_iter().map(|(destination, tasks)| target(service, destination, tasks)).collect()
 }
 
-/// The image with its tag, which is `latest` if it has none.
-fn tagged(image: &ImageRef) -> ImageRef {
-    image.with_tag(image.tag_or_latest())
-}
-
 fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<PlannedTask>) -> Target {
     let name = match (&service.name, &destination) {
         (Some(name), _) => name.to_string(),
@@ -196,7 +173,7 @@ fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<P
     let publish = destination.map(|destination| {
         // An index needs all of its images beside it, so each task pushes under all names.
         let mut tags: Vec<ImageRef> = Vec::new();
-        for tag in tasks.iter().take(1).flat_map(|task| &task.spec.kaniko.tags).map(tagged) {
+        for tag in tasks.iter().take(1).flat_map(|task| &task.spec.kaniko.tags).map(ImageRef::tagged) {
             if tag != destination && !tags.contains(&tag) {
                 tags.push(tag);
             }
@@ -217,66 +194,6 @@ fn target(service: &ServiceSpec, destination: Option<ImageRef>, mut tasks: Vec<P
     Target { name, service: service.name.clone(), tasks, publish, after: Vec::new() }
 }
 
-/// Every name of an index has all of its images, so its entries cannot have other ones each; and none of the names may be
-/// that of one of the images.
-fn check_tags(plan: &BuildPlan, target: &Target, problems: &mut Vec<PlanProblem>) {
-    let Some((publish, [first, others @ ..])) = target.publish.as_ref().zip(Some(&target.tasks[..])) else {
-        return;
-    };
-    let mut report = |task: &PlannedTask, message: Message| {
-        let task = Some(within(plan, target, task));
-        let service = target.service.clone();
-        problems.push(PlanProblem { service, task, key: Some("kaniko.tags"), message });
-    };
-    for task in others.iter().filter(|task| task.spec.kaniko.tags != first.spec.kaniko.tags) {
-        let text = format!("other tags than another entry of {} has", publish.destination);
-        report(task, Message::new(text).with_hint("give all entries of one image the same `tags`"));
-    }
-    for task in target.tasks.iter().filter(|_| publish.is_index) {
-        let mut images = task.push_to.iter().chain(&task.also_push_to);
-        if let Some(image) = images.find(|image| publish.names().any(|name| name == *image)) {
-            let message = Message::new(format!("{image} is the name of the image for {}", task.spec.arch));
-            report(task, message.with_hint("choose another tag"));
-            return;
-        }
-    }
-}
-
-/// The place of a task within its service: [`PlannedTask::index`] counts through the build.
-fn within(plan: &BuildPlan, target: &Target, task: &PlannedTask) -> usize {
-    let first = plan.tasks().find(|(index, _)| plan.targets[*index].service == target.service);
-    usize::from(task.index.saturating_sub(first.map_or(0, |(_, task)| task.index)))
-}
-
-/// Two targets that push the same tag would race, and one of the images would be lost.
-fn check_clashes(plan: &BuildPlan, problems: &mut Vec<PlanProblem>) {
-    let mut pushers: BTreeMap<&ImageRef, &Target> = BTreeMap::new();
-    for target in &plan.targets {
-        let within = |task: &PlannedTask| within(plan, target, task);
-        let whole = target.tasks.first().map(within);
-        let names = target.publish.iter().flat_map(Publish::names).map(|name| (name, whole));
-        let images = target.tasks.iter().flat_map(|task| {
-            task.push_to.iter().chain(&task.also_push_to).map(move |image| (image, Some(within(task))))
-        });
-        for (image, task) in names.chain(images) {
-            match pushers.get(image) {
-                Some(other) if !std::ptr::eq(*other, target) => {
-                    problems.push(PlanProblem {
-                        service: target.service.clone(),
-                        task,
-                        key: Some("kaniko.destination"),
-                        message: Message::new(format!("{image} is also pushed by {}", other.name))
-                            .with_hint("give each a destination of its own"),
-                    });
-                    // The other images of the target would only repeat it.
-                    break;
-                }
-                _ => pushers.insert(image, target),
-            };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,23 +201,12 @@ mod tests {
     use crate::spec::KanikoSpec;
 
     fn task(arch: Arch, destination: Option<&str>) -> TaskSpec {
-        TaskSpec {
-            platform: None,
-            arch,
-            cpu_millis: None,
-            memory_mib: None,
-            disk_mib: None,
-            timeout_seconds: None,
-            env: BTreeMap::new(),
-            pre_script: None,
-            post_script: None,
-            credentials: Vec::new(),
-            kaniko: KanikoSpec {
-                destination: destination.map(|text| text.parse().unwrap()),
-                no_push: destination.is_none(),
-                ..KanikoSpec::default()
-            },
-        }
+        let kaniko = KanikoSpec {
+            destination: destination.map(|text| text.parse().unwrap()),
+            no_push: destination.is_none(),
+            ..KanikoSpec::default()
+        };
+        TaskSpec::new(arch, kaniko)
     }
 
     fn service(name: &str, tasks: Vec<TaskSpec>) -> ServiceSpec {
