@@ -1,56 +1,71 @@
 //! Services with the same build: it is done once, and published under the names of all of them.
 
 use crate::config::Located;
+use crate::image::ImageRef;
 use crate::message::Message;
 use crate::names::ServiceName;
-use crate::report::Findings;
-use crate::report::Location;
-use crate::spec::{ServiceSpec, TaskSpec};
+use crate::report::{Findings, Location};
+use crate::spec::{KanikoSpec, ServiceSpec, TaskSpec};
 
-/// Gives the names of a service's image to an earlier service with the same build. Returns the service if there is none.
-pub(super) fn joined(
-    spec: ServiceSpec,
-    location: &Location,
-    built: &mut [(ServiceSpec, Vec<Located>)],
-    findings: &mut Findings,
-) -> Option<ServiceSpec> {
-    let same = built.iter_mut().map(|(earlier, _)| earlier).find(|earlier| is_same(earlier, &spec));
-    let Some(earlier) = same.filter(|_| !spec.tasks.is_empty()) else { return Some(spec) };
-    let name = earlier.name.as_ref().map(ServiceName::as_str).unwrap_or_default();
-    let mut names = Vec::new();
-    for (task, other) in earlier.tasks.iter_mut().zip(spec.tasks) {
-        let all = other.kaniko.destination.into_iter().chain(other.kaniko.tags);
-        for image in all {
-            let mut names_of_task = task.kaniko.destination.iter().chain(&task.kaniko.tags);
-            let known = names_of_task
-                .any(|known| known.name() == image.name() && known.tag_or_latest() == image.tag_or_latest());
-            if !known && !task.kaniko.no_push {
-                if !names.contains(&image) {
-                    names.push(image.clone());
-                }
-                task.kaniko.tags.push(image);
-            }
-        }
-    }
-    let text = match names.as_slice() {
-        [] => format!("the same build as `{name}`: it is built once"),
-        names => {
-            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-            format!("the same build as `{name}`: it is built once, and also pushed as {}", names.join(", "))
-        }
-    };
-    findings.notice(location.clone(), Message::new(text));
-    None
+/// The builds of a project, each once.
+#[derive(Default)]
+pub(super) struct DistinctBuilds {
+    /// Each with where its tasks come from.
+    pub(super) services: Vec<(ServiceSpec, Vec<Located>)>,
+    /// The tasks of each service without the names of their images.
+    unnamed: Vec<Vec<TaskSpec>>,
 }
 
-/// Whether both are the same build, whatever its names are.
-fn is_same(one: &ServiceSpec, other: &ServiceSpec) -> bool {
-    let unnamed = |task: &TaskSpec| {
-        let mut task = task.clone();
-        task.kaniko.destination = None;
-        task.kaniko.tags.clear();
-        task
-    };
-    let mut both = one.tasks.iter().zip(&other.tasks);
-    one.tasks.len() == other.tasks.len() && both.all(|(one, other)| unnamed(one) == unnamed(other))
+impl DistinctBuilds {
+    /// Adds a service. If an earlier one has the same build, that gets the names of the image instead.
+    pub(super) fn add(
+        &mut self,
+        spec: ServiceSpec,
+        located: Vec<Located>,
+        at: &Location,
+        findings: &mut Findings,
+    ) {
+        let unnamed: Vec<_> = spec.tasks.iter().map(without_names).collect();
+        let same = self.unnamed.iter().position(|earlier| !unnamed.is_empty() && *earlier == unnamed);
+        let Some(same) = same else {
+            self.services.push((spec, located));
+            self.unnamed.push(unnamed);
+            return;
+        };
+        let (earlier, _) = &mut self.services[same];
+        let mut names = Vec::new();
+        for (task, other) in earlier.tasks.iter_mut().zip(spec.tasks) {
+            for image in join(&mut task.kaniko, other.kaniko) {
+                if !names.contains(&image) {
+                    names.push(image);
+                }
+            }
+        }
+        let name = earlier.name.as_ref().map(ServiceName::as_str).unwrap_or_default();
+        let mut text = format!("the same build as `{name}`: it is built once");
+        if !names.is_empty() {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            text = format!("{text}, and also pushed as {}", names.join(", "));
+        }
+        findings.notice(at.clone(), Message::new(text));
+    }
+}
+
+/// What makes a build, whatever the names of its image are.
+fn without_names(task: &TaskSpec) -> TaskSpec {
+    let kaniko = KanikoSpec { destination: None, tags: Vec::new(), ..task.kaniko.clone() };
+    TaskSpec { kaniko, ..task.clone() }
+}
+
+/// Gives the names of the other's image to a build; returns those that it did not have.
+fn join(kaniko: &mut KanikoSpec, other: KanikoSpec) -> Vec<ImageRef> {
+    let mut added = Vec::new();
+    for image in other.destination.into_iter().chain(other.tags) {
+        let mut known = kaniko.destination.iter().chain(&kaniko.tags);
+        if !kaniko.no_push && !known.any(|known| known.tagged() == image.tagged()) {
+            kaniko.tags.push(image.clone());
+            added.push(image);
+        }
+    }
+    added
 }

@@ -17,7 +17,7 @@ use super::files::FileReader;
 use super::image::ServiceImages;
 use super::loader::Loader;
 use super::project::{self, WithProject};
-use super::repeated::joined;
+use super::repeated::DistinctBuilds;
 use super::scalar::{Scalars, Shared};
 use super::select::select;
 use super::top_level::services_of;
@@ -47,7 +47,7 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     };
     let declared = merged.as_ref().and_then(|tree| Field::root(tree).get("secrets"));
     let of_build = scalars.for_build(request.withheld);
-    let mut built = Vec::new();
+    let mut built = DistinctBuilds::default();
     let mut written = request.config.map(|config| config.written().clone()).unwrap_or_default();
     let mut names = ServiceImages::new(request, project.as_deref());
     for (name, field) in select(&services, request, &scalars, &mut findings) {
@@ -58,12 +58,10 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
         names.complete(&name, &mut service.layer, &field, &mut findings);
         let (tasks, locations) = tasks(&service, &field.location, request, &mut findings);
         let spec = ServiceSpec { name: Some(name), tasks };
-        if let Some(spec) = joined(spec, &field.location, &mut built, &mut findings) {
-            built.push((spec, locations));
-        }
+        built.add(spec, locations, &field.location, &mut findings);
     }
     names.report(&services, &mut findings);
-    if built.is_empty() && findings.mistakes.is_empty() {
+    if built.services.is_empty() && findings.mistakes.is_empty() {
         let inactive = depends::profiles_of_builds(&services, &scalars);
         let hint = match inactive.first() {
             None => "give a service a `build` section".to_owned(),
@@ -74,7 +72,7 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
         findings
             .mistake(services.location.clone(), Message::new("there is no service to build").with_hint(hint));
     }
-    let resolved = build(built, request.order, &services.location, findings)?;
+    let resolved = build(built.services, request.order, &services.location, findings)?;
     Ok(Resolved { written, ..resolved })
 }
 
