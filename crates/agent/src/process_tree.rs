@@ -18,6 +18,9 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(4);
 /// Pause between two scans of `/proc`.
 const SCAN_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How much more likely than the agent a process is ended by the kernel when memory runs out (`oom_score_adj`, 0 to 1000).
+const OOM_SCORE: &str = "500";
+
 /// Which processes belong to the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -65,6 +68,9 @@ impl Tree {
         let child = command.spawn()?;
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
             children.insert(pid);
+            // When memory runs out the kernel ends the build, and the agent lives to report it. What the process starts
+            // inherits it. Where it cannot be set the kernel chooses by size alone.
+            let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
             if let Some(process) = read_process(pid) {
                 lock(&self.known).insert(process.id);
             }

@@ -132,6 +132,12 @@ impl Guard {
             .any(|port| self.named.contains(&(host.to_owned(), port)))
     }
 
+    /// Whether the client may see why a connection to this URL failed. Otherwise whoever names a registry could find the
+    /// open ports of the server's network.
+    pub(crate) fn may_show_cause(&self, url: &Url) -> bool {
+        self.is_named(url) || (self.loopback_http && Self::is_direct(url))
+    }
+
     /// Whether requests to this URL bypass the proxies: it is on loopback.
     pub(crate) fn is_direct(url: &Url) -> bool {
         is_loopback_name(bare_host(url))

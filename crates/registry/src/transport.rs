@@ -221,11 +221,12 @@ impl Transport {
         if let Some(authorization) = authorization {
             builder = builder.header(AUTHORIZATION, authorization);
         }
-        let mut response = builder.send().await.map_err(transport_error)?;
+        let failed = |error| transport_error(error, self.guard.may_show_cause(url));
+        let mut response = builder.send().await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let peer = response.remote_addr();
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > RESPONSE_BYTES {
                 return Err(TransportError::TooLarge);
             }
@@ -281,8 +282,13 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(wait.try_into().unwrap_or_default())
 }
 
+/// The text for every cause that the client must not see: refused, silent and "no TLS" together are a port scan.
+const NO_CAUSE: &str = "it cannot be reached; the server's log has the cause";
+
 /// The error with the text of its innermost cause: reqwest's own texts repeat the URL, whose query may hold a signature.
-fn transport_error(error: reqwest::Error) -> TransportError {
+/// Only if it `may_show_cause` does the error have it.
+fn transport_error(error: reqwest::Error, may_show_cause: bool) -> TransportError {
+    let host = error.url().map(authority).unwrap_or_default();
     let error = error.without_url();
     let kind = if error.is_timeout() { "no response in time" } else { "the connection failed" };
     let mut text = None;
@@ -294,12 +300,49 @@ fn transport_error(error: reqwest::Error) -> TransportError {
         text = Some(cause.to_string());
         source = cause.source();
     }
-    TransportError::Unreachable(text.map_or_else(|| kind.to_owned(), |text| format!("{kind}: {text}")))
+    let text = text.map_or_else(|| kind.to_owned(), |text| format!("{kind}: {text}"));
+    if may_show_cause {
+        return TransportError::Unreachable(text);
+    }
+    tracing::warn!(host, error = text, "a registry or its token service cannot be reached");
+    TransportError::Unreachable(NO_CAUSE.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn probe_21_whoever_names_a_registry_learns_nothing_about_a_port() {
+        let client = Client::builder().no_proxy().timeout(Duration::from_millis(200)).build().unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let banner = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ssh = banner.local_addr().unwrap();
+        let mut speaker = tokio::task::JoinSet::new();
+        speaker.spawn(async move {
+            while let Ok((mut stream, _)) = banner.accept().await {
+                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+            }
+        });
+        let mut causes = std::collections::BTreeSet::new();
+        for (port, scheme) in [
+            (closed.port(), "http"),
+            (silent.local_addr().unwrap().port(), "http"),
+            (ssh.port(), "http"),
+            (ssh.port(), "https"),
+        ] {
+            let url = format!("{scheme}://127.0.0.1:{port}/v2/");
+            let error = client.get(&url).send().await.unwrap_err();
+            assert_eq!(transport_error(error, false).to_string(), NO_CAUSE, "{url}");
+            let error = client.get(&url).send().await.unwrap_err();
+            causes.insert(transport_error(error, true).to_string());
+        }
+        assert!(causes.len() >= 3, "the operator can tell them apart: {causes:?}");
+    }
 
     #[test]
     fn a_registry_may_ask_for_seconds_or_name_a_date() {

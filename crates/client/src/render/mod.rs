@@ -227,8 +227,11 @@ impl Renderer {
 
     /// Writes one line. It begins with our prefix: CI systems execute `::command::` only at the beginning of a line.
     fn write_text(&self, entry: &Entry<'_>, line: &str, out: &mut Vec<u8>) {
-        let line = clean(line, self.colours);
-        let line = defuse(&line);
+        let mut line = clean(line, self.colours);
+        // A CI system may remove colours before it looks for commands.
+        if let Cow::Owned(plain) = defuse(&clean(&line, Colours::Strip)) {
+            line = plain.into();
+        }
         let (prefix, colour) = self.prefix(entry.run);
         let keep = self.colours == Colours::Keep;
         // Writing into memory cannot fail.

@@ -209,6 +209,19 @@ fn probe_14_no_ci_system_finds_a_command() {
         "##teamcity[setParameter name='env.X' value='1']",
         "x ##teamcity[buildStop comment='a']",
         "x ###TeamCity[buildProblem description='a']",
+        "\x1b[36m#\x1b[1m#\x1b[0m[error]x",
+        "\x1b[31m##\x1b[0mvso[task.setvariable variable=a]b",
+        "section_start:1:x\r\x1b[0Kfake",
+        "section_end:1:x\r\x1b[0K",
+        "--- group",
+        "+++ g",
+        "~~~ g",
+        "^^^ +++",
+        "travis_fold:start:x",
+        "\x1b]1338;url=http://evil/x.png;alt=a\x07",
+        "\x1b]52;c;ZXZpbA==\x07\x1b]8;;http://evil\x07hi\x1b]8;;\x07\x1b]0;t\x07\x1b[2J\x1b[1A\x1b[8mhid\x1b[6n\u{9b}31m\rover",
+        "\x1b_Gf=100;AAAA\x1b\\x\x1bPq#0\x1b\\y\x1b^z\x1b\\",
+        "a\u{202e}b\u{2066}c\u{85}d",
     ];
     for format in [LogFormat::Simple, LogFormat::Plain, LogFormat::Json] {
         for no_colour in [false, true] {
@@ -217,9 +230,25 @@ fn probe_14_no_ci_system_finds_a_command() {
             for line in text.split(['\n', '\r', '\u{2028}', '\u{85}']) {
                 assert!(!line.trim_start().starts_with("::"), "{line}");
             }
-            let lower = text.to_lowercase();
-            for command in ["##[", "##vso[", "##teamcity["] {
-                assert!(!lower.contains(command), "{text}");
+            // Buildkite, GitLab and Travis look for their words where a line or what follows a carriage return begins.
+            let words =
+                ["---", "+++", "~~~", "^^^", "section_start:", "section_end:", "travis_fold:", "\x1b]"];
+            let plain =
+                sanitize::clean(&text.replace('\n', "\t"), sanitize::Colours::Strip).replace('\t', "\n");
+            for line in text.lines().chain(plain.lines()) {
+                assert!(!words.iter().any(|word| line.starts_with(word)), "{line:?}");
+                let is_allowed = |c: char| !c.is_control() || c == '\x1b' || c == '\t';
+                assert!(line.chars().all(is_allowed), "{line:?}");
+                for sequence in line.match_indices('\x1b').map(|(at, _)| &line[at..]) {
+                    let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                    assert!(sequence.starts_with("\x1b[") && sequence[end..].starts_with('m'), "{line:?}");
+                }
+            }
+            for text in [&text, &plain] {
+                let lower = text.to_lowercase();
+                for command in ["##[", "##vso[", "##teamcity["] {
+                    assert!(!lower.contains(command), "{text}");
+                }
             }
         }
     }

@@ -79,6 +79,11 @@ fn probe_16_hostile_archives_are_refused_and_reach_nothing() {
         blocks[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         blocks
     };
+    let sized = |size: &[u8]| {
+        let mut blocks = file(b"a");
+        blocks[124..124 + size.len()].copy_from_slice(size);
+        blocks
+    };
     let long = |name: &[u8]| [b"long/".as_slice(), &[b'n'; 120], name].concat();
     let table: Vec<(&str, Vec<Vec<u8>>)> = vec![
         ("not normalised", vec![file(b"../outside/x")]),
@@ -109,6 +114,14 @@ fn probe_16_hostile_archives_are_refused_and_reach_nothing() {
         ("neither a file", vec![twice_typed(b'3')]),
         ("neither a file", vec![twice_typed(b'x')]),
         ("neither a file", vec![twice_typed(b'g')]),
+        ("neither a file", vec![twice_typed(b'4')]),
+        ("neither a file", vec![twice_typed(b'6')]),
+        ("neither a file", vec![twice_typed(b'7')]),
+        ("neither a file", vec![twice_typed(b'S')]),
+        ("neither a file", vec![twice_typed(b'V')]),
+        ("a size that is not a number", vec![sized(b"-0000000001")]),
+        ("a size that is not a number", vec![sized(&[0xff; 12])]),
+        ("a size that is not a number", vec![sized(b"00000000 04\0")]),
         ("5000 bytes in one file", vec![entry(b"a", Kind::File { size: 5001 })]),
         ("5000 bytes in one file", vec![entry(b"a", Kind::File { size: u64::MAX })]),
         ("100 entries", (0..=100).map(|at| file(format!("{at:03}").as_bytes())).collect()),
@@ -168,6 +181,18 @@ fn many_members_are_one_archive() {
     let many = Sandbox::new().unpack(&many).unwrap();
     assert_eq!((one.id, one.bytes), (many.id, many.bytes));
     assert_ne!(one.sha256, many.sha256);
+}
+
+#[test]
+fn probe_17_empty_members_add_nothing() {
+    let whole = tar(&[folder(b"a/"), file(b"a/b")]);
+    let one = Sandbox::new().unpack(&gz(&whole)).unwrap();
+    let empty = gz(b"").repeat(20_000);
+    let blob = [&empty, gz(&whole).as_slice(), &empty].concat();
+    let padded = Sandbox::new().unpack(&blob).unwrap();
+    assert_eq!((one.id, one.bytes, one.entries), (padded.id, padded.bytes, padded.entries));
+    // What is no archive stays none.
+    assert!(Sandbox::new().unpack(&empty).is_err());
 }
 
 proptest! {

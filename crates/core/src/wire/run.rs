@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hex;
 use crate::image::{Digest, ImageRef};
 use crate::names::{Arch, RunName};
 use crate::reason::Reason;
@@ -50,6 +51,13 @@ pub struct OrderRequest {
     pub session: Secret,
     /// The agent's version, for the log.
     pub agent_version: String,
+}
+
+impl OrderRequest {
+    /// Whether the session secret is 32 bytes in hex: anything else may be guessed, or be somebody's password.
+    pub fn has_valid_session(&self) -> bool {
+        hex::decode(self.session.expose()).is_some_and(|bytes| bytes.len() == 32)
+    }
 }
 
 /// Everything that an agent needs for its task.

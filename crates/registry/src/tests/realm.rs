@@ -47,6 +47,27 @@ async fn probe_22_a_login_goes_to_another_site_only_if_the_operator_names_it() {
 }
 
 #[tokio::test]
+async fn probe_22_a_write_is_not_redirected_and_takes_no_login_elsewhere() {
+    let elsewhere = StandIn::start(|_, _| status(201)).await;
+    for code in [301, 302, 303, 307, 308] {
+        let (content, images) = two_images();
+        let target = format!("http://{}/v2/shop/cart/manifests/7", elsewhere.addr);
+        let server = StandIn::start(move |seen, before| match (&seen.authorization, seen.method.as_str()) {
+            (None, _) => with_header(401, "www-authenticate", "Basic realm=x"),
+            (Some(_), "PUT") => with_header(code, "location", &target),
+            _ => content.serve(seen, before),
+        })
+        .await;
+        let destination = server.image("shop/cart:7");
+        let members = members(&destination, &images);
+        let published = client().publish_index(&destination, &members, &login(&server, "me"), &never()).await;
+        let error = published.unwrap_err();
+        assert!(error.text.contains("redirects a write"), "{code}: {error}");
+    }
+    assert_eq!(elsewhere.seen().len(), 0);
+}
+
+#[tokio::test]
 async fn probe_21_a_token_service_redirects_nowhere_else() {
     let elsewhere = StandIn::start(|_, _| token("good")).await;
     for code in [301, 302, 303, 307, 308] {

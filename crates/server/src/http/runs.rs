@@ -35,6 +35,9 @@ pub(super) async fn order(
     app.services.builds.launched(run, &bearer.token).map_err(|error| run_problem(&app, error))?;
     bearer.trust();
     let request: OrderRequest = body::json(&headers, app.body_reader(body)).await?;
+    if !request.has_valid_session() {
+        return Err(ProblemResponse::new(ProblemKind::BadRequest, "`session` is not 32 bytes in hex"));
+    }
     let order = app.services.builds.bind(run, &bearer.token, request).await;
     order.map(Json).map_err(|error| run_problem(&app, error))
 }

@@ -35,6 +35,58 @@ async fn probes_03_and_28_a_run_step_has_eight_capabilities_and_cannot_end_the_a
     Ok(())
 }
 
+/// Without the session there is nothing that a RUN could send; what it can read and guess is refused, and its task ends as
+/// the agent says.
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_03_a_run_step_cannot_report_for_its_agent() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let report = format!(
+        r#"{{"result":{{"kind":"baked","digest":"{FORGED}"}},"stage":"report","lines":0,"millis":{{}}}}"#
+    );
+    // The server's address and port, of the agent's own connection, as the kernel lists it.
+    let steps = format!(
+        r#"RUN peer=$(awk '$4 == "01" {{print $3; exit}}' /proc/1/net/tcp); \
+    ip=$(echo $peer | sed 's/\(..\)\(..\)\(..\)\(..\):.*/0x\4 0x\3 0x\2 0x\1/'); \
+    url=http://$(printf '%d.%d.%d.%d' $ip):$(printf '%d' 0x${{peer#*:}}); run=$(hostname); \
+    for session in x {session} $(cat /etc/machine-id 2>/dev/null); do for path in report order logs context; do \
+    wget -S -O - --header "Authorization: Bearer $session" --header 'Content-Type: application/json' \
+    --post-data '{report}' $url/v1/runs/$run/$path 2>&1 | grep -o 'HTTP/1.1 [0-9]*' | sed 's/^/it was ANSWERED: /'; done; done; \
+    grep -ls BAKERY_LAUNCH /proc/[0-9]*/environ && echo it was FOUND; false"#,
+        session = "0".repeat(64),
+    );
+    let ended = bake(&world, &world.image("hostile/report:1"), &steps, "").await?;
+    ensure!(ended.code == Some(1), "{}\n{}", ended.out, ended.err);
+    ensure!(!ended.out.contains(FORGED) && !ended.said("it was FOUND")?, "{}", ended.out);
+    let lines = ended.lines()?;
+    let statuses: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.message.trim().strip_prefix("it was ANSWERED: HTTP/1.1 "))
+        .collect();
+    ensure!(!statuses.is_empty() && statuses.iter().all(|status| status.starts_with('4')), "{}", ended.out);
+    Ok(())
+}
+
+/// Signals to process 1 that end or stop others, and a log that is emptied, rewritten and removed below the agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_28_a_run_step_ends_no_agent_and_loses_no_line() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let steps = "RUN kill -KILL 1; kill -STOP 1; kill -ABRT 1; kill -SEGV 1; echo it was SIGNALLED; \
+                 echo score:$(cat /proc/self/oom_score_adj)\n\
+                 RUN for n in $(seq 1 200); do echo counted:$n; done; : > /kaniko/bakery/spool; \
+                 for n in $(seq 201 400); do echo counted:$n; done\n\
+                 RUN rm -f /kaniko/bakery/spool; for n in $(seq 401 600); do echo counted:$n; done";
+    let ended = bake(&world, &world.image("hostile/signals:1"), steps, "").await?;
+    ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
+    let lines = ended.lines()?;
+    let said = |start: &str| -> Vec<String> {
+        lines.iter().filter_map(|line| line.message.trim().strip_prefix(start)).map(str::to_owned).collect()
+    };
+    ensure!(ended.said("it was SIGNALLED")? && said("score:").contains(&"500".to_owned()), "{}", ended.out);
+    let counted: Vec<u32> = said("counted:").iter().filter_map(|n| n.parse().ok()).collect();
+    ensure!(counted == (1..=600).collect::<Vec<_>>(), "{counted:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn probe_04_a_run_step_does_not_reach_its_neighbour() -> Result<()> {
     let world = World::start(&[]).await?;
@@ -121,7 +173,13 @@ async fn probe_08_a_run_step_cannot_read_the_agent() -> Result<()> {
     let world = World::start(&[]).await?;
     let steps = "RUN for file in environ mem maps auxv stack syscall; do \
                  dd if=/proc/1/$file of=/dev/null bs=64 count=1 2>/dev/null && echo \"it was READ: $file\"; done; \
-                 ls -l /proc/1/fd 2>/dev/null | grep -q spool && echo it was SEEN; echo it was TRIED";
+                 ls -l /proc/1/fd 2>/dev/null | grep -q spool && echo it was SEEN; \
+                 grep -qs BAKERY_LAUNCH /proc/[0-9]*/environ && echo it was FOUND; \
+                 for path in /dev/mem /proc/kcore /var/run/docker.sock /run/docker.sock \
+                 /var/run/secrets/kubernetes.io /sys/kernel/debug/sched; do \
+                 ls $path/. >/dev/null 2>&1 && echo \"it was THERE: $path\"; \
+                 dd if=$path of=/dev/null bs=64 count=1 2>/dev/null && echo \"it was READ: $path\"; done; \
+                 dmesg >/dev/null 2>&1 && echo it was LOGGED; echo it was TRIED";
     let ended = bake(&world, &world.image("hostile/recon:1"), steps, "").await?;
     ensure!(ended.code == Some(0), "{}\n{}", ended.out, ended.err);
     let lines = ended.lines()?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bakery_core::names::RunName;
 use bakery_core::secret::Secret;
 use bakery_core::wire::route;
 use bakery_core::wire::run::OrderRequest;
@@ -59,6 +60,93 @@ async fn probe_18_a_missing_or_doubled_host_is_refused() {
     assert_eq!(status(&server, "GET /livez HTTP/1.0").await, 200);
 }
 
+/// Each request is followed by a second one, as it would be smuggled past a proxy: none may get two answers.
+#[tokio::test]
+async fn probe_18_a_request_with_two_ends_is_refused_and_its_connection_closed() {
+    let server = TestServer::open(None).await;
+    let smuggled = format!("GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n", route::INFO);
+    let length = smuggled.len();
+    for lengths in [
+        format!("content-length: {length}\r\ntransfer-encoding: chunked"),
+        format!("transfer-encoding: chunked\r\ncontent-length: {length}"),
+        format!("content-length: 0\r\ncontent-length: {length}"),
+        format!("content-length: {length}, 0"),
+        "content-length: -1".to_owned(),
+        format!("content-length: +{length}"),
+        "transfer-encoding: chunked, identity".to_owned(),
+        "transfer-encoding: xchunked".to_owned(),
+        format!("content-length : {length}"),
+        format!("x-folded: a\r\n content-length: {length}\r\nx: y\r\n\tz: w"),
+    ] {
+        let mut stream = TcpStream::connect(server.public).await.unwrap();
+        let head =
+            format!("POST {} HTTP/1.1\r\nhost: localhost\r\n{lengths}\r\n\r\n0\r\n\r\n", route::BUILDS);
+        stream.write_all(format!("{head}{smuggled}").as_bytes()).await.unwrap();
+        let mut answers = Vec::new();
+        let closed = timeout(SOON, stream.read_to_end(&mut answers)).await;
+        let answers = String::from_utf8_lossy(&answers);
+        assert!(closed.is_ok(), "{lengths}: the connection is open after {answers}");
+        assert!(answers.starts_with("HTTP/1.1 4"), "{lengths}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{lengths}: {answers}");
+    }
+}
+
+#[tokio::test]
+async fn probe_18_ten_thousand_requests_in_one_connection_are_answered_in_order() {
+    const REQUESTS: usize = 10_000;
+    let server = TestServer::open(None).await;
+    let (mut read, mut write) = TcpStream::connect(server.public).await.unwrap().into_split();
+    let one = format!("GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n", route::LIVEZ);
+    let requests = one.repeat(REQUESTS);
+    let answered = async {
+        let (mut answers, mut buffer) = (0, Vec::new());
+        while answers < REQUESTS {
+            let count = timeout(SOON, read.read_buf(&mut buffer)).await.unwrap().unwrap();
+            assert_ne!(count, 0, "closed after {answers} answers");
+            let text = String::from_utf8(std::mem::take(&mut buffer)).unwrap();
+            // What may be the beginning of the next answer waits for its rest.
+            let whole = text.rfind("HTTP/1.1").unwrap_or(0);
+            answers += text[..whole].matches("HTTP/1.1 200").count();
+            buffer.extend_from_slice(&text.as_bytes()[whole..]);
+            answers += usize::from(answers == REQUESTS - 1 && buffer.ends_with(b"alive\n"));
+        }
+    };
+    let (sent, ()) = tokio::join!(write.write_all(requests.as_bytes()), answered);
+    sent.unwrap();
+    good(server.call("GET", route::READYZ)).await;
+}
+
+#[tokio::test]
+async fn probe_12_of_twenty_binders_at_once_one_gets_the_order() {
+    let server = TestServer::open(None).await;
+    server.submit().await;
+    let launch = server.platform.wait_launches(1).await.remove(0);
+    let value = |name| launch.env.iter().find(|(known, _)| known == name).unwrap().1.expose().to_owned();
+    let (run, url): (RunName, _) =
+        (value(super::launch_env::RUN).parse().unwrap(), value(super::launch_env::URL));
+    let order = |token: String, session: String| {
+        let request = OrderRequest { session: Secret::new(session), agent_version: "0.0.0".to_owned() };
+        let url = format!("{url}{}", route::run_order(run));
+        server.http.post(url).bearer_auth(token).json(&request).timeout(SOON).send()
+    };
+    let token = value(super::launch_env::TOKEN);
+    for session in ["", "x", "another session", &"5E5".repeat(30), &"é".repeat(32)] {
+        assert_eq!(order(token.clone(), session.to_owned()).await.unwrap().status(), 400, "{session}");
+    }
+    for wrong in [format!("+{}", &token[1..]), format!("0x{}", &token[2..]), token[1..].to_owned()] {
+        assert_eq!(order(wrong.clone(), "5e".repeat(32)).await.unwrap().status(), 401, "{wrong}");
+    }
+    let binders = (0..20).map(|nth| order(token.clone(), format!("{nth:064x}")));
+    let mut answers: Vec<_> = futures_util::future::join_all(binders)
+        .await
+        .into_iter()
+        .map(|it| it.unwrap().status().as_u16())
+        .collect();
+    answers.sort_unstable();
+    assert_eq!(answers[0], 200, "{answers:?}");
+    assert!(answers[1..].iter().all(|status| matches!(status, 409 | 410)), "{answers:?}");
+}
+
 #[tokio::test]
 async fn probe_01_wrong_tokens_are_counted() {
     let server = TestServer::open(Some(TOKEN)).await;
@@ -96,7 +184,7 @@ async fn probe_12_after_its_end_a_run_gets_nothing() {
         let url = format!("{}{}", agent.url, route::run_order(agent.run));
         server.http.post(url).bearer_auth(token.expose()).json(&request).timeout(SOON)
     };
-    refused(order("another session"), 409, "run-taken").await;
+    refused(order(&"a0".repeat(32)), 409, "run-taken").await;
 
     let gone = async || {
         refused(agent.call("GET", &route::run_context(agent.run)), 410, "run-over").await;
