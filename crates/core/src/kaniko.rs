@@ -11,6 +11,7 @@ use crate::spec::{CacheSpec, KanikoSpec};
 use crate::units::format_duration;
 use crate::wire::run::Push;
 
+mod flag_names;
 mod keys;
 mod refused;
 

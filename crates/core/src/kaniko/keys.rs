@@ -1,6 +1,7 @@
 //! The keys that become flags of Kaniko as they are: one table for the command line, for flags that an operator forbids,
 //! and for flags that a task sets twice.
 
+use super::flag_names::{folded, name_of};
 use super::{Line, Paths};
 use crate::message::Message;
 use crate::spec::KanikoSpec;
@@ -162,15 +163,12 @@ pub fn overridden(kaniko: &KanikoSpec) -> Vec<(&'static str, Message)> {
 }
 
 fn twice(kaniko: &KanikoSpec, kind: Twice) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let flags: Vec<&str> = kaniko
-        .extra_flags
-        .iter()
-        .filter_map(|flag| flag.strip_prefix("--"))
-        .map(|flag| flag.split_once('=').map_or(flag, |(name, _)| name))
-        .collect();
+    let flags: Vec<String> =
+        kaniko.extra_flags.iter().filter_map(|flag| name_of(flag)).map(|name| folded(&name)).collect();
     let paths = Paths::of(None);
     KEYS.iter()
-        .filter(move |key| key.twice == kind && flags.contains(&key.flag) && is_set(key, kaniko, &paths))
+        .filter(move |key| key.twice == kind && flags.contains(&folded(key.flag)))
+        .filter(move |key| is_set(key, kaniko, &paths))
         .map(|key| (key.key, key.flag))
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{RESERVED, keys, verbosity};
+use super::flag_names::{folded, name_of};
+use super::keys;
 use crate::message::Message;
 use crate::spec::{KanikoSpec, TaskSpec};
 
@@ -67,24 +68,6 @@ fn refusal(key: &str, flag: &str) -> Message {
         _ => format!("this key sets the flag `--{flag}`, which is refused by this server's operator"),
     };
     Message::new(text).with_hint("remove it, or ask the operator (REFUSED_KANIKO_FLAGS)")
-}
-
-/// One spelling for one flag: Kaniko has `snapshot-mode` and `snapshotMode`, and variables have no dashes.
-fn folded(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect()
-}
-
-/// The name of the flag that an argument sets; `None` for the value of another flag.
-fn name_of(argument: &str) -> Option<String> {
-    if let Some(long) = argument.strip_prefix("--") {
-        let name = long.split_once('=').map_or(long, |(name, _)| name);
-        return Some(name.to_owned());
-    }
-    if verbosity(argument).is_some() {
-        return Some("verbosity".to_owned());
-    }
-    let short = argument.strip_prefix('-')?.chars().next()?;
-    RESERVED.iter().find(|(_, letter, _)| *letter == Some(short)).map(|(name, ..)| (*name).to_owned())
 }
 
 /// The keys that set a flag and are not in the table of [`keys`], because their values depend on others: the key, the flag,
