@@ -11,7 +11,7 @@ use bakery_core::message::Message;
 use bakery_core::report::shown;
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars as _;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 
 /// How long a helper may run: some ask a cloud.
@@ -69,7 +69,9 @@ impl CredentialHelper {
     fn run(&self, name: &str) -> Result<(Vec<u8>, bool), Message> {
         let mut child =
             start(&self.program).map_err(|error| self.failed(&format!("cannot be started: {error}")))?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        // Its number may be another process's by the time that it is killed; this handle is not.
+        let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let (sender, ended) = mpsc::channel();
         let name = name.to_owned();
         std::thread::spawn(move || {
@@ -85,8 +87,7 @@ impl CredentialHelper {
             Ok((output, _)) if output.len() as u64 > OUTPUT_BYTES => Err(self.failed("printed too much")),
             Ok(ended) => Ok(ended),
             Err(_) => {
-                // The thread has not waited for it, so the number is still its own.
-                let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+                let _ = process.map(|process| pidfd_send_signal(process, Signal::KILL));
                 Err(self.failed(&format!("timed out after {} s", self.timeout.as_secs())))
             }
         }
