@@ -53,7 +53,7 @@ impl PublishJob {
 
     /// For each name: checks every image, then pushes the index; a single image is looked up under its tag. The first name
     /// that fails ends it. After a `cancel` the result says whether all were pushed. The messages say what could not be
-    /// checked, or that a tag is another image by now.
+    /// checked, that a tag is another image by now, and which names were published before the one that failed.
     pub(super) async fn run(
         self,
         publisher: &dyn Publisher,
@@ -62,11 +62,15 @@ impl PublishJob {
         let mut messages = Vec::new();
         // The same members make the same index under each name.
         let mut done = Err(Cause::new(Reason::Internal, "the target has no image"));
-        for name in &self.names {
+        for (nth, name) in self.names.iter().enumerate() {
             let (result, message) = self.publish(name, publisher, cancel).await;
             messages.extend(message);
             done = result;
             if done.is_err() {
+                let before: Vec<_> = self.names[..nth].iter().map(|it| it.name.to_string()).collect();
+                if !before.is_empty() {
+                    messages.push(Message::new(format!("already published: {}", before.join(", "))));
+                }
                 break;
             }
         }

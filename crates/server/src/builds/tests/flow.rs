@@ -75,6 +75,29 @@ fn probe_06_an_image_that_the_registry_contradicts_is_not_baked() {
 }
 
 #[test]
+fn names_that_were_published_before_one_failed_are_in_the_log() {
+    BuildsWorld::new().life(async |server| {
+        let (reason, text) = (Reason::DigestMismatch, "the registry has another".to_owned());
+        server.world.registry.script_check(PushedCheck::Confirmed);
+        server.world.registry.script_check(PushedCheck::Confirmed);
+        server.world.registry.script_check(PushedCheck::Contradicted(RegistryError {
+            reason,
+            text,
+            hint: None,
+        }));
+        let mut spec = single();
+        let kaniko = &mut spec.services[0].tasks[0].kaniko;
+        let first = kaniko.destination.clone().unwrap();
+        kaniko.tags = ["other.test/a:1", "other.test/b:1"].map(|name| name.parse().unwrap()).into();
+        let build = server.submit(spec).await;
+        server.bake(run(build, 0, 1)).await;
+        assert_eq!(server.ended(build).await.outcome.unwrap().verdict, Verdict::Failed);
+        let notes = server.notes(build).await;
+        assert!(notes.contains(&format!("already published: {first}, other.test/a:1")), "{notes:?}");
+    });
+}
+
+#[test]
 fn an_image_that_cannot_be_looked_up_is_baked_and_the_log_says_so() {
     BuildsWorld::new().life(async |server| {
         let (reason, text) = (Reason::RegistryUnreachable, "the registry cannot be reached".to_owned());
