@@ -134,14 +134,21 @@ impl ServiceReader<'_, '_> {
             }
             return;
         }
+        // A cache that is not read costs time; two that are written are two promises, of which one cannot be kept.
         let before = self.findings.mistakes.len();
         for other in others.iter().filter(|other| other.name != first.name) {
-            let message = "another repository: Kaniko reads its layers where it writes them";
             let hint = format!(
-                "name one in `cache_to` and `cache_from` (the first is in {}), or set `kaniko.cache.repo` in a config file",
+                "the first one, in {}, is used; `kaniko.cache.repo` of a config file names another",
                 first.location
             );
-            self.findings.mistake(other.location.clone(), Message::new(message).with_hint(hint));
+            let location = other.location.clone();
+            if other.is_written {
+                let message = Message::new("another repository: Kaniko writes its layers to one");
+                self.findings.mistake(location, message.with_hint(hint));
+            } else {
+                let message = "has no effect: Kaniko reads its layers where it writes them";
+                self.findings.notice(location, Message::new(message).with_hint(hint));
+            }
         }
         let bad = self.findings.mistakes.len() > before;
         let repo = if bad { Held::Bad } else { Held::Set(first.name.clone()) };

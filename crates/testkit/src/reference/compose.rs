@@ -43,7 +43,7 @@ These are refused although Compose accepts them:
 | A `dockerfile` with an absolute path | it is not in the packed source |
 | A file with several documents | one file is one document |
 | Two builds with one image | one would overwrite the other; equal builds of one image are done once |
-| Two repositories of caches in one build | Kaniko reads its layers where it writes them; `kaniko.cache.repo` of a config file takes the place of both |
+| Two repositories of caches to write | Kaniko writes its layers to one; a second one to read has no effect, with a notice; `kaniko.cache.repo` of a config file takes the place of all |
 | A cache that buildx cannot read: without a `type` or a `ref` | buildx refuses it too; Compose's library does not read it |
 | An `image` with a digest | nothing can be pushed under a digest |
 | A service whose name begins with `.`, `_` or `-` | such a name is not a valid target |

@@ -47,6 +47,7 @@ fn what_kaniko_does_otherwise_is_said() {
         "cache_to: ['type=registry,ref=reg.test/c,compression=zstd']",
         "cache_from: ['type=registry,ref=reg.test/c:${TAG}']",
         "cache_from: [myapp:latest]\nx-bake: { cache-to: 'type=gha type=inline' }",
+        "cache_to: ['type=registry,ref=reg.test/c']\ncache_from: ['type=registry,ref=reg.test/d']",
     ];
     insta::assert_snapshot!(all.map(|lines| cached(lines, "")).join("\n---\n"), @r#"
     reg.test/c
@@ -64,6 +65,10 @@ fn what_kaniko_does_otherwise_is_said() {
       hint: Kaniko keeps its layers in a repository: cache_to: ["type=registry,ref=REGISTRY/REPOSITORY"]
     deploy/compose.yaml:7:27: services.web.build.x-bake.cache-to: has no effect here
       hint: Kaniko keeps its layers in a repository: cache_to: ["type=registry,ref=REGISTRY/REPOSITORY"]
+    ---
+    reg.test/c
+    deploy/compose.yaml:7:20: services.web.build.cache_from[0]: has no effect: Kaniko reads its layers where it writes them
+      hint: the first one, in deploy/compose.yaml:6:18: services.web.build.cache_to[0], is used; `kaniko.cache.repo` of a config file names another
     "#);
 }
 
@@ -103,7 +108,7 @@ fn the_config_and_no_cache_win() {
 #[test]
 fn what_cannot_be_a_cache_is_a_mistake() {
     let lines = "
-cache_to: ['type=registry,ref=reg.test/c', 'type=registry', 'ref=reg.test/c', 'type=registry,ref=', A B, { a: b }]
+cache_to: ['type=registry,ref=reg.test/c', 'type=registry', 'ref=reg.test/c', 'type=registry,ref=', A B, { a: b }, 'type=registry,ref=reg.test/d']
 cache_from: ['type=registry,ref=reg.test/${SECRET}', 'type=registry,ref=${SECRET}!', 'type=registry,x', 'type=registry,ref=${NO}']
 x-bake: { cache-from: { a: b } }
 ";
@@ -119,8 +124,8 @@ x-bake: { cache-from: { a: b } }
     deploy/compose.yaml:6:107: services.web.build.cache_to[4]: `A B` is not an image reference
       hint: type=registry,ref=REGISTRY/REPOSITORY
     deploy/compose.yaml:6:112: services.web.build.cache_to[5]: expected a single value, found a mapping
-    deploy/compose.yaml:7:20: services.web.build.cache_from[0]: another repository: Kaniko reads its layers where it writes them
-      hint: name one in `cache_to` and `cache_from` (the first is in deploy/compose.yaml:6:18: services.web.build.cache_to[0]), or set `kaniko.cache.repo` in a config file
+    deploy/compose.yaml:6:122: services.web.build.cache_to[6]: another repository: Kaniko writes its layers to one
+      hint: the first one, in deploy/compose.yaml:6:18: services.web.build.cache_to[0], is used; `kaniko.cache.repo` of a config file names another
     deploy/compose.yaml:7:60: services.web.build.cache_from[1]: `type=registry,ref=${SECRET}!` is not an image reference
       hint: type=registry,ref=REGISTRY/REPOSITORY
     deploy/compose.yaml:7:92: services.web.build.cache_from[2]: `x` is not `KEY=VALUE`
