@@ -87,6 +87,7 @@ variables! {
     K8S_AUDIT_LOG = "BAKERY_TEST_K8S_AUDIT_LOG", K8S,
         "the API server's audit log, one line of JSON for each answered request; empty for an existing cluster";
     KWOK = "BAKERY_TEST_KWOK", &["bench"], "the program kwok, which simulates nodes";
+    AWS_CLI = "BAKERY_TEST_AWS_CLI", &["bench"], "the program aws, for comparison";
     NGINX = "BAKERY_TEST_NGINX", &["k8s"], "the program nginx";
 
     AWS_ENDPOINT = "BAKERY_TEST_AWS_ENDPOINT", AWS,
