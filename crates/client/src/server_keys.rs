@@ -7,7 +7,7 @@ use bakery_link::ServerApi;
 use crate::exit::Failure;
 use crate::submit::retry;
 
-/// Asks the server which keys it knows, if the build uses any that not every server knows.
+/// Asks the server which keys it supports, if the build uses any that not every server supports.
 pub(crate) async fn check(server: &ServerApi, spec: &BuildSpec) -> Result<(), Failure> {
     let used = keys::added(spec);
     if used.is_empty() {

@@ -198,7 +198,7 @@ pub(super) const SECRET_ID: Text = Text {
     ..text("letters, digits, `.`, `_`, `-`", "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 };
 pub(super) const VARIABLE: Text = text("name of a variable", "^[A-Za-z_][A-Za-z0-9_]*$");
-pub(super) const SECRET_FILE: Text = text("path", "^[^/]");
+pub(super) const SECRET_FILE: Text = text("path", r"[\s\S]");
 
 const fn strings(must: &'static str) -> Names {
     Names { written: "mapping of strings", pattern: Pattern { must: Some(must), not: None } }

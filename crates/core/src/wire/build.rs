@@ -263,7 +263,7 @@ pub struct Info {
     /// Bucket for contexts, where one is configured: `None` = the server's own store.
     #[serde(default)]
     pub bucket: Option<String>,
-    /// The config keys that it knows, as [`config::keys::paths`](crate::config::keys::paths). Versions before this list
+    /// The config keys that it supports, as [`config::keys::paths`](crate::config::keys::paths). Versions before this list
     /// leave it out.
     #[serde(default)]
     pub keys: Vec<String>,

@@ -1,7 +1,7 @@
 //! Keys of a spec that a server may be too old for.
 //!
 //! A field that a version adds to the spec is serialised only if it is set. A server without that field refuses the whole
-//! spec, so a client first asks what the server knows ([`Info::keys`](crate::wire::build::Info)) and names the key.
+//! spec, so a client first asks what the server supports ([`Info::keys`](crate::wire::build::Info)) and names the key.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ const ADDED: [AddedKey; 15] = [
     ("kaniko.push-retry", |task| task.kaniko.push_retry.is_some()),
 ];
 
-/// The keys that a spec sets and that not every server knows.
+/// The keys that a spec sets and that not every server supports.
 pub fn added(spec: &BuildSpec) -> BTreeSet<&'static str> {
     let tasks = || spec.services.iter().flat_map(|service| &service.tasks);
     ADDED.iter().filter(|(_, is_set)| tasks().any(is_set)).map(|(key, _)| *key).collect()
