@@ -1,5 +1,6 @@
 //! `bakery-client`, run as in a CI job.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -105,6 +106,17 @@ impl Log {
         tokio::time::timeout(limit, found)
             .await
             .with_context(|| format!("no line contained {words:?} within {limit:?}"))?
+    }
+
+    /// Reads until a build has printed `address:IP`. The command line that does so is logged too, without an address.
+    pub async fn address(&mut self, limit: Duration) -> Result<(String, Ipv4Addr)> {
+        loop {
+            let line = self.until_contains("address:", limit).await?;
+            let address = line.message.trim().strip_prefix("address:").map(str::parse);
+            if let Some(Ok(address)) = address {
+                return Ok((line.build.context("a build")?, address));
+            }
+        }
     }
 
     async fn find(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> Result<JsonLine> {

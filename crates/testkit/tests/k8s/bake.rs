@@ -1,7 +1,6 @@
 //! Builds that succeed.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -66,14 +65,7 @@ async fn probe_04_a_run_step_does_not_reach_its_neighbour() -> Result<()> {
     let victim = Project::new(&env.parts, steps, &single(&env.image("hostile/victim:1")))?;
     let mut child = env.client(&victim).spawn(&[])?;
     let mut log = Log::of(&mut child)?;
-    // The command line is logged too, with the command in place of the address.
-    let (build, address) = loop {
-        let line = log.until_contains("address:", Duration::from_mins(2)).await?;
-        let address = line.message.trim().strip_prefix("address:").map(str::parse::<Ipv4Addr>);
-        if let Some(Ok(address)) = address {
-            break (line.build.context("a build")?, address);
-        }
-    };
+    let (build, address) = log.address(Duration::from_mins(2)).await?;
     let policy = example("netpol.yaml").display().to_string();
     // Then it is reached without the policy: it was there, and the policy is what protected it.
     for (verb, name, expected) in [("apply", "protected", "it is SAFE"), ("delete", "open", "it is REACHED")]
