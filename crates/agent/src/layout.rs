@@ -17,7 +17,7 @@ pub struct Layout {
     pub root: PathBuf,
     /// The Kaniko executor.
     pub executor: PathBuf,
-    /// The init program tini; the image may lack it.
+    /// Where the init program tini is once the agent has taken its place.
     pub tini: PathBuf,
     /// `PATH` of every child process; the first `sh` in it runs the scripts.
     pub path: String,
@@ -59,7 +59,7 @@ impl Layout {
         Self {
             root: root.to_owned(),
             executor: root.join("executor"),
-            tini: root.join("tini"),
+            tini: root.join("bin/tini"),
             path: SYSTEM_PATH.to_owned(),
             certs: root.join("ssl/certs"),
             docker: root.join(".docker"),
@@ -67,6 +67,21 @@ impl Layout {
             cgroups: root.join("cgroup"),
             scope: Scope::Own,
         }
+    }
+
+    /// The agent's own program.
+    pub fn agent(&self) -> PathBuf {
+        self.root.join("bakery-agent")
+    }
+
+    /// The program by which Kaniko starts `RUN` steps: tini, and then the agent. The image may lack it.
+    pub fn shim(&self) -> PathBuf {
+        self.root.join(crate::step_shim::NAME)
+    }
+
+    /// The socket at which `RUN` steps get their outputs. Not in the agent's own folder, which other users cannot enter.
+    pub fn steps(&self) -> PathBuf {
+        self.root.join("steps.sock")
     }
 
     /// The folder of the unpacked context.

@@ -2,11 +2,11 @@
 //! The only arguments are `--help` and `--version`; everything else is configured by environment variables.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-use bakery_agent::{AgentError, Layout, start};
+use bakery_agent::{AgentError, Layout, start, step_shim};
 use bakery_core::message::{Hint as _, rendered};
 
 const HELP: &str = "\
@@ -19,7 +19,13 @@ BAKERY_LAUNCH_TOKEN. Do not start it by hand.
 Usage: bakery-agent [--help | --version]";
 
 fn main() -> ExitCode {
-    let output = match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some((program, args)) = args.split_first()
+        && Path::new(program).file_name().is_some_and(|name| name == step_shim::NAME)
+    {
+        return step_shim::run(Path::new(program), args);
+    }
+    let output = match args.get(1).and_then(|arg| arg.to_str()) {
         Some("--version") => Some(concat!("bakery-agent ", env!("BAKERY_VERSION"))),
         Some("--help") => Some(HELP),
         _ => None,

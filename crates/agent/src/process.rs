@@ -1,8 +1,7 @@
 //! Running the processes of a task: their output goes to the log line by line, their exit is returned.
 
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, PipeWriter};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -10,24 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bakery_core::wire::log::{Level, Source};
-use rustix::io::ioctl_fionread;
-use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
-use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::log::{Log, Writer};
+use crate::log::Log;
+use crate::output::Output;
 use crate::process_tree::Tree;
-use crate::spawn::spawn;
 use crate::termination::{Termination, TerminationCause};
 
 /// Time between SIGTERM and SIGKILL when a run is terminated.
 pub const GRACE: Duration = Duration::from_secs(1);
 /// How long the agent waits for remaining output after all processes that could write it are gone.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// Size of the read buffer: the default capacity of a pipe.
-const CHUNK_BYTES: usize = 64 << 10;
 
 /// A process to run.
 #[derive(Debug)]
@@ -116,12 +110,26 @@ impl Processes {
     /// On return everything that the process wrote is in the log. Its background processes keep running, and their
     /// output is logged, until [`Processes::terminate`]; this function does not wait for them, however much they write.
     pub async fn run(&self, job: Job, on_line: impl FnMut(&str) + Send + 'static) -> io::Result<Outcome> {
+        let (output, writer) = self.output(job.source, on_line)?;
+        self.run_into(job, &output, writer).await
+    }
+
+    /// An output of its own for a process: what is written to the pipe is in the log.
+    pub fn output(
+        &self,
+        source: Source,
+        on_line: impl FnMut(&str) + Send + 'static,
+    ) -> io::Result<(Output, PipeWriter)> {
+        let (reader, output, writer) = Output::new(self.log.writer(source, Level::Info), on_line)?;
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        Ok((output, writer))
+    }
+
+    /// As [`Processes::run`], with an output that the caller keeps.
+    pub async fn run_into(&self, job: Job, output: &Output, writer: PipeWriter) -> io::Result<Outcome> {
         if let Some(cause) = self.termination.cause() {
             return Ok(Outcome::Terminated(cause));
         }
-        // One pipe for both streams keeps the order in which they are written.
-        let (reader, writer) = io::pipe()?;
-        let receiver = Receiver::from_owned_fd(OwnedFd::from(reader))?;
         let mut command = Command::new(&job.program);
         command
             .args(&job.args)
@@ -136,14 +144,10 @@ impl Processes {
         // It owns the write ends of the pipe.
         drop(command);
         let pid = child.id();
-        let (request_drain, drain_requested) = oneshot::channel();
-        let reader = Reader { receiver, writer: self.log.writer(job.source, Level::Info), on_line };
-        let reader = spawn("output", reader.run(drain_requested));
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
 
         let exited = async {
             let status = child.wait().await?;
-            drained(request_drain).await;
+            output.drained().await;
             Ok(Outcome::Exited(Exit::from(status)))
         };
         let outcome = tokio::select! {
@@ -177,91 +181,5 @@ impl Processes {
             }
         }
         remaining
-    }
-}
-
-/// Waits until everything that has been written so far is in the log.
-async fn drained(request: oneshot::Sender<oneshot::Sender<()>>) {
-    let (done, all_read) = oneshot::channel();
-    if request.send(done).is_ok() {
-        // An error means that the reader has ended, and has read everything.
-        let _ = all_read.await;
-    }
-}
-
-struct Reader<S> {
-    receiver: Receiver,
-    writer: Writer,
-    on_line: S,
-}
-
-impl<S: FnMut(&str)> Reader<S> {
-    /// Reads until all write ends are closed. When `drain` is received, reads everything that has been written so far
-    /// and then answers.
-    async fn run(mut self, drain: oneshot::Receiver<oneshot::Sender<()>>) {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut drain = Some(drain);
-        loop {
-            let requested = async {
-                match drain.as_mut() {
-                    Some(drain) => drain.await.ok(),
-                    None => std::future::pending().await,
-                }
-            };
-            let done = tokio::select! {
-                // The request first: the pipe of a process that never stops writing is always readable.
-                biased;
-                done = requested => done,
-                readable = self.receiver.readable() => {
-                    if readable.is_err() || self.read(&mut chunk).is_none() {
-                        break;
-                    }
-                    // Such a pipe never makes this loop wait either, so it has to yield to other tasks.
-                    yield_now().await;
-                    continue;
-                }
-            };
-            drain = None;
-            let open = self.drain(&mut chunk).await;
-            self.writer.flush(&mut self.on_line);
-            if let Some(done) = done {
-                let _ = done.send(());
-            }
-            if !open {
-                return;
-            }
-        }
-        self.writer.flush(&mut self.on_line);
-    }
-
-    /// Reads once and returns the number of bytes, 0 if there are none at the moment. `None` at the end of the stream.
-    fn read(&mut self, chunk: &mut [u8]) -> Option<usize> {
-        match self.receiver.try_read(chunk) {
-            Ok(0) => None,
-            Ok(len) => {
-                self.writer.push(&chunk[..len], &mut self.on_line);
-                Some(len)
-            }
-            Err(error) => {
-                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted).then_some(0)
-            }
-        }
-    }
-
-    /// Reads what is in the pipe now and no more: a process may never stop writing. False at the end of the stream.
-    async fn drain(&mut self, chunk: &mut [u8]) -> bool {
-        let Ok(available) = ioctl_fionread(&self.receiver) else { return self.read(chunk).is_some() };
-        let mut left = usize::try_from(available).unwrap_or(usize::MAX);
-        while left > 0 {
-            // The bytes are there, but the runtime may not have been notified yet. There is no other reader.
-            if self.receiver.readable().await.is_err() {
-                return false;
-            }
-            let max = left.min(chunk.len());
-            let Some(len) = self.read(&mut chunk[..max]) else { return false };
-            left -= len;
-            yield_now().await;
-        }
-        true
     }
 }
