@@ -1,6 +1,7 @@
 //! Running Kaniko.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +22,14 @@ use tokio::time::timeout;
 use crate::build_secrets::SecretFiles;
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
+use crate::disk;
 use crate::failure::{Failure, Stop, Tail};
 use crate::fresh;
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::process::{Exit, Job, Outcome, Processes};
 use crate::process_tree::Tree;
+use crate::run_steps::RunSteps;
 use crate::stages::Stages;
 
 /// Time limit for a question to the executor (`version`, `--help`); an emulated executor needs seconds.
@@ -51,9 +54,9 @@ pub async fn executor_facts(layout: &Layout, env: &BTreeMap<String, String>, tre
 /// Whether tini works here: the image may lack it, and under QEMU it cannot become a subreaper. Every `RUN` would fail
 /// with a tini that does not work.
 async fn tini_works(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> bool {
-    let tini = layout.tini.to_string_lossy();
-    layout.tini.is_file()
-        && !output_of(&layout.tini, &["-s", "--", &tini, "--version"], env, tree).await.is_empty()
+    let tini = layout.shim();
+    let name = tini.to_string_lossy();
+    tini.is_file() && !output_of(&tini, &["-s", "--", &name, "--version"], env, tree).await.is_empty()
 }
 
 /// Runs a program and returns what it writes to stdout; empty if it cannot be started.
@@ -107,7 +110,9 @@ pub async fn run(
     std::fs::create_dir_all(&output).map_err(|error| Failure::io(&output, &error))?;
     let mut env = env.clone();
     env.insert("BUILDER_OUTPUT".to_owned(), output.to_string_lossy().into_owned());
-    if tini_works(layout, &env, processes.tree()).await {
+    let by_tini = tini_works(layout, &env, processes.tree()).await;
+    let steps = RunSteps::install(layout, by_tini).map_err(|error| Failure::io(&layout.shim(), &error))?;
+    if by_tini || steps.is_some() {
         env.entry("FF_KANIKO_RUN_VIA_TINI".to_owned()).or_insert_with(|| "true".to_owned());
     }
     if let Some(text) = &order.kaniko.dockerfile_inline {
@@ -131,8 +136,12 @@ pub async fn run(
     let pushed: Vec<ImageRef> = order.pushed_names().cloned().collect();
     let skipped = Arc::new(AtomicBool::new(false));
     let skip_seen = Arc::clone(&skipped);
-    let outcome = processes
-        .run(job, move |line| {
+    let cannot_start = |error: io::Error| {
+        let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
+        Failure::new(Reason::Internal, text).with_hint("the agent image must contain /kaniko/executor")
+    };
+    let (output, writer) = processes
+        .output(Source::Kaniko, move |line| {
             if pushed.iter().any(|image| starts_push(line, image)) {
                 stage.enter(Stage::Push);
             }
@@ -141,11 +150,17 @@ pub async fn run(
             }
             lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         })
-        .await
-        .map_err(|error| {
-            let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
-            Failure::new(Reason::Internal, text).with_hint("the agent image must contain /kaniko/executor")
-        })?;
+        .map_err(cannot_start)?;
+    let serve = async {
+        match &steps {
+            Some(steps) => steps.serve(processes, &output).await,
+            None => std::future::pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = processes.run_into(job, &output, writer) => outcome.map_err(cannot_start)?,
+        () = serve => unreachable!("it serves until it is dropped"),
+    };
     drop(secrets);
     let kills = memory.kills();
     match outcome {
@@ -169,7 +184,11 @@ pub async fn run(
         Outcome::Exited(exit) => {
             let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
             let registry = order.push_to.as_ref().map(|image| image.registry.as_str());
-            Err(diagnose::executor(&Evidence { exit, tail: &tail, oom_kills: kills, registry }).into())
+            let step = steps.as_ref().and_then(RunSteps::last);
+            let disk_is_full = disk::is_full(&layout.home);
+            let evidence =
+                Evidence { exit, tail: &tail, oom_kills: kills, registry, step: step.as_ref(), disk_is_full };
+            Err(diagnose::executor(&evidence).into())
         }
     }
 }

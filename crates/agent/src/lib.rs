@@ -10,6 +10,7 @@ mod build_secrets;
 pub mod cgroup;
 pub mod clock;
 pub mod diagnose;
+pub mod disk;
 pub mod environment;
 pub mod failure;
 mod fresh;

@@ -11,6 +11,7 @@ use bakery_core::wire::log::Source;
 
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
+use crate::disk;
 use crate::failure::{Failure, Stop, Tail};
 use crate::layout::Layout;
 use crate::process::{Exit, Job, Outcome, Processes};
@@ -89,7 +90,9 @@ pub async fn run(
         Outcome::Exited(Exit::Code(0)) => Ok(()),
         Outcome::Exited(exit) => {
             let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
-            let evidence = Evidence { exit, tail: &tail, oom_kills: memory.kills(), registry: None };
+            let (oom_kills, disk_is_full) = (memory.kills(), disk::is_full(&layout.home));
+            let evidence =
+                Evidence { exit, tail: &tail, oom_kills, registry: None, step: None, disk_is_full };
             Err(diagnose::script(script.reason(), &evidence).into())
         }
     }

@@ -47,8 +47,10 @@ pub enum Source {
     Agent,
     /// The pre-script.
     PreScript,
-    /// Kaniko and what runs in it.
+    /// Kaniko; and a `RUN` step, where that has no output of its own.
     Kaniko,
+    /// A `RUN` step of a Dockerfile.
+    Run,
     /// The post-script.
     PostScript,
     /// A writer that is unknown to this version.
@@ -64,6 +66,7 @@ impl Source {
             Self::Agent => "agent",
             Self::PreScript => "pre-script",
             Self::Kaniko => "kaniko",
+            Self::Run => "run",
             Self::PostScript => "post-script",
             Self::Unknown => "unknown",
         }
