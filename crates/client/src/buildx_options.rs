@@ -158,7 +158,7 @@ impl BuildxOptions {
             match fate {
                 Fate::Taken(_) => {}
                 Fate::Refused { message, hint } => {
-                    findings.mistake(at, Message::new(message).with_hint(hint))
+                    findings.mistake(at, Message::new(message).with_hint(hint));
                 }
                 Fate::Ignored { hint } => {
                     let hint = hint.map(str::to_owned);

@@ -46,6 +46,7 @@ pub struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = None::<&str>,
         help = "Trust .env in the working directory: a token and S3 credentials of the environment also go to its \
                 CONTROLLER_URL and S3_ENDPOINT, over plain HTTP if its BAKERY_INSECURE or S3_SSL says so, and its \
                 settings may use variables of the environment"
@@ -187,9 +188,6 @@ pub enum Command {
         shell: Shell,
     },
 }
-
-/// The names of the commands, as `bakery-client --help` lists them.
-pub(crate) const COMMANDS: [&str; 7] = ["plan", "logs", "ps", "cancel", "schema", "completions", "help"];
 
 impl Command {
     /// The command's name.

@@ -20,10 +20,10 @@ pub struct ImageOptions {
     /// Dockerfile, relative to the working directory; `-` is standard input [default: Dockerfile in the context]
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Build context, relative to the working directory, in --repo; also without this option [default: --repo]
+    /// Build context: a folder in --repo, relative to the working directory [default: --repo]
     #[arg(long, value_name = "FOLDER")]
     pub context: Option<PathBuf>,
-    /// Build context, as --context
+    /// The same as --context
     #[arg(value_name = "PATH")]
     pub path: Vec<PathBuf>,
     /// Platforms.

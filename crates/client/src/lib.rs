@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 mod completions;
 mod compose_input;
+mod config_input;
 mod credential_helper;
 mod docker_logins;
 pub mod dotenv_file;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::ContextFolder;
 use bakery_core::compose::ComposeFile;
-use bakery_core::config::{self, ConfigFile, LoginSearch, Resolved, Surroundings, Variables};
+use bakery_core::config::{self, ConfigFile, LoginSearch, Resolved};
 use bakery_core::message::Message;
 use bakery_core::plan::BuildPlan;
 use bakery_core::report::{Findings, Mistake, Notice, Report};
@@ -15,16 +15,15 @@ use bakery_core::spec::{BuildSpec, Order};
 
 use crate::cli::BuildOptions;
 use crate::compose_input::ComposeInput;
+use crate::config_input::ConfigInput;
 use crate::docker_logins::UserDockerLogins;
 use crate::exit::Failure;
 use crate::find::InputFiles;
 use crate::input_text::{read, read_compose};
 use crate::naming;
-use crate::one_image::OneImage;
 use crate::option_rules;
 use crate::project_variables::ProjectVariables;
 use crate::secret_files;
-use crate::secret_sources::ClientSecrets;
 use crate::set_options::OptionChanges;
 
 /// What paths in files are relative to.
@@ -58,10 +57,7 @@ pub struct LoadedBuild {
 
 /// Reads everything that the options name. All mistakes in options and files are reported at once.
 pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Result<LoadedBuild, Failure> {
-    let mut findings = Findings::default();
-    options.buildx.report(&mut findings);
-    let Findings { mut mistakes, notices: of_options, .. } = findings;
-    mistakes.extend(option_rules::misfits(options));
+    let Findings { mut mistakes, notices: of_options, .. } = option_rules::check(options);
     let changes = OptionChanges::of(options, &mut mistakes);
     let root = root(options).map_err(|mistake| mistakes.push(mistake));
     let order = if options.parallel { Order::Parallel } else { Order::Sequential };
@@ -71,8 +67,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     });
     let naming = naming::of(options, environment, &mut mistakes);
     let is_one_image = options.image.asks().is_some();
-    let files = if is_one_image { Ok(InputFiles::default()) } else { InputFiles::find(options, environment) };
-    let files = match files {
+    let files = match InputFiles::find(options, environment) {
         Ok(files) => files,
         Err(failure) => return Err(after(mistakes, failure)),
     };
@@ -87,35 +82,17 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let is_project_read =
         if has_variables || !files.compose.is_empty() { project.add_files(options, &files) } else { Ok(()) };
     let files_of_secrets = RefCell::default();
-    let changes = changes.of_config(!files.compose.is_empty());
-    let config = {
-        let (root, files_of_secrets) = (root.as_deref(), &files_of_secrets);
-        if is_one_image {
-            // If the root is not known, no path is outside of it.
-            let root = root.unwrap_or(Path::new("/"));
-            let (project, naming) = (&project, &naming);
-            Some(OneImage { options, environment, root, project, naming, files_of_secrets }.config(changes))
-        } else {
-            let (vars, withheld) = (project.vars(), &project.withheld);
-            let root = root.unwrap_or(Path::new("."));
-            let refuses = |name: &str, purpose| withheld.refuses_for(name, purpose);
-            let of_project = Variables::Of { vars: &vars, withheld: &refuses };
-            let surroundings = Surroundings {
-                variables: if is_project_read.is_ok() { of_project } else { Variables::Unknown },
-                secrets: &ClientSecrets { environment, withheld, root, files: files_of_secrets },
-            };
-            match config {
-                Some(text) => {
-                    let config = text.and_then(|(name, text)| {
-                        config::read_changed((&name, &text), &surroundings, &changes)
-                    });
-                    Some(config.unwrap_or_else(ConfigFile::unreadable))
-                }
-                None if changes.is_empty() => None,
-                None => Some(config::of_options(0, &changes, surroundings.secrets, Findings::default())),
-            }
-        }
-    };
+    let config = ConfigInput {
+        options,
+        environment,
+        root: root.as_deref().ok(),
+        naming: &naming,
+        project: &project,
+        is_project_read: is_project_read.is_ok(),
+        files_of_secrets: &files_of_secrets,
+        changes: changes.of_config(!files.compose.is_empty()),
+    }
+    .read(config);
     if let Err(failure) = is_project_read {
         return Err(after(with_files(mistakes, config, compose), failure));
     }
@@ -150,12 +127,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let resolved = match resolved {
         // No helper runs for a build that cannot be sent.
         Ok(resolved) if root.is_ok() && mistakes.is_empty() => {
-            let search = match &options.credentials {
-                Some(_) => LoginSearch::All,
-                None if is_one_image => LoginSearch::AllQuietly,
-                None => LoginSearch::AsFileSays,
-            };
-            resolved.with_docker_logins(search, &UserDockerLogins::new(environment))
+            resolved.with_docker_logins(login_search(options), &UserDockerLogins::new(environment))
         }
         resolved => resolved,
     };
@@ -187,6 +159,15 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         paths_hint: if is_one_image { OF_WORKING_DIRECTORY } else { OF_REPO },
         secrets: project.into_used_secrets(),
     })
+}
+
+/// Which logins of docker are looked for. One image has no config that could ask for them.
+fn login_search(options: &BuildOptions) -> LoginSearch {
+    match &options.credentials {
+        Some(_) => LoginSearch::All,
+        None if options.image.asks().is_some() => LoginSearch::AllQuietly,
+        None => LoginSearch::AsFileSays,
+    }
 }
 
 /// The build contexts of a spec, each once.

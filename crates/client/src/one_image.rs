@@ -7,16 +7,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bakery_core::buildx::{self, CacheReader, CacheRepository, SecretOption, SecretPlace};
+use bakery_core::buildx::{self, CacheReader, CacheRepository, CacheText, SecretOption, SecretPlace};
 use bakery_core::change::{Change, NewValue};
 use bakery_core::config::{self, ConfigFile, Naming, SecretPurpose, SecretSources};
 use bakery_core::message::Message;
 use bakery_core::report::{Findings, Location, nearest, shown};
 use bakery_core::secret::Secret;
 use bakery_core::vars::Vars as _;
+use clap::CommandFactory as _;
 
 use crate::checkout::read_secret;
-use crate::cli::{BuildOptions, COMMANDS};
+use crate::cli::{BuildOptions, Cli};
 use crate::compose_input::own_arch;
 use crate::image_options::ImageOptions;
 use crate::project_variables::ProjectVariables;
@@ -239,9 +240,8 @@ impl Reader<'_> {
         {
             for (option, text) in numbered(option, texts) {
                 let at = Location::setting(&option);
-                let parts: (&dyn Fn(&str) -> String, &dyn Fn() -> Option<String>) =
-                    (&|text| shown(text), &|| None);
-                all.extend(CACHES.repository((text, &at), is_written, parts, &mut self.findings));
+                let cache = CacheText { text, at: &at, is_written, seen: &shown, unset: &|| None };
+                all.extend(CACHES.repository(&cache, &mut self.findings));
             }
         }
         let of_option = image.cache_repo.as_deref().map(|name| ("--cache-repo".to_owned(), name));
@@ -265,7 +265,9 @@ impl Reader<'_> {
 
 /// What the user may have meant: a command, or a file that is not a Dockerfile.
 fn something_else(image: &ImageOptions) -> Option<String> {
-    let command = image.path.first().and_then(|path| nearest(path.to_str()?, &COMMANDS));
+    let cli = Cli::command();
+    let commands: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
+    let command = image.path.first().and_then(|path| nearest(path.to_str()?, &commands));
     let is_yaml = |path: &PathBuf| path.extension().is_some_and(|it| it == "yaml" || it == "yml");
     let file = image.file.as_ref().filter(|path| is_yaml(path));
     command.map(|name| format!("did you mean the command `{name}`?")).or_else(|| {

@@ -1,13 +1,17 @@
 //! Which options fit together: those of one image, and those for files.
 
 use bakery_core::message::Message;
-use bakery_core::report::Mistake;
+use bakery_core::report::{Findings, Mistake};
 
 use crate::cli::BuildOptions;
 
-/// The mistakes in what was given together.
-pub(crate) fn misfits(options: &BuildOptions) -> Vec<Mistake> {
-    options.image.asks().map_or_else(|| without_image(options), |by| beside_image(options, by))
+/// What is wrong with options that were given together, and what becomes of those of buildx.
+pub(crate) fn check(options: &BuildOptions) -> Findings {
+    let mut findings = Findings::default();
+    options.buildx.report(&mut findings);
+    let misfits = options.image.asks().map_or_else(|| without_image(options), |by| beside_image(options, by));
+    findings.mistakes.extend(misfits);
+    findings
 }
 
 /// Options for files, where one image is built without any.
@@ -18,8 +22,7 @@ fn beside_image(options: &BuildOptions, by: &str) -> Vec<Mistake> {
         ("--services", options.services.is_some()),
         ("--env-file", !options.env_file.is_empty()),
     ];
-    let hint = "remove one of them; --set SERVICE.image=IMAGE names an image of a Compose file, \
-                --set global.kaniko.destination=IMAGE that of a config.yaml";
+    let hint = "keep one of them; --set changes the values of files, also their images";
     let mistake = |name: &str| {
         let text = format!("does not fit with {by}, which builds one image from options alone");
         Mistake::of_setting(name, Message::new(text).with_hint(hint))
@@ -46,9 +49,10 @@ fn without_image(options: &BuildOptions) -> Vec<Mistake> {
         let service = if compose.is_empty() {
             String::new()
         } else {
-            format!("--set SERVICE.{compose}=VALUE changes a Compose file, ")
+            format!("; --set SERVICE.{compose}=VALUE is for a Compose file")
         };
-        let hint = format!("-t IMAGE asks for one; {service}--set global.{config}=VALUE a config.yaml");
+        let hint =
+            format!("-t IMAGE asks for one{service}; --set global.{config}=VALUE is for a config.yaml");
         let text = "is for one image without a file";
         Mistake::of_setting(name, Message::new(text).with_hint(hint))
     };

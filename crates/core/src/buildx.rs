@@ -5,7 +5,7 @@ mod cache;
 use crate::message::Message;
 use crate::names::Arch;
 
-pub use cache::{CacheReader, CacheRepository};
+pub use cache::{CacheReader, CacheRepository, CacheText};
 
 /// The variable with the platform of what names none.
 pub const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";

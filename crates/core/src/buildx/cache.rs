@@ -46,6 +46,20 @@ pub struct CacheRepository {
     is_written: bool,
 }
 
+/// A cache as it is written.
+pub struct CacheText<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// Where it is.
+    pub at: &'a Location,
+    /// Whether it is one to write.
+    pub is_written: bool,
+    /// How messages show a part of the text.
+    pub seen: &'a dyn Fn(&str) -> String,
+    /// The hint for a text that is incomplete because a variable in it is not set.
+    pub unset: &'a dyn Fn() -> Option<String>,
+}
+
 /// Reads the caches of a build.
 pub struct CacheReader<'a> {
     /// What to do instead of a cache that is not a repository.
@@ -56,16 +70,8 @@ pub struct CacheReader<'a> {
 
 impl CacheReader<'_> {
     /// The repository of one cache. `None` for a cache that is not one for Kaniko, which is reported.
-    ///
-    /// Messages have what `seen` makes of a part of the text. `unset` is the hint for a text that is incomplete because a
-    /// variable in it is not set.
-    pub fn repository(
-        &self,
-        (text, at): (&str, &Location),
-        is_written: bool,
-        (seen, unset): (&dyn Fn(&str) -> String, &dyn Fn() -> Option<String>),
-        findings: &mut Findings,
-    ) -> Option<CacheRepository> {
+    pub fn repository(&self, cache: &CacheText<'_>, findings: &mut Findings) -> Option<CacheRepository> {
+        let CacheText { text, at, is_written, seen, unset } = *cache;
         if text.is_empty() {
             return None;
         }

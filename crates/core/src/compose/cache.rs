@@ -1,7 +1,7 @@
 //! The cache of a build: what `cache_to`, `cache_from` and the same of `x-bake` name becomes the repository of Kaniko's
 //! cache.
 
-use crate::buildx::{CacheReader, CacheRepository};
+use crate::buildx::{CacheReader, CacheRepository, CacheText};
 use crate::compose::build::ServiceReader;
 use crate::config::layer::{Held, Key};
 use crate::decode::Field;
@@ -31,8 +31,9 @@ impl ServiceReader<'_, '_> {
                 // The value of a variable is not shown: the text of the file is.
                 let seen = |part: &str| if text.is_substituted() { text.shown() } else { shown(part) };
                 let unset = || self.scalars.unset(&at, text.written());
-                let entry = (text.value.as_str(), &at.location);
-                all.extend(READER.repository(entry, is_written, (&seen, &unset), self.findings));
+                let (text, at) = (text.value.as_str(), &at.location);
+                let cache = CacheText { text, at, is_written, seen: &seen, unset: &unset };
+                all.extend(READER.repository(&cache, self.findings));
             }
         }
         self.use_repositories(&all);

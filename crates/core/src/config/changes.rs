@@ -44,7 +44,7 @@ fn select<'t>(tree: &'t mut Node, selector: &str, change: &Change) -> Result<Vec
         }
         _ => {
             let hint = nearest(selector, &["global"]).map(|name| format!("did you mean `{name}`?"));
-            let text = format!("there is no service `{}`: a config.yaml has none", shown(selector));
+            let text = format!("there is no service `{}`: no Compose file is read", shown(selector));
             Err(Message::new(text).with_hint(hint.unwrap_or_else(|| SELECTORS.to_owned())))
         }
     }

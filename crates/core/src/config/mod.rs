@@ -106,7 +106,7 @@ pub fn read_changed(
     let holds_secrets = held_secrets::are_in_file(&Field::root(&tree));
     changes::apply(&mut tree, changes, &mut findings);
     let file = decode::file(&Field::root(&tree), surroundings.secrets, findings);
-    Ok(ConfigFile { written, holds_secrets, ..file })
+    Ok(ConfigFile { holds_secrets, written, ..file })
 }
 
 /// A config that options make alone, with so many entries of `bake`. `findings` are those about the options.
