@@ -25,7 +25,10 @@ pub struct ImageOptions {
     pub context: Option<PathBuf>,
     /// The same as --context
     #[arg(value_name = "PATH")]
-    pub path: Vec<PathBuf>,
+    pub path: Option<PathBuf>,
+    /// What was given after it: a mistake.
+    #[arg(hide = true)]
+    pub further: Vec<PathBuf>,
     /// Platforms.
     #[arg(
         long,
@@ -72,7 +75,7 @@ impl ImageOptions {
             ("-t", !self.tag.is_empty()),
             ("-f", self.file.is_some()),
             ("--context", self.context.is_some()),
-            ("PATH", !self.path.is_empty()),
+            ("PATH", self.path.is_some()),
         ];
         options.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
@@ -83,7 +86,13 @@ impl ImageOptions {
             tag: [lower.tag, self.tag].concat(),
             file: self.file.or(lower.file),
             context: self.context.or(lower.context),
-            path: [lower.path, self.path].concat(),
+            further: [
+                lower.further,
+                self.further,
+                self.path.iter().filter(|_| lower.path.is_some()).cloned().collect(),
+            ]
+            .concat(),
+            path: lower.path.or(self.path),
             platform: [lower.platform, self.platform].concat(),
             target: self.target.or(lower.target),
             build_arg: [lower.build_arg, self.build_arg].concat(),

@@ -267,7 +267,7 @@ impl Reader<'_> {
 fn something_else(image: &ImageOptions) -> Option<String> {
     let cli = Cli::command();
     let commands: Vec<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
-    let command = image.path.first().and_then(|path| nearest(path.to_str()?, &commands));
+    let command = image.path.as_ref().and_then(|path| nearest(path.to_str()?, &commands));
     let is_yaml = |path: &PathBuf| path.extension().is_some_and(|it| it == "yaml" || it == "yml");
     let file = image.file.as_ref().filter(|path| is_yaml(path));
     command.map(|name| format!("did you mean the command `{name}`?")).or_else(|| {

@@ -2,7 +2,7 @@
 //! with the source root.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bakery_context::read_user_text;
 use bakery_core::limits;
@@ -19,15 +19,19 @@ const STDIN: &str = "-";
 impl Reader<'_> {
     /// Sets what the options name.
     pub(super) fn paths(&mut self, image: &ImageOptions) {
-        let given = image
-            .context
-            .iter()
-            .map(|path| ("--context", path))
-            .chain(image.path.iter().map(|path| ("PATH", path)));
-        let given: Vec<_> = given.collect();
+        let paths = image.path.iter().chain(&image.further).map(|path| ("PATH", path));
+        let given: Vec<_> = image.context.iter().map(|path| ("--context", path)).chain(paths).collect();
+        let is_of_docker =
+            |(_, path): &&(&str, &PathBuf)| path.as_os_str() == "build" || path.as_os_str() == "buildx";
+        let hint = match given.iter().find(is_of_docker) {
+            Some((_, word)) => {
+                format!("bakery-client builds without a command: leave out `{}`", word.display())
+            }
+            None => "an image has one context: keep one".to_owned(),
+        };
         for (option, path) in given.iter().skip(1) {
             let message = Message::new(format!("a second context: `{}`", shown(&path.to_string_lossy())));
-            self.mistake(option, message.with_hint("an image has one context: keep one"));
+            self.mistake(option, message.with_hint(&hint));
         }
         let context = given.first().and_then(|(option, path)| self.context(option, path));
         self.set("--context", "global.kaniko.context-path", context.as_deref());

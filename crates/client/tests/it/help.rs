@@ -150,7 +150,7 @@ fn help_has_the_options_of_one_image() {
           --cache-from <CACHE>
               As --cache-to: Kaniko reads its layers where it writes them
 
-      [PATH]...
+      [PATH]
               The same as --context
 
     Variables (also read from .env in the working directory; the environment takes precedence, and an

@@ -120,6 +120,11 @@ fn paths_are_relative_to_the_working_directory_and_the_source_root_holds_them() 
     ] {
         assert_eq!(paths(&shop, args), expected, "{args}");
     }
+    // Options and context may be before or after the command.
+    let (code, _, err) = client(&shop, &["-t", "reg.test/a", "web", "plan"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (code, _, err) = client(&shop, &["web", "plan", "-t", "reg.test/a", "."]);
+    assert!(code == 2 && err.contains("PATH: a second context: `.`"), "{err}");
     assert_eq!(paths(&shop.join("web"), "--repo .. -f Dockerfile.ci"), "SRC SRC/web/Dockerfile.ci");
     // Outside of the source root there is a Dockerfile at most: its text is sent.
     let (code, out, _) = plan(&shop, "-t reg.test/a -f ../other/Dockerfile");
@@ -310,6 +315,11 @@ fn what_does_not_fit_is_named_at_once() {
     error: one mistake
     --tag: the image has no name
       hint: --compose compose.yaml reads a Compose file, --config compose.yaml a config.yaml; -t REGISTRY/REPOSITORY:TAG names it; --no-push builds without a name
+    ");
+    insta::assert_snapshot!(refused(files.path(), "build -t reg.test/a ."), @r"
+    error: one mistake
+    PATH: a second context: `.`
+      hint: bakery-client builds without a command: leave out `build`
     ");
     let (code, _, err) = client(files.path(), &["plna"]);
     assert_eq!(code, 2);
