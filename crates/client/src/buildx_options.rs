@@ -16,7 +16,7 @@ pub struct BuildxOption {
     /// Whether it needs no value.
     is_switch: bool,
     /// Values that say what Bakery does anyway.
-    usual: &'static [&'static str],
+    pub usual: &'static [&'static str],
     /// What becomes of every other value.
     pub fate: Fate,
 }
@@ -28,6 +28,10 @@ const fn refused(name: &'static str, message: &'static str, hint: &'static str) 
 
 const fn ignored(name: &'static str) -> BuildxOption {
     BuildxOption { name, short: None, is_switch: false, usual: &[], fate: Fate::Ignored { hint: None } }
+}
+
+const fn always(name: &'static str, what: &'static str) -> BuildxOption {
+    BuildxOption { fate: Fate::Taken(what), ..ignored(name) }
 }
 
 const fn replaced(name: &'static str, hint: &'static str) -> BuildxOption {
@@ -105,8 +109,7 @@ pub const OPTIONS: [BuildxOption; 36] = [
     ),
     replaced("progress", "LOG_FORMAT is simple, plain or json"),
     but(&["false"], switch(refused("provenance", "attestations are not made", NO_ATTESTATION))),
-    // Kaniko pulls every base image, whatever the value.
-    switch(but(&["true", "false"], ignored("pull"))),
+    switch(but(&["true", "false"], always("pull", "always: every base image is pulled"))),
     switch(but(&["true"], refused("push", "images are pushed", "--no-push only builds"))),
     short(
         'q',
