@@ -122,9 +122,11 @@ impl Reader<'_> {
     /// One entry for each platform; their number.
     fn platforms(&mut self, image: &ImageOptions) -> usize {
         let default = || self.input.environment.setting(buildx::DEFAULT_PLATFORM);
-        let (option, texts) = match default().filter(|_| image.platform.is_empty()) {
+        let is_given = image.platform.iter().any(|text| !text.is_empty());
+        let (option, texts) = match default().filter(|_| !is_given) {
             Some(text) => (buildx::DEFAULT_PLATFORM, vec![text]),
-            None => ("--platform", image.platform.clone()),
+            // One that is empty is a variable of a job that is not set.
+            None => ("--platform", image.platform.iter().filter(|text| !text.is_empty()).cloned().collect()),
         };
         let mut known = Vec::new();
         for (option, text) in numbered(option, &texts) {
@@ -157,6 +159,10 @@ impl Reader<'_> {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (text, None),
             };
+            if name.is_empty() {
+                self.mistake(&option, Message::new("has no name").with_hint("write NAME=VALUE"));
+                continue;
+            }
             let pair = match (section.rsplit('.').next(), value) {
                 (Some("build-args"), None) => self.of_variable(&option, name).map(|value| (name, value)),
                 (Some("annotations"), value) => self.annotation(&option, name, value),
@@ -244,7 +250,11 @@ impl Reader<'_> {
                 all.extend(CACHES.repository(&cache, &mut self.findings));
             }
         }
-        let of_option = image.cache_repo.as_deref().map(|name| ("--cache-repo".to_owned(), name));
+        let of_option = image
+            .cache_repo
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(|name| ("--cache-repo".to_owned(), name));
         let named = CACHES.one(&all, &mut self.findings);
         let named = named.map(|repo| (repo.location.source.to_string(), repo.name.as_str()));
         if let (Some((first, name)), Some((second, other))) = (&of_option, &named)

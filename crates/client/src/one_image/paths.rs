@@ -110,7 +110,9 @@ impl Reader<'_> {
     /// A path below the source root; `None` if it is outside.
     fn inside(&self, given: &Path) -> Option<String> {
         let full = std::env::current_dir().ok()?.join(given);
-        path::below(self.input.root.to_str()?, full.to_str()?)
+        let root = self.input.root.to_str()?;
+        // The root has no links, the path may.
+        path::below(root, full.to_str()?).or_else(|| path::below(root, full.canonicalize().ok()?.to_str()?))
     }
 }
 

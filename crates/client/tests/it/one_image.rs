@@ -89,6 +89,10 @@ fn no_file_is_searched_for() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("pushes       reg.test/app:latest") && !out.contains("evil"), "{out}");
     assert!(out.contains("arch         amd64"), "{out}");
+    // Options whose variables are not set in a job.
+    let empty =
+        ["plan", "-t", "reg.test/app", "--platform", "", "--target", "", "--cpu", "", "--cache-repo", ""];
+    assert_eq!(client_with(files.path(), &empty, &vars), plan_with(files.path(), "-t reg.test/app", &vars));
 }
 
 #[test]
@@ -126,6 +130,9 @@ fn paths_are_relative_to_the_working_directory_and_the_source_root_holds_them() 
     let (code, _, err) = client(&shop, &["web", "plan", "-t", "reg.test/a", "."]);
     assert!(code == 2 && err.contains("PATH: a second context: `.`"), "{err}");
     assert_eq!(paths(&shop.join("web"), "--repo .. -f Dockerfile.ci"), "SRC SRC/web/Dockerfile.ci");
+    let linked = files.path().join("linked");
+    std::os::unix::fs::symlink(&shop, &linked).unwrap();
+    assert_eq!(paths(&shop, linked.join("web").to_str().unwrap()), "SRC/web SRC/web/Dockerfile");
     // Outside of the source root there is a Dockerfile at most: its text is sent.
     let (code, out, _) = plan(&shop, "-t reg.test/a -f ../other/Dockerfile");
     assert!(code == 0 && out.contains("dockerfile   FROM scratch AS other"), "{out}");
@@ -344,8 +351,8 @@ fn options_of_buildx_are_taken_or_refused_with_the_reason() {
       hint: LOG_FORMAT is simple, plain or json
     notice: --ulimit: has no effect here
     ");
-    insta::assert_snapshot!(refused(files.path(), "-t reg.test/a --load --output type=local,dest=out --ssh default --add-host a:1 --network none --iidfile id -q --provenance mode=max --annotation index:a=b --annotation a"), @r"
-    error: 10 mistakes
+    insta::assert_snapshot!(refused(files.path(), "-t reg.test/a --load --output type=local,dest=out --ssh default --add-host a:1 --network none --iidfile id -q --provenance mode=max --annotation index:a=b --annotation a --label =a"), @r"
+    error: 11 mistakes
     --add-host: RUN steps have the hosts of the task
       hint: remove it; a proxy is set by --set global.env.HTTPS_PROXY
     --iidfile: no file is written about the image
@@ -362,6 +369,8 @@ fn options_of_buildx_are_taken_or_refused_with_the_reason() {
       hint: to hide the log, redirect standard output to /dev/null
     --ssh: Kaniko has no SSH mounts
       hint: fetch in a script: --set global.pre-script='git clone ...'
+    --label: has no name
+      hint: write NAME=VALUE
     --annotation 1: `index` cannot be annotated
       hint: Kaniko annotates the manifest of each image: NAME=VALUE
     --annotation 2: not of the form NAME=VALUE

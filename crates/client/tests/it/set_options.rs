@@ -86,6 +86,7 @@ fn a_value_of_a_config_is_changed() {
         ("[r.test/a:2]", "[r.test/a:2, r.test/a:3]", "global.kaniko.tags+=r.test/a:3"),
         ("[r.test/a:2]", "[s.test/a:2, s.test/a:3]", "global.kaniko.tags=s.test/a:2,s.test/a:3"),
         (", tags: [r.test/a:2]", "", "global.kaniko.tags="),
+        ("tags:", "labels: { a: '$${A}' }, tags:", "global.kaniko.labels.a=${A}"),
         ("tags:", "labels: { a.b: c=d }, tags:", "global.kaniko.labels.a.b=c=d"),
         (
             "tags:",
@@ -112,6 +113,12 @@ fn options_of_every_task_win_over_global_and_entries() {
     let (code, out, err) = plan(("compose.yaml", COMPOSE), &["--on", "k8s", "--set", "global.cpu=3"]);
     assert!(code == 0 && out.matches("platform     k8s").count() == 2, "{err}");
     assert_eq!(out.matches("cpu          3").count(), 2, "{out}");
+    let cached = COMPOSE.replace("build: worker", "build: { context: worker, cache_to: [r.test/c] }");
+    let (_, out, err) = plan(("compose.yaml", &cached), &["--no-cache"]);
+    assert!(
+        !out.contains("--cache") && err.contains("`kaniko.cache.enable` is not true (--no-cache)"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -49,8 +49,8 @@ impl ServiceReader<'_, '_> {
             self.findings.notice(first.location.clone(), "has no effect: `no_cache` is set");
             return;
         }
-        if enable.is_some_and(|enable| enable.value() != Some(&true)) {
-            let message = "has no effect: `kaniko.cache.enable` of the config file is not true";
+        if let Some(at) = enable.filter(|key| key.value() != Some(&true)).and_then(Key::location) {
+            let message = format!("has no effect: `kaniko.cache.enable` is not true ({})", at.source);
             self.findings.notice(first.location.clone(), message);
             return;
         }
