@@ -92,8 +92,7 @@ fn read_input(
 }
 
 fn missing(loaded: &LoadedBuild) -> Option<Failure> {
-    let hint = "paths are relative to --repo, and Dockerfiles to their context";
-    (!loaded.missing.is_empty()).then(|| Failure::input(loaded.missing.join("\n"), hint))
+    (!loaded.missing.is_empty()).then(|| Failure::input(loaded.missing.join("\n"), loaded.paths_hint))
 }
 
 /// Shows the log of an existing build from its beginning.

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use bakery_core::names::{BadName, BuildId, ServiceName};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
+use crate::buildx_options::BuildxOptions;
+use crate::image_options::ImageOptions;
 use crate::schema::SchemaOf;
 
 /// Shown below `--help`.
@@ -32,7 +35,9 @@ Ctrl-C cancels the build and waits for its end; a second Ctrl-C exits at once.";
 /// published.
 #[derive(Debug, Parser)]
 #[command(name = "bakery-client", version = env!("BAKERY_VERSION"), after_help = AFTER, max_term_width = 100)]
-#[command(override_usage = "bakery-client [OPTIONS]\n       bakery-client <COMMAND>")]
+#[command(
+    override_usage = "bakery-client [OPTIONS]\n       bakery-client [OPTIONS] -t <IMAGE> [PATH]\n       bakery-client <COMMAND>"
+)]
 pub struct Cli {
     /// What to build.
     #[command(flatten)]
@@ -41,6 +46,7 @@ pub struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = None::<&str>,
         help = "Trust .env in the working directory: a token and S3 credentials of the environment also go to its \
                 CONTROLLER_URL and S3_ENDPOINT, over plain HTTP if its BAKERY_INSECURE or S3_SSL says so, and its \
                 settings may use variables of the environment"
@@ -112,6 +118,33 @@ pub struct BuildOptions {
                 has none"
     )]
     pub credentials: Option<String>,
+    /// Where all tasks run: ecs, k8s or docker (--platform is the architecture) [default: the files', else the server's]
+    #[arg(long, value_name = "PLATFORM")]
+    pub on: Option<String>,
+    /// CPU of each task, in cores: 0.5, 500m, 2
+    #[arg(long, value_name = "CPU")]
+    pub cpu: Option<String>,
+    /// Memory of each task: 2G, 512Mi
+    #[arg(long, value_name = "MEMORY")]
+    pub memory: Option<String>,
+    /// Neither read nor write Kaniko's cache
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Values that are set in files.
+    #[arg(
+        long,
+        value_name = "PATH=VALUE",
+        help = "Set a value of the files: SERVICE.KEY=VALUE of a service (* for all that are built), global.KEY=VALUE of the \
+                config, bake[0].KEY=VALUE of its first entry. Dots are between nested keys; += adds to a list. May be given \
+                several times: later ones win"
+    )]
+    pub set: Vec<String>,
+    /// One image.
+    #[command(flatten)]
+    pub image: ImageOptions,
+    /// Other options of buildx.
+    #[command(flatten)]
+    pub buildx: BuildxOptions,
 }
 
 /// The other commands.
@@ -149,6 +182,11 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         of: SchemaOf,
     },
+    /// Print a script with which a shell completes commands and options
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 impl Command {
@@ -160,6 +198,7 @@ impl Command {
             Self::Ps { .. } => "ps",
             Self::Cancel { .. } => "cancel",
             Self::Schema { .. } => "schema",
+            Self::Completions { .. } => "completions",
         }
     }
 }
@@ -179,6 +218,13 @@ impl BuildOptions {
             env_file: [lower.env_file, self.env_file].concat(),
             allow_env: [lower.allow_env, self.allow_env].concat(),
             credentials: self.credentials.or(lower.credentials),
+            on: self.on.or(lower.on),
+            cpu: self.cpu.or(lower.cpu),
+            memory: self.memory.or(lower.memory),
+            no_cache: self.no_cache || lower.no_cache,
+            set: [lower.set, self.set].concat(),
+            image: self.image.or(lower.image),
+            buildx: self.buildx.or(lower.buildx),
         }
     }
 

@@ -80,6 +80,6 @@ fn text(path: &Path) -> Result<&str, Failure> {
 }
 
 /// The architecture of this machine; amd64 if Bakery does not support it.
-fn own_arch() -> Arch {
+pub(crate) fn own_arch() -> Arch {
     if std::env::consts::ARCH == "aarch64" { Arch::Arm64 } else { Arch::Amd64 }
 }

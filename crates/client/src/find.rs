@@ -29,12 +29,15 @@ pub(crate) struct InputFiles {
 }
 
 impl InputFiles {
-    /// The files that the options name; without options config.yaml in the working directory, else those of
+    /// None for one image from options; else the files that the options name; without options config.yaml in the working directory, else those of
     /// `COMPOSE_FILE`, else a Compose file by Compose's own search.
     pub(crate) fn find(
         options: &BuildOptions,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
+        if options.image.asks().is_some() {
+            return Ok(Self::default());
+        }
         if options.config.is_some() || !options.compose.is_empty() {
             let (config, compose) = (options.config.clone(), options.compose.clone());
             return Ok(Self { config, compose, unused: None });

@@ -5,22 +5,28 @@
 //! data (the log, a plan, a table); messages are written to standard error.
 
 pub mod build;
+pub mod buildx_options;
 mod checkout;
 pub mod cli;
 pub mod clock;
+mod completions;
 mod compose_input;
+mod config_input;
 mod credential_helper;
 mod docker_logins;
 pub mod dotenv_file;
 pub mod exit;
 mod find;
 pub mod follow;
+pub mod image_options;
 mod input_text;
 pub mod labels;
 pub mod list;
 pub mod load;
 mod naming;
 pub mod one_dash;
+mod one_image;
+mod option_rules;
 pub mod plan_view;
 mod project_variables;
 mod referenced;
@@ -29,6 +35,7 @@ pub mod schema;
 pub mod secret_files;
 mod secret_sources;
 mod server_keys;
+mod set_options;
 pub mod settings;
 mod shared_folder;
 pub mod signals;
@@ -60,8 +67,9 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
         }
         Some(command) if outer != BuildOptions::default() => Err(Failure::input(
             format!("`{}` does not accept the options of a build", command.name()),
-            "--config, --compose, --services, --async, --repo, --allow-env and --credentials are options of a build and of `plan`",
+            "only a build and `plan` have them: `bakery-client --help` lists them",
         )),
+        Some(Command::Completions { shell }) => stdout::print(&completions::script(shell)),
         Some(Command::Schema { of }) => stdout::print(&schema::text(of)),
         Some(Command::Logs { id }) => build::logs(id, settings()?).await,
         Some(Command::Ps { json }) => {

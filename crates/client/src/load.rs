@@ -6,23 +6,31 @@ use std::path::{Path, PathBuf};
 
 use bakery_context::ContextFolder;
 use bakery_core::compose::ComposeFile;
-use bakery_core::config::{self, ConfigFile, Resolved, Surroundings, Variables};
+use bakery_core::config::{self, ConfigFile, LoginSearch, Resolved};
 use bakery_core::message::Message;
 use bakery_core::plan::BuildPlan;
-use bakery_core::report::{Mistake, Notice, Report};
+use bakery_core::report::{Findings, Mistake, Notice, Report};
 use bakery_core::secret::Secret;
 use bakery_core::spec::{BuildSpec, Order};
 
 use crate::cli::BuildOptions;
 use crate::compose_input::ComposeInput;
+use crate::config_input::ConfigInput;
 use crate::docker_logins::UserDockerLogins;
 use crate::exit::Failure;
 use crate::find::InputFiles;
 use crate::input_text::{read, read_compose};
 use crate::naming;
+use crate::option_rules;
 use crate::project_variables::ProjectVariables;
 use crate::secret_files;
-use crate::secret_sources::ClientSecrets;
+use crate::set_options::OptionChanges;
+
+/// What paths in files are relative to.
+const OF_REPO: &str = "paths are relative to --repo, and Dockerfiles to their context";
+/// What paths of options are relative to.
+const OF_WORKING_DIRECTORY: &str =
+    "-f and the context are relative to the working directory; without -f it is Dockerfile in the context";
 
 /// A build, read from its files.
 #[derive(Debug)]
@@ -41,13 +49,16 @@ pub struct LoadedBuild {
     pub secret_files: Vec<Notice>,
     /// Contexts and Dockerfiles that do not exist, one text each.
     pub missing: Vec<String>,
+    /// What the paths of contexts and Dockerfiles are relative to.
+    pub paths_hint: &'static str,
     /// Values of variables that were used in the spec and whose names suggest a secret.
     pub secrets: Vec<Secret>,
 }
 
 /// Reads everything that the options name. All mistakes in options and files are reported at once.
 pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> Result<LoadedBuild, Failure> {
-    let mut mistakes = Vec::new();
+    let Findings { mut mistakes, notices: of_options, .. } = option_rules::check(options);
+    let changes = OptionChanges::of(options, &mut mistakes);
     let root = root(options).map_err(|mistake| mistakes.push(mistake));
     let order = if options.parallel { Order::Parallel } else { Order::Sequential };
     let services = options.service_names().map_err(|error| {
@@ -55,32 +66,33 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         mistakes.push(Mistake::of_setting("--services", message));
     });
     let naming = naming::of(options, environment, &mut mistakes);
+    let is_one_image = options.image.asks().is_some();
     let files = match InputFiles::find(options, environment) {
         Ok(files) => files,
         Err(failure) => return Err(after(mistakes, failure)),
     };
-    if files.compose.is_empty() && services.as_ref().is_ok_and(|names| !names.is_empty()) {
+    if files.compose.is_empty() && !is_one_image && services.as_ref().is_ok_and(|names| !names.is_empty()) {
         mistakes.push(no_services(&files));
     }
     let config = files.config.as_deref().map(|path| read(path, "--config"));
     let compose = read_compose(&files.compose, &mut mistakes);
+    let compose = compose.map(|compose| compose.changed(changes.of_compose()));
     let mut project = ProjectVariables::of_environment(options, environment);
     let has_variables = config.iter().flatten().any(|(_, text)| text.contains("${"));
     let is_project_read =
         if has_variables || !files.compose.is_empty() { project.add_files(options, &files) } else { Ok(()) };
     let files_of_secrets = RefCell::default();
-    let config = config.map(|text| {
-        let (vars, withheld) = (project.vars(), &project.withheld);
-        let refuses = |name: &str, purpose| withheld.refuses_for(name, purpose);
-        let of_project = Variables::Of { vars: &vars, withheld: &refuses };
-        let root = root.as_deref().unwrap_or(Path::new("."));
-        let surroundings = Surroundings {
-            variables: if is_project_read.is_ok() { of_project } else { Variables::Unknown },
-            secrets: &ClientSecrets { environment, withheld, root, files: &files_of_secrets },
-        };
-        let config = text.and_then(|(name, text)| config::read_with(&name, &text, &surroundings));
-        config.unwrap_or_else(ConfigFile::unreadable)
-    });
+    let config = ConfigInput {
+        options,
+        environment,
+        root: root.as_deref().ok(),
+        naming: &naming,
+        project: &project,
+        is_project_read: is_project_read.is_ok(),
+        files_of_secrets: &files_of_secrets,
+        changes: changes.of_config(!files.compose.is_empty()),
+    }
+    .read(config);
     if let Err(failure) = is_project_read {
         return Err(after(with_files(mistakes, config, compose), failure));
     }
@@ -115,7 +127,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let resolved = match resolved {
         // No helper runs for a build that cannot be sent.
         Ok(resolved) if root.is_ok() && mistakes.is_empty() => {
-            resolved.with_docker_logins(options.credentials.is_some(), &UserDockerLogins::new(environment))
+            resolved.with_docker_logins(login_search(options), &UserDockerLogins::new(environment))
         }
         resolved => resolved,
     };
@@ -130,8 +142,8 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
             return Err(failure);
         }
     };
-    let Resolved { spec, plan, mut notices, written, .. } = resolved;
-    notices.extend(files.unused);
+    let Resolved { spec, plan, notices, written, .. } = resolved;
+    let notices = of_options.into_iter().chain(notices).chain(files.unused).collect();
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files =
         secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());
@@ -144,8 +156,18 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         root,
         secret_files,
         missing,
+        paths_hint: if is_one_image { OF_WORKING_DIRECTORY } else { OF_REPO },
         secrets: project.into_used_secrets(),
     })
+}
+
+/// Which logins of docker are looked for. One image has no config that could ask for them.
+fn login_search(options: &BuildOptions) -> LoginSearch {
+    match &options.credentials {
+        Some(_) => LoginSearch::All,
+        None if options.image.asks().is_some() => LoginSearch::AllQuietly,
+        None => LoginSearch::AsFileSays,
+    }
 }
 
 /// The build contexts of a spec, each once.

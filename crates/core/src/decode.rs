@@ -93,6 +93,9 @@ impl<'n> Field<'n> {
 
 /// A node's location: several files can be merged into one tree.
 fn location_of(node: &Node, (line, col): (usize, usize), path: String) -> Location {
+    if node.file.is_option {
+        return Location::setting(&node.file.name);
+    }
     Location { source: node.file.name.clone(), line, col, path }
 }
 

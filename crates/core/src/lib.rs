@@ -39,7 +39,9 @@
 
 #![deny(missing_docs)]
 
+pub mod buildx;
 pub mod capabilities;
+pub mod change;
 pub mod compose;
 pub mod config;
 pub mod decode;

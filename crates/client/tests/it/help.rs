@@ -2,27 +2,35 @@
 
 use crate::files::{client, folder};
 
-#[test]
-fn help_is_complete() {
+/// Of `--help`, what is before the options of one image, and the rest.
+fn help() -> (String, String) {
     let (code, out, _) = client(folder(&[]).path(), &["--help"]);
     assert_eq!(code, 0);
-    insta::assert_snapshot!(out, @r"
+    let (before, rest) = out.split_at(out.find("One image without a file").unwrap());
+    (before.to_owned(), rest.to_owned())
+}
+
+#[test]
+fn help_is_complete() {
+    insta::assert_snapshot!(help().0, @r"
     Builds container images with Kaniko, each architecture natively, on AWS ECS, Kubernetes or Docker.
 
     Without a command it builds: it packs the source folder, sends it to the server and shows the log
     until the images are published.
 
     Usage: bakery-client [OPTIONS]
+           bakery-client [OPTIONS] -t <IMAGE> [PATH]
            bakery-client <COMMAND>
 
     Commands:
-      plan    Show what a build would do, without a server: effective tasks and Kaniko's arguments
-      logs    Show a build's log from the beginning and follow it while the build runs; exits with the
-              build's exit code
-      ps      List builds, newest first
-      cancel  Cancel a build
-      schema  Print a JSON Schema, with which an editor completes and checks a file
-      help    Print this message or the help of the given subcommand(s)
+      plan         Show what a build would do, without a server: effective tasks and Kaniko's arguments
+      logs         Show a build's log from the beginning and follow it while the build runs; exits with
+                   the build's exit code
+      ps           List builds, newest first
+      cancel       Cancel a build
+      schema       Print a JSON Schema, with which an editor completes and checks a file
+      completions  Print a script with which a shell completes commands and options
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
           --config <FILE>
@@ -66,6 +74,24 @@ fn help_is_complete() {
               `docker`: take the logins of `docker login` for the registries that the build pushes to,
               where the config has none
 
+          --on <PLATFORM>
+              Where all tasks run: ecs, k8s or docker (--platform is the architecture) [default: the
+              files', else the server's]
+
+          --cpu <CPU>
+              CPU of each task, in cores: 0.5, 500m, 2
+
+          --memory <MEMORY>
+              Memory of each task: 2G, 512Mi
+
+          --no-cache
+              Neither read nor write Kaniko's cache
+
+          --set <PATH=VALUE>
+              Set a value of the files: SERVICE.KEY=VALUE of a service (* for all that are built),
+              global.KEY=VALUE of the config, bake[0].KEY=VALUE of its first entry. Dots are between
+              nested keys; += adds to a list. May be given several times: later ones win
+
           --trust-dotenv
               Trust .env in the working directory: a token and S3 credentials of the environment also go
               to its CONTROLLER_URL and S3_ENDPOINT, over plain HTTP if its BAKERY_INSECURE or S3_SSL
@@ -76,6 +102,56 @@ fn help_is_complete() {
 
       -V, --version
               Print version
+    ");
+}
+
+#[test]
+fn help_has_the_options_of_one_image() {
+    insta::assert_snapshot!(help().1, @r"
+    One image without a file, as with buildx:
+      -t, --tag <IMAGE>
+              Build this one image, from options alone: no file is searched for. May be given several
+              times: the others are more names of the same image, in any registry. Logins are those of
+              `docker login`
+
+      -f, --file <FILE>
+              Dockerfile, relative to the working directory; `-` is standard input [default: Dockerfile
+              in the context]
+
+          --context <FOLDER>
+              Build context: a folder in --repo, relative to the working directory [default: --repo]
+
+          --platform <PLATFORMS>
+              Platforms, each built natively: linux/amd64,linux/arm64 [default: DOCKER_DEFAULT_PLATFORM,
+              else that of this machine]
+
+          --target <STAGE>
+              Stage of the Dockerfile to build
+
+          --build-arg <NAME[=VALUE]>
+              Value for an ARG of the Dockerfile; without a value, that of the variable, if it is set
+
+          --secret <SECRET>
+              Secret for RUN --mount=type=secret: id=ID,env=NAME, id=ID,src=FILE, or id=ID for the
+              variable or the file ID
+
+          --label <NAME=VALUE>
+              Label of the image
+
+          --annotation <NAME=VALUE>
+              Annotation of the manifest of each image
+
+          --cache-repo <REPOSITORY>
+              Keep Kaniko's layers in this repository, and reuse them
+
+          --cache-to <CACHE>
+              The same, as buildx has it: type=registry,ref=REPOSITORY; other types have no effect
+
+          --cache-from <CACHE>
+              As --cache-to: Kaniko reads its layers where it writes them
+
+      [PATH]
+              The same as --context
 
     Variables (also read from .env in the working directory; the environment takes precedence, and an
     empty variable counts as unset):
@@ -94,4 +170,15 @@ fn help_is_complete() {
     cannot be reached or the outcome is unknown, 4 the server or its platform failed, 130 interrupted.
     Ctrl-C cancels the build and waits for its end; a second Ctrl-C exits at once.
     ");
+}
+
+#[test]
+fn every_shell_completes_the_options() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let (code, out, err) = client(folder(&[]).path(), &["completions", shell]);
+        assert_eq!((code, err.as_str()), (0, ""), "{shell}");
+        let option = if shell == "fish" { "-l platform" } else { "--platform" };
+        assert!(out.contains(option) && out.contains("completions"), "{shell}: {out}");
+        assert!(!out.contains("shm-size"), "{shell}: options that have no effect are not completed");
+    }
 }

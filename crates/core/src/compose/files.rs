@@ -115,7 +115,8 @@ impl<'a> FileReader<'a> {
         findings: &mut Findings,
     ) -> Option<Node> {
         let text = self.text(file, at, findings)?;
-        let source = SourceFile { name: file.name.as_str().into(), folder: Some(folder), project };
+        let source =
+            SourceFile { name: file.name.as_str().into(), folder: Some(folder), project, is_option: false };
         findings.source(&source.name);
         yaml::parse_source(source, &text, findings)
     }

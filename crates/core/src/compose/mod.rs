@@ -9,6 +9,7 @@ pub mod schema;
 mod attributes;
 mod build;
 mod cache;
+mod changes;
 mod depends;
 mod dockerfile;
 mod dotenv;
@@ -29,6 +30,7 @@ mod tags;
 mod top_level;
 mod withheld;
 
+use crate::change::Change;
 use crate::config::{ConfigFile, Naming, Resolved};
 use crate::message::Message;
 use crate::names::Arch;
@@ -57,6 +59,7 @@ pub const OVERRIDES: [&str; 4] = [
 #[derive(Debug, Clone)]
 pub struct ComposeFile {
     files: Vec<Node>,
+    changes: Vec<Change>,
     findings: Findings,
 }
 
@@ -114,7 +117,7 @@ impl OtherFiles for () {
 pub fn read(file: &str, text: &str) -> Result<ComposeFile, Report> {
     let mut findings = Findings::default();
     match yaml::parse(file, text, &mut findings) {
-        Some(tree) => Ok(ComposeFile { files: vec![tree], findings }),
+        Some(tree) => Ok(ComposeFile { files: vec![tree], changes: Vec::new(), findings }),
         None => Err(findings.into_report()),
     }
 }
@@ -130,6 +133,12 @@ impl ComposeFile {
         self
     }
 
+    /// The same with what options change: the last one wins.
+    #[must_use]
+    pub fn changed(self, changes: Vec<Change>) -> Self {
+        Self { changes, ..self }
+    }
+
     /// The mistakes found while parsing, for a caller that cannot resolve the file.
     pub fn mistakes(self) -> Vec<Mistake> {
         self.findings.mistakes
@@ -138,7 +147,7 @@ impl ComposeFile {
     /// The build of the requested services; or every mistake in them and in the config file that is their base, each at
     /// its location.
     pub fn resolve(&self, request: &Request<'_>) -> Result<Resolved, Report> {
-        resolve::files(&self.files, &self.findings, request)
+        resolve::files((&self.files, &self.changes), &self.findings, request)
     }
 }
 

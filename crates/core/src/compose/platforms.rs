@@ -1,14 +1,11 @@
 //! The platforms of a service.
 
+use crate::buildx::{DEFAULT_PLATFORM, platform};
 use crate::compose::build::ServiceReader;
-use crate::compose::scalar::platform;
 use crate::decode::Field;
 use crate::message::Message;
 use crate::names::Arch;
 use crate::report::Location;
-
-/// The variable with the platform of services that name none.
-const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
 
 /// An architecture, a variant's full name, and what names both.
 type BuildPlatform = (Arch, Option<String>, Location);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::change::Change;
 use crate::compose::Request;
 use crate::compose::build::{Service, service};
 use crate::compose::depends;
@@ -13,6 +14,7 @@ use crate::report::{Findings, Location, Report};
 use crate::spec::ServiceSpec;
 use crate::yaml::Node;
 
+use super::changes;
 use super::files::FileReader;
 use super::image::ServiceImages;
 use super::loader::Loader;
@@ -22,8 +24,12 @@ use super::scalar::{Scalars, Shared};
 use super::select::select;
 use super::top_level::services_of;
 
-/// Resolves files that are merged; `read` holds the findings of parsing them.
-pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> Result<Resolved, Report> {
+/// Resolves files that are merged, and what options change in them; `read` holds the findings of parsing them.
+pub(super) fn files(
+    (files, changes): (&[Node], &[Change]),
+    read: &Findings,
+    request: &Request<'_>,
+) -> Result<Resolved, Report> {
     let mut findings = request.config.map(|config| config.findings().clone()).unwrap_or_default();
     findings.mistakes.extend_from_slice(&read.mistakes);
     if let Some(location) = request.config.and_then(|config| config.first_entry()) {
@@ -41,6 +47,7 @@ pub(super) fn files(files: &[Node], read: &Findings, request: &Request<'_>) -> R
     let scalars = Scalars::new(&vars, &shared);
     let first = files.first().map(|file| file.file.name.clone()).unwrap_or_default();
     let merged = Loader::new(FileReader::new(request, &first), &scalars, &mut findings).merged(files);
+    let merged = merged.map(|tree| changes::apply(tree, changes, &mut findings));
     let Some(services) = merged.as_ref().and_then(|tree| services_of(&Field::root(tree), &mut findings))
     else {
         return Err(findings.into_report());

@@ -12,7 +12,6 @@ use crate::config::read_text;
 use crate::decode::Field;
 use crate::interpolate::{Budget, Filled, Syntax, interpolate};
 use crate::message::Message;
-use crate::names::Arch;
 use crate::report::{Findings, Location, shown};
 use crate::vars::{Layered, Vars};
 use crate::yaml::{Folder, Value};
@@ -309,32 +308,4 @@ fn as_compose_writes(text: String, field: &Field<'_>, findings: &mut Findings) -
 
 fn how_to_set(name: &str) -> String {
     format!("set it, or write ${{{name}:-default}}")
-}
-
-/// `linux/arm64`, also with a variant, or the architecture alone: the architecture, and the variant's full name if there is
-/// one.
-pub(super) fn platform(text: &str) -> Result<(Arch, Option<String>), String> {
-    let expected = || "a supported platform (linux/amd64, linux/arm64)".to_owned();
-    let text = text.to_ascii_lowercase();
-    let with_os = text.strip_prefix("linux/");
-    let mut parts = with_os.unwrap_or(&text).split('/');
-    let (arch, variant) = (parts.next(), parts.next());
-    // Of two parts, the first is the operating system.
-    if with_os.is_none() && variant.is_some() {
-        return Err(expected());
-    }
-    let arch = match (arch, parts.next()) {
-        (Some("amd64" | "x86_64"), None) => Arch::Amd64,
-        (Some("arm64" | "aarch64"), None) => Arch::Arm64,
-        _ => return Err(expected()),
-    };
-    // These are what the architecture is without a variant.
-    if matches!((arch, variant), (_, None) | (Arch::Amd64, Some("v1")) | (Arch::Arm64, Some("v8"))) {
-        return Ok((arch, None));
-    }
-    let version = variant.and_then(|variant| variant.strip_prefix('v')).unwrap_or_default();
-    if version.is_empty() || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(expected());
-    }
-    Ok((arch, Some(format!("linux/{}/v{version}", arch.as_str()))))
 }

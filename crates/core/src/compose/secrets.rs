@@ -1,5 +1,6 @@
 //! Build secrets: `build.secrets` and `x-bake.secret`, and the project's `secrets` that the first names.
 
+use crate::buildx::{SecretOption, SecretPlace};
 use crate::compose::build::ServiceReader;
 use crate::compose::files::NamedFile;
 use crate::compose::scalar::Substituted;
@@ -145,38 +146,19 @@ impl ServiceReader<'_, '_> {
 
     /// `id=npm,src=./npmrc`, `id=npm,env=NPM_TOKEN`, and as in buildx `id=NPM_TOKEN` alone.
     fn of_bake(&mut self, text: &Substituted, at: &Field<'_>) -> Option<SecretLayer> {
-        let (mut id, mut source, mut env, mut kind) = (None, None, None, None);
+        let secret = SecretOption::parse(&text.value);
+        let secret = secret.map_err(|message| self.findings.mistake(at.location.clone(), message)).ok()?;
         // The value of a variable is not shown: the text of the file is.
         let seen = |part: &str| if text.is_substituted() { text.shown() } else { shown(part) };
-        for part in text.value.split(',') {
-            match part.split_once('=') {
-                Some(("id", value)) => id = Some(value),
-                Some(("src" | "source", value)) => source = Some(value),
-                Some(("env", value)) => env = Some(value),
-                Some(("type", value)) => kind = Some(value),
-                _ => {
-                    let message =
-                        Message::new("not a secret of buildx").with_hint("id=ID,env=NAME or id=ID,src=FILE");
-                    self.findings.mistake(at.location.clone(), message);
-                    return None;
-                }
-            }
-        }
-        let Some(id) = id else {
-            self.findings.mistake(at.location.clone(), "`id` is missing");
-            return None;
-        };
-        let variable =
-            env.or(source.filter(|_| kind == Some("env"))).or(Some(id).filter(|_| source.is_none()));
-        let value = match (variable, source) {
-            (Some(name), _) => self.of_variable(name, &seen(name), at)?,
-            (None, Some(path)) => {
+        let value = match secret.source {
+            SecretPlace::Variable(name) => self.of_variable(name, &seen(name), at)?,
+            SecretPlace::OfId => self.of_variable(secret.id, &seen(secret.id), at)?,
+            SecretPlace::File(path) => {
                 let file = NamedFile { name: seen(path), ..NamedFile::beside(&self.folder(at), path) };
                 self.read_secret(&file, at)?
             }
-            (None, None) => return None,
         };
-        self.layer(id, value, at)
+        self.layer(secret.id, value, at)
     }
 
     fn layer(&mut self, id: &str, value: Secret, at: &Field<'_>) -> Option<SecretLayer> {

@@ -77,7 +77,8 @@ impl Removals {
 }
 
 const RESET: &str = "!reset";
-const OVERRIDE: &str = "!override";
+/// What marks a value that replaces that of the files before.
+pub(super) const OVERRIDE: &str = "!override";
 
 fn is(node: &Node, tag: &str) -> bool {
     node.tag.as_deref() == Some(tag)

@@ -12,7 +12,7 @@ use crate::config::values::{
     boolean, cache_repo, certificate, cpu, custom_platform, destination, disk, dockerfile, flags, inner_path,
     kaniko_dir, memory, mirror, mirrors, retries, target, timeout, ttl,
 };
-use crate::config::{ConfigFile, held_secrets, logins, secrets, variables};
+use crate::config::{ConfigFile, logins, secrets, variables};
 use crate::decode::{Field, refuse_tags, section};
 use crate::kaniko;
 use crate::message::Message;
@@ -71,7 +71,7 @@ pub(super) fn file(root: &Field<'_>, sources: &dyn SecretSources, mut findings: 
         global_location,
         entries,
         findings: std::mem::take(findings),
-        holds_secrets: held_secrets::are_in_file(root),
+        holds_secrets: false,
         written: BTreeMap::new(),
     }
 }

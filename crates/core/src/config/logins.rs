@@ -17,6 +17,17 @@ use crate::secret::Secret;
 use crate::spec::{Credential, TaskSpec};
 use crate::yaml::Value;
 
+/// For which tasks the logins of `docker login` are looked for, besides those that ask for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginSearch {
+    /// For no others.
+    AsFileSays,
+    /// For all, those of the registries that they push to.
+    All,
+    /// The same, and one that does not exist is not worth a notice.
+    AllQuietly,
+}
+
 /// The logins of `docker login`.
 pub trait DockerLogins {
     /// The login for a registry, if there is one.
@@ -183,21 +194,26 @@ fn password_of(text: &Secret, field: &Field<'_>, findings: &mut Findings) -> Sec
 }
 
 impl Resolved {
-    /// The build with the logins of docker that its tasks ask for; with `always`, all tasks ask for those of the registries
-    /// that they push to. Logins that the build has itself win.
-    pub fn with_docker_logins(mut self, always: bool, docker: &dyn DockerLogins) -> Result<Self, Report> {
+    /// The build with the logins of docker that its tasks ask for, and that `search` asks for. Logins that the build has
+    /// itself win.
+    pub fn with_docker_logins(
+        mut self,
+        search: LoginSearch,
+        docker: &dyn DockerLogins,
+    ) -> Result<Self, Report> {
         let mut findings = Findings::default();
         findings.notices = std::mem::take(&mut self.notices);
         let mut wanted = std::mem::take(&mut self.wanted_logins).into_iter();
         for task in self.spec.services.iter_mut().flat_map(|service| &mut service.tasks) {
             let mut wanted = wanted.next().unwrap_or_default();
-            if always && wanted.iter().all(|wanted| wanted.registry.is_some()) {
-                wanted.push(WantedLogin { registry: None, location: Location::setting("--credentials") });
+            if search != LoginSearch::AsFileSays && wanted.iter().all(|wanted| wanted.registry.is_some()) {
+                let by = if search == LoginSearch::All { "--credentials" } else { "docker login" };
+                wanted.push(WantedLogin { registry: None, location: Location::setting(by) });
             }
             // What the file says about one registry comes before what it says about all.
             wanted.sort_by_key(|wanted| wanted.registry.is_none());
             for wanted in &wanted {
-                add(wanted, task, docker, &mut findings);
+                add(wanted, task, (search, docker), &mut findings);
             }
         }
         if findings.mistakes.is_empty() {
@@ -210,7 +226,12 @@ impl Resolved {
     }
 }
 
-fn add(wanted: &WantedLogin, task: &mut TaskSpec, docker: &dyn DockerLogins, findings: &mut Findings) {
+fn add(
+    wanted: &WantedLogin,
+    task: &mut TaskSpec,
+    (search, docker): (LoginSearch, &dyn DockerLogins),
+    findings: &mut Findings,
+) {
     let registries = wanted.registry.clone().map_or_else(|| registries(task), |registry| [registry].into());
     for registry in registries {
         if task.credentials.iter().any(|login| login.registry == registry) {
@@ -235,6 +256,7 @@ fn add(wanted: &WantedLogin, task: &mut TaskSpec, docker: &dyn DockerLogins, fin
                 );
             }
             // A registry may need none.
+            Ok(None) if search == LoginSearch::AllQuietly => {}
             Ok(None) => {
                 findings
                     .notice(at(), Message::new(format!("docker has no login for {registry}")).with_hint(how));

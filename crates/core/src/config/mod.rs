@@ -8,6 +8,7 @@ pub mod keys;
 pub mod layer;
 pub mod schema;
 
+mod changes;
 mod decode;
 mod held_secrets;
 mod logins;
@@ -22,14 +23,15 @@ mod variables;
 
 use std::collections::BTreeMap;
 
+use crate::change::Change;
 use crate::config::layer::{TaskLayer, WantedLogin};
 use crate::decode::Field;
 use crate::plan::BuildPlan;
 use crate::report::{Findings, Location, Mistake, Notice, Report};
 use crate::spec::{BuildSpec, Order};
-use crate::yaml;
+use crate::yaml::{self, Value};
 
-pub use logins::DockerLogins;
+pub use logins::{DockerLogins, LoginSearch};
 pub use naming::{ImagePrefix, ImageTag, Naming};
 pub use secrets::{SecretPurpose, SecretSources};
 pub use variables::Variables;
@@ -89,11 +91,36 @@ pub fn read(file: &str, text: &str) -> Result<ConfigFile, Report> {
 
 /// Parses the text of a config file with its surroundings.
 pub fn read_with(file: &str, text: &str, surroundings: &Surroundings<'_>) -> Result<ConfigFile, Report> {
+    read_changed((file, text), surroundings, &[])
+}
+
+/// The same for a file that options change. `file` is its name and its text.
+pub fn read_changed(
+    (file, text): (&str, &str),
+    surroundings: &Surroundings<'_>,
+    changes: &[Change],
+) -> Result<ConfigFile, Report> {
     let mut findings = Findings::default();
     let Some(tree) = yaml::parse(file, text, &mut findings) else { return Err(findings.into_report()) };
-    let ReplacedTree { tree, written } = variables::replace(&tree, surroundings.variables, &mut findings);
+    let ReplacedTree { mut tree, written } = variables::replace(&tree, surroundings.variables, &mut findings);
+    let holds_secrets = held_secrets::are_in_file(&Field::root(&tree));
+    changes::apply(&mut tree, changes, &mut findings);
     let file = decode::file(&Field::root(&tree), surroundings.secrets, findings);
-    Ok(ConfigFile { written, ..file })
+    Ok(ConfigFile { holds_secrets, written, ..file })
+}
+
+/// A config that options make alone, with so many entries of `bake`. `findings` are those about the options.
+pub fn of_options(
+    entries: usize,
+    changes: &[Change],
+    secrets: &dyn SecretSources,
+    mut findings: Findings,
+) -> ConfigFile {
+    let top = Change::of_option("options", "", "");
+    let entries = (0..entries).map(|_| top.mapping([])).collect();
+    let mut tree = top.mapping([("bake", top.node(Value::List(entries)))]);
+    changes::apply(&mut tree, changes, &mut findings);
+    decode::file(&Field::root(&tree), secrets, findings)
 }
 
 impl ConfigFile {

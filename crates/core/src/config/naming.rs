@@ -15,6 +15,28 @@ pub struct Naming {
 }
 
 impl Naming {
+    /// The image that an option names: below the registry if it names none itself.
+    pub fn completed(&self, text: &str) -> Result<String, Message> {
+        let host = text.split_once('/').map(|(host, _)| host);
+        if host.is_some_and(image::names_registry) {
+            return Ok(text.to_owned());
+        }
+        match &self.registry {
+            // What is wrong with the name is reported where it is read.
+            Some(registry) => {
+                Ok(registry.image(text).map_or_else(|| text.to_owned(), |image| image.to_string()))
+            }
+            None if host.is_none() && text.parse::<ImageRef>().is_ok() => {
+                let shown = crate::report::shown(text);
+                let message = format!("`{shown}` names no registry to push to");
+                let hint =
+                    format!("write REGISTRY/{shown}, or set --registry HOST/PATH (or BAKERY_REGISTRY)");
+                Err(Message::new(message).with_hint(hint))
+            }
+            None => Ok(text.to_owned()),
+        }
+    }
+
     /// `image` with the tag, if it has none.
     pub(super) fn tagged(&self, image: &ImageRef) -> ImageRef {
         match &self.tag {
@@ -43,7 +65,7 @@ impl ImagePrefix {
     }
 
     /// The image of this name below it.
-    pub(crate) fn image(&self, name: &str) -> Option<ImageRef> {
+    pub fn image(&self, name: &str) -> Option<ImageRef> {
         format!("{}/{name}", self.0).parse().ok()
     }
 }
@@ -89,6 +111,24 @@ mod tests {
             "reg.test/a b",
         ] {
             assert!(ImagePrefix::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_image_of_an_option_is_below_the_registry_unless_it_names_one() {
+        let with = |registry: Option<&str>, text| {
+            let registry = registry.map(|text| ImagePrefix::parse(text).unwrap());
+            Naming { registry, ..Naming::default() }.completed(text)
+        };
+        for (text, below, alone) in [
+            ("app:1", "reg.test/team/app:1", None),
+            ("shop/app", "reg.test/team/shop/app", Some("shop/app")),
+            ("localhost:5000/app", "localhost:5000/app", Some("localhost:5000/app")),
+            ("docker.io/shop/app", "docker.io/shop/app", Some("docker.io/shop/app")),
+            ("UPPER", "UPPER", Some("UPPER")),
+        ] {
+            assert_eq!(with(Some("reg.test/team"), text).unwrap(), below);
+            assert_eq!(with(None, text).ok().as_deref(), alone);
         }
     }
 

@@ -316,6 +316,7 @@ fn rests_on_a_mistake(layer: &TaskLayer, spec: &TaskSpec, key: &str) -> bool {
     let kaniko = &layer.kaniko;
     match key {
         "kaniko.destination" => kaniko.destination.is_bad() || kaniko.no_push.is_bad(),
+        "kaniko.tags" => kaniko.destination.is_bad(),
         "kaniko.dockerfile" => kaniko.dockerfile.is_bad() || kaniko.context_path.is_bad(),
         "kaniko.cache.repo" => {
             kaniko.no_push.is_bad()

@@ -11,6 +11,8 @@ pub struct SourceFile {
     pub folder: Option<Arc<Folder>>,
     /// The included project that it belongs to, whose variables its values get; 0 is the whole one.
     pub project: usize,
+    /// It is an option: its values have no place in a file.
+    pub is_option: bool,
 }
 
 /// A folder that paths are relative to.

@@ -96,7 +96,7 @@ fn the_config_and_no_cache_win() {
     deploy/compose.yaml:6:18: services.web.build.cache_to[0]: has no effect: `kaniko.cache.repo` of the config file wins
     ---
     no cache
-    deploy/compose.yaml:6:18: services.web.build.cache_to[0]: has no effect: `kaniko.cache.enable` of the config file is not true
+    deploy/compose.yaml:6:18: services.web.build.cache_to[0]: has no effect: `kaniko.cache.enable` is not true (config.yaml)
     ---
     no cache
     deploy/compose.yaml:6:18: services.web.build.cache_to[0]: has no effect: `no_cache` is set

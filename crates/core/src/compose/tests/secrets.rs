@@ -74,7 +74,7 @@ fn what_cannot_be_a_secret_is_a_mistake() {
 ";
     let report = resolved(build, TOP).map(|_| ()).expect_err("mistakes").to_string();
     assert!(!report.contains("hunter2"), "{report}");
-    insta::assert_snapshot!(report, @"
+    insta::assert_snapshot!(report, @r"
     compose.yaml:7:44: services.web.build.secrets[5]: there is no secret `nowhere`
       hint: one of npm, db, gh, far, lost, none, gone
     compose.yaml:7:58: services.web.build.secrets[7]: a second secret with this id
@@ -85,6 +85,7 @@ fn what_cannot_be_a_secret_is_a_mistake() {
       hint: did you mean `uid`?
     compose.yaml:7:101: services.web.build.secrets[9]: `source` is missing
     compose.yaml:8:26: services.web.build.x-bake.secret[0]: `id` is missing
+      hint: id=ID,env=NAME or id=ID,src=FILE
     compose.yaml:8:39: services.web.build.x-bake.secret[1]: not a secret of buildx
       hint: id=ID,env=NAME or id=ID,src=FILE
     compose.yaml:13:22: secrets.gh.environment: the variable GITHUB_TOKEN is a secret of the environment: a build does not get it

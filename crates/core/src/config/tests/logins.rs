@@ -48,7 +48,8 @@ fn logins_in(
     let surroundings = Surroundings { variables: Variables::None, secrets: &TokenFiles };
     let resolved =
         read_with("config.yaml", text, &surroundings)?.resolve(Order::Sequential, &Naming::default())?;
-    let Resolved { spec, plan, notices, .. } = resolved.with_docker_logins(always, &Docker(docker))?;
+    let search = if always { LoginSearch::All } else { LoginSearch::AsFileSays };
+    let Resolved { spec, plan, notices, .. } = resolved.with_docker_logins(search, &Docker(docker))?;
     let logins = &spec.services[0].tasks[0].credentials;
     // The plan is that of the spec.
     assert_eq!(plan.tasks().next().unwrap().1.spec.credentials, *logins);
