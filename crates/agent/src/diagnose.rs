@@ -1,78 +1,108 @@
-//! Derives the reason for a failure from the last lines of Kaniko's output. The exit code alone is ambiguous: Kaniko
-//! exits with 1 for an invalid flag, a missing file, a rejected password and a `RUN` that exits with 1.
+//! Derives the reason for a failure: from facts (how a process ended, killed processes, the disk), then from the error with
+//! which Kaniko itself ended, and never from what a `RUN` step has printed. The exit code alone is ambiguous: Kaniko exits
+//! with 1 for an invalid flag, a missing file, a rejected password and a `RUN` that exits with 1.
 
 use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 
 use crate::failure::Failure;
 use crate::process::Exit;
+use crate::run_steps::EndedStep;
 
 /// What is known about a process that failed.
 #[derive(Debug)]
 pub struct Evidence<'a> {
     /// Its exit code or signal.
     pub exit: Exit,
-    /// The last lines of its output.
+    /// The last lines of its output; Kaniko's without those of `RUN` steps, if these have outputs of their own.
     pub tail: &'a [String],
     /// Number of processes that were killed (out of memory) while it ran.
     pub oom_kills: u64,
     /// The registry of the image to push.
     pub registry: Option<&'a str>,
+    /// How the last `RUN` step ended, if that is known.
+    pub step: Option<&'a EndedStep>,
+    /// Whether the disk is full now.
+    pub disk_is_full: bool,
+}
+
+/// What Kaniko was doing when it failed, by its own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// A `RUN` step ran and ended.
+    Run,
+    /// It pushed the image, or asked whether it may.
+    Push,
+    /// It read an image from a registry.
+    Fetch,
+    /// It crashed.
+    Crash,
+    /// Something else.
+    Other,
 }
 
 /// The failure of a Kaniko run.
 pub fn executor(evidence: &Evidence<'_>) -> Failure {
     let tail: Vec<String> = evidence.tail.iter().map(|line| without_controls(line)).collect();
     let error = last_error(&tail);
-    let (reason, hint) = classify(evidence, &tail, error);
-    let quoted = error.or_else(|| tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty()));
-    let what = match reason {
-        Reason::OutOfMemory => "a process was killed by the kernel: out of memory (OOM)",
-        Reason::DiskFull => "the task's disk is full",
-        Reason::CredentialsRefused => "a registry refused the credentials",
-        Reason::RegistryUnreachable => "a registry did not answer",
-        Reason::PushRefused => "the registry refused the push",
-        Reason::ContextIncomplete => "a file that the build needs is not in the context",
+    let doing = Doing::of(error);
+    let (reason, hint) = classify(evidence, doing, error);
+    let step = evidence.step.filter(|_| doing == Doing::Run);
+    // The error of a step that has an output of its own says nothing more than its exit code does.
+    let quoted = error.filter(|_| step.is_none());
+    let last = || tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
+    let quoted = if error.is_none() { last() } else { quoted };
+    let what = match (reason, doing) {
+        (Reason::OutOfMemory, _) => "a process was killed by the kernel: out of memory (OOM)",
+        (Reason::DiskFull, _) => "the task's disk is full",
+        (Reason::CredentialsRefused, _) => "a registry refused the credentials",
+        (Reason::RegistryUnreachable, _) => "a registry did not answer",
+        (Reason::PushRefused, _) => "the registry refused the push",
+        (Reason::ContextIncomplete, _) => "a file that the build needs is not in the context",
+        (_, Doing::Run) => "a RUN step failed",
+        (_, Doing::Crash) => "Kaniko crashed",
         _ => "Kaniko failed",
     };
     let quoted = quoted.map(|line| format!(": {}", shortened(line))).unwrap_or_default();
+    let exit = step.map_or(evidence.exit, |step| step.exit);
     Failure {
         reason,
-        message: Message { text: format!("{what} ({}){quoted}", evidence.exit), hint },
+        message: Message { text: format!("{what} ({exit}){quoted}"), hint },
         exit_code: Some(evidence.exit.code()),
-        tail: evidence.tail.to_vec(),
+        tail: step.map_or(evidence.tail, |step| &step.tail).to_vec(),
     }
 }
 
 /// The failure of a script. `reason` is that of the script.
 pub fn script(reason: Reason, evidence: &Evidence<'_>) -> Failure {
-    let (reason, hint) = if evidence.oom_kills > 0 {
-        (Reason::OutOfMemory, Some(Reason::OutOfMemory.hint().to_owned()))
-    } else if evidence.tail.iter().any(|line| line.contains(NO_SPACE)) {
-        (Reason::DiskFull, Some(Reason::DiskFull.hint().to_owned()))
+    let fact = if evidence.oom_kills > 0 {
+        Some(Reason::OutOfMemory)
     } else {
-        (reason, None)
+        evidence.disk_is_full.then_some(Reason::DiskFull)
     };
     Failure {
-        reason,
-        message: Message { text: format!("{reason} ({})", evidence.exit), hint },
+        reason: fact.unwrap_or(reason),
+        message: Message {
+            text: format!("{} ({})", fact.unwrap_or(reason), evidence.exit),
+            hint: fact.map(|fact| fact.hint().to_owned()),
+        },
         exit_code: Some(evidence.exit.code()),
         tail: evidence.tail.to_vec(),
     }
 }
 
-const NO_SPACE: &str = "No space left on device";
 const LOCAL_HINT: &str = "in a task, `localhost` is the task's own container: use a host name of the registry that other machines can reach";
 
-/// How the error with which Kaniko exits can begin.
-const ERROR_PREFIXES: [&str; 6] = [
-    "error building image:",
-    "error pushing image:",
-    "error checking push permissions:",
-    "error resolving ",
-    "error changing to root dir:",
-    "Error: ",
-];
+/// How the error with which Kaniko exits can begin, also after an output without a line end.
+const ERRORS: [&str; 4] =
+    ["error building image:", "error pushing image:", PUSH_CHECK, "error changing to root dir:"];
+/// How it can begin at the start of a line.
+const ERROR_LINES: [&str; 4] = ["error resolving ", "Error: ", "panic: ", "fatal error: "];
+const PUSH_CHECK: &str = "error checking push permissions:";
+/// How Kaniko reports the end of a `RUN`; what comes before "waiting" is about any instruction.
+const RUN_ENDED: &str = "failed to execute command: waiting for process to exit";
+/// Where Kaniko keeps the files that later stages copy, followed by the number of their stage.
+const STAGE_FILES: &str = "/deps/";
 const UNAUTHORIZED: [&str; 8] = [
     "unauthorized",
     "401 unauthorized",
@@ -95,38 +125,63 @@ const UNREACHABLE: [&str; 9] = [
     "context deadline exceeded",
 ];
 const TLS_FAILED: [&str; 2] = ["server gave http response to https client", "x509: "];
-const NOT_FOUND: [&str; 5] = [
+const NOT_FOUND: [&str; 6] = [
     "please provide a valid path to a dockerfile",
     "failed to get fileinfo for",
+    "failed to get relative files:",
     "failed to find one of the sources",
     "no source files were specified",
     "copy failed: no source files",
 ];
+const UNKNOWN_IMAGE: [&str; 4] = ["manifest_unknown", "manifest unknown", "name_unknown", "name unknown"];
+const TOO_MANY: [&str; 3] = ["toomanyrequests", "too many requests", "429 "];
+
+impl Doing {
+    fn of(error: Option<&str>) -> Self {
+        let Some(error) = error else { return Self::Other };
+        if error.starts_with("panic: ") || error.starts_with("fatal error: ") {
+            Self::Crash
+        } else if error.contains(RUN_ENDED) {
+            Self::Run
+        } else if error.starts_with("error pushing image:") || error.starts_with(PUSH_CHECK) {
+            Self::Push
+        } else if error.contains("/v2/") || error.contains("attempts, last error:") {
+            Self::Fetch
+        } else {
+            Self::Other
+        }
+    }
+}
 
 /// The reason of a Kaniko failure and its hint. `error` is the error with which Kaniko exited, if it printed one.
-fn classify(evidence: &Evidence<'_>, tail: &[String], error: Option<&str>) -> (Reason, Option<String>) {
+fn classify(evidence: &Evidence<'_>, doing: Doing, error: Option<&str>) -> (Reason, Option<String>) {
+    let of = |reason: Reason| (reason, Some(reason.hint().to_owned()));
+    let failed = |hint: &str| (Reason::ExecutorFailed, Some(hint.to_owned()));
     if evidence.oom_kills > 0 {
-        return (Reason::OutOfMemory, Some(Reason::OutOfMemory.hint().to_owned()));
+        return of(Reason::OutOfMemory);
     }
-    // In the output of a RUN too: its disk is the task's disk.
-    if tail.iter().any(|line| line.to_ascii_lowercase().contains("no space left on device")) {
-        return (Reason::DiskFull, Some(Reason::DiskFull.hint().to_owned()));
-    }
-    // Everything else is looked for in Kaniko's own error only: a RUN may print `connection refused` for any reason.
-    let Some(error) = error else { return (Reason::ExecutorFailed, None) };
-    let lower = error.to_ascii_lowercase();
+    let lower = error.unwrap_or_default().to_ascii_lowercase();
     let contains = |patterns: &[&str]| patterns.iter().any(|pattern| lower.contains(pattern));
+    // A step prints such words for limits of watches and queues too: for its end the disk itself is asked.
+    if evidence.disk_is_full || (doing != Doing::Run && contains(&["no space left on device"])) {
+        return of(Reason::DiskFull);
+    }
+    let Some(error) = error else { return (Reason::ExecutorFailed, None) };
     // The address that was dialled, not that of the DNS resolver, which is often a loopback address too.
     let dialled =
         ["dial tcp 127.0.0.1:", "dial tcp [::1]:", "//localhost:"].iter().any(|it| error.contains(it));
     let named = evidence.registry.is_some_and(|registry| {
         ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| registry.starts_with(host))
     });
-    if lower.contains("failed to execute command") {
-        return (Reason::ExecutorFailed, Some("a `RUN` step failed: see its output above".to_owned()));
+    match doing {
+        Doing::Run => return failed("see its output above"),
+        Doing::Crash => {
+            return failed("this is a fault of Kaniko, often with a Dockerfile that it does not support");
+        }
+        Doing::Push | Doing::Fetch | Doing::Other => {}
     }
     if contains(&UNAUTHORIZED) {
-        return (Reason::CredentialsRefused, Some(Reason::CredentialsRefused.hint().to_owned()));
+        return of(Reason::CredentialsRefused);
     }
     if contains(&TLS_FAILED) {
         let hint = "a registry that uses plain HTTP must be listed in INSECURE_REGISTRIES of the server";
@@ -136,30 +191,52 @@ fn classify(evidence: &Evidence<'_>, tail: &[String], error: Option<&str>) -> (R
         let hint = if dialled || named { LOCAL_HINT } else { Reason::RegistryUnreachable.hint() };
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
-    if contains(&NOT_FOUND) {
-        return (Reason::ContextIncomplete, Some(Reason::ContextIncomplete.hint().to_owned()));
+    if contains(&TOO_MANY) && doing != Doing::Other {
+        let hint = "the registry limits the number of requests: try again later, or log in for a higher limit";
+        return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
-    if contains(&["manifest_unknown", "manifest unknown", "name_unknown", "name unknown"]) {
-        let hint = "a base image, or its tag, does not exist in that registry".to_owned();
-        return (Reason::ExecutorFailed, Some(hint));
+    if doing == Doing::Push {
+        let hint = if contains(&["name_unknown", "name unknown", "repository does not exist"]) {
+            Some("create the repository of the destination first: this registry does not create it by a push")
+        } else if contains(&["immutable"]) {
+            Some("the tag exists, and the registry does not let it be overwritten: push under another tag")
+        } else {
+            None
+        };
+        return (Reason::PushRefused, hint.map(str::to_owned));
+    }
+    if contains(&NOT_FOUND) {
+        return stage_of(error).map_or_else(
+            || of(Reason::ContextIncomplete),
+            |stage| failed(&format!("`COPY --from`: stage {stage} (counted from 0) does not have that file")),
+        );
+    }
+    if contains(&UNKNOWN_IMAGE) {
+        return failed("a base image, or its tag, does not exist in that registry");
     }
     if contains(&["unknown flag:", "unknown shorthand flag:", "invalid argument "])
         && error.starts_with("Error: ")
     {
-        let hint = "this version of Kaniko does not support an option of `kaniko`: `bakery-client plan` prints all options";
-        return (Reason::ExecutorFailed, Some(hint.to_owned()));
-    }
-    if error.starts_with("error pushing image:") || error.starts_with("error checking push permissions:") {
-        return (Reason::PushRefused, None);
+        return failed(
+            "this version of Kaniko does not support an option of `kaniko`: `bakery-client plan` prints all options",
+        );
     }
     (Reason::ExecutorFailed, None)
 }
 
+/// The stage whose files a path in the error is among.
+fn stage_of(error: &str) -> Option<usize> {
+    let (_, rest) = error.split_once(STAGE_FILES)?;
+    rest.split_once('/')?.0.parse().ok()
+}
+
 fn last_error(tail: &[String]) -> Option<&str> {
-    tail.iter()
-        .rev()
-        .map(|line| line.trim())
-        .find(|line| ERROR_PREFIXES.iter().any(|prefix| line.starts_with(prefix)))
+    let begin = |line: &str| {
+        let anywhere = ERRORS.iter().filter_map(|prefix| line.find(prefix)).min();
+        anywhere.or_else(|| ERROR_LINES.iter().any(|prefix| line.starts_with(prefix)).then_some(0))
+    };
+    // A crash is followed by the stacks of all threads; nothing of them is an error line.
+    tail.iter().rev().map(|line| line.trim()).find_map(|line| begin(line).map(|at| &line[at..]))
 }
 
 /// Removes colours and other control sequences of terminals.

@@ -3,9 +3,13 @@ use super::*;
 /// What executor 1.27.5 prints about an unknown option.
 const HELP: &str = include_str!("unknown-flag.txt");
 
+fn evidence(exit: Exit, tail: &[String]) -> Evidence<'_> {
+    Evidence { exit, tail, oom_kills: 0, registry: None, step: None, disk_is_full: false }
+}
+
 fn failure_line(exit: Exit, tail: &[&str], oom_kills: u64, registry: &str) -> String {
     let tail: Vec<String> = tail.iter().map(|&line| line.to_owned()).collect();
-    let failure = executor(&Evidence { exit, tail: &tail, oom_kills, registry: Some(registry) });
+    let failure = executor(&Evidence { oom_kills, registry: Some(registry), ..evidence(exit, &tail) });
     assert_eq!((failure.exit_code, failure.tail.len()), (Some(exit.code()), tail.len()));
     format!("{:?}: {}", failure.reason, failure.message.rendered())
 }
