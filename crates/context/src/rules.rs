@@ -164,10 +164,9 @@ impl Rules {
         let mut scope = Vec::with_capacity(parent.0.len());
         for (at, trail) in &parent.0 {
             let (ignore, inside) = (&self.contexts[*at].ignore, self.inside(*at, path));
-            let ignored = ignore.ignores_in(trail, inside);
             let trail = ignore.enter(trail, inside);
-            excluded &= ignored;
-            prunable &= ignored && !ignore.may_keep_below(&trail, inside);
+            excluded &= trail.is_excluded();
+            prunable &= trail.is_excluded() && !ignore.may_keep_below(&trail, inside);
             scope.push((*at, trail));
         }
         let before = scope.len();
