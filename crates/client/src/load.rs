@@ -18,6 +18,7 @@ use crate::compose_input::ComposeInput;
 use crate::docker_logins::UserDockerLogins;
 use crate::exit::Failure;
 use crate::find::InputFiles;
+use crate::git_wanted;
 use crate::input_text::{read, read_compose};
 use crate::naming;
 use crate::project_variables::ProjectVariables;
@@ -37,6 +38,8 @@ pub struct LoadedBuild {
     pub notices: Vec<Notice>,
     /// The source folder: absolute, links resolved.
     pub root: PathBuf,
+    /// Whether `.git` is packed.
+    pub git: bool,
     /// Warnings about files with secrets that are part of a context.
     pub secret_files: Vec<Notice>,
     /// Contexts and Dockerfiles that do not exist, one text each.
@@ -85,6 +88,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         return Err(after(with_files(mistakes, config, compose), failure));
     }
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
+    let git = config.as_ref().is_some_and(ConfigFile::packs_git);
     let named = files.config.iter().chain(&files.compose);
     let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
     let resolved = match (config, compose, files.compose.first()) {
@@ -132,6 +136,9 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     };
     let Resolved { spec, plan, mut notices, written, .. } = resolved;
     notices.extend(files.unused);
+    if !git {
+        notices.extend(git_wanted::notices(&root, &spec));
+    }
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files =
         secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());
@@ -142,6 +149,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         plan,
         notices,
         root,
+        git,
         secret_files,
         missing,
         secrets: project.into_used_secrets(),

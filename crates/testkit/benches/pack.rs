@@ -22,7 +22,7 @@ async fn main() -> Result<()> {
     let ours = async || {
         let begin = Instant::now();
         let mut out = File::create(&packed)?;
-        bakery_context::pack(&corpus, &[], &mut out, 6)?;
+        bakery_context::pack(&bakery_context::SourceTree::new(&corpus, &[]), &mut out, 6)?;
         Ok(begin.elapsed())
     };
     let peer = async || {

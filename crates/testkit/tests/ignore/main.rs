@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_context::{ContextFolder, UnpackLimits, apply_ignore, pack, unpack};
+use bakery_context::{ContextFolder, SourceTree, UnpackLimits, apply_ignore, pack, unpack};
 use bakery_testkit::vars;
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,8 @@ fn judge(case: &Case, folder: &Path, answer: &Answer) -> Result<()> {
     fs::write(folder.join(FILE), &case.ignore)?;
     let context = ContextFolder { path: ".".to_owned(), dockerfile: None };
     let mut blob = Vec::new();
-    let packed = pack(folder, std::slice::from_ref(&context), &mut blob, 1);
+    let source = SourceTree::new(folder, std::slice::from_ref(&context));
+    let packed = pack(&source, &mut blob, 1);
     let Some(sent) = &answer.sent else {
         ensure!(packed.is_err(), "only BuildKit refuses it: {}", answer.error);
         ensure!(
