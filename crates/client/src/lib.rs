@@ -9,6 +9,7 @@ mod checkout;
 pub mod cli;
 pub mod clock;
 mod compose_input;
+pub mod context_ls;
 mod context_size;
 mod credential_helper;
 mod docker_logins;
@@ -46,7 +47,7 @@ use bakery_core::names::BuildId;
 use bakery_core::wire::build::{BuildView, Verdict};
 use bakery_link::ServerApi;
 
-use crate::cli::{BuildOptions, Cli, Command};
+use crate::cli::{BuildOptions, Cli, Command, ContextCommand};
 use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
 
@@ -60,9 +61,12 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
             let loaded = load::load(&options.or(outer), &environment)?;
             stdout::print(&plan_view::render(&loaded, json))
         }
+        Some(Command::Context { command: ContextCommand::Ls { options, list } }) => {
+            context_ls::run(&options.or(outer), &list, &environment)
+        }
         Some(command) if outer != BuildOptions::default() => Err(Failure::input(
             format!("`{}` does not accept the options of a build", command.name()),
-            "--config, --compose, --services, --async, --repo, --allow-env and --credentials are options of a build and of `plan`",
+            "--config, --compose, --services, --async, --repo, --allow-env and --credentials are options of a build, of `plan` and of `context ls`",
         )),
         Some(Command::Schema { of }) => stdout::print(&schema::text(of)),
         Some(Command::Logs { id }) => build::logs(id, settings()?).await,

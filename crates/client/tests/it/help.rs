@@ -16,13 +16,14 @@ fn help_is_complete() {
            bakery-client <COMMAND>
 
     Commands:
-      plan    Show what a build would do, without a server: effective tasks and Kaniko's arguments
-      logs    Show a build's log from the beginning and follow it while the build runs; exits with the
-              build's exit code
-      ps      List builds, newest first
-      cancel  Cancel a build
-      schema  Print a JSON Schema, with which an editor completes and checks a file
-      help    Print this message or the help of the given subcommand(s)
+      plan     Show what a build would do, without a server: effective tasks and Kaniko's arguments
+      logs     Show a build's log from the beginning and follow it while the build runs; exits with the
+               build's exit code
+      ps       List builds, newest first
+      cancel   Cancel a build
+      context  Show what of the source a build sends, without a server
+      schema   Print a JSON Schema, with which an editor completes and checks a file
+      help     Print this message or the help of the given subcommand(s)
 
     Options:
           --config <FILE>
