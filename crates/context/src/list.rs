@@ -16,6 +16,11 @@ use crate::walk::{Content, LeftOut, Visitor, Walk};
 /// An entry of a source folder. Its path is relative to the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
+    /// A folder that is packed.
+    Folder {
+        /// Its path, with a slash at the end.
+        path: String,
+    },
     /// A file that is packed.
     File {
         /// Its path.
@@ -53,9 +58,7 @@ pub enum Reason {
 /// The whole of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Files and links that are packed.
-    pub files: u64,
-    /// Bytes of these files.
+    /// Bytes of the files that are packed.
     pub bytes: u64,
     /// The folders that hold most of these bytes, three at most, largest first.
     pub largest: Vec<LargeFolder>,
@@ -70,15 +73,14 @@ pub fn list(
     show: &mut dyn FnMut(Listed) -> io::Result<()>,
 ) -> Result<Listing, PackError> {
     let rules = Rules::read(source.root, source.contexts)?;
-    let mut lister = Lister { show, files: 0, bytes: 0, sizes: FolderSizes::default() };
+    let mut lister = Lister { show, bytes: 0, sizes: FolderSizes::default() };
     let notices = Walk::new(source, &rules, &mut lister).run()?.into_messages();
-    let Lister { files, bytes, sizes, .. } = lister;
-    Ok(Listing { files, bytes, largest: sizes.finish(), notices })
+    let Lister { bytes, sizes, .. } = lister;
+    Ok(Listing { bytes, largest: sizes.finish(), notices })
 }
 
 struct Lister<'l> {
     show: &'l mut dyn FnMut(Listed) -> io::Result<()>,
-    files: u64,
     bytes: u64,
     sizes: FolderSizes,
 }
@@ -89,13 +91,9 @@ impl Visitor for Lister<'_> {
         let (listed, bytes) = match &header.kind {
             Kind::File { size } => (Listed::File { path, bytes: *size }, *size),
             Kind::Link { target } => (Listed::Link { path, target: display(target) }, 0),
-            Kind::Folder => {
-                self.sizes.add(&header.name, 0);
-                return Ok(());
-            }
+            Kind::Folder => (Listed::Folder { path }, 0),
         };
         self.sizes.add(&header.name, bytes);
-        self.files += 1;
         self.bytes += bytes;
         (self.show)(listed).map_err(PackError::Write)
     }

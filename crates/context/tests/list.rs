@@ -27,6 +27,7 @@ fn listed(source: &SourceTree<'_>) -> (Vec<String>, Listing) {
     let mut lines = Vec::new();
     let listing = list(source, &mut |entry| {
         lines.push(match entry {
+            Listed::Folder { path } => path,
             Listed::File { path, bytes } => format!("{path} {bytes}"),
             Listed::Link { path, target } => format!("{path} -> {target}"),
             Listed::LeftOut { path, reason: Reason::Rules(lines) } => {
@@ -67,16 +68,19 @@ fn every_entry_is_listed_with_its_size_or_with_what_excludes_it() {
             "- .git/ Git",
             "Dockerfile 0",
             "- node_modules/ .dockerignore:3",
+            "sub/",
             "- sub/.git Git",
             "sub/link -> ../web/src",
+            "web/",
             "web/.dockerignore 10",
             "web/Dockerfile 12",
             "- web/a.log .dockerignore:4 web/.dockerignore:2",
             "- web/dist/ .dockerignore:4 web/.dockerignore:1",
+            "web/src/",
             "web/src/main 5",
         ]
     );
-    assert_eq!((listing.files, listing.bytes), (6, 82));
+    assert_eq!(listing.bytes, 82);
     let largest: Vec<_> = listing.largest.iter().map(|folder| (folder.path.as_str(), folder.bytes)).collect();
     assert_eq!(largest, [("web", 27), ("sub", 0)]);
     let notices: Vec<_> = listing.notices.iter().map(|notice| notice.text.as_str()).collect();

@@ -64,13 +64,16 @@ impl<'p, W: Write> Printer<'p, W> {
     }
 
     pub(super) fn entry(&mut self, entry: Listed) -> io::Result<()> {
-        let (Listed::File { path, .. } | Listed::Link { path, .. } | Listed::LeftOut { path, .. }) = &entry;
+        let (Listed::File { path, .. } | Listed::Link { path, .. } | Listed::LeftOut { path, .. }) = &entry
+        else {
+            return Ok(());
+        };
         if !self.below.iter().any(|folder| Path::new(path).starts_with(folder)) {
             return Ok(());
         }
         match entry {
             Listed::LeftOut { path, reason } if self.options.dropped => self.dropped(&path, &reason),
-            Listed::LeftOut { .. } => Ok(()),
+            Listed::LeftOut { .. } | Listed::Folder { .. } => Ok(()),
             Listed::File { path, bytes } => {
                 self.files += 1;
                 self.bytes += bytes;

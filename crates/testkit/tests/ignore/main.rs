@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use bakery_context::{ContextFolder, SourceTree, UnpackLimits, apply_ignore, pack, unpack};
+use bakery_context::{ContextFolder, Listed, SourceTree, UnpackLimits, apply_ignore, list, pack, unpack};
 use bakery_testkit::vars;
 use serde::{Deserialize, Serialize};
 
@@ -87,44 +87,43 @@ fn answers(cases: &[Case], folders: &[PathBuf]) -> Result<Vec<Answer>> {
 fn judge(case: &Case, folder: &Path, answer: &Answer) -> Result<()> {
     fs::write(folder.join(FILE), &case.ignore)?;
     let context = ContextFolder { path: ".".to_owned(), dockerfile: None };
-    let mut blob = Vec::new();
-    let source = SourceTree::new(folder, std::slice::from_ref(&context));
-    let packed = pack(&source, &mut blob, 1);
+    let source = SourceTree { git: true, ..SourceTree::new(folder, std::slice::from_ref(&context)) };
+    let mut listed = BTreeSet::new();
+    let walked = list(&source, &mut |entry| {
+        if let Listed::Folder { path } | Listed::File { path, .. } = entry {
+            listed.insert(path);
+        }
+        Ok(())
+    });
     let Some(sent) = &answer.sent else {
-        ensure!(packed.is_err(), "only BuildKit refuses it: {}", answer.error);
+        ensure!(walked.is_err(), "only BuildKit refuses it: {}", answer.error);
         ensure!(
             case.expected.as_ref().is_none_or(|expected| expected == &["ERROR"]),
             "the table has no ERROR"
         );
         return Ok(());
     };
-    packed?;
-    let without = |mut paths: BTreeSet<String>| {
-        paths.retain(|path| path != FILE);
-        paths
+    walked?;
+    let same = |what: &str, mut paths: BTreeSet<String>| {
+        paths.remove(FILE);
+        ensure!(&paths == sent, "BuildKit sends {sent:?}, {what} {paths:?}");
+        Ok(())
     };
+    same("the client lists", listed)?;
     if let Some(expected) = &case.expected {
         let excluded: Vec<_> = case.paths.iter().filter(|path| !sent.contains(*path)).collect();
         ensure!(excluded.iter().eq(&expected.iter().collect::<Vec<_>>()), "BuildKit leaves out {excluded:?}");
+        let (mut blob, unpacked) = (Vec::new(), tempfile::tempdir()?);
+        pack(&source, &mut blob, 1)?;
+        unpack(blob.as_slice(), unpacked.path(), &UnpackLimits::default())?;
+        same("the client packs", tree(unpacked.path())?)?;
     }
-    let sent = without(sent.iter().filter(|path| !is_git(path)).cloned().collect());
-    let unpacked = tempfile::tempdir()?;
-    unpack(blob.as_slice(), unpacked.path(), &UnpackLimits::default())?;
-    let packed = without(list(unpacked.path())?);
-    ensure!(packed == sent, "BuildKit sends {sent:?}, the client {packed:?}");
     apply_ignore(folder, &context)?;
-    let left = without(list(folder)?.into_iter().filter(|path| !is_git(path)).collect());
-    ensure!(left == sent, "BuildKit sends {sent:?}, the agent leaves {left:?}");
-    Ok(())
-}
-
-/// Bakery leaves `.git` out.
-fn is_git(path: &str) -> bool {
-    path.split('/').any(|part| part == ".git")
+    same("the agent leaves", tree(folder)?)
 }
 
 /// All paths below a folder; folders end in a slash.
-fn list(root: &Path) -> Result<BTreeSet<String>> {
+fn tree(root: &Path) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     let mut folders = vec![String::new()];
     while let Some(below) = folders.pop() {
