@@ -1,24 +1,23 @@
-//! Says that `.git` is not sent, where an ignore file or a Dockerfile wants it.
+//! Says that `.git` is not sent, where an ignore file, a Dockerfile or the config wants it.
 
 use std::path::Path;
 
-use bakery_context::{exceptions_for, read_user_text};
+use bakery_context::{ContextFolder, exceptions_for, read_user_text};
 use bakery_core::message::Message;
 use bakery_core::report::{Location, Notice};
-use bakery_core::spec::BuildSpec;
-
-use crate::load::folders;
 
 /// The folder.
 const GIT: &str = ".git";
 /// Maximum size of a Dockerfile that is searched, in bytes.
 const DOCKERFILE_BYTES: u64 = 1 << 20;
 
-/// One notice for each line of an ignore file or a Dockerfile that wants `.git`.
-pub(crate) fn notices(root: &Path, spec: &BuildSpec) -> Vec<Notice> {
-    let folders = folders(spec);
+/// One notice for each line of an ignore file or a Dockerfile that wants `.git`, or, if it is sent, one if there is none.
+pub(crate) fn notices(root: &Path, folders: &[ContextFolder], is_sent: bool) -> Vec<Notice> {
+    if is_sent {
+        return missing(root).into_iter().collect();
+    }
     // The packer reports rules that cannot be read.
-    let lines = exceptions_for(root, &folders, GIT).unwrap_or_default();
+    let lines = exceptions_for(root, folders, GIT).unwrap_or_default();
     let rules = lines.into_iter().map(|line| {
         let text = format!("`{}` has no effect: `.git` is not sent", line.rule.text);
         notice(&line.file, line.rule.line, text)
@@ -33,6 +32,18 @@ pub(crate) fn notices(root: &Path, spec: &BuildSpec) -> Vec<Notice> {
         }))
     });
     rules.chain(dockerfiles.flatten()).collect()
+}
+
+/// Says that there is no `.git` to send.
+fn missing(root: &Path) -> Option<Notice> {
+    if root.join(GIT).symlink_metadata().is_ok() {
+        return None;
+    }
+    let message = Message::new(format!("there is no `.git` in {}", root.display()));
+    Some(Notice::of_setting(
+        "context.git",
+        message.with_hint("choose `--repo` so that it is the folder of the repository"),
+    ))
 }
 
 fn notice(file: &str, line: usize, text: String) -> Notice {

@@ -136,9 +136,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     };
     let Resolved { spec, plan, mut notices, written, .. } = resolved;
     notices.extend(files.unused);
-    if !git {
-        notices.extend(git_wanted::notices(&root, &spec));
-    }
+    notices.extend(git_wanted::notices(&root, &folders(&spec), git));
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files =
         secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());

@@ -26,7 +26,8 @@ pub(crate) fn without_credentials(text: &[u8]) -> Result<CleanConfig, usize> {
     while let Some(item) = reader.item()? {
         match (item, &mut section) {
             (Item::Section(found), _) => section = Some((found, false)),
-            (Item::Entry { .. }, None) => return Err(reader.line),
+            // It has no name that git could ask for.
+            (Item::Entry { .. }, None) => {}
             (Item::Entry { key, value }, Some((section, is_written))) => {
                 files.extend(value.as_deref().map(|value| section.files(&key, value)).unwrap_or_default());
                 if section.is_secret(&key) {

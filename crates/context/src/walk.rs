@@ -139,7 +139,8 @@ impl<'w> Walk<'w> {
                     self.rules.excluding(&parent.scope, &path).map(|by| by.to_string()).collect();
                 let text =
                     format!("is excluded by {}, although `context.git` is `true`", lines.join(" and "));
-                self.notices.add(&path, Message::new(text).with_hint("remove that line"));
+                self.notices
+                    .add(&path, Message::new(text).with_hint("remove the line, or add `!.git` after it"));
             }
             return self.visitor.left_out(&shown(), &LeftOut::ByRules(self.rules, &parent.scope));
         }

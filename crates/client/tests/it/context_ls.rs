@@ -153,6 +153,12 @@ fn git_is_sent_when_the_config_says_so_and_missed_where_it_is_wanted() {
         33 B  Dockerfile
     3 files and links, 67 B
     ");
+    std::fs::rename(place.path().join(".git"), place.path().join("moved")).unwrap();
+    insta::assert_snapshot!(listed(place.path(), &["--largest", "0"]), @r"
+    notice: context.git: there is no `.git` in FOLDER
+      hint: choose `--repo` so that it is the folder of the repository
+    2 files and links, 46 B
+    ");
     let entry = "bake:\n- arch: amd64\n  context: { git: true }\n  kaniko: { destination: r.test/a:1 }\n";
     std::fs::write(place.path().join("config.yaml"), entry).unwrap();
     let (code, _, err) = client(place.path(), &["plan"]);

@@ -14,7 +14,7 @@ pub(crate) const GENERATED: u32 = 2000;
 
 /// A folder with an ignore file.
 #[derive(Debug, Clone)]
-pub(crate) struct Case {
+pub(crate) struct IgnoreCase {
     /// Its files; folders end with a slash.
     pub(crate) paths: Vec<String>,
     pub(crate) ignore: String,
@@ -22,7 +22,7 @@ pub(crate) struct Case {
     pub(crate) expected: Option<Vec<String>>,
 }
 
-impl Case {
+impl IgnoreCase {
     /// Writes the files. A path that another one needs as a folder is left out.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         for path in &self.paths {
@@ -38,7 +38,7 @@ impl Case {
 }
 
 /// The table of the crate: each ignore file with what is left out of the same folder.
-pub(crate) fn written() -> Result<Vec<Case>> {
+pub(crate) fn written() -> Result<Vec<IgnoreCase>> {
     let folder = "crates/context/src/ignore";
     let paths = repository::read(&format!("{folder}/buildkit-paths.txt"))?;
     let paths: Vec<_> = paths.lines().collect();
@@ -51,13 +51,13 @@ pub(crate) fn written() -> Result<Vec<Case>> {
         let ignore =
             ignore.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\\u", "\u{feff}");
         let excluded = excluded.split('\t').filter(|path| !path.is_empty()).map(str::to_owned).collect();
-        cases.push(Case { paths: files.clone(), ignore, expected: Some(excluded) });
+        cases.push(IgnoreCase { paths: files.clone(), ignore, expected: Some(excluded) });
     }
     Ok(cases)
 }
 
 /// Every pair of an excluding line and an exception, in both orders and with a third line.
-pub(crate) fn paired() -> Vec<Case> {
+pub(crate) fn paired() -> Vec<IgnoreCase> {
     const EXCLUDED: [&str; 14] = [
         "*", "**", "a", "a/b", "a/**", "a/*", "**/b", "**/b/**", "*/b", "**/*.md", "a*", "**b", "[ab]",
         "**/.env",
@@ -98,7 +98,7 @@ pub(crate) fn paired() -> Vec<Case> {
         ".env",
     ];
     let paths: Vec<_> = files.iter().map(|path| (*path).to_owned()).collect();
-    let case = |lines: &[&str]| Case { paths: paths.clone(), ignore: lines.join("\n"), expected: None };
+    let case = |lines: &[&str]| IgnoreCase { paths: paths.clone(), ignore: lines.join("\n"), expected: None };
     let mut cases = Vec::new();
     for excluded in EXCLUDED {
         for included in INCLUDED {
@@ -114,7 +114,7 @@ pub(crate) fn paired() -> Vec<Case> {
 }
 
 /// Made-up folders and ignore files, the same in every run: few names, so that the rules match often.
-pub(crate) fn generated() -> Result<Vec<Case>> {
+pub(crate) fn generated() -> Result<Vec<IgnoreCase>> {
     let name = || prop_oneof![6 => "[abc]", 1 => Just("é".to_owned()), 1 => Just("a.b".to_owned()), 1 => Just(".a".to_owned())];
     let path = (prop::collection::vec(name(), 1..5), any::<bool>())
         .prop_map(|(parts, folder)| format!("{}{}", parts.join("/"), if folder { "/" } else { "" }));
@@ -137,7 +137,7 @@ pub(crate) fn generated() -> Result<Vec<Case>> {
     )
         .prop_map(|(start, parts, end)| format!("{start}{}{end}", parts.join("/")));
     let case = (prop::collection::vec(path, 1..14), prop::collection::vec(line, 1..7))
-        .prop_map(|(paths, lines)| Case { paths, ignore: lines.join("\n"), expected: None });
+        .prop_map(|(paths, lines)| IgnoreCase { paths, ignore: lines.join("\n"), expected: None });
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),

@@ -14,21 +14,21 @@ use bakery_context::{ContextFolder, Listed, SourceTree, UnpackLimits, apply_igno
 use bakery_testkit::vars;
 use serde::{Deserialize, Serialize};
 
-use crate::cases::Case;
+use crate::cases::IgnoreCase;
 
 /// The file that Bakery reads the rules from. It always keeps it, so it is compared with nothing.
 const FILE: &str = ".dockerignore";
 
 /// A folder, and the text of its ignore file, as scripts/ignore/main.go reads them.
 #[derive(Serialize)]
-struct Question<'a> {
+struct WalkQuestion<'a> {
     folder: &'a Path,
     ignore: &'a str,
 }
 
 /// What BuildKit's walk sends.
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct WalkAnswer {
     #[serde(default)]
     error: String,
     sent: Option<BTreeSet<String>>,
@@ -36,9 +36,10 @@ struct Answer {
 
 #[test]
 fn bakery_sends_what_buildkits_walk_sends() -> Result<()> {
+    let program = vars::IGNORE.required();
     let (written, paired, generated) = (cases::written()?, cases::paired(), cases::generated()?);
     println!("{} written, {} paired, {} generated", written.len(), paired.len(), generated.len());
-    let cases: Vec<Case> = [written, paired, generated].concat();
+    let cases: Vec<IgnoreCase> = [written, paired, generated].concat();
     let place = tempfile::tempdir()?;
     let place = place.path().canonicalize()?;
     let mut folders = Vec::new();
@@ -49,7 +50,7 @@ fn bakery_sends_what_buildkits_walk_sends() -> Result<()> {
         folders.push(folder);
     }
     let (mut wrong, mut refused) = (Vec::new(), 0);
-    for ((case, folder), answer) in cases.iter().zip(&folders).zip(answers(&cases, &folders)?) {
+    for ((case, folder), answer) in cases.iter().zip(&folders).zip(answers(&program, &cases, &folders)?) {
         refused += usize::from(answer.sent.is_none());
         if let Err(problem) = judge(case, folder, &answer) {
             wrong.push(format!("{:?} in {:?}: {problem:#}", case.ignore, case.paths));
@@ -61,12 +62,12 @@ fn bakery_sends_what_buildkits_walk_sends() -> Result<()> {
 }
 
 /// Asks BuildKit's walk about all folders.
-fn answers(cases: &[Case], folders: &[PathBuf]) -> Result<Vec<Answer>> {
+fn answers(program: &str, cases: &[IgnoreCase], folders: &[PathBuf]) -> Result<Vec<WalkAnswer>> {
     let mut questions = Vec::new();
     for (case, folder) in cases.iter().zip(folders) {
-        serde_json::to_writer(&mut questions, &Question { folder, ignore: &case.ignore })?;
+        serde_json::to_writer(&mut questions, &WalkQuestion { folder, ignore: &case.ignore })?;
     }
-    let mut child = Command::new(vars::IGNORE.required())
+    let mut child = Command::new(program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -78,13 +79,13 @@ fn answers(cases: &[Case], folders: &[PathBuf]) -> Result<Vec<Answer>> {
     ensure!(output.status.success(), "BuildKit's walk: {}", output.status);
     asking.join().map_err(|_| anyhow::anyhow!("the thread that asks panicked"))??;
     let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-    let answers = answers.collect::<Result<Vec<Answer>, _>>()?;
+    let answers = answers.collect::<Result<Vec<WalkAnswer>, _>>()?;
     ensure!(answers.len() == cases.len(), "{} answers for {} folders", answers.len(), cases.len());
     Ok(answers)
 }
 
 /// Compares what the client packs, and what an agent leaves of a folder, with an answer.
-fn judge(case: &Case, folder: &Path, answer: &Answer) -> Result<()> {
+fn judge(case: &IgnoreCase, folder: &Path, answer: &WalkAnswer) -> Result<()> {
     fs::write(folder.join(FILE), &case.ignore)?;
     let context = ContextFolder { path: ".".to_owned(), dockerfile: None };
     let source = SourceTree { git: true, ..SourceTree::new(folder, std::slice::from_ref(&context)) };
