@@ -125,7 +125,7 @@ pub(crate) fn generated() -> Result<Vec<IgnoreCase>> {
         1 => "[abc*?]{1,3}",
         1 => Just("[a-b]".to_owned()),
         1 => Just("[^a]".to_owned()),
-        1 => Just("\\a".replace('a', "*")),
+        1 => Just("\\*".to_owned()),
         1 => "\\*\\*[abc]",
         1 => "[abc]\\*\\*",
         1 => Just("..".to_owned()),

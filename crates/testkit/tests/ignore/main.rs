@@ -130,7 +130,7 @@ fn tree(root: &Path) -> Result<BTreeSet<String>> {
     while let Some(below) = folders.pop() {
         for entry in fs::read_dir(root.join(&below))? {
             let entry = entry?;
-            let name = entry.file_name().into_string().map_err(|name| anyhow::anyhow!("{name:?}"))?;
+            let name = entry.file_name().into_string().ok().context("a name that is not UTF-8")?;
             let mut path = format!("{below}{name}");
             if entry.file_type()?.is_dir() {
                 path.push('/');
