@@ -179,7 +179,6 @@ impl Reader<'_> {
     /// The rest of a line. A backslash continues it on the next one; quotes keep blanks and comment signs.
     fn value(&mut self) -> Result<String, usize> {
         let (mut value, mut quoted, mut end) = (String::new(), false, 0);
-        self.skip(|c| matches!(c, ' ' | '\t'));
         loop {
             match self.peek() {
                 None | Some('\n') if quoted => return Err(self.line),
@@ -197,10 +196,7 @@ impl Reader<'_> {
                 }
                 Some('\\') => {
                     match self.next() {
-                        Some('\n') => {
-                            self.line += 1;
-                            continue;
-                        }
+                        Some('\n') => self.line += 1,
                         Some('n') => value.push('\n'),
                         Some('t') => value.push('\t'),
                         Some('b') => value.push('\u{8}'),
@@ -210,15 +206,18 @@ impl Reader<'_> {
                     end = value.len();
                 }
                 Some(c) => {
-                    value.push(c);
-                    if quoted || !c.is_ascii_whitespace() {
+                    let is_blank = !quoted && c.is_ascii_whitespace();
+                    if !is_blank || !value.is_empty() {
+                        value.push(c);
+                    }
+                    if !is_blank {
                         end = value.len();
                     }
                 }
                 None => {}
             }
         }
-        // Blanks at the end are not part of it.
+        // Blanks at the end are not part of it; nor are those at the beginning.
         value.truncate(end);
         Ok(value)
     }
