@@ -64,6 +64,8 @@ bounds! {
     LEDGER_RESERVE_BYTES: u64 = 32 << 20;
     /// Files, folders and links in one context archive.
     CONTEXT_ENTRIES: u64 = 1_000_000;
+    /// Bytes of all files of one context, above which the client names the largest folders.
+    LARGE_CONTEXT_BYTES: u64 = 100_000_000;
     /// Bytes of all files of one context after it is unpacked.
     CONTEXT_EXPANDED_BYTES: u64 = 64 << 30;
     /// Longest time without data on a followed log, after which the server sends an empty frame.
