@@ -43,6 +43,7 @@ pub mod capabilities;
 pub mod compose;
 pub mod config;
 pub mod decode;
+pub mod dockerfile;
 pub mod hex;
 pub mod host;
 pub mod image;
