@@ -27,6 +27,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -417,12 +418,13 @@ func (q question) image() (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	context := context.Background()
+	context, caps := context.Background(), pb.Caps.CapSet(pb.Caps.All())
 	result, err := dockerfile2llb.Dockerfile2LLB(context, q.Text, dockerfile2llb.ConvertOpt{
 		Config: dockerui.Config{
 			BuildArgs: q.Args, Target: q.Target, BuildPlatforms: []ocispecs.Platform{platform},
 		},
 		TargetPlatform: &platform,
+		LLBCaps:        &caps,
 		MetaResolver:   resolver(config),
 		MainContext:    func() *llb.State { state := llb.Local("context"); return &state }(),
 	})

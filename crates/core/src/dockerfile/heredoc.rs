@@ -1,5 +1,7 @@
 //! Heredocs: which words of an instruction begin one, and the lines that belong to it.
 
+use std::cell::Cell;
+
 use crate::dockerfile::lexer::{LexError, LexResult, Lexed, Lexer, Lookup, Quotes};
 use crate::dockerfile::lines::{LineReader, LogicalLine};
 use crate::dockerfile::text::{DockerfileText, Span};
@@ -18,8 +20,14 @@ pub(super) struct HeredocWord {
 fn lexed(text: &str, quotes: Quotes, raw_escapes: bool) -> LexResult<Lexed> {
     let lookup = |_: &str| Lookup::Unset;
     // Here the escape character is always the backslash.
-    let lexer =
-        Lexer { escape: '\\', quotes, raw_escapes, keep_unset: true, lookup: &lookup, limit: usize::MAX };
+    let lexer = Lexer {
+        escape: '\\',
+        quotes,
+        raw_escapes,
+        keep_unset: true,
+        lookup: &lookup,
+        budget: &Cell::new(usize::MAX),
+    };
     lexer.read(text)
 }
 

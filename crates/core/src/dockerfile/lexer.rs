@@ -4,6 +4,7 @@
 //! shell; `#`, `##`, `%` and `%%` take a pattern away; `/pattern/text` and `//pattern/text` replace it. A variable that
 //! nobody knows (it may come from the base image) makes what depends on it unknown, and nothing else.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -47,8 +48,8 @@ pub(super) struct Lexer<'v> {
     pub(super) keep_unset: bool,
     /// The values of variables.
     pub(super) lookup: &'v dyn Fn(&str) -> Lookup<'v>,
-    /// Bytes that the result may have.
-    pub(super) limit: usize,
+    /// Bytes that may still be read and put in place of variables. It gets less.
+    pub(super) budget: &'v Cell<usize>,
 }
 
 /// What became of a text.
@@ -119,6 +120,7 @@ impl Lexer<'_> {
             buffer: String::new(),
             unset: BTreeSet::new(),
         };
+        run.charge(text.len())?;
         let (piece, words) = run.until(None, self.raw_escapes)?;
         Ok(Lexed { text: piece.text, words, unknown: piece.unknown, unset: run.unset })
     }
@@ -201,6 +203,17 @@ impl<'v> Run<'_, 'v> {
         Some(c)
     }
 
+    /// Takes from the budget.
+    fn charge(&self, bytes: usize) -> LexResult<()> {
+        match self.lexer.budget.get().checked_sub(bytes) {
+            Some(rest) => {
+                self.lexer.budget.set(rest);
+                Ok(())
+            }
+            None => self.error(LexError::Long),
+        }
+    }
+
     fn error<T>(&self, error: LexError) -> LexResult<T> {
         Err((error, self.at))
     }
@@ -222,9 +235,6 @@ impl<'v> Run<'_, 'v> {
         let (mut piece, mut list) = (Piece::default(), WordList::default());
         self.buffer.clear();
         while let Some(c) = self.peek() {
-            if piece.text.len() > self.lexer.limit {
-                return self.error(LexError::Long);
-            }
             let at = self.at;
             match c {
                 _ if Some(c) == stop => {
@@ -265,9 +275,6 @@ impl<'v> Run<'_, 'v> {
                 }
             }
         }
-        if piece.text.len() > self.lexer.limit {
-            return self.error(LexError::Long);
-        }
         if stop.is_some() {
             return self.error(LexError::Brace);
         }
@@ -295,9 +302,6 @@ impl<'v> Run<'_, 'v> {
         let mut piece = Piece::from(quote.to_owned());
         let escape = self.lexer.escape;
         while let Some(c) = self.peek() {
-            if piece.text.len() > self.lexer.limit {
-                return self.error(LexError::Long);
-            }
             if c == '$' {
                 piece.push(self.dollar()?);
                 continue;
@@ -366,7 +370,7 @@ impl<'v> Run<'_, 'v> {
         self.next();
         if self.peek() != Some('{') {
             let name = self.name();
-            return Ok(if name.is_empty() { "$".to_owned().into() } else { self.plain(&name, start) });
+            return if name.is_empty() { Ok("$".to_owned().into()) } else { self.plain(&name, start) };
         }
         self.next();
         match self.peek() {
@@ -377,7 +381,7 @@ impl<'v> Run<'_, 'v> {
         let name = self.name();
         let mut operator = self.next().map(String::from).unwrap_or_default();
         match operator.as_str() {
-            "}" => Ok(self.plain(&name, start)),
+            "}" => self.plain(&name, start),
             ":" => {
                 operator.extend(self.next());
                 self.modified(start, name, &operator)
@@ -388,23 +392,25 @@ impl<'v> Run<'_, 'v> {
         }
     }
 
-    fn value(&mut self, name: &str) -> Lookup<'v> {
+    fn value(&mut self, name: &str) -> LexResult<Lookup<'v>> {
         let found = (self.lexer.lookup)(name);
-        if found == Lookup::Unset {
-            self.unset.insert(name.to_owned());
+        match found {
+            Lookup::Set(value) => self.charge(value.len())?,
+            Lookup::Unset => drop(self.unset.insert(name.to_owned())),
+            Lookup::Unknown => {}
         }
-        found
+        Ok(found)
     }
 
-    fn plain(&mut self, name: &str, start: usize) -> Piece {
+    fn plain(&mut self, name: &str, start: usize) -> LexResult<Piece> {
         let written = &self.text[start..self.at];
         let keep = self.lexer.keep_unset;
-        match self.value(name) {
+        Ok(match self.value(name)? {
             Lookup::Set(value) => value.to_owned().into(),
             Lookup::Unset if keep => written.to_owned().into(),
             Lookup::Unset => Piece::default(),
             Lookup::Unknown => unknown(name),
-        }
+        })
     }
 
     /// What follows an operator, until the closing brace.
@@ -427,9 +433,11 @@ impl<'v> Run<'_, 'v> {
         if null_is_unset && is_pattern {
             return wrong(name);
         }
+        let begin = self.at;
         let word = self.rest(start, '}', is_pattern)?;
+        let written = &self.text[begin..self.at - 1];
         let keep = self.lexer.keep_unset;
-        let value = match self.value(&name) {
+        let value = match self.value(&name)? {
             Lookup::Unset if keep => {
                 return Ok(Piece {
                     text: format!("${{{name}{operator}{}}}", word.text),
@@ -449,7 +457,8 @@ impl<'v> Run<'_, 'v> {
             "+" => Ok(word),
             "?" if is_missing => {
                 let is_set = value.is_some();
-                Err((LexError::Required { name, why: word.text, is_set }, start))
+                // As it is written: the value of a variable may be a secret.
+                Err((LexError::Required { name, why: written.to_owned(), is_set }, start))
             }
             "-" | "?" => Ok(value.unwrap_or_default().into()),
             "#" | "%" if !word.unknown.is_empty() => Ok(word),
@@ -459,6 +468,7 @@ impl<'v> Run<'_, 'v> {
                     None => (word.text.as_str(), false),
                 };
                 let value = value.unwrap_or_default();
+                self.charge(steps(pattern, &value))?;
                 let kept = if kind == "#" {
                     ShellPattern::new(pattern, greedy).and_then(|it| it.without_prefix(&value))
                 } else {
@@ -479,8 +489,8 @@ impl<'v> Run<'_, 'v> {
         }
         let pattern = self.rest(start, '/', true)?;
         let by = self.rest(start, '}', true)?;
-        let (keep, limit) = (self.lexer.keep_unset, self.lexer.limit);
-        let value = match self.value(name) {
+        let keep = self.lexer.keep_unset;
+        let value = match self.value(name)? {
             Lookup::Unset if keep => {
                 let text = format!("${{{name}/{}/{}}}", pattern.text, by.text);
                 let unknown = pattern.unknown.into_iter().chain(by.unknown).collect();
@@ -494,11 +504,18 @@ impl<'v> Run<'_, 'v> {
             let unknown = pattern.unknown.into_iter().chain(by.unknown).collect();
             return Ok(Piece { text: String::new(), unknown });
         }
-        ShellPattern::new(&pattern.text, true)
-            .and_then(|it| it.replaced(&value, &by.text, all, limit))
-            .map(Piece::from)
-            .map_err(|error| (of_pattern(error), start))
+        self.charge(steps(&pattern.text, &value))?;
+        let text = ShellPattern::new(&pattern.text, true)
+            .and_then(|it| it.replaced(&value, &by.text, all, self.lexer.budget.get()))
+            .map_err(|error| (of_pattern(error), start))?;
+        self.charge(text.len())?;
+        Ok(text.into())
     }
+}
+
+/// What the work of a pattern is worth in bytes.
+fn steps(pattern: &str, value: &str) -> usize {
+    pattern.len().saturating_mul(value.len()) / 16
 }
 
 fn unknown(name: &str) -> Piece {

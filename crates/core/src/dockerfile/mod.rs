@@ -12,24 +12,38 @@ use crate::report::{Mistake, Notice, shown};
 mod arguments;
 mod directives;
 mod duration;
+mod evaluate;
+mod expansion;
 mod flags;
+mod graph;
 mod heredoc;
+mod input;
+mod layout;
 mod lexer;
 mod lines;
 mod mounts;
 mod parse;
 mod pattern;
+mod platform;
 mod problems;
+mod run_mount;
 mod split;
 mod text;
 mod tree;
+mod values;
 
 pub use directives::Directive;
+pub use evaluate::{EvaluatedStage, Evaluation, Trigger};
+pub use expansion::Expansion;
+pub use graph::{SourceStage, StageBase, StageUse};
+pub use input::{BaseConfig, BuildInput};
+pub use run_mount::{MountKind, RunMount};
 pub use text::{DockerfileText, Position, Span};
 pub use tree::{
     Argument, BuildStage, CommandLine, Device, Flag, Healthcheck, Heredoc, Instruction, Kind, MountFlag,
     MountOption, Pair, Run, Transfer, TransferSource, Word,
 };
+pub use values::EvaluatedInstruction;
 
 /// A Dockerfile.
 #[derive(Debug, Clone)]
@@ -81,11 +95,18 @@ pub fn read(name: &str, bytes: &[u8]) -> Dockerfile {
         reading.problems.mistake(0, "", message);
     } else {
         reading.all();
+        reading.check_stages();
     }
-    let Reading { problems, escape, directives, comments, instructions, stages } = reading;
-    let (mistakes, notices) = problems.into_findings();
-    let syntax = directives::syntax(&text);
-    Dockerfile { directives, syntax, escape, comments, instructions, stages, mistakes, notices, text }
+    reading.into_dockerfile()
+}
+
+/// Reads an ONBUILD instruction of an image: a Dockerfile without a stage.
+fn read_trigger(text: &str) -> Dockerfile {
+    let text = DockerfileText::new("", text.as_bytes());
+    let mut reading = Reading::new(&text);
+    reading.is_trigger = true;
+    reading.all();
+    reading.into_dockerfile()
 }
 
 /// A file that is being read.
@@ -96,6 +117,7 @@ struct Reading<'t> {
     comments: Vec<Span>,
     instructions: Vec<Instruction>,
     stages: Vec<BuildStage>,
+    is_trigger: bool,
 }
 
 impl<'t> Reading<'t> {
@@ -107,7 +129,16 @@ impl<'t> Reading<'t> {
             comments: Vec::new(),
             instructions: Vec::new(),
             stages: Vec::new(),
+            is_trigger: false,
         }
+    }
+
+    fn into_dockerfile(self) -> Dockerfile {
+        let text = self.problems.text.clone();
+        let (mistakes, notices) = self.problems.into_findings();
+        let Self { escape, directives, comments, instructions, stages, .. } = self;
+        let syntax = directives::syntax(&text);
+        Dockerfile { text, directives, syntax, escape, comments, instructions, stages, mistakes, notices }
     }
 
     fn all(&mut self) {
@@ -137,7 +168,6 @@ impl<'t> Reading<'t> {
                 self.add(next);
             }
         }
-        self.check_stages();
     }
 
     fn directive(&mut self, directive: Directive) {
@@ -166,7 +196,7 @@ impl<'t> Reading<'t> {
             self.stages.push(BuildStage { name: stage, instructions: at..at + 1 });
         } else if let Some(stage) = self.stages.last_mut() {
             stage.instructions.end = at + 1;
-        } else if !matches!(instruction.kind, Kind::Arg(_) | Kind::Broken) {
+        } else if !self.is_trigger && !matches!(instruction.kind, Kind::Arg(_) | Kind::Broken) {
             let message = Message::new("there is no stage before this instruction");
             let hint = "begin with FROM; only ARG may stand before it";
             self.problems.mistake(instruction.span.start, &name, message.with_hint(hint));

@@ -2,7 +2,7 @@
 
 use crate::dockerfile::text::DockerfileText;
 use crate::message::Message;
-use crate::report::{Findings, Mistake, Notice};
+use crate::report::{Finding, Findings, Mistake, Notice};
 
 /// What was found in a file.
 #[derive(Debug)]
@@ -31,6 +31,21 @@ impl<'t> Problems<'t> {
     /// Adds a notice.
     pub(super) fn notice(&mut self, at: usize, path: &str, message: impl Into<Message>) {
         self.findings.notice(self.text.location(at, path), message);
+    }
+
+    /// Takes over what was found with `other`.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for Finding { location, text, hint } in other.findings.mistakes {
+            let message = Message { text, hint };
+            if self.is_harmless {
+                self.findings.notice(location, message);
+            } else {
+                self.findings.mistake(location, message);
+            }
+        }
+        for Finding { location, text, hint } in other.findings.notices {
+            self.findings.notice(location, Message { text, hint });
+        }
     }
 
     /// Both, from top to bottom.

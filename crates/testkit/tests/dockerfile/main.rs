@@ -1,10 +1,12 @@
 //! The corpus of Dockerfiles, and generated ones: Bakery reads what BuildKit's own parser reads, or refuses it for a
 //! documented reason.
 
+mod build;
 mod compare;
 mod corpus;
 mod dump;
 mod generate;
+mod lexer;
 mod oracle;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, ensure};
 use bakery_core::dockerfile;
 
+use crate::build::{BuildJudgement, Given};
 use crate::compare::{Judgement, judge};
 use crate::oracle::{Question, ask};
 
@@ -38,12 +41,7 @@ fn compare_all(texts: Vec<(String, Vec<u8>)>) -> Result<()> {
         };
         *counts.entry(judgement).or_default() += 1;
     }
-    for (judgement, count) in &counts {
-        println!("{count} {judgement}");
-    }
-    let shown = wrong.iter().take(10).map(String::as_str).collect::<Vec<_>>().join("\n\n");
-    ensure!(wrong.is_empty(), "{} of {} are different:\n{shown}", wrong.len(), texts.len());
-    Ok(())
+    report(&counts, &wrong)
 }
 
 #[test]
@@ -67,6 +65,79 @@ fn changed_cases_are_read_as_buildkit_reads_them() -> Result<()> {
         (format!("{}, seed {seed}", cases[one].name), text)
     });
     compare_all(texts.collect())
+}
+
+/// Compares the builds of those that have no mistake.
+fn build_all(texts: Vec<(String, Vec<u8>, Given)>) -> Result<()> {
+    let readable = texts.into_iter().filter_map(|(name, text, given)| {
+        let file = dockerfile::read("Dockerfile", &text);
+        file.mistakes.is_empty().then_some((name, text, given, file))
+    });
+    let readable: Vec<_> = readable.collect();
+    let questions: Vec<Question> = readable.iter().map(|(_, text, given, _)| given.question(text)).collect();
+    let answers = ask(&questions)?;
+    let (mut wrong, mut counts) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for ((name, text, given, file), answer) in readable.iter().zip(&answers) {
+        let judgement = match build::judge(file, given, answer) {
+            BuildJudgement::Equal => "built equally",
+            BuildJudgement::EqualMistakes => "refused by both",
+            BuildJudgement::NotRead => "refused by BuildKit alone, for what is not read here",
+            BuildJudgement::Different(how) => {
+                let (text, args) = (String::from_utf8_lossy(text), &given.args);
+                wrong.push(format!("{name}, {args:?}, target {:?}:\n{text}\n{how}", given.target));
+                "different"
+            }
+        };
+        *counts.entry(judgement.to_owned()).or_default() += 1;
+    }
+    report(&counts, &wrong)
+}
+
+fn report(counts: &BTreeMap<String, usize>, wrong: &[String]) -> Result<()> {
+    for (judgement, count) in counts {
+        println!("{count} {judgement}");
+    }
+    let shown = wrong.iter().take(10).map(String::as_str).collect::<Vec<_>>().join("\n\n");
+    ensure!(wrong.is_empty(), "{} are different:\n{shown}", wrong.len());
+    Ok(())
+}
+
+#[test]
+fn the_corpus_is_built_as_buildkit_builds_it() -> Result<()> {
+    let given = |case: &corpus::Case| Given {
+        args: case.args.clone(),
+        target: case.target.clone(),
+        env: case.env.clone(),
+        onbuild: case.onbuild.clone(),
+    };
+    build_all(
+        corpus::all()?.into_iter().map(|case| (case.name.clone(), case.text.clone(), given(&case))).collect(),
+    )
+}
+
+#[test]
+fn generated_files_are_built_as_buildkit_builds_them() -> Result<()> {
+    let texts = (0..GENERATED).map(|seed| {
+        let (text, given) = generate::build(seed);
+        (format!("seed {seed}"), text, given)
+    });
+    build_all(texts.collect())
+}
+
+#[test]
+fn generated_words_are_what_buildkits_lexer_makes_of_them() -> Result<()> {
+    let numbers = &mut generate::Numbers::new(11);
+    let mut probes = Vec::new();
+    for _ in 0..4 * GENERATED {
+        let word = generate::word(numbers);
+        probes.extend(lexer::Probe::new(&word, numbers.pick(&['\\', '\\', '`'])));
+    }
+    let questions: Vec<Question> = probes.iter().map(lexer::Probe::question).collect();
+    let mut wrong = Vec::new();
+    for (probe, answer) in probes.iter().zip(&ask(&questions)?) {
+        wrong.extend(probe.differences(&answer.words)?);
+    }
+    report(&BTreeMap::from([("words in three places".to_owned(), probes.len())]), &wrong)
 }
 
 #[test]
