@@ -64,6 +64,21 @@ pub(super) fn flag(raw: &RawFlag<'_>) -> Flag {
     Flag { name, value, span: raw.slice.span() }
 }
 
+/// Reports flags that are read differently from how they look; whether there is none.
+pub(super) fn check_characters(instruction: &str, flags: &[Flag], problems: &mut Problems<'_>) -> bool {
+    let is_ascii =
+        |flag: &&Flag| flag.name.is_ascii() && flag.value.as_ref().is_none_or(|value| value.text.is_ascii());
+    let strange = flags.iter().filter(|flag| !is_ascii(flag));
+    let mut is_right = true;
+    for flag in strange {
+        let message = Message::new("a flag has a character that is not ASCII")
+            .with_hint("BuildKit and Kaniko read the bytes of a flag one by one; use ASCII characters");
+        problems.mistake(flag.span.start, instruction, message);
+        is_right = false;
+    }
+    is_right
+}
+
 /// Reports flags that an instruction does not have, or that have a wrong value; whether there is none.
 pub(super) fn check(instruction: &str, flags: &[Flag], problems: &mut Problems<'_>) -> bool {
     let known = known(instruction);
@@ -85,10 +100,6 @@ fn mistake(
 ) -> Option<Message> {
     let Flag { name, value, .. } = flag;
     let value = value.as_ref().map(|value| value.text.as_str());
-    if !name.is_ascii() || value.is_some_and(|value| !value.is_ascii()) {
-        let hint = "BuildKit and Kaniko read the bytes of a flag one by one; use ASCII characters";
-        return Some(Message::new("a flag has a character that is not ASCII").with_hint(hint));
-    }
     let Some((_, kind)) = known.iter().find(|(known, _)| known == name) else {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         let text = format!("`--{}` is not a flag of {instruction}", shown(name));

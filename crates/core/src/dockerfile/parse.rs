@@ -192,9 +192,9 @@ fn build(
             problems.notice(flag.span.start, &name, text);
         }
     }
-    if let Some(kind) = kind
-        && (ignores_flags || flags::check(&name, &instruction.flags, problems))
-    {
+    let is_right = flags::check_characters(&name, &instruction.flags, problems)
+        && (ignores_flags || flags::check(&name, &instruction.flags, problems));
+    if let (true, Some(kind)) = (is_right, kind) {
         instruction.kind = kind;
     }
     instruction

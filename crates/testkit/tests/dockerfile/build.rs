@@ -46,6 +46,8 @@ pub(crate) enum BuildJudgement {
     EqualMistakes,
     /// BuildKit has a mistake of a kind that is not read here.
     NotRead,
+    /// Bakery refuses it, for what it refuses in every file (`compare::STRICTER`).
+    Stricter,
     Different(String),
 }
 
@@ -137,6 +139,9 @@ pub(crate) fn judge(file: &Dockerfile, given: &Given, answer: &Answer) -> BuildJ
         }
         (None, Some(image)) => {
             if let Some(mistake) = seeing.mistakes.first() {
+                if file.notices.iter().any(|notice| notice.text.contains("is not ASCII")) {
+                    return BuildJudgement::Stricter;
+                }
                 return BuildJudgement::Different(format!("only Bakery finds a mistake: {mistake}"));
             }
             let ours = history(file, &seeing);

@@ -76,12 +76,14 @@ fn differences(file: &Dockerfile, answer: &Answer) -> Vec<String> {
     if !answer.escape.is_empty() && answer.escape != file.escape.to_string() {
         found.push(format!("escape: {}, BuildKit: {}", file.escape, answer.escape));
     }
+    let last = last_compared(file);
     let is_right = |it: &&Instruction| {
         let lines = it.lines.0..=it.lines.1;
-        !file
-            .mistakes
-            .iter()
-            .any(|mistake| lines.contains(&mistake.location.line) && mistake.text != NO_STAGE)
+        it.lines.0 <= last
+            && !file
+                .mistakes
+                .iter()
+                .any(|mistake| lines.contains(&mistake.location.line) && mistake.text != NO_STAGE)
     };
     let ours = file.instructions.iter().filter(is_right).map(|it| dump::instruction(file, it));
     let ours: Vec<OracleInstruction> = ours.collect();
@@ -90,7 +92,7 @@ fn differences(file: &Dockerfile, answer: &Answer) -> Vec<String> {
     let theirs: Vec<OracleInstruction> = answer
         .instructions
         .iter()
-        .filter(|it| !is_put_there(it.start) && !is_skipped(file, it.start, it.end))
+        .filter(|it| it.start <= last && !is_put_there(it.start))
         .cloned()
         .map(|mut it| {
             if let Value::Object(fields) = &mut it.detail {
@@ -138,9 +140,16 @@ fn of_stage(file: &Dockerfile, stage: &dockerfile::BuildStage) -> Value {
     })
 }
 
-/// Whether Bakery takes these lines for those of a heredoc after a misspelt keyword, where BuildKit reads instructions.
-fn is_skipped(file: &Dockerfile, start: usize, end: usize) -> bool {
-    file.instructions.iter().any(|it| it.kind == Kind::Broken && it.lines.0 < start && end <= it.lines.1)
+/// The line of a misspelt instruction whose heredocs Bakery leaves out, where BuildKit reads instructions: what follows
+/// is not compared.
+fn last_compared(file: &Dockerfile) -> usize {
+    let skipping = file.instructions.iter().find(|it| {
+        let is_unknown = file.mistakes.iter().any(|mistake| {
+            mistake.location.line == it.lines.0 && mistake.text.ends_with("is not an instruction")
+        });
+        is_unknown && it.lines.1 > it.lines.0
+    });
+    skipping.map_or(usize::MAX, |it| it.lines.0)
 }
 
 /// Whether an unknown instruction stands before the first stage. Bakery may take it for that stage.
@@ -170,7 +179,8 @@ fn is_about_stages(text: &str) -> bool {
 /// Each mistake of one must be one of the other, on the same lines.
 fn mistakes(file: &Dockerfile, answer: &Answer, first_only: bool, found: &mut Vec<String>) {
     let misspelt = has_misspelt_stage(file);
-    for mistake in &file.mistakes {
+    let last = last_compared(file);
+    for mistake in file.mistakes.iter().filter(|mistake| mistake.location.line <= last) {
         let line = mistake.location.line;
         let is_theirs = answer
             .mistakes
@@ -183,13 +193,12 @@ fn mistakes(file: &Dockerfile, answer: &Answer, first_only: bool, found: &mut Ve
             break;
         }
     }
-    for it in &answer.mistakes {
+    for it in answer.mistakes.iter().filter(|it| it.start <= last) {
         let is_ours = file.mistakes.iter().any(|mistake| {
             (it.start..=it.end).contains(&mistake.location.line)
                 || (it.start == 0 && mistake.text == NO_STAGE)
         });
-        let is_known = is_skipped(file, it.start, it.end) || misspelt && is_about_stages(&it.text);
-        if !is_ours && !is_known {
+        if !is_ours && !(misspelt && is_about_stages(&it.text)) {
             found.push(format!("only BuildKit finds a mistake: {it:?}"));
         }
         if first_only {

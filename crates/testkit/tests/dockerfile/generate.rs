@@ -444,21 +444,21 @@ pub(crate) fn build(seed: u64) -> (Vec<u8>, Given) {
     let stages = 1 + numbers.below(4);
     for stage in 0..stages {
         let platform = if numbers.one_in(6) {
-            numbers.pick(&["--platform=$PLATFORM ", "--platform=linux/$TARGETARCH "])
+            numbers.pick(&["--platform=${PLATFORM:-linux/amd64} ", "--platform=linux/${TARGETARCH:-arm64} "])
         } else {
             ""
         };
         let base = match numbers.below(8) {
             0 | 1 if stage > 0 => format!("s{}", numbers.below(stage)),
             0 => "scratch".to_owned(),
-            2 => "$BASE".to_owned(),
+            2 => "${BASE:-alpine}".to_owned(),
             3 => format!("s{}", numbers.below(stages + 1)),
             4 => format!("alpine:${{{}:-3}}", numbers.pick(NAMES)),
             _ => "alpine".to_owned(),
         };
         lines.push(format!("FROM {platform}{base} AS s{stage}"));
         for _ in 0..numbers.below(6) {
-            lines.push(step(numbers, stages));
+            lines.push(step(numbers, stage));
         }
     }
     let given = Given {
@@ -492,7 +492,16 @@ fn path(numbers: &mut Numbers) -> String {
     value(numbers).replace([' ', '\t', '\u{A0}'], "")
 }
 
-fn step(numbers: &mut Numbers, stages: usize) -> String {
+/// A name for `--from`, mostly of an earlier stage.
+fn earlier(numbers: &mut Numbers, stage: usize) -> String {
+    match stage {
+        _ if numbers.one_in(20) => format!("s{}", numbers.below(stage + 2)),
+        0 => "alpine".to_owned(),
+        _ => format!("s{}", numbers.below(stage)),
+    }
+}
+
+fn step(numbers: &mut Numbers, stage: usize) -> String {
     let prefix = if numbers.one_in(8) { "ONBUILD " } else { "" };
     let name = numbers.pick(NAMES);
     let text = match numbers.below(14) {
@@ -503,10 +512,12 @@ fn step(numbers: &mut Numbers, stages: usize) -> String {
         6 => format!("LABEL {name}={} \"b $A\"={}", value(numbers), value(numbers)),
         7 => format!("USER {}", value(numbers)),
         8 => format!("COPY {} {} /x{}", path(numbers), path(numbers), path(numbers)),
-        9 => format!("COPY --chown={} --from=s{} {} /x", path(numbers), numbers.below(stages), path(numbers)),
+        9 => {
+            format!("COPY --chown={} --from={} {} /x", path(numbers), earlier(numbers, stage), path(numbers))
+        }
         10 => format!(
-            "RUN --mount=type=bind,from=s{},target=/x{} {}",
-            numbers.below(stages),
+            "RUN --mount=type=bind,from={},target=/x{} {}",
+            earlier(numbers, stage),
             numbers.pick(&["$A", "", "${B}"]),
             word(numbers)
         ),

@@ -82,6 +82,7 @@ fn build_all(texts: Vec<(String, Vec<u8>, Given)>) -> Result<()> {
             BuildJudgement::Equal => "built equally",
             BuildJudgement::EqualMistakes => "refused by both",
             BuildJudgement::NotRead => "refused by BuildKit alone, for what is not read here",
+            BuildJudgement::Stricter => "refused by Bakery alone, for a flag that is not ASCII",
             BuildJudgement::Different(how) => {
                 let (text, args) = (String::from_utf8_lossy(text), &given.args);
                 wrong.push(format!("{name}, {args:?}, target {:?}:\n{text}\n{how}", given.target));
