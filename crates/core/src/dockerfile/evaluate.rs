@@ -70,6 +70,7 @@ impl Dockerfile {
         let mut walk =
             Walk { file: self, input, layout: &layout, expander, environment: Environment::default() };
         let stages = walk.all(&mut problems);
+        walk.expander.report(&mut problems);
         let (mistakes, notices) = problems.into_findings();
         Evaluation { stages, target, mistakes, notices }
     }

@@ -146,12 +146,13 @@ pub(super) enum Reading {
 pub(super) struct Expander {
     escape: char,
     budget: Cell<usize>,
-    is_exhausted: bool,
+    /// Where the budget was used up first.
+    exhausted: Option<(usize, String)>,
 }
 
 impl Expander {
     pub(super) fn new(escape: char) -> Self {
-        Self { escape, budget: Cell::new(limits::INTERPOLATED_BYTES), is_exhausted: false }
+        Self { escape, budget: Cell::new(limits::INTERPOLATED_BYTES), exhausted: None }
     }
 
     /// Takes the work and the memory of a node from the budget; whether there is enough.
@@ -165,15 +166,20 @@ impl Expander {
         false
     }
 
-    /// Reports an error; that the budget is used up, once.
+    /// Reports an error. That the budget is used up is reported once, at the end.
     fn fail(&mut self, error: &LexError, at: usize, path: &str, problems: &mut Problems<'_>) {
-        let is_long = *error == LexError::Long;
-        if !(is_long && self.is_exhausted) {
+        if *error == LexError::Long {
+            self.exhausted.get_or_insert_with(|| (at, path.to_owned()));
+            self.budget.set(0);
+        } else {
             problems.mistake(at, path, message(error));
         }
-        if is_long {
-            self.is_exhausted = true;
-            self.budget.set(0);
+    }
+
+    /// Reports that the budget is used up, if it is: also in a stage that is not needed.
+    pub(super) fn report(self, problems: &mut Problems<'_>) {
+        if let Some((at, path)) = self.exhausted {
+            problems.mistake(at, &path, message(&LexError::Long));
         }
     }
 

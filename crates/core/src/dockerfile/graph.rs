@@ -138,16 +138,17 @@ impl StageGraph {
         names: &dyn Fn(usize) -> String,
         problems: &mut Problems<'_>,
     ) {
-        let circles = self.circles();
+        let component = self.components();
+        let mut circles = BTreeSet::new();
         for (stage, uses) in self.uses.iter().enumerate() {
             for (used, span) in uses.iter().filter(|(used, _)| *used >= stage) {
-                if !circles.contains(&(stage, *used)) {
+                if component[stage] != component[*used] {
                     problems.is_harmless = !needed[stage];
                     problems.mistake(span.start, "", not_there(&names(*used)));
                     problems.is_harmless = false;
                 } else if *used == stage {
                     problems.mistake(span.start, "", format!("the stage {} uses itself", names(stage)));
-                } else {
+                } else if circles.insert(component[stage]) {
                     let text = format!("the stages {} and {} need each other", names(stage), names(*used));
                     problems.mistake(span.start, "", text);
                 }
@@ -161,20 +162,6 @@ impl StageGraph {
                 problems.is_harmless = false;
             }
         }
-    }
-
-    /// The uses of later stages, or of itself, that lead back to the stage.
-    fn circles(&self) -> BTreeSet<(usize, usize)> {
-        let component = self.components();
-        let mut circles = BTreeSet::new();
-        for (stage, uses) in self.uses.iter().enumerate() {
-            for (used, _) in uses {
-                if *used >= stage && component[stage] == component[*used] {
-                    circles.insert((stage, *used));
-                }
-            }
-        }
-        circles
     }
 
     /// For each stage, a number that it has in common with those that it needs and that need it, by uses alone (Tarjan's

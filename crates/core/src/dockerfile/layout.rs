@@ -97,7 +97,7 @@ fn graph(stages: &[StageLayout]) -> StageGraph {
 
 fn used_stages<'u>(uses: impl Iterator<Item = &'u StageUse>) -> Vec<(usize, Span)> {
     let stage = |it: &StageUse| match it.source {
-        SourceStage::Stage(used) => Some((used, it.span)),
+        SourceStage::Stage(number) => Some((number, it.span)),
         _ => None,
     };
     uses.filter_map(stage).collect()
@@ -182,12 +182,8 @@ impl Planner<'_, '_> {
         if is_platform(text) {
             return Some(text.to_owned());
         }
-        let (written, text) = (shown(&word.text), shown(text));
-        let text = if written == text {
-            format!("`{text}` is not a platform")
-        } else {
-            format!("`{written}` is `{text}`, which is not a platform")
-        };
+        // As it is written: the value of a variable may be a secret.
+        let text = format!("`{}` is not a platform", shown(&word.text));
         let message = Message::new(text).with_hint("write `linux/amd64` or `linux/arm64`");
         self.problems.mistake(word.span.start, "FROM", message);
         None

@@ -12,7 +12,7 @@ pub(super) struct LogicalLine {
     pub(super) text: String,
     segments: Vec<Segment>,
     /// Where its first line begins, after white space.
-    begin: usize,
+    pub(super) begin: usize,
     /// Its first and its last line in the file, with the comments and empty lines between them.
     pub(super) first: usize,
     pub(super) last: usize,
@@ -196,6 +196,12 @@ fn continued(bytes: &[u8], escape: char) -> Option<&[u8]> {
     let escape = u8::try_from(escape).ok()?;
     let end = bytes.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'))?;
     (bytes[end] == escape && (end == 0 || bytes[end - 1] != escape)).then(|| &bytes[..end])
+}
+
+/// The same for a text.
+#[cfg(test)]
+pub(super) fn continuation(text: &str, escape: char) -> Option<&str> {
+    continued(text.as_bytes(), escape).and_then(|kept| text.get(..kept.len()))
 }
 
 /// A part that ends with the escape character, without it.

@@ -100,9 +100,9 @@ pub(super) fn instruction(
         skip_heredocs(&line, lines, &mut last, problems);
     }
     let end = problems.text.without_newline(problems.text.line(last)).end;
-    let span = Span { start: head.slice.span().start, end: end.max(head.slice.span().end) };
+    let span = Span { start: line.begin, end: end.max(head.slice.span().end) };
     check_nul(&head, &heredocs, problems);
-    build(head, nested, heredocs, Place { span, lines: (line.first, last), escape }, problems)
+    build(head, heredocs, Place { span, lines: (line.first, last), escape }, problems)
 }
 
 /// Where an instruction is, and how words in it are escaped.
@@ -158,13 +158,7 @@ fn check_nul(head: &Head<'_>, heredocs: &[Heredoc], problems: &mut Problems<'_>)
     }
 }
 
-fn build(
-    head: Head<'_>,
-    nested: Option<Head<'_>>,
-    heredocs: Vec<Heredoc>,
-    place: Place,
-    problems: &mut Problems<'_>,
-) -> Instruction {
+fn build(head: Head<'_>, heredocs: Vec<Heredoc>, place: Place, problems: &mut Problems<'_>) -> Instruction {
     let Head { keyword, name, flags: raw, arguments, .. } = head;
     let flags: Vec<_> = raw.iter().map(flags::flag).collect();
     let mut instruction = Instruction {
@@ -180,9 +174,10 @@ fn build(
         problems.mistake(keyword.span().start, "", unknown(keyword.text()));
         return instruction;
     }
-    let kind = match nested {
-        Some(_) => onbuild(arguments, &instruction, place, problems),
-        None => arguments::kind(&name, arguments, &instruction, place.escape, problems),
+    let kind = if name == "ONBUILD" {
+        onbuild(arguments, &instruction, place, problems)
+    } else {
+        arguments::kind(&name, arguments, &instruction, place.escape, problems)
     };
     let ignores_flags = matches!(name.as_str(), "ARG" | "STOPSIGNAL")
         || matches!(&kind, Some(Kind::Healthcheck(check)) if check.command.is_none());
@@ -239,7 +234,7 @@ fn onbuild(
     }
     problems.is_harmless = true;
     let place = Place { span, escape: '\\', ..place };
-    let trigger = build(nested, None, outer.heredocs.clone(), place, problems);
+    let trigger = build(nested, outer.heredocs.clone(), place, problems);
     problems.is_harmless = false;
     Some(Kind::Onbuild(Box::new(trigger)))
 }

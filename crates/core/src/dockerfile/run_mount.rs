@@ -111,7 +111,7 @@ pub(super) fn run_mount(
     for option in &flag.options {
         let wrong = |message| (option.span.start, message);
         let key = option.key.as_str();
-        if option.value.is_none() {
+        let Some(written) = &option.value else {
             match key {
                 "readonly" | "ro" => read_only = Some(true),
                 "readwrite" | "rw" => read_only = Some(false),
@@ -123,10 +123,10 @@ pub(super) fn run_mount(
                 }
             }
             continue;
-        }
+        };
         match expand(option) {
             Some(Expansion::Known(value)) => {
-                if let Some(value) = mount.set(key, &value).map_err(wrong)? {
+                if let Some(value) = mount.set(key, &value, &shown(&written.text)).map_err(wrong)? {
                     read_only = Some(value);
                 }
             }
@@ -144,15 +144,16 @@ pub(super) fn run_mount(
 }
 
 impl RunMount {
-    /// Sets an option; what it says about writing.
-    fn set(&mut self, key: &str, value: &str) -> Result<Option<bool>, Message> {
+    /// Sets an option; what it says about writing. Messages have the value as it is written: that of a variable may be a
+    /// secret.
+    fn set(&mut self, key: &str, value: &str, written: &str) -> Result<Option<bool>, Message> {
         match key {
             "type" => {
                 let lower = value.to_lowercase();
                 let kind = MountKind::ALL.iter().find(|(name, _)| *name == lower);
                 let Some((_, kind)) = kind else {
                     let names = MountKind::ALL.map(|(name, _)| name);
-                    let text = format!("`{}` is not a type of mount", shown(value));
+                    let text = format!("`{written}` is not a type of mount");
                     return Err(Message::new(text).with_hint(did_you_mean(value, &names)));
                 };
                 self.kind = *kind;
@@ -162,26 +163,26 @@ impl RunMount {
             "target" | "dst" | "destination" => value.clone_into(&mut self.target),
             "id" => value.clone_into(&mut self.id),
             "env" => self.env = Some(value.to_owned()),
-            "readonly" | "ro" => return truth(key, value).map(Some),
-            "readwrite" | "rw" => return truth(key, value).map(|value| Some(!value)),
-            "required" => self.required(truth(key, value)?)?,
+            "readonly" | "ro" => return truth(key, value, written).map(Some),
+            "readwrite" | "rw" => return truth(key, value, written).map(|value| Some(!value)),
+            "required" => self.required(truth(key, value, written)?)?,
             "size" => {
                 self.only(self.kind == MountKind::Tmpfs, key)?;
-                self.size = bytes(value).ok_or_else(|| invalid(key, value, "a size, as `64m`"))?;
+                self.size = bytes(value).ok_or_else(|| invalid(key, written, "a size, as `64m`"))?;
             }
             "sharing" => {
                 self.sharing = value.to_lowercase();
                 if !["shared", "private", "locked"].contains(&self.sharing.as_str()) {
-                    return Err(invalid(key, value, "shared, private or locked"));
+                    return Err(invalid(key, written, "shared, private or locked"));
                 }
             }
             "mode" => {
                 let mode = digits(value).and_then(|value| u32::from_str_radix(value, 8).ok());
-                self.mode = Some(mode.ok_or_else(|| invalid(key, value, "an octal number, as `0755`"))?);
+                self.mode = Some(mode.ok_or_else(|| invalid(key, written, "an octal number, as `0755`"))?);
             }
             "uid" | "gid" => {
                 let id = digits(value).and_then(|value| value.parse().ok());
-                let id = id.ok_or_else(|| invalid(key, value, "a number"))?;
+                let id = id.ok_or_else(|| invalid(key, written, "a number"))?;
                 *(if key == "uid" { &mut self.uid } else { &mut self.gid }) = Some(id);
             }
             _ => return Err(unknown_option(key)),
@@ -235,12 +236,12 @@ fn unknown_option(key: &str) -> Message {
     Message::new(text).with_hint(did_you_mean(key, &OPTIONS))
 }
 
-fn truth(key: &str, value: &str) -> Result<bool, Message> {
-    boolean(value).ok_or_else(|| not_boolean(key, value))
+fn truth(key: &str, value: &str, written: &str) -> Result<bool, Message> {
+    boolean(value).ok_or_else(|| not_boolean(key, written))
 }
 
-fn invalid(key: &str, value: &str, expected: &str) -> Message {
-    Message::new(format!("`{key}={}` is not {expected}", shown(value)))
+fn invalid(key: &str, written: &str, expected: &str) -> Message {
+    Message::new(format!("`{key}={written}` is not {expected}"))
 }
 
 /// A number without a sign.

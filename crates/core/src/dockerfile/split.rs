@@ -109,11 +109,7 @@ pub(super) fn quoted_words(slice: Slice<'_>, escape: char) -> Vec<Slice<'_>> {
             }
             None if c == '\'' || c == '"' => quote = Some(c),
             Some('\'') if c == escape => {}
-            _ if c == escape => {
-                if chars.next().is_none() {
-                    end = at;
-                }
-            }
+            _ if c == escape => end = if chars.next().is_none() { at } else { end },
             Some(open) if c == open => quote = None,
             _ => {}
         }
