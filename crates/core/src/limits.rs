@@ -29,6 +29,10 @@ bounds! {
     SECRET_BYTES: usize = 128 << 10;
     /// Bytes of a Dockerfile that is not a file (`kaniko.dockerfile-inline`). It is part of the build spec, once for each task.
     DOCKERFILE_BYTES: usize = 128 << 10;
+    /// Bytes of a Dockerfile that is read: many times what the largest real ones have.
+    DOCKERFILE_FILE_BYTES: usize = 1 << 20;
+    /// Instructions of a Dockerfile that is read.
+    DOCKERFILE_INSTRUCTIONS: usize = 10_000;
     /// Tasks of one build: eight times what the largest real Compose files have (some 60 services), and few enough that the
     /// outcome of all of them fits one frame of the log.
     TASKS: usize = 512;

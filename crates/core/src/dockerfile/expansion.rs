@@ -1,0 +1,229 @@
+//! A word with its variables replaced, and the variables of a build.
+
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+use crate::dockerfile::lexer::{LexError, Lexed, Lexer, Lookup, Quotes};
+use crate::dockerfile::problems::Problems;
+use crate::dockerfile::text::Span;
+use crate::limits;
+use crate::message::Message;
+
+/// What a word becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expansion {
+    /// This text.
+    Known(String),
+    /// It depends on these variables, which the base image may set.
+    Unknown(BTreeSet<String>),
+}
+
+impl Expansion {
+    /// The text, if it is known.
+    pub fn known(&self) -> Option<&str> {
+        match self {
+            Self::Known(text) => Some(text),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// The value of a variable; `None` if nobody knows it.
+type Binding = Option<Rc<str>>;
+
+/// The variables at one place of the file. Changes can be taken back, so that many stages can begin with the variables of
+/// one, and nothing is copied.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    variables: HashMap<Rc<str>, Binding>,
+    /// The variables of the image's config: those of its base, and what ENV sets.
+    image: HashMap<Rc<str>, Binding>,
+    /// Those that ARG has set since the stage began. A stage that is made from this one begins with the config's again.
+    arguments: BTreeSet<Rc<str>>,
+    /// Whether what is not there is unknown; else it is not set.
+    is_open: bool,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Variable(Rc<str>, Option<Binding>),
+    Image(Rc<str>, Option<Binding>),
+    Argument(Rc<str>),
+    Stage(BTreeSet<Rc<str>>),
+    Open(bool),
+}
+
+impl Environment {
+    /// Sets a variable of the image's config.
+    pub(super) fn set(&mut self, name: &str, value: &Expansion) {
+        let (name, value): (Rc<str>, _) = (name.into(), value.known().map(Rc::from));
+        let before = self.image.insert(Rc::clone(&name), value.clone());
+        self.changes.push(Change::Image(Rc::clone(&name), before));
+        self.bind(name, value);
+    }
+
+    /// Sets a variable for the rest of the build.
+    pub(super) fn set_argument(&mut self, name: &str, value: &Expansion) {
+        let (name, value): (Rc<str>, _) = (name.into(), value.known().map(Rc::from));
+        if self.arguments.insert(Rc::clone(&name)) {
+            self.changes.push(Change::Argument(Rc::clone(&name)));
+        }
+        self.bind(name, value);
+    }
+
+    fn bind(&mut self, name: Rc<str>, value: Binding) {
+        let before = self.variables.insert(Rc::clone(&name), value);
+        self.changes.push(Change::Variable(name, before));
+    }
+
+    /// Begins a stage that is made from the stage so far.
+    pub(super) fn begin_stage(&mut self) {
+        let arguments = std::mem::take(&mut self.arguments);
+        for name in &arguments {
+            match self.image.get(name).cloned() {
+                Some(value) => self.bind(Rc::clone(name), value),
+                // The base image may set it.
+                None if self.is_open => self.bind(Rc::clone(name), None),
+                None => {}
+            }
+        }
+        self.changes.push(Change::Stage(arguments));
+    }
+
+    /// Forgets every variable: each may have another value now, or none.
+    pub(super) fn forget(&mut self) {
+        let variables = self.variables.drain().map(|(name, value)| Change::Variable(name, Some(value)));
+        self.changes.extend(variables);
+        let image = self.image.drain().map(|(name, value)| Change::Image(name, Some(value)));
+        self.changes.extend(image);
+        self.changes.push(Change::Open(std::mem::replace(&mut self.is_open, true)));
+    }
+
+    pub(super) fn lookup(&self, name: &str) -> Lookup<'_> {
+        match self.variables.get(name) {
+            Some(Some(value)) => Lookup::Set(value),
+            Some(None) => Lookup::Unknown,
+            None if self.is_open => Lookup::Unknown,
+            None => Lookup::Unset,
+        }
+    }
+
+    /// To come back to this state.
+    pub(super) fn mark(&self) -> usize {
+        self.changes.len()
+    }
+
+    pub(super) fn back_to(&mut self, mark: usize) {
+        for change in self.changes.drain(mark.min(self.changes.len())..).rev() {
+            match change {
+                Change::Variable(name, Some(before)) => drop(self.variables.insert(name, before)),
+                Change::Variable(name, None) => drop(self.variables.remove(&name)),
+                Change::Image(name, Some(before)) => drop(self.image.insert(name, before)),
+                Change::Image(name, None) => drop(self.image.remove(&name)),
+                Change::Argument(name) => drop(self.arguments.remove(&name)),
+                Change::Stage(before) => self.arguments = before,
+                Change::Open(before) => self.is_open = before,
+            }
+        }
+    }
+}
+
+/// How a text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// As one word.
+    Word,
+    /// As words, of which there may be several then.
+    Words,
+    /// As the body of a heredoc.
+    Body,
+}
+
+/// Replaces variables within the bounds of one file.
+#[derive(Debug)]
+pub(super) struct Expander {
+    escape: char,
+    budget: Cell<usize>,
+    /// Where the budget was used up first.
+    exhausted: Option<(usize, String)>,
+}
+
+impl Expander {
+    pub(super) fn new(escape: char) -> Self {
+        Self { escape, budget: Cell::new(limits::INTERPOLATED_BYTES), exhausted: None }
+    }
+
+    /// Takes the work and the memory of a node from the budget; whether there is enough.
+    pub(super) fn charge(&mut self, at: usize, path: &str, problems: &mut Problems<'_>) -> bool {
+        const NODE: usize = 4;
+        if let Some(rest) = self.budget.get().checked_sub(NODE) {
+            self.budget.set(rest);
+            return true;
+        }
+        self.fail(&LexError::Long, at, path, problems);
+        false
+    }
+
+    /// Reports an error. That the budget is used up is reported once, at the end.
+    fn fail(&mut self, error: &LexError, at: usize, path: &str, problems: &mut Problems<'_>) {
+        if *error == LexError::Long {
+            self.exhausted.get_or_insert_with(|| (at, path.to_owned()));
+            self.budget.set(0);
+        } else {
+            problems.mistake(at, path, message(error));
+        }
+    }
+
+    /// Reports that the budget is used up, if it is: also in a stage that is not needed.
+    pub(super) fn report(self, problems: &mut Problems<'_>) {
+        if let Some((at, path)) = self.exhausted {
+            problems.mistake(at, &path, message(&LexError::Long));
+        }
+    }
+
+    /// Replaces the variables of a text; `None` if it cannot be read, which is reported about `path`.
+    pub(super) fn expand(
+        &mut self,
+        (text, span): (&str, Span),
+        reading: Reading,
+        environment: &Environment,
+        path: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<Expansion> {
+        let lexer = Lexer {
+            escape: if reading == Reading::Body { '\\' } else { self.escape },
+            quotes: if reading == Reading::Body { Quotes::Ordinary } else { Quotes::Removed },
+            raw_escapes: false,
+            keep_unset: false,
+            lookup: &|name| environment.lookup(name),
+            budget: &self.budget,
+        };
+        match lexer.read(text) {
+            Ok(Lexed { unknown, .. }) if !unknown.is_empty() => Some(Expansion::Unknown(unknown)),
+            Ok(Lexed { words, .. }) if reading == Reading::Words => {
+                let words: Vec<String> = words.into_iter().map(|word| word.text).collect();
+                Some(Expansion::Known(words.join(" ")))
+            }
+            Ok(Lexed { text, .. }) => Some(Expansion::Known(text)),
+            Err((error, at)) => {
+                let is_verbatim = span.end - span.start == text.len();
+                let at = if is_verbatim { span.start + at } else { span.start };
+                self.fail(&error, at, path, problems);
+                None
+            }
+        }
+    }
+}
+
+fn message(error: &LexError) -> Message {
+    let message = Message::new(error.to_string());
+    match error {
+        LexError::Quote(_) => message.with_hint("close it, or put the escape character before it"),
+        LexError::Brace | LexError::Name | LexError::Slash | LexError::Operator { .. } => {
+            message.with_hint("write `${NAME}` or `${NAME:-default}`; `\\$` is a literal `$`")
+        }
+        _ => message,
+    }
+}
