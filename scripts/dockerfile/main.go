@@ -100,16 +100,7 @@ type stage struct {
 }
 
 type image struct {
-	Env     []string            `json:"env"`
-	Workdir string              `json:"workdir"`
-	User    string              `json:"user"`
-	Labels  map[string]string   `json:"labels"`
-	Exposed map[string]struct{} `json:"exposed"`
-	Volumes map[string]struct{} `json:"volumes"`
-	Signal  string              `json:"signal"`
-	Shell   []string            `json:"shell"`
-	OnBuild []string            `json:"onbuild"`
-	History []string            `json:"history"`
+	History []string `json:"history"`
 }
 
 // What the lexer makes of a word: as one value, as words, and as the body of a heredoc.
@@ -431,11 +422,7 @@ func (q question) image() (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := result.Image.Config
-	found := &image{
-		Env: c.Env, Workdir: c.WorkingDir, User: c.User, Labels: c.Labels, Exposed: c.ExposedPorts, Volumes: c.Volumes,
-		Signal: c.StopSignal, Shell: c.Shell, OnBuild: c.OnBuild,
-	}
+	found := &image{}
 	for _, step := range result.Image.History {
 		found.History = append(found.History, step.CreatedBy)
 	}

@@ -213,6 +213,7 @@ pub enum ContextCommand {
 #[derive(Debug, Clone, Args)]
 pub struct ListOptions {
     /// List only what the build of this service can copy: its own context [default: the whole source]
+    #[arg(long, value_name = "SERVICE")]
     pub service: Option<ServiceName>,
     /// List the largest files, this many, largest first
     #[arg(long, value_name = "COUNT", conflicts_with = "dropped")]

@@ -94,21 +94,21 @@ fn what_is_left_out_is_listed_with_the_line_that_excludes_it() {
 #[test]
 fn a_services_own_context_is_listed() {
     let place = place();
-    insta::assert_snapshot!(listed(place.path(), &["web"]), @r"
+    insta::assert_snapshot!(listed(place.path(), &["--service", "web"]), @r"
          5 B  web/.dockerignore
         22 B  web/Dockerfile
         link  web/link -> src/main
          5 B  web/src/main
     4 files and links, 32 B
     ");
-    insta::assert_snapshot!(listed(place.path(), &["all", "--json"]), @r#"
+    insta::assert_snapshot!(listed(place.path(), &["--service", "all", "--json"]), @r#"
     {"files": [
       {"path":".dockerignore","bytes":58},
       {"path":"Dockerfile","bytes":13}
     ]}
     2 files and links, 71 B
     "#);
-    let (code, _, err) = client(place.path(), &["context", "ls", "wbe"]);
+    let (code, _, err) = client(place.path(), &["context", "ls", "--service", "wbe"]);
     assert_eq!(code, 2);
     insta::assert_snapshot!(err, @r"
     error: there is no service `wbe`

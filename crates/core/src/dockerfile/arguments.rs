@@ -1,10 +1,12 @@
 //! What follows the flags of an instruction.
 
+use std::collections::BTreeMap;
+
 use crate::dockerfile::duration::nanoseconds;
 use crate::dockerfile::heredoc::heredoc_word;
 use crate::dockerfile::lines::Slice;
 use crate::dockerfile::mounts;
-use crate::dockerfile::problems::Problems;
+use crate::dockerfile::problems::{Problems, Wrong};
 use crate::dockerfile::split::{JsonList, blank_words, first_word, json_list, quoted_words};
 use crate::dockerfile::tree::{
     Argument, CommandLine, Healthcheck, Instruction, Kind, MountFlag, Pair, Run, Transfer, TransferSource,
@@ -17,9 +19,6 @@ use crate::report::{did_you_mean, shown};
 const NETWORKS: [&str; 3] = ["default", "none", "host"];
 /// The securities of RUN.
 const SECURITIES: [&str; 2] = ["sandbox", "insecure"];
-
-/// A mistake and the byte at which it is.
-type Wrong = (usize, Message);
 
 fn at(slice: Slice<'_>) -> usize {
     slice.span().start
@@ -179,13 +178,14 @@ impl Reader<'_> {
                 .with_hint(format!("write `{} <<EOF DESTINATION`", self.name));
             return Err((destination.span.start, message));
         }
-        let heredocs = &self.instruction.heredocs;
+        // If two have the same name, the last one counts.
+        let heredocs = self.instruction.heredocs.iter().enumerate();
+        let heredocs: BTreeMap<&str, usize> = heredocs.map(|(at, it)| (it.name.as_str(), at)).collect();
         let source = |word: Word| match heredoc_word(&word.text) {
             None => TransferSource::Path(word),
             Some(begin) => TransferSource::Inline {
                 word,
-                // If two have the same name, the last one counts.
-                heredoc: heredocs.iter().rposition(|heredoc| heredoc.name == begin.name),
+                heredoc: heredocs.get(begin.name.as_str()).copied(),
                 name: begin.name,
                 expand: begin.expand,
             },

@@ -32,34 +32,41 @@ impl Expansion {
 /// The value of a variable; `None` if nobody knows it.
 type Binding = Option<Rc<str>>;
 
+/// A binding, and when it was made.
+type Stamped = (u64, Binding);
+
 /// The variables at one place of the file. Changes can be taken back, so that many stages can begin with the variables of
 /// one, and nothing is copied.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
-    variables: HashMap<Rc<str>, Binding>,
+    variables: HashMap<Rc<str>, Stamped>,
     /// The variables of the image's config: those of its base, and what ENV sets.
-    image: HashMap<Rc<str>, Binding>,
+    image: HashMap<Rc<str>, Stamped>,
     /// Those that ARG has set since the stage began. A stage that is made from this one begins with the config's again.
     arguments: BTreeSet<Rc<str>>,
     /// Whether what is not there is unknown; else it is not set.
     is_open: bool,
+    /// Counts how often all was forgotten; it never goes back.
+    time: u64,
+    /// What was bound before this time is forgotten.
+    since: u64,
     changes: Vec<Change>,
 }
 
 #[derive(Debug)]
 enum Change {
-    Variable(Rc<str>, Option<Binding>),
-    Image(Rc<str>, Option<Binding>),
+    Variable(Rc<str>, Option<Stamped>),
+    Image(Rc<str>, Option<Stamped>),
     Argument(Rc<str>),
     Stage(BTreeSet<Rc<str>>),
-    Open(bool),
+    Forgotten { since: u64, is_open: bool },
 }
 
 impl Environment {
     /// Sets a variable of the image's config.
     pub(super) fn set(&mut self, name: &str, value: &Expansion) {
         let (name, value): (Rc<str>, _) = (name.into(), value.known().map(Rc::from));
-        let before = self.image.insert(Rc::clone(&name), value.clone());
+        let before = self.image.insert(Rc::clone(&name), (self.time, value.clone()));
         self.changes.push(Change::Image(Rc::clone(&name), before));
         self.bind(name, value);
     }
@@ -74,7 +81,7 @@ impl Environment {
     }
 
     fn bind(&mut self, name: Rc<str>, value: Binding) {
-        let before = self.variables.insert(Rc::clone(&name), value);
+        let before = self.variables.insert(Rc::clone(&name), (self.time, value));
         self.changes.push(Change::Variable(name, before));
     }
 
@@ -82,8 +89,8 @@ impl Environment {
     pub(super) fn begin_stage(&mut self) {
         let arguments = std::mem::take(&mut self.arguments);
         for name in &arguments {
-            match self.image.get(name).cloned() {
-                Some(value) => self.bind(Rc::clone(name), value),
+            match self.image.get(name).filter(|(time, _)| *time >= self.since).cloned() {
+                Some((_, value)) => self.bind(Rc::clone(name), value),
                 // The base image may set it.
                 None if self.is_open => self.bind(Rc::clone(name), None),
                 None => {}
@@ -94,17 +101,15 @@ impl Environment {
 
     /// Forgets every variable: each may have another value now, or none.
     pub(super) fn forget(&mut self) {
-        let variables = self.variables.drain().map(|(name, value)| Change::Variable(name, Some(value)));
-        self.changes.extend(variables);
-        let image = self.image.drain().map(|(name, value)| Change::Image(name, Some(value)));
-        self.changes.extend(image);
-        self.changes.push(Change::Open(std::mem::replace(&mut self.is_open, true)));
+        self.changes.push(Change::Forgotten { since: self.since, is_open: self.is_open });
+        self.time += 1;
+        (self.since, self.is_open) = (self.time, true);
     }
 
     pub(super) fn lookup(&self, name: &str) -> Lookup<'_> {
-        match self.variables.get(name) {
-            Some(Some(value)) => Lookup::Set(value),
-            Some(None) => Lookup::Unknown,
+        match self.variables.get(name).filter(|(time, _)| *time >= self.since) {
+            Some((_, Some(value))) => Lookup::Set(value),
+            Some((_, None)) => Lookup::Unknown,
             None if self.is_open => Lookup::Unknown,
             None => Lookup::Unset,
         }
@@ -124,7 +129,7 @@ impl Environment {
                 Change::Image(name, None) => drop(self.image.remove(&name)),
                 Change::Argument(name) => drop(self.arguments.remove(&name)),
                 Change::Stage(before) => self.arguments = before,
-                Change::Open(before) => self.is_open = before,
+                Change::Forgotten { since, is_open } => (self.since, self.is_open) = (since, is_open),
             }
         }
     }
@@ -132,7 +137,7 @@ impl Environment {
 
 /// How a text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum ReadAs {
     /// As one word.
     Word,
     /// As words, of which there may be several then.
@@ -157,7 +162,7 @@ impl Expander {
 
     /// Takes the work and the memory of a node from the budget; whether there is enough.
     pub(super) fn charge(&mut self, at: usize, path: &str, problems: &mut Problems<'_>) -> bool {
-        const NODE: usize = 4;
+        const NODE: usize = 16;
         if let Some(rest) = self.budget.get().checked_sub(NODE) {
             self.budget.set(rest);
             return true;
@@ -171,7 +176,7 @@ impl Expander {
         if *error == LexError::Long {
             self.exhausted.get_or_insert_with(|| (at, path.to_owned()));
             self.budget.set(0);
-        } else {
+        } else if !problems.is_full() {
             problems.mistake(at, path, message(error));
         }
     }
@@ -187,14 +192,14 @@ impl Expander {
     pub(super) fn expand(
         &mut self,
         (text, span): (&str, Span),
-        reading: Reading,
+        reading: ReadAs,
         environment: &Environment,
         path: &str,
         problems: &mut Problems<'_>,
     ) -> Option<Expansion> {
         let lexer = Lexer {
-            escape: if reading == Reading::Body { '\\' } else { self.escape },
-            quotes: if reading == Reading::Body { Quotes::Ordinary } else { Quotes::Removed },
+            escape: if reading == ReadAs::Body { '\\' } else { self.escape },
+            quotes: if reading == ReadAs::Body { Quotes::Ordinary } else { Quotes::Removed },
             raw_escapes: false,
             keep_unset: false,
             lookup: &|name| environment.lookup(name),
@@ -202,7 +207,7 @@ impl Expander {
         };
         match lexer.read(text) {
             Ok(Lexed { unknown, .. }) if !unknown.is_empty() => Some(Expansion::Unknown(unknown)),
-            Ok(Lexed { words, .. }) if reading == Reading::Words => {
+            Ok(Lexed { words, .. }) if reading == ReadAs::Words => {
                 let words: Vec<String> = words.into_iter().map(|word| word.text).collect();
                 Some(Expansion::Known(words.join(" ")))
             }

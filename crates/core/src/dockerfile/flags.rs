@@ -1,5 +1,7 @@
 //! The flags of each instruction.
 
+use std::collections::BTreeSet;
+
 use crate::dockerfile::problems::Problems;
 use crate::dockerfile::split::RawFlag;
 use crate::dockerfile::tree::{Flag, Word};
@@ -83,10 +85,15 @@ pub(super) fn check_characters(instruction: &str, flags: &[Flag], problems: &mut
 pub(super) fn check(instruction: &str, flags: &[Flag], problems: &mut Problems<'_>) -> bool {
     let known = known(instruction);
     let mut is_right = true;
-    for (nth, flag) in flags.iter().enumerate() {
-        if let Some(message) = mistake(flag, &flags[..nth], instruction, known) {
+    let mut seen = BTreeSet::new();
+    for flag in flags {
+        let is_repeated = !seen.insert(flag.name.as_str());
+        if let Some(message) = mistake(flag, is_repeated, instruction, known) {
             problems.mistake(flag.span.start, instruction, message);
             is_right = false;
+            if problems.is_full() {
+                break;
+            }
         }
     }
     is_right
@@ -94,7 +101,7 @@ pub(super) fn check(instruction: &str, flags: &[Flag], problems: &mut Problems<'
 
 fn mistake(
     flag: &Flag,
-    before: &[Flag],
+    is_repeated: bool,
     instruction: &str,
     known: &[(&'static str, FlagValue)],
 ) -> Option<Message> {
@@ -106,7 +113,7 @@ fn mistake(
         let message = Message::new(text);
         return Some(if names.is_empty() { message } else { message.with_hint(did_you_mean(name, &names)) });
     };
-    if *kind != Texts && before.iter().any(|earlier| earlier.name == *name) {
+    if *kind != Texts && is_repeated {
         return Some(Message::new(format!("`--{name}` is there twice")));
     }
     match (kind, value) {

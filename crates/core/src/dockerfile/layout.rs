@@ -1,7 +1,7 @@
 //! What each stage of a build is made from, what it uses, and whether the target needs it: all that can be said before the
 //! variables of the stages are known.
 
-use crate::dockerfile::expansion::{Environment, Expander, Expansion, Reading};
+use crate::dockerfile::expansion::{Environment, Expander, Expansion, ReadAs};
 use crate::dockerfile::graph::{SourceStage, StageBase, StageGraph, StageNames, StageUse};
 use crate::dockerfile::input::BuildInput;
 use crate::dockerfile::platform::{is_platform, platform_arguments};
@@ -147,7 +147,7 @@ impl Planner<'_, '_> {
 
     fn of_global(&mut self, word: &Word, global: &Environment, path: &str) -> Option<Expansion> {
         let text = (word.text.as_str(), word.span);
-        self.expander.expand(text, Reading::Word, global, path, self.problems)
+        self.expander.expand(text, ReadAs::Word, global, path, self.problems)
     }
 
     /// What a stage is made from, which may be an earlier stage, and the value of its `--platform`.
@@ -253,7 +253,7 @@ impl Planner<'_, '_> {
     fn use_of_copy(&mut self, word: &Word) -> Option<StageUse> {
         let text = (word.text.as_str(), word.span);
         let nothing = Environment::default();
-        let plain = self.expander.expand(text, Reading::Word, &nothing, "COPY", self.problems)?;
+        let plain = self.expander.expand(text, ReadAs::Word, &nothing, "COPY", self.problems)?;
         let source = if plain.known() == Some(&word.text) {
             self.names.of_copy(&word.text)
         } else {

@@ -111,7 +111,7 @@ pub(super) type LexResult<T> = Result<T, (LexError, usize)>;
 impl Lexer<'_> {
     /// Reads a text.
     pub(super) fn read(&self, text: &str) -> LexResult<Lexed> {
-        let mut run = Run {
+        let mut run = LexerRun {
             lexer: self,
             text,
             // As Go's scanner does it.
@@ -148,7 +148,7 @@ impl From<String> for Piece {
 }
 
 /// A text that is being read.
-struct Run<'r, 'v> {
+struct LexerRun<'r, 'v> {
     lexer: &'r Lexer<'v>,
     text: &'r str,
     at: usize,
@@ -193,7 +193,7 @@ impl WordList {
     }
 }
 
-impl Run<'_, '_> {
+impl LexerRun<'_, '_> {
     fn peek(&self) -> Option<char> {
         self.text[self.at..].chars().next()
     }

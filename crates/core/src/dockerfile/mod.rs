@@ -1,6 +1,38 @@
 //! Dockerfiles, read by BuildKit's rules: the tree with the place of each part, and all mistakes at once.
 //!
 //! [`read`] never stops at a mistake: an instruction that has one is [`Kind::Broken`], and the rest is read.
+//! [`Dockerfile::evaluate`] is what one build makes of it. Both are bounded: [`limits::DOCKERFILE_FILE_BYTES`],
+//! [`limits::DOCKERFILE_INSTRUCTIONS`], [`limits::INTERPOLATED_BYTES`], and the depth of variables.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use bakery_core::dockerfile::{self, BuildInput, Kind, SourceStage};
+//!
+//! let text = "FROM golang AS build\nRUN go build -o /app\nFROM scratch\nARG DIR=/bin\nCOPY --from=build /app $DIR/\n";
+//! let file = dockerfile::read("Dockerfile", text.as_bytes());
+//! assert!(file.mistakes.is_empty());
+//! let evaluation = file.evaluate(&BuildInput {
+//!     args: &BTreeMap::from([("DIR".to_owned(), "/usr/bin".to_owned())]),
+//!     target: None,
+//!     target_platform: "linux/arm64",
+//!     build_platform: "linux/arm64",
+//!     images: &BTreeMap::new(), // nothing is known of `golang`
+//! });
+//! let copy = &file.instructions[4];
+//! let evaluated = &evaluation.stages[1].instructions[1];
+//! assert_eq!(evaluated.uses[0].source, SourceStage::Stage(0));
+//! let Kind::Copy(transfer) = &copy.kind else { panic!() };
+//! let destination = evaluated.expansion(transfer.destination.span);
+//! assert_eq!(destination.and_then(|it| it.known()), Some("/usr/bin/"));
+//! // Each part can be replaced where it is written.
+//! assert_eq!(file.text.bytes(copy.span), b"COPY --from=build /app $DIR/");
+//! assert_eq!(file.text.position(transfer.destination.span.start).column, 24);
+//! ```
+//!
+//! What is refused although BuildKit reads it: a NUL byte, a flag that is not ASCII (its bytes would be taken for
+//! characters), and what is beyond the bounds. After a misspelt RUN, COPY or ADD its heredocs are left out, and a misspelt
+//! FROM begins a stage: otherwise each of their lines would be one more mistake. A frontend that a file asks for as JSON is
+//! not found.
 
 use crate::dockerfile::directives::{DirectiveReader, outdented};
 use crate::dockerfile::lines::LineReader;
@@ -85,7 +117,7 @@ impl Dockerfile {
 pub fn read(name: &str, bytes: &[u8]) -> Dockerfile {
     let is_small = bytes.len() <= limits::DOCKERFILE_FILE_BYTES;
     let text = DockerfileText::new(name, if is_small { bytes } else { b"" });
-    let mut reading = Reading::new(&text);
+    let mut reading = DockerfileReader::new(&text);
     if !is_small {
         let text = format!("the file has more than {} bytes", limits::DOCKERFILE_FILE_BYTES);
         let hint = "copy large contents from files instead of writing them into the Dockerfile";
@@ -103,14 +135,14 @@ pub fn read(name: &str, bytes: &[u8]) -> Dockerfile {
 /// Reads an ONBUILD instruction of an image: a Dockerfile without a stage.
 fn read_trigger(text: &str) -> Dockerfile {
     let text = DockerfileText::new("", text.as_bytes());
-    let mut reading = Reading::new(&text);
+    let mut reading = DockerfileReader::new(&text);
     reading.is_trigger = true;
     reading.all();
     reading.into_dockerfile()
 }
 
 /// A file that is being read.
-struct Reading<'t> {
+struct DockerfileReader<'t> {
     problems: Problems<'t>,
     escape: char,
     directives: Vec<Directive>,
@@ -120,7 +152,7 @@ struct Reading<'t> {
     is_trigger: bool,
 }
 
-impl<'t> Reading<'t> {
+impl<'t> DockerfileReader<'t> {
     fn new(text: &'t DockerfileText) -> Self {
         Self {
             problems: Problems::new(text),

@@ -1,5 +1,6 @@
 //! What `--mount` and `--device` hold: a list with commas, of keys and values.
 
+use crate::dockerfile::problems::Wrong;
 use crate::dockerfile::text::Span;
 use crate::dockerfile::tree::{Device, MountOption, Word};
 use crate::message::Message;
@@ -58,7 +59,7 @@ fn part(word: &Word, start: usize, len: usize) -> Span {
 }
 
 /// The options of a mount.
-pub(super) fn options(word: &Word) -> Result<Vec<MountOption>, (usize, Message)> {
+pub(super) fn options(word: &Word) -> Result<Vec<MountOption>, Wrong> {
     let fields = fields(&word.text).ok_or_else(|| (word.span.start, wrong_quotes(&word.text)))?;
     let mut options = Vec::new();
     for (field, at) in fields {
@@ -85,7 +86,7 @@ pub(super) fn options(word: &Word) -> Result<Vec<MountOption>, (usize, Message)>
 }
 
 /// A device.
-pub(super) fn device(word: &Word) -> Result<Device, (usize, Message)> {
+pub(super) fn device(word: &Word) -> Result<Device, Wrong> {
     let wrong = |message| Err((word.span.start, message));
     let Some(fields) = fields(&word.text) else { return wrong(wrong_quotes(&word.text)) };
     let mut device = Device::default();

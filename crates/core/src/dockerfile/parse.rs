@@ -102,12 +102,12 @@ pub(super) fn instruction(
     let end = problems.text.without_newline(problems.text.line(last)).end;
     let span = Span { start: line.begin, end: end.max(head.slice.span().end) };
     check_nul(&head, &heredocs, problems);
-    build(head, heredocs, Place { span, lines: (line.first, last), escape }, problems)
+    build(head, heredocs, Extent { span, lines: (line.first, last), escape }, problems)
 }
 
 /// Where an instruction is, and how words in it are escaped.
 #[derive(Clone, Copy)]
-struct Place {
+struct Extent {
     span: Span,
     lines: (usize, usize),
     escape: char,
@@ -158,7 +158,7 @@ fn check_nul(head: &Head<'_>, heredocs: &[Heredoc], problems: &mut Problems<'_>)
     }
 }
 
-fn build(head: Head<'_>, heredocs: Vec<Heredoc>, place: Place, problems: &mut Problems<'_>) -> Instruction {
+fn build(head: Head<'_>, heredocs: Vec<Heredoc>, place: Extent, problems: &mut Problems<'_>) -> Instruction {
     let Head { keyword, name, flags: raw, arguments, .. } = head;
     let flags: Vec<_> = raw.iter().map(flags::flag).collect();
     let mut instruction = Instruction {
@@ -181,11 +181,9 @@ fn build(head: Head<'_>, heredocs: Vec<Heredoc>, place: Place, problems: &mut Pr
     };
     let ignores_flags = matches!(name.as_str(), "ARG" | "STOPSIGNAL")
         || matches!(&kind, Some(Kind::Healthcheck(check)) if check.command.is_none());
-    if ignores_flags {
-        for flag in &instruction.flags {
-            let text = format!("`--{}` has no effect here", shown(&flag.name));
-            problems.notice(flag.span.start, &name, text);
-        }
+    if let (true, Some(flag)) = (ignores_flags, instruction.flags.first()) {
+        let text = format!("`--{}` has no effect here", shown(&flag.name));
+        problems.notice(flag.span.start, &name, text);
     }
     let is_right = flags::check_characters(&name, &instruction.flags, problems)
         && (ignores_flags || flags::check(&name, &instruction.flags, problems));
@@ -212,7 +210,7 @@ fn unknown(keyword: &str) -> Message {
 fn onbuild(
     arguments: Slice<'_>,
     outer: &Instruction,
-    place: Place,
+    place: Extent,
     problems: &mut Problems<'_>,
 ) -> Option<Kind> {
     let written = Head::of(arguments, place.escape);
@@ -233,7 +231,7 @@ fn onbuild(
         return None;
     }
     problems.is_harmless = true;
-    let place = Place { span, escape: '\\', ..place };
+    let place = Extent { span, escape: '\\', ..place };
     let trigger = build(nested, outer.heredocs.clone(), place, problems);
     problems.is_harmless = false;
     Some(Kind::Onbuild(Box::new(trigger)))

@@ -7,7 +7,7 @@ const STEPS: usize = 1 << 22;
 
 /// What one place of a pattern matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum PatternPart {
     One(char),
     Any,
     Star,
@@ -25,7 +25,7 @@ pub(super) enum PatternError {
 /// A pattern.
 #[derive(Debug)]
 pub(super) struct ShellPattern {
-    places: Vec<Place>,
+    places: Vec<PatternPart>,
     /// Whether a star takes as much as it can.
     greedy: bool,
 }
@@ -36,17 +36,17 @@ impl ShellPattern {
         let mut chars = pattern.strip_prefix('\u{FEFF}').unwrap_or(pattern).chars().peekable();
         while let Some(c) = chars.next() {
             places.push(match c {
-                '*' => Place::Star,
-                '?' => Place::Any,
+                '*' => PatternPart::Star,
+                '?' => PatternPart::Any,
                 '\\' => match chars.peek() {
                     Some('}' | '/') => continue,
                     Some(&next @ ('*' | '?' | '\\')) => {
                         chars.next();
-                        Place::One(next)
+                        PatternPart::One(next)
                     }
                     _ => return Err(PatternError::Escape),
                 },
-                c => Place::One(c),
+                c => PatternPart::One(c),
             });
         }
         Ok(Self { places, greedy })
@@ -66,10 +66,10 @@ impl ShellPattern {
                 // No wildcard takes a newline.
                 let wild = next.is_some_and(|c| c != '\n');
                 ends[at] = match place {
-                    Place::One(c) if next == Some(*c) => rest[at + 1],
-                    Place::Any if wild => rest[at + 1],
-                    Place::One(_) | Place::Any => None,
-                    Place::Star => {
+                    PatternPart::One(c) if next == Some(*c) => rest[at + 1],
+                    PatternPart::Any if wild => rest[at + 1],
+                    PatternPart::One(_) | PatternPart::Any => None,
+                    PatternPart::Star => {
                         let more = if wild { ends[at + 1] } else { None };
                         if self.greedy { more.or(rest[at]) } else { rest[at].or(more) }
                     }

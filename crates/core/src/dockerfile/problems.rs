@@ -1,8 +1,12 @@
 //! Mistakes and notices while a Dockerfile is read, each at its place.
 
 use crate::dockerfile::text::DockerfileText;
+use crate::limits;
 use crate::message::Message;
 use crate::report::{Finding, Findings, Mistake, Notice};
+
+/// A mistake that is not reported yet: the byte at which it is, and what it is.
+pub(super) type Wrong = (usize, Message);
 
 /// What was found in a file.
 #[derive(Debug)]
@@ -18,8 +22,17 @@ impl<'t> Problems<'t> {
         Self { text, findings: Findings::default(), is_harmless: false }
     }
 
+    /// Whether a report has no room for more. Making their texts can be left out then.
+    pub(super) fn is_full(&self) -> bool {
+        let found = if self.is_harmless { &self.findings.notices } else { &self.findings.mistakes };
+        found.len() >= limits::FINDINGS
+    }
+
     /// Adds a mistake at a byte of the file, about an instruction or a part of it.
     pub(super) fn mistake(&mut self, at: usize, path: &str, message: impl Into<Message>) {
+        if self.is_full() {
+            return;
+        }
         let location = self.text.location(at, path);
         if self.is_harmless {
             self.findings.notice(location, message);
@@ -30,6 +43,9 @@ impl<'t> Problems<'t> {
 
     /// Adds a notice.
     pub(super) fn notice(&mut self, at: usize, path: &str, message: impl Into<Message>) {
+        if self.findings.notices.len() >= limits::FINDINGS {
+            return;
+        }
         self.findings.notice(self.text.location(at, path), message);
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::dockerfile::expansion::Expansion;
 use crate::dockerfile::mounts::{boolean, not_boolean};
+use crate::dockerfile::problems::Wrong;
 use crate::dockerfile::text::Span;
 use crate::dockerfile::tree::{MountFlag, MountOption};
 use crate::message::Message;
@@ -97,9 +98,6 @@ pub struct RunMount {
     /// Variables that nobody knows. The options that have them are left out, and what is wrong is not all found.
     pub unknown: BTreeSet<String>,
 }
-
-/// A mistake and the byte at which it is.
-type Wrong = (usize, Message);
 
 /// Reads a mount; `expand` gives the value of an option. `None` if a value cannot be read, which is reported.
 pub(super) fn run_mount(

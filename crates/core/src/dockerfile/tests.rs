@@ -279,7 +279,7 @@ fn bad_input_is_one_clear_mistake() {
     values that are thrown away: Dockerfile:6:21: LABEL: with its variables replaced, the file has more than 4194304 bytes
     long patterns: Dockerfile:17:74: LABEL: with its variables replaced, the file has more than 4194304 bytes
     a circle of stages: Dockerfile:2:13: the stages `s0` and `s1` need each other
-    many triggers in many stages: Dockerfile:4263:1: FROM: with its variables replaced, the file has more than 4194304 bytes
+    many triggers in many stages: Dockerfile:4067:1: FROM: with its variables replaced, the file has more than 4194304 bytes
     ");
 }
 

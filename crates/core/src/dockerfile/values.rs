@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dockerfile::expansion::{Environment, Expander, Expansion, Reading};
+use crate::dockerfile::expansion::{Environment, Expander, Expansion, ReadAs};
 use crate::dockerfile::graph::StageUse;
 use crate::dockerfile::lexer::Lookup;
 use crate::dockerfile::problems::Problems;
@@ -75,7 +75,7 @@ impl ValueReader<'_, '_> {
             Kind::Run(run) => self.mounts(run, &mut words),
             Kind::Expose(ports) => {
                 for port in ports {
-                    self.text((&port.text, port.span), Reading::Words, &mut words);
+                    self.text((&port.text, port.span), ReadAs::Words, &mut words);
                 }
             }
             Kind::Volume(paths) => {
@@ -93,10 +93,10 @@ impl ValueReader<'_, '_> {
     }
 
     fn word(&mut self, word: &Word, words: &mut Words<'_>) -> Option<Expansion> {
-        self.text((&word.text, word.span), Reading::Word, words)
+        self.text((&word.text, word.span), ReadAs::Word, words)
     }
 
-    fn text(&mut self, text: (&str, Span), reading: Reading, words: &mut Words<'_>) -> Option<Expansion> {
+    fn text(&mut self, text: (&str, Span), reading: ReadAs, words: &mut Words<'_>) -> Option<Expansion> {
         let (start, path) = (text.1.start, words.name.as_str());
         if !self.expander.charge(start, path, self.problems) {
             return None;
@@ -165,7 +165,7 @@ impl ValueReader<'_, '_> {
                 && let Some(heredoc) = instruction.heredocs.get(*at)
             {
                 let content = heredoc.content(self.problems.text);
-                self.text((&content, heredoc.body), Reading::Body, words);
+                self.text((&content, heredoc.body), ReadAs::Body, words);
             }
         }
     }
@@ -175,7 +175,7 @@ impl ValueReader<'_, '_> {
         for flag in &run.mounts {
             let mount = run_mount(flag, |option| {
                 let word = option.value.as_ref()?;
-                let (text, reading) = ((word.text.as_str(), word.span), Reading::Word);
+                let (text, reading) = ((word.text.as_str(), word.span), ReadAs::Word);
                 self.expander.expand(text, reading, self.environment, path, self.problems)
             });
             match mount {

@@ -9,7 +9,7 @@ use bakery_core::dockerfile::{
 
 use serde_json::{Value, json};
 
-use crate::oracle::{Answer, Question};
+use crate::oracle::{OracleAnswer, Question};
 
 /// What BuildKit checks beyond what is read here, by a part of its messages.
 const NOT_READ: &[&str] = &[
@@ -101,7 +101,7 @@ impl Given {
 }
 
 /// Compares a build of a file without mistakes.
-pub(crate) fn judge(file: &Dockerfile, given: &Given, answer: &Answer) -> BuildJudgement {
+pub(crate) fn judge(file: &Dockerfile, given: &Given, answer: &OracleAnswer) -> BuildJudgement {
     let blind = given.evaluate(file, &BTreeMap::new());
     let seeing = given.evaluate(file, &given.images(&blind));
     let mut found = Vec::new();
@@ -180,7 +180,7 @@ fn sound(blind: &Evaluation, seeing: &Evaluation, found: &mut Vec<String>) {
 }
 
 /// Compares the mounts without variables, quotes and escape characters, for which the oracle has the values too.
-fn mounts(file: &Dockerfile, evaluation: &Evaluation, answer: &Answer) -> Vec<String> {
+fn mounts(file: &Dockerfile, evaluation: &Evaluation, answer: &OracleAnswer) -> Vec<String> {
     let mut found = Vec::new();
     for (stage, evaluated) in file.stages.iter().zip(&evaluation.stages) {
         let own = file.instructions_of(stage).iter().skip(1).zip(&evaluated.instructions);
@@ -266,12 +266,12 @@ fn step(instruction: &Instruction, evaluated: &EvaluatedInstruction) -> Option<S
             line += &flag("chmod").unwrap_or_default();
             for source in &transfer.sources {
                 if let TransferSource::Path(word) = source {
-                    line += &format!(" {}", text(word));
+                    line.extend([" ", &text(word)]);
                 }
             }
             for source in &transfer.sources {
                 if let TransferSource::Inline { name, .. } = source {
-                    line += &format!(" <<{name}");
+                    line.extend([" <<", name]);
                 }
             }
             format!("{line} {} # buildkit", text(&transfer.destination))

@@ -4,7 +4,7 @@ use bakery_core::dockerfile::{self, Dockerfile, Instruction, Kind};
 use serde_json::{Value, json};
 
 use crate::dump;
-use crate::oracle::{Answer, OracleDirective, OracleInstruction};
+use crate::oracle::{OracleAnswer, OracleDirective, OracleInstruction};
 
 /// What Bakery refuses although BuildKit reads it, by a part of its message, with the reason.
 pub(crate) const STRICTER: &[(&str, &str)] = &[
@@ -38,7 +38,7 @@ fn has_blank_byte(bytes: &[u8]) -> bool {
 }
 
 /// Compares the tree and the mistakes.
-pub(crate) fn judge(file: &Dockerfile, answer: &Answer) -> Judgement {
+pub(crate) fn judge(file: &Dockerfile, answer: &OracleAnswer) -> Judgement {
     if has_blank_byte(file.text.as_bytes()) {
         return Judgement::Stricter("BuildKit takes the bytes 85 and A0 for blanks before arguments");
     }
@@ -55,7 +55,7 @@ pub(crate) fn judge(file: &Dockerfile, answer: &Answer) -> Judgement {
     }
 }
 
-fn differences(file: &Dockerfile, answer: &Answer) -> Vec<String> {
+fn differences(file: &Dockerfile, answer: &OracleAnswer) -> Vec<String> {
     let mut found = Vec::new();
     let wrong_directive = file.mistakes.iter().any(|it| {
         it.text.starts_with("the directive") || it.text.ends_with("is not a valid escape character")
@@ -177,7 +177,7 @@ fn is_about_stages(text: &str) -> bool {
 }
 
 /// Each mistake of one must be one of the other, on the same lines.
-fn mistakes(file: &Dockerfile, answer: &Answer, first_only: bool, found: &mut Vec<String>) {
+fn mistakes(file: &Dockerfile, answer: &OracleAnswer, first_only: bool, found: &mut Vec<String>) {
     let misspelt = has_misspelt_stage(file);
     let last = last_compared(file);
     for mistake in file.mistakes.iter().filter(|mistake| mistake.location.line <= last) {
@@ -186,7 +186,8 @@ fn mistakes(file: &Dockerfile, answer: &Answer, first_only: bool, found: &mut Ve
             .mistakes
             .iter()
             .any(|it| (it.start..=it.end).contains(&line) || (it.start == 0 && mistake.text == NO_STAGE));
-        if !is_theirs && !(misspelt && is_about_stages(&mistake.text)) {
+        let is_known = is_theirs || misspelt && is_about_stages(&mistake.text);
+        if !is_known {
             found.push(format!("only Bakery finds a mistake: {mistake}"));
         }
         if first_only {
@@ -198,7 +199,8 @@ fn mistakes(file: &Dockerfile, answer: &Answer, first_only: bool, found: &mut Ve
             (it.start..=it.end).contains(&mistake.location.line)
                 || (it.start == 0 && mistake.text == NO_STAGE)
         });
-        if !is_ours && !(misspelt && is_about_stages(&it.text)) {
+        let is_known = is_ours || misspelt && is_about_stages(&it.text);
+        if !is_known {
             found.push(format!("only BuildKit finds a mistake: {it:?}"));
         }
         if first_only {

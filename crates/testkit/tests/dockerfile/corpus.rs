@@ -15,7 +15,7 @@ const CASES: &str = "crates/testkit/tests/dockerfile/cases";
 
 /// A Dockerfile with what its build is given.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Case {
+pub(crate) struct DockerfileCase {
     pub(crate) name: String,
     pub(crate) text: Vec<u8>,
     pub(crate) args: BTreeMap<String, String>,
@@ -25,7 +25,7 @@ pub(crate) struct Case {
 }
 
 /// Every case.
-pub(crate) fn all() -> Result<Vec<Case>> {
+pub(crate) fn all() -> Result<Vec<DockerfileCase>> {
     let mut files = repository::files(CASES)?;
     files.sort();
     let mut cases = Vec::new();
@@ -35,13 +35,14 @@ pub(crate) fn all() -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn read(file: &Path) -> Result<Vec<Case>> {
+fn read(file: &Path) -> Result<Vec<DockerfileCase>> {
     let text = fs::read_to_string(file)?;
     let mut cases = Vec::new();
     for part in format!("\n{text}").split("\n=== ").skip(1) {
         let (head, body) = part.split_once("\n---\n").context("a case has a line `---`")?;
         let mut lines = head.lines();
-        let mut case = Case { name: lines.next().context("a name")?.to_owned(), ..Case::default() };
+        let mut case =
+            DockerfileCase { name: lines.next().context("a name")?.to_owned(), ..DockerfileCase::default() };
         // The empty line before the next case is not part of it.
         case.text = body.strip_suffix('\n').unwrap_or(body).as_bytes().to_vec();
         case.text.push(b'\n');
@@ -55,7 +56,7 @@ fn read(file: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-impl Case {
+impl DockerfileCase {
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
         match key {
             "arg" => {

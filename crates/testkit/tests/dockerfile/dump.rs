@@ -138,15 +138,15 @@ fn detail(text: &DockerfileText, instruction: &Instruction) -> Value {
             json!({ "command": words, "shell": shell })
         }
         Kind::Healthcheck(it) => {
-            let test = match it.command.as_ref().map(command) {
+            let words = match it.command.as_ref().map(command) {
                 None => json!(["NONE"]),
-                Some((words, shell)) => {
+                Some((list, shell)) => {
                     let kind = if shell { "CMD-SHELL" } else { "CMD" };
-                    [json!(kind)].into_iter().chain(words.as_array().into_iter().flatten().cloned()).collect()
+                    [json!(kind)].into_iter().chain(list.as_array().into_iter().flatten().cloned()).collect()
                 }
             };
             json!({
-                "test": test, "interval": it.interval, "timeout": it.timeout, "start_period": it.start_period,
+                "test": words, "interval": it.interval, "timeout": it.timeout, "start_period": it.start_period,
                 "start_interval": it.start_interval, "retries": it.retries,
             })
         }

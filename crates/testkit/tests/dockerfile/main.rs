@@ -6,6 +6,7 @@ mod compare;
 mod corpus;
 mod dump;
 mod generate;
+mod generate_build;
 mod lexer;
 mod oracle;
 
@@ -24,7 +25,7 @@ const LEAST: usize = 150;
 const GENERATED: u64 = 5000;
 
 /// Compares all of them; `texts` are names and files.
-fn compare_all(texts: Vec<(String, Vec<u8>)>) -> Result<()> {
+fn compare_all(texts: &[(String, Vec<u8>)]) -> Result<()> {
     let questions: Vec<Question> =
         texts.iter().map(|(_, text)| Question { text: text.clone(), ..Question::default() }).collect();
     let answers = ask(&questions)?;
@@ -47,12 +48,13 @@ fn compare_all(texts: Vec<(String, Vec<u8>)>) -> Result<()> {
 #[test]
 fn the_corpus_is_read_as_buildkit_reads_it() -> Result<()> {
     let cases = corpus::all()?;
-    compare_all(cases.into_iter().map(|case| (case.name, case.text)).collect())
+    compare_all(&cases.into_iter().map(|case| (case.name, case.text)).collect::<Vec<_>>())
 }
 
 #[test]
 fn generated_files_are_read_as_buildkit_reads_them() -> Result<()> {
-    compare_all((0..GENERATED).map(|seed| (format!("seed {seed}"), generate::dockerfile(seed))).collect())
+    let texts = (0..GENERATED).map(|seed| (format!("seed {seed}"), generate::dockerfile(seed)));
+    compare_all(&texts.collect::<Vec<_>>())
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn changed_cases_are_read_as_buildkit_reads_them() -> Result<()> {
         let text = generate::changed(&cases[one].text, &cases[other].text, seed);
         (format!("{}, seed {seed}", cases[one].name), text)
     });
-    compare_all(texts.collect())
+    compare_all(&texts.collect::<Vec<_>>())
 }
 
 /// Compares the builds of those that have no mistake.
@@ -105,7 +107,7 @@ fn report(counts: &BTreeMap<String, usize>, wrong: &[String]) -> Result<()> {
 
 #[test]
 fn the_corpus_is_built_as_buildkit_builds_it() -> Result<()> {
-    let given = |case: &corpus::Case| Given {
+    let given = |case: &corpus::DockerfileCase| Given {
         args: case.args.clone(),
         target: case.target.clone(),
         env: case.env.clone(),
@@ -119,7 +121,7 @@ fn the_corpus_is_built_as_buildkit_builds_it() -> Result<()> {
 #[test]
 fn generated_files_are_built_as_buildkit_builds_them() -> Result<()> {
     let texts = (0..GENERATED).map(|seed| {
-        let (text, given) = generate::build(seed);
+        let (text, given) = generate_build::build(seed);
         (format!("seed {seed}"), text, given)
     });
     build_all(texts.collect())

@@ -35,7 +35,7 @@ fn base64<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S:
 
 /// What BuildKit says.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct OracleAnswer {
     #[serde(deserialize_with = "or_default")]
     pub(crate) directives: Vec<OracleDirective>,
     pub(crate) syntax: Option<OracleDirective>,
@@ -77,17 +77,9 @@ pub(crate) struct OracleInstruction {
     pub(crate) detail: Value,
 }
 
-/// The image's config.
+/// The image of a build.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Image {
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) env: Vec<String>,
-    pub(crate) user: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) volumes: BTreeMap<String, Value>,
-    pub(crate) signal: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) history: Vec<String>,
 }
@@ -119,7 +111,7 @@ fn or_default<'d, D: Deserializer<'d>, T: Deserialize<'d> + Default>(deserialize
 }
 
 /// Asks about all of them.
-pub(crate) fn ask(questions: &[Question]) -> Result<Vec<Answer>> {
+pub(crate) fn ask(questions: &[Question]) -> Result<Vec<OracleAnswer>> {
     let mut input = Vec::new();
     for question in questions {
         serde_json::to_writer(&mut input, question)?;
@@ -138,7 +130,7 @@ pub(crate) fn ask(questions: &[Question]) -> Result<Vec<Answer>> {
     writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
     let answers = serde_json::Deserializer::from_slice(&output.stdout)
         .into_iter()
-        .collect::<Result<Vec<Answer>, _>>()?;
+        .collect::<Result<Vec<OracleAnswer>, _>>()?;
     ensure!(answers.len() == questions.len(), "{} answers for {} questions", answers.len(), questions.len());
     Ok(answers)
 }

@@ -1,9 +1,9 @@
 //! Variables in a text: which value each one becomes.
 
-use crate::dockerfile::lexer::{LexError, LexResult, Lookup, Piece, Run};
+use crate::dockerfile::lexer::{LexError, LexResult, LexerRun, Lookup, Piece};
 use crate::dockerfile::pattern::{PatternError, ShellPattern, reversed, reversed_pattern};
 
-impl<'v> Run<'_, 'v> {
+impl<'v> LexerRun<'_, 'v> {
     /// The name of a variable: digits, one character that is special to a shell, or a word.
     fn name(&mut self) -> String {
         let start = self.at;
