@@ -50,11 +50,11 @@ pub(super) struct Environment {
     time: u64,
     /// What was bound before this time is forgotten.
     since: u64,
-    changes: Vec<Change>,
+    changes: Vec<ScopeChange>,
 }
 
 #[derive(Debug)]
-enum Change {
+enum ScopeChange {
     Variable(Rc<str>, Option<Stamped>),
     Image(Rc<str>, Option<Stamped>),
     Argument(Rc<str>),
@@ -67,7 +67,7 @@ impl Environment {
     pub(super) fn set(&mut self, name: &str, value: &Expansion) {
         let (name, value): (Rc<str>, _) = (name.into(), value.known().map(Rc::from));
         let before = self.image.insert(Rc::clone(&name), (self.time, value.clone()));
-        self.changes.push(Change::Image(Rc::clone(&name), before));
+        self.changes.push(ScopeChange::Image(Rc::clone(&name), before));
         self.bind(name, value);
     }
 
@@ -75,14 +75,14 @@ impl Environment {
     pub(super) fn set_argument(&mut self, name: &str, value: &Expansion) {
         let (name, value): (Rc<str>, _) = (name.into(), value.known().map(Rc::from));
         if self.arguments.insert(Rc::clone(&name)) {
-            self.changes.push(Change::Argument(Rc::clone(&name)));
+            self.changes.push(ScopeChange::Argument(Rc::clone(&name)));
         }
         self.bind(name, value);
     }
 
     fn bind(&mut self, name: Rc<str>, value: Binding) {
         let before = self.variables.insert(Rc::clone(&name), (self.time, value));
-        self.changes.push(Change::Variable(name, before));
+        self.changes.push(ScopeChange::Variable(name, before));
     }
 
     /// Begins a stage that is made from the stage so far.
@@ -96,12 +96,12 @@ impl Environment {
                 None => {}
             }
         }
-        self.changes.push(Change::Stage(arguments));
+        self.changes.push(ScopeChange::Stage(arguments));
     }
 
     /// Forgets every variable: each may have another value now, or none.
     pub(super) fn forget(&mut self) {
-        self.changes.push(Change::Forgotten { since: self.since, is_open: self.is_open });
+        self.changes.push(ScopeChange::Forgotten { since: self.since, is_open: self.is_open });
         self.time += 1;
         (self.since, self.is_open) = (self.time, true);
     }
@@ -123,13 +123,13 @@ impl Environment {
     pub(super) fn back_to(&mut self, mark: usize) {
         for change in self.changes.drain(mark.min(self.changes.len())..).rev() {
             match change {
-                Change::Variable(name, Some(before)) => drop(self.variables.insert(name, before)),
-                Change::Variable(name, None) => drop(self.variables.remove(&name)),
-                Change::Image(name, Some(before)) => drop(self.image.insert(name, before)),
-                Change::Image(name, None) => drop(self.image.remove(&name)),
-                Change::Argument(name) => drop(self.arguments.remove(&name)),
-                Change::Stage(before) => self.arguments = before,
-                Change::Forgotten { since, is_open } => (self.since, self.is_open) = (since, is_open),
+                ScopeChange::Variable(name, Some(before)) => drop(self.variables.insert(name, before)),
+                ScopeChange::Variable(name, None) => drop(self.variables.remove(&name)),
+                ScopeChange::Image(name, Some(before)) => drop(self.image.insert(name, before)),
+                ScopeChange::Image(name, None) => drop(self.image.remove(&name)),
+                ScopeChange::Argument(name) => drop(self.arguments.remove(&name)),
+                ScopeChange::Stage(before) => self.arguments = before,
+                ScopeChange::Forgotten { since, is_open } => (self.since, self.is_open) = (since, is_open),
             }
         }
     }
