@@ -97,6 +97,23 @@ go_build() { # go_build FOLDER LDFLAGS FILE PACKAGE: builds from the modules tha
     -ldflags "-s -w $2" -o "$3" "$4" 9>&-) 2>&1 | { grep -v '^go: downloading' >&2 || true; }
 }
 
+own_program() { # own_program NAME MODULE DURATION: builds the program of scripts/NAME, which uses the module; prints its path
+  local folder=$REPO/scripts/$1 version file
+  version=$(sed -n "s#^require $2 ##p" "$folder/go.mod")
+  file=$CACHE/$1/$version-$(cat "$folder"/go.* "$folder/main.go" | sha256sum | cut -c1-12)/$1
+  mkdir -p "${file%/*}"
+  exec 9>"$file.lock" && flock 9
+  if [ ! -x "$file" ]; then
+    info "building a program with $2 $version ($3)"
+    go_build "$folder" '' "$file.part" . || die "the program with $2 was not built" "see the messages above"
+    mv "$file.part" "$file"
+  fi
+  flock -u 9
+  exec 9>&-
+  note "Go module $2 $version"
+  echo "$file"
+}
+
 # Debian packages for any architecture, unpacked outside of the system: nothing is installed, no architecture is added.
 deb() { # deb PACKAGE ARCH: prints the folder that holds its files
   local dir=$CACHE/deb/$1-$2 apt=$CACHE/apt tmp

@@ -16,7 +16,7 @@ UNIT = {"bakery-core", "bakery-context", "bakery-link"}
 def rung(package, needs):
     if {"ecs", "k8s"} <= set(needs):
         return "multi-platform"
-    for feature in ("ecs", "k8s", "images", "docs", "compose"):
+    for feature in ("ecs", "k8s", "images", "docs", "compose", "dockerfile"):
         if feature in needs:
             return feature
     if "e2e" in needs:

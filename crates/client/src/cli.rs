@@ -176,6 +176,12 @@ pub enum Command {
         /// ID of the build, as the client printed it
         id: BuildId,
     },
+    /// Show what of the source a build sends, without a server
+    Context {
+        /// What to show.
+        #[command(subcommand)]
+        command: ContextCommand,
+    },
     /// Print a JSON Schema, with which an editor completes and checks a file
     Schema {
         /// The file
@@ -189,6 +195,39 @@ pub enum Command {
     },
 }
 
+/// What to show of a source.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ContextCommand {
+    /// List the files that are sent, with their sizes
+    Ls {
+        /// The build.
+        #[command(flatten)]
+        options: Box<BuildOptions>,
+        /// What to list.
+        #[command(flatten)]
+        list: ListOptions,
+    },
+}
+
+/// The options of `context ls`.
+#[derive(Debug, Clone, Args)]
+pub struct ListOptions {
+    /// List only what the build of this service can copy: its own context [default: the whole source]
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<ServiceName>,
+    /// List the largest files, this many, largest first
+    #[arg(long, value_name = "COUNT", conflicts_with = "dropped")]
+    pub largest: Option<usize>,
+    /// List what is left out, with the line of the ignore file that excludes it; a folder of which everything is left out
+    /// is one line
+    #[arg(long)]
+    pub dropped: bool,
+    /// Print one JSON document instead of text: `files`, each with `path`, `bytes` and a link's `target`; or `dropped`, each
+    /// with `path`, `reason` (`ignored`, `git`, `credentials`) and `lines`
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Command {
     /// The command's name.
     pub const fn name(&self) -> &'static str {
@@ -197,6 +236,7 @@ impl Command {
             Self::Logs { .. } => "logs",
             Self::Ps { .. } => "ps",
             Self::Cancel { .. } => "cancel",
+            Self::Context { .. } => "context",
             Self::Schema { .. } => "schema",
             Self::Completions { .. } => "completions",
         }

@@ -12,12 +12,15 @@ pub mod clock;
 mod completions;
 mod compose_input;
 mod config_input;
+pub mod context_ls;
+mod context_size;
 mod credential_helper;
 mod docker_logins;
 pub mod dotenv_file;
 pub mod exit;
 mod find;
 pub mod follow;
+mod git_wanted;
 pub mod image_options;
 mod input_text;
 pub mod labels;
@@ -51,7 +54,7 @@ use bakery_core::names::BuildId;
 use bakery_core::wire::build::{BuildView, Verdict};
 use bakery_link::ServerApi;
 
-use crate::cli::{BuildOptions, Cli, Command};
+use crate::cli::{BuildOptions, Cli, Command, ContextCommand};
 use crate::exit::{Exit, Failure};
 use crate::settings::Settings;
 
@@ -65,9 +68,12 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
             let loaded = load::load(&options.or(outer), &environment)?;
             stdout::print(&plan_view::render(&loaded, json))
         }
+        Some(Command::Context { command: ContextCommand::Ls { options, list } }) => {
+            context_ls::run(&options.or(outer), &list, &environment)
+        }
         Some(command) if outer != BuildOptions::default() => Err(Failure::input(
             format!("`{}` does not accept the options of a build", command.name()),
-            "only a build and `plan` have them: `bakery-client --help` lists them",
+            "only a build, `plan` and `context ls` have them: `bakery-client --help` lists them",
         )),
         Some(Command::Completions { shell }) => stdout::print(&completions::script(shell)),
         Some(Command::Schema { of }) => stdout::print(&schema::text(of)),

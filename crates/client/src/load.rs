@@ -19,6 +19,7 @@ use crate::config_input::ConfigInput;
 use crate::docker_logins::UserDockerLogins;
 use crate::exit::Failure;
 use crate::find::InputFiles;
+use crate::git_wanted;
 use crate::input_text::{read, read_compose};
 use crate::naming;
 use crate::option_rules;
@@ -45,6 +46,8 @@ pub struct LoadedBuild {
     pub notices: Vec<Notice>,
     /// The source folder: absolute, links resolved.
     pub root: PathBuf,
+    /// Whether `.git` is packed.
+    pub git: bool,
     /// Warnings about files with secrets that are part of a context.
     pub secret_files: Vec<Notice>,
     /// Contexts and Dockerfiles that do not exist, one text each.
@@ -97,6 +100,7 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         return Err(after(with_files(mistakes, config, compose), failure));
     }
     let secret = config.as_ref().is_some_and(ConfigFile::holds_secrets);
+    let git = config.as_ref().is_some_and(ConfigFile::packs_git);
     let named = files.config.iter().chain(&files.compose);
     let read_files = RefCell::new(named.map(|path| path.display().to_string()).collect());
     let resolved = match (config, compose, files.compose.first()) {
@@ -133,17 +137,11 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     };
     let (root, resolved) = match (root, resolved) {
         (Ok(root), Ok(resolved)) if mistakes.is_empty() => (root, resolved),
-        (_, resolved) => {
-            let found = resolved.err().map(|report| report.mistakes).unwrap_or_default();
-            // Options come first, then files.
-            mistakes.extend(found);
-            let mut failure = Failure::from(Report { mistakes });
-            failure.messages.extend(files.unused.map(|notice| notice.message()));
-            return Err(failure);
-        }
+        (_, resolved) => return Err(refused(mistakes, resolved.err(), files.unused)),
     };
     let Resolved { spec, plan, notices, written, .. } = resolved;
-    let notices = of_options.into_iter().chain(notices).chain(files.unused).collect();
+    let git_notices = git_wanted::notices(&root, &folders(&spec), git);
+    let notices = of_options.into_iter().chain(notices).chain(files.unused).chain(git_notices).collect();
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files =
         secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());
@@ -154,11 +152,20 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
         plan,
         notices,
         root,
+        git,
         secret_files,
         missing,
         paths_hint: if is_one_image { OF_WORKING_DIRECTORY } else { OF_REPO },
         secrets: project.into_used_secrets(),
     })
+}
+
+/// The failure with the mistakes of the options, then those of the files, and the notice about files that are not used.
+fn refused(mut mistakes: Vec<Mistake>, report: Option<Report>, unused: Option<Notice>) -> Failure {
+    mistakes.extend(report.into_iter().flat_map(|report| report.mistakes));
+    let mut failure = Failure::from(Report { mistakes });
+    failure.messages.extend(unused.map(|notice| notice.message()));
+    failure
 }
 
 /// Which logins of docker are looked for. One image has no config that could ask for them.

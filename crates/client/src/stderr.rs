@@ -47,24 +47,6 @@ fn sanitised(text: &str) -> String {
     all
 }
 
-/// A size in bytes with a decimal unit and at most one decimal place: `12.3 kB`.
-pub fn bytes(count: u64) -> String {
-    let mut rest = count;
-    let mut fraction = 0;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if rest < 1000 || unit == "GB" {
-            return if unit == "B" || rest >= 100 {
-                format!("{rest} {unit}")
-            } else {
-                format!("{rest}.{fraction} {unit}")
-            };
-        }
-        fraction = rest % 1000 / 100;
-        rest /= 1000;
-    }
-    unreachable!("the last unit takes every number")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,11 +54,5 @@ mod tests {
     #[test]
     fn texts_of_a_server_contain_no_escapes_and_no_commands() {
         assert_eq!(sanitised("a\x1b[2J\n ::error::b\n##[c]"), "a\n|  ::error::b\n# #[c]\n");
-    }
-
-    #[test]
-    fn sizes_have_a_unit_and_at_most_one_decimal_place() {
-        let shown = [0, 999, 1_000, 12_345, 999_999, 5_368_709_120, u64::MAX].map(bytes);
-        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999 kB", "5.3 GB", "18446744073 GB"]);
     }
 }

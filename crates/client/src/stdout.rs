@@ -54,7 +54,12 @@ impl LogOutput {
 /// Prints a complete text.
 pub fn print(text: &str) -> Result<Exit, Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    ended(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// How the client exits after it has written its output. A reader that has closed the pipe has what it wanted.
+pub fn ended(written: io::Result<()>) -> Result<Exit, Failure> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(write_failed(&error)),
         _ => Ok(Exit::Success),
     }

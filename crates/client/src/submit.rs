@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bakery_context::s3::{PutOutcome, S3Error, S3Settings, S3Store};
-use bakery_context::{Packed, pack, random};
+use bakery_context::{Packed, SourceTree, pack, random};
 use bakery_core::message::Message;
 use bakery_core::spec::BuildSpec;
+use bakery_core::units::format_bytes;
 use bakery_core::wire::build::{SubmitBuild, Submitted};
 use bakery_core::wire::context::{ContextAnswer, ContextLocation, ContextOffer, ContextRef, object_key};
 use bakery_link::{LinkError, ServerApi};
@@ -16,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep};
 
+use crate::context_size;
 use crate::exit::{Exit, Failure};
 use crate::load::{LoadedBuild, folders};
 use crate::settings::Settings;
@@ -47,11 +49,9 @@ pub struct BucketUpload {
 /// Dropping the future leaves nothing behind.
 pub async fn context(settings: &Settings, loaded: &LoadedBuild) -> Result<PackedContext, Failure> {
     let (packed, blob) = packed(loaded).await?;
-    let Packed { id, sha256, len, entries, bytes, notices } = packed;
-    for notice in notices {
-        stderr::notice(&notice.into());
-    }
-    let (size, packed_size) = (stderr::bytes(bytes), stderr::bytes(len));
+    let Packed { id, sha256, len, entries, bytes, largest, notices } = packed;
+    notices.iter().chain(&context_size::notice(bytes, &largest)).for_each(stderr::notice);
+    let (size, packed_size) = (format_bytes(bytes), format_bytes(len));
     stderr::print(&format!("packed {entries} entries: {size}, compressed {packed_size}"));
     let key = object_key(&id);
     let location = match &settings.s3 {
@@ -68,7 +68,7 @@ pub async fn context(settings: &Settings, loaded: &LoadedBuild) -> Result<Packed
         }
         (ContextAnswer::Upload { path }, _) => {
             upload(&settings.server, &path, blob.path(), len).await?;
-            stderr::print(&format!("sent {}", stderr::bytes(len)));
+            stderr::print(&format!("sent {}", format_bytes(len)));
             Ok(PackedContext::OnServer(ContextRef { id, sha256, len, location: ContextLocation::Store }))
         }
         (ContextAnswer::OwnCredentials, Some(s3)) => {
@@ -91,7 +91,7 @@ impl BucketUpload {
         bar.finish_and_clear();
         match put {
             Ok(PutOutcome::Stored) => {
-                let size = stderr::bytes(self.context.len);
+                let size = format_bytes(self.context.len);
                 stderr::print(&format!("sent {size} to bucket {}", self.s3.bucket));
             }
             Ok(PutOutcome::Present) => stderr::print("context unchanged, already in the bucket"),
@@ -156,12 +156,13 @@ async fn packed(loaded: &LoadedBuild) -> Result<(Packed, NamedTempFile), Failure
     };
     let blob = NamedTempFile::with_prefix("bakery-").map_err(no_file)?;
     let target = blob.reopen().map_err(no_file)?;
-    let (root, folders) = (loaded.root.clone(), folders(&loaded.spec));
+    let (root, folders, git) = (loaded.root.clone(), folders(&loaded.spec), loaded.git);
     let bar = spinner("packing {bytes} ({binary_bytes_per_sec})");
     let seen = bar.clone();
     let packing = tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, seen.wrap_write(target));
-        let packed = pack(&root, &folders, &mut out, LEVEL)?;
+        let source = SourceTree { root: &root, contexts: &folders, git };
+        let packed = pack(&source, &mut out, LEVEL)?;
         out.flush().map_err(bakery_context::PackError::Write)?;
         Ok::<_, bakery_context::PackError>(packed)
     });

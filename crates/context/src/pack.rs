@@ -2,21 +2,24 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{mem, thread};
 
 use bakery_core::image::Digest;
 use bakery_core::limits;
+use bakery_core::message::Message;
 
 use crate::byte_path::display;
+use crate::folder_sizes::{FolderSizes, LargeFolder};
 use crate::gzip::{self, Compressor, MEMBER, Piece};
 use crate::header::{self, BLOCK, Header, Kind};
 use crate::identity::Identity;
+use crate::notices::Notices;
 use crate::pack_error::PackError;
-use crate::rules::{ContextFolder, Rules};
-use crate::walk::{Notices, Walk};
+use crate::rules::Rules;
+use crate::source_tree::SourceTree;
+use crate::walk::{Content, LeftOut, Visitor, Walk};
 
 /// What [`pack`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,32 +34,28 @@ pub struct Packed {
     pub entries: u64,
     /// Bytes of the files in it.
     pub bytes: u64,
-    /// What was left out or changed while it was packed, one text each.
-    pub notices: Vec<String>,
+    /// The folders that hold most of these bytes, three at most, largest first.
+    pub largest: Vec<LargeFolder>,
+    /// What was left out or changed while it was packed.
+    pub notices: Vec<Message>,
 }
 
-/// Packs a source folder into `out` as a tar.gz. Every `.git` is left out, and so is a file that every context
-/// containing it excludes.
+/// Packs a source folder into `out` as a tar.gz. A file that every context containing it excludes is left out.
 ///
 /// The same tree with the same times gives the same bytes. All mode bits are kept, owners are not stored, hard links
-/// become files; sockets, pipes and devices are left out with a notice. `level` is gzip's. Blocks and uses all cores;
+/// become files; a link with an absolute path in the source folder gets a relative one; sockets, pipes and devices are left
+/// out with a notice. `level` is gzip's. Blocks and uses all cores;
 /// memory is bounded whatever the size of the tree.
-pub fn pack(
-    root: &Path,
-    folders: &[ContextFolder],
-    out: &mut (dyn Write + Send),
-    level: u32,
-) -> Result<Packed, PackError> {
-    let rules = Rules::read(root, folders)?;
+pub fn pack(source: &SourceTree<'_>, out: &mut (dyn Write + Send), level: u32) -> Result<Packed, PackError> {
+    let rules = Rules::read(source.root, source.contexts)?;
     let (compressor, members) = gzip::pipeline(level);
     let (to_identity, pieces) = sync_channel(4);
     thread::scope(|scope| {
         let written = scope.spawn(move || members.write(out));
         let identity = scope.spawn(move || identify(&pieces));
         let mut writer = ArchiveWriter::new(compressor, to_identity);
-        let walked =
-            Walk::new(root, &rules, &mut |header, file, notices| writer.add(header, file, notices)).run();
-        let (entries, bytes) = (writer.entries, writer.bytes);
+        let walked = Walk::new(source, &rules, &mut writer).run();
+        let (entries, bytes, sizes) = (writer.entries, writer.bytes, mem::take(&mut writer.sizes));
         // Dropped in both cases: the two threads run until then.
         let walked = match walked {
             Ok(notices) => writer.finish().map(|()| notices),
@@ -71,7 +70,8 @@ pub fn pack(
         };
         // A failed write also ends the walk, so its error is reported first.
         let (sha256, len) = written.map_err(PackError::Write)?;
-        Ok(Packed { id, sha256, len, entries, bytes, notices: walked?.into_lines() })
+        let (largest, notices) = (sizes.finish(), walked?.into_messages());
+        Ok(Packed { id, sha256, len, entries, bytes, largest, notices })
     })
 }
 
@@ -94,6 +94,7 @@ struct ArchiveWriter {
     bytes_left: u64,
     entries: u64,
     bytes: u64,
+    sizes: FolderSizes,
     piece: Vec<u8>,
     filled: usize,
     headers: Vec<usize>,
@@ -109,6 +110,7 @@ impl ArchiveWriter {
             bytes_left,
             entries: 0,
             bytes: 0,
+            sizes: FolderSizes::default(),
             piece,
             filled: 0,
             headers: Vec::new(),
@@ -117,25 +119,21 @@ impl ArchiveWriter {
         }
     }
 
-    fn add(&mut self, header: &Header, file: Option<File>, notices: &mut Notices) -> Result<(), PackError> {
-        self.entries += 1;
-        if self.entries > limits::CONTEXT_ENTRIES {
-            return Err(PackError::Entries);
-        }
-        let blocks = header.encode();
-        let (long, last) = blocks.split_at(blocks.len() - BLOCK);
-        self.put(long)?;
-        self.flush_if_full()?;
-        self.headers.push(self.filled);
-        self.put(last)?;
-        let (Kind::File { size }, Some(mut file)) = (&header.kind, file) else { return Ok(()) };
-        self.bytes_left = self.bytes_left.checked_sub(*size).ok_or(PackError::Bytes)?;
-        self.bytes += size;
-        self.read(&header.name, &mut file, *size)?;
-        self.pad(header::padding(*size))?;
+    fn content(
+        &mut self,
+        header: &Header,
+        size: u64,
+        content: Content,
+        notices: &mut Notices,
+    ) -> Result<(), PackError> {
+        let mut file = match content {
+            Content::Of(file) => file,
+            Content::Text(text) => return self.put(&text),
+        };
+        self.read(&header.name, &mut file, size)?;
         let now = file.metadata().map_err(|cause| PackError::Read { path: display(&header.name), cause })?;
         let mtime = now.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        if now.len() != *size || mtime.map_or(0, |time| time.as_secs()) != header.mtime {
+        if now.len() != size || mtime.map_or(0, |time| time.as_secs()) != header.mtime {
             notices.add(
                 &header.name,
                 "changed while it was packed: the archive may contain a mixture of both versions",
@@ -196,6 +194,37 @@ impl ArchiveWriter {
     fn finish(mut self) -> Result<(), PackError> {
         self.put(&[0; 2 * BLOCK])?;
         if self.filled > 0 { self.send() } else { Ok(()) }
+    }
+}
+
+impl Visitor for ArchiveWriter {
+    fn entry(
+        &mut self,
+        header: &Header,
+        content: Option<Content>,
+        notices: &mut Notices,
+    ) -> Result<(), PackError> {
+        self.entries += 1;
+        if self.entries > limits::CONTEXT_ENTRIES {
+            return Err(PackError::Entries);
+        }
+        let blocks = header.encode();
+        let (long, last) = blocks.split_at(blocks.len() - BLOCK);
+        self.put(long)?;
+        self.flush_if_full()?;
+        self.headers.push(self.filled);
+        self.put(last)?;
+        let size = if let Kind::File { size } = header.kind { size } else { 0 };
+        self.sizes.add(&header.name, size);
+        let Some(content) = content else { return Ok(()) };
+        self.bytes_left = self.bytes_left.checked_sub(size).ok_or(PackError::Bytes)?;
+        self.bytes += size;
+        self.content(header, size, content, notices)?;
+        self.pad(header::padding(size))
+    }
+
+    fn left_out(&mut self, _: &[u8], _: &LeftOut<'_>) -> Result<(), PackError> {
+        Ok(())
     }
 }
 

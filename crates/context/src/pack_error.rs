@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use bakery_core::limits;
 use bakery_core::message::Hint;
 
+use crate::git_folder::GitError;
 use crate::rules::RulesError;
 
 /// Why a folder could not be packed.
@@ -23,6 +24,9 @@ pub enum PackError {
     /// The ignore rules are not usable.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// `.git` cannot be packed.
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// A file, link or folder below the source folder cannot be read.
     #[error("`{path}` cannot be read: {cause}")]
     Read {
@@ -43,7 +47,7 @@ pub enum PackError {
     /// More bytes than [`limits::CONTEXT_EXPANDED_BYTES`].
     #[error("the source has more than {} GiB", limits::CONTEXT_EXPANDED_BYTES >> 30)]
     Bytes,
-    /// The archive could not be written.
+    /// The archive could not be written, or the caller of [`crate::list`] could not write.
     #[error("the archive cannot be written: {0}")]
     Write(io::Error),
 }
@@ -53,6 +57,7 @@ impl Hint for PackError {
         let hint = match self {
             Self::Root { .. } => "`--repo` must be the folder to pack",
             Self::Rules(rules) => return rules.hint(),
+            Self::Git(git) => return git.hint(),
             Self::Read { .. } => "make it readable, or exclude it in `.dockerignore`",
             Self::Shrank { .. } => "stop the program that writes to it, or exclude it in `.dockerignore`",
             Self::Entries | Self::Bytes => "exclude what the build does not need in `.dockerignore`",

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::path::Path;
 use bakery_core::message::Hint;
 
 use crate::byte_path::{display, join};
-use crate::ignore::{BadLine, IgnoreFile, Trail};
+use crate::ignore::{BadLine, IgnoreFile, IgnoreLine, Trail};
 use crate::regular_file::{RegularFileError, read_regular_file};
 
 /// Maximum size of an ignore file in bytes.
@@ -34,6 +35,22 @@ pub struct ContextFile {
     pub path: String,
     /// The ignore file that can exclude it, relative to the source folder. It may not exist yet.
     pub ignore_file: String,
+}
+
+/// A line of an ignore file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleLine {
+    /// The ignore file, relative to the source folder.
+    pub file: String,
+    /// The line.
+    pub rule: IgnoreLine,
+}
+
+/// `.dockerignore:3`
+impl fmt::Display for RuleLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.rule.line)
+    }
 }
 
 /// Why a context's ignore rules are not usable.
@@ -158,16 +175,34 @@ impl Rules {
         !parent.0.is_empty() && parent.0.iter().all(ignored) && !self.keep.contains(path)
     }
 
+    /// The lines that exclude an entry, one of each context that contains it; `parent` is the scope of its folder.
+    pub(crate) fn excluding(&self, parent: &Scope, path: &[u8]) -> impl Iterator<Item = RuleLine> {
+        parent.0.iter().filter_map(move |(at, trail)| {
+            let Context { ignore, file, .. } = &self.contexts[*at];
+            let rule = ignore.excluding_line(trail, self.inside(*at, path))?;
+            Some(RuleLine { file: display(file), rule })
+        })
+    }
+
+    /// The `!` rules that name a folder or file of this name, at any depth.
+    fn exceptions_for(&self, name: &str) -> Vec<RuleLine> {
+        let of = |context: &Context| {
+            let file = display(&context.file);
+            let rules = context.ignore.exceptions_for(name).into_iter();
+            rules.map(move |rule| RuleLine { file: file.clone(), rule }).collect::<Vec<_>>()
+        };
+        self.contexts.iter().flat_map(of).collect()
+    }
+
     /// Applies the rules to a folder; `parent` is the scope of the folder that contains it.
     pub(crate) fn enter(&self, parent: &Scope, path: &[u8]) -> FolderVerdict {
         let (mut excluded, mut prunable) = (!parent.0.is_empty(), true);
         let mut scope = Vec::with_capacity(parent.0.len());
         for (at, trail) in &parent.0 {
             let (ignore, inside) = (&self.contexts[*at].ignore, self.inside(*at, path));
-            let ignored = ignore.ignores_in(trail, inside);
             let trail = ignore.enter(trail, inside);
-            excluded &= ignored;
-            prunable &= ignored && !ignore.may_keep_below(&trail, inside);
+            excluded &= trail.is_excluded();
+            prunable &= trail.is_excluded() && !ignore.may_keep_below(&trail, inside);
             scope.push((*at, trail));
         }
         let before = scope.len();
@@ -244,6 +279,15 @@ pub fn find_in_context(
     path: &str,
 ) -> Result<Option<ContextFile>, RulesError> {
     Ok(Rules::read(root, std::slice::from_ref(folder))?.find(path.as_bytes()))
+}
+
+/// The lines of the contexts' ignore files that include a folder or file of this name, such as `!.git/HEAD`.
+pub fn exceptions_for(
+    root: &Path,
+    folders: &[ContextFolder],
+    name: &str,
+) -> Result<Vec<RuleLine>, RulesError> {
+    Ok(Rules::read(root, folders)?.exceptions_for(name))
 }
 
 /// Normalises a path below the root; empty for the root, `None` if the path leads outside.

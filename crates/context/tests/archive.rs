@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use bakery_context::{ContextFolder, Packed, UnpackLimits, Unpacked, pack, unpack};
+use bakery_context::{ContextFolder, Packed, SourceTree, UnpackLimits, Unpacked, pack, unpack};
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
 
@@ -72,7 +72,7 @@ fn write_tree<'t>(root: &Path, nodes: impl DoubleEndedIterator<Item = (&'t Vec<u
 
 fn packed(root: &Path, folders: &[ContextFolder]) -> (Packed, Vec<u8>) {
     let mut blob = Vec::new();
-    let packed = pack(root, folders, &mut blob, 6).unwrap();
+    let packed = pack(&SourceTree::new(root, folders), &mut blob, 6).unwrap();
     (packed, blob)
 }
 

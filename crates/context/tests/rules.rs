@@ -8,7 +8,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bakery_context::ignore::IgnoreFile;
-use bakery_context::{ContextFolder, PackError, UnpackLimits, apply_ignore, find_in_context, pack, unpack};
+use bakery_context::{
+    ContextFolder, PackError, SourceTree, UnpackLimits, apply_ignore, find_in_context, pack, unpack,
+};
 use proptest::prelude::*;
 
 fn context(path: &str, dockerfile: &str) -> ContextFolder {
@@ -46,7 +48,7 @@ fn list(root: &Path) -> BTreeSet<String> {
 fn task_files(root: &Path, contexts: &[ContextFolder], own: Option<&ContextFolder>) -> BTreeSet<String> {
     let folder = tempfile::tempdir().unwrap();
     let mut blob = Vec::new();
-    let packed = pack(root, contexts, &mut blob, 1).unwrap();
+    let packed = pack(&SourceTree::new(root, contexts), &mut blob, 1).unwrap();
     let unpacked = unpack(blob.as_slice(), folder.path(), &UnpackLimits::default()).unwrap();
     assert_eq!(packed.id, unpacked.id);
     if let Some(own) = own {
@@ -187,7 +189,8 @@ fn links_on_the_way_to_a_context_are_followed_inside_and_refused_outside() {
         context("/etc", "x"),
         context("real", "../../x"),
     ] {
-        let error = pack(&root, std::slice::from_ref(&folder), &mut Vec::new(), 1).unwrap_err();
+        let error =
+            pack(&SourceTree::new(&root, std::slice::from_ref(&folder)), &mut Vec::new(), 1).unwrap_err();
         assert!(error.to_string().contains("is outside of the source folder"), "{error}");
         assert!(apply_ignore(&root, &folder).is_err());
     }
@@ -206,7 +209,8 @@ fn a_context_that_does_not_exist_yet_has_no_rules() {
 fn invalid_rules_are_reported_with_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[("web/.dockerignore", "ok\n[a\n!")]);
-    let error = pack(folder.path(), &[context("web", "Dockerfile")], &mut Vec::new(), 1).unwrap_err();
+    let error = pack(&SourceTree::new(folder.path(), &[context("web", "Dockerfile")]), &mut Vec::new(), 1)
+        .unwrap_err();
     assert!(matches!(error, PackError::Rules(_)));
     let text = error.to_string();
     assert!(text.contains("web/.dockerignore: line 2: `[a`") && text.contains("line 3: `!`"), "{text}");

@@ -45,6 +45,7 @@ pub mod change;
 pub mod compose;
 pub mod config;
 pub mod decode;
+pub mod dockerfile;
 pub mod hex;
 pub mod host;
 pub mod image;

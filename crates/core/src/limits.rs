@@ -29,6 +29,10 @@ bounds! {
     SECRET_BYTES: usize = 128 << 10;
     /// Bytes of a Dockerfile that is not a file (`kaniko.dockerfile-inline`). It is part of the build spec, once for each task.
     DOCKERFILE_BYTES: usize = 128 << 10;
+    /// Bytes of a Dockerfile that is read: many times what the largest real ones have.
+    DOCKERFILE_FILE_BYTES: usize = 1 << 20;
+    /// Instructions of a Dockerfile that is read.
+    DOCKERFILE_INSTRUCTIONS: usize = 10_000;
     /// Tasks of one build: eight times what the largest real Compose files have (some 60 services), and few enough that the
     /// outcome of all of them fits one frame of the log.
     TASKS: usize = 512;
@@ -64,6 +68,8 @@ bounds! {
     LEDGER_RESERVE_BYTES: u64 = 32 << 20;
     /// Files, folders and links in one context archive.
     CONTEXT_ENTRIES: u64 = 1_000_000;
+    /// Bytes of all files of one context, above which the client names the largest folders.
+    LARGE_CONTEXT_BYTES: u64 = 100_000_000;
     /// Bytes of all files of one context after it is unpacked.
     CONTEXT_EXPANDED_BYTES: u64 = 64 << 30;
     /// Longest time without data on a followed log, after which the server sends an empty frame.

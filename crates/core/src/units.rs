@@ -45,6 +45,24 @@ pub fn format_mib(mib: u32) -> String {
     if mib > 0 && mib.is_multiple_of(1 << 10) { format!("{} GiB", mib >> 10) } else { format!("{mib} MiB") }
 }
 
+/// A size in bytes with a decimal unit and at most one decimal place: `12.3 kB`.
+pub fn format_bytes(count: u64) -> String {
+    let mut rest = count;
+    let mut fraction = 0;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if rest < 1000 || unit == "GB" {
+            return if unit == "B" || rest >= 100 {
+                format!("{rest} {unit}")
+            } else {
+                format!("{rest}.{fraction} {unit}")
+            };
+        }
+        fraction = rest % 1000 / 100;
+        rest /= 1000;
+    }
+    unreachable!("the last unit takes every number")
+}
+
 /// `90s`, `10m`, `1h30m`, `24h`: hours, minutes and seconds, each at most once and in this order. At most 10 years.
 pub fn duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
@@ -136,6 +154,12 @@ mod tests {
         for text in ["", "0", "40", "1023", "999M", "17T", "40X"] {
             assert_eq!(disk(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn sizes_have_a_unit_and_at_most_one_decimal_place() {
+        let shown = [0, 999, 1_000, 12_345, 999_999, 5_368_709_120, u64::MAX].map(format_bytes);
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999 kB", "5.3 GB", "18446744073 GB"]);
     }
 
     #[test]

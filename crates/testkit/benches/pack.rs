@@ -47,7 +47,7 @@ async fn compare(to: &Path, corpus: &Path, what: &str, level: u32, bar: &str) ->
     let ours = async || {
         let begin = Instant::now();
         let mut out = File::create(&packed)?;
-        bakery_context::pack(corpus, &[], &mut out, 6)?;
+        bakery_context::pack(&bakery_context::SourceTree::new(corpus, &[]), &mut out, 6)?;
         Ok(begin.elapsed())
     };
     let peer_name = format!("tar c | gzip -{level}");

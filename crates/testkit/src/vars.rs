@@ -68,6 +68,9 @@ variables! {
     AGENT_INDEX = "BAKERY_TEST_AGENT_INDEX", REAL,
         "the index of both agent images in the ladder's registry, `127.0.0.1:PORT/...`";
     COMPOSE = "BAKERY_TEST_COMPOSE", &["compose"], "a program that loads projects with Compose's own library (scripts/compose)";
+    IGNORE = "BAKERY_TEST_IGNORE", &["compose"], "a program that walks folders with ignore files as BuildKit does (scripts/ignore)";
+    DOCKERFILE = "BAKERY_TEST_DOCKERFILE", &["dockerfile"],
+        "a program that reads Dockerfiles with BuildKit's own parser (scripts/dockerfile)";
     PROMETHEUS = "BAKERY_TEST_PROMETHEUS", &["e2e"], "the program Prometheus, with promtool beside it";
 
     IMAGES = "BAKERY_TEST_IMAGES", &["images"],

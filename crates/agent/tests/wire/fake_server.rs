@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bakery_context::{ContextFolder, pack};
+use bakery_context::{ContextFolder, SourceTree, pack};
 use bakery_core::names::{Arch, BuildId, RunName, TaskId};
 use bakery_core::spec::KanikoSpec;
 use bakery_core::wire::context::{ContextLocation, ContextRef};
@@ -101,7 +101,7 @@ impl FakeServer {
         }
         let mut blob = Vec::new();
         let root = ContextFolder { path: ".".to_owned(), dockerfile: Some("Dockerfile".to_owned()) };
-        let packed = pack(&source, &[root], &mut blob, 1).unwrap();
+        let packed = pack(&SourceTree::new(&source, &[root]), &mut blob, 1).unwrap();
         let order = TaskOrder {
             run: run_name(),
             arch: Arch::Amd64,

@@ -28,6 +28,7 @@ fn help_is_complete() {
                    the build's exit code
       ps           List builds, newest first
       cancel       Cancel a build
+      context      Show what of the source a build sends, without a server
       schema       Print a JSON Schema, with which an editor completes and checks a file
       completions  Print a script with which a shell completes commands and options
       help         Print this message or the help of the given subcommand(s)

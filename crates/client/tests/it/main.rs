@@ -6,6 +6,7 @@ mod build;
 mod build_secrets;
 mod compose_files;
 mod config_variables;
+mod context_ls;
 mod fake_server;
 mod files;
 mod follow;

@@ -246,7 +246,7 @@ fn every_key_of_the_schema_has_a_text() {
     check(&schema, "");
     let global = schema["properties"]["global"]["properties"].as_object().unwrap();
     let entry = schema["properties"]["bake"]["anyOf"][0]["items"]["properties"].as_object().unwrap();
-    assert_eq!((global.len(), entry.len()), (12, 11), "`registry` is in `global` only");
+    assert_eq!((global.len(), entry.len()), (13, 11), "`registry` and `context` are in `global` only");
     assert_eq!(global["kaniko"]["properties"]["container-name"]["deprecated"], true);
 }
 

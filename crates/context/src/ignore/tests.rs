@@ -1,31 +1,35 @@
 use super::*;
 
-/// The results of moby's own code (patternmatcher 0.6.1: `ignorefile.ReadAll`, then `MatchesOrParentMatches`): one
-/// ignore file per line, followed by those of the paths that it ignores, or by `ERROR`.
-const TABLE: &str = include_str!("moby.tsv");
-const PATHS: &str = include_str!("moby-paths.txt");
+/// What BuildKit's walk leaves out: one ignore file per line, followed by those of the files that it excludes, or by
+/// `ERROR`. The rung `compose` compares the table with the walk itself.
+const TABLE: &str = include_str!("buildkit.tsv");
+/// Files, and folders that contain some of them.
+const PATHS: &str = include_str!("buildkit-paths.txt");
 
 fn check(table: &str) -> Vec<String> {
     let mut wrong = Vec::new();
+    let is_file = |path: &&str| !PATHS.lines().any(|other| other.starts_with(&format!("{path}/")));
     for row in table.lines() {
         let (file, ignored) = row.split_once('\t').unwrap();
         let text =
             file.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\\u", "\u{feff}");
         let ours: Vec<_> = match IgnoreFile::parse(text.as_bytes()) {
-            Ok(rules) => PATHS.lines().filter(|path| rules.ignores(path.as_bytes())).collect(),
+            Ok(rules) => {
+                PATHS.lines().filter(is_file).filter(|path| rules.ignores(path.as_bytes())).collect()
+            }
             Err(_) => vec!["ERROR"],
         };
         let theirs: Vec<_> = ignored.split('\t').filter(|path| !path.is_empty()).collect();
         if ours != theirs {
-            wrong.push(format!("{file}\n  moby: {theirs:?}\n  ours: {ours:?}"));
+            wrong.push(format!("{file}\n  BuildKit: {theirs:?}\n  ours: {ours:?}"));
         }
     }
     wrong
 }
 
 #[test]
-fn paths_are_ignored_as_moby_ignores_them() {
-    assert!(TABLE.lines().count() > 100 && PATHS.lines().count() > 40);
+fn files_are_excluded_as_buildkit_excludes_them() {
+    assert!(TABLE.lines().count() > 200 && PATHS.lines().count() > 40);
     let wrong = check(TABLE);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -39,7 +43,10 @@ fn a_folder_is_skipped_only_if_nothing_below_it_can_be_included() {
         ("docs\n!src", "docs", false),
         ("!docs/a.md\ndocs", "docs", false),
         ("docs\n!**/a.md", "docs", true),
-        ("docs\n!**/a.md\ndocs", "docs", false),
+        // The last line is not asked, because `docs` is excluded already; so nothing below inherits it.
+        ("docs\n!**/a.md\ndocs", "docs", true),
+        ("docs\n!docs/*/**", "docs", true),
+        ("docs/api\n!docs/*/**", "docs/api", false),
         ("docs\n!*.md", "docs", false),
         ("docs\n!*/*.md", "docs", true),
         ("docs\n!*/*.md", "docs/api", false),
@@ -53,6 +60,33 @@ fn a_folder_is_skipped_only_if_nothing_below_it_can_be_included() {
             trail = rules.enter(&trail, &folder.as_bytes()[..end]);
         }
         assert_eq!(rules.may_keep_below(&trail, folder.as_bytes()), may_keep, "{file:?} {folder}");
+    }
+}
+
+#[test]
+fn the_line_that_excludes_an_entry_is_named() {
+    let rules = IgnoreFile::parse(b"# logs\n*.log\ndocs\n!docs/a.md\n\ndocs/a.*\n").unwrap();
+    let line = |path: &[u8]| {
+        let trail = match path.iter().position(|byte| *byte == b'/') {
+            Some(end) => rules.enter(&rules.root(), &path[..end]),
+            None => rules.root(),
+        };
+        rules.excluding_line(&trail, path).map(|it| format!("{} {}", it.line, it.text))
+    };
+    assert_eq!(line(b"x.log").as_deref(), Some("2 *.log"));
+    assert_eq!(line(b"docs/b.md").as_deref(), Some("3 docs"));
+    assert_eq!(line(b"docs/a.md").as_deref(), Some("6 docs/a.*"));
+    assert_eq!(line(b"src"), None);
+}
+
+#[test]
+fn exceptions_name_a_folder_at_any_depth() {
+    let named = |text: &str| IgnoreFile::parse(text.as_bytes()).unwrap().exceptions_for(".git").len();
+    for text in ["!.git", "! /.git/", "!.git/HEAD", "!**/.git", "!sub/.git/**"] {
+        assert_eq!(named(text), 1, "{text}");
+    }
+    for text in [".git", "!*", "!**", "!.gitignore", "!x.git/HEAD", "#!.git"] {
+        assert_eq!(named(text), 0, "{text}");
     }
 }
 

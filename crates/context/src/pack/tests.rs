@@ -1,4 +1,5 @@
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use bakery_core::message::Hint as _;
 
@@ -19,8 +20,9 @@ fn changing(declared: u64, found: &str) -> (Result<(), PackError>, Vec<String>) 
     let header = Header { name: b"log".to_vec(), kind, mode: 0o644, mtime };
     let (mut writer, _members, _pieces) = writer();
     let mut notices = Notices::default();
-    let added = writer.add(&header, Some(File::open(folder.path()).unwrap()), &mut notices);
-    (added, notices.into_lines())
+    let content = Some(Content::Of(File::open(folder.path()).unwrap()));
+    let added = writer.entry(&header, content, &mut notices);
+    (added, notices.into_messages().into_iter().map(|message| message.text).collect())
 }
 
 #[test]
@@ -41,10 +43,10 @@ fn sockets_pipes_and_devices_are_left_out_with_a_notice() {
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
         .unwrap();
     std::fs::write(folder.path().join("file"), "text").unwrap();
-    let packed = pack(folder.path(), &[], &mut Vec::new(), 6).unwrap();
+    let packed = pack(&SourceTree::new(folder.path(), &[]), &mut Vec::new(), 6).unwrap();
     assert_eq!((packed.entries, packed.bytes), (1, 4));
     assert_eq!(packed.notices.len(), 2, "{:?}", packed.notices);
-    assert!(packed.notices[0].starts_with("`pipe` is a socket, a pipe or a device"));
+    assert!(packed.notices[0].text.starts_with("`pipe` is a socket, a pipe or a device"));
 }
 
 #[test]
@@ -60,14 +62,14 @@ fn a_full_disk_is_reported_as_one() {
     }
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), vec![1; 30 << 20]).unwrap();
-    let full = pack(folder.path(), &[], &mut Full, 6).unwrap_err();
+    let full = pack(&SourceTree::new(folder.path(), &[]), &mut Full, 6).unwrap_err();
     assert!(matches!(full, PackError::Write(cause) if cause.kind() == io::ErrorKind::StorageFull));
 }
 
 #[test]
 fn a_path_that_is_not_a_folder_is_named() {
     for path in ["/nowhere/at/all", "/dev/null"] {
-        let error = pack(Path::new(path), &[], &mut Vec::new(), 6).unwrap_err();
+        let error = pack(&SourceTree::new(Path::new(path), &[]), &mut Vec::new(), 6).unwrap_err();
         assert!(error.to_string().contains(path) && error.hint().unwrap().contains("--repo"), "{error}");
     }
 }

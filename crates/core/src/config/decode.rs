@@ -24,9 +24,10 @@ use crate::spec::{Compression, SnapshotMode};
 use crate::yaml::Value;
 
 const TOP: [&str; 3] = names(&keys::TOP);
-const TASK: [&str; 12] = names(&keys::TASK);
+const TASK: [&str; 13] = names(&keys::TASK);
 const KANIKO: [&str; 29] = names(&keys::KANIKO);
 const CACHE: [&str; 6] = names(&keys::CACHE);
+const CONTEXT: [&str; 1] = names(&keys::CONTEXT);
 
 pub(super) fn file(root: &Field<'_>, sources: &dyn SecretSources, mut findings: Findings) -> ConfigFile {
     let findings = &mut findings;
@@ -55,8 +56,12 @@ pub(super) fn file(root: &Field<'_>, sources: &dyn SecretSources, mut findings: 
             } else if let Value::List(_) = field.node.value {
                 for entry in field.items() {
                     let layer = task(&entry, sources, findings);
-                    if let Some(location) = layer.registry.location() {
-                        let message = Message::new("belongs in `global`: it is for all services");
+                    for (location, why) in [
+                        (layer.registry.location(), "it is for all services"),
+                        (layer.context_git.location(), "there is one archive for all tasks"),
+                    ] {
+                        let Some(location) = location else { continue };
+                        let message = Message::new(format!("belongs in `global`: {why}"));
                         findings.mistake(location.clone(), message.with_hint("move it there"));
                     }
                     entries.push((layer, entry.location));
@@ -106,6 +111,11 @@ fn task(field: &Field<'_>, sources: &dyn SecretSources, findings: &mut Findings)
             "post-script" => layer.post_script = verbatim(&field, findings),
             "kaniko-credentials" => layer.credentials = logins::decode(&field, sources, findings),
             "registry" => layer.registry = single(&field, findings, ImagePrefix::parse),
+            "context" => {
+                for (_, field) in section(&field, &CONTEXT, |_| None, findings).unwrap_or_default() {
+                    layer.context_git = single(&field, findings, boolean);
+                }
+            }
             _ => layer.kaniko = kaniko_section(&field, sources, findings),
         }
     }

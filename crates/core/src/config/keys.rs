@@ -37,6 +37,7 @@ pub(super) fn form_at(path: &str) -> Option<String> {
     let keys = match section {
         "kaniko" => &KANIKO[..],
         "cache" => &CACHE,
+        "context" => &CONTEXT,
         "secrets" => &SECRET,
         "kaniko-credentials" => &CREDENTIAL,
         _ => &TASK,
@@ -59,7 +60,11 @@ pub fn paths() -> Vec<String> {
     let below = |section: &'static str, keys: &'static [KeyDoc]| {
         keys.iter().filter(|key| key.is_used()).map(move |key| format!("{section}{}", key.name))
     };
-    below("", &TASK).chain(below("kaniko.", &KANIKO)).chain(below("kaniko.cache.", &CACHE)).collect()
+    below("", &TASK)
+        .chain(below("context.", &CONTEXT))
+        .chain(below("kaniko.", &KANIKO))
+        .chain(below("kaniko.cache.", &CACHE))
+        .collect()
 }
 
 /// The top of the file.
@@ -85,7 +90,7 @@ pub const TOP: [KeyDoc; 3] = [
 ];
 
 /// `global`, and each entry of `bake`.
-pub const TASK: [KeyDoc; 12] = [
+pub const TASK: [KeyDoc; 13] = [
     key(
         "platform",
         ValueForm::Word(&PLATFORMS),
@@ -159,8 +164,25 @@ pub const TASK: [KeyDoc; 12] = [
             "In `global` only: services of a Compose file that have no `image` are pushed as `REGISTRY/<project>-<service>`. `--registry` and `BAKERY_REGISTRY` win.",
         )
     },
+    KeyDoc {
+        global_only: true,
+        ..key(
+            "context",
+            ValueForm::Section(&CONTEXT),
+            "",
+            "In `global` only: what of the source is sent. There is one archive for all tasks.",
+        )
+    },
     key("kaniko", ValueForm::Section(&KANIKO), "", "Settings of Kaniko."),
 ];
+
+/// The section `context`.
+pub const CONTEXT: [KeyDoc; 1] = [key(
+    "git",
+    ValueForm::Switch,
+    "`false`",
+    "Whether `.git` is sent, for builds that ask git for a version. Ignore files apply to it. Credentials of its config (also of submodules and worktrees) are not sent; the history, hooks and reflogs are. The archive then changes whenever the repository does, also by `git fetch`.",
+)];
 
 /// An entry of `kaniko-credentials`.
 pub const CREDENTIAL: [KeyDoc; 5] = [

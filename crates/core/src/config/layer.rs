@@ -118,6 +118,8 @@ pub struct TaskLayer {
     pub credentials: Key<Vec<Login>>,
     /// `registry`, of `global` only
     pub registry: Key<ImagePrefix>,
+    /// `context.git`, of `global` only
+    pub context_git: Key<bool>,
     /// `kaniko`
     pub kaniko: KanikoLayer,
 }

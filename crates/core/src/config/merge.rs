@@ -20,6 +20,7 @@ impl TaskLayer {
             post_script: self.post_script.under(upper.post_script),
             credentials: self.credentials.under(upper.credentials),
             registry: self.registry.under(upper.registry),
+            context_git: self.context_git.under(upper.context_git),
             kaniko: kaniko(self.kaniko, upper.kaniko),
         }
     }

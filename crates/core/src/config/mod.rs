@@ -159,6 +159,11 @@ impl ConfigFile {
         self.global.registry.value()
     }
 
+    /// `global.context.git`: whether `.git` is packed.
+    pub fn packs_git(&self) -> bool {
+        self.global.context_git.or_default()
+    }
+
     /// The `global` layer.
     pub(crate) fn global(&self) -> &TaskLayer {
         &self.global

@@ -297,6 +297,7 @@ fn the_example_shows_every_key_that_has_an_effect() {
         (&keys::TOP[..], ""),
         (&keys::TASK, "  "),
         (&keys::CREDENTIAL, "    "),
+        (&keys::CONTEXT, "    "),
         (&keys::KANIKO, "    "),
         (&keys::CACHE, "      "),
     ];

@@ -1,7 +1,7 @@
 //! Every key of a config file.
 
 use bakery_core::config::forms::KeyDoc;
-use bakery_core::config::keys::{CACHE, CREDENTIAL, KANIKO, SECRET, TASK, TOP};
+use bakery_core::config::keys::{CACHE, CONTEXT, CREDENTIAL, KANIKO, SECRET, TASK, TOP};
 
 use super::{code, head, table};
 
@@ -16,6 +16,7 @@ pub(super) fn text() -> String {
         ("Top", "", &TOP[..]),
         ("`global`, and each entry of `bake`", "", &TASK),
         ("Each of `kaniko-credentials`", "", &CREDENTIAL),
+        ("`context`", "context.", &CONTEXT),
         ("`kaniko`", "kaniko.", &KANIKO),
         ("Each of `kaniko.secrets`", "", &SECRET),
         ("`kaniko.cache`", "kaniko.cache.", &CACHE),
