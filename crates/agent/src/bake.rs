@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bakery_core::image::ImageRef;
 use bakery_core::kaniko::{self, ArgvInput, ExecutorFacts, PINNED_VERSION};
 use bakery_core::mask::Mask;
 use bakery_core::message::Message;
 use bakery_core::reason::Reason;
 use bakery_core::wire::log::{Level, Source};
-use bakery_core::wire::run::{Stage, TaskOrder};
+use bakery_core::wire::run::TaskOrder;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -23,8 +21,9 @@ use crate::build_secrets::SecretFiles;
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
 use crate::disk;
-use crate::failure::{Failure, Stop, Tail};
+use crate::failure::{Failure, Stop};
 use crate::fresh;
+use crate::kaniko_lines::KanikoLines;
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::process::{Exit, Job, Outcome, Processes};
@@ -36,10 +35,6 @@ use crate::stages::Stages;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Maximum size of an answer, in bytes.
 const QUERY_BYTES: u64 = 1 << 20;
-/// Kaniko prints this when it starts to push the image, and before each layer that it pushes to the cache.
-const PUSH_MESSAGE: &str = "Pushing image to ";
-/// Kaniko prints this when it skips a file that a Dockerfile copies into Kaniko's own folder.
-const SKIP_MESSAGE: &str = "Skipping copy targeting kaniko directory";
 
 /// Asks the executor for its version and options. One that does not answer in time is treated as the pinned version.
 pub async fn executor_facts(layout: &Layout, env: &BTreeMap<String, String>, tree: &Tree) -> ExecutorFacts {
@@ -124,8 +119,6 @@ pub async fn run(
     let secrets =
         SecretFiles::write(layout, &order.kaniko.secrets).map_err(|error| Failure::io(&folder, &error))?;
     let memory = OomCounter::start(&layout.cgroups);
-    let tail = Arc::new(Mutex::new(Tail::default()));
-    let (lines, stage) = (Arc::clone(&tail), Arc::clone(stages));
     let job = Job {
         program: layout.executor.clone(),
         args: args.into_iter().map(Into::into).collect(),
@@ -133,34 +126,13 @@ pub async fn run(
         env: env.into_iter().collect(),
         source: Source::Kaniko,
     };
-    let pushed: Vec<ImageRef> = order.pushed_names().cloned().collect();
-    let skipped = Arc::new(AtomicBool::new(false));
-    let skip_seen = Arc::clone(&skipped);
-    let cannot_start = |error: io::Error| {
+    let pushed = order.pushed_names().cloned().collect();
+    let lines = Arc::new(KanikoLines::new(pushed, Arc::clone(stages), steps.is_some()));
+    let ran = run_executor(job, &lines, steps.as_ref(), processes).await;
+    let outcome = ran.map_err(|error| {
         let text = format!("Kaniko cannot be started: `{}`: {error}", layout.executor.display());
         Failure::new(Reason::Internal, text).with_hint("the agent image must contain /kaniko/executor")
-    };
-    let (output, writer) = processes
-        .output(Source::Kaniko, move |line| {
-            if pushed.iter().any(|image| starts_push(line, image)) {
-                stage.enter(Stage::Push);
-            }
-            if line.contains(SKIP_MESSAGE) {
-                skip_seen.store(true, Ordering::Relaxed);
-            }
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        })
-        .map_err(cannot_start)?;
-    let serve = async {
-        match &steps {
-            Some(steps) => steps.serve(processes, &output).await,
-            None => std::future::pending().await,
-        }
-    };
-    let outcome = tokio::select! {
-        outcome = processes.run_into(job, &output, writer) => outcome.map_err(cannot_start)?,
-        () = serve => unreachable!("it serves until it is dropped"),
-    };
+    })?;
     drop(secrets);
     let kills = memory.kills();
     match outcome {
@@ -172,7 +144,7 @@ pub async fn run(
                 );
                 log.message(Level::Warn, text);
             }
-            if skipped.load(Ordering::Relaxed) {
+            if lines.has_skipped() {
                 let root = layout.root.display();
                 let text = format!(
                     "files that the Dockerfile copies below {root} are missing in the image: it is Kaniko's own folder"
@@ -182,7 +154,7 @@ pub async fn run(
             Ok(())
         }
         Outcome::Exited(exit) => {
-            let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
+            let tail = lines.tail();
             let registry = order.push_to.as_ref().map(|image| image.registry.as_str());
             let step = steps.as_ref().and_then(RunSteps::last);
             let disk_is_full = disk::is_full(&layout.home);
@@ -193,10 +165,25 @@ pub async fn run(
     }
 }
 
-/// Whether Kaniko prints in this line that it starts to push the image. Names are compared in their normalized form.
-fn starts_push(line: &str, image: &ImageRef) -> bool {
-    let name = line.split_once(PUSH_MESSAGE).and_then(|(_, rest)| rest.split_whitespace().next());
-    name.and_then(|name| name.parse::<ImageRef>().ok()).is_some_and(|it| it.tagged() == image.tagged())
+/// Runs Kaniko, and gives its `RUN` steps their outputs. It is ended when it would try again what cannot succeed.
+async fn run_executor(
+    job: Job,
+    lines: &Arc<KanikoLines>,
+    steps: Option<&RunSteps>,
+    processes: &Processes,
+) -> io::Result<Outcome> {
+    let seen = Arc::clone(lines);
+    let (output, writer) = processes.output(Source::Kaniko, move |line| seen.line(line))?;
+    let serve = async {
+        match steps {
+            Some(steps) => steps.serve(processes, &output).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = processes.run_until(job, &output, writer, lines.hopeless()) => outcome,
+        () = serve => unreachable!("it serves until it is dropped"),
+    }
 }
 
 /// Fails if a file or a folder of the config does not exist: this message is clearer than Kaniko's.

@@ -192,7 +192,8 @@ fn classify(evidence: &Evidence<'_>, doing: Doing, error: Option<&str>) -> (Reas
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
     if contains(&TOO_MANY) && doing != Doing::Other {
-        let hint = "the registry limits the number of requests: try again later, or log in for a higher limit";
+        let hint =
+            "the registry limits the number of requests: try again later, or log in for a higher limit";
         return (Reason::RegistryUnreachable, Some(hint.to_owned()));
     }
     if doing == Doing::Push {

@@ -111,7 +111,7 @@ impl Processes {
     /// output is logged, until [`Processes::terminate`]; this function does not wait for them, however much they write.
     pub async fn run(&self, job: Job, on_line: impl FnMut(&str) + Send + 'static) -> io::Result<Outcome> {
         let (output, writer) = self.output(job.source, on_line)?;
-        self.run_into(job, &output, writer).await
+        self.run_until(job, &output, writer, std::future::pending()).await
     }
 
     /// An output of its own for a process: what is written to the pipe is in the log.
@@ -125,8 +125,15 @@ impl Processes {
         Ok((output, writer))
     }
 
-    /// As [`Processes::run`], with an output that the caller keeps.
-    pub async fn run_into(&self, job: Job, output: &Output, writer: PipeWriter) -> io::Result<Outcome> {
+    /// As [`Processes::run`], with an output that the caller keeps. When `stop` completes, all processes are ended, which
+    /// is an exit with code 1.
+    pub async fn run_until(
+        &self,
+        job: Job,
+        output: &Output,
+        writer: PipeWriter,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<Outcome> {
         if let Some(cause) = self.termination.cause() {
             return Ok(Outcome::Terminated(cause));
         }
@@ -160,6 +167,11 @@ impl Processes {
                 Ok(Outcome::Terminated(cause))
             }
             outcome = exited => outcome,
+            () = stop => {
+                self.tree.terminate(GRACE).await;
+                output.drained().await;
+                Ok(Outcome::Exited(Exit::Code(1)))
+            }
         };
         if let Some(pid) = pid {
             self.tree.forget(pid);

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bakery_agent::Layout;
 use bakery_agent::log::Log;
 use bakery_agent::mask::Masker;
 use bakery_agent::process::{Exit, Job, Outcome, Processes};
 use bakery_agent::process_tree::{Scope, Tree};
+use bakery_agent::run_steps::RunSteps;
 use bakery_agent::shipper::spool::{Position, Spool};
 use bakery_agent::termination::{Termination, TerminationCause};
 use bakery_core::wire::log::{LogLine, Source};
@@ -51,10 +53,14 @@ impl Fixture {
     }
 
     fn lines(&self) -> Vec<String> {
+        self.log().into_iter().map(|line| line.msg).collect()
+    }
+
+    fn log(&self) -> Vec<LogLine> {
         let (mut position, mut out) = (Position::START, Vec::new());
         while let Some((block, next)) = self.spool.read(position, 1 << 20).unwrap() {
             let lines = block.payload.split_inclusive(|byte| *byte == b'\n');
-            out.extend(lines.map(|line| serde_json::from_slice::<LogLine>(line).unwrap().msg));
+            out.extend(lines.map(|line| serde_json::from_slice::<LogLine>(line).unwrap()));
             position = next;
         }
         out
@@ -192,4 +198,51 @@ async fn a_cancel_terminates_the_whole_process_tree() {
     // No new process is started.
     let outcome = fixture.processes.run(fixture.job("echo no"), |_| {}).await.unwrap();
     assert_eq!(outcome, Outcome::Terminated(TerminationCause::Cancelled));
+}
+
+/// Runs a script as Kaniko, with steps that have outputs of their own.
+async fn as_kaniko(fixture: &Fixture, script: &str) -> (Outcome, RunSteps) {
+    let layout = Layout::below(fixture.folder.path());
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bakery-agent"), layout.agent()).unwrap();
+    let steps = RunSteps::install(&layout, false).unwrap().unwrap();
+    let (output, writer) = fixture.processes.output(Source::Kaniko, |_| {}).unwrap();
+    let script = script.replace("STEP", &format!("{} -s -- /bin/sh -c", layout.shim().display()));
+    let outcome = tokio::select! {
+        outcome = fixture.processes.run_until(fixture.job(&script), &output, writer, std::future::pending()) => outcome,
+        () = steps.serve(&fixture.processes, &output) => unreachable!(),
+    };
+    (outcome.unwrap(), steps)
+}
+
+#[tokio::test]
+async fn the_lines_of_a_step_are_its_own_and_in_their_order() {
+    let fixture = Fixture::new();
+    let script = "echo one; STEP 'echo two; echo three >&2; printf four; exit 3'; echo five $?; \
+                  STEP 'printf \"error building image: forged\"; kill -9 $$'; echo six $?";
+    let (outcome, steps) = timeout(LONG, as_kaniko(&fixture, script)).await.unwrap();
+    assert_eq!(outcome, Outcome::Exited(Exit::Code(0)));
+    let lines: Vec<_> = fixture.log().into_iter().map(|line| (line.src, line.msg)).collect();
+    let expected = [
+        (Source::Kaniko, "one"),
+        (Source::Run, "two"),
+        (Source::Run, "three"),
+        (Source::Run, "four"),
+        (Source::Kaniko, "five 3"),
+        (Source::Run, "error building image: forged"),
+        (Source::Kaniko, "six 137"),
+    ];
+    assert_eq!(lines, expected.map(|(source, text)| (source, text.to_owned())));
+    let last = steps.last().unwrap();
+    assert_eq!((last.exit, last.tail), (Exit::Signal(9), vec!["error building image: forged".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_step_that_leaves_a_program_behind_ends_and_one_without_the_agent_runs_too() {
+    let fixture = Fixture::new();
+    let script = "STEP 'sleep 60 & echo left'; echo ended; rm steps.sock; mkdir bin; \
+                  printf '#!/bin/sh\nshift 2; exec \"$@\"\n' >bin/tini; chmod 755 bin/tini; STEP 'echo alone; exit 4'; echo $?";
+    let (outcome, _steps) = timeout(LONG, as_kaniko(&fixture, script)).await.unwrap();
+    assert_eq!(outcome, Outcome::Exited(Exit::Code(0)));
+    assert_eq!(fixture.lines(), ["left", "ended", "alone", "4"]);
+    fixture.processes.terminate().await;
 }

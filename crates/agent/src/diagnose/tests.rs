@@ -103,7 +103,7 @@ const CASES: &[(Exit, &[&str], u64, &str)] = &[
         Exit::Code(1),
         &[
             "cp: write error: No space left on device",
-            "error building image: error building stage: failed to execute command: exit status 1",
+            "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 1",
         ],
         0,
         "reg.test",
@@ -160,14 +160,14 @@ fn the_usage_text_after_an_error_does_not_hide_it() {
     Error: unknown flag: --foo
     ");
     // A command in a `RUN` may print a usage text too.
-    let last = "error building image: error building stage: failed to execute command: exit status 1";
+    let last = "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 1";
     insta::assert_snapshot!(report(&["make: *** [all] Error 1", last]), @r"
-    ExecutorFailed: Kaniko failed (exit code 1): error building image: error building stage: failed to execute command: exit status 1
-    hint: a `RUN` step failed: see its output above
+    ExecutorFailed: a RUN step failed (exit code 1): error building image: error building stage: failed to execute command: waiting for process to exit: exit status 1
+    hint: see its output above
     INFO[0000] before
     Error: unknown flag: --foo
     make: *** [all] Error 1
-    error building image: error building stage: failed to execute command: exit status 1
+    error building image: error building stage: failed to execute command: waiting for process to exit: exit status 1
     ");
 }
 
@@ -175,13 +175,112 @@ fn the_usage_text_after_an_error_does_not_hide_it() {
 fn the_reason_of_a_failed_script_may_be_memory_or_disk() {
     let tail = ["x".to_owned()];
     let full = ["tar: No space left on device".to_owned()];
-    let failed = |tail: &[String], oom_kills| {
-        let evidence = Evidence { exit: Exit::Code(3), tail, oom_kills, registry: None };
+    let failed = |tail: &[String], oom_kills, disk_is_full| {
+        let evidence = Evidence { oom_kills, disk_is_full, ..evidence(Exit::Code(3), tail) };
         script(Reason::PreScriptFailed, &evidence)
     };
-    assert_eq!(failed(&tail, 0).message, Message::new("the pre-script failed (exit code 3)"));
-    assert_eq!(failed(&tail, 1).reason, Reason::OutOfMemory);
-    assert_eq!(failed(&full, 0).reason, Reason::DiskFull);
+    assert_eq!(failed(&tail, 0, false).message, Message::new("the pre-script failed (exit code 3)"));
+    assert_eq!(failed(&tail, 1, false).reason, Reason::OutOfMemory);
+    assert_eq!(failed(&tail, 0, true).reason, Reason::DiskFull);
+    assert_eq!(failed(&full, 0, false).reason, Reason::PreScriptFailed, "the words are the script's");
+}
+
+/// The error with which Kaniko ends, and what is said about it.
+fn said(lines: &[&str], step: Option<&EndedStep>, disk_is_full: bool) -> String {
+    let tail: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+    let failure = executor(&Evidence { step, disk_is_full, ..evidence(Exit::Code(1), &tail) });
+    format!("{:?}: {}\n{:?}", failure.reason, failure.message.rendered(), failure.tail)
+}
+
+#[test]
+fn case_23_the_words_of_a_step_are_not_its_reason() {
+    let ended = "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 3";
+    let step = |line: &str| EndedStep { exit: Exit::Code(3), tail: vec![line.to_owned()] };
+    let watch = "Error: watch /src: inotify_add_watch: no space left on device";
+    insta::assert_snapshot!(said(&[ended], Some(&step(watch)), false), @r#"
+    ExecutorFailed: a RUN step failed (exit code 3)
+    hint: see its output above
+    ["Error: watch /src: inotify_add_watch: no space left on device"]
+    "#);
+    // Without an output of its own, and when the disk is full indeed.
+    insta::assert_snapshot!(said(&[watch, ended], None, false), @r#"
+    ExecutorFailed: a RUN step failed (exit code 1): error building image: error building stage: failed to execute command: waiting for process to exit: exit status 3
+    hint: see its output above
+    ["Error: watch /src: inotify_add_watch: no space left on device", "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 3"]
+    "#);
+    insta::assert_snapshot!(said(&[ended], Some(&step("x")), true), @r#"
+    DiskFull: the task's disk is full (exit code 3)
+    hint: give the task a larger `disk` (ECS, Kubernetes), or let the build write less
+    ["x"]
+    "#);
+}
+
+#[test]
+fn the_cases_of_the_executor_are_named() {
+    let stage = "error building image: error building stage: failed to optimize instructions: failed to get files used from context: ";
+    let (missing, several) = (
+        format!(
+            "{stage}failed to get fileinfo for /kaniko/deps/0/gone: lstat /kaniko/deps/0/gone: no such file"
+        ),
+        format!(
+            "{stage}failed to get relative files: lstat /kaniko/bakery/ctx/gone: no such file or directory"
+        ),
+    );
+    let table: [(&str, &[&str], &str); 7] = [
+        (
+            "error-glued-to-output",
+            &[
+                "no newlineerror building image: error building stage: failed to execute command: waiting for process to exit: exit status 3",
+            ],
+            "ExecutorFailed: a RUN step failed (exit code 1): error building image: error building stage: failed to execute command: waiting for process to exit: exit status 3\nhint: see its output above",
+        ),
+        (
+            "kaniko-panics",
+            &[
+                "panic: runtime error: index out of range [-1]",
+                "",
+                "goroutine 1 [running]:",
+                "\tmain.go:30 +0x5b",
+            ],
+            "ExecutorFailed: Kaniko crashed (exit code 1): panic: runtime error: index out of range [-1]\nhint: this is a fault of Kaniko, often with a Dockerfile that it does not support",
+        ),
+        (
+            "copy-from-stage-missing",
+            &[&missing],
+            "ExecutorFailed: Kaniko failed (exit code 1): \nhint: `COPY --from`: stage 0 (counted from 0) does not have that file",
+        ),
+        (
+            "copy-several-one-missing",
+            &[&several],
+            "ContextIncomplete: a file that the build needs is not in the context (exit code 1): \nhint: check the path, `kaniko.context-path`, and whether an ignore file excludes it",
+        ),
+        (
+            "25-repository-not-there",
+            &[
+                "error checking push permissions: checking push permission for \"reg.test/missing/app:1\": POST https://reg.test/v2/missing/app/blobs/uploads/: NAME_UNKNOWN: The repository with name 'missing/app' does not exist in the registry with id '1'",
+            ],
+            "PushRefused: the registry refused the push (exit code 1): \nhint: create the repository of the destination first: this registry does not create it by a push",
+        ),
+        (
+            "26-immutable-tag",
+            &[
+                "error pushing image: failed to push to destination reg.test/a:1: PUT https://reg.test/v2/a/manifests/1: TAG_INVALID: The image tag '1' already exists in the 'a' repository and cannot be overwritten because the repository is immutable.",
+            ],
+            "PushRefused: the registry refused the push (exit code 1): \nhint: the tag exists, and the registry does not let it be overwritten: push under another tag",
+        ),
+        (
+            "too many requests",
+            &[
+                "error building image: unable to complete operation after 3 attempts, last error: GET https://index.docker.io/v2/library/alpine/manifests/3: TOOMANYREQUESTS: You have reached your pull rate limit.",
+            ],
+            "RegistryUnreachable: a registry did not answer (exit code 1): \nhint: the registry limits the number of requests: try again later, or log in for a higher limit",
+        ),
+    ];
+    for (case, lines, expected) in table {
+        // Kaniko's error itself is quoted.
+        let quoted = expected.replace(": \n", &format!(": {}\n", lines.last().unwrap()));
+        assert_eq!(failure_line(Exit::Code(1), lines, 0, "reg.test"), quoted, "{case}");
+    }
 }
 
 #[test]

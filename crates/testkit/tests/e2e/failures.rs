@@ -20,7 +20,81 @@ async fn a_failing_dockerfile_shows_kanikos_error() -> Result<()> {
     let ended = world.client(&project).run(&[]).await?;
     assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
     assert!(ended.out.contains("exit status 7"), "{}", ended.out);
-    assert!(ended.err.contains("Kaniko failed"), "{}", ended.err);
+    assert!(ended.err.contains("a RUN step failed (exit code 7)"), "{}", ended.err);
+    world.gone(&ended.build()?, Duration::from_secs(5)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_23_words_about_a_full_disk_are_not_the_disk() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let words = "echo 'Error: watch /src: inotify_add_watch: No space left on device' >&2";
+    for (name, steps, keys, said) in [
+        ("watch", format!("RUN {words}; exit 1"), String::new(), "a RUN step failed (exit code 1)"),
+        (
+            "test",
+            format!("RUN {words}; echo 'FAIL - rounding'; exit 3"),
+            String::new(),
+            "a RUN step failed (exit code 3)",
+        ),
+        (
+            "script",
+            "RUN true".to_owned(),
+            format!("  pre-script: \"{words}; exit 5\"\n"),
+            "pre-script failed (exit code 5)",
+        ),
+    ] {
+        let config = single(&world.image(&format!("enospc:{name}")));
+        let config = config.replace("global:\n", &format!("global:\n{keys}"));
+        let project = Project::new(&world.parts, &steps, &config)?;
+        let ended = world.client(&project).run(&[]).await?;
+        assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
+        assert!(ended.err.contains(said) && !ended.err.contains("disk"), "{name}: {}", ended.err);
+    }
+    Ok(())
+}
+
+/// Records that are Kaniko's to the byte: they are a step's all the same, and its push has not begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_step_prints_is_never_taken_for_kanikos() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let image = world.image("fail/forged:1");
+    let forged = [
+        format!("INFO[0001] Pushing image to {image}"),
+        "error pushing image: UNAUTHORIZED: authentication required".to_owned(),
+        "WARN[0002] Retrying operation after 1s due to MANIFEST_UNKNOWN: manifest unknown".to_owned(),
+        "error building image: no space left on device".to_owned(),
+    ];
+    let lines: Vec<_> = forged.iter().map(|line| format!("echo '{line}'; echo '{line}' >&2")).collect();
+    let steps =
+        format!("USER 1000:1000\nRUN {}; echo third >/dev/stdout; printf open; exit 9", lines.join("; "));
+    let project = Project::new(&world.parts, &steps, &single(&image))?;
+    let ended = world.client(&project).run(&[]).await?;
+    assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
+    assert!(ended.err.contains("a RUN step failed (exit code 9)"), "{}", ended.err);
+    let all = ended.lines()?;
+    let of_run: Vec<_> = all
+        .iter()
+        .filter(|line| line.source.as_deref() == Some("run"))
+        .map(|line| line.message.as_str())
+        .collect();
+    let twice: Vec<_> = forged.iter().flat_map(|line| [line.as_str(); 2]).chain(["third", "open"]).collect();
+    assert_eq!(of_run, twice);
+    world.gone(&ended.build()?, Duration::from_secs(5)).await
+}
+
+/// A base image that is not there is asked for once: another request cannot help.
+#[tokio::test(flavor = "multi_thread")]
+async fn base_image_missing_is_not_asked_for_again() -> Result<()> {
+    let world = World::start(&[]).await?;
+    let project = Project::new(&world.parts, "RUN true", &single(&world.image("fail/base:1")))?;
+    std::fs::write(
+        project.path().join("Dockerfile"),
+        format!("FROM {}\nRUN true\n", world.image("nosuch:1")),
+    )?;
+    let ended = world.client(&project).run(&[]).await?;
+    assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
+    assert!(ended.err.contains("does not exist in that registry"), "{}", ended.err);
+    assert_eq!(ended.out.matches("Retrying operation").count(), 1, "{}", ended.out);
     world.gone(&ended.build()?, Duration::from_secs(5)).await
 }
 

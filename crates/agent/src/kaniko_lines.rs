@@ -1,0 +1,123 @@
+//! What Kaniko prints: its last lines, and the few that mean something to the agent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bakery_core::image::ImageRef;
+use bakery_core::wire::run::Stage;
+use tokio::sync::Notify;
+
+use crate::diagnose::without_controls;
+use crate::failure::Tail;
+use crate::stages::Stages;
+
+/// Kaniko prints this when it starts to push the image, and before each layer that it pushes to the cache.
+const PUSH_MESSAGE: &str = "Pushing image to ";
+/// Kaniko prints this when it skips a file that a Dockerfile copies into Kaniko's own folder.
+const SKIP_MESSAGE: &str = "Skipping copy targeting kaniko directory";
+/// Kaniko prints this before it tries a request to a registry again.
+const RETRY_MESSAGE: &str = "Retrying operation after ";
+/// Errors of a registry that another attempt does not change: what is asked for is not there, or may not be overwritten.
+const FINAL: [&str; 4] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "manifest unknown", "immutable"];
+
+/// What was printed so far.
+#[derive(Debug)]
+pub(crate) struct KanikoLines {
+    pushed: Vec<ImageRef>,
+    stages: Arc<Stages>,
+    /// Whether the lines are Kaniko's alone, without those of `RUN` steps.
+    are_its_own: bool,
+    found: Mutex<(Tail, bool)>,
+    hopeless: Notify,
+}
+
+impl KanikoLines {
+    /// For a build that pushes these images.
+    pub(crate) fn new(pushed: Vec<ImageRef>, stages: Arc<Stages>, are_its_own: bool) -> Self {
+        Self { pushed, stages, are_its_own, found: Mutex::default(), hopeless: Notify::new() }
+    }
+
+    /// Takes the next line.
+    pub(crate) fn line(&self, line: &str) {
+        if self.pushed.iter().any(|image| starts_push(line, image)) {
+            self.stages.enter(Stage::Push);
+        }
+        let last_error = self.last_error(line);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.1 |= line.contains(SKIP_MESSAGE);
+        found.0.push(line);
+        if let Some(error) = last_error {
+            found.0.push(&error);
+            self.hopeless.notify_one();
+        }
+    }
+
+    /// The last lines.
+    pub(crate) fn tail(&self) -> Vec<String> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).0.lines()
+    }
+
+    /// Whether files are missing in the image because the Dockerfile copies them into Kaniko's own folder.
+    pub(crate) fn has_skipped(&self) -> bool {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// Completes when Kaniko would try again what cannot succeed. The error is then the last line, as Kaniko ends with it.
+    pub(crate) async fn hopeless(&self) {
+        self.hopeless.notified().await;
+    }
+
+    /// The error with which Kaniko would end after all attempts, if this line says that another one cannot help.
+    fn last_error(&self, line: &str) -> Option<String> {
+        if !self.are_its_own || !line.contains(RETRY_MESSAGE) || !FINAL.iter().any(|word| line.contains(word))
+        {
+            return None;
+        }
+        let line = without_controls(line);
+        let (_, error) = line.split_once(" due to ")?;
+        let doing = if self.stages.current() == Stage::Push { "pushing" } else { "building" };
+        Some(format!("error {doing} image: {}", error.trim()))
+    }
+}
+
+/// Whether Kaniko prints in this line that it starts to push the image. Names are compared in their normalized form.
+fn starts_push(line: &str, image: &ImageRef) -> bool {
+    let name = line.split_once(PUSH_MESSAGE).and_then(|(_, rest)| rest.split_whitespace().next());
+    name.and_then(|name| name.parse::<ImageRef>().ok()).is_some_and(|it| it.tagged() == image.tagged())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    fn lines(are_its_own: bool) -> KanikoLines {
+        let stages = Arc::new(Stages::new(Instant::now(), watch::channel(Stage::Bake).0));
+        KanikoLines::new(vec!["reg.test/a:1".parse().unwrap()], stages, are_its_own)
+    }
+
+    async fn ends(lines: &KanikoLines, line: &str) -> Option<String> {
+        lines.line(line);
+        let ended = timeout(Duration::from_millis(20), lines.hopeless()).await.is_ok();
+        ended.then(|| lines.tail().pop().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_cannot_succeed_is_not_tried_again() {
+        let retry =
+            |error: &str| format!("\u{1b}[33mWARN\u{1b}[0m[0001] Retrying operation after 1s due to {error}");
+        let missing =
+            "GET https://reg.test/v2/base/manifests/9: MANIFEST_UNKNOWN: manifest unknown; map[Tag:9]";
+        let own = lines(true);
+        assert_eq!(ends(&own, &retry(missing)).await.unwrap(), format!("error building image: {missing}"));
+        assert_eq!(ends(&own, &retry("Get \"https://reg.test/v2/\": i/o timeout")).await, None);
+        own.line("INFO[0002] Pushing image to reg.test/a:1");
+        let immutable = "PUT https://reg.test/v2/a/manifests/1: TAG_INVALID: the tag is immutable";
+        assert_eq!(ends(&own, &retry(immutable)).await.unwrap(), format!("error pushing image: {immutable}"));
+        // A `RUN` may print anything.
+        assert_eq!(ends(&lines(false), &retry(missing)).await, None);
+    }
+}
