@@ -39,6 +39,12 @@ pub enum GitError {
         /// From 1.
         line: usize,
     },
+    /// A config that is a symbolic link: the file that it leads to would be packed as it is.
+    #[error("`{path}` is a link, so credentials in its file cannot be removed")]
+    Link {
+        /// Below the source folder.
+        path: String,
+    },
     /// A `.git` file, of a worktree or a submodule, whose repository is not in the source folder.
     #[error("`{path}` is a file: the repository is in `{target}`, which is not part of the source")]
     Elsewhere {
@@ -53,6 +59,7 @@ impl Hint for GitError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Self::Read { .. } => "make it readable, or leave `.git` out (`context.git: false`)",
+            Self::Link { .. } => "put the file itself there, or leave `.git` out (`context.git: false`)",
             Self::Config { .. } => "`git config --list` in the repository shows what is wrong",
             Self::Elsewhere { .. } => {
                 "build from a clone (`git clone --recurse-submodules`) in place of a worktree, choose `--repo` so that it \

@@ -12,7 +12,7 @@ use bakery_core::message::Message;
 use rustix::fs::OFlags;
 
 use crate::byte_path::{display, join};
-use crate::git_folder::{self, ALTERNATES, GIT, GitPart};
+use crate::git_folder::{self, ALTERNATES, GIT, GitError, GitPart};
 use crate::header::{Header, Kind};
 use crate::links::relative_target;
 use crate::notices::Notices;
@@ -187,7 +187,9 @@ impl<'w> Walk<'w> {
             }
             Err(error) => {
                 let Some(meta) = self.existing(&path, fs::symlink_metadata(&full))? else { return Ok(()) };
-                if meta.is_symlink() {
+                if meta.is_symlink() && git.has_config(name) {
+                    return Err(GitError::Link { path: display(&path) }.into());
+                } else if meta.is_symlink() {
                     let Some(target) = self.existing(&path, fs::read_link(&full))? else { return Ok(()) };
                     let target = self.link_target(&path, target.into_os_string().into_vec());
                     (Kind::Link { target }, meta, None)

@@ -172,8 +172,14 @@ fn a_config_that_git_cannot_read_is_refused() {
     let refused = try_pack(place.path(), &[], &place.path().with_extension("to")).unwrap_err();
     assert!(refused.to_string().starts_with(".git/config:2: "), "{refused}");
     fs::remove_file(place.path().join(".git/config")).unwrap();
-    symlink("/dev/zero", place.path().join(".git/config")).unwrap();
-    try_pack(place.path(), &[], &place.path().with_extension("to")).unwrap();
+    // What it leads to would be packed with its credentials, or is not in a task.
+    for target in ["../own", "/dev/zero"] {
+        fs::write(place.path().join("own"), "[http]\nextraheader = hunter2\n").unwrap();
+        symlink(target, place.path().join(".git/config")).unwrap();
+        let refused = try_pack(place.path(), &[], &place.path().with_extension("to")).unwrap_err();
+        assert!(refused.to_string().contains("`.git/config` is a link"), "{refused}");
+        fs::remove_file(place.path().join(".git/config")).unwrap();
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod aws;
 pub mod bench;
+pub mod buildx;
 pub mod client;
 pub mod cluster;
 pub mod cuttable_link;

@@ -77,6 +77,7 @@ variables! {
         "the name of the three images that Bakery has just baked, without `-server`, `-client` and `-agent`";
     BUILDX_IMAGES = "BAKERY_TEST_BUILDX_IMAGES", &["images"],
         "the same of the images that buildx has baked from the same files";
+    BUILDKIT = "BAKERY_TEST_BUILDKIT", &["images"], "the folder of `buildkitd` and `buildx`";
     IMAGES_TAG = "BAKERY_TEST_IMAGES_TAG", &["images"], "the tag of these six images";
     CLIENT_IMAGE = "BAKERY_TEST_CLIENT_IMAGE", &["images"], "the baked client image in the engine's store";
 

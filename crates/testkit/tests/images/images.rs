@@ -113,7 +113,7 @@ async fn the_images_have_the_user_entry_point_and_labels_of_their_dockerfiles() 
 }
 
 /// Every file of an image, as `tar -tv` shows it.
-async fn files(engine: &Engine, parts: &Parts, image: &str) -> Result<String> {
+pub(crate) async fn files(engine: &Engine, parts: &Parts, image: &str) -> Result<String> {
     let id = engine.docker(&["create", "--platform=linux/amd64", image, "-"]).await?;
     let container = Container { name: id.trim().to_owned(), host: &parts.docker_host };
     let folder = tempfile::tempdir()?;

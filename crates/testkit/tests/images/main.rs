@@ -5,3 +5,4 @@
 mod ci_examples;
 mod ci_job;
 mod images;
+mod options;
