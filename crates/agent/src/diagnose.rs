@@ -233,11 +233,25 @@ fn stage_of(error: &str) -> Option<usize> {
 
 fn last_error(tail: &[String]) -> Option<&str> {
     let begin = |line: &str| {
-        let anywhere = ERRORS.iter().filter_map(|prefix| line.find(prefix)).min();
+        // Kaniko logs the commands of the Dockerfile too.
+        let is_logged = !message(line).is_empty();
+        let anywhere = ERRORS.iter().filter(|_| !is_logged).filter_map(|prefix| line.find(prefix)).min();
         anywhere.or_else(|| ERROR_LINES.iter().any(|prefix| line.starts_with(prefix)).then_some(0))
     };
     // A crash is followed by the stacks of all threads; nothing of them is an error line.
     tail.iter().rev().map(|line| line.trim()).find_map(|line| begin(line).map(|at| &line[at..]))
+}
+
+/// The message of a line of Kaniko's log, `INFO[0001] MESSAGE`; empty for any other line. Kaniko logs each command of a
+/// Dockerfile too, so only the beginning of a message says what it is about.
+pub(crate) fn message(line: &str) -> &str {
+    let message = line.split_once('[').and_then(|(level, rest)| {
+        let (seconds, message) = rest.split_once("] ")?;
+        let is_level = level.len() == 4 && level.bytes().all(|byte| byte.is_ascii_uppercase());
+        let is_time = seconds.len() >= 4 && seconds.bytes().all(|byte| byte.is_ascii_digit());
+        (is_level && is_time).then_some(message)
+    });
+    message.unwrap_or_default()
 }
 
 /// Removes colours and other control sequences of terminals.

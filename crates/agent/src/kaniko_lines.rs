@@ -6,7 +6,7 @@ use bakery_core::image::ImageRef;
 use bakery_core::wire::run::Stage;
 use tokio::sync::Notify;
 
-use crate::diagnose::without_controls;
+use crate::diagnose::{message, without_controls};
 use crate::failure::Tail;
 use crate::stages::Stages;
 
@@ -38,12 +38,14 @@ impl KanikoLines {
 
     /// Takes the next line.
     pub(crate) fn line(&self, line: &str) {
-        if self.pushed.iter().any(|image| starts_push(line, image)) {
+        let plain = without_controls(line);
+        let message = message(&plain);
+        if self.pushed.iter().any(|image| starts_push(message, image)) {
             self.stages.enter(Stage::Push);
         }
-        let last_error = self.last_error(line);
+        let last_error = self.last_error(message);
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.1 |= line.contains(SKIP_MESSAGE);
+        found.1 |= message.starts_with(SKIP_MESSAGE);
         found.0.push(line);
         if let Some(error) = last_error {
             found.0.push(&error);
@@ -66,22 +68,19 @@ impl KanikoLines {
         self.hopeless.notified().await;
     }
 
-    /// The error with which Kaniko would end after all attempts, if this line says that another one cannot help.
-    fn last_error(&self, line: &str) -> Option<String> {
-        if !self.are_its_own || !line.contains(RETRY_MESSAGE) || !FINAL.iter().any(|word| line.contains(word))
-        {
-            return None;
-        }
-        let line = without_controls(line);
-        let (_, error) = line.split_once(" due to ")?;
+    /// The error with which Kaniko would end after all attempts, if this message says that another one cannot help.
+    fn last_error(&self, message: &str) -> Option<String> {
+        let retry = message.strip_prefix(RETRY_MESSAGE).filter(|_| self.are_its_own)?;
+        let is_final = FINAL.iter().any(|word| retry.contains(word));
+        let (_, error) = retry.split_once(" due to ").filter(|_| is_final)?;
         let doing = if self.stages.current() == Stage::Push { "pushing" } else { "building" };
         Some(format!("error {doing} image: {}", error.trim()))
     }
 }
 
-/// Whether Kaniko prints in this line that it starts to push the image. Names are compared in their normalized form.
-fn starts_push(line: &str, image: &ImageRef) -> bool {
-    let name = line.split_once(PUSH_MESSAGE).and_then(|(_, rest)| rest.split_whitespace().next());
+/// Whether Kaniko says in this message that it starts to push the image. Names are compared in their normalized form.
+fn starts_push(message: &str, image: &ImageRef) -> bool {
+    let name = message.strip_prefix(PUSH_MESSAGE).and_then(|rest| rest.split_whitespace().next());
     name.and_then(|name| name.parse::<ImageRef>().ok()).is_some_and(|it| it.tagged() == image.tagged())
 }
 
@@ -117,7 +116,9 @@ mod tests {
         own.line("INFO[0002] Pushing image to reg.test/a:1");
         let immutable = "PUT https://reg.test/v2/a/manifests/1: TAG_INVALID: the tag is immutable";
         assert_eq!(ends(&own, &retry(immutable)).await.unwrap(), format!("error pushing image: {immutable}"));
-        // A `RUN` may print anything.
+        // A command of the Dockerfile is logged, and a `RUN` without an output of its own may print anything.
+        let logged = format!("INFO[0003] RUN echo '{}'", retry(missing));
+        assert_eq!(ends(&own, &logged).await, None);
         assert_eq!(ends(&lines(false), &retry(missing)).await, None);
     }
 }

@@ -7,6 +7,8 @@ use bakery_core::kaniko::{DIR, Paths};
 
 use crate::process_tree::Scope;
 
+/// The name of the program by which Kaniko starts `RUN` steps.
+pub const SHIM: &str = "tini";
 /// The default `PATH` of a Linux system.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -59,7 +61,7 @@ impl Layout {
         Self {
             root: root.to_owned(),
             executor: root.join("executor"),
-            tini: root.join("bin/tini"),
+            tini: root.join("bakery-tini"),
             path: SYSTEM_PATH.to_owned(),
             certs: root.join("ssl/certs"),
             docker: root.join(".docker"),
@@ -76,7 +78,7 @@ impl Layout {
 
     /// The program by which Kaniko starts `RUN` steps: tini, and then the agent. The image may lack it.
     pub fn shim(&self) -> PathBuf {
-        self.root.join(crate::step_shim::NAME)
+        self.root.join(SHIM)
     }
 
     /// The socket at which `RUN` steps get their outputs. Not in the agent's own folder, which other users cannot enter.

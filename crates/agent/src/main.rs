@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use bakery_agent::layout::SHIM;
 use bakery_agent::{AgentError, Layout, start, step_shim};
 use bakery_core::message::{Hint as _, rendered};
 
@@ -21,7 +22,7 @@ Usage: bakery-agent [--help | --version]";
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
     if let Some((program, args)) = args.split_first()
-        && Path::new(program).file_name().is_some_and(|name| name == step_shim::NAME)
+        && Path::new(program).file_name().is_some_and(|name| name == SHIM)
     {
         return step_shim::run(Path::new(program), args);
     }

@@ -18,9 +18,6 @@ use rustix::stdio::{dup2_stderr, dup2_stdout};
 
 use crate::layout::Layout;
 
-/// The name by which Kaniko starts the program.
-pub const NAME: &str = "tini";
-
 /// How long the agent may take to answer. It first writes down what Kaniko has printed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The exit code of a shell whose command cannot be started.

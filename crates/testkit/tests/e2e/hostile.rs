@@ -51,7 +51,7 @@ async fn probe_03_a_run_step_cannot_report_for_its_agent() -> Result<()> {
     ip=$(echo $peer | sed 's/\(..\)\(..\)\(..\)\(..\):.*/0x\4 0x\3 0x\2 0x\1/'); \
     url=http://$(printf '%d.%d.%d.%d' $ip):$(printf '%d' 0x${{peer#*:}}); \
     for session in x {session} $run; do for path in report order logs context; do \
-    wget -T 10 -S -O - --header "Authorization: Bearer $session" --header 'Content-Type: application/json' \
+    timeout 10 wget -S -O - --header "Authorization: Bearer $session" --header 'Content-Type: application/json' \
     --post-data '{report}' $url/v1/runs/$run/$path 2>&1 | grep -o 'HTTP/1.1 [0-9]*' | sed 's/^/answered:/'; done; done; done; echo answered:all; false"#,
         session = "0".repeat(64),
     );
