@@ -54,12 +54,12 @@ pub fn check(file: &Dockerfile, input: &PreflightInput<'_>) -> Vec<DockerfileFin
         images: &BTreeMap::new(),
     };
     let evaluation = file.evaluate(&build);
-    let mut inspection = Inspection::new(file, &evaluation, &options, input.mask);
-    inspection.all();
-    let mut found = inspection.into_findings();
-    let mut allowed = input.allowed.clone();
+    let (mut allowed, mut found) = (input.allowed.clone(), Vec::new());
     allowed.extend(allow::of_comments(file, input.mask, &mut found));
     found.retain(|finding| !allowed.contains(finding.code));
+    let mut inspection = Inspection::new(file, &evaluation, &options, input.mask, allowed);
+    inspection.all();
+    found.extend(inspection.into_findings());
     found.sort_by_key(|finding| (finding.line, finding.column));
     found
 }

@@ -6,18 +6,20 @@ mod runs;
 mod stages;
 mod variables;
 
+use std::collections::BTreeSet;
+
 use super::excerpt::excerpt;
 use super::finding::DockerfileFinding;
 use super::hidden;
 use super::options::ExecutorOptions;
-use super::severity::Severity;
 use super::table::Construct;
 use super::table::general::{MISTAKE, REMARK};
 use crate::dockerfile::{
-    Dockerfile, EvaluatedInstruction, Evaluation, Instruction, Kind, Span, StageBase, Trigger, Word,
+    Dockerfile, EvaluatedInstruction, Evaluation, Instruction, Kind, Position, Span, StageBase, Trigger, Word,
 };
 use crate::limits;
 use crate::mask::{Form, Mask};
+use crate::message::Message;
 use crate::report::{Finding, shown};
 
 /// Who owns what a stage copies.
@@ -44,6 +46,7 @@ pub(super) struct Inspection<'i> {
     evaluation: &'i Evaluation,
     options: &'i ExecutorOptions,
     mask: &'i Mask,
+    allowed: BTreeSet<&'static str>,
     hidden: Vec<Span>,
     found: Vec<DockerfileFinding>,
 }
@@ -54,8 +57,9 @@ impl<'i> Inspection<'i> {
         evaluation: &'i Evaluation,
         options: &'i ExecutorOptions,
         mask: &'i Mask,
+        allowed: BTreeSet<&'static str>,
     ) -> Self {
-        Self { file, evaluation, options, mask, hidden: hidden::values(file), found: Vec::new() }
+        Self { file, evaluation, options, mask, allowed, hidden: hidden::values(file), found: Vec::new() }
     }
 
     pub(super) fn into_findings(self) -> Vec<DockerfileFinding> {
@@ -129,73 +133,55 @@ impl<'i> Inspection<'i> {
 
     /// Adds a finding about a part of the file.
     fn found(&mut self, construct: &Construct, span: Span, about: &str) {
-        let place = self.file.text.position(span.start);
+        self.found_with_hint(construct, span, about, construct.hint.to_owned());
+    }
+
+    /// The same with another hint.
+    fn found_with_hint(&mut self, construct: &Construct, span: Span, about: &str, hint: String) {
+        let Position { line, column } = self.file.text.position(span.start);
         let text = construct.text.replace("{}", &shown(about));
-        let hint = Some(construct.hint.to_owned());
-        self.push(
-            construct,
-            span,
-            DockerfileFinding {
-                code: "",
-                level: Severity::Error,
-                file: self.file.text.name().to_owned(),
-                line: place.line,
-                column: place.column,
-                text,
-                hint,
-                excerpt: None,
-            },
-        );
+        self.push(construct, span, (line, column), Message { text, hint: Some(hint) });
     }
 
     /// Adds what the reader has found.
     fn of_reader(&mut self, construct: &Construct, finding: &Finding) {
         let Finding { location, text, hint } = finding;
         let line = self.file.text.line(location.line.max(1));
-        let start = line.start + bytes_of(&self.file.text.text(line), location.col);
-        let word = self.file.text.text(Span { start, end: line.end });
-        let length = word.find(char::is_whitespace).unwrap_or(word.len());
+        let start = line.start + byte_of(self.file.text.bytes(line), location.col);
+        let word = self.file.text.bytes(Span { start, end: line.end });
+        let length = word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len());
         let text = if location.path.is_empty() { text.clone() } else { format!("{}: {text}", location.path) };
-        self.push(
-            construct,
-            Span { start, end: start + length },
-            DockerfileFinding {
-                code: "",
-                level: Severity::Error,
-                file: self.file.text.name().to_owned(),
-                line: location.line,
-                column: location.col,
-                text,
-                hint: hint.clone(),
-                excerpt: None,
-            },
-        );
+        let message = Message { text, hint: hint.clone() };
+        self.push(construct, Span { start, end: start + length }, (location.line, location.col), message);
     }
 
-    fn push(&mut self, construct: &Construct, span: Span, finding: DockerfileFinding) {
-        let Some(code) = construct.code.filter(|_| self.found.len() < limits::FINDINGS) else { return };
+    fn push(&mut self, construct: &Construct, span: Span, place: (usize, usize), message: Message) {
+        let Some(code) = self.code_to_report(construct) else { return };
         let finding = DockerfileFinding {
             code,
             level: construct.severity(),
-            text: self.mask.text(&finding.text, Form::Message),
+            file: self.file.text.name().to_owned(),
+            line: place.0,
+            column: place.1,
+            text: self.mask.text(&message.text, Form::Message),
+            hint: message.hint,
             excerpt: excerpt(self.file, span, &self.hidden, self.mask),
-            ..finding
         };
         if !self.found.contains(&finding) {
             self.found.push(finding);
         }
     }
 
-    /// Gives the last finding another hint.
-    fn hint(&mut self, hint: String) {
-        if let Some(last) = self.found.last_mut() {
-            last.hint = Some(hint);
-        }
+    /// The code of a construct, unless it is let pass, or a report has no room for more. Warnings take no room from errors.
+    fn code_to_report(&self, construct: &Construct) -> Option<&'static str> {
+        let level = construct.severity();
+        let is_full = self.found.iter().filter(|it| it.level == level).count() >= limits::FINDINGS;
+        construct.code.filter(|code| !is_full && !self.allowed.contains(code))
     }
 
     /// Adds a finding about an option.
     fn found_in(&mut self, construct: &Construct, option: &str) {
-        let Some(code) = construct.code else { return };
+        let Some(code) = self.code_to_report(construct) else { return };
         self.found.push(DockerfileFinding {
             code,
             level: construct.severity(),
@@ -219,7 +205,10 @@ fn user(word: &Word, evaluated: &EvaluatedInstruction) -> StageUser {
     if is_root(name) && is_root(group) { StageUser::Root } else { StageUser::Other(word.text.clone()) }
 }
 
-/// Where a column begins.
-fn bytes_of(line: &str, column: usize) -> usize {
-    line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at)
+/// Where a column begins. A byte that is not UTF-8 is one character.
+fn byte_of(line: &[u8], column: usize) -> usize {
+    let lengths = line
+        .utf8_chunks()
+        .flat_map(|chunk| chunk.valid().chars().map(char::len_utf8).chain(chunk.invalid().iter().map(|_| 1)));
+    lengths.take(column.saturating_sub(1)).sum()
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::dockerfile;
+use crate::{dockerfile, limits};
 
 fn found_with(text: &str, kaniko: &KanikoSpec, env: &[(&str, &str)]) -> Vec<DockerfileFinding> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
@@ -272,4 +274,39 @@ fn the_dockerfiles_of_this_project_have_no_findings() {
 fn a_finding_has_a_stable_form_for_programs() {
     let found = found("FROM busybox\nRUN --mount=type=ssh true\n");
     insta::assert_snapshot!(document(&found), @r#"{"findings":[{"code":"BK215","column":5,"file":"Dockerfile","hint":"give a key by `RUN --mount=type=secret`, or fetch in the `pre-script`","level":"error","line":2,"text":"Kaniko has no SSH mounts"}]}"#);
+}
+
+#[test]
+fn warnings_take_no_room_from_errors() {
+    let many = "COPY a /\n".repeat(500);
+    let found = found(&format!("FROM busybox\nUSER 1\n{many}RUN --mount=type=ssh true\n{many}"));
+    assert_eq!(found.len(), limits::FINDINGS + 1);
+    assert_eq!(found.last().map(|finding| finding.code), Some("BK215"));
+}
+
+/// Pieces of Dockerfiles, in any order.
+const PIECES: &str = r"(FROM a AS b|RUN |COPY --from=B |ADD --checksum=x |ENV A_TOKEN=b |ARG |ONBUILD |USER |--mount=type=ssh |--mount=target=a |--exclude=\xFF |# bakery: alow|=|<<E|E|'|ü|\\|\n|\r\n|\t|\x1b|x|\$\{A:-|\}){0,3}";
+
+proptest! {
+    #[test]
+    fn any_file_is_checked(pieces in proptest::collection::vec(PIECES, 0..60), is_spoilt in any::<bool>()) {
+        let mut bytes = pieces.concat().into_bytes();
+        if is_spoilt {
+            bytes.splice(0..0, *b"FROM a\nRUN \xFF\xFE \xC3 --mount=x\n");
+        }
+        let file = dockerfile::read("Dockerfile", &bytes);
+        let (kaniko, mask) = (KanikoSpec::default(), Mask::default());
+        let input = PreflightInput {
+            arch: Arch::Arm64,
+            kaniko: &kaniko,
+            env: &BTreeMap::new(),
+            allowed: &BTreeSet::new(),
+            mask: &mask,
+        };
+        for finding in check(&file, &input) {
+            let shown = finding.message().indented();
+            prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{:?}", shown);
+            prop_assert!(finding.line <= file.text.lines());
+        }
+    }
 }

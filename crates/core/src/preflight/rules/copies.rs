@@ -36,11 +36,9 @@ impl Inspection<'_> {
                     self.file.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
                 let is_bare = !image.contains(['/', ':', '@', '.']);
                 if let Some(name) = nearest(image, &names).filter(|_| is_bare) {
-                    let name = name.to_owned();
-                    self.found(&NEARLY_A_STAGE, used.span, image);
-                    self.hint(format!(
-                        "did you mean `{name}`? an image that is meant is written with its tag"
-                    ));
+                    let hint =
+                        format!("did you mean `{name}`? an image that is meant is written with its tag");
+                    self.found_with_hint(&NEARLY_A_STAGE, used.span, image, hint);
                 }
             }
         }
