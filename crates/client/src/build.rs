@@ -19,7 +19,7 @@ use crate::settings::Settings;
 use crate::signals::{Signal, Signals};
 use crate::stdout::LogOutput;
 use crate::submit::{self, PackedContext, retry};
-use crate::{labels, load, server_keys, stderr};
+use crate::{labels, load, preflight, server_keys, stderr};
 
 /// Submits a build and shows its log until it ends.
 pub async fn build(
@@ -30,6 +30,7 @@ pub async fn build(
     let (settings, loaded) = read_input(options, settings, environment)?;
     loaded.notices.iter().map(Finding::message).for_each(|notice| stderr::notice(&notice));
     loaded.secret_files.iter().map(Finding::message).for_each(|warning| stderr::warning(&warning));
+    preflight::say(&loaded.dockerfiles);
     let mut signals = Signals::listen().map_err(|error| no_signals(&error))?;
     // Nothing has been submitted yet: exiting immediately leaves nothing behind.
     let packed = tokio::select! {
@@ -82,17 +83,18 @@ fn read_input(
     match (settings, load::load(options, environment)) {
         (Ok(settings), Ok(loaded)) => {
             let unencrypted = settings.server.may_carry(&loaded.spec).err().map(Failure::from);
-            let failure = unencrypted.into_iter().chain(missing(&loaded)).reduce(Failure::and);
+            let failure = unencrypted.into_iter().chain(unbuildable(&loaded)).reduce(Failure::and);
             failure.map_or(Ok((settings, loaded)), Err)
         }
-        (Err(settings), Ok(loaded)) => Err(missing(&loaded).into_iter().fold(settings, Failure::and)),
+        (Err(settings), Ok(loaded)) => Err(unbuildable(&loaded).fold(settings, Failure::and)),
         (Err(settings), Err(files)) => Err(settings.and(files)),
         (Ok(_), Err(files)) => Err(files),
     }
 }
 
-fn missing(loaded: &LoadedBuild) -> Option<Failure> {
-    (!loaded.missing.is_empty()).then(|| Failure::input(loaded.missing.join("\n"), loaded.paths_hint))
+/// What the source lacks, and errors in its Dockerfiles.
+fn unbuildable(loaded: &LoadedBuild) -> impl Iterator<Item = Failure> {
+    loaded.missing_failure().into_iter().chain(preflight::failure(&loaded.dockerfiles))
 }
 
 /// Shows the log of an existing build from its beginning.

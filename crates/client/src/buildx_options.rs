@@ -51,7 +51,9 @@ const fn short(letter: char, option: BuildxOption) -> BuildxOption {
 }
 
 const SIZE: &str = "--cpu and --memory are the size of a task";
-const PRIVILEGES: &str = "Kaniko builds without privileges: remove it";
+const CHECKED: &str = "`bakery-client check` checks the Dockerfiles of a build";
+/// Why nothing is granted to a build.
+pub(crate) const PRIVILEGES: &str = "Kaniko builds without privileges: remove it";
 const NO_ATTESTATION: &str =
     "remove it; another program, such as cosign, attests the image once it is pushed";
 const PUSHED: &str =
@@ -59,25 +61,18 @@ const PUSHED: &str =
 const DIGESTS: &str = "`bakery-client ps --json` lists the images of a build with their digests";
 
 /// All of them, by name.
-pub const OPTIONS: [BuildxOption; 36] = [
+pub const OPTIONS: [BuildxOption; 35] = [
     refused(
         "add-host",
         "RUN steps have the hosts of the task",
         "remove it; a proxy is set by --set global.env.HTTPS_PROXY",
     ),
-    refused("allow", "nothing can be granted", PRIVILEGES),
     refused("attest", "attestations are not made", NO_ATTESTATION),
     refused("build-context", "further contexts are not supported", "put what they hold into the context"),
     replaced("builder", "CONTROLLER_URL names the server that builds"),
-    but(
-        &["build"],
-        refused("call", "only builds are supported", "`bakery-client plan` shows what a build would do"),
-    ),
+    but(&["build"], refused("call", "only builds are supported", CHECKED)),
     ignored("cgroup-parent"),
-    switch(but(
-        &["false"],
-        refused("check", "Dockerfiles are not checked", "`bakery-client plan` shows what a build would do"),
-    )),
+    switch(but(&["false"], refused("check", "is a command of its own", CHECKED))),
     switch(ignored("compress")),
     replaced("cpu-period", SIZE),
     replaced("cpu-quota", SIZE),

@@ -57,7 +57,7 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// The options of a build and of `plan`.
+/// The options of a build, of `plan` and of `check`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BuildOptions {
     /// Build config.
@@ -108,6 +108,13 @@ pub struct BuildOptions {
     /// several times
     #[arg(long, value_name = "NAME")]
     pub allow_env: Vec<String>,
+    /// Findings in Dockerfiles that are let pass.
+    #[arg(
+        long,
+        value_name = "CODES",
+        help = "Let findings in Dockerfiles pass, by their codes: BK101,BK102; may be given several times"
+    )]
+    pub allow: Vec<String>,
     /// Where logins come from besides the config.
     #[arg(
         long,
@@ -156,6 +163,17 @@ pub enum Command {
         #[command(flatten)]
         options: Box<BuildOptions>,
         /// Print one JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the Dockerfiles of a build, without a server: mistakes, and what would not be as with Docker. Exits with 2 if
+    /// there is an error
+    Check {
+        /// What to check.
+        #[command(flatten)]
+        options: Box<BuildOptions>,
+        /// Print one JSON document instead of text: `findings`, each with `code`, `level` (`error`, `warning`), `file`,
+        /// `line`, `column`, `text` and `hint`
         #[arg(long)]
         json: bool,
     },
@@ -233,6 +251,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Plan { .. } => "plan",
+            Self::Check { .. } => "check",
             Self::Logs { .. } => "logs",
             Self::Ps { .. } => "ps",
             Self::Cancel { .. } => "cancel",
@@ -257,6 +276,7 @@ impl BuildOptions {
             no_push: self.no_push || lower.no_push,
             env_file: [lower.env_file, self.env_file].concat(),
             allow_env: [lower.allow_env, self.allow_env].concat(),
+            allow: [lower.allow, self.allow].concat(),
             credentials: self.credentials.or(lower.credentials),
             on: self.on.or(lower.on),
             cpu: self.cpu.or(lower.cpu),

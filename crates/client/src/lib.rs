@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod buildx_options;
+mod check;
 mod checkout;
 pub mod cli;
 pub mod clock;
@@ -31,6 +32,7 @@ pub mod one_dash;
 mod one_image;
 mod option_rules;
 pub mod plan_view;
+mod preflight;
 mod project_variables;
 mod referenced;
 pub mod render;
@@ -68,12 +70,13 @@ pub async fn run(cli: Cli, environment: BTreeMap<String, String>) -> Result<Exit
             let loaded = load::load(&options.or(outer), &environment)?;
             stdout::print(&plan_view::render(&loaded, json))
         }
+        Some(Command::Check { options, json }) => check::run(&options.or(outer), json, &environment),
         Some(Command::Context { command: ContextCommand::Ls { options, list } }) => {
             context_ls::run(&options.or(outer), &list, &environment)
         }
         Some(command) if outer != BuildOptions::default() => Err(Failure::input(
             format!("`{}` does not accept the options of a build", command.name()),
-            "only a build, `plan` and `context ls` have them: `bakery-client --help` lists them",
+            "only a build, `plan`, `check` and `context ls` have them: `bakery-client --help` lists them",
         )),
         Some(Command::Completions { shell }) => stdout::print(&completions::script(shell)),
         Some(Command::Schema { of }) => stdout::print(&schema::text(of)),

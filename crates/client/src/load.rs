@@ -9,6 +9,7 @@ use bakery_core::compose::ComposeFile;
 use bakery_core::config::{self, ConfigFile, LoginSearch, Resolved};
 use bakery_core::message::Message;
 use bakery_core::plan::BuildPlan;
+use bakery_core::preflight::DockerfileFinding;
 use bakery_core::report::{Findings, Mistake, Notice, Report};
 use bakery_core::secret::Secret;
 use bakery_core::spec::{BuildSpec, Order};
@@ -23,6 +24,7 @@ use crate::git_wanted;
 use crate::input_text::{read, read_compose};
 use crate::naming;
 use crate::option_rules;
+use crate::preflight::CheckedSource;
 use crate::project_variables::ProjectVariables;
 use crate::secret_files;
 use crate::set_options::OptionChanges;
@@ -52,10 +54,19 @@ pub struct LoadedBuild {
     pub secret_files: Vec<Notice>,
     /// Contexts and Dockerfiles that do not exist, one text each.
     pub missing: Vec<String>,
+    /// What is found in the Dockerfiles.
+    pub dockerfiles: Vec<DockerfileFinding>,
     /// What the paths of contexts and Dockerfiles are relative to.
     pub paths_hint: &'static str,
     /// Values of variables that were used in the spec and whose names suggest a secret.
     pub secrets: Vec<Secret>,
+}
+
+impl LoadedBuild {
+    /// The failure of a build whose contexts or Dockerfiles do not exist.
+    pub(crate) fn missing_failure(&self) -> Option<Failure> {
+        (!self.missing.is_empty()).then(|| Failure::input(self.missing.join("\n"), self.paths_hint))
+    }
 }
 
 /// Reads everything that the options name. All mistakes in options and files are reported at once.
@@ -145,18 +156,20 @@ pub fn load(options: &BuildOptions, environment: &BTreeMap<String, String>) -> R
     let secret_config = files.config.as_deref().filter(|_| secret);
     let secret_files =
         secret_files::warnings(&root, &folders(&spec), secret_config, &files_of_secrets.into_inner());
-    let missing = missing(&spec, &root, &written);
+    let secrets = project.into_used_secrets();
+    let dockerfiles = CheckedSource { root: &root, written: &written }.findings(&spec, &secrets, options);
     Ok(LoadedBuild {
         files: read_files.into_inner(),
+        missing: missing(&spec, &root, &written),
+        dockerfiles,
         spec,
         plan,
         notices,
         root,
         git,
         secret_files,
-        missing,
         paths_hint: if is_one_image { OF_WORKING_DIRECTORY } else { OF_REPO },
-        secrets: project.into_used_secrets(),
+        secrets,
     })
 }
 

@@ -1,9 +1,14 @@
 //! Which options fit together: those of one image, and those for files.
 
 use bakery_core::message::Message;
+use bakery_core::preflight::code_list;
 use bakery_core::report::{Findings, Mistake};
 
+use crate::buildx_options::PRIVILEGES;
 use crate::cli::BuildOptions;
+
+/// What `--allow` of buildx grants to a build.
+const ENTITLEMENTS: [&str; 3] = ["network.host", "security.insecure", "device"];
 
 /// What is wrong with options that were given together, and what becomes of those of buildx.
 pub(crate) fn check(options: &BuildOptions) -> Findings {
@@ -11,7 +16,18 @@ pub(crate) fn check(options: &BuildOptions) -> Findings {
     options.buildx.report(&mut findings);
     let misfits = options.image.asks().map_or_else(|| without_image(options), |by| beside_image(options, by));
     findings.mistakes.extend(misfits);
+    findings.mistakes.extend(options.allow.iter().filter_map(|codes| not_allowed(codes)));
     findings
+}
+
+/// What is wrong with a value of `--allow`.
+fn not_allowed(codes: &str) -> Option<Mistake> {
+    let message = if ENTITLEMENTS.iter().any(|name| codes.starts_with(name)) {
+        Message::new("nothing can be granted").with_hint(PRIVILEGES)
+    } else {
+        code_list(codes).err()?
+    };
+    Some(Mistake::of_setting("--allow", message))
 }
 
 /// Options for files, where one image is built without any.

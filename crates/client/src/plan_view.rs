@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::labels;
 use crate::load::LoadedBuild;
 use crate::render::{defuse, defuse_json};
-use crate::stderr;
+use crate::{preflight, stderr};
 
 /// The document of `plan --json`. Keys may be added, but are never changed.
 #[derive(Debug, Serialize)]
@@ -88,6 +88,7 @@ pub fn render(loaded: &LoadedBuild, json: bool) -> String {
     let missing = loaded.missing.iter().map(|text| Message::new(text.as_str()));
     let warnings = loaded.secret_files.iter().map(Finding::message).chain(missing);
     warnings.for_each(|warning| stderr::warning(&warning));
+    preflight::say(&loaded.dockerfiles);
     if json {
         // Serializing plain values cannot fail.
         let text = serde_json::to_string_pretty(&document).unwrap_or_default();

@@ -34,7 +34,7 @@ fn labelled(label: &str, message: &Message) {
 }
 
 /// The text without escape sequences and without commands to CI systems: parts of it may come from elsewhere.
-fn sanitised(text: &str) -> String {
+pub(crate) fn sanitised(text: &str) -> String {
     let mut all = String::new();
     for line in text.lines() {
         let line = clean(line, Colours::Strip);

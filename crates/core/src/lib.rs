@@ -58,6 +58,7 @@ pub mod message;
 pub mod names;
 pub mod path;
 pub mod plan;
+pub mod preflight;
 pub mod reason;
 pub mod report;
 pub mod rules;

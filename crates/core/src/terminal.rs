@@ -2,6 +2,7 @@
 //!
 //! Whoever shows untrusted text and whoever searches it for secrets must read it in the same way.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A part of a text, by its effect on a terminal.
@@ -35,6 +36,26 @@ pub fn parts(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Part)> {
 /// Whether all of `text` is certainly shown as it is. Without a branch for each byte: most texts are plain.
 pub fn is_plain(text: &[u8]) -> bool {
     text.chunks(256).all(|chunk| !chunk.iter().fold(false, |any, &byte| any | may_be_special(byte)))
+}
+
+/// `text` on one line, complete: what could move, hide or reorder what is displayed is written as an escape sequence of
+/// Rust (`\n`, `\u{1b}`).
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_shown) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_shown(c) { out.push(c) } else { out.extend(c.escape_default()) }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a character by itself moves, hides and reorders nothing.
+fn is_shown(c: char) -> bool {
+    let mut bytes = [0; 4];
+    let part = parts(c.encode_utf8(&mut bytes).as_bytes()).next();
+    matches!(part, Some((_, Part::Text | Part::ZeroWidth)))
 }
 
 /// Whether this byte can begin a part that is not text. Line ends are not counted.

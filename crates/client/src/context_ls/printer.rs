@@ -7,11 +7,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bakery_context::{Listed, Reason};
+use bakery_core::terminal::escaped;
 use bakery_core::units::format_bytes;
 use serde::Serialize;
 
 use crate::cli::ListOptions;
-use crate::render::{defuse, defuse_json, escaped};
+use crate::render::{defuse, defuse_json};
 
 /// An entry that is sent. Keys may be added, but are never changed.
 #[derive(Debug, Serialize)]

@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use bakery_core::mask::MASK;
+use bakery_core::terminal::escaped;
 use bakery_core::units::{format_duration, format_mib};
 
 use super::{PlanDocument, TaskPlan};
-use crate::render::escaped;
 
 /// Shown for a value that the server decides.
 const UNSET: &str = "server default";

@@ -17,7 +17,7 @@ mod sanitize;
 #[cfg(test)]
 mod tests;
 
-pub use sanitize::{Colours, clean, escaped};
+pub use sanitize::{Colours, clean};
 
 /// `LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -38,26 +38,6 @@ pub fn clean(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(kept.map(|(range, _)| &text[range]).collect())
 }
 
-/// `text` on one line, complete: what could move, hide or reorder what is displayed is written as an escape sequence of
-/// Rust (`\n`, `\u{1b}`).
-pub fn escaped(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_shown) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_shown(c) { out.push(c) } else { out.extend(c.escape_default()) }
-    }
-    Cow::Owned(out)
-}
-
-/// Whether a character by itself moves, hides and reorders nothing.
-fn is_shown(c: char) -> bool {
-    let mut bytes = [0; 4];
-    let part = terminal::parts(c.encode_utf8(&mut bytes).as_bytes()).next();
-    matches!(part, Some((_, Part::Text | Part::ZeroWidth)))
-}
-
 /// Whether a sequence is one of those that are kept. Colours as single characters (C1) are rare, and not among them.
 fn is_harmless_sgr(sequence: &str) -> bool {
     let params = sequence.strip_prefix("\x1b[").and_then(|rest| rest.strip_suffix('m'));

@@ -22,7 +22,7 @@ fn variables_are_those_of_the_environment_and_of_dotenv() {
     let config = with_login("password: '${CI_REGISTRY_PASSWORD}'");
     let files = folder(&[
         ("config.yaml", config.as_str()),
-        ("Dockerfile", ""),
+        ("Dockerfile", "FROM scratch\n"),
         (".env", "TAG=of-dotenv\nCI_REGISTRY_PASSWORD=own\n"),
         ("other.env", "TAG=of-other\nCI_REGISTRY_PASSWORD=own\n"),
         ("sub/compose.yaml", "services: { a: { build: .., image: r.test/b } }\n"),
@@ -53,7 +53,7 @@ fn variables_are_those_of_the_environment_and_of_dotenv() {
 #[test]
 fn a_dotenv_is_read_only_for_a_file_with_variables() {
     let config = "global: { arch: amd64, kaniko: { no-push: true } }\n";
-    let files = folder(&[("config.yaml", config), ("Dockerfile", ""), (".env", "A='\n")]);
+    let files = folder(&[("config.yaml", config), ("Dockerfile", "FROM scratch\n"), (".env", "A='\n")]);
     assert_eq!(client(files.path(), &["plan"]).0, 0);
     std::fs::write(files.path().join("config.yaml"), format!("{config}bake: [{{ cpu: '${{CPU}}' }}]\n"))
         .unwrap();
@@ -86,7 +86,7 @@ global:
 fn probe_23_4_a_config_takes_a_secret_of_the_environment_only_for_a_login() {
     let secret = [("GITHUB_TOKEN", "hunter2secret"), ("MY_TOKEN", "sesame-open")];
     let config = with_login("password: '${GITHUB_TOKEN}'");
-    let files = folder(&[("config.yaml", config.as_str()), ("Dockerfile", "")]);
+    let files = folder(&[("config.yaml", config.as_str()), ("Dockerfile", "FROM scratch\n")]);
     let (code, out, err) = client_with(files.path(), &["plan"], &secret);
     assert!(code == 0 && !out.contains("hunter2") && err.is_empty(), "{out}{err}");
     let write = |config: &str| std::fs::write(files.path().join("config.yaml"), config).unwrap();
@@ -132,7 +132,7 @@ fn probe_23_8_a_password_file_is_in_the_checkout_or_named_by_the_environment() {
         ("part.yaml", &with_login("password-file: '${FOLDER}/id_rsa'")),
         ("none.yaml", &with_login("password-file: none")),
         ("device.yaml", &with_login("password-file: '${DEVICE}'")),
-        ("Dockerfile", ""),
+        ("Dockerfile", "FROM scratch\n"),
     ]);
     std::os::unix::fs::symlink(&outside, files.path().join("link")).unwrap();
     let of_machine = machine.path().to_str().unwrap();
@@ -186,7 +186,11 @@ fn logins_of_docker_are_taken_for_the_registries_that_are_named() {
         service("c", "b.test/z")
     );
     let config = "global: { arch: amd64, kaniko-credentials: docker, kaniko: { destination: a.test/x } }\n";
-    let files = folder(&[("compose.yaml", compose.as_str()), ("docker.yaml", config), ("Dockerfile", "")]);
+    let files = folder(&[
+        ("compose.yaml", compose.as_str()),
+        ("docker.yaml", config),
+        ("Dockerfile", "FROM scratch\n"),
+    ]);
     let (code, out, err) = client_with(files.path(), &["plan", "--credentials", "docker"], &vars);
     assert!(code == 0 && err.is_empty(), "{err}");
     assert!(out.contains("login        a.test as me, password ***"), "{out}");
@@ -203,7 +207,7 @@ fn probe_23_9_a_checkout_does_not_name_dockers_helpers() {
     let config = "global: { arch: amd64, kaniko-credentials: docker, kaniko: { destination: r.test/x } }\n";
     let files = folder(&[
         ("config.yaml", config),
-        ("Dockerfile", ""),
+        ("Dockerfile", "FROM scratch\n"),
         (".env", "DOCKER_CONFIG=evil\nHOME=evil\nPATH=evil\n"),
         ("evil/config.json", r#"{ "credsStore": "evil" }"#),
         ("evil/.docker/config.json", r#"{ "credsStore": "evil" }"#),

@@ -24,6 +24,8 @@ fn help_is_complete() {
 
     Commands:
       plan         Show what a build would do, without a server: effective tasks and Kaniko's arguments
+      check        Check the Dockerfiles of a build, without a server: mistakes, and what would not be
+                   as with Docker. Exits with 2 if there is an error
       logs         Show a build's log from the beginning and follow it while the build runs; exits with
                    the build's exit code
       ps           List builds, newest first
@@ -70,6 +72,9 @@ fn help_is_complete() {
           --allow-env <NAME>
               Let Compose file and config take this variable into the build although it is a secret of
               the environment; may be given several times
+
+          --allow <CODES>
+              Let findings in Dockerfiles pass, by their codes: BK101,BK102; may be given several times
 
           --credentials <SOURCE>
               `docker`: take the logins of `docker login` for the registries that the build pushes to,

@@ -4,6 +4,7 @@
 
 mod build;
 mod build_secrets;
+mod check;
 mod compose_files;
 mod config_variables;
 mod context_ls;

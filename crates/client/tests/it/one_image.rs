@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::files::{client, client_with, folder};
 
-const DOCKERFILE: &str = "FROM scratch\n";
+const DOCKERFILE: &str = "FROM scratch AS prod\n";
 
 /// Code, standard output and standard error of `plan`.
 fn plan(folder: &Path, args: &str) -> (i32, String, String) {

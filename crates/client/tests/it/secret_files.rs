@@ -19,7 +19,7 @@ fn warnings(files: &[(&str, &str)], args: &[&str]) -> String {
 
 #[test]
 fn secrets_in_a_context_are_named_before_anything_is_sent() {
-    let files = [("config.yaml", CONFIG), TOKEN, ("Dockerfile", "")];
+    let files = [("config.yaml", CONFIG), TOKEN, ("Dockerfile", "FROM scratch\n")];
     let expected = "\
 warning: .env: contains secrets and is part of the build context
   hint: add `.env` to .dockerignore, else `COPY . .` copies it into the image
@@ -35,13 +35,16 @@ warning: config.yaml: contains credentials and is part of the build context
 #[test]
 fn excluded_files_and_files_outside_of_the_contexts_cause_no_warning() {
     let ignored = (".dockerignore", ".env\nconfig.yaml\n");
-    assert_eq!(warnings(&[("config.yaml", CONFIG), TOKEN, ("Dockerfile", ""), ignored], &[]), "");
+    assert_eq!(
+        warnings(&[("config.yaml", CONFIG), TOKEN, ("Dockerfile", "FROM scratch\n"), ignored], &[]),
+        ""
+    );
     let inner = CONFIG.replace("kaniko: {", "kaniko: { context-path: app,");
-    let outside = [("config.yaml", inner.as_str()), TOKEN, ("app/Dockerfile", "")];
+    let outside = [("config.yaml", inner.as_str()), TOKEN, ("app/Dockerfile", "FROM scratch\n")];
     assert_eq!(warnings(&outside, &[]), "");
     let bare = "global: { arch: amd64, kaniko: { destination: r.test/a:1 } }\n";
     let empty = (".env", "BAKERY_TOKEN=\n#DB_PASSWORD=x\nLOG_FORMAT=json\n");
-    assert_eq!(warnings(&[("config.yaml", bare), empty, ("Dockerfile", "")], &[]), "");
+    assert_eq!(warnings(&[("config.yaml", bare), empty, ("Dockerfile", "FROM scratch\n")], &[]), "");
 }
 
 #[test]
@@ -50,9 +53,9 @@ fn each_context_has_its_own_ignore_file() {
     let files = [
         ("compose.yaml", compose),
         ("c.yaml", CONFIG),
-        ("Dockerfile", ""),
+        ("Dockerfile", "FROM scratch\n"),
         (".dockerignore", "c.yaml\napp/.env\n"),
-        ("app/Dockerfile", ""),
+        ("app/Dockerfile", "FROM scratch\n"),
         ("app/Dockerfile.dockerignore", ""),
         ("app/.env", TOKEN.1),
     ];

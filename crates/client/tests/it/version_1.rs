@@ -130,6 +130,10 @@ fn a_config_with_every_key_is_planned_and_unused_keys_are_named() {
       hint: remove it; the container's labels have the build and the task
     warning: bakery.yaml: contains credentials and is part of the build context
       hint: add `bakery.yaml` to .dockerignore, else `COPY . .` copies it into the image
+    kaniko.use-new-run: warning[BK401]: files of the base image that a RUN deletes stay in the image
+      hint: remove it, or set `kaniko.snapshot-mode: redo`, which is fast too
+    kaniko.cache.copy-layers: warning[BK404]: a layer of COPY may come from the cache although a build argument or a variable has changed
+      hint: remove it: COPY is fast without the cache
     ");
     assert_eq!(
         lines(&out, "--context"),

@@ -3,6 +3,7 @@
 mod cli;
 mod compose;
 mod config;
+mod dockerfile;
 mod dotenv;
 mod limits;
 mod modules;
@@ -33,6 +34,7 @@ pub fn pages() -> Vec<Page> {
         page("docs/reference/config.schema.json", format!("{:#}\n", bakery_core::config::schema::schema())),
         page("docs/reference/compose.md", compose::text()),
         page("docs/reference/compose.schema.json", format!("{:#}\n", bakery_core::compose::schema::schema())),
+        page("docs/reference/dockerfile.md", dockerfile::text()),
         page("docs/reference/cli.md", cli::text()),
         page("docs/reference/reasons.md", reasons::text()),
         page("docs/reference/limits.md", limits::text()),
