@@ -277,6 +277,62 @@ fn a_finding_has_a_stable_form_for_programs() {
 }
 
 #[test]
+fn case_12_heredocs() {
+    let text = "FROM REG/base/busybox:1
+ARG NAME=bakery
+RUN <<'SCRIPT'
+echo 'literal $HOME' > /quoted
+SCRIPT
+RUN <<SCRIPT
+echo ran > /unquoted
+SCRIPT
+COPY <<CONF /conf
+name=${NAME}
+raw=\\${NAME}
+CONF
+COPY <<'CONF' /conf.raw
+name=${NAME}
+CONF
+";
+    assert_eq!(codes_of(&found(text)), ["BK201", "BK203", "BK301"]);
+}
+
+#[test]
+fn case_16_secret_and_bind_mounts() {
+    let secrets = "FROM REG/base/busybox:1 AS one
+RUN --mount=type=secret,id=tok --mount=type=secret,id=file sh -c 'test -s /run/secrets/tok' && echo 1 > /one.done
+FROM REG/base/busybox:1
+COPY --from=one /one.done /one.done
+RUN --mount=type=secret,id=tok,target=/root/.token,required=true true
+";
+    let kaniko = with_flags(&[
+        "--secret",
+        "id=tok,env=DEPLOY_TOKEN",
+        "--secret",
+        "id=file,src=/kaniko/bakery-input/s",
+    ]);
+    assert_eq!(codes_of(&found_with(secrets, &kaniko, &[])), [""; 0]);
+    let binds = "FROM REG/base/busybox:1 AS made
+FROM REG/base/busybox:1
+RUN --mount=type=bind,from=made,source=/out,target=/mnt/out --mount=type=bind,source=input.txt,target=/in.txt \\
+    cp /mnt/out/artefact /artefact; cat /in.txt > /input
+";
+    assert_eq!(codes_of(&found(binds)), ["BK211", "BK212"]);
+    let env = [("FF_KANIKO_RUN_MOUNT_BIND", "true")];
+    assert_eq!(codes_of(&found_with(binds, &KanikoSpec::default(), &env)), ["BK211"]);
+}
+
+#[test]
+fn case_kaniko_panics() {
+    insta::assert_snapshot!(rendered(&found("ARG foo=bar")), @r"
+    Dockerfile:1:1: error[BK001]: there is no FROM
+        ARG foo=bar
+        ^^^
+      hint: begin with `FROM image`
+    ");
+}
+
+#[test]
 fn warnings_take_no_room_from_errors() {
     let many = "COPY a /\n".repeat(500);
     let found = found(&format!("FROM busybox\nUSER 1\n{many}RUN --mount=type=ssh true\n{many}"));
