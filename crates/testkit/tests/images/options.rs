@@ -42,7 +42,16 @@ const OPTIONS: [&[&str]; 4] = [
         "--no-cache",
         "app",
     ],
-    &["-t", "IMAGE", "--secret", "id=npm,env=NPM_TOKEN", "--secret", "id=file,src=app/secret.txt", "app"],
+    &[
+        "-t",
+        "IMAGE",
+        "--no-cache",
+        "--secret",
+        "id=npm,env=NPM_TOKEN",
+        "--secret",
+        "id=file,src=app/secret.txt",
+        "app",
+    ],
 ];
 
 const DOCKERFILE: &str = "\
