@@ -239,8 +239,8 @@ async fn the_lines_of_a_step_are_its_own_and_in_their_order() {
 #[tokio::test]
 async fn a_step_that_leaves_a_program_behind_ends_and_one_without_the_agent_runs_too() {
     let fixture = Fixture::new();
-    let script = "STEP 'sleep 60 & echo left'; echo ended; rm steps.sock; mkdir bin; \
-                  printf '#!/bin/sh\nshift 2; exec \"$@\"\n' >bin/tini; chmod 755 bin/tini; STEP 'echo alone; exit 4'; echo $?";
+    let script = "STEP 'sleep 60 & echo left'; echo ended; rm steps.sock; \
+                  printf '#!/bin/sh\nshift 2; exec \"$@\"\n' >bakery-tini; chmod 755 bakery-tini; STEP 'echo alone; exit 4'; echo $?";
     let (outcome, _steps) = timeout(LONG, as_kaniko(&fixture, script)).await.unwrap();
     assert_eq!(outcome, Outcome::Exited(Exit::Code(0)));
     assert_eq!(fixture.lines(), ["left", "ended", "alone", "4"]);
