@@ -48,10 +48,9 @@ pub fn executor(evidence: &Evidence<'_>) -> Failure {
     let doing = Doing::of(error);
     let (reason, hint) = classify(evidence, doing, error);
     let step = evidence.step.filter(|_| doing == Doing::Run);
-    // The error of a step that has an output of its own says nothing more than its exit code does.
-    let quoted = error.filter(|_| step.is_none());
     let last = || tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
-    let quoted = if error.is_none() { last() } else { quoted };
+    // The error of a step that has an output of its own says nothing more than its exit code does.
+    let quoted = if step.is_some() { None } else { error.or_else(last) };
     let what = match (reason, doing) {
         (Reason::OutOfMemory, _) => "a process was killed by the kernel: out of memory (OOM)",
         (Reason::DiskFull, _) => "the task's disk is full",

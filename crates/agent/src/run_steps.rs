@@ -24,6 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::failure::Tail;
+use crate::fresh;
 use crate::layout::Layout;
 use crate::output::Output;
 use crate::process::{Exit, Processes};
@@ -61,9 +62,9 @@ impl RunSteps {
         if by_tini && !fs::symlink_metadata(&shim)?.is_symlink() {
             fs::rename(&shim, tini)?;
         }
-        remove(&shim)?;
+        fresh::remove(&shim)?;
         symlink(&agent, &shim)?;
-        remove(&socket)?;
+        fresh::remove(&socket)?;
         let listener = UnixListener::bind(&socket)?;
         // A `RUN` may be another user's.
         fs::set_permissions(&socket, Permissions::from_mode(0o666))?;
@@ -118,13 +119,6 @@ impl RunSteps {
 impl Drop for RunSteps {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.socket);
-    }
-}
-
-fn remove(path: &PathBuf) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
