@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use bakery_context::{ContextFolder, exceptions_for, read_user_text};
+use bakery_context::{ContextFolder, exceptions_for, read_user_file};
+use bakery_core::dockerfile::{self, Dockerfile, Kind, MountFlag, TransferSource};
+use bakery_core::limits;
 use bakery_core::message::Message;
 use bakery_core::report::{Location, Notice};
 
 /// The folder.
 const GIT: &str = ".git";
-/// Maximum size of a Dockerfile that is searched, in bytes.
-const DOCKERFILE_BYTES: u64 = 1 << 20;
 
 /// One notice for each line of an ignore file or a Dockerfile that wants `.git`, or, if it is sent, one if there is none.
 pub(crate) fn notices(root: &Path, folders: &[ContextFolder], is_sent: bool) -> Vec<Notice> {
@@ -24,9 +24,9 @@ pub(crate) fn notices(root: &Path, folders: &[ContextFolder], is_sent: bool) -> 
     });
     let dockerfiles = folders.iter().filter_map(|folder| {
         let path = Path::new(&folder.path).join(folder.dockerfile.as_deref()?);
-        let text = read_user_text(&root.join(&path), DOCKERFILE_BYTES).ok()?;
+        let bytes = read_user_file(&root.join(&path), limits::DOCKERFILE_FILE_BYTES as u64).ok()?;
         let file = path.strip_prefix(".").unwrap_or(&path).display().to_string();
-        let found = wanting(&text).into_iter();
+        let found = wanting(&dockerfile::read(&file, &bytes)).into_iter();
         Some(found.map(move |(line, source)| {
             notice(&file, line, format!("`{source}` is not there: `.git` is not sent"))
         }))
@@ -52,41 +52,34 @@ fn notice(file: &str, line: usize, text: String) -> Notice {
     Notice::new(Location { line, col: 1, ..Location::file(file) }, Message::new(text).with_hint(hint))
 }
 
-/// The sources in `.git` that the instructions of a Dockerfile name, each with its line. Variables, and the texts of
-/// here-documents, are not told apart from anything else.
-fn wanting(dockerfile: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    let mut lines = dockerfile.lines().enumerate();
-    while let Some((at, line)) = lines.next() {
-        let mut instruction = line.trim().to_owned();
-        while !instruction.starts_with('#') && instruction.ends_with('\\') {
-            instruction.pop();
-            let next = lines.by_ref().map(|(_, line)| line.trim()).find(|line| !line.starts_with('#'));
-            instruction.push(' ');
-            instruction.push_str(next.unwrap_or_default());
-        }
-        let (name, words) = instruction.split_once(char::is_whitespace).unwrap_or_default();
-        let words: Vec<_> = words.split_whitespace().collect();
-        let (flags, rest) = words.split_at(words.iter().take_while(|word| word.starts_with("--")).count());
-        let sources: Vec<&str> = match name.to_ascii_uppercase().as_str() {
-            "COPY" | "ADD" if !flags.iter().any(|flag| flag.starts_with("--from=")) => {
-                rest.split_last().map_or(&[][..], |(_, sources)| sources).to_vec()
+/// The sources in `.git` that the instructions of a Dockerfile name, each with its line. Variables are not replaced.
+fn wanting(dockerfile: &Dockerfile) -> Vec<(usize, String)> {
+    let found = dockerfile.instructions.iter().flat_map(|instruction| {
+        let sources: Vec<&str> = match &instruction.kind {
+            Kind::Copy(transfer) | Kind::Add(transfer) if instruction.flag("from").is_none() => {
+                transfer.sources.iter().filter_map(path).collect()
             }
-            "RUN" => flags.iter().filter_map(|flag| bind_source(flag.strip_prefix("--mount=")?)).collect(),
+            Kind::Run(run) => run.mounts.iter().filter_map(bind_source).collect(),
             _ => Vec::new(),
         };
-        // In the form of a list they have brackets, quotes and commas around them.
-        let plain = sources.iter().map(|source| source.trim_matches(['[', ']', '"', ',']));
-        found.extend(plain.filter(|source| is_git(source)).map(|source| (at + 1, source.to_owned())));
+        let line = instruction.lines.0;
+        sources.into_iter().filter(|source| is_git(source)).map(move |source| (line, source.to_owned()))
+    });
+    found.collect()
+}
+
+fn path(source: &TransferSource) -> Option<&str> {
+    match source {
+        TransferSource::Path(word) => Some(&word.text),
+        TransferSource::Inline { .. } => None,
     }
-    found
 }
 
 /// The source of a mount of the build context.
-fn bind_source(mount: &str) -> Option<&str> {
+fn bind_source(mount: &MountFlag) -> Option<&str> {
     let value = |names: &[&str]| {
-        let pairs = mount.split(',').filter_map(|option| option.split_once('='));
-        pairs.into_iter().find(|(name, _)| names.contains(name)).map(|(_, value)| value)
+        let option = mount.options.iter().find(|option| names.contains(&option.key.as_str()))?;
+        option.value.as_ref().map(|value| value.text.as_str())
     };
     let is_bind = value(&["type"]).is_none_or(|kind| kind == "bind");
     if is_bind && value(&["from"]).is_none() { value(&["source", "src"]) } else { None }
@@ -116,8 +109,9 @@ RUN --network=none --mount=target=/src/.git,source=.git,type=bind git describe
 RUN --mount=type=cache,source=.git,target=/x --mount=from=other,source=.git,target=/y true
 COPY .gitignore x.git/a /.git
 ";
+        let dockerfile = dockerfile::read("Dockerfile", dockerfile.as_bytes());
         let found: Vec<_> =
-            wanting(dockerfile).iter().map(|(line, source)| format!("{line} {source}")).collect();
+            wanting(&dockerfile).iter().map(|(line, source)| format!("{line} {source}")).collect();
         assert_eq!(found, ["3 ./.git/HEAD", "4 .git", "6 .git/refs", "10 .git"]);
     }
 }
