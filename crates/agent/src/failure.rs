@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bakery_core::limits::REPORT_TAIL_LINES;
 use bakery_core::message::{Hint, Message};
@@ -97,6 +98,22 @@ impl Tail {
     /// The lines, oldest first.
     pub fn lines(&self) -> Vec<String> {
         self.lines.iter().cloned().collect()
+    }
+}
+
+/// A [`Tail`] that the reader of an output fills. Clones are the same tail.
+#[derive(Debug, Clone, Default)]
+pub struct SharedTail(Arc<Mutex<Tail>>);
+
+impl SharedTail {
+    /// Appends a line.
+    pub fn push(&self, line: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    /// The lines, oldest first.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lines()
     }
 }
 

@@ -1,13 +1,14 @@
 //! What Kaniko prints: its last lines, and the few that mean something to the agent.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bakery_core::image::ImageRef;
 use bakery_core::wire::run::Stage;
 use tokio::sync::Notify;
 
 use crate::diagnose::{message, without_controls};
-use crate::failure::Tail;
+use crate::failure::SharedTail;
 use crate::stages::Stages;
 
 /// Kaniko prints this when it starts to push the image, and before each layer that it pushes to the cache.
@@ -26,14 +27,22 @@ pub(crate) struct KanikoLines {
     stages: Arc<Stages>,
     /// Whether the lines are Kaniko's alone, without those of `RUN` steps.
     are_its_own: bool,
-    found: Mutex<(Tail, bool)>,
+    tail: SharedTail,
+    skipped: AtomicBool,
     hopeless: Notify,
 }
 
 impl KanikoLines {
     /// For a build that pushes these images.
     pub(crate) fn new(pushed: Vec<ImageRef>, stages: Arc<Stages>, are_its_own: bool) -> Self {
-        Self { pushed, stages, are_its_own, found: Mutex::default(), hopeless: Notify::new() }
+        Self {
+            pushed,
+            stages,
+            are_its_own,
+            tail: SharedTail::default(),
+            skipped: AtomicBool::new(false),
+            hopeless: Notify::new(),
+        }
     }
 
     /// Takes the next line.
@@ -44,23 +53,22 @@ impl KanikoLines {
             self.stages.enter(Stage::Push);
         }
         let last_error = self.last_error(message);
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.1 |= message.starts_with(SKIP_MESSAGE);
-        found.0.push(line);
+        self.skipped.fetch_or(message.starts_with(SKIP_MESSAGE), Ordering::Relaxed);
+        self.tail.push(line);
         if let Some(error) = last_error {
-            found.0.push(&error);
+            self.tail.push(&error);
             self.hopeless.notify_one();
         }
     }
 
     /// The last lines.
     pub(crate) fn tail(&self) -> Vec<String> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).0.lines()
+        self.tail.lines()
     }
 
     /// Whether files are missing in the image because the Dockerfile copies them into Kaniko's own folder.
     pub(crate) fn has_skipped(&self) -> bool {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.skipped.load(Ordering::Relaxed)
     }
 
     /// Completes when Kaniko would try again what cannot succeed. The error is then the last line, as Kaniko ends with it.

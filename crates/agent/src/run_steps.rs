@@ -13,7 +13,6 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bakery_core::wire::log::Source;
 use futures_util::StreamExt as _;
@@ -23,7 +22,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::failure::Tail;
+use crate::failure::SharedTail;
 use crate::fresh;
 use crate::layout::Layout;
 use crate::output::Output;
@@ -95,11 +94,9 @@ impl RunSteps {
     async fn step(&self, mut stream: UnixStream, processes: &Processes, kaniko: &Output) -> io::Result<()> {
         // Kaniko waits for the step, so all that it has written is from before.
         kaniko.drained().await;
-        let tail = Arc::new(Mutex::new(Tail::default()));
-        let lines = Arc::clone(&tail);
-        let (output, writer) = processes.output(Source::Run, move |line| {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        })?;
+        let tail = SharedTail::default();
+        let lines = tail.clone();
+        let (output, writer) = processes.output(Source::Run, move |line| lines.push(line))?;
         // So that a step of another user can open its own `/dev/stdout`.
         let peer = stream.peer_cred()?;
         let _ = fchown(&writer, Some(Uid::from_raw(peer.uid())), Some(Gid::from_raw(peer.gid())));
@@ -110,8 +107,7 @@ impl RunSteps {
         output.drained().await;
         ended?;
         let exit = Exit::from(ExitStatus::from_raw(i32::from_le_bytes(status)));
-        let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
-        self.last.replace(Some(EndedStep { exit, tail }));
+        self.last.replace(Some(EndedStep { exit, tail: tail.lines() }));
         stream.write_all(&[0]).await
     }
 }

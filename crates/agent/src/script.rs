@@ -1,10 +1,6 @@
 //! The pre-script and the post-script, run with `sh -e` in the source root.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bakery_core::reason::Reason;
 use bakery_core::wire::log::Source;
@@ -12,7 +8,8 @@ use bakery_core::wire::log::Source;
 use crate::cgroup::OomCounter;
 use crate::diagnose::{self, Evidence};
 use crate::disk;
-use crate::failure::{Failure, Stop, Tail};
+use crate::failure::{Failure, SharedTail, Stop};
+use crate::fresh;
 use crate::layout::Layout;
 use crate::process::{Exit, Job, Outcome, Processes};
 
@@ -60,16 +57,10 @@ pub async fn run(
     };
     // The script is a file instead of stdin, because the programs that it runs may read stdin.
     let path = layout.home.join(script.name());
-    let _ = std::fs::remove_file(&path);
-    File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o700)
-        .open(&path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Failure::io(&path, &error))?;
+    let written = fresh::remove(&path).and_then(|()| fresh::write(&path, 0o700, text));
+    written.map_err(|error| Failure::io(&path, &error))?;
     let memory = OomCounter::start(&layout.cgroups);
-    let tail = Arc::new(Mutex::new(Tail::default()));
+    let tail = SharedTail::default();
     let job = Job {
         program: shell,
         args: vec!["-e".into(), path.clone().into()],
@@ -77,19 +68,16 @@ pub async fn run(
         env: env.clone().into_iter().collect(),
         source: script.source(),
     };
-    let lines = Arc::clone(&tail);
-    let outcome = processes
-        .run(job, move |line| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line))
-        .await
-        .map_err(|error| {
-            Failure::new(script.reason(), format!("the {} cannot be started: {error}", script.name()))
-        })?;
+    let lines = tail.clone();
+    let outcome = processes.run(job, move |line| lines.push(line)).await.map_err(|error| {
+        Failure::new(script.reason(), format!("the {} cannot be started: {error}", script.name()))
+    })?;
     let _ = std::fs::remove_file(&path);
     match outcome {
         Outcome::Terminated(cause) => Err(Stop::Terminated(cause)),
         Outcome::Exited(Exit::Code(0)) => Ok(()),
         Outcome::Exited(exit) => {
-            let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
+            let tail = tail.lines();
             let (oom_kills, disk_is_full) = (memory.kills(), disk::is_full(&layout.home));
             let evidence =
                 Evidence { exit, tail: &tail, oom_kills, registry: None, step: None, disk_is_full };
