@@ -21,6 +21,7 @@ use crate::limits;
 use crate::mask::{Form, Mask};
 use crate::message::Message;
 use crate::report::{Finding, shown};
+use crate::terminal::escaped;
 
 /// Who owns what a stage copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +164,8 @@ impl<'i> Inspection<'i> {
             file: self.file.text.name().to_owned(),
             line: place.0,
             column: place.1,
-            text: self.mask.text(&message.text, Form::Message),
+            // A misspelt keyword is in the text as it is written.
+            text: escaped(&self.mask.text(&message.text, Form::Message)).into_owned(),
             hint: message.hint,
             excerpt: excerpt(self.file, span, &self.hidden, self.mask),
         };

@@ -340,10 +340,18 @@ fn warnings_take_no_room_from_errors() {
     assert_eq!(found.last().map(|finding| finding.code), Some("BK215"));
 }
 
+#[test]
+fn a_keyword_of_control_characters_is_escaped() {
+    let found = found("FROM busybox\n\x1b[2J\\\n\nx\n");
+    assert!(!found.is_empty() && found.iter().all(|finding| !finding.text.contains('\x1b')), "{found:?}");
+}
+
 /// Pieces of Dockerfiles, in any order.
 const PIECES: &str = r"(FROM a AS b|RUN |COPY --from=B |ADD --checksum=x |ENV A_TOKEN=b |ARG |ONBUILD |USER |--mount=type=ssh |--mount=target=a |--exclude=\xFF |# bakery: alow|=|<<E|E|'|ü|\\|\n|\r\n|\t|\x1b|x|\$\{A:-|\}){0,3}";
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_file_is_checked(pieces in proptest::collection::vec(PIECES, 0..60), is_spoilt in any::<bool>()) {
         let mut bytes = pieces.concat().into_bytes();
