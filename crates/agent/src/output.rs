@@ -36,9 +36,14 @@ impl Output {
     /// Waits until everything that has been written so far is in the log. An incomplete line is ended.
     pub async fn drained(&self) {
         let (done, all_read) = oneshot::channel();
-        if self.requests.send(done).await.is_ok() {
-            // An error means that the reader has ended, and has read everything.
-            let _ = all_read.await;
+        if self.requests.send(done).await.is_err() {
+            // The reader has ended, and has read everything.
+            return;
+        }
+        tokio::select! {
+            _ = all_read => {}
+            // It may end while the request is sent: that stays in the channel, and nobody answers it.
+            () = self.requests.closed() => {}
         }
     }
 }

@@ -246,3 +246,14 @@ async fn a_step_that_leaves_a_program_behind_ends_and_one_without_the_agent_runs
     assert_eq!(fixture.lines(), ["left", "ended", "alone", "4"]);
     fixture.processes.terminate().await;
 }
+
+/// The request to read the rest may meet the end of the output.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_that_ends_while_it_is_asked_for_its_rest_answers() {
+    let fixture = Fixture::new();
+    for round in 0..20_000 {
+        let (output, writer) = fixture.processes.output(Source::Kaniko, |_| {}).unwrap();
+        drop(writer);
+        assert!(timeout(LONG, output.drained()).await.is_ok(), "{round}");
+    }
+}
